@@ -1,0 +1,59 @@
+"""What one update sees: frozen tensors with a shape for every field.
+
+A row belongs to one episode; a completion is an episode. `mask` is True where the policy chose the token, so it is
+the only mask: prompt, padding and masked-out tokens are all False. Rows are padded on the right. How a policy lays
+the tokens out to compute with them is its own affair.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+class _Rows:
+    """Row selection, shared by the batches whose every tensor has rows as its first dimension."""
+
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return self.rows.shape[0]
+
+    def select(self, index: Tensor | slice) -> Self:
+        """The batch of these rows, in this order."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return replace(self, **{k: None if v is None else v[index] for k, v in tensors.items()})  # type: ignore[type-var]
+
+    def to(self, device: str) -> Self:
+        """The batch on `device`."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return replace(self, **{k: None if v is None else v.to(device) for k, v in tensors.items()})  # type: ignore[type-var]
+
+
+@dataclass(frozen=True)
+class Demonstrations(_Rows):
+    """Texts to imitate: prompt and response as one row of tokens.
+
+    `tokens[b, t]` for t < `lengths[b]` are the ids the model sees; `mask` is True on response tokens. `rows` are the
+    positions in the data set, so that an error can name them.
+    """
+
+    tokens: Int[Tensor, "B T"]
+    mask: Bool[Tensor, "B T"]
+    lengths: Int[Tensor, "B"]
+    rows: Int[Tensor, "B"]
+
+
+@dataclass(frozen=True)
+class Preferences(_Rows):
+    """A prompt with G ≥ 2 responses, best first; a pair is G = 2 with `chosen` = 0 and `rejected` = 1.
+
+    `ref_logprobs` are the reference's log-probabilities of the same tokens, filled in by an algorithm's `prepare`.
+    """
+
+    tokens: Int[Tensor, "B G T"]
+    mask: Bool[Tensor, "B G T"]
+    lengths: Int[Tensor, "B G"]
+    rows: Int[Tensor, "B"]
+    ref_logprobs: Float[Tensor, "B G T"] | None = None
