@@ -1,0 +1,110 @@
+"""Reductions over real steps only.
+
+Masking is by selection, never by multiplication: 0 · NaN is NaN, and so is its gradient. A masked place is replaced
+before any arithmetic sees it, so whatever lies there changes neither value nor gradient. Nothing real gives 0.
+"""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from burnish.functional.precision import Count, Number, widen
+
+Dim = int | tuple[int, ...] | None
+
+
+def masked_sum(x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"], dim: Dim = None) -> Float[Tensor, "..."]:
+    """Sum over the places where the mask is True.
+
+    Σᵢ mᵢ xᵢ, with xᵢ selected and not multiplied.
+
+    Shapes: x and mask broadcast against each other; `dim` (one, several, or None for all) is summed away.
+    """
+    x, mask = torch.broadcast_tensors(widen(x), mask)
+    return torch.where(mask, x, 0.0).sum(dim)
+
+
+def masked_mean(x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"], dim: Dim = None) -> Float[Tensor, "..."]:
+    """Mean over the places where the mask is True; 0 where there is none.
+
+    Σᵢ mᵢ xᵢ / max(Σᵢ mᵢ, 1)
+
+    Shapes: as `masked_sum`.
+    """
+    x, mask = torch.broadcast_tensors(widen(x), mask)
+    return masked_sum(x, mask, dim) / mask.sum(dim).clamp(min=1)
+
+
+def is_last(mask: Bool[Tensor, "*lead t"]) -> Bool[Tensor, "*lead t"]:
+    """True at the last real step of each row, and nowhere in a row that has none.
+
+    The index is that of the last True, whatever gaps come before it.
+    """
+    real_from_here_on = mask.flip(-1).cumsum(-1).flip(-1)
+    return mask & (real_from_here_on == 1)
+
+
+def centre(x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"]) -> Float[Tensor, "*shape"]:
+    """Deviation from the mean over real steps, leading dimensions apart; 0 at masked places.
+
+    xᵢ − (Σⱼ mⱼ xⱼ) / (Σⱼ mⱼ)
+
+    Shapes: x, mask [..., B, T] → [..., B, T]; the mean is over B and T together, never over the leading dimensions.
+
+    Equal numbers give exactly 0: the mean is taken of differences from the largest real number, since the mean of
+    three times 0.1 is not 0.1 in floating point.
+    """
+    x, mask = torch.broadcast_tensors(widen(x), mask)
+    if x.numel() == 0:
+        return x
+    largest = torch.where(mask, x.detach(), -math.inf).amax((-2, -1), keepdim=True)
+    shifted = x - torch.where(mask.any(-1, keepdim=True).any(-2, keepdim=True), largest, 0.0)
+    return torch.where(mask, shifted - masked_mean(shifted, mask, (-2, -1))[..., None, None], 0.0)
+
+
+def standardise(
+    x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"], eps: Number = 1e-8
+) -> Float[Tensor, "*shape"]:
+    """Real steps to mean 0 and variance 1, leading dimensions apart; 0 at masked places.
+
+    (xᵢ − x̄) / √(σ² + ε), with σ² the population variance (divided by the number of real steps)
+
+    Shapes: x, mask [..., B, T] → [..., B, T]; the statistics are over B and T together, so runs never mix.
+
+    Differs: among codes for PPO, which divide by σ + ε, and by n − 1 within σ, as often as not.
+    """
+    centred = centre(x, mask)
+    power = masked_mean(centred.square(), mask, (-2, -1))[..., None, None] + eps
+    return centred / torch.where(power == 0, 1.0, power).sqrt()
+
+
+def aggregate(
+    losses: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"], over: str = "token", total: Count | None = None
+) -> Float[Tensor, "..."]:
+    """The one place where losses become a number: a sum over what is real, over an explicit denominator.
+
+    token:     Σ_bt m ℓ / Σ_bt m                    every token counts the same
+    sequence:  (1/N) Σ_b (Σ_t m ℓ / Σ_t m)          every row counts the same; N rows have a real token
+    constant:  Σ_bt m ℓ / total                     neither a row's length nor the batch's changes a token's weight
+    row:       Σ_b m ℓ / Σ_b m                      for losses that are one number a row
+
+    Shapes: losses, mask [..., B, T] → [...]; over="row": [..., B] → [...].
+    `total` takes the denominator's place: the real tokens (token) or the non-empty rows (sequence, row) of the *whole*
+    batch, so that the parts of a batch, divided by the same total, add up to the loss of the batch, however it was cut.
+    A number, or a tensor of the leading dimensions. A total of 0, as of a batch without a real token, gives 0.
+
+    Raises ValueError: `over` is none of the four; "constant" without a positive total.
+    Source: Liu et al. 2025 (Dr. GRPO) compare sequence with constant; Shao et al. 2024 (GRPO) have sequence.
+    """
+    if over not in ("token", "sequence", "constant", "row"):
+        raise ValueError(f"over is {over!r}, but must be 'token', 'sequence', 'constant' or 'row'.")
+    if over == "constant" and (total is None or (not isinstance(total, Tensor) and total <= 0)):
+        raise ValueError(f"over='constant' divides by a positive `total`, and total is {total!r}: give one.")
+    losses, mask = torch.broadcast_tensors(widen(losses), mask)
+    if over == "sequence":
+        losses, mask = masked_mean(losses, mask, -1), mask.any(-1)
+    dim = -1 if over in ("sequence", "row") else (-2, -1)
+    count = torch.as_tensor(mask.sum(dim) if total is None else total, dtype=losses.dtype, device=losses.device)
+    return torch.where(count == 0, 0.0, masked_sum(losses, mask, dim) / torch.where(count == 0, 1, count))
