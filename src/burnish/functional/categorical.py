@@ -1,0 +1,42 @@
+"""Distributions over a finite set of actions, given by logits: two pushes of a cart, or the words of a vocabulary.
+
+float32 or wider inside and out, whatever the logits' type. A logit of −∞ marks an action that cannot be taken; at
+least one action of each distribution must be possible.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from burnish.functional.precision import widen
+
+
+def action_logprobs(
+    logits: Float[Tensor, "*#shape actions"], actions: Int[Tensor, "*#shape"]
+) -> Float[Tensor, "*shape"]:
+    """Log-probability of the actions taken.
+
+    log π(a) = logit_a − log Σ_b exp(logit_b)
+
+    Shapes: logits [..., A], actions [...] with values 0 … A − 1 → [...], broadcasting the leading dimensions.
+    """
+    logprobs = torch.log_softmax(widen(logits), -1)
+    lead = torch.broadcast_shapes(logprobs.shape[:-1], actions.shape)
+    chosen = logprobs.expand(*lead, -1).gather(-1, actions.expand(lead)[..., None].long())
+    return chosen.squeeze(-1)
+
+
+def entropy(logits: Float[Tensor, "*shape actions"]) -> Float[Tensor, "*shape"]:
+    """Entropy in nats.
+
+    H(π) = −Σ_a π(a) log π(a), where 0 · log 0 = 0
+
+    Shapes: logits [..., A] → [...]. An impossible action adds 0, and its logit's gradient is 0.
+    """
+    logprobs = torch.log_softmax(widen(logits), -1)
+    possible = logprobs != -math.inf
+    # Selected twice: before the product, whose gradient would be 0 · ∞, and after it, since exp(0) · 0 has one too.
+    safe = torch.where(possible, logprobs, 0.0)
+    return -torch.where(possible, safe.exp() * safe, 0.0).sum(-1)

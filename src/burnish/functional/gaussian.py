@@ -1,0 +1,53 @@
+"""Diagonal Gaussian distributions over real vectors: the policies of continuous control.
+
+The last dimension is the action's and is summed away; the logarithm of the standard deviation broadcasts over the
+rest, so that it may depend on the observation or not.
+"""
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor
+
+from burnish.functional.precision import widen
+
+
+def gaussian_logprobs(
+    mean: Float[Tensor, "*#shape"], log_std: Float[Tensor, "*#shape"], actions: Float[Tensor, "*#shape"]
+) -> Float[Tensor, "..."]:
+    """Log-density of the actions taken.
+
+    log π(a) = Σᵢ [ −½ ((aᵢ − μᵢ)/σᵢ)² − log σᵢ − ½ log 2π ]
+
+    Shapes: mean, log_std, actions [..., A], broadcasting → [...].
+    """
+    mean, log_std, actions = widen(mean), widen(log_std), widen(actions)
+    deviation = (actions - mean) * (-log_std).exp()
+    return (-0.5 * deviation.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+
+def gaussian_entropy(log_std: Float[Tensor, "*shape actions"]) -> Float[Tensor, "*shape"]:
+    """Differential entropy in nats; unlike that of a finite set of actions, it may be negative.
+
+    H(π) = Σᵢ [ log σᵢ + ½ log 2πe ]
+
+    Shapes: log_std [..., A] → [...].
+    """
+    return (widen(log_std) + 0.5 * (1 + math.log(2 * math.pi))).sum(-1)
+
+
+def gaussian_kl(
+    mean_p: Float[Tensor, "*#shape"],
+    log_std_p: Float[Tensor, "*#shape"],
+    mean_q: Float[Tensor, "*#shape"],
+    log_std_q: Float[Tensor, "*#shape"],
+) -> Float[Tensor, "..."]:
+    """Exact divergence KL(p‖q), p first as in `categorical_kl`.
+
+    Σᵢ ½ [ e^{2dᵢ} − 1 − 2dᵢ + ((μpᵢ − μqᵢ)/σqᵢ)² ],  dᵢ = log σpᵢ − log σqᵢ
+
+    Shapes: all [..., A], broadcasting → [...]. In this form each part is non-negative, and exactly 0 at p = q.
+    """
+    log_ratio = widen(log_std_p) - widen(log_std_q)
+    distance = (widen(mean_p) - widen(mean_q)) * (-widen(log_std_q)).exp()
+    return (0.5 * ((2 * log_ratio).expm1() - 2 * log_ratio + distance.square())).sum(-1)
