@@ -1,0 +1,57 @@
+"""Advantages from the other answers to the same prompt: the last dimension is the group.
+
+A group whose scores are all equal says nothing about what to do, and gives exactly 0: differences from the first score
+are taken before the mean, which of three times 0.1 is not 0.1 in floating point.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from burnish.functional.precision import Number, widen
+
+
+def group_centre(scores: Float[Tensor, "*lead group"]) -> Float[Tensor, "*lead group"]:
+    """Score over the group's mean.
+
+    xᵢ − (1/G) Σⱼ xⱼ
+
+    Shapes: scores [..., G] → [..., G].
+    Source: Liu et al. 2025 (Dr. GRPO), which leaves out the division by the group's deviation.
+    """
+    shifted = widen(scores) - widen(scores)[..., :1].detach()
+    return shifted - shifted.mean(-1, keepdim=True)
+
+
+def group_standardise(
+    scores: Float[Tensor, "*lead group"], correction: int = 0, eps: Number = 1e-8
+) -> Float[Tensor, "*lead group"]:
+    """Score over the group's mean, in units of the group's standard deviation.
+
+    (xᵢ − x̄) / (s + ε),  s² = Σⱼ (xⱼ − x̄)² / (G − correction)
+
+    Shapes: scores [..., G] → [..., G]. A group of one gives 0, also with correction=1: it has no other to differ from.
+    Source: Shao et al. 2024 (GRPO), which does not say how its deviation is taken. Codes disagree: NumPy's default is
+    correction=0, as here, PyTorch's is correction=1; they differ by a factor √(G/(G − 1)).
+    """
+    centred = group_centre(scores)
+    variance = centred.square().sum(-1, keepdim=True) / max(scores.shape[-1] - correction, 1)
+    # The root's slope at 0 is infinite: where there is no variance, neither value nor gradient may pass through it.
+    flat = variance == 0
+    deviation = torch.where(flat, 0.0, torch.where(flat, 1.0, variance).sqrt()) + eps
+    return centred / torch.where(deviation == 0, 1.0, deviation)
+
+
+def leave_one_out(scores: Float[Tensor, "*lead group"]) -> Float[Tensor, "*lead group"]:
+    """Score over the mean of the *others*, a baseline that the action itself has no part in.
+
+    xᵢ − (1/(G − 1)) Σ_{j≠i} xⱼ = G/(G − 1) · (xᵢ − x̄)
+
+    Shapes: scores [..., G] → [..., G].
+    Raises ValueError: the group has fewer than two scores.
+    Source: Kool et al. 2019, "Buy 4 REINFORCE samples, get a baseline for free!"; Ahmadian et al. 2024 (RLOO).
+    """
+    size = scores.shape[-1]
+    if size < 2:
+        raise ValueError(f"leave_one_out needs groups of at least 2 scores, and these have {size}.")
+    return group_centre(scores) * (size / (size - 1))
