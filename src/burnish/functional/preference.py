@@ -1,0 +1,160 @@
+"""Objectives on people's comparisons, one number per comparison, never reduced: finite, with finite gradients, ±1,000.
+
+Those of the DPO family take log-ratios: log π(y|x) − log π_ref(y|x), summed over the response's tokens. SimPO and ORPO
+know no reference and take a response's mean log-probability per token.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from burnish.functional.precision import Scalar, widen
+
+
+def bradley_terry(
+    chosen: Float[Tensor, "*#shape"],
+    rejected: Float[Tensor, "*#shape"],
+    margin: Scalar = 0.0,
+    confidence: Scalar = 1.0,
+) -> Float[Tensor, "*shape"]:
+    """Negative log-likelihood that the chosen one wins, where `confidence` is the probability that it was meant to.
+
+    −c log σ(z) − (1 − c) log σ(−z),  z = chosen − rejected − margin
+
+    Shapes: any, elementwise. chosen and rejected are scores; z is a difference of log-odds.
+    Source: Bradley & Terry 1952; Ouyang et al. 2022 (InstructGPT), eq. 1, with c = 1 and no margin.
+    """
+    z = widen(chosen) - widen(rejected) - margin
+    return -confidence * logsigmoid(z) - (1.0 - confidence) * logsigmoid(-z)
+
+
+def implicit_reward(
+    logprobs: Float[Tensor, "*#shape"], ref_logprobs: Float[Tensor, "*#shape"], beta: Scalar
+) -> Float[Tensor, "*shape"]:
+    """The reward that a policy is optimal for, up to a constant of the prompt.
+
+    β (log π(y|x) − log π_ref(y|x))
+
+    Shapes: any, elementwise. Source: Rafailov et al. 2023 (DPO), eq. 5.
+    Differs: without β log Z(x), which no comparison of two responses to one prompt can see.
+    """
+    return beta * (widen(logprobs) - widen(ref_logprobs))
+
+
+def dpo(
+    chosen_logratio: Float[Tensor, "*#shape"],
+    rejected_logratio: Float[Tensor, "*#shape"],
+    beta: Scalar,
+    label_smoothing: Scalar = 0.0,
+) -> Float[Tensor, "*shape"]:
+    """DPO: the Bradley–Terry loss of implicit rewards; with label smoothing, conservative DPO.
+
+    −(1 − ε) log σ(z) − ε log σ(−z),  z = β (chosen_logratio − rejected_logratio)
+
+    Shapes: any, elementwise. ε is the share of labels believed to be the wrong way round.
+    Source: Rafailov et al. 2023 (DPO), eq. 7; Mitchell 2023, "A note on DPO with noisy preferences" (ε > 0).
+    """
+    chosen, rejected = beta * widen(chosen_logratio), beta * widen(rejected_logratio)
+    return bradley_terry(chosen, rejected, confidence=1.0 - label_smoothing)
+
+
+def robust_dpo(
+    chosen_logratio: Float[Tensor, "*#shape"],
+    rejected_logratio: Float[Tensor, "*#shape"],
+    beta: Scalar,
+    label_smoothing: Scalar,
+) -> Float[Tensor, "*shape"]:
+    """Robust DPO: its mean over labels flipped with probability ε is the DPO loss of the right labels.
+
+    [ −(1 − ε) log σ(z) + ε log σ(−z) ] / (1 − 2ε),  z = β (chosen_logratio − rejected_logratio)
+
+    Shapes: any, elementwise. May be negative.
+    Raises ValueError: ε is ½ or more, where labels say nothing (checked for a number, not for a tensor).
+    Source: Chowdhury et al. 2024, "Provably robust DPO".
+    """
+    if not isinstance(label_smoothing, Tensor) and label_smoothing >= 0.5:
+        raise ValueError(f"label_smoothing is {label_smoothing}, but robust DPO needs less than 0.5.")
+    right = dpo(chosen_logratio, rejected_logratio, beta)
+    flipped = dpo(rejected_logratio, chosen_logratio, beta)
+    return ((1.0 - label_smoothing) * right - label_smoothing * flipped) / (1.0 - 2.0 * label_smoothing)
+
+
+def hinge(
+    chosen_logratio: Float[Tensor, "*#shape"], rejected_logratio: Float[Tensor, "*#shape"], beta: Scalar
+) -> Float[Tensor, "*shape"]:
+    """A margin of 1 between implicit rewards, and nothing to gain beyond it.
+
+    max(0, 1 − β (chosen_logratio − rejected_logratio))
+
+    Shapes: any, elementwise. Source: Zhao et al. 2023 (SLiC-HF).
+    Differs: the paper has log-probabilities without a reference, and a margin δ where 1 stands here (δ = 1/β: ours
+    is β times that loss), and a second term, the likelihood of a fine-tuning target, which is left to the caller.
+    """
+    return (1.0 - beta * (widen(chosen_logratio) - widen(rejected_logratio))).relu()
+
+
+def ipo(
+    chosen_logratio: Float[Tensor, "*#shape"], rejected_logratio: Float[Tensor, "*#shape"], tau: Scalar
+) -> Float[Tensor, "*shape"]:
+    """IPO: the log-ratios of a pair shall differ by 1/(2τ), neither less nor more, even if the labels never vary.
+
+    (chosen_logratio − rejected_logratio − 1/(2τ))²
+
+    Shapes: any, elementwise. Source: Azar et al. 2023 (IPO), eq. 17.
+    The paper's log-ratios are sums over a response's tokens; some codes take means, which makes 1/(2τ) a margin per
+    token. Both are this function: the caller decides by what is passed.
+    """
+    return (widen(chosen_logratio) - widen(rejected_logratio) - 1.0 / (2.0 * tau)).square()
+
+
+def kto(
+    logratio: Float[Tensor, "*#shape"],
+    desirable: Bool[Tensor, "*#shape"],
+    kl: Scalar,
+    beta: Scalar,
+    desirable_weight: Scalar = 1.0,
+    undesirable_weight: Scalar = 1.0,
+) -> Float[Tensor, "*shape"]:
+    """KTO: single responses, good or bad, each against a common reference point.
+
+    λ_D (1 − σ(β (logratio − kl))) if desirable,  λ_U (1 − σ(β (kl − logratio))) if not
+
+    Shapes: logratio, desirable any, elementwise; kl (the paper's z₀, at least 0) one number for the batch, or
+    broadcasting. It is a level to compare with and gets no gradient.
+    Source: Ethayarajh et al. 2024 (KTO).
+    Differs: the paper writes λ − v, with λ of the example's own kind; this is that difference, multiplied out.
+    """
+    level = kl.detach() if isinstance(kl, Tensor) else kl
+    z = beta * (widen(logratio) - level)
+    return torch.where(desirable, desirable_weight * (-z).sigmoid(), undesirable_weight * z.sigmoid())
+
+
+def simpo(
+    chosen: Float[Tensor, "*#shape"], rejected: Float[Tensor, "*#shape"], beta: Scalar, gamma: Scalar
+) -> Float[Tensor, "*shape"]:
+    """SimPO: Bradley–Terry on mean log-probabilities per token, with a margin and no reference.
+
+    −log σ(β (chosen − rejected) − γ)
+
+    Shapes: any, elementwise. Source: Meng et al. 2024 (SimPO). Some codes ask for the ratio γ/β; γ here is the paper's.
+    """
+    return bradley_terry(beta * widen(chosen), beta * widen(rejected), margin=gamma)
+
+
+def orpo_odds(chosen: Float[Tensor, "*#shape"], rejected: Float[Tensor, "*#shape"]) -> Float[Tensor, "*shape"]:
+    """The odds-ratio term of ORPO, to be added with its weight to the SFT loss of the chosen response.
+
+    −log σ(ℓ(chosen) − ℓ(rejected)),  ℓ(p) = log p − log(1 − p), the log-odds
+
+    Shapes: any, elementwise; arguments are mean log-probabilities per token, at most 0.
+    Source: Hong et al. 2024 (ORPO).
+    Differs: log(1 − p) is taken as log(−expm1(log p)), exact for p next to 1. At p = 1 the odds are infinite: what lies
+    above the largest negative normal number counts as that number, and gets no gradient.
+    """
+
+    def log_odds(logprobs: Tensor) -> Tensor:
+        below_zero = logprobs.clamp(max=-torch.finfo(logprobs.dtype).tiny)
+        return below_zero - (-below_zero.expm1()).log()
+
+    return -logsigmoid(log_odds(widen(chosen)) - log_odds(widen(rejected)))
