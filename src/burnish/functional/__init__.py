@@ -1,0 +1,67 @@
+"""The mathematics: pure functions on tensors. No modules, no configuration, and no mean hidden inside.
+
+Objectives return one number per step or per row, to be minimised; `aggregate` alone reduces them. Any leading
+dimensions are independent. Half precision goes in, float32 comes out; float64 stays.
+"""
+
+from burnish.functional.baselines import group_centre, group_standardise, leave_one_out
+from burnish.functional.categorical import action_logprobs, entropy
+from burnish.functional.gaussian import gaussian_entropy, gaussian_kl, gaussian_logprobs
+from burnish.functional.kl import categorical_kl, k1, k2, k3
+from burnish.functional.masked import aggregate, centre, masked_mean, masked_sum, standardise
+from burnish.functional.policy_gradient import clipped_surrogate, policy_gradient, surrogate
+from burnish.functional.preference import (
+    bradley_terry,
+    dpo,
+    hinge,
+    implicit_reward,
+    ipo,
+    kto,
+    orpo_odds,
+    robust_dpo,
+    simpo,
+)
+from burnish.functional.returns import discounted_returns, gae
+from burnish.functional.shaping import kl_shaped_rewards
+from burnish.functional.trust_region import backtracking_search, conjugate_gradient
+from burnish.functional.value import clipped_value_loss, explained_variance, value_loss
+
+__all__ = [
+    "action_logprobs",
+    "aggregate",
+    "backtracking_search",
+    "bradley_terry",
+    "categorical_kl",
+    "centre",
+    "clipped_surrogate",
+    "clipped_value_loss",
+    "conjugate_gradient",
+    "discounted_returns",
+    "dpo",
+    "entropy",
+    "explained_variance",
+    "gae",
+    "gaussian_entropy",
+    "gaussian_kl",
+    "gaussian_logprobs",
+    "group_centre",
+    "group_standardise",
+    "hinge",
+    "implicit_reward",
+    "ipo",
+    "k1",
+    "k2",
+    "k3",
+    "kl_shaped_rewards",
+    "kto",
+    "leave_one_out",
+    "masked_mean",
+    "masked_sum",
+    "orpo_odds",
+    "policy_gradient",
+    "robust_dpo",
+    "simpo",
+    "standardise",
+    "surrogate",
+    "value_loss",
+]
