@@ -1,0 +1,21 @@
+"""Burnish: post-training for language models, from REINFORCE to DPO."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from burnish.algorithms.dpo import DPO
+    from burnish.algorithms.sft import SFT
+    from burnish.recipes.train import train
+
+__version__ = "0.1.0"
+__all__ = ["DPO", "SFT", "__version__", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that `import burnish.functional` costs no more than torch."""
+    from importlib import import_module
+
+    homes = {"DPO": "burnish.algorithms.dpo", "SFT": "burnish.algorithms.sft", "train": "burnish.recipes.train"}
+    if name in homes:
+        return getattr(import_module(homes[name]), name)
+    raise AttributeError(f"module 'burnish' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Models that act: their log-probabilities, their layout in memory and their sampler."""

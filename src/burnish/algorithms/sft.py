@@ -1,0 +1,32 @@
+"""Supervised fine-tuning: imitate demonstrations."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from burnish.algorithms.terms import Loss, Term
+from burnish.batches import Demonstrations
+from burnish.functional import policy_gradient
+from burnish.policies.interface import Models
+
+
+@dataclass(frozen=True)
+class SFT:
+    """Maximum likelihood of the response given the prompt.
+
+    L(θ) = − mean_t log π_θ(y_t | x, y_<t), over response tokens only. It is the policy gradient with advantage 1 on
+    actions that somebody else took.
+
+    Ouyang et al. (2022), "Training language models to follow instructions with human feedback", section 3.5.
+    """
+
+    over: Literal["token", "sequence"] = field(
+        default="token", metadata={"help": "average over all response tokens, or over texts of their token means"}
+    )
+
+    def prepare(self, models: Models, batch: Demonstrations) -> Demonstrations:
+        return batch
+
+    def loss(self, models: Models, batch: Demonstrations) -> Loss:
+        logprobs = models.policy.logprobs(batch)
+        losses = policy_gradient(logprobs, logprobs.new_ones(()).expand_as(logprobs))
+        return Loss({"nll": Term(losses, batch.mask, self.over)})

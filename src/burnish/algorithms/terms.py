@@ -1,0 +1,28 @@
+"""What an algorithm's `loss` returns: numbers that nobody has averaged yet."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of an objective, before any mean.
+
+    `losses` and `mask` are `[..., B, T]` (`over` "token", "sequence" or "constant") or `[..., B]` ("row"), as
+    `burnish.functional.aggregate` takes them. The step divides by the count of the *whole* batch, so micro-batches
+    and padding cannot change a loss; the mask must therefore be the batch's own mask, or its rows that have one.
+    """
+
+    losses: Tensor
+    mask: Tensor
+    over: str = "token"
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The terms to minimise by name, and per-row numbers `[B]` to report as means over the rows that count."""
+
+    terms: dict[str, Term]
+    metrics: dict[str, Tensor] = field(default_factory=dict)

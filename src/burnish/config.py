@@ -1,0 +1,165 @@
+"""The options of a training run: one flat set of keys for YAML files, flags and Python alike.
+
+An option that is not known, has the wrong type, or makes no sense with another is refused here, before anything is
+loaded: none is accepted and ignored.
+"""
+
+import dataclasses
+import difflib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from burnish.algorithms.table import ALGORITHMS, name_of
+from burnish.run import UserError
+
+SCHEDULES = Literal["constant", "linear", "cosine"]
+
+
+def option(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything about a run that is not the algorithm's own."""
+
+    model: str = option("builtin", "model to train: 'builtin', a folder, or a Hugging Face name")
+    data: str = option("builtin", "training data: 'builtin', a file, a folder, or a Hugging Face name[:split]")
+    out: str | None = option(None, "run folder to write")
+    seed: int = option(0, "seed of every random stream")
+    steps: int | None = option(None, "optimizer updates; default: what --epochs gives")
+    epochs: float | None = option(None, "passes over the data; default 1")
+    batch_size: int = option(16, "rows of one optimizer update")
+    accumulate: int = option(1, "pieces that a batch is computed in: less memory, the same result")
+    learning_rate: float | None = option(None, "peak learning rate; default: the method's own")
+    warmup: float = option(0.0, "learning-rate warm-up: a share of the steps if below 1, else steps")
+    schedule: SCHEDULES = option("linear", "learning rate after the warm-up")
+    weight_decay: float = option(0.0, "AdamW's decoupled weight decay")
+    max_grad_norm: float = option(1.0, "clip the gradient's norm to this; 0 does not clip")
+    max_length: int = option(512, "longest prompt + response in tokens")
+    precision: Literal["float32", "bfloat16"] = option("float32", "arithmetic of the model; weights stay float32")
+    eval_data: str | None = option(None, "data to evaluate on while training; with built-in data: its validation part")
+    eval_every: int | None = option(None, "evaluate every so many steps; default: at the end")
+    patience: int = option(0, "stop after so many evaluations without a lower loss and keep the best; 0 never stops")
+    save_every: int = option(100, "checkpoint every so many steps; 0 saves none")
+    resume: bool = option(False, "go on from the newest checkpoint in --out; with none there, start")
+    device: str = option("auto", "cpu, cuda, cuda:1 …; auto takes a GPU where there is one")
+    threads: int | None = option(None, "CPU threads; default: PyTorch's")
+    quiet: bool = option(False, "print nothing but errors")
+    debug: bool = option(False, "show tracebacks")
+
+
+# What may differ between a run and its resumption: none of these changes a bit of the result.
+FREE_ON_RESUME = {"out", "resume", "quiet", "debug", "save_every"}
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The keys of a YAML file. Raises UserError where it cannot be read or is no mapping."""
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise UserError(f"--config {path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"--config {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"--config {path} must hold one key: value pair a line")
+    return content
+
+
+def build(name: str, options: dict[str, Any]) -> tuple[Any, Settings]:
+    """The algorithm `name` and the settings that `options` ask for. Raises UserError for a key or value amiss."""
+    entry = ALGORITHMS[name]
+    if options.get("algorithm", name) != name:
+        raise UserError(f"the configuration is one for '{options['algorithm']}', not for '{name}'")
+    given = {key: value for key, value in options.items() if key != "algorithm"}
+    own = {f.name for f in fields(entry.algorithm)}
+    common = {f.name for f in fields(Settings)}
+    for key in given:
+        if key not in own | common:
+            raise UserError(f"unknown key '{key}' for {name}{_suggestion(key, own | common)}")
+    algorithm = _construct(entry.algorithm, {k: v for k, v in given.items() if k in own})
+    return algorithm, checked(algorithm, _construct(Settings, {k: v for k, v in given.items() if k in common}))
+
+
+def checked(algorithm: Any, settings: Settings) -> Settings:
+    """The settings with their defaults filled in. Raises UserError for a combination that makes no sense."""
+    entry = ALGORITHMS[name_of(algorithm)]
+    problems = {
+        "steps and epochs say the same thing: give one of them": settings.steps is not None
+        and settings.epochs is not None,
+        "steps must be at least 1": settings.steps is not None and settings.steps < 1,
+        "epochs must be above 0": settings.epochs is not None and not settings.epochs > 0,
+        "batch_size must be at least 1": settings.batch_size < 1,
+        "accumulate must lie between 1 and batch_size": not 1 <= settings.accumulate <= max(1, settings.batch_size),
+        "learning_rate must be above 0": settings.learning_rate is not None and not settings.learning_rate > 0,
+        "warmup must not be negative": settings.warmup < 0,
+        "weight_decay must not be negative": settings.weight_decay < 0,
+        "max_grad_norm must not be negative": settings.max_grad_norm < 0,
+        "max_length must be at least 2": settings.max_length < 2,
+        "eval_every must be at least 1": settings.eval_every is not None and settings.eval_every < 1,
+        "save_every must not be negative": settings.save_every < 0,
+        "threads must be at least 1": settings.threads is not None and settings.threads < 1,
+        "patience must not be negative": settings.patience < 0,
+        "patience counts evaluations: give eval_every as well": settings.patience > 0 and settings.eval_every is None,
+        "eval_every needs eval_data where the training data is your own": settings.eval_every is not None
+        and settings.eval_data is None
+        and settings.data != "builtin",
+    }
+    for problem, amiss in problems.items():
+        if amiss:
+            raise UserError(problem)
+    filled: dict[str, Any] = {}
+    if settings.learning_rate is None:
+        filled["learning_rate"] = entry.learning_rate
+    if settings.steps is None and settings.epochs is None:
+        filled["epochs"] = 1.0
+    return dataclasses.replace(settings, **filled)
+
+
+def as_dict(algorithm: Any, settings: Settings) -> dict[str, Any]:
+    """The resolved configuration as `build` reads it back."""
+    return {"algorithm": name_of(algorithm)} | dataclasses.asdict(algorithm) | dataclasses.asdict(settings)
+
+
+def _construct(cls: type, values: dict[str, Any]) -> Any:
+    hints = get_type_hints(cls)
+    try:
+        return cls(**{key: _convert(key, value, hints[key]) for key, value in values.items()})
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _convert(key: str, value: Any, hint: Any) -> Any:
+    """The value as its field's type; whole numbers may be written as 1e3, paths given as Path."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if value is None and NoneType in kinds:
+        return None
+    kind = next(k for k in kinds if k is not NoneType)
+    if get_origin(kind) is Literal:
+        if value in get_args(kind):
+            return value
+        raise UserError(f"{key} must be one of {', '.join(map(str, get_args(kind)))}, not {value!r}")
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+    elif kind is str:
+        if isinstance(value, str | Path):
+            return str(value)
+    elif not isinstance(value, bool):
+        try:
+            number = float(value)  # YAML reads 1e-4 as text
+            if kind is float or number.is_integer():
+                return kind(number)
+        except (TypeError, ValueError, OverflowError):
+            pass
+    noun = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}[kind]
+    raise UserError(f"{key} must be {noun}, not {value!r}")
+
+
+def _suggestion(key: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    return f": did you mean '{near[0]}'?" if near else f"; the keys are {', '.join(sorted(known))}"

@@ -1,0 +1,47 @@
+"""Walking a data set: the order of rows as a pure function of seed and position.
+
+Nothing has to be saved to go on in the middle: batch k of a seed is the same whether the walk began at 0 or at k.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
+
+import torch
+
+B = TypeVar("B", covariant=True)
+
+
+class Batches(Protocol[B]):
+    """A tokenised data set."""
+
+    def __len__(self) -> int: ...
+    def batch(self, indices: list[int]) -> B: ...
+
+
+def batches_per_epoch(rows: int, batch_size: int) -> int:
+    """Every row once; the last batch of an epoch may be smaller."""
+    return math.ceil(rows / batch_size)
+
+
+def walk(data: Batches[B], batch_size: int, seed: int, start: int = 0) -> Iterator[B]:
+    """Batches without end from batch number `start` on, each epoch in a new order."""
+    count = batches_per_epoch(len(data), batch_size)
+    epoch, position = divmod(start, count)
+    while True:
+        order = epoch_order(len(data), seed, epoch)
+        for k in range(position, count):
+            yield data.batch(order[k * batch_size : (k + 1) * batch_size])
+        epoch, position = epoch + 1, 0
+
+
+def in_order(data: Batches[B], batch_size: int) -> Iterator[B]:
+    """Every row once, in the data's own order."""
+    for start in range(0, len(data), batch_size):
+        yield data.batch(list(range(start, min(start + batch_size, len(data)))))
+
+
+def epoch_order(rows: int, seed: int, epoch: int) -> list[int]:
+    """The order of rows in one epoch."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(rows, generator=generator).tolist()

@@ -1,0 +1,58 @@
+"""Continuations of prompts by a language model, and how far they are from another model's."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from burnish.batches import Demonstrations
+from burnish.functional import masked_sum
+from burnish.policies.language import LanguagePolicy
+from burnish.policies.sampler import sample
+
+
+@dataclass(frozen=True)
+class Continuations:
+    """One sampled completion a prompt. `texts` are prompt and completion as one; `ended` tells EOS from the limit."""
+
+    prompts: list[str]
+    texts: list[str]
+    batch: Demonstrations
+    ended: list[bool]
+
+
+def continue_prompts(
+    policy: LanguagePolicy, prompts: list[str], ids: list[list[int]], *, seed: int, max_new_tokens: int
+) -> Continuations:
+    """Sample plainly (temperature 1) from the prompts, whose ids are `ids`."""
+    sampled = sample(policy, ids, seed=seed, max_new_tokens=max_new_tokens)
+    rows = [prompt + completion for prompt, completion in zip(ids, sampled.tokens, strict=True)]
+    texts = policy.tokenizer.batch_decode(rows, skip_special_tokens=True)
+    return Continuations(prompts, texts, completions_batch(ids, sampled.tokens), sampled.ended)
+
+
+def completions_batch(prompts: list[list[int]], completions: list[list[int]]) -> Demonstrations:
+    """Prompts and completions as a batch whose mask is True on the completions."""
+    lengths = torch.tensor([len(p) + len(c) for p, c in zip(prompts, completions, strict=True)])
+    starts = torch.tensor([len(p) for p in prompts])
+    tokens = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
+    for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+        tokens[row, : lengths[row]] = torch.tensor(prompt + completion)
+    columns = torch.arange(tokens.shape[1])
+    mask = (columns >= starts[:, None]) & (columns < lengths[:, None])
+    return Demonstrations(tokens, mask, lengths, torch.arange(len(prompts)))
+
+
+@torch.no_grad()
+def sequence_kl(policy: LanguagePolicy, reference: LanguagePolicy, batch: Demonstrations) -> Float[np.ndarray, "B"]:
+    """Samples of the sequence KL, one a row: Σ_t log π(y_t) − log π_ref(y_t) over the completion, in nats.
+
+    Their mean estimates KL(π‖π_ref) without bias where the completions were sampled from `policy` at temperature 1
+    (estimator k1 of Schulman 2020, summed); a single row may be negative.
+    """
+    policy.dropout(False)
+    reference.dropout(False)
+    batch = batch.to(policy.device)
+    logratios = policy.logprobs(batch) - reference.logprobs(batch)
+    return masked_sum(logratios, batch.mask, dim=-1).double().cpu().numpy()

@@ -1,0 +1,34 @@
+"""What a policy prefers: its implicit rewards on comparisons."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from burnish.batches import Preferences
+from burnish.functional import implicit_reward, masked_sum
+from burnish.policies.language import LanguagePolicy
+
+
+@torch.no_grad()
+def implicit_margins(
+    policy: LanguagePolicy, reference: LanguagePolicy, batches: Iterable[Preferences], beta: float
+) -> Float[np.ndarray, "N"]:
+    """β·(log-ratio of chosen − log-ratio of rejected) for every pair, the reward margin that the policy implies.
+
+    Rafailov et al. (2023), section 4. Above 0 the policy, measured against its reference, agrees with the label.
+    """
+    policy.dropout(False)
+    reference.dropout(False)
+    margins = []
+    for batch in batches:
+        sums = [masked_sum(p.logprobs(batch.to(p.device)).cpu(), batch.mask.cpu(), dim=-1) for p in (policy, reference)]
+        rewards = implicit_reward(sums[0], sums[1], beta)
+        margins.append((rewards[:, 0] - rewards[:, 1]).double())
+    return torch.cat(margins).numpy()
+
+
+def accuracy_scores(margins: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
+    """1 where the label is agreed with, 0 where not, ½ for a tie; their mean is the accuracy."""
+    return (margins > 0) + (margins == 0) / 2

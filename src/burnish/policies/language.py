@@ -1,0 +1,142 @@
+"""A Hugging Face causal language model as a policy."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from burnish.batches import Demonstrations, Preferences
+from burnish.functional import action_logprobs
+from burnish.policies.layout import Bucket, buckets
+from burnish.run import UserError
+
+LOGITS_AT_ONCE = 2**24  # elements of the largest logits tensor: 64 MB in float32
+TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 16384}
+
+
+class LanguagePolicy:
+    """log π(token | tokens before it) of a causal language model.
+
+    `precision` "bfloat16" runs the model under autocast; its log-softmax stays in float32 or wider all the same.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, precision: str = "float32") -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.precision = precision
+        self.dropout(False)
+        check_head(model)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    def dropout(self, on: bool) -> None:
+        """Dropout is off wherever a ratio or a reference matters; imitation may use what the model is built with."""
+        self.model.train(on)
+
+    def logprobs(self, batch: Demonstrations | Preferences) -> Float[Tensor, "*lead T"]:
+        """Log-probabilities of the chosen tokens, `[B, T]` or `[B, G, T]`, in float32 or wider; 0 elsewhere.
+
+        A row's numbers do not depend on its padding, its neighbours or their order.
+        """
+        tokens, mask = batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2)
+        limit = TOKENS_AT_ONCE.get(self.device.type, TOKENS_AT_ONCE["cuda"])
+        parts = buckets(tokens, mask, limit)
+        if not parts:
+            return torch.zeros(batch.mask.shape, device=tokens.device)
+        values = torch.cat([self._bucket(bucket) for bucket in parts])
+        rows, columns = torch.cat([b.rows for b in parts]), torch.cat([b.columns for b in parts])
+        out = values.new_zeros(mask.shape).index_put((rows, columns), values)
+        return out.view(batch.mask.shape)
+
+    def _bucket(self, bucket: Bucket) -> Float[Tensor, "k"]:
+        with self.autocast():
+            hidden = self.model.base_model(input_ids=bucket.inputs, use_cache=False).last_hidden_state
+        return self._head_logprobs(hidden[bucket.chosen], bucket.targets)
+
+    def _head_logprobs(self, hidden: Float[Tensor, "k d"], targets: Int[Tensor, "k"]) -> Float[Tensor, "k"]:
+        """Log-probabilities from hidden states, a chunk of the vocabulary's logits at a time.
+
+        With more than one chunk the logits are computed again in the backward pass instead of kept.
+        """
+
+        def one(h: Tensor, t: Tensor) -> Tensor:
+            with self.autocast():
+                logits = head(self.model, h)
+            return action_logprobs(logits, t)
+
+        size = max(1, LOGITS_AT_ONCE // self.model.get_output_embeddings().weight.shape[0])
+        if len(targets) <= size:
+            return one(hidden, targets)
+        chunks = zip(hidden.split(size), targets.split(size), strict=True)
+        return torch.cat([checkpoint(one, h, t, use_reentrant=False) for h, t in chunks])
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
+            yield
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The trainable parameters by name; a tied weight appears once."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def save(self, folder: Path) -> None:
+        """Write weights, config and tokenizer so that plain transformers loads them."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def load_policy(name: str | Path, device: str = "cpu", precision: str = "float32") -> LanguagePolicy:
+    """Load any model that `AutoModelForCausalLM` loads, a name or a folder, with float32 weights.
+
+    Raises UserError where there is no such model, or it has no tokenizer.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"--model {name} could not be loaded as a causal language model: give a folder written by save_pretrained, "
+            f"or a model name that this machine can reach ({reason})"
+        ) from error
+    return LanguagePolicy(model.to(device), tokenizer, precision)
+
+
+def head(model: PreTrainedModel, hidden: Float[Tensor, "k d"]) -> Float[Tensor, "k V"]:
+    """The vocabulary's logits, as the model's own forward computes them from its last hidden states.
+
+    Beside the output embedding a few families scale their logits or cap them softly; `check_head` proves that
+    nothing else is missing.
+    """
+    logits = model.get_output_embeddings()(hidden)
+    config = model.config.get_text_config()
+    if scale := getattr(config, "logit_scale", None):  # Cohere
+        logits = logits * scale
+    if divisor := getattr(config, "logits_scaling", None):  # Granite
+        logits = logits / divisor
+    if cap := getattr(config, "final_logit_softcapping", None):  # Gemma 2
+        logits = cap * torch.tanh(logits / cap)
+    return logits
+
+
+@torch.no_grad()
+def check_head(model: PreTrainedModel) -> None:
+    """Refuse a model whose logits are not `head` of its last hidden states, rather than train it on wrong numbers."""
+    unembedding = model.get_output_embeddings()
+    if model.config.is_encoder_decoder or unembedding is None:
+        raise UserError(f"{model.config.name_or_path} ({model.config.model_type}) is no decoder-only language model")
+    probe = torch.arange(1, 5, device=model.device)[None] % unembedding.weight.shape[0]
+    hidden = model.base_model(input_ids=probe, use_cache=False).last_hidden_state
+    expected = model(input_ids=probe, use_cache=False).logits[0].float()
+    if not torch.allclose(head(model, hidden[0]).float(), expected, rtol=1e-2, atol=1e-3):
+        raise UserError(
+            f"{model.config.name_or_path} ({model.config.model_type}) computes its logits in a way that Burnish does "
+            "not know: please report the model"
+        )

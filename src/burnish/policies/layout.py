@@ -1,0 +1,51 @@
+"""How rows of tokens are laid out to compute with: sorted by length into buckets of bounded size.
+
+A padded batch of texts is mostly padding as soon as lengths vary. Rows of similar length computed together waste
+little, and a causal model never looks at what follows a token, so right padding needs no attention mask at all.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Rows of similar length, cut to what the model has to read.
+
+    `inputs[n, s]` are the ids read; `chosen[n, s]` is True where the *next* token was chosen by the policy, and
+    `targets` are those tokens in row-major order. `rows` and `columns` say where their log-probabilities belong.
+    """
+
+    inputs: Int[Tensor, "n s"]
+    chosen: Bool[Tensor, "n s"]
+    targets: Int[Tensor, "k"]
+    rows: Int[Tensor, "k"]
+    columns: Int[Tensor, "k"]
+
+
+def buckets(tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"], max_tokens: int) -> list[Bucket]:
+    """Split rows into buckets of at most `max_tokens` padded tokens (one row at least), longest first.
+
+    This is the one place that shifts by one: the token in column t is predicted from columns before t, so column 0
+    can never be chosen. Rows in which nothing is chosen are left out, and nothing after a row's last chosen token
+    is read. Raises ValueError where the mask is True in column 0.
+    """
+    if mask[..., 0].any():
+        raise ValueError("the first token of a row has nothing before it: its mask must be False")
+    columns = torch.arange(mask.shape[1], device=mask.device)
+    last = torch.where(mask, columns, 0).amax(1)  # reading columns 0 … last−1 predicts columns 1 … last
+    order = torch.argsort(last, descending=True, stable=True)
+    order = order[last[order] > 0]
+    out: list[Bucket] = []
+    while len(order):
+        longest = int(last[order[0]])
+        count = max(1, max_tokens // longest)
+        rows, order = order[:count], order[count:]
+        chosen = mask[rows, 1 : longest + 1]
+        row, column = chosen.nonzero(as_tuple=True)
+        targets = tokens[rows, 1 : longest + 1][row, column]
+        out.append(Bucket(tokens[rows, :longest], chosen, targets, rows[row], column + 1))
+    return out

@@ -1,0 +1,50 @@
+"""A progress bar with the numbers that matter."""
+
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+T = TypeVar("T")
+SHOWN = {"loss": "loss", "rewards/accuracies": "accuracy", "rewards/margins": "margin", "eval_loss": "eval loss"}
+
+
+class Progress:
+    """A bar on standard error; a line every tenth of the way where that is no terminal; nothing where quiet."""
+
+    def __init__(self, title: str, total: int, start: int = 0, quiet: bool = False) -> None:
+        self.title, self.total, self.done, self.quiet = title, total, start, quiet
+        self.console = Console(stderr=True)
+        self.seen: dict[str, float] = {}
+        columns = (
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self.bar = Bar(*columns, console=self.console, disable=quiet or not self.console.is_terminal)
+        self.task = self.bar.add_task(title, total=total, completed=start, numbers="")
+
+    def __enter__(self) -> "Progress":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.bar.stop()
+
+    def step(self, record: dict[str, Any] | None = None) -> None:
+        """One unit of work is done; `record` holds the numbers to show."""
+        self.done += 1
+        self.seen |= {label: record[key] for key, label in SHOWN.items() if key in (record or {})}
+        numbers = " ".join(f"{label} {value:.4g}" for label, value in self.seen.items())
+        self.bar.update(self.task, advance=1, numbers=numbers)
+        if not self.quiet and not self.console.is_terminal and self.done % max(1, self.total // 10) == 0:
+            self.console.print(f"{self.title} {self.done}/{self.total} {numbers}", highlight=False)
+
+    def passing(self, item: T) -> T:
+        """Count an item of an iterator on its way through."""
+        self.step()
+        return item

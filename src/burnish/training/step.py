@@ -1,0 +1,95 @@
+"""One optimizer update, or one evaluation: the only place where losses are averaged."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from burnish.algorithms.terms import Loss, Term
+from burnish.functional import aggregate, masked_sum
+from burnish.policies.interface import Models
+
+
+class NonFiniteLoss(Exception):
+    """A loss or gradient is NaN or infinite. `rows` are the data set's rows at fault, where single rows are."""
+
+    def __init__(self, what: str, rows: list[int]) -> None:
+        super().__init__(what)
+        self.what, self.rows = what, rows
+
+
+def totals(batch: Any) -> dict[str, Tensor]:
+    """The denominators of a whole batch: its real tokens, its texts with one, and its rows with one."""
+    texts = batch.mask.any(-1)
+    rows = texts if texts.dim() == 1 else texts.flatten(1).all(1)
+    return {"token": batch.mask.sum(), "sequence": texts.sum(), "row": rows.sum()}
+
+
+def microbatches(batch: Any, pieces: int) -> Iterator[Any]:
+    """The batch's rows in `pieces` parts, long rows together, so that less is padding."""
+    longest = batch.lengths.flatten(1).amax(1) if batch.lengths.dim() > 1 else batch.lengths
+    for index in torch.argsort(longest, stable=True).chunk(pieces):
+        yield batch.select(index)
+
+
+def objective(loss: Loss, denominators: dict[str, Tensor]) -> Tensor:
+    """The weighted sum of a loss's terms, each divided by its denominator: a part's share of the batch's loss."""
+    return torch.stack([term.weight * _share(term, denominators) for term in loss.terms.values()]).sum()
+
+
+def _share(term: Term, denominators: dict[str, Tensor]) -> Tensor:
+    return aggregate(term.losses, term.mask, over=term.over, total=denominators[term.over])
+
+
+def measure(loss: Loss, mask: Tensor, denominators: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A part's share of the metrics: sums over its rows, divided by the rows of the whole batch."""
+    rows = mask.any(-1) if mask.dim() == 2 else mask.any(-1).flatten(1).all(1)
+    shares = {name: masked_sum(values, rows) / denominators["row"] for name, values in loss.metrics.items()}
+    if len(loss.terms) > 1:
+        shares |= {f"loss/{name}": _share(term, denominators).detach() for name, term in loss.terms.items()}
+    return shares
+
+
+def gradient(algorithm: Any, models: Models, batch: Any, pieces: int = 1) -> dict[str, float]:
+    """Add the gradient of the batch's loss to the parameters' `.grad`, piece by piece; return loss and metrics.
+
+    Raises NonFiniteLoss before any optimizer has moved.
+    """
+    denominators = totals(batch)
+    sums: dict[str, Tensor] = {}
+    for part in microbatches(batch, pieces):
+        loss = algorithm.loss(models, part)
+        value = objective(loss, denominators)
+        if not torch.isfinite(value):
+            raise NonFiniteLoss(f"the loss is {value.item()}", faulty_rows(loss, part))
+        value.backward()
+        _add(sums, {"loss": value.detach()} | measure(loss, part.mask, denominators))
+    return {name: value.item() for name, value in sums.items()}
+
+
+@torch.no_grad()
+def evaluate(algorithm: Any, models: Models, batches: list[Any]) -> dict[str, float]:
+    """Loss and metrics over all batches as if they were one."""
+    prepared = [algorithm.prepare(models, batch) for batch in batches]
+    counts = [totals(batch) for batch in prepared]
+    denominators = {name: torch.stack([count[name] for count in counts]).sum() for name in counts[0]}
+    sums: dict[str, Tensor] = {}
+    for batch in prepared:
+        loss = algorithm.loss(models, batch)
+        _add(sums, {"loss": objective(loss, denominators)} | measure(loss, batch.mask, denominators))
+    return {name: value.item() for name, value in sums.items()}
+
+
+def _add(sums: dict[str, Tensor], shares: dict[str, Tensor]) -> None:
+    for name, share in shares.items():
+        sums[name] = sums[name] + share.double() if name in sums else share.double()
+
+
+def faulty_rows(loss: Loss, batch: Any) -> list[int]:
+    """The data set's rows in which a real place of some term is not finite."""
+    bad = torch.zeros(len(batch), dtype=torch.bool, device=batch.mask.device)
+    for term in loss.terms.values():
+        broken = term.mask & ~torch.isfinite(term.losses)
+        bad |= broken.flatten(1).any(1) if broken.dim() > 1 else broken
+    return batch.rows[bad].tolist()
