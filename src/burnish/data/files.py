@@ -1,0 +1,137 @@
+"""Readers of single data files: JSON Lines, JSON, CSV and Parquet. They only read."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset
+
+from burnish.run import UserError
+
+ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
+
+
+def read_rows(path: Path, row_limit: int | None = None) -> list[dict[str, Any]]:
+    """The first `row_limit` rows (all, if None) of a .jsonl, .json or .csv file.
+
+    Raises UserError for an unknown ending, an empty or unreadable file, and a malformed line, by its number from 1.
+    """
+    ending = path.suffix.lower()
+    readers = {".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv}
+    if ending not in readers:
+        raise UserError(f"{path} ends in {ending or 'nothing'!r}; use a file that ends in {', '.join(ENDINGS)}.")
+    _refuse_empty(path)
+    return readers[ending](path, row_limit)
+
+
+def read_parquet(paths: list[Path], row_limit: int | None = None) -> Dataset:
+    """The rows of Parquet files one after the other; raises UserError when one cannot be read or the columns differ."""
+    tables: list[pa.Table] = []
+    left = row_limit
+    for path in paths:
+        _refuse_empty(path)
+        try:
+            table = pq.read_table(path)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise UserError(f"{path} is not a readable Parquet file ({_first_line(error)}); write it again.") from error
+        tables.append(table if left is None else table.slice(0, left))
+        left = None if left is None else left - len(tables[-1])
+        if left == 0:
+            break
+    try:
+        return Dataset(pa.concat_tables(tables, promote_options="default"))
+    except (pa.ArrowException, ValueError) as error:
+        raise UserError(f"{paths[0].parent}: its files' columns differ in type ({_first_line(error)}).") from error
+
+
+def _read_jsonl(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if row_limit is not None and len(rows) == row_limit:
+                break
+            if line.strip():
+                rows.append(_parse_object(line, f"{path}, line {number}"))
+    return rows
+
+
+def _parse_object(text: bytes, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: is not valid JSON ({_first_line(error)}); mend or remove it.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: is a JSON {_json_kind(value)}, but every row must be an object with named columns.")
+    return value
+
+
+def _read_json(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
+    try:
+        value = json.loads(path.read_bytes())
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":  # several values: JSON Lines under another name
+            return _read_jsonl(path, row_limit)
+        raise UserError(f"{path}, line {error.lineno}: is not valid JSON ({error.msg}); mend the file.") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is not valid JSON ({_first_line(error)}); mend the file.") from error
+    rows = [value] if isinstance(value, dict) else value
+    if not isinstance(rows, list):
+        raise UserError(f"{path}: is a JSON {_json_kind(value)}, but it must be a list of objects.")
+    for number, row in enumerate(rows[:row_limit]):
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, row {number}: is a JSON {_json_kind(row)}, but every row must be an object.")
+    return rows[:row_limit]
+
+
+def _read_csv(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
+    # The standard reader keeps every cell as it is; data-frame readers turn the texts "NA", "None" and "007" into
+    # something else.
+    rows: list[dict[str, Any]] = []
+    previous_limit = csv.field_size_limit(2**31 - 1)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.reader(lines, strict=True)
+            header = next(reader, [])
+            if len(set(header)) < len(header):
+                raise UserError(f"{path}, line 1: names a column twice; every column needs a name of its own.")
+            for cells in reader:
+                if row_limit is not None and len(rows) == row_limit:
+                    break
+                if not cells:
+                    continue
+                if len(cells) != len(header):
+                    raise UserError(
+                        f"{path}, line {reader.line_num}: has {len(cells)} cells, but the header names {len(header)}; "
+                        "quote cells that hold commas."
+                    )
+                rows.append(dict(zip(header, cells, strict=True)))
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: is not valid CSV ({error}); mend it.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8.") from error
+    finally:
+        csv.field_size_limit(previous_limit)
+    return rows
+
+
+def _refuse_empty(path: Path) -> None:
+    try:
+        size = path.stat().st_size
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
+    if size == 0:
+        raise UserError(f"{path} is empty; give a file with at least one row.")
+
+
+def _json_kind(value: object) -> str:
+    kinds = {list: "list", str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"}
+    return kinds.get(type(value), type(value).__name__)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__

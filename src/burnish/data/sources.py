@@ -1,0 +1,167 @@
+"""Reads the user's own data set: a file, a folder, the Hugging Face hub, or what Python already holds.
+
+Local files are read into memory, offline, and nothing is written beside them.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+from datasets import Dataset, DatasetDict
+
+from burnish.data.files import ENDINGS, read_parquet, read_rows
+from burnish.run import UserError
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+_SPLIT_WORDS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
+
+
+def load(
+    data: str | Path | Dataset | DatasetDict | Sequence[dict[str, Any]],
+    split: str = "train",
+    row_limit: int | None = None,
+) -> Dataset:
+    """The rows of `data`, at most the first `row_limit` of them.
+
+    `data` is a .jsonl, .json, .csv or .parquet file; a folder of such files, or one written by `save_to_disk`; a hub
+    name `owner/name`; or a `Dataset`, a `DatasetDict` or a list of dicts. A text may name its split after a colon,
+    `owner/name:test`, which then counts instead of `split`. A single file has one split, `train`.
+
+    Raises UserError, in one sentence, for a missing or empty file, an unknown ending, a malformed line, an unknown
+    split, an unreachable name, and for no rows at all.
+    """
+    if row_limit is not None and row_limit < 1:
+        raise UserError(f"The row limit is {row_limit}; it must be at least 1.")
+    if isinstance(data, DatasetDict):
+        name, dataset = "the DatasetDict", _pick(data, split, "the DatasetDict")
+    elif isinstance(data, Dataset):
+        name, dataset = "the Dataset", data
+    elif isinstance(data, str | Path):
+        name = str(data)
+        dataset = _load_named(name, split, row_limit)
+    else:
+        name = "the list of rows"
+        dataset = rows_to_dataset(_dicts(data, name), name)
+    if len(dataset) == 0:
+        raise UserError(f"{name} has no rows; give a data set with at least one.")
+    if row_limit is not None and row_limit < len(dataset):
+        dataset = dataset.select(range(row_limit))
+    return dataset
+
+
+def rows_to_dataset(rows: list[dict[str, Any]], name: str) -> Dataset:
+    """The rows as a data set in memory; a key that a row lacks is None there.
+
+    A column that no single Arrow type can hold (text in one row, a list in the next) is kept as JSON, unchanged.
+    """
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    columns = {key: [row.get(key) for row in rows] for key in keys}
+    try:
+        return Dataset.from_dict(columns)
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{name}, row {_broken_text(rows)}: holds half of a surrogate pair, which is no valid text; "
+            "write that character whole or remove the row."
+        ) from None
+    except (ValueError, TypeError, OverflowError):  # pyarrow's errors for a mixed column are among these
+        return Dataset.from_dict(columns, on_mixed_types="use_json")
+
+
+def _broken_text(rows: list[dict[str, Any]]) -> int | str:
+    for number, row in enumerate(rows):
+        try:
+            json.dumps(row, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError:
+            return number
+    return "unknown"
+
+
+def _dicts(rows: Iterable[Any], name: str) -> list[dict[str, Any]]:
+    found = list(rows)
+    for number, row in enumerate(found):
+        if not isinstance(row, dict):
+            raise UserError(f"{name}, row {number}: is a {type(row).__name__}, but every row must be a dict.")
+    return found
+
+
+def _load_named(name: str, split: str, row_limit: int | None) -> Dataset:
+    path = Path(name).expanduser()
+    if not path.exists() and ":" in name:
+        base, _, suffix = name.partition(":")
+        if suffix:
+            name, split, path = base, suffix, Path(base).expanduser()
+    if path.is_dir():
+        return _load_folder(path, split, row_limit)
+    if path.exists():
+        if split != "train":
+            raise UserError(f"{name} has no split {split!r}: a single file has one, 'train'.")
+        return _load_files([path], row_limit)
+    if path.suffix.lower() in ENDINGS or not _HUB_NAME.fullmatch(name):
+        raise UserError(f"{name} does not exist; give a file, a folder, or a hub name such as owner/name.")
+    return _load_hub(name, split)
+
+
+def _load_hub(name: str, split: str) -> Dataset:
+    try:
+        return datasets.load_dataset(name, split=split)
+    except Exception as error:  # the hub's client raises many kinds; the user needs the name and the reason
+        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+        raise UserError(
+            f"{name} is no local file or folder, and reading its split {split!r} from the hub failed ({reason}); "
+            "check the name and the connection."
+        ) from error
+
+
+def _load_folder(folder: Path, split: str, row_limit: int | None) -> Dataset:
+    if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
+        try:
+            saved = datasets.load_from_disk(str(folder))
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0].rstrip(".")
+            raise UserError(f"{folder} cannot be read as a saved data set ({reason}); save it again.") from error
+        if isinstance(saved, DatasetDict):
+            return _pick(saved, split, str(folder))
+        return _pick(DatasetDict({"train": saved}), split, str(folder))
+    # A clone of a hub repository keeps its files in data/.
+    files = _data_files(folder) or _data_files(folder / "data")
+    if not files:
+        raise UserError(f"{folder} holds no data file; give a folder with {', '.join(ENDINGS)} files.")
+    splits: dict[str, list[Path]] = {}
+    for file in files:
+        splits.setdefault(_SHARD.sub("", file.stem), []).append(file)
+    if not any(word in _SPLIT_WORDS for word in splits):
+        splits = {"train": files}
+    if split not in splits:
+        raise UserError(f"{folder} has no split {split!r}; it has {', '.join(sorted(splits))}.")
+    return _load_files(splits[split], row_limit)
+
+
+def _data_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in ENDINGS and file.is_file())
+
+
+def _load_files(paths: list[Path], row_limit: int | None) -> Dataset:
+    endings = {path.suffix.lower() for path in paths}
+    if len(endings) > 1:
+        raise UserError(f"{paths[0].parent} mixes {' and '.join(sorted(endings))} files; keep one kind in a folder.")
+    if endings == {".parquet"}:
+        return read_parquet(paths, row_limit)
+    rows: list[dict[str, Any]] = []
+    for path in paths:
+        left = None if row_limit is None else row_limit - len(rows)
+        if left == 0:
+            break
+        rows.extend(read_rows(path, left))
+    return rows_to_dataset(rows, str(paths[0]) if len(paths) == 1 else str(paths[0].parent))
+
+
+def _pick(splits: DatasetDict, split: str, name: str) -> Dataset:
+    if split not in splits:
+        raise UserError(f"{name} has no split {split!r}; it has {', '.join(sorted(splits))}.")
+    return splits[split]
