@@ -9,7 +9,7 @@ A file or folder is written beside its place, synced and renamed: it is complete
 grow by whole lines; a checkpoint remembers their lengths and a resumed run cuts them back to it.
 """
 
-from burnish.run.files import (
+from burnish.run.atomic import (
     UserError,
     clean_leftovers,
     remove_folder_atomically,
@@ -17,14 +17,13 @@ from burnish.run.files import (
     write_atomically,
 )
 from burnish.run.folder import RunFolder
-from burnish.run.records import config_differences, describe_environment, read_jsonl, read_mapping
+from burnish.run.records import config_differences, read_jsonl, read_mapping
 
 __all__ = [
     "RunFolder",
     "UserError",
     "clean_leftovers",
     "config_differences",
-    "describe_environment",
     "read_jsonl",
     "read_mapping",
     "remove_folder_atomically",

@@ -4,21 +4,35 @@ import fcntl
 import json
 import math
 import os
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 
-from burnish.run.files import NEW, OLD, UserError, cannot_write, clean_leftovers, sync, write_atomically
-from burnish.run.records import config_differences, plain, read_mapping
+from burnish.run.atomic import (
+    NEW,
+    OLD,
+    UserError,
+    cannot_write,
+    clean_leftovers,
+    save_folder_atomically,
+    sync,
+    write_atomically,
+)
+from burnish.run.records import HARMLESS, config_differences, plain, read_mapping
 
 APPENDED = ("metrics", "timings", "samples")
 """The files that only grow: `append("metrics", …)` writes to `metrics.jsonl`."""
 
-REPRODUCING = ("seed", "data_hash", "model_hash")
+INPUTS = ("seed", "data_sha256", "model_sha256")
 """Entries of `environment.json` that must not change within a run; the others may, at the price of other bits."""
 
 LOCK = ".lock"
+CONFIG = "config.yaml"
+ENVIRONMENT = "environment.json"
+PRELIMINARIES = {CONFIG, ENVIRONMENT}
 
 
 class RunFolder:
@@ -38,7 +52,7 @@ class RunFolder:
         is not set, where what it holds is no run, where another process uses it, or where it cannot be made.
         """
         path = Path(path)
-        _refuse(path, resume)
+        _look(path, resume)
         try:
             path.mkdir(parents=True, exist_ok=True)
             lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
@@ -46,9 +60,9 @@ class RunFolder:
             raise cannot_write(path, error) from error
         try:
             _take(lock, path)
-            _refuse(path, resume)  # Another process may have begun, and ended, a run since the first look.
             clean_leftovers(path)
-            return cls(path, (path / "config.yaml").exists(), lock)
+            resumed = _look(path, resume)  # Again: another process may have begun, and ended, a run since.
+            return cls(path, resumed, lock)
         except BaseException:
             os.close(lock)
             raise
@@ -66,42 +80,36 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def checkpoints(self) -> Path:
-        """Where `burnish.training.checkpoint` keeps its folders."""
-        return self.path / "checkpoints"
-
-    @property
-    def model(self) -> Path:
-        """Where the trained model goes, by `save_folder_atomically`."""
-        return self.path / "model"
-
-    def write_config(self, config: dict[str, Any]) -> None:
-        """Write `config.yaml`; in a resumed run, raise `UserError` where `config` would change the run's bits."""
-        path = self.path / "config.yaml"
+    def claim(self, config: dict[str, Any], free: Collection[str] = HARMLESS) -> None:
+        """Write `config.yaml`; in a resumed run, raise `UserError` where `config` differs in a key not in `free`."""
+        path = self.path / CONFIG
         if not self.resumed:
             write_atomically(path, yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
-        elif differences := config_differences(read_mapping(path), config):
+        elif differences := config_differences(read_mapping(path), config, free):
             raise UserError(
-                f"{self.path} was begun with another config: {', '.join(differences)}; "
-                "resume with the same one or choose another --out."
+                f"{self.path} was begun with another config, {', '.join(differences)}: "
+                "resume with the same one or choose another --out"
             )
 
-    def write_environment(self, environment: dict[str, Any]) -> list[str]:
+    def describe(self, environment: dict[str, Any]) -> list[str]:
         """Write `environment.json`; in a resumed run, leave it and return what differs now, as phrases, to warn of.
 
-        Raises `UserError` where the seed, the data or the model differ: going on would mix two runs.
+        Raises `UserError` where one of `INPUTS` differs: going on would mix two runs.
         """
-        path = self.path / "environment.json"
+        path = self.path / ENVIRONMENT
         if not (self.resumed and path.exists()):
-            write_atomically(path, json.dumps(environment, indent=2, allow_nan=False) + "\n")
+            write_atomically(path, json.dumps(plain(environment), indent=2, allow_nan=False) + "\n")
             return []
-        differences = config_differences(read_mapping(path), environment)
-        if serious := [phrase for phrase in differences if phrase.split()[0] in REPRODUCING]:
+        differences = config_differences(read_mapping(path), environment, free=())
+        if serious := [phrase for phrase in differences if phrase.split()[0] in INPUTS]:
             raise UserError(
-                f"{self.path} was begun with other inputs: {', '.join(serious)}; restore them or choose another --out."
+                f"{self.path} was begun with other inputs, {', '.join(serious)}: restore them or choose another --out"
             )
         return differences
+
+    def replace_folder(self, name: str) -> AbstractContextManager[Path]:
+        """Give an empty folder to fill; it becomes the run's folder `name`, whole, when the block ends well."""
+        return save_folder_atomically(self.path / name)
 
     def append(self, name: str, record: dict[str, Any]) -> None:
         """Add one line to `metrics`, `timings` or `samples`; a kill loses at most a part of the line being written.
@@ -138,7 +146,7 @@ class RunFolder:
         lengths = {self._appended(name): offsets.get(name, 0) for name in {*APPENDED, *offsets}}
         for path, length in lengths.items():
             if length and not _ends_line(path, length):
-                raise UserError(f"{path} has changed since the last checkpoint: restore it or choose another --out.")
+                raise UserError(f"{path} has changed since the last checkpoint: restore it or choose another --out")
         self._close_files()
         for path, length in lengths.items():
             if length:
@@ -156,22 +164,25 @@ class RunFolder:
             os.close(self._files.popitem()[1])
 
 
-def _refuse(path: Path, resume: bool) -> None:
-    """Raise `UserError` where a run may not have `path`.
+def _look(path: Path, resume: bool) -> bool:
+    """Whether `path` holds a run to go on with; raises `UserError` where a run may not have it.
 
-    What a run killed before its first file left behind does not count.
+    What a run left that ended before its first step (refused data, say) is nothing to go on with, nor to lose.
     """
     if path.exists() and not path.is_dir():
-        raise UserError(f"{path} is a file: choose another --out.")
+        raise UserError(f"{path} is a file: choose another --out")
     try:
-        names = {entry.name for entry in path.iterdir()} if path.exists() else set()
+        found = {entry.name for entry in path.iterdir()} if path.exists() else set()
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): choose another --out.") from error
-    names = {name for name in names if name != LOCK and not name.startswith((NEW, OLD))}
-    if names and not resume:
-        raise UserError(f"{path} exists and is not empty: use --resume to go on with it, or another --out.")
-    if names and "config.yaml" not in names:
-        raise UserError(f"{path} holds no run to resume (it has no config.yaml): choose another --out.")
+        raise UserError(f"{path} cannot be read ({error.strerror}): choose another --out") from error
+    names = {name for name in found if name != LOCK and not name.startswith((NEW, OLD))}
+    if not names or (LOCK in found and names <= PRELIMINARIES):
+        return False
+    if not resume:
+        raise UserError(f"{path} exists and is not empty: use --resume to go on with it, or another --out")
+    if CONFIG not in found:
+        raise UserError(f"{path} holds no run to resume: choose another --out")
+    return True
 
 
 def _take(lock: int, path: Path) -> None:
@@ -179,7 +190,7 @@ def _take(lock: int, path: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UserError(f"{path} is in use by another process: wait for it, or choose another --out.") from error
+        raise UserError(f"{path} is in use by another process: wait for it, or choose another --out") from error
     except OSError:
         pass  # A file system without locks: better unguarded than unusable.
 

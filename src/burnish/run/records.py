@@ -1,15 +1,14 @@
-"""What the files of a run say: reading them, comparing two configs, describing the environment."""
+"""What the files of a run say: reading them, and comparing two configs."""
 
 import contextlib
-import importlib.metadata
 import json
-import platform
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from burnish.run.files import UserError
+from burnish.run.atomic import UserError
 
 HARMLESS = frozenset({"out", "resume", "overwrite", "quiet", "debug", "save_every"})
 """Config keys that a resumed run may change: none of them touches a bit of the model or of `metrics.jsonl`."""
@@ -23,7 +22,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     try:
         *lines, last = Path(path).read_bytes().split(b"\n")
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): give the folder of a run.") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}): give the folder of a run") from error
     records = [_parse_line(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
     if last.strip():
         with contextlib.suppress(UserError):
@@ -39,18 +38,18 @@ def _parse_line(line: bytes, path: Path, number: int) -> dict[str, Any]:
             f"{path}, line {number}, is not JSON ({error}): restore the file or remove that line."
         ) from error
     if not isinstance(record, dict):
-        raise UserError(f"{path}, line {number}, is not a JSON object: restore the file or remove that line.")
+        raise UserError(f"{path}, line {number}, is not a JSON object: restore the file or remove that line")
     return record
 
 
-def config_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def config_differences(old: dict[str, Any], new: dict[str, Any], free: Collection[str] = HARMLESS) -> list[str]:
     """What differs between two configs and would change the bits of a run, as phrases that name the key.
 
-    Nested keys are joined with dots. `HARMLESS` keys are passed over; everything else counts, `steps` too, since the
+    Nested keys are joined with dots. Keys in `free` are passed over; everything else counts, `steps` too, since the
     learning-rate schedule ends with it, and `threads`, since sums are split among them.
     """
     before, after = _flatten(plain(old)), _flatten(plain(new))
-    keys = [key for key in {**before, **after} if key not in HARMLESS]
+    keys = [key for key in {**before, **after} if key not in free]
     show = {key: tuple(repr(side[key]) if key in side else "not set" for side in (before, after)) for key in keys}
     return [f"{key} (was {was}, now {now})" for key, (was, now) in show.items() if was != now]
 
@@ -74,37 +73,13 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def describe_environment(
-    *, seed: int, device: str, threads: int, data_hash: str | None = None, model_hash: str | None = None
-) -> dict[str, Any]:
-    """What, besides the config, decides the bits of a run: the content of `environment.json`."""
-    packages = ("burnish", "torch", "transformers", "tokenizers", "datasets", "safetensors", "numpy")
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: _version(name) for name in packages},
-        "device": device,
-        "threads": threads,
-        "seed": seed,
-        "data_hash": data_hash,
-        "model_hash": model_hash,
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def read_mapping(path: Path) -> dict[str, Any]:
     """The content of a `.yaml` or `.json` file that holds one mapping; raises `UserError` where it does not."""
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): restore it.") from error
+        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): restore it") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} is not a mapping of keys to values: restore it.")
+        raise UserError(f"{path} is not a mapping of keys to values: restore it")
     return content

@@ -30,7 +30,7 @@ def sync(path: Path) -> None:
 
 def cannot_write(path: Path, error: BaseException) -> UserError:
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-    return UserError(f"{path} cannot be written ({reason}): make room there or choose another --out.")
+    return UserError(f"{path} cannot be written ({reason}): make room there or choose another --out")
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:

@@ -1,0 +1,163 @@
+"""Checkpoints: folders `step-000100/` that are complete or absent, with a checksum of every file.
+
+    tensors.safetensors   weights, optimizer, anything that is a tensor, by name
+    state.json            the rest
+    manifest.json         size and SHA-256 of the two
+
+Nothing is unpickled. Only the process that holds the run folder may call `save` and `latest`: both clear away what a
+killed writer left unfinished.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from burnish.run import UserError, clean_leftovers, remove_folder_atomically, save_folder_atomically
+
+TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
+FORMAT = 1
+NON_FINITE = "$float"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What `save` was given, bit for bit; tensors are on the CPU and share no memory, whatever they did before."""
+
+    path: Path
+    step: int
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+class _BrokenError(Exception):
+    """What is wrong with a checkpoint."""
+
+
+def save(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any], keep: int = 2) -> Path:
+    """Write the checkpoint of `step` into `folder`, then remove all but the newest `keep`.
+
+    `state` holds what JSON can say (text keys, lists rather than tuples), and ±∞ and NaN. A checkpoint of a later
+    step is one that the run did not resume from, so it goes. Raises `UserError` where the disk refuses, the
+    checkpoints before being untouched; ValueError for a `state` that would not come back the same.
+    """
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1, not {keep}")
+    text = _to_json(state)
+    final = folder / f"step-{step:06d}"
+    with save_folder_atomically(final) as new:
+        save_file(_unshared(tensors), new / TENSORS)
+        (new / STATE).write_text(text, encoding="utf-8")
+        files = {name: _describe(new / name) for name in (TENSORS, STATE)}
+        manifest = {"format": FORMAT, "step": step, "files": files}
+        (new / MANIFEST).write_text(json.dumps(manifest, separators=(",", ":")), encoding="utf-8")
+    for old_step, path in _present(folder):
+        if old_step > step:
+            remove_folder_atomically(path)
+    for _, path in _present(folder)[keep:]:
+        remove_folder_atomically(path)
+    return final
+
+
+def latest(folder: Path, warn: Callable[[str], object]) -> Checkpoint | None:
+    """The newest sound checkpoint in `folder`; None where there is none at all.
+
+    One that is truncated, altered or incomplete is named in a sentence to `warn`, and the one before is tried.
+    Raises `UserError` where all are broken.
+    """
+    if not folder.is_dir():
+        return None
+    clean_leftovers(folder)
+    broken: list[str] = []
+    for step, path in _present(folder):
+        try:
+            found = _load(path, step)
+        except _BrokenError as error:
+            broken.append(f"{path.name}: {error}")
+            continue
+        for what in broken:
+            warn(f"a checkpoint in {folder} is broken ({what}): going on from {path.name}")
+        return found
+    if broken:
+        raise UserError(
+            f"no checkpoint in {folder} is sound ({'; '.join(broken)}): restore one, or delete the folder to start anew"
+        )
+    return None
+
+
+def _present(folder: Path) -> list[tuple[int, Path]]:
+    """Steps and folders of the checkpoints there, newest first."""
+    found = [(re.fullmatch(r"step-(\d{6,})", path.name), path) for path in folder.iterdir() if path.is_dir()]
+    return sorted(((int(match[1]), path) for match, path in found if match), reverse=True)
+
+
+def _load(path: Path, step: int) -> Checkpoint:
+    """The checkpoint at `path`; raises `_BrokenError` unless every byte is as it was written."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        if (manifest["format"], manifest["step"]) != (FORMAT, step):
+            raise _BrokenError(f"{MANIFEST} is of another format or step")
+        for name in (TENSORS, STATE):
+            was, now = manifest["files"][name], _describe(path / name)
+            if was["size"] != now["size"]:
+                raise _BrokenError(f"{name} has {now['size']} bytes in place of {was['size']}")
+            if was["sha256"] != now["sha256"]:
+                raise _BrokenError(f"the checksum of {name} differs")
+        # Copies: aligned memory of our own, that no later change of the file can reach.
+        tensors = {name: tensor.clone() for name, tensor in load_file(path / TENSORS).items()}
+        return Checkpoint(path, step, tensors, _from_json((path / STATE).read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise _BrokenError(f"{Path(error.filename).name} is missing") from error
+    except OSError as error:
+        raise _BrokenError(f"it cannot be read, {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise _BrokenError(f"{MANIFEST} is damaged") from error
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"size": path.stat().st_size, "sha256": digest}
+
+
+def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same values on the CPU, contiguous, each in memory of its own: copied only where that is not so already."""
+    seen: set[int] = set()
+    alone: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        own = tensor.detach().to("cpu").contiguous()
+        address = own.untyped_storage().data_ptr()
+        if address in seen or own.untyped_storage().nbytes() != own.nbytes:
+            own = own.clone(memory_format=torch.contiguous_format)
+        seen.add(address)
+        alone[name] = own
+    return alone
+
+
+def _to_json(state: dict[str, Any]) -> str:
+    text = json.dumps(_tagged(state), allow_nan=False)
+    if repr(_from_json(text)) != repr(state):
+        raise ValueError("a checkpoint's state must be what JSON gives back: text keys, lists, no tuples")
+    return text
+
+
+def _from_json(text: str) -> Any:
+    return json.loads(text, object_hook=lambda o: float(o[NON_FINITE]) if o.keys() == {NON_FINITE} else o)
+
+
+def _tagged(value: Any) -> Any:
+    """`value` with ±∞ and NaN, which JSON has no word for, as `{"$float": "inf"}`."""
+    if isinstance(value, dict):
+        return {key: _tagged(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_tagged(item) for item in value]
+    return {NON_FINITE: repr(value)} if isinstance(value, float) and not math.isfinite(value) else value
