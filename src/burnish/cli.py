@@ -12,7 +12,6 @@ import click
 from burnish.algorithms.table import ALGORITHMS
 from burnish.config import Settings, build, read_config
 from burnish.run import UserError
-from burnish.training.loop import Interrupted
 
 INTERRUPTED = 130
 
@@ -34,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
             traceback.print_exc()
         print(f"burnish: {error}", file=sys.stderr)
         sys.exit(2)
-    except (click.Abort, KeyboardInterrupt, Interrupted) as error:
+    except (click.Abort, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
         print(f"burnish: interrupted{': ' + str(error) if str(error) else ''}", file=sys.stderr)

@@ -53,10 +53,6 @@ class Settings:
     debug: bool = option(False, "show tracebacks")
 
 
-# What may differ between a run and its resumption: none of these changes a bit of the result.
-FREE_ON_RESUME = {"out", "resume", "quiet", "debug", "save_every"}
-
-
 def read_config(path: str | Path) -> dict[str, Any]:
     """The keys of a YAML file. Raises UserError where it cannot be read or is no mapping."""
     try:

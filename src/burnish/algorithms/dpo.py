@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 
+from torch import Tensor
+
 from burnish.algorithms.terms import Loss, Term
 from burnish.batches import Preferences
 from burnish.functional import dpo, implicit_reward, masked_sum
@@ -25,22 +27,26 @@ class DPO:
         if not self.beta > 0:
             raise ValueError(f"beta must be above 0, not {self.beta}: it is the temperature of the implied reward")
         if not 0 <= self.label_smoothing < 0.5:
-            raise ValueError(f"label_smoothing must lie in [0, 0.5), not {self.label_smoothing}: at ½ labels say nothing")
+            raise ValueError(
+                f"label_smoothing must lie in [0, 0.5), not {self.label_smoothing}: at ½ labels say nothing"
+            )
 
     def prepare(self, models: Models, batch: Preferences) -> Preferences:
         assert models.reference is not None
         return replace(batch, ref_logprobs=models.reference.logprobs(batch))
 
     def loss(self, models: Models, batch: Preferences) -> Loss:
+        assert batch.ref_logprobs is not None
         logps = masked_sum(models.policy.logprobs(batch), batch.mask, dim=-1)
-        logratios = logps - masked_sum(batch.ref_logprobs, batch.mask, dim=-1)
-        chosen, rejected = logratios.unbind(-1)
+        ref_logps = masked_sum(batch.ref_logprobs, batch.mask, dim=-1)
+        chosen, rejected = (logps - ref_logps).unbind(-1)
         losses = dpo(chosen, rejected, self.beta, self.label_smoothing)
-        return Loss({"dpo": Term(losses, batch.mask.any(-1).all(-1), "row")}, self.metrics(logps, logratios))
+        both_answered = batch.mask.any(-1).all(-1)
+        return Loss({"dpo": Term(losses, both_answered, "row")}, self.metrics(logps.detach(), ref_logps))
 
-    def metrics(self, logps, logratios) -> dict:
+    def metrics(self, logps: Tensor, ref_logps: Tensor) -> dict[str, Tensor]:
         """TRL's names. A tie of the implicit rewards counts as half right."""
-        logps, rewards = logps.detach(), implicit_reward(logratios.detach(), 0.0, self.beta)
+        rewards = implicit_reward(logps, ref_logps, self.beta)
         margins = rewards[:, 0] - rewards[:, 1]
         return {
             "rewards/chosen": rewards[:, 0],

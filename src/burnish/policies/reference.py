@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from burnish.batches import Preferences
 from burnish.policies.language import LanguagePolicy
@@ -71,9 +71,15 @@ def compute(policy: LanguagePolicy, batches: Iterable[Preferences]) -> dict[str,
 
 
 def reference_key(policy: LanguagePolicy, fingerprint: str) -> str:
-    """SHA-256 over the weights, the precision and the data's fingerprint."""
-    digest = hashlib.sha256(f"{fingerprint} {policy.precision} {policy.model.config.model_type}".encode())
-    for name, tensor in policy.model.state_dict().items():
+    """What the table depends on, in one word: the weights, the kind of model, the precision and the data."""
+    parts = (fingerprint, weights_hash(policy.model), policy.model.config.model_type, policy.precision)
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def weights_hash(model: nn.Module) -> str:
+    """SHA-256 over a model's weights and their names."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()

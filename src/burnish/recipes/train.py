@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 from burnish.algorithms.table import ALGORITHMS, name_of
-from burnish.config import FREE_ON_RESUME, Settings, as_dict, build, checked
+from burnish.config import Settings, as_dict, build, checked
 from burnish.data import builtin, sources, tokenise
 from burnish.data.corpora import cache_folder
 from burnish.data.walk import batches_per_epoch, in_order, walk
 from burnish.policies.interface import Models
 from burnish.policies.language import LanguagePolicy, load_policy
-from burnish.policies.reference import cached_reference
+from burnish.policies.reference import cached_reference, weights_hash
 from burnish.recipes.assets import resolve_model
 from burnish.run import RunFolder, UserError
 from burnish.training.loop import out_of_patience, train_loop
@@ -48,8 +49,7 @@ def run_training(algorithm: Any, settings: Settings, data: Any = None, eval_data
         raise UserError("give --out, the run folder to write")
     prepare_torch(settings)
     with RunFolder.open(settings.out, resume=settings.resume) as run:
-        config = as_dict(algorithm, settings)
-        run.claim(config, free=FREE_ON_RESUME)
+        run.claim(as_dict(algorithm, settings))
         if (run.path / "model").exists():
             say(settings, f"{run.path} is complete: nothing to resume")
             return run.path
@@ -57,7 +57,7 @@ def run_training(algorithm: Any, settings: Settings, data: Any = None, eval_data
         rows = tokenised(algorithm, settings, policy, settings.data if data is None else data, "train")
         held = evaluation_rows(algorithm, settings, policy, settings.eval_data if eval_data is None else eval_data)
         say(settings, rows.describe())
-        run.describe(environment(settings, rows.fingerprint))
+        note_environment(run, settings, rows.fingerprint, weights_hash(policy.model))
         _fit(algorithm, policy, settings, run, rows, held)
         with run.replace_folder("model") as folder:
             policy.save(folder)
@@ -69,7 +69,9 @@ def _fit(algorithm: Any, policy: LanguagePolicy, settings: Settings, run: RunFol
     per_epoch = batches_per_epoch(len(rows), settings.batch_size)
     steps = settings.steps or max(1, round((settings.epochs or 1.0) * per_epoch))
     models = with_reference(algorithm, policy, rows, settings)
-    evaluator = None if held is None else evaluator_of(algorithm, with_reference(algorithm, policy, held, settings), held)
+    evaluator = (
+        None if held is None else evaluator_of(algorithm, with_reference(algorithm, policy, held, settings), held)
+    )
     parameters = list(policy.parameters().values())
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     state = restore(run, models, optimizer, lambda sentence: say(settings, sentence)) if settings.resume else State()
@@ -127,18 +129,21 @@ def evaluation_rows(algorithm: Any, settings: Settings, policy: LanguagePolicy, 
     return tokenised(algorithm, settings, policy, "builtin" if data is None else data, "validation")
 
 
-def environment(settings: Settings, fingerprint: str) -> dict[str, Any]:
-    """What the result may depend on beside the configuration."""
-    versions = {name: metadata.version(name) for name in ("burnish", "torch", "transformers", "tokenizers", "datasets")}
-    return {
+def note_environment(run: RunFolder, settings: Settings, data_sha256: str, model_sha256: str) -> None:
+    """Write down, or compare, what the result depends on beside the configuration."""
+    packages = ("burnish", "torch", "transformers", "tokenizers", "datasets", "safetensors", "numpy")
+    now = {
         "python": platform.python_version(),
-        "versions": versions,
         "platform": platform.platform(),
+        "packages": {name: metadata.version(name) for name in packages},
         "device": pick_device(settings.device),
         "threads": torch.get_num_threads(),
         "seed": settings.seed,
-        "data_sha256": fingerprint,
+        "data_sha256": data_sha256,
+        "model_sha256": model_sha256,
     }
+    if differences := run.describe(now):
+        say(settings, f"resumed elsewhere, so not to the same bits: {', '.join(differences)}")
 
 
 def pick_device(device: str) -> str:
@@ -155,6 +160,7 @@ def prepare_torch(settings: Settings) -> None:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    transformers.utils.logging.disable_progress_bar()  # the bars that matter are ours
 
 
 def say(settings: Settings, sentence: str) -> None:

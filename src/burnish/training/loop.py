@@ -19,7 +19,7 @@ from burnish.training.resume import State, save, save_best
 from burnish.training.step import NonFiniteLoss, gradient
 
 
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     """Ctrl-C was pressed; everything up to the last finished step is saved."""
 
 
@@ -52,7 +52,9 @@ def train_loop(
             batch = algorithm.prepare(models, batch)
             metrics = update(algorithm, models, batch, optimizer, settings, state.step, rate(state.step))
             state.step += 1
+            state.num_tokens += int(batch.lengths.sum())
             record = {"step": state.step, "epoch": round(state.step / steps_per_epoch, 6)} | metrics
+            record["num_tokens"] = state.num_tokens
             if evaluator and is_due(settings.eval_every, state.step, steps):
                 record |= evaluation(evaluator, models, settings, state, run)
             run.append("metrics", record)
@@ -91,8 +93,7 @@ def update(
         group["lr"] = learning_rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    tokens = int(batch.mask.sum())
-    return metrics | {"grad_norm": norm.item(), "learning_rate": learning_rate, "num_tokens": tokens}
+    return metrics | {"grad_norm": norm.item(), "learning_rate": learning_rate}
 
 
 def evaluation(

@@ -24,6 +24,7 @@ class State:
     """Where a run stands; `best_loss` and what follows serve early stopping."""
 
     step: int = 0
+    num_tokens: int = 0
     best_loss: float = math.inf
     evaluations_since_best: int = 0
 
