@@ -1,0 +1,192 @@
+"""Masked reductions: by hand, against nested loops, and with junk at masked places."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import burnish.functional as fn
+from burnish.functional.masked import is_last
+
+from .helpers import JUNK, assert_gradients, close, coins, f64, gradients, numbers
+from .oracles import aggregated, each_run, standardised
+
+X = f64([[1.0, 2.0, 9.0], [4.0, 9.0, 9.0], [9.0, 9.0, 9.0]])
+MASK = torch.tensor([[True, True, False], [True, False, False], [False, False, False]])
+
+
+def test_sum_and_mean_by_hand() -> None:
+    """Real: 1, 2 and 4. Sum 7, mean 7/3; by row 3, 4, 0 and 1.5, 4, 0; by column 5, 2, 0 and 2.5, 2, 0."""
+    close(fn.masked_sum(X, MASK), 7.0)
+    close(fn.masked_mean(X, MASK), 7 / 3)
+    close(fn.masked_sum(X, MASK, dim=-1), [3.0, 4.0, 0.0])
+    close(fn.masked_mean(X, MASK, dim=-1), [1.5, 4.0, 0.0])
+    close(fn.masked_sum(X, MASK, 0), [5.0, 2.0, 0.0])
+    close(fn.masked_mean(X, MASK, 0), [2.5, 2.0, 0.0])
+    close(fn.masked_mean(X[None], MASK[None], (-2, -1)), [7 / 3])
+
+
+def test_mask_broadcasts() -> None:
+    """Rows 0 and 1 real: sums 1 + 2 + 9 + 4 + 9 + 9 = 34 over 6 places; and the same mask for two runs."""
+    rows = torch.tensor([[True], [True], [False]])
+    close(fn.masked_sum(X, rows), 34.0)
+    close(fn.masked_mean(X, rows), 34 / 6)
+    close(fn.masked_mean(torch.stack([X, 2 * X]), MASK, (-2, -1)), [7 / 3, 14 / 3])
+    close(fn.masked_mean(X[0], MASK, -1), [1.5, 1.0, 0.0])
+
+
+def test_is_last_is_the_last_true_whatever_gaps_precede_it() -> None:
+    mask = torch.tensor([[True, False, True, False], [False] * 4, [True] * 4])
+    assert is_last(mask).tolist() == [[False, False, True, False], [False] * 4, [False, False, False, True]]
+
+
+def test_centre_by_hand() -> None:
+    """Real: 1, 2, 4 with mean 7/3."""
+    close(fn.centre(X, MASK), [[1 - 7 / 3, 2 - 7 / 3, 0], [4 - 7 / 3, 0, 0], [0, 0, 0]])
+
+
+def test_standardise_by_hand() -> None:
+    """0 and 2 have mean 1 and population variance 1: with eps = 3 they become ∓1/√(1 + 3) = ∓½."""
+    x, mask = f64([[0.0, 2.0, 50.0]]), torch.tensor([[True, True, False]])
+    close(fn.standardise(x, mask, eps=3), [[-0.5, 0.5, 0.0]])
+    close(fn.standardise(x, mask), [[-1 / math.sqrt(1 + 1e-8), 1 / math.sqrt(1 + 1e-8), 0.0]])
+
+
+@pytest.mark.parametrize("lead", [(), (3,), (2, 3)])
+def test_standardise_against_loops(lead: tuple[int, ...]) -> None:
+    """A run per leading index, with its own statistics: also one with no real step, and one with a single one."""
+    x, mask = 3 + 2 * numbers(*lead, 4, 5), coins(*lead, 4, 5)
+    if lead:
+        mask[0] = False
+        mask[-1] = torch.arange(20).reshape(4, 5) == 7
+    close(fn.standardise(x, mask, eps=0.1), each_run(partial(standardised, eps=0.1), len(lead), x, mask))
+
+
+def test_equal_numbers_standardise_to_exactly_zero() -> None:
+    """The mean of three times 0.1 is not 0.1: also with eps = 0 nothing may come of the difference."""
+    x, mask = torch.full((1, 3), 0.1, dtype=torch.float64), torch.ones(1, 3, dtype=torch.bool)
+    assert sum([0.1] * 3) / 3 != 0.1
+    for result in (fn.centre(x, mask), fn.standardise(x, mask), fn.standardise(x, mask, eps=0)):
+        assert result.tolist() == [[0.0, 0.0, 0.0]]
+    assert gradients(lambda x: fn.standardise(x, mask, eps=0), x)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("function", [fn.masked_sum, fn.masked_mean, fn.centre, fn.standardise, fn.aggregate])
+def test_all_masked_gives_zero(function) -> None:
+    x, mask = torch.full((2, 3), float("nan"), dtype=torch.float64), torch.zeros(2, 3, dtype=torch.bool)
+    assert (function(x, mask) == 0).all()
+    assert (gradients(lambda x: function(x, mask), x)[0] == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (2, 0, 3)])
+def test_empty_batches_give_zero(shape: tuple[int, ...]) -> None:
+    x, mask = torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
+    assert fn.centre(x, mask).shape == fn.standardise(x, mask).shape == x.shape
+    assert (fn.aggregate(x, mask) == 0).all()
+    assert fn.aggregate(x, mask).shape == x.shape[:-2]
+
+
+REDUCTIONS = [
+    fn.masked_sum,
+    fn.masked_mean,
+    partial(fn.masked_mean, dim=-1),
+    fn.centre,
+    fn.standardise,
+    fn.aggregate,
+    partial(fn.aggregate, over="sequence"),
+    partial(fn.aggregate, over="constant", total=7),
+]
+
+
+@pytest.mark.parametrize("junk", JUNK)
+@pytest.mark.parametrize("function", REDUCTIONS)
+def test_junk_at_masked_places_changes_neither_value_nor_gradient(function, junk: float) -> None:
+    x, mask = numbers(3, 4), coins(3, 4)
+    dirty = torch.where(mask, x, junk)
+    clean = torch.where(mask, x, 0.0)
+    assert torch.equal(function(dirty, mask), function(clean, mask))
+    (dirty_gradient,), (clean_gradient,) = (gradients(lambda x: function(x, mask), y) for y in (dirty, clean))
+    assert torch.equal(dirty_gradient, clean_gradient)
+    assert (dirty_gradient[~mask] == 0).all()
+    assert (dirty_gradient[mask] != 0).all()
+
+
+@pytest.mark.parametrize("function", REDUCTIONS)
+def test_gradients_against_finite_differences(function) -> None:
+    mask = coins(2, 3, 4)
+    assert_gradients(lambda x: function(x, mask), numbers(2, 3, 4))
+
+
+def test_aggregate_by_hand() -> None:
+    """Real tokens 1, 2 | 4 | none: (1 + 2 + 4)/3; row means 1.5 and 4 over the 2 rows that have any; sum 7 over 10."""
+    close(fn.aggregate(X, MASK), 7 / 3)
+    close(fn.aggregate(X, MASK, over="sequence"), 5.5 / 2)
+    close(fn.aggregate(X, MASK, over="constant", total=10), 0.7)
+    close(fn.aggregate(f64([1.0, 2.0, 6.0]), torch.tensor([True, False, True]), over="row"), 3.5)
+
+
+def test_total_takes_the_place_of_the_count() -> None:
+    """With a total of 10 tokens, 10 rows: 7/10, 5.5/10, 7/10, and rows 1 + 6 over 10."""
+    close(fn.aggregate(X, MASK, total=10), 0.7)
+    close(fn.aggregate(X, MASK, over="sequence", total=10.0), 0.55)
+    close(
+        fn.aggregate(f64([1.0, 2.0, 6.0]), torch.tensor([True, False, True]), over="row", total=torch.tensor(10)), 0.7
+    )
+    close(fn.aggregate(X, MASK, total=0.1), 70.0)
+
+
+def test_total_per_run() -> None:
+    two = torch.stack([X, X])
+    close(fn.aggregate(two, MASK.expand(2, 3, 3), total=torch.tensor([7, 14])), [1.0, 0.5])
+    close(fn.aggregate(two, MASK.expand(2, 3, 3), over="constant", total=f64([7.0, 0.5])), [1.0, 14.0])
+
+
+@pytest.mark.parametrize("over", ["token", "sequence"])
+def test_a_total_of_nothing_gives_zero(over: str) -> None:
+    close(fn.aggregate(X, torch.zeros_like(MASK), over=over, total=0), 0.0)
+    mask = torch.stack([MASK, torch.zeros_like(MASK)])
+    count = {"token": 3, "sequence": 2}[over]
+    result = fn.aggregate(torch.stack([X, X]), mask, over=over, total=torch.tensor([count, 0]))
+    close(result, [{"token": 7 / 3, "sequence": 2.75}[over], 0.0])
+
+
+@pytest.mark.parametrize("over", ["token", "sequence", "constant"])
+@pytest.mark.parametrize("lead", [(), (3,), (2, 2)])
+@pytest.mark.parametrize("total", [None, 11])
+def test_aggregate_against_loops(over: str, lead: tuple[int, ...], total: int | None) -> None:
+    if over == "constant" and total is None:
+        pytest.skip("needs a total")
+    losses, mask = numbers(*lead, 4, 5), coins(*lead, 4, 5, seed=3)
+    mask[..., 1, :] = False
+    expected = each_run(partial(aggregated, over=over, total=total), len(lead), losses, mask)
+    close(fn.aggregate(losses, mask, over, total), expected)
+
+
+def test_row_losses_keep_leading_dimensions() -> None:
+    losses, mask = f64([[1.0, 3.0, 5.0], [2.0, 2.0, 2.0]]), torch.tensor([[True, True, False], [False] * 3])
+    close(fn.aggregate(losses, mask, over="row"), [2.0, 0.0])
+
+
+@pytest.mark.parametrize("over", ["token", "sequence", "constant", "row"])
+@given(cut=st.integers(1, 5), seed=st.integers(0, 99))
+def test_parts_of_a_batch_add_up_to_its_loss(over: str, cut: int, seed: int) -> None:
+    """With the total of the whole batch, losses and gradients of its parts are the whole's, wherever it is cut."""
+    losses, mask = numbers(6, 4, seed=seed), coins(6, 4, seed=seed)
+    total = {"token": mask.sum(), "sequence": mask.any(-1).sum(), "constant": 24, "row": mask[:, 0].sum()}[over]
+    if over == "row":
+        losses, mask = losses[:, 0], mask[:, 0]
+    whole = fn.aggregate(losses, mask, over, total=24 if over == "constant" else None)
+    parts = fn.aggregate(losses[:cut], mask[:cut], over, total) + fn.aggregate(losses[cut:], mask[cut:], over, total)
+    close(parts, whole)
+
+
+def test_aggregate_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(ValueError, match="'sequence'"):
+        fn.aggregate(X, MASK, over="batch")
+    with pytest.raises(ValueError, match="total"):
+        fn.aggregate(X, MASK, over="constant")
+    with pytest.raises(ValueError, match="total"):
+        fn.aggregate(X, MASK, over="constant", total=0)

@@ -1,0 +1,156 @@
+"""Returns and advantages: by hand for every way a row can end, against loops, and with junk where nobody looks."""
+
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import burnish.functional as fn
+
+from .helpers import JUNK, assert_gradients, close, coins, f64, gradients, numbers
+from .oracles import advantages, each_run, returned
+
+NAN = float("nan")
+
+
+def rows(lengths: list[int], steps: int) -> torch.Tensor:
+    return torch.arange(steps) < torch.tensor(lengths)[:, None]
+
+
+def test_returns_by_hand() -> None:
+    """γ = ½. Full, terminated: 1 + ½(2 + ½·4) = 3, 2 + ½·4 = 4, 4. Short, terminated: 1 + ½·2 = 2, 2. None: 0."""
+    rewards = f64([[1.0, 2.0, 4.0], [1.0, 2.0, 9.0], [9.0, 9.0, 9.0]])
+    discounts = f64([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5], [0.5, 0.5, 0.5]])
+    expected = [[3.0, 4.0, 4.0], [2.0, 2.0, 0.0], [0.0, 0.0, 0.0]]
+    close(fn.discounted_returns(rewards, discounts, rows([3, 2, 0], 3)), expected)
+
+
+def test_returns_of_truncated_rows_by_hand() -> None:
+    """γ = ½, V(final) = 8, enters after the last real step, wherever that is: 4 + ½·8 = 8, 2 + ½·8 = 6, 1 + ½·6 = 4.
+    The short row: 2 + ½·8 = 6, 1 + ½·6 = 4."""
+    rewards = f64([[1.0, 2.0, 4.0], [1.0, 2.0, 9.0]])
+    result = fn.discounted_returns(rewards, torch.full((2, 3), 0.5), rows([3, 2], 3), f64([8.0, 8.0]))
+    close(result, [[4.0, 6.0, 8.0], [4.0, 6.0, 0.0]])
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_bootstrap_is_not_looked_at_where_a_row_terminated_or_is_empty(junk: float) -> None:
+    rewards, discounts = f64([[1.0, 2.0], [9.0, 9.0]]), f64([[0.5, 0.0], [0.5, 0.5]])
+    result = fn.discounted_returns(rewards, discounts, rows([2, 0], 2), f64([junk, junk]))
+    close(result, [[2.0, 2.0], [0.0, 0.0]])
+
+
+def test_a_gap_cuts_returns() -> None:
+    """Real 1, gap, real 4 with γ = ½ and V(final) = 8: the last is 4 + ½·8 = 8, and the first sees none of it."""
+    mask = torch.tensor([[True, False, True]])
+    result = fn.discounted_returns(f64([[1.0, 2.0, 4.0]]), torch.full((1, 3), 0.5), mask, f64([8.0]))
+    close(result, [[1.0, 0.0, 8.0]])
+
+
+def test_gae_by_hand() -> None:
+    """γ = ½, λ = ½, V = 1, 2, 3, terminated at step 2.
+    δ = 1 + ½·2 − 1 = 1, 2 + ½·3 − 2 = 1.5, 4 − 3 = 1; A₂ = 1, A₁ = 1.5 + ¼ = 1.75, A₀ = 1 + ¼·1.75 = 1.4375."""
+    result = fn.gae(
+        f64([[1.0, 2.0, 4.0]]), f64([[1.0, 2.0, 3.0, NAN]]), f64([[0.5, 0.5, 0.0]]), rows([3], 3), lambda_=0.5
+    )
+    close(result, [[1.4375, 1.75, 1.0]])
+
+
+def test_gae_of_a_short_truncated_row_reads_the_column_after_its_last_real_step() -> None:
+    """γ = ½, λ = 1, two real steps of four, V = 1, 2 and V(final) = 6 in column 2; later columns say nothing.
+    δ = 1 + ½·2 − 1 = 1, 2 + ½·6 − 2 = 3; A₁ = 3, A₀ = 1 + ½·3 = 2.5."""
+    values = f64([[1.0, 2.0, 6.0, NAN, NAN]])
+    result = fn.gae(f64([[1.0, 2.0, NAN, NAN]]), values, torch.full((1, 4), 0.5), rows([2], 4), 1)
+    close(result, [[2.5, 3.0, 0.0, 0.0]])
+
+
+def test_a_gap_cuts_gae_but_not_the_bootstrap() -> None:
+    """γ = ½, λ = 1: before the gap 1 + ½·6 − 1 = 3, where 6 is the value in the gap's column; after it 4 + ½·2 − 3 = 2."""
+    mask = torch.tensor([[True, False, True]])
+    result = fn.gae(f64([[1.0, NAN, 4.0]]), f64([[1.0, 6.0, 3.0, 2.0]]), torch.full((1, 3), 0.5), mask, 1.0)
+    close(result, [[3.0, 0.0, 2.0]])
+
+
+def batch(lead: tuple[int, ...], seed: int, gaps: bool) -> tuple[torch.Tensor, ...]:
+    """Rows of many lengths, some terminated; with gaps, masks are coin flips."""
+    rewards, values = numbers(*lead, 5, 6, seed=seed), numbers(*lead, 5, 7, seed=seed + 1)
+    mask = coins(*lead, 5, 6, seed=seed) if gaps else rows([6, 4, 3, 1, 0], 6).expand(*lead, 5, 6)
+    discounts = torch.full((*lead, 5, 6), 0.9, dtype=torch.float64)
+    last = mask & (mask.flip(-1).cumsum(-1).flip(-1) == 1)
+    discounts[last & coins(*lead, 5, 1, seed=seed + 2)] = 0.0
+    return rewards, values, discounts, mask
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("lead", [(), (3,), (2, 2)])
+def test_against_loops(lead: tuple[int, ...], gaps: bool) -> None:
+    rewards, values, discounts, mask = batch(lead, 5, gaps)
+    bootstrap = numbers(*lead, 5, seed=9)
+    expected = each_run(returned, len(lead), rewards, discounts, mask, bootstrap)
+    close(fn.discounted_returns(rewards, discounts, mask, bootstrap), expected)
+    expected = each_run(returned, len(lead), rewards, discounts, mask, torch.zeros_like(bootstrap))
+    close(fn.discounted_returns(rewards, discounts, mask), expected)
+    for lambda_ in (0.0, 0.7, 1.0):
+        expected = each_run(partial(advantages, lambda_=lambda_), len(lead), rewards, values, discounts, mask)
+        close(fn.gae(rewards, values, discounts, mask, lambda_), expected)
+        close(fn.gae(rewards, values, discounts, mask, f64(lambda_)), expected)
+
+
+@given(seed=st.integers(0, 999), gaps=st.booleans(), lambda_=st.floats(0, 1))
+def test_against_loops_on_any_batch(seed: int, gaps: bool, lambda_: float) -> None:
+    rewards, values, discounts, mask = batch((), seed, gaps)
+    expected = each_run(partial(advantages, lambda_=lambda_), 0, rewards, values, discounts, mask)
+    close(fn.gae(rewards, values, discounts, mask, lambda_), expected)
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_junk_where_nobody_looks_changes_neither_value_nor_gradient(junk: float) -> None:
+    """Masked rewards and discounts; values after the last real step, except V(final) of the truncated row 1."""
+    rewards, values, discounts, mask = batch((), 0, gaps=False)
+    discounts[0, 5], discounts[1, 3], discounts[2, 2], discounts[3, 0] = 0.0, 0.9, 0.0, 0.0
+    read = torch.cat([mask, torch.zeros(5, 1, dtype=torch.bool)], -1)
+    read[1, 4] = True
+
+    def clean(x: torch.Tensor, real: torch.Tensor, fill: float) -> torch.Tensor:
+        return torch.where(real, x, fill)
+
+    def dirty_and_clean(function) -> None:
+        (value, *slopes), (clean_value, *clean_slopes) = (
+            (function(*inputs), *gradients(function, *inputs))
+            for inputs in (
+                (clean(rewards, mask, f), clean(values, read, f), clean(discounts, mask, f)) for f in (junk, 0)
+            )
+        )
+        assert torch.equal(value, clean_value)
+        for slope, clean_slope in zip(slopes, clean_slopes, strict=True):
+            assert torch.equal(slope, clean_slope)
+
+    dirty_and_clean(lambda r, v, d: fn.gae(r, v, d, mask, 0.7))
+    dirty_and_clean(lambda r, v, d: fn.discounted_returns(r, d, mask, v[..., 4]))
+
+
+def test_gradients_against_finite_differences() -> None:
+    rewards, values, discounts, mask = batch((2,), 3, gaps=True)
+    assert_gradients(lambda r, v: fn.gae(r, v, discounts, mask, 0.7), rewards, values)
+    assert_gradients(lambda r, b: fn.discounted_returns(r, discounts, mask, b), rewards, values[..., 0])
+
+
+def test_lambda_per_run() -> None:
+    rewards, values, discounts, mask = batch((2,), 3, gaps=False)
+    together = fn.gae(rewards, values, discounts, mask, f64([0.2, 0.8])[:, None, None])
+    for run, lambda_ in enumerate((0.2, 0.8)):
+        assert torch.equal(together[run], fn.gae(rewards[run], values[run], discounts[run], mask[run], lambda_))
+
+
+def test_no_steps_at_all() -> None:
+    empty, mask = torch.zeros(2, 0), torch.zeros(2, 0, dtype=torch.bool)
+    assert fn.discounted_returns(empty, empty, mask).shape == (2, 0)
+    assert fn.gae(empty, torch.zeros(2, 1), empty, mask, 0.9).shape == (2, 0)
+
+
+def test_values_without_the_extra_column_are_refused() -> None:
+    x, mask = torch.zeros(2, 3), torch.ones(2, 3, dtype=torch.bool)
+    with pytest.raises(ValueError, match="one more column"):
+        fn.gae(x, x, x, mask, 0.9)
