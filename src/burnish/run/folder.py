@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import yaml
 
@@ -45,7 +45,7 @@ class RunFolder:
         self._files: dict[str, int] = {}
 
     @classmethod
-    def open(cls, path: str | Path, resume: bool = False) -> Self:
+    def open(cls, path: str | Path, resume: bool = False) -> "RunFolder":
         """Take the folder at `path` for a run: a new one, or with `resume` one that a killed run left.
 
         `resume` with nothing to resume starts fresh. Raises `UserError` where the folder holds something and `resume`
@@ -74,7 +74,7 @@ class RunFolder:
             os.close(self._lock)
             self._lock = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RunFolder":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,6 +84,7 @@ class RunFolder:
         """Write `config.yaml`; in a resumed run, raise `UserError` where `config` differs in a key not in `free`."""
         path = self.path / CONFIG
         if not self.resumed:
+            self._mark()
             write_atomically(path, yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
         elif differences := config_differences(read_mapping(path), config, free):
             raise UserError(
@@ -154,6 +155,14 @@ class RunFolder:
             else:
                 path.unlink(missing_ok=True)
 
+    def _mark(self) -> None:
+        """Write into the lock file, so that a later look can tell that the folder's config is a run's."""
+        assert self._lock is not None
+        try:
+            os.pwrite(self._lock, b"burnish\n", 0)
+        except OSError as error:
+            raise cannot_write(self.path / LOCK, error) from error
+
     def _appended(self, name: str) -> Path:
         if name not in APPENDED:
             raise ValueError(f"no growing file {name!r}: there are {', '.join(APPENDED)}")
@@ -176,7 +185,7 @@ def _look(path: Path, resume: bool) -> bool:
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): choose another --out") from error
     names = {name for name in found if name != LOCK and not name.startswith((NEW, OLD))}
-    if not names or (LOCK in found and names <= PRELIMINARIES):
+    if not names or (names <= PRELIMINARIES and LOCK in found and (path / LOCK).stat().st_size):
         return False
     if not resume:
         raise UserError(f"{path} exists and is not empty: use --resume to go on with it, or another --out")
