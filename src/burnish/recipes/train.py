@@ -72,8 +72,7 @@ def _fit(algorithm: Any, policy: LanguagePolicy, settings: Settings, run: RunFol
     evaluator = (
         None if held is None else evaluator_of(algorithm, with_reference(algorithm, policy, held, settings), held)
     )
-    parameters = list(policy.parameters().values())
-    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    optimizer = adamw(policy, settings)
     state = restore(run, models, optimizer, lambda sentence: say(settings, sentence)) if settings.resume else State()
     with Progress(name_of(algorithm).upper(), steps, state.step, settings.quiet) as progress:
         state = train_loop(
@@ -93,6 +92,16 @@ def _fit(algorithm: Any, policy: LanguagePolicy, settings: Settings, run: RunFol
         if out_of_patience(settings, state):
             say(settings, f"stopped after step {state.step}: no better evaluation in the last {settings.patience}")
         load_best(run, models)
+
+
+def adamw(policy: LanguagePolicy, settings: Settings) -> torch.optim.AdamW:
+    """AdamW; weight decay shrinks matrices alone, not biases and norms."""
+    parameters = list(policy.parameters().values())
+    groups = [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate or 0.0, fused=True)
 
 
 def with_reference(algorithm: Any, policy: LanguagePolicy, rows: Any, settings: Settings) -> Models:

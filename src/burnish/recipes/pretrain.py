@@ -1,0 +1,160 @@
+"""The embedded model: its tokenizer, its training and what is measured of it.
+
+A small GPT-2-shaped model learns from the training parts of the four corpora, film reviews and others, each text as
+BOS + text + EOS. The weights that the held-out loss likes best are kept. It is the ordinary SFT loop on a model with
+random weights; nothing here trains by itself.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from tokenizers import ByteLevelBPETokenizer
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from burnish.algorithms.sft import SFT
+from burnish.config import Settings
+from burnish.data import builtin, tokenise
+from burnish.data.walk import batches_per_epoch, in_order
+from burnish.evaluation.continuations import continue_prompts
+from burnish.evaluation.memory import longest_copy, word_list
+from burnish.evaluation.text import distinct_n
+from burnish.policies.interface import Models
+from burnish.policies.language import LanguagePolicy, load_policy
+from burnish.recipes.train import prepare_torch, run_training, say
+from burnish.run import read_jsonl, save_folder_atomically, write_atomically
+from burnish.training.step import evaluate
+
+SPECIAL = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The hyperparameters; docs/model.md says how they were found."""
+
+    vocabulary: int = 4096
+    width: int = 256
+    layers: int = 6
+    heads: int = 4
+    context: int = 256
+    dropout: float = 0.2
+    epochs: float = 20.0
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.1
+    warmup: float = 0.05
+    patience: int = 3
+
+
+def pretrain(out: Path, recipe: Recipe, base: Settings) -> Path:
+    """Train the embedded model into `out/film` (bfloat16, with its tokenizer) and measure it into `out/film.json`."""
+    prepare_torch(base)
+    texts = builtin.pretraining_texts()
+    start = out / "start"
+    if not start.exists():
+        with save_folder_atomically(start) as folder:
+            save_start(folder, texts["train"], recipe, base.seed)
+    per_epoch = batches_per_epoch(len(texts["train"]), recipe.batch_size)
+    settings = Settings(
+        model=str(start),
+        data="the four corpora",
+        eval_data="the four corpora, validation",
+        out=str(out / "run"),
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        warmup=recipe.warmup,
+        schedule="cosine",
+        max_length=recipe.context,
+        eval_every=per_epoch,
+        patience=recipe.patience,
+        save_every=per_epoch,
+        seed=base.seed,
+        precision=base.precision,
+        threads=base.threads,
+        quiet=base.quiet,
+        resume=True,
+    )
+    rows = {part: Dataset.from_dict({"text": found}) for part, found in texts.items()}
+    run_training(SFT(), settings, rows["train"], rows["validation"])
+    with save_folder_atomically(out / "film") as folder:
+        export(out / "run" / "model", folder)
+    say(base, "measuring")
+    report = describe(load_policy(out / "film"), texts["train"]) | training_facts(out / "run")
+    write_atomically(out / "film.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    return out / "film"
+
+
+def save_start(folder: Path, texts: list[str], recipe: Recipe, seed: int) -> None:
+    """A tokenizer trained on the training texts alone, and a model of random weights."""
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator(texts, vocab_size=recipe.vocabulary, special_tokens=list(SPECIAL.values()))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, model_max_length=recipe.context, **SPECIAL)
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=recipe.context,
+        n_embd=recipe.width,
+        n_layer=recipe.layers,
+        n_head=recipe.heads,
+        resid_pdrop=recipe.dropout,
+        embd_pdrop=recipe.dropout,
+        attn_pdrop=0.0,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def export(model: Path, folder: Path) -> None:
+    """The trained model in bfloat16, half the size, with its tokenizer."""
+    policy = load_policy(model)
+    AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16).save_pretrained(folder)
+    policy.tokenizer.save_pretrained(folder)
+
+
+def describe(policy: LanguagePolicy, training_texts: list[str], samples: int = 200) -> dict[str, Any]:
+    """Held-out perplexity on film reviews, what `samples` unprompted texts copy from the training texts, and ten."""
+    held_out = list(builtin.demonstrations("held_out")["text"])
+    rows = tokenise.demonstrations(builtin.demonstrations("held_out"), policy.tokenizer, 256, "held-out reviews")
+    nats = evaluate(SFT(), Models(policy), [b.to(policy.device) for b in in_order(rows, 64)])["loss"]
+    tokens, words = rows.counts["trained_tokens"], sum(len(text.split()) for text in held_out)
+    bos = policy.tokenizer.bos_token_id
+    texts = continue_prompts(policy, [""] * samples, [[bos]] * samples, seed=0, max_new_tokens=96).texts
+    copied, passage = longest_copy(texts, training_texts)
+    human_copied, human_passage = longest_copy(held_out[:samples], training_texts)
+    return {
+        "parameters": sum(p.numel() for p in policy.parameters().values()),
+        "held_out": {
+            "perplexity_per_token": float(np.exp(nats)),
+            "perplexity_per_word": float(np.exp(nats * tokens / words)),
+            "tokens": tokens,
+            "words": words,
+        },
+        "longest_copy": {"words": copied, "passage": passage, "samples": samples},
+        "longest_copy_of_held_out_people": {"words": human_copied, "passage": human_passage},
+        "mean_words": float(np.mean([len(word_list(t)) for t in texts])),
+        "distinct_2": distinct_n(texts, 2),
+        "distinct_2_of_people": distinct_n(held_out[:samples], 2),
+        "samples": texts[:10],
+    }
+
+
+def training_facts(run: Path) -> dict[str, Any]:
+    """Tokens and time of the training run, and its evaluations."""
+    metrics, timings = read_jsonl(run / "metrics.jsonl"), read_jsonl(run / "timings.jsonl")
+    evaluations = [{k: m[k] for k in ("step", "epoch", "loss", "eval_loss")} for m in metrics if "eval_loss" in m]
+    return {
+        "tokens_seen": metrics[-1]["num_tokens"],
+        "minutes": round(sum(t["seconds"] for t in timings) / 60, 1),
+        "evaluations": evaluations,
+        "written": time.strftime("%Y-%m-%d"),
+    }
