@@ -1,0 +1,161 @@
+"""The page of the main job: what a model learnt from people's preferences, by how much, and how sure we are."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from burnish.report import figures, summary, theme, wording
+from burnish.report.figures import Chart
+from burnish.report.page import Figure, figure, write_page
+from burnish.report.training import curve_figures
+
+GOLD = "gold score (points on the raters’ scale, −4 to 4)"
+
+
+def demo_page(found: Mapping[str, Any], out: Path) -> Path:
+    """Write the page of a summary (see `burnish.report.summary` for its schema); returns `out`.
+
+    Raises UserError where the summary lacks what the page cannot do without.
+    """
+    summary.check(found)
+    baseline = found.get("baseline", "SFT")
+    records = summary.training_records(found, out.parent)
+    names = [model["name"] for model in found["models"]]
+    colours = theme.series_colours([*names, *(name for name in records if name not in names)])
+    drawn = [
+        *_when("main", main_figure(found, colours), _main_caption(found, baseline)),
+        *_when("accuracy", accuracy_figure(found, colours)),
+        *_when("gold", gold_figure(found, colours)),
+    ]
+    curves = {
+        name: curve_figures({name: lines}, colours, prefix=f"curve-{i}")
+        for i, (name, lines) in enumerate(records.items())
+    }
+    return write_page(
+        "demo.html.j2",
+        out,
+        [*drawn, *(one for some in curves.values() for one in some)],
+        title=found["title"],
+        result=result(found),
+        summary=found,
+        baseline=baseline,
+        prefixes=prefix_count(found),
+        swatches=colours,
+        curves=curves,
+        stages={stage["name"]: wording.duration(stage["seconds"]) for stage in found.get("stages") or []},
+        data=_facts(found.get("data")),
+        versions=_facts(found.get("versions")),
+        samples=[_sample(sample, names) for sample in found.get("samples") or []],
+    )
+
+
+def result(found: Mapping[str, Any]) -> str:
+    """The page's first sentence, about the last model that is compared with the baseline; empty if none is."""
+    compared = [model for model in found["models"] if model.get("gold_vs_sft")]
+    if not compared:
+        return ""
+    last, baseline = compared[-1], found.get("baseline", "SFT")
+    return wording.result_sentence(
+        last["name"], baseline, last["gold_vs_sft"], last.get("win_rate"), prefix_count(found)
+    )
+
+
+def prefix_count(found: Mapping[str, Any]) -> int:
+    """How many held-out prefixes stand behind the gold scores; 0 if the summary does not say."""
+    runs = found.get("runs") or 1
+    return found.get("prefixes") or len(found["models"][0].get("gold_values") or []) // runs
+
+
+def main_figure(found: Mapping[str, Any], colours: figures.Colours) -> Chart | None:
+    """Gold score against KL to the baseline, a point a model."""
+    models = [model for model in found["models"] if model.get("kl")]
+    if not models:
+        return None
+    baseline = found.get("baseline", "SFT")
+    table = pd.DataFrame(
+        [
+            {
+                "name": m["name"],
+                **{f"x{end}": m["kl"][key] for end, key in _ENDS},
+                **{f"y{end}": m["gold"][key] for end, key in _ENDS},
+            }
+            for m in models
+        ]
+    )
+    points = [f"{m['name']}: gold {m['gold']['mean']:.2f} at a KL of {m['kl']['mean']:.2f} nats" for m in models]
+    spoken = f"Gold score against KL to {baseline}. {'; '.join(points)}."
+    title = ["gold score", "(points on the raters’ scale, −4 to 4)"]
+    return figures.trade_off(table, colours, f"KL to {baseline} (nats a continuation)", title, spoken)
+
+
+def accuracy_figure(found: Mapping[str, Any], colours: figures.Colours) -> Chart | None:
+    """The reward model inside DPO beside one human rater, against chance."""
+    rows = [
+        {"name": label, **{end: found[key][end] for end in ("mean", "low", "high")}}
+        for label, key in (("DPO’s implicit reward", "accuracy"), ("one human rater", "ceiling"))
+        if found.get(key)
+    ]
+    if not rows:
+        return None
+    trained = next((tint for name, tint in colours.items() if name.upper() == "DPO"), theme.colour("series-2"))
+    tints = {row["name"]: trained if "DPO" in row["name"] else theme.colour("ink") for row in rows}
+    low = min(0.45, *(row["low"] - 0.03 for row in rows))
+    spoken = ", ".join(f"{row['name']} {row['mean']:.0%}" for row in rows)
+    return figures.intervals(
+        pd.DataFrame(rows),
+        tints,
+        "held-out pairs in the right order",
+        f"Held-out accuracy: {spoken}; guessing gives 50 %.",
+        reference=(0.5, "guessing"),
+        domain=(low, 1.0),
+        number=".0%",
+    )
+
+
+def gold_figure(found: Mapping[str, Any], colours: figures.Colours) -> Chart | None:
+    """How each model's gold scores are spread."""
+    values = {m["name"]: m["gold_values"] for m in found["models"] if m.get("gold_values")}
+    if not values:
+        return None
+    spoken = ", ".join(f"{name} has mean {sum(v) / len(v):.2f}" for name, v in values.items())
+    return figures.densities(values, colours, GOLD, f"Distribution of gold scores: {spoken}.")
+
+
+_ENDS = [("", "mean"), ("_low", "low"), ("_high", "high")]
+
+
+def _when(key: str, chart: Chart | None, caption: str = "") -> list[Figure]:
+    return [] if chart is None else [figure(key, chart, caption)]
+
+
+def _main_caption(found: Mapping[str, Any], baseline: str) -> str:
+    runs = found.get("runs") or 1
+    over = (
+        "They cover the choice of prefixes, not what another seed would give."
+        if runs == 1
+        else f"They cover the choice of prefixes and the {runs} seeded runs."
+    )
+    return (
+        "Up: what the judge, fitted on other people’s ratings, thinks of the texts. Right: how far a model has "
+        f"moved from {baseline}, measured on its own texts. Bars are 95 % bootstrap intervals. {over}"
+    )
+
+
+def _sample(sample: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    """A prefix with each model's continuation, the prefix taken off the front where the text repeats it."""
+    prefix, gold = sample["prefix"], sample.get("gold") or {}
+    texts = [
+        {"name": name, "text": sample[name].removeprefix(prefix), "gold": gold.get(name)}
+        for name in names
+        if sample.get(name) is not None
+    ]
+    return {"prefix": prefix, "texts": texts}
+
+
+def _facts(tree: Mapping[str, Any] | None) -> dict[str, str]:
+    """Counts and versions as lines of text; whole numbers with separators."""
+    flat = wording.flatten(tree or {})
+    whole = {key: f"{item:,}" for key, item in flat.items() if isinstance(item, int) and not isinstance(item, bool)}
+    return {key: whole.get(key) or wording.value(item) for key, item in flat.items()}

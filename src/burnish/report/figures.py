@@ -1,0 +1,282 @@
+"""Figures as Vega-Lite specifications: pure functions from tables to charts, one look for page, PNG and SVG.
+
+Every chart is one view with `width="container"`, so that it fits a phone and a desk; small multiples are several
+charts in a grid. The table's `name` column says which model or run a row belongs to; `colours` maps names to colours
+(`theme.series_colours`), in the order in which they are listed.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import vl_convert
+from scipy.stats import gaussian_kde
+
+from burnish.report import theme
+
+Colours = Mapping[str, str]
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart  # the last is never made: Altair's types allow it
+_CORNERS = [(1, 1), (1, -1), (-1, 1), (-1, -1)]  # label to the right above, right below, left above, left below
+
+
+def to_spec(chart: Chart) -> dict[str, Any]:
+    """The chart as a Vega-Lite dictionary with Burnish's configuration, validated against Altair's schema."""
+    return chart.configure(**theme.vega_config()).to_dict()
+
+
+def vega_lite_version() -> str:
+    """The Vega-Lite release that the installed Altair writes for, as vl-convert names it (`6.1`)."""
+    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+
+
+def save_figure(chart: Chart, stem: Path, width: int = 640) -> list[Path]:
+    """Write `stem.png` (at twice the size, for sharp screens) and `stem.svg` from one specification; their paths."""
+    spec = theme.for_file(to_spec(chart.properties(width=width)))
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
+    png.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=vega_lite_version(), scale=2))
+    svg.write_text(vl_convert.vegalite_to_svg(spec, vl_version=vega_lite_version()), encoding="utf-8")
+    return [png, svg]
+
+
+def trade_off(
+    table: pd.DataFrame, colours: Colours, x_title: str, y_title: str | list[str], description: str, height: int = 380
+) -> Chart:
+    """One point a name with intervals in both directions, its name beside it; rows in order joined by a faint line.
+
+    Columns: `name, x, x_low, x_high, y, y_low, y_high`.
+    """
+    table = table.assign(x_text=_interval_texts(table, "x"), y_text=_interval_texts(table, "y"))
+    span = _padded(table[["x", "x_low", "x_high"]].to_numpy(), 0.06)
+    x_scale = alt.Scale(domain=[min(0.0, span[0]) if table.x_low.min() < 0 else _margin(span), span[1]], nice=False)
+    y_scale = alt.Scale(domain=_padded(table[["y", "y_low", "y_high"]].to_numpy(), 0.18), nice=False, zero=False)
+    x = alt.X("x:Q", title=x_title, scale=x_scale)
+    y = alt.Y("y:Q", title=y_title, scale=y_scale)
+    tint = _tint(colours)
+    base = alt.Chart(table)
+    tips = [
+        alt.Tooltip("name:N", title="model"),
+        alt.Tooltip("y_text:N", title=_plain(y_title)),
+        alt.Tooltip("x_text:N", title=_plain(x_title)),
+    ]
+    layers: list[Any] = [
+        base.mark_rule(strokeWidth=2.5, strokeCap="round").encode(
+            x=x, y=alt.Y("y_low:Q", title=y_title, scale=y_scale), y2="y_high:Q", color=tint
+        ),
+        base.mark_rule(strokeWidth=2.5, strokeCap="round").encode(
+            x=alt.X("x_low:Q", title=x_title, scale=x_scale), x2="x_high:Q", y=y, color=tint
+        ),
+        base.mark_point(filled=True, size=130, opacity=1).encode(x=x, y=y, color=tint, tooltip=tips),
+    ]
+    sides = label_sides(table.x.to_numpy(), table.y.to_numpy(), x_scale.domain, y_scale.domain)
+    for corner in sorted(set(sides)):
+        rows = table[[side == corner for side in sides]]
+        layers.append(
+            alt.Chart(rows)
+            .mark_text(
+                dx=9 * corner[0],
+                dy=-13 * corner[1],
+                align="left" if corner[0] > 0 else "right",
+                fontSize=14,
+                fontWeight=600,
+            )
+            .encode(x=x, y=y, text="name:N", color=tint)
+        )
+    return alt.layer(*layers).properties(width="container", height=height, description=description)
+
+
+def label_sides(
+    x: np.ndarray, y: np.ndarray, x_domain: Sequence[float], y_domain: Sequence[float]
+) -> list[tuple[int, int]]:
+    """For each point the corner where its label lies freest: (±1, ±1), right of it and above it are positive.
+
+    Greedy, in the units of the plot: a corner is free when the label's box there (a phone's proportions) stays inside
+    the plot and away from all points and from labels already placed.
+    """
+    u = (np.asarray(x, float) - x_domain[0]) / (x_domain[1] - x_domain[0])
+    v = (np.asarray(y, float) - y_domain[0]) / (y_domain[1] - y_domain[0])
+    reach, rise = 0.1, 0.05  # half of a label's box, as shares of a phone's plot
+    placed: list[tuple[float, float]] = []
+    sides = []
+    for i in range(len(u)):
+        others = [(u[j], v[j]) for j in range(len(u)) if j != i] + placed
+
+        def cost(corner: tuple[int, int], i: int = i, others: list[tuple[float, float]] = others) -> tuple[float, int]:
+            at, height = u[i] + corner[0] * reach * 1.2, v[i] + corner[1] * rise
+            outside = max(0.0, at + reach - 1) + max(0.0, reach - at) + max(0.0, height + rise - 1, rise - height)
+            hits = sum(abs(at - a) < 2 * reach and abs(height - b) < 2 * rise for a, b in others)
+            return 10 * outside + hits, _CORNERS.index(corner)
+
+        best = min(_CORNERS, key=cost)
+        sides.append(best)
+        placed.append((u[i] + best[0] * reach * 1.2, v[i] + best[1] * rise))
+    return sides
+
+
+def intervals(
+    table: pd.DataFrame,
+    colours: Colours,
+    x_title: str,
+    description: str,
+    reference: tuple[float, str] | None = None,
+    domain: Sequence[float] | None = None,
+    number: str = ".2f",
+) -> Chart:
+    """A point with its interval in a row of its own for every `name`; `reference` draws a labelled dashed line.
+
+    Columns: `name, mean, low, high`. `number` is a d3 format for the value written beside the point (`.0%`).
+    """
+    table = table.assign(text=_interval_texts(table, "", number))
+    names = list(table.name)
+    scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
+    axis = alt.Axis(format=number if number.endswith("%") else "", tickCount=5)
+    x = alt.X("mean:Q", title=x_title, scale=scale, axis=axis)
+    y = alt.Y("name:N", title=None, sort=names, axis=alt.Axis(labelFontSize=13, domain=False, ticks=False, grid=False))
+    tint = _tint(colours)
+    tips = [alt.Tooltip("name:N", title=" "), alt.Tooltip("text:N", title=_plain(x_title))]
+    base = alt.Chart(table)
+    layers: list[Any] = []
+    if reference is not None:
+        mark = alt.Chart(pd.DataFrame({"at": [reference[0]], "label": [reference[1]]})).encode(
+            x=alt.X("at:Q", title=x_title, scale=scale, axis=axis)
+        )
+        layers.append(mark.mark_rule(strokeDash=[4, 4]))
+        layers.append(
+            mark.mark_text(align="left", dx=5, baseline="top", color=theme.colour("muted")).encode(
+                text="label:N", y=alt.value(0)
+            )
+        )
+    layers += [
+        base.mark_rule(strokeWidth=3, strokeCap="round").encode(
+            x=alt.X("low:Q", title=x_title, scale=scale, axis=axis), x2="high:Q", y=y, color=tint
+        ),
+        base.mark_point(filled=True, size=110, opacity=1).encode(x=x, y=y, color=tint, tooltip=tips),
+        base.mark_text(dy=-13, fontWeight=600).encode(x=x, y=y, text=alt.Text("mean:Q", format=number)),
+    ]
+    return alt.layer(*layers).properties(width="container", height=52 * len(names) + 16, description=description)
+
+
+def densities(values: Mapping[str, Sequence[float]], colours: Colours, x_title: str, description: str) -> Chart:
+    """One ridge a name: the smoothed distribution of its values (Gaussian kernel, Scott's width) and its mean."""
+    names = list(values)
+    everything = np.concatenate([np.asarray(values[name], float) for name in names])
+    low, high = _padded(everything, 0.05)
+    grid = np.linspace(low, high, 120)
+    curves = {name: _density(np.asarray(values[name], float), grid) for name in names}
+    tallest = max(float(curve.max()) for curve in curves.values()) or 1.0
+    frames, means = [], []
+    for i, name in enumerate(names):
+        floor = float(len(names) - 1 - i)
+        rise = curves[name] / tallest * 0.92
+        frames.append(pd.DataFrame({"name": name, "value": grid, "floor": floor, "top": floor + rise}))
+        mean = float(np.mean(values[name]))
+        means.append({"name": name, "mean": mean, "floor": floor, "top": floor + float(np.interp(mean, grid, rise))})
+    tint = _tint(colours)
+    scale = alt.Scale(domain=[0, len(names)], nice=False)
+    x = alt.X("value:Q", title=x_title, scale=alt.Scale(domain=[low, high], nice=False))
+    ridge = alt.Chart(pd.concat(frames)).encode(
+        x=x, y=alt.Y("top:Q", axis=None, scale=scale), color=tint, detail="name:N"
+    )
+    centre = alt.Chart(pd.DataFrame(means)).encode(
+        x=alt.X("mean:Q", title=x_title), y=alt.Y("floor:Q", axis=None, scale=scale), color=tint
+    )
+    tips = [alt.Tooltip("name:N", title="model"), alt.Tooltip("mean:Q", title="mean", format="+.2f")]
+    layers = [
+        ridge.mark_area(opacity=0.25, line=False).encode(y2="floor:Q", fill=tint),
+        ridge.mark_line(strokeWidth=2),
+        centre.mark_rule(strokeWidth=2.5).encode(y2="top:Q", tooltip=tips),
+        centre.mark_text(align="left", dx=5, dy=-9, fontWeight=600).encode(x=alt.value(0), text="name:N", color=tint),
+        centre.mark_text(align="left", dx=5, dy=-9).encode(text=alt.Text("mean:Q", format="+.2f"), color=tint),
+    ]
+    return alt.layer(*layers).properties(width="container", height=84 * len(names), description=description)
+
+
+def curves(
+    table: pd.DataFrame,
+    colours: Colours,
+    title: str,
+    description: str,
+    x_title: str = "optimizer step",
+    number: str = ".4~g",
+    height: int = 190,
+) -> Chart:
+    """Lines over `step`, one a `name`: raw values faint with their running mean on top, held-out values dashed with
+    dots.
+
+    Columns: `name, step, value, smooth, kind` with kind `training` or `held-out` (see `runs.series`). Pointing at the
+    chart shows the nearest value.
+    """
+    tint = _tint(colours)
+    axis = alt.Axis(format="%" if number.endswith("%") else "~g", tickCount=4)
+    if not number.endswith("%") and float(table.value.abs().max()) < 1e-2:
+        axis = alt.Axis(format=".1e", tickCount=4)
+    scale = alt.Scale(zero=False)
+    x = alt.X("step:Q", title=x_title, axis=alt.Axis(format="~s", grid=False), scale=alt.Scale(nice=False))
+    table = table.assign(**{column: [float(f"{v:.5g}") for v in table[column]] for column in ("value", "smooth")})
+    training = table[table.kind == "training"]
+    everything = alt.Chart(table).encode(x=x, color=tint, detail="run:N")
+    raw, smooth = alt.Y("value:Q", title=None, scale=scale, axis=axis), alt.Y("smooth:Q", title=None, scale=scale)
+    layers: list[Any] = []
+    if len(training):
+        drawn = everything.transform_filter("datum.kind == 'training'")
+        if not np.allclose(training.value, training.smooth):
+            layers.append(drawn.mark_point(filled=True, size=10, opacity=0.28, aria=False).encode(y=raw))
+            layers.append(drawn.mark_line().encode(y=smooth))
+        else:
+            layers.append(drawn.mark_line().encode(y=raw))
+    if len(training) < len(table):
+        drawn = everything.transform_filter("datum.kind == 'held-out'").encode(y=raw)
+        layers.append(drawn.mark_line(strokeDash=[5, 3]))
+        layers.append(drawn.mark_point(filled=True, size=36, opacity=1))
+    near = alt.selection_point(nearest=True, on="pointerover", fields=["step"], empty=False, clear="pointerout")
+    tips = [
+        alt.Tooltip("name:N", title="run"),
+        alt.Tooltip("step:Q"),
+        alt.Tooltip("kind:N", title="data"),
+        alt.Tooltip("value:Q", title=title, format=number),
+        alt.Tooltip("smooth:Q", title="running mean", format=number),
+    ]
+    shown = alt.condition(near, alt.value(1), alt.value(0))
+    layers.append(
+        everything.mark_point(filled=True, size=70, aria=False)
+        .encode(y=raw, opacity=shown, tooltip=tips)
+        .add_params(near)
+    )
+    return alt.layer(*layers).properties(width="container", height=height, title=title, description=description)
+
+
+def _tint(colours: Colours) -> alt.Color:
+    return alt.Color("name:N", scale=alt.Scale(domain=list(colours), range=list(colours.values())), legend=None)
+
+
+def _density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """A Gaussian kernel estimate; values without spread become one narrow bump instead of an error."""
+    if len(values) > 1 and np.ptp(values) > 0:
+        return gaussian_kde(values)(grid)
+    width = (grid[-1] - grid[0]) / 60
+    return np.exp(-0.5 * ((grid - values[0]) / width) ** 2) / (width * np.sqrt(2 * np.pi))
+
+
+def _padded(values: np.ndarray, share: float) -> tuple[float, float]:
+    """The range of the finite values, wider by a share of itself on both sides."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    room = (high - low) * share or 0.5
+    return low - room, high + room
+
+
+def _margin(span: tuple[float, float]) -> float:
+    """Where an axis that starts at 0 begins: a little left of it, so that a point at 0 shows whole."""
+    return -0.04 * span[1]
+
+
+def _interval_texts(table: pd.DataFrame, name: str, number: str = ".2f") -> list[str]:
+    mean, low, high = (name, f"{name}_low", f"{name}_high") if name else ("mean", "low", "high")
+    return [f"{m:{number}} ({a:{number}} to {b:{number}})" for m, a, b in table[[mean, low, high]].to_numpy()]
+
+
+def _plain(title: str | list[str]) -> str:
+    """The short name in an axis title: what stands before its unit."""
+    return (title if isinstance(title, str) else title[0]).split(" (")[0].split(",")[0]

@@ -1,0 +1,104 @@
+"""One self-contained HTML page: the figures' script library is inlined once, everything else is text and style.
+
+The page loads nothing (its content policy forbids it), reads well without scripts (figures are then drawings), on a
+phone, in dark mode and on paper.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from burnish.report import theme, wording
+from burnish.report.figures import Chart, to_spec, vega_lite_version
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart's place on a page: its id, its specification, what stands under it, and its height in pixels."""
+
+    key: str
+    spec: dict[str, Any]
+    caption: str = ""
+
+    @property
+    def height(self) -> int:
+        """What the page keeps free for the chart until it is drawn: its plot, axis and titles."""
+        return int(self.spec["height"]) + 60
+
+    @property
+    def description(self) -> str:
+        """What a screen reader says."""
+        return str(self.spec.get("description", ""))
+
+    def drawing(self) -> Markup:
+        """The chart as SVG, for readers without scripts; its colours are the page's."""
+        still = [layer for layer in self.spec["layer"] if "condition" not in layer["encoding"].get("opacity", {})]
+        spec = {key: value for key, value in self.spec.items() if key != "params"} | {"layer": still, "width": 640}
+        return Markup(vl_convert.vegalite_to_svg(spec, vl_version=vega_lite_version()))
+
+
+def figure(key: str, chart: Chart, caption: str = "") -> Figure:
+    """A chart made ready for a page."""
+    return Figure(key, to_spec(chart), caption)
+
+
+def write_page(template: str, out: Path, figures: list[Figure], **values: Any) -> Path:
+    """Render a template of this folder into `out`, whole or not at all; returns `out`."""
+    by_key = {one.key: one for one in figures}
+    specs = {key: one.spec for key, one in by_key.items()}
+    html = (
+        _environment()
+        .get_template(template)
+        .render(
+            figures=by_key,
+            specs=_json_for_script(specs),
+            library=Markup(script_library()) if figures else "",
+            colours=Markup(theme.style_sheet()),
+            **values,
+        )
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = out.with_name(f".{out.name}.part")
+    beside.write_text(html, encoding="utf-8")
+    beside.replace(out)
+    return out
+
+
+@cache
+def script_library() -> str:
+    """Vega, Vega-Lite and Vega-Embed in one script, for the Vega-Lite release that the charts are written for."""
+    library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=vega_lite_version())
+    if "</script" in library.lower() or "<!--" in library:
+        raise RuntimeError("The figures' script library cannot stand inside a page: it holds an end tag.")
+    return library
+
+
+def _json_for_script(data: Any) -> Markup:
+    """JSON that no text in it can break out of: inside a script element only `<` could."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    return Markup(text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("burnish.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": wording.number,
+        "percent": wording.percent,
+        "range": wording.range_of,
+        "duration": wording.duration,
+        "value": wording.value,
+    }
+    return environment

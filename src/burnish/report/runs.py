@@ -1,0 +1,103 @@
+"""Reading run folders: what they hold, as tables for figures. A run that still writes, or was killed, reads as well."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from burnish.run import UserError, read_jsonl, read_mapping
+
+Record = dict[str, Any]
+POINTS = 400  # raw points drawn a series; more only make the page heavy
+HELD_OUT = "eval_"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What a run folder says about its run; files that a run does not have are empty."""
+
+    name: str
+    folder: Path
+    metrics: list[Record]
+    config: Record
+    environment: Record
+    samples: list[Record]
+    evaluation: Record
+
+
+def read_runs(folders: Sequence[Path]) -> list[RunFiles]:
+    """Every run folder, named by the shortest ending of its path that tells it from the others."""
+    if not folders:
+        raise UserError("There is no run to report on: name at least one run folder.")
+    paths = [Path(folder).resolve() for folder in folders]
+    return [read_run(path, name) for path, name in zip(paths, short_names(paths), strict=True)]
+
+
+def read_run(folder: Path, name: str = "") -> RunFiles:
+    """One run folder. Raises UserError where it does not exist or has no metrics.jsonl."""
+    if not folder.is_dir():
+        raise UserError(f"There is no run folder {folder}: give the folder that a run wrote with --out.")
+    metrics = folder / "metrics.jsonl"
+    if not metrics.is_file():
+        raise UserError(f"{folder} is not a run folder: it has no metrics.jsonl; give the folder that a run wrote.")
+    samples = folder / "samples.jsonl"
+    return RunFiles(
+        name=name or folder.name,
+        folder=folder,
+        metrics=read_jsonl(metrics),
+        config=_mapping(folder / "config.yaml"),
+        environment=_mapping(folder / "environment.json"),
+        samples=read_jsonl(samples) if samples.is_file() else [],
+        evaluation=_mapping(folder / "evaluation.json"),
+    )
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """`a/x, b/x` are told apart as `a/x` and `b/x`, `a/x, a/y` as `x` and `y`; the same folder twice is numbered."""
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(set(paths)):
+            break
+    seen: dict[str, int] = {}
+    for i, name in enumerate(names):
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            names[i] = f"{name} ({seen[name]})"
+    return names
+
+
+def series(records_by_name: Mapping[str, Iterable[Record]], key: str, smooth: bool = True) -> pd.DataFrame:
+    """One metric of several runs: columns `name, run, step, value, smooth, kind`; empty where no run has it.
+
+    `eval_` + key gives the rows of kind `held-out`. A record's optional `run` keeps repetitions of one name apart.
+    `smooth` is the centred running mean over a 25th of a run's values (none under 20 values, or with `smooth=False`);
+    at most `POINTS` rows a line remain.
+    """
+    frames = []
+    for name, records in records_by_name.items():
+        for kind, column in (("training", key), ("held-out", HELD_OUT + key)):
+            rows = [
+                {"run": f"{name} {r.get('run', '')}".strip(), "step": r.get("step", i), "value": float(r[column])}
+                for i, r in enumerate(records, start=1)
+                if _is_number(r.get(column))
+            ]
+            for _, line in pd.DataFrame(rows, columns=["run", "step", "value"]).groupby("run", sort=False):
+                noisy = smooth and kind == "training" and len(line) >= 20
+                window = max(3, len(line) // 25) if noisy else 1
+                mean = line.value.rolling(window, center=True, min_periods=1).mean()
+                line = line.assign(name=name, kind=kind, smooth=mean)
+                frames.append(line.iloc[:: math.ceil(len(line) / POINTS)])
+    columns = ["name", "run", "step", "value", "smooth", "kind"]
+    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _mapping(path: Path) -> Record:
+    """A JSON or YAML file's mapping, or nothing where there is no such file."""
+    return read_mapping(path) if path.is_file() else {}

@@ -1,0 +1,93 @@
+"""Numbers and results in words: what a reader sees, built from the numbers alone."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+MINUS = "\N{MINUS SIGN}"
+NOTHING = "\N{EN DASH}"
+
+
+def number(value: Any, digits: int = 2, signed: bool = False) -> str:
+    """A number with a fixed count of decimals and a true minus sign; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    if not text.strip("+-0."):  # no minus zero
+        text = text.lstrip("+-")
+    return text.replace("-", MINUS)
+
+
+def percent(value: Any, digits: int = 0) -> str:
+    """A share between 0 and 1 as per cent."""
+    return NOTHING if value is None or not math.isfinite(value) else f"{number(100 * value, digits)} %"
+
+
+def range_of(interval: Mapping[str, Any] | None, digits: int = 2, signed: bool = False, shares: bool = False) -> str:
+    """The two ends of an interval, `0.31 to 0.52`; empty where it has none."""
+    if not interval or interval.get("low") is None or interval.get("high") is None:
+        return ""
+    factor = 100 if shares else 1
+    ends = [number(factor * interval[end], digits, signed) for end in ("low", "high")]
+    return " to ".join(ends) + (" %" if shares else "")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a reader says them: `4.2 s`, `5 min 3 s`, `2 h 10 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def value(anything: Any) -> str:
+    """A setting or measurement of any kind as one line of text; intervals read `0.41 (0.31 to 0.52)`."""
+    if isinstance(anything, Mapping) and {"mean", "low", "high"} <= set(anything):
+        return f"{value(anything['mean'])} ({value(anything['low'])} to {value(anything['high'])})"
+    if isinstance(anything, bool) or anything is None:
+        return {True: "yes", False: "no", None: NOTHING}[anything]
+    if isinstance(anything, float):
+        return f"{anything:.4g}".replace("-", MINUS) if math.isfinite(anything) else NOTHING
+    if isinstance(anything, list | tuple):
+        return ", ".join(value(item) for item in anything)
+    return str(anything)
+
+
+def flatten(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`; an interval stays whole."""
+    flat: dict[str, Any] = {}
+    for key, item in tree.items():
+        if isinstance(item, Mapping) and not {"mean", "low", "high"} <= set(item):
+            flat |= flatten(item, f"{before}{key}.")
+        else:
+            flat[f"{before}{key}"] = item
+    return flat
+
+
+def verdict(difference: Mapping[str, float]) -> str:
+    """`better`, `worse`, or `undecided` where the interval of a difference holds 0."""
+    if difference["low"] > 0:
+        return "better"
+    return "worse" if difference["high"] < 0 else "undecided"
+
+
+def result_sentence(name: str, baseline: str, difference: Mapping[str, float], win_rate: Any, prefixes: int) -> str:
+    """What happened, in a plain sentence; it never claims what the interval of the difference denies."""
+    ends = f"95 % interval {range_of(difference, signed=True)}"
+    size = number(abs(difference["mean"]))
+    over = f"on the {prefixes:,} held-out prefixes" if prefixes else "on held-out prefixes"
+    found = verdict(difference)
+    if found == "undecided":
+        return (
+            f"{name} and {baseline} cannot be told apart {over}: the gold scores differ by "
+            f"{number(difference['mean'], signed=True)} points, and the {ends} includes 0."
+        )
+    change = "more positive" if found == "better" else "less positive"
+    side = "higher" if found == "better" else "lower"
+    wins = f"; it scores the higher of the two for {percent(win_rate['mean'])} of prefixes" if win_rate else ""
+    return (
+        f"{name} continues reviews {change}ly than {baseline}: {over} the judge scores its texts {size} points {side} "
+        f"on the raters\N{RIGHT SINGLE QUOTATION MARK} scale from {MINUS}4 to 4 ({ends}){wins}."
+    )
