@@ -21,7 +21,7 @@ _SPLIT_WORDS = ("train", "training", "validation", "valid", "val", "dev", "test"
 
 
 def load(
-    data: str | Path | Dataset | DatasetDict | Sequence[dict[str, Any]],
+    data: str | Path | Dataset | DatasetDict | Sequence[Any],
     split: str = "train",
     row_limit: int | None = None,
 ) -> Dataset:

@@ -31,6 +31,7 @@ def render(messages: Messages, tokenizer: PreTrainedTokenizerBase, where: str, a
         raise UserError(
             f"{where}: the chat template refuses its messages ({reason}); mend or remove the row."
         ) from error
+    return str(texts[0])
 
 
 def split(

@@ -102,7 +102,7 @@ def collect(
     fingerprint = _Fingerprint()
     counts = {"tokens": 0, "trained_tokens": 0}
     tables = []
-    for batch in batches:
+    for batch in chain(batches, [[]]):  # the empty one gives the columns their types even where there is no row
         responses = [response for _, group in batch for response in group]
         ids = np.fromiter(chain.from_iterable(r.tokens for r in responses), dtype=np.int32)
         mask = np.fromiter(chain.from_iterable(r.mask for r in responses), dtype=bool)

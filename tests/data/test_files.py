@@ -1,0 +1,107 @@
+"""Single files: every ending, what is kept exactly, and the sentence for each kind of breakage."""
+
+import json
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from burnish.data.files import read_parquet, read_rows
+from burnish.run import UserError
+
+
+def written(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_json_lines_keep_order_and_skip_blank_lines(tmp_path):
+    path = written(tmp_path, "a.jsonl", '{"text": "one"}\n\n  \n{"text": "two\\u2028three"}\r\n')
+    assert read_rows(path) == [{"text": "one"}, {"text": "two\u2028three"}]
+
+
+def test_json_lines_with_a_byte_order_mark(tmp_path):
+    path = written(tmp_path, "a.jsonl", b'\xef\xbb\xbf{"text": "one"}\n')
+    assert read_rows(path) == [{"text": "one"}]
+
+
+def test_a_row_limit_stops_before_a_later_broken_line(tmp_path):
+    path = written(tmp_path, "a.jsonl", '{"text": "one"}\n{"text": "two"}\n{broken\n')
+    assert read_rows(path, 2) == [{"text": "one"}, {"text": "two"}]
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+def test_json_is_a_list_of_objects(tmp_path, limit):
+    rows = [{"text": "one"}, {"text": "two"}]
+    path = written(tmp_path, "a.json", json.dumps(rows, indent=2))
+    assert read_rows(path, limit) == rows[:limit]
+
+
+def test_json_lines_under_the_name_json(tmp_path):
+    path = written(tmp_path, "a.json", '{"text": "one"}\n{"text": "two"}\n')
+    assert read_rows(path) == [{"text": "one"}, {"text": "two"}]
+    assert read_rows(written(tmp_path, "b.json", '{"text": "one"}')) == [{"text": "one"}]
+
+
+def test_csv_keeps_every_cell_as_it_is(tmp_path):
+    """The cells that data-frame readers turn into something else: NA, None, 007, an empty one, a comma, a newline."""
+    path = written(tmp_path, "a.csv", 'prompt,completion\nNA,None\n007,""\n"a, b","two\nlines"\n')
+    assert read_rows(path) == [
+        {"prompt": "NA", "completion": "None"},
+        {"prompt": "007", "completion": ""},
+        {"prompt": "a, b", "completion": "two\nlines"},
+    ]
+    assert len(read_rows(path, 2)) == 2
+
+
+def test_csv_with_a_byte_order_mark_and_a_very_long_cell(tmp_path):
+    path = written(tmp_path, "a.csv", "\ufefftext\n" + "x" * 200_000 + "\n")
+    assert [len(row["text"]) for row in read_rows(path)] == [200_000]
+
+
+def test_parquet_shards_follow_one_another(tmp_path):
+    for number, texts in enumerate((["a", "b"], ["c"])):
+        pq.write_table(pa.table({"text": texts}), tmp_path / f"{number}.parquet")
+    paths = sorted(tmp_path.glob("*.parquet"))
+    assert read_parquet(paths)["text"][:] == ["a", "b", "c"]
+    assert read_parquet(paths, 1)["text"][:] == ["a"]
+    assert read_parquet(paths, 3)["text"][:] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.jsonl", '{"text": "one"}\n{"text": \n', r"a\.jsonl, line 2: is not valid JSON"),
+        ("a.jsonl", '{"text": "one"}\n\n["two"]\n', r"a\.jsonl, line 3: is a JSON list"),
+        ("a.jsonl", b'{"text": "one"}\n{"text": "\xff"}\n', r"a\.jsonl, line 2: is not valid JSON"),
+        ("a.jsonl", "", r"a\.jsonl is empty"),
+        ("a.json", '[{"text": "one"},\n nonsense]', r"a\.json, line 2: is not valid JSON"),
+        ("a.json", '"text"', r"a\.json: is a JSON string, but it must be a list"),
+        ("a.json", '[{"text": "one"}, 7]', r"a\.json, row 1: is a JSON number"),
+        ("a.csv", "text,other\none,1\ntwo, too,2\n", r"a\.csv, line 3: has 3 cells, but the header names 2"),
+        ("a.csv", "text,text\none,1\n", r"a\.csv, line 1: names a column twice"),
+        ("a.csv", 'text\n"one\n', r"a\.csv, line 2: is not valid CSV"),
+        ("a.csv", b"text\n\xff\n", r"a\.csv: is not UTF-8"),
+        ("a.txt", "one\n", r"a\.txt ends in '\.txt'; use a file that ends in \.jsonl, \.json, \.csv, \.parquet"),
+    ],
+)
+def test_one_sentence_for_each_breakage(tmp_path, name, content, sentence):
+    path = written(tmp_path, name, content)
+    with pytest.raises(UserError, match=sentence) as caught:
+        read_rows(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_broken_parquet_and_differing_shards(tmp_path):
+    broken = written(tmp_path, "a.parquet", "no parquet")
+    with pytest.raises(UserError, match=r"a\.parquet is not a readable Parquet file"):
+        read_parquet([broken])
+    with pytest.raises(UserError, match=r"b\.parquet is empty"):
+        read_parquet([written(tmp_path, "b.parquet", "")])
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "0.parquet")
+    pq.write_table(pa.table({"text": [1]}), tmp_path / "1.parquet")
+    with pytest.raises(UserError, match=f"{re.escape(str(tmp_path))}: its files' columns differ in type"):
+        read_parquet([tmp_path / "0.parquet", tmp_path / "1.parquet"])

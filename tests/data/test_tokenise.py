@@ -1,0 +1,313 @@
+"""Ids and masks by hand: the byte b is the id b, so that every list can be read off the text.
+
+With `make()`'s defaults BOS is 256, EOS 257 and padding 258.
+"""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from burnish.data import tokenise
+from burnish.data.formats import Example
+from burnish.data.sources import load
+from burnish.run import UserError
+
+from .tokenizers_on_the_spot import CHATML, LLAMA, ids, make
+
+BOS, EOS = 256, 257
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def bot(text):
+    return {"role": "assistant", "content": text}
+
+
+def demonstrations(tokenizer, *rows, max_length=100):
+    return tokenise.demonstrations(load(list(rows)), tokenizer, max_length, "f.jsonl")
+
+
+def preferences(tokenizer, *rows, max_length=100):
+    return tokenise.preferences(load(list(rows)), tokenizer, max_length, "f.jsonl")
+
+
+def trained(row):
+    """The trained ids of one row of the data set."""
+    return [token for token, mask in zip(row["tokens"], row["mask"], strict=True) if mask]
+
+
+def test_a_text_is_bos_text_eos_and_all_but_bos_is_trained():
+    (row,) = demonstrations(make(), {"text": "abc"}).dataset
+    assert row == {"tokens": [BOS, 97, 98, 99, EOS], "mask": [False, True, True, True, True], "row": 0}
+
+
+def test_prompt_and_completion():
+    (row,) = demonstrations(make(), {"prompt": "ab", "completion": " c"}).dataset
+    assert row["tokens"] == [BOS, 97, 98, 32, 99, EOS]
+    assert row["mask"] == [False, False, False, True, True, True]
+
+
+def test_chosen_first_and_identical_prompts():
+    (row,) = preferences(make(), {"prompt": "ab", "chosen": "c", "rejected": "de"}).dataset
+    assert row["tokens"] == [[BOS, 97, 98, 99, EOS], [BOS, 97, 98, 100, 101, EOS]]
+    assert row["mask"] == [[False, False, False, True, True], [False, False, False, True, True, True]]
+
+
+def test_an_implied_prompt():
+    (row,) = preferences(make(), {"chosen": "a b", "rejected": "a c"}).dataset
+    assert row["tokens"] == [[BOS, 97, 32, 98, EOS], [BOS, 97, 32, 99, EOS]]
+    assert row["mask"][0] == [False, False, True, True, True]
+
+
+def test_the_joint_text_is_never_tokenised():
+    """A tokenizer that would merge the prompt's last byte with the response's first: a + b = 256."""
+    joining = make(bos=None, eos="</s>", pad=None, merges=(("a", "b"),))
+    assert joining("ab", add_special_tokens=False)["input_ids"] == [256]
+    (row,) = demonstrations(joining, {"prompt": "xa", "completion": "bab"}).dataset
+    assert row["tokens"] == [120, 97, 98, 256, joining.eos_token_id]
+
+
+def test_bos_eos_and_padding_may_be_one_token():
+    same = make("<|e|>", "<|e|>", "<|e|>")
+    (row,) = demonstrations(same, {"prompt": "a", "completion": "b"}).dataset
+    assert row["tokens"] == [256, 97, 98, 256]
+    assert row["mask"] == [False, False, True, True]
+    batch = demonstrations(same, {"text": "a"}, {"text": "bcd"}).batch([0, 1])
+    assert batch.tokens.tolist() == [[256, 97, 256, 0, 0], [256, 98, 99, 100, 256]]
+    assert batch.mask.tolist() == [[False, True, True, False, False], [False, True, True, True, True]]
+
+
+def test_padding_equal_to_eos_is_trained_once():
+    (row,) = demonstrations(make(pad="</s>"), {"text": "a"}).dataset
+    assert trained(row) == [97, EOS]
+
+
+def test_without_bos_a_first_token_has_no_context():
+    bare = make(bos=None)
+    rows = demonstrations(bare, {"prompt": "", "completion": "abc"}, {"prompt": "x", "completion": "abc"}).dataset
+    assert rows["tokens"][:] == [[97, 98, 99, 256], [120, 97, 98, 99, 256]]
+    assert rows["mask"][:] == [[False, True, True, True], [False, True, True, True, True]]
+
+
+def test_text_that_has_its_own_bos_and_eos():
+    texts = ["<s>a</s>", "<s><s>a</s></s>", "a</s>\n", "a"]
+    for row in demonstrations(make(), *({"text": text} for text in texts)).dataset:
+        assert row["tokens"] == [BOS, 97, EOS]
+        assert row["mask"] == [False, True, True]
+    (row,) = demonstrations(make(), {"prompt": "<s>x", "completion": "a</s>"}).dataset
+    assert row["tokens"] == [BOS, 120, 97, EOS]
+
+
+def test_an_eos_inside_the_text_does_not_end_it():
+    (row,) = demonstrations(make(), {"text": "a</s>b"}).dataset
+    assert row["tokens"] == [BOS, 97, EOS, 98, EOS]
+
+
+def test_chatml_where_the_end_of_a_turn_is_eos():
+    """The newline after the last turn is left out; the one after an earlier turn is there, untrained."""
+    chatml = make(bos=None, eos="<|im_end|>", pad=None, template=CHATML)
+    end, start = 256, 257
+    (row,) = demonstrations(chatml, {"messages": [user("a"), bot("b"), user("c"), bot("d")]}).dataset
+    context = [start, *ids("user\na"), end, 10, start, *ids("assistant\n")]
+    between = [10, start, *ids("user\nc"), end, 10, start, *ids("assistant\n")]
+    assert row["tokens"] == [*context, 98, end, *between, 100, end]
+    assert row["mask"] == [False] * len(context) + [True] * 2 + [False] * len(between) + [True] * 2
+
+
+def test_chatml_where_eos_is_another_token():
+    """A turn ends with its own token; at the end of the response comes the one EOS."""
+    chatml = make(template=CHATML)
+    end = chatml.convert_tokens_to_ids("<|im_end|>")
+    (row,) = demonstrations(chatml, {"messages": [user("a"), bot("b"), user("c"), bot("d")]}).dataset
+    assert row["tokens"][0] == BOS
+    assert row["tokens"].count(EOS) == 1
+    assert trained(row) == [98, end, 100, end, 10, EOS]
+
+
+def test_a_template_that_writes_bos_itself():
+    (row,) = demonstrations(make(template=LLAMA), {"prompt": [user("a")], "completion": [bot("b")]}).dataset
+    assert row["tokens"] == [BOS, *ids("[INST] a [/INST] b"), EOS]
+    assert trained(row) == [32, 98, EOS]
+
+
+def test_a_conversation_that_begins_with_the_answer():
+    template = "<s>{% for m in messages %}{{ m['content'] }}</s>{% endfor %}"
+    (row,) = demonstrations(make(template=template), {"messages": [bot("b")]}).dataset
+    assert row["tokens"] == [BOS, 98, EOS]
+    assert row["mask"] == [False, True, True]
+
+
+def test_conversational_preferences():
+    row = {"chosen": [user("a"), bot("b")], "rejected": [user("a"), bot("c")]}
+    (found,) = preferences(make(template=LLAMA), row).dataset
+    assert found["tokens"] == [[BOS, *ids(f"[INST] a [/INST] {answer}"), EOS] for answer in "bc"]
+
+
+def test_plain_text_without_a_special_end_of_turn_trains_the_whole_turn():
+    template = "{% for m in messages %}{{ m['role'][0] }}:{{ m['content'] }}\n{% endfor %}"
+    (row,) = demonstrations(make(template=template), {"messages": [user("a"), bot("b"), user("c"), bot("d")]}).dataset
+    assert row["tokens"] == [BOS, *ids("u:a\na:b\nu:c\na:d\n"), EOS]
+    assert trained(row) == [*ids("a:b\n"), *ids("a:d\n"), EOS]
+
+
+def test_a_row_that_fits_exactly_is_left_alone():
+    (row,) = (data := demonstrations(make(), {"prompt": "abc", "completion": "de"}, max_length=7)).dataset
+    assert row["tokens"] == [BOS, 97, 98, 99, 100, 101, EOS]
+    assert (data.counts["truncated_prompts"], data.counts["truncated_responses"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("max_length", "tokens", "prompts", "responses"),
+    [
+        (6, [BOS, 98, 99, 100, 101, EOS], 1, 0),
+        (4, [BOS, 100, 101, EOS], 1, 0),  # the whole prompt is cut, BOS stays
+        (3, [BOS, 100, 101], 1, 1),  # then the response, which gets no EOS
+        (2, [BOS, 100], 1, 1),
+    ],
+)
+def test_too_long_cuts_the_prompts_left_and_then_the_responses_right(max_length, tokens, prompts, responses):
+    (row,) = (data := demonstrations(make(), {"prompt": "abc", "completion": "de"}, max_length=max_length)).dataset
+    assert row["tokens"] == tokens
+    assert data.counts["truncated_prompts"] == prompts
+    assert data.counts["truncated_responses"] == responses
+    assert data.counts["long_prompts"] == (max_length < 4)
+
+
+def test_without_bos_the_whole_prompt_may_go_and_the_first_token_with_it():
+    (row,) = demonstrations(make(bos=None), {"prompt": "abc", "completion": "de"}, max_length=3).dataset
+    assert row["tokens"] == [100, 101, 256]
+    assert row["mask"] == [False, True, True]
+
+
+def test_both_responses_keep_one_prompt_cut_for_the_longer():
+    """Limit 7: BOS, two of the prompt, and "xyz" with EOS; "x" has the same prompt though more would fit."""
+    data = preferences(make(), {"prompt": "abcd", "chosen": "x", "rejected": "xyz"}, max_length=7)
+    assert data.dataset["tokens"][0] == [[BOS, 99, 100, 120, EOS], [BOS, 99, 100, 120, 121, 122, EOS]]
+    assert (data.counts["truncated_prompts"], data.counts["truncated_responses"]) == (1, 0)
+    data = preferences(make(), {"prompt": "abcd", "chosen": "x", "rejected": "xyz"}, max_length=4)
+    assert data.dataset["tokens"][0] == [[BOS, 120, EOS], [BOS, 120, 121, 122]]
+    assert (data.counts["truncated_prompts"], data.counts["truncated_responses"]) == (1, 1)
+
+
+def test_dropped_rows_keep_the_others_row_numbers():
+    template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    tokenizer = make(bos=None, template=template)
+    long = {"chosen": [user("abcde"), bot("f")], "rejected": [user("vwxyz"), bot("f")]}
+    short = {"chosen": [user("a"), bot("f")], "rejected": [user("v"), bot("f")]}
+    data = preferences(tokenizer, long, short, long, short, max_length=4)
+    assert (data.counts["rows"], data.counts["used"], data.counts["dropped"]) == (4, 2, 2)
+    assert data.dataset["row"][:] == [1, 3]
+    assert data.batch([1]).rows.tolist() == [3]
+    assert "2 of 4 rows used, 2 dropped for want of a response token" in data.describe()
+
+
+def test_no_usable_row_is_an_error():
+    with pytest.raises(
+        UserError, match=r"f\.jsonl: none of its 1 rows has a response token within max_length 1; raise"
+    ):
+        demonstrations(make(), {"text": "abc"}, max_length=1)
+    with pytest.raises(UserError, match=r"f\.jsonl has no rows"):
+        tokenise.tokenise([], ("text",), make(), 10, "f.jsonl", comparisons=False)
+    with pytest.raises(UserError, match="max_length is 0"):
+        demonstrations(make(), {"text": "abc"}, max_length=0)
+
+
+def test_a_tokenizer_without_eos_is_an_error():
+    with pytest.raises(UserError, match="the tokenizer has no EOS token"):
+        demonstrations(make(eos=None), {"text": "abc"})
+
+
+def test_equal_pairs_are_kept_counted_and_warned_of():
+    rows = [{"prompt": "a", "chosen": "b", "rejected": "b"}, {"prompt": "a", "chosen": "b", "rejected": "c"}]
+    with pytest.warns(
+        UserWarning, match=r"f\.jsonl: 1 of 2 rows have a chosen and a rejected response of the same tokens"
+    ):
+        data = preferences(make(), *rows)
+    assert (len(data), data.counts["equal"]) == (2, 1)
+
+
+def test_pairs_that_differ_only_beyond_the_limit_count_as_equal():
+    with pytest.warns(UserWarning, match="same tokens"):
+        data = preferences(make(), {"prompt": "", "chosen": "abc", "rejected": "abd"}, max_length=3)
+    assert data.counts["equal"] == 1
+
+
+def test_the_fingerprint_changes_with_tokenizer_template_data_and_limit():
+    row = {"prompt": [user("a")], "completion": [bot("bcd")]}
+    other = {"prompt": [user("a")], "completion": [bot("bce")]}
+    prints = [
+        demonstrations(make(template=LLAMA), row).fingerprint,
+        demonstrations(make(template=LLAMA), other).fingerprint,
+        demonstrations(make(template=LLAMA), row, row).fingerprint,
+        demonstrations(make(template=CHATML), row).fingerprint,
+        demonstrations(make("</s>", "<s>", template=LLAMA), row).fingerprint,
+        demonstrations(make(template=LLAMA), row, max_length=10).fingerprint,
+    ]
+    assert len(set(prints)) == len(prints)
+    assert demonstrations(make(template=LLAMA), row, max_length=99).fingerprint == prints[0]
+
+
+def test_a_group_of_four():
+    examples = [Example(row, "p", ("a", "bb", "c", "d")) for row in range(3)]
+    data = tokenise.tokenise(examples, ("responses",), make(), 10, "ranked", comparisons=True)
+    batch = data.batch([2, 1])
+    assert batch.tokens.shape == (2, 4, 5)
+    assert batch.tokens[0, 1].tolist() == [BOS, 112, 98, 98, EOS]
+    assert batch.lengths.tolist() == [[4, 5, 4, 4]] * 2
+
+
+def test_many_rows_keep_their_order_and_errors_name_the_row():
+    rows = [{"text": str(number)} for number in range(2500)]
+    data = demonstrations(make(), *rows)
+    assert data.dataset[2345]["tokens"] == [BOS, *ids("2345"), EOS]
+    assert data.dataset["row"][:] == list(range(2500))
+    conversations = [{"messages": [user("a"), bot("b")]}] * 3
+    with pytest.raises(UserError, match=r"f\.jsonl, row 0: is a conversation, but the tokenizer has no chat template"):
+        demonstrations(make(), *conversations)
+
+
+def test_prompts_for_sampling():
+    assert tokenise.prompts(["abc", "", "<s>a"], make(), 3) == [[BOS, 98, 99], [BOS], [BOS, 97]]
+    assert tokenise.prompts(["abc"], make(bos=None), 2) == [[98, 99]]
+    assert tokenise.prompts([[user("a")]], make(template=LLAMA), 99) == [[BOS, *ids("[INST] a [/INST]")]]
+    with pytest.raises(UserError, match="prompts, row 1: is empty, and the tokenizer has no BOS"):
+        tokenise.prompts(["a", ""], make(bos=None), 5)
+    with pytest.raises(UserError, match="max_length is 0"):
+        tokenise.prompts(["a"], make(), 0)
+
+
+def test_a_prompt_for_sampling_is_the_prompt_that_was_trained_on():
+    tokenizer = make(template=CHATML)
+    (row,) = demonstrations(tokenizer, {"prompt": [user("a")], "completion": [bot("b")]}).dataset
+    (prompt,) = tokenise.prompts([[user("a")]], tokenizer, 99)
+    assert row["tokens"][: len(prompt)] == prompt
+    assert row["mask"].index(True) == len(prompt)
+
+
+letters = st.text(alphabet="ab \n", max_size=6)
+
+
+@given(letters, letters.filter(bool), letters.filter(bool), st.integers(2, 16), st.sampled_from([None, "<s>", "</s>"]))
+def test_invariants(prompt, chosen, rejected, max_length, bos):
+    """Against the rules applied the slow way: drop ids from the prompt's left one by one, then cut on the right."""
+    tokenizer = make(bos=bos)
+    bos_ids, eos = ([] if bos is None else [tokenizer.bos_token_id]), tokenizer.eos_token_id
+    left, answers = ids(prompt), [[*ids(chosen), eos], [*ids(rejected), eos]]
+    while left and max(len(bos_ids + left + answer) for answer in answers) > max_length:
+        left.pop(0)
+    start = bos_ids + left
+    expected = [(start + answer)[:max_length] for answer in answers]
+    examples = [Example(0, prompt, (chosen, rejected))]
+    data = tokenise.tokenise(examples, ("prompt", "chosen", "rejected"), tokenizer, max_length, "f", comparisons=True)
+    batch = data.batch([0])
+    for k in range(2):
+        length = int(batch.lengths[0, k])
+        row, mask = batch.tokens[0, k].tolist(), batch.mask[0, k].tolist()
+        assert row[:length] == expected[k]
+        assert row[length:] == [0] * (len(row) - length)
+        assert mask == [max(len(start), 1) <= t < length for t in range(len(row))]
+        assert sum(token == eos and is_trained for token, is_trained in zip(row, mask, strict=True)) == (
+            len(start + answers[k]) <= max_length
+        )
