@@ -67,7 +67,7 @@ def test_gae_of_a_short_truncated_row_reads_the_column_after_its_last_real_step(
 
 
 def test_a_gap_cuts_gae_but_not_the_bootstrap() -> None:
-    """γ = ½, λ = 1: before the gap 1 + ½·6 − 1 = 3, where 6 is the value in the gap's column; after it 4 + ½·2 − 3 = 2."""
+    """γ = ½, λ = 1: before the gap 1 + ½·6 − 1 = 3, with the value of the gap's column; after it 4 + ½·2 − 3 = 2."""
     mask = torch.tensor([[True, False, True]])
     result = fn.gae(f64([[1.0, NAN, 4.0]]), f64([[1.0, 6.0, 3.0, 2.0]]), torch.full((1, 3), 0.5), mask, 1.0)
     close(result, [[3.0, 0.0, 2.0]])
