@@ -115,12 +115,14 @@ class _Encoder:
     tokenizer: PreTrainedTokenizerBase
     bos: int | None
     eos: int
+    eos_text: str
     closers: dict[int, str]
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> "_Encoder":
         added = {number: str(token) for number, token in tokenizer.added_tokens_decoder.items() if str(token).strip()}
-        return cls(tokenizer, tokenizer.bos_token_id, tokenizer.eos_token_id, added)
+        eos = -1 if tokenizer.eos_token_id is None else tokenizer.eos_token_id  # prompts to continue need none
+        return cls(tokenizer, tokenizer.bos_token_id, eos, str(tokenizer.eos_token), added)
 
     def ids(self, texts: list[str]) -> list[list[int]]:
         if not texts:
@@ -144,18 +146,18 @@ class _Encoder:
             start += 1
         return ids[start:]
 
-    def closed(self, ids: list[int], text: str, closers: dict[int, str]) -> int | None:
-        """How many ids there are up to the last of `closers`, if nothing but white space follows it."""
-        last = next((k for k in range(len(ids) - 1, -1, -1) if ids[k] in closers), None)
-        if last is None or not text.rstrip().endswith(closers[ids[last]].rstrip()):
-            return None
+    def closed(self, ids: list[int], text: str) -> int:
+        """How many ids belong to a turn: up to the last token that may close one, if only white space follows it."""
+        last = next((k for k in range(len(ids) - 1, -1, -1) if ids[k] in self.closers), None)
+        if last is None or not text.rstrip().endswith(self.closers[ids[last]].rstrip()):
+            return len(ids)
         return last + 1
 
     def ended(self, ids: list[int], text: str) -> list[int]:
         """The ids with exactly one EOS as their end: their own, less what follows it, or else a new one."""
-        end = self.closed(ids, text, {self.eos: self.closers.get(self.eos, self.tokenizer.eos_token)})
-        if end is None:
+        if self.eos not in ids or not text.rstrip().endswith(self.eos_text.rstrip()):
             return [*ids, self.eos]
+        end = len(ids) - ids[::-1].index(self.eos)
         while end > 1 and ids[end - 2] == self.eos:
             end -= 1
         return ids[:end]
@@ -189,8 +191,7 @@ def _response(pieces: list[templates.Piece], ids: Iterator[list[int]], encoder: 
             piece = encoder.ended(piece, text)
             end = len(piece)
         else:
-            closed = encoder.closed(piece, text, encoder.closers)
-            end = 0 if not trained else len(piece) if closed is None else closed
+            end = encoder.closed(piece, text) if trained else 0
         tokens += piece
         mask += [True] * end + [False] * (len(piece) - end)
     return Response(tokens, mask)
