@@ -59,8 +59,7 @@ def centre(x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"]) -> Float[
     x, mask = torch.broadcast_tensors(widen(x), mask)
     if x.numel() == 0:
         return x
-    largest = torch.where(mask, x.detach(), -math.inf).amax((-2, -1), keepdim=True)
-    shifted = x - torch.where(mask.any(-1, keepdim=True).any(-2, keepdim=True), largest, 0.0)
+    shifted = x - torch.where(mask, x.detach(), -math.inf).amax((-2, -1), keepdim=True)
     return torch.where(mask, shifted - masked_mean(shifted, mask, (-2, -1))[..., None, None], 0.0)
 
 
