@@ -6,10 +6,13 @@ the tokens out to compute with them is its own affair.
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import TypeVar
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+R = TypeVar("R", bound="_Rows")  # not Self, which the checks of shapes do not know outside a decorated class
 
 
 class _Rows:
@@ -20,12 +23,12 @@ class _Rows:
     def __len__(self) -> int:
         return self.rows.shape[0]
 
-    def select(self, index: Tensor | slice) -> Self:
+    def select(self: R, index: Tensor | slice) -> R:
         """The batch of these rows, in this order."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         return replace(self, **{k: None if v is None else v[index] for k, v in tensors.items()})  # type: ignore[type-var]
 
-    def to(self, device: str) -> Self:
+    def to(self: R, device: str | torch.device) -> R:
         """The batch on `device`."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         return replace(self, **{k: None if v is None else v.to(device) for k, v in tensors.items()})  # type: ignore[type-var]
