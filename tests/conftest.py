@@ -1,5 +1,11 @@
 """Shapes in signatures are checked while tests run: the hook rewrites burnish as it is imported, and only then."""
 
+import os
+
+# Before anything reads them: no test waits for a network, and no test forks a pool of threads.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
 import hypothesis
 from jaxtyping import install_import_hook
 
