@@ -58,6 +58,15 @@ def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
     assert names(tmp_path) == ["x.json"]
 
 
+def test_a_reader_at_work_keeps_the_old_file(tmp_path: Path) -> None:
+    """Since the new one is another file that takes the name, no moment exists at which the old one is half new."""
+    path = tmp_path / "x"
+    write_atomically(path, "old")
+    with path.open() as reader:
+        write_atomically(path, "new")
+        assert reader.read() == "old"
+
+
 def test_a_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     write_atomically(tmp_path / "ours", "")
@@ -89,6 +98,8 @@ def test_a_folder_appears_only_when_its_block_ends(tmp_path: Path) -> None:
         fill(new, "1")
         assert new.parent == final.parent  # The same file system, so that renaming moves nothing.
         assert not final.exists()
+        files = [(new / "a").stat().st_ino, (new / "sub").stat().st_ino]
+    assert [(final / "a").stat().st_ino, (final / "sub").stat().st_ino] == files  # Renamed at once, not copied.
     assert content(final) == {"1"}
     assert names(final.parent) == ["model"]
 

@@ -101,6 +101,17 @@ def test_tensors_that_share_memory_come_back(tmp_path: Path) -> None:
     assert size < 2000  # Slices are written as slices, not with all that lies around them.
 
 
+def test_what_was_loaded_outlives_its_file(tmp_path: Path) -> None:
+    ones = torch.ones(100_000)
+    file = save(tmp_path, 1, {"x": ones}, {}) / "tensors.safetensors"
+    found = latest(tmp_path, refuse)
+    assert found is not None
+    size = file.stat().st_size
+    with file.open("r+b") as stream:
+        stream.write(bytes(size))
+    assert torch.equal(found.tensors["x"], ones)
+
+
 def test_an_optimizer_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     """Three steps, a checkpoint and three more equal six; AdamW's step count is a 0-d tensor."""
 

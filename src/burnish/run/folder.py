@@ -217,7 +217,7 @@ def _write_whole(descriptor: int, line: bytes) -> None:
 
 
 def _ends_line(path: Path, length: int) -> bool:
-    if not path.exists() or path.stat().st_size < length:
+    if not path.exists():
         return False
     with path.open("rb") as file:
         file.seek(length - 1)

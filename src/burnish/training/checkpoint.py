@@ -136,7 +136,7 @@ def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         own = tensor.detach().to("cpu").contiguous()
         address = own.untyped_storage().data_ptr()
-        if address in seen or own.untyped_storage().nbytes() != own.nbytes:
+        if address in seen:
             own = own.clone(memory_format=torch.contiguous_format)
         seen.add(address)
         alone[name] = own
