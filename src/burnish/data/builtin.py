@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from datasets import Dataset
 
-from burnish.data.corpora import FILES, Snippet, corpus
+from burnish.data.corpora import FILES, Snippet, corpus, lexicon
 from burnish.data.splits import fraction, split
 
 __all__ = [
@@ -20,8 +20,10 @@ __all__ = [
     "corpus",
     "demonstrations",
     "human_ceiling",
+    "lexicon",
     "prefixes",
     "pretraining_texts",
+    "rated",
     "split",
 ]
 
@@ -52,6 +54,14 @@ def demonstrations(name: str) -> Dataset:
     """Film reviews to imitate: the column `text`; `name` is train, validation or held_out."""
     _check(name)
     return Dataset.from_dict({"text": [snippet.text for part in SPLITS[name] for snippet in split("film", part)]})
+
+
+def rated(name: str) -> Dataset:
+    """Film reviews with what their raters thought on average: columns id, text, mean (−4…4).
+
+    `name` is gold (what the gold judge is fitted on), preferences, validation or held_out.
+    """
+    return Dataset.from_list([{"id": s.id, "text": s.text, "mean": s.mean} for s in split("film", name)])
 
 
 def pairs(name: str) -> Iterator[tuple[Snippet, Snippet]]:
