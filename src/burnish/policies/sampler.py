@@ -7,6 +7,7 @@ default, with the temperature as its only knob; `top_k` and `top_p` are for show
 
 import hashlib
 import inspect
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,8 +57,9 @@ def sample(
 
     `streams` numbers the rows' random streams (default 0, 1, 2 …). A completion ends with EOS or after
     `max_new_tokens` tokens, or where the model's context ends. Raises UserError for an empty prompt or one that
-    fills the context.
+    fills the context, and for a knob that leaves nothing to draw.
     """
+    check_knobs(max_new_tokens, temperature, top_k, top_p)
     streams = range(len(prompts)) if streams is None else streams
     context = getattr(policy.model.config.get_text_config(), "max_position_embeddings", None) or 2**31
     for i, prompt in enumerate(prompts):
@@ -70,32 +72,45 @@ def sample(
     logprobs: list[list[float]] = [[] for _ in prompts]
     for start in range(0, len(order), rows_at_once):
         rows = order[start : start + rows_at_once]
-        longest = len(prompts[rows[-1]])
-        steps = min(max_new_tokens, context - longest)
-        noise = uniforms(seed, [streams[i] for i in rows], steps)
-        chosen, scores = _decode(policy, [prompts[i] for i in rows], noise, temperature, top_k, top_p)
+        limits = [min(max_new_tokens, context - len(prompts[i])) for i in rows]  # a row's own, whatever its neighbours'
+        noise = uniforms(seed, [streams[i] for i in rows], max(limits))
+        chosen, scores = _decode(policy, [prompts[i] for i in rows], limits, noise, temperature, top_k, top_p)
         for i, ids, values in zip(rows, chosen, scores, strict=True):
             tokens[i], logprobs[i] = ids, values
     eos = policy.tokenizer.eos_token_id
     return Sampled(tokens, logprobs, [bool(ids) and ids[-1] == eos for ids in tokens])
 
 
+def check_knobs(max_new_tokens: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
+    """Raise UserError where nothing could be drawn."""
+    if max_new_tokens < 1:
+        raise UserError(f"max_new_tokens must be at least 1, not {max_new_tokens}")
+    if not 0 < temperature < math.inf:
+        raise UserError(f"temperature must be above 0, not {temperature}; top_k = 1 takes the likeliest token")
+    if top_k is not None and top_k < 1:
+        raise UserError(f"top_k must be at least 1, not {top_k}")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise UserError(f"top_p must lie above 0 and at most at 1, not {top_p}")
+
+
 def _decode(
     policy: LanguagePolicy,
     prompts: Sequence[Sequence[int]],
+    limits: Sequence[int],
     noise: Float[Tensor, "N S"],
     temperature: float,
     top_k: int | None,
     top_p: float | None,
 ) -> tuple[list[list[int]], list[list[float]]]:
     """Decode left-padded prompts together with a key–value cache, dropping rows from the batch as they end."""
-    model, device, eos = policy.model, policy.device, policy.tokenizer.eos_token_id
+    model, device = policy.model, policy.device
+    eos = -1 if policy.tokenizer.eos_token_id is None else policy.tokenizer.eos_token_id
     longest = max(map(len, prompts))
     inputs = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts], device=device)
     real = torch.tensor([[False] * (longest - len(p)) + [True] * len(p) for p in prompts], device=device)
     tokens: list[list[int]] = [[] for _ in prompts]
     logprobs: list[list[float]] = [[] for _ in prompts]
-    alive = torch.arange(len(prompts))
+    alive, room = torch.arange(len(prompts)), torch.tensor(limits)
     cache = DynamicCache(config=model.config)
     takes_positions = "position_ids" in inspect.signature(model.base_model.forward).parameters
     for step in range(noise.shape[1]):
@@ -107,10 +122,14 @@ def _decode(
         distribution = log_distribution(logits, temperature, top_k, top_p)
         chosen = draw(distribution, noise[alive, step].to(device))
         picked = distribution.gather(1, chosen[:, None])[:, 0].tolist()
+        if not all(map(math.isfinite, picked)):
+            raise UserError(
+                "the model gives probabilities that are not finite: its weights are damaged, or its training diverged"
+            )
         for row, token, value in zip(alive.tolist(), chosen.tolist(), picked, strict=True):
             tokens[row].append(token)
             logprobs[row].append(value)
-        going = chosen != eos
+        going = (chosen != eos) & (room[alive] > step + 1).to(device)
         if not going.any():
             break
         inputs = chosen[:, None]
