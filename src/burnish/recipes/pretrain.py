@@ -39,13 +39,13 @@ class Recipe:
 
     vocabulary: int = 4096
     width: int = 256
-    layers: int = 6
+    layers: int = 4
     heads: int = 4
     context: int = 256
-    dropout: float = 0.2
-    epochs: float = 20.0
-    batch_size: int = 128
-    learning_rate: float = 2e-3
+    dropout: float = 0.1
+    epochs: float = 12.0
+    batch_size: int = 48
+    learning_rate: float = 1e-3
     weight_decay: float = 0.1
     warmup: float = 0.05
     patience: int = 3
@@ -106,6 +106,7 @@ def save_start(folder: Path, texts: list[str], recipe: Recipe, seed: int) -> Non
         resid_pdrop=recipe.dropout,
         embd_pdrop=recipe.dropout,
         attn_pdrop=0.0,
+        activation_function="gelu_pytorch_tanh",  # GPT-2's own, fused: a fifth faster on a CPU
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

@@ -1,0 +1,143 @@
+"""From measurements to the numbers that the demo's page and table show."""
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from burnish.data import builtin
+from burnish.evaluation.preferences import accuracy_scores
+from burnish.evaluation.statistics import Interval, bootstrap_interval, clustered_interval, correlation, win_scores
+from burnish.recipes.measure import Measured
+from burnish.rewards.gold import GoldJudge
+from burnish.run import read_jsonl
+
+BASELINE = "SFT"
+SHOWN_SAMPLES = 10
+
+
+def summarise(plan: Any, prompts: list[str], repetitions: Sequence[Any], judge: GoldJudge, out: Path) -> dict[str, Any]:
+    """The summary, as `burnish.report.summary` describes it.
+
+    Intervals are 95 % bootstrap intervals over prefixes; with several seeds, over seeds and then prefixes.
+    """
+    names = list(repetitions[0].measured)
+    ceiling = builtin.human_ceiling("held_out")
+    accuracy = np.stack([accuracy_scores(r.margins) for r in repetitions])
+    return {
+        "title": "A small language model learns what people like",
+        "command": "burnish demo",
+        "runs": len(repetitions),
+        "prefixes": len(prompts),
+        "baseline": BASELINE,
+        "models": [model_summary(name, [r.measured for r in repetitions]) for name in names],
+        "ceiling": {"mean": ceiling.agreement, "low": ceiling.low, "high": ceiling.high, "n": ceiling.pairs},
+        "accuracy": interval(accuracy).as_dict() | {"n": accuracy.shape[1]},
+        "gold_quality": gold_quality(judge),
+        "training": {"SFT": training(out, "sft"), "DPO": training(out, "dpo")},
+        "samples": [sample(i, prompt, repetitions[0].measured) for i, prompt in enumerate(prompts[:SHOWN_SAMPLES])],
+        "data": data_counts(plan),
+        "versions": {n: metadata.version(n) for n in ("burnish", "torch", "transformers")}
+        | {"python": platform.python_version()},
+    }
+
+
+def model_summary(name: str, measured: list[dict[str, Measured]]) -> dict[str, Any]:
+    """One model over all repetitions, beside the baseline on the same prefixes."""
+    own, baseline = [m[name] for m in measured], [m[BASELINE] for m in measured]
+    gold, other = np.stack([m.gold for m in own]), np.stack([m.gold for m in baseline])
+    compared = name != BASELINE
+    return {
+        "name": name,
+        "gold": interval(gold).as_dict(),
+        "gold_vs_sft": interval(gold - other).as_dict() if compared else None,
+        "win_rate": interval(win_scores(gold, other)).as_dict() if compared else None,
+        "kl": interval(np.stack([m.kl for m in own])).as_dict(),
+        "length": {"mean": float(np.mean([m.words.mean() for m in own]))},
+        "distinct_2": float(np.mean([m.distinct_2 for m in own])),
+        "eos_rate": float(np.mean([m.eos_rate for m in own])),
+        "gold_values": [round(float(score), 3) for score in gold.ravel()],
+    }
+
+
+def interval(values: np.ndarray) -> Interval:
+    """Of `values[runs, items]`: over items where there is one run, else over runs, then items."""
+    return bootstrap_interval(values[0]) if len(values) == 1 else clustered_interval(values)
+
+
+def gold_quality(judge: GoldJudge) -> dict[str, float]:
+    """The judge's correlation with people's means on held-out reviews."""
+    snippets = builtin.split("film", "held_out")
+    found = correlation(judge.score([s.text for s in snippets]), [s.mean for s in snippets])
+    return {"correlation": found.mean, "low": found.low, "high": found.high}
+
+
+def training(out: Path, stage: str) -> list[dict[str, Any]]:
+    """The training records of a stage, each with the seed that it belongs to."""
+    return [
+        {"run": folder.name} | record
+        for folder in sorted(out.glob("seed-*"))
+        for record in read_jsonl(folder / stage / "metrics.jsonl")
+    ]
+
+
+def sample(index: int, prompt: str, measured: dict[str, Measured]) -> dict[str, Any]:
+    """One prefix with every model's continuation and its score."""
+    texts: dict[str, Any] = {name: m.continuations.texts[index] for name, m in measured.items()}
+    return {"prefix": prompt} | texts | {"gold": {name: float(m.gold[index]) for name, m in measured.items()}}
+
+
+def data_counts(plan: Any) -> dict[str, Any]:
+    """How much data went where, and the plan."""
+    return {
+        "demonstrations": len(builtin.demonstrations("train")),
+        "comparisons": len(builtin.comparisons("train")),
+        "held-out comparisons": len(builtin.comparisons("held_out")),
+        "plan": asdict(plan),
+    }
+
+
+def to_json(summary: dict[str, Any]) -> str:
+    return json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
+
+
+def print_table(summary: dict[str, Any]) -> None:
+    """The summary's table in the terminal."""
+    table = Table(title=f"{summary['prefixes']} held-out prefixes, 95 % intervals")
+    for column in ("model", "gold score", "gold − SFT", "win rate vs SFT", "KL to SFT (nats)", "words", "distinct-2"):
+        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
+    for m in summary["models"]:
+        table.add_row(
+            m["name"],
+            shown(m["gold"]),
+            shown(m["gold_vs_sft"], "+.2f"),
+            shown(m["win_rate"], ".0%"),
+            shown(m["kl"], ".1f"),
+            f"{m['length']['mean']:.1f}",
+            f"{m['distinct_2']:.2f}",
+        )
+    console = Console()
+    console.print(table)
+    accuracy, ceiling, quality = summary["accuracy"], summary["ceiling"], summary["gold_quality"]
+    console.print(
+        f"DPO agrees with {shown(accuracy, '.1%')} of {accuracy['n']} held-out human comparisons; "
+        f"one rater agrees with the others on {shown(ceiling, '.1%')}.\n"
+        f"The gold judge's correlation with people: {quality['correlation']:.2f} "
+        f"[{quality['low']:.2f}, {quality['high']:.2f}]. "
+        f"{summary['seconds']:.0f} s, peak memory {summary['peak_memory_mb']:,} MB.",
+        highlight=False,
+    )
+
+
+def shown(interval: dict[str, float] | None, form: str = ".2f") -> str:
+    if interval is None:
+        return "—"
+    mean, low, high = (format(interval[key], form) for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
