@@ -91,7 +91,7 @@ def test_bad_values_are_refused(bad):
         bootstrap_interval(bad)
 
 
-@pytest.mark.parametrize("confidence", [0.0, 1.0, 95])
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0])
 def test_confidence_is_a_probability(confidence):
     for call in (lambda: bootstrap_interval([1, 2], confidence=confidence), lambda: proportion(1, 2, confidence)):
         with pytest.raises(ValueError, match="between 0 and 1"):

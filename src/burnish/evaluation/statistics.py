@@ -142,7 +142,7 @@ def win_rate(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> Interval:
     return proportion(float(scores.sum()), scores.size, confidence)
 
 
-def proportion(k: float, n: int, confidence: float = 0.95) -> Interval:
+def proportion(k: int | float, n: int, confidence: float = 0.95) -> Interval:
     """k successes in n independent trials, with Wilson's score interval (no continuity correction).
 
     centre = (p + z²/2n) / (1 + z²/n), half width = z·√(p(1 − p)/n + z²/4n²) / (1 + z²/n), p = k/n. `k` may be

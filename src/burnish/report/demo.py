@@ -11,6 +11,7 @@ from burnish.report.figures import Chart
 from burnish.report.page import Figure, figure, write_page
 from burnish.report.training import curve_figures
 
+CURVES = ["loss", "rewards/accuracies", "rewards/margins", "rewards/chosen", "rewards/rejected"]
 GOLD = "gold score (points on the raters’ scale, −4 to 4)"
 
 
@@ -19,8 +20,8 @@ def demo_page(found: Mapping[str, Any], out: Path) -> Path:
 
     Raises UserError where the summary lacks what the page cannot do without.
     """
-    summary.check(found)
-    baseline = found.get("baseline", "SFT")
+    found = summary.complete(found)
+    baseline = found["baseline"]
     records = summary.training_records(found, out.parent)
     names = [model["name"] for model in found["models"]]
     colours = theme.series_colours([*names, *(name for name in records if name not in names)])
@@ -29,14 +30,15 @@ def demo_page(found: Mapping[str, Any], out: Path) -> Path:
         *_when("accuracy", accuracy_figure(found, colours)),
         *_when("gold", gold_figure(found, colours)),
     ]
-    curves = {
-        name: curve_figures({name: lines}, colours, prefix=f"curve-{i}")
+    curves = [
+        one
         for i, (name, lines) in enumerate(records.items())
-    }
+        for one in curve_figures({name: lines}, colours, keys=CURVES, place=f"curve-{i}", heading=f"{name}: ")
+    ]
     return write_page(
         "demo.html.j2",
         out,
-        [*drawn, *(one for some in curves.values() for one in some)],
+        [*drawn, *curves],
         title=found["title"],
         result=result(found),
         summary=found,
@@ -94,13 +96,13 @@ def accuracy_figure(found: Mapping[str, Any], colours: figures.Colours) -> Chart
     """The reward model inside DPO beside one human rater, against chance."""
     rows = [
         {"name": label, **{end: found[key][end] for end in ("mean", "low", "high")}}
-        for label, key in (("DPO’s implicit reward", "accuracy"), ("one human rater", "ceiling"))
+        for label, key in (("DPO", "accuracy"), ("one rater", "ceiling"))
         if found.get(key)
     ]
     if not rows:
         return None
     trained = next((tint for name, tint in colours.items() if name.upper() == "DPO"), theme.colour("series-2"))
-    tints = {row["name"]: trained if "DPO" in row["name"] else theme.colour("ink") for row in rows}
+    tints = {row["name"]: trained if row["name"] == "DPO" else theme.colour("ink") for row in rows}
     low = min(0.45, *(row["low"] - 0.03 for row in rows))
     spoken = ", ".join(f"{row['name']} {row['mean']:.0%}" for row in rows)
     return figures.intervals(
@@ -116,7 +118,8 @@ def accuracy_figure(found: Mapping[str, Any], colours: figures.Colours) -> Chart
 
 def gold_figure(found: Mapping[str, Any], colours: figures.Colours) -> Chart | None:
     """How each model's gold scores are spread."""
-    values = {m["name"]: m["gold_values"] for m in found["models"] if m.get("gold_values")}
+    scored = {m["name"]: [float(v) for v in m.get("gold_values") or [] if v is not None] for m in found["models"]}
+    values = {name: scores for name, scores in scored.items() if scores}
     if not values:
         return None
     spoken = ", ".join(f"{name} has mean {sum(v) / len(v):.2f}" for name, v in values.items())

@@ -55,7 +55,7 @@ def trade_off(
     y_scale = alt.Scale(domain=_padded(table[["y", "y_low", "y_high"]].to_numpy(), 0.18), nice=False, zero=False)
     x = alt.X("x:Q", title=x_title, scale=x_scale)
     y = alt.Y("y:Q", title=y_title, scale=y_scale)
-    tint = _tint(colours)
+    tint = tint_of(colours)
     base = alt.Chart(table)
     tips = [
         alt.Tooltip("name:N", title="model"),
@@ -89,7 +89,7 @@ def trade_off(
 
 
 def label_sides(
-    x: np.ndarray, y: np.ndarray, x_domain: Sequence[float], y_domain: Sequence[float]
+    x: np.ndarray, y: np.ndarray, x_domain: Sequence[int | float], y_domain: Sequence[int | float]
 ) -> list[tuple[int, int]]:
     """For each point the corner where its label lies freest: (±1, ±1), right of it and above it are positive.
 
@@ -121,8 +121,8 @@ def intervals(
     colours: Colours,
     x_title: str,
     description: str,
-    reference: tuple[float, str] | None = None,
-    domain: Sequence[float] | None = None,
+    reference: tuple[int | float, str] | None = None,
+    domain: Sequence[int | float] | None = None,
     number: str = ".2f",
 ) -> Chart:
     """A point with its interval in a row of its own for every `name`; `reference` draws a labelled dashed line.
@@ -135,7 +135,7 @@ def intervals(
     axis = alt.Axis(format=number if number.endswith("%") else "", tickCount=5)
     x = alt.X("mean:Q", title=x_title, scale=scale, axis=axis)
     y = alt.Y("name:N", title=None, sort=names, axis=alt.Axis(labelFontSize=13, domain=False, ticks=False, grid=False))
-    tint = _tint(colours)
+    tint = tint_of(colours)
     tips = [alt.Tooltip("name:N", title=" "), alt.Tooltip("text:N", title=_plain(x_title))]
     base = alt.Chart(table)
     layers: list[Any] = []
@@ -174,19 +174,17 @@ def densities(values: Mapping[str, Sequence[float]], colours: Colours, x_title: 
         frames.append(pd.DataFrame({"name": name, "value": grid, "floor": floor, "top": floor + rise}))
         mean = float(np.mean(values[name]))
         means.append({"name": name, "mean": mean, "floor": floor, "top": floor + float(np.interp(mean, grid, rise))})
-    tint = _tint(colours)
+    tint = tint_of(colours)
     scale = alt.Scale(domain=[0, len(names)], nice=False)
     x = alt.X("value:Q", title=x_title, scale=alt.Scale(domain=[low, high], nice=False))
-    ridge = alt.Chart(pd.concat(frames)).encode(
-        x=x, y=alt.Y("top:Q", axis=None, scale=scale), color=tint, detail="name:N"
-    )
+    ridge = alt.Chart(pd.concat(frames)).encode(x=x, y=alt.Y("top:Q", axis=None, scale=scale), detail="name:N")
     centre = alt.Chart(pd.DataFrame(means)).encode(
         x=alt.X("mean:Q", title=x_title), y=alt.Y("floor:Q", axis=None, scale=scale), color=tint
     )
     tips = [alt.Tooltip("name:N", title="model"), alt.Tooltip("mean:Q", title="mean", format="+.2f")]
     layers = [
-        ridge.mark_area(opacity=0.25, line=False).encode(y2="floor:Q", fill=tint),
-        ridge.mark_line(strokeWidth=2),
+        ridge.mark_area(opacity=0.25, line=False).encode(y2="floor:Q", color=tint),
+        ridge.mark_line(strokeWidth=2).encode(color=tint),
         centre.mark_rule(strokeWidth=2.5).encode(y2="top:Q", tooltip=tips),
         centre.mark_text(align="left", dx=5, dy=-9, fontWeight=600).encode(x=alt.value(0), text="name:N", color=tint),
         centre.mark_text(align="left", dx=5, dy=-9).encode(text=alt.Text("mean:Q", format="+.2f"), color=tint),
@@ -194,61 +192,8 @@ def densities(values: Mapping[str, Sequence[float]], colours: Colours, x_title: 
     return alt.layer(*layers).properties(width="container", height=84 * len(names), description=description)
 
 
-def curves(
-    table: pd.DataFrame,
-    colours: Colours,
-    title: str,
-    description: str,
-    x_title: str = "optimizer step",
-    number: str = ".4~g",
-    height: int = 190,
-) -> Chart:
-    """Lines over `step`, one a `name`: raw values faint with their running mean on top, held-out values dashed with
-    dots.
-
-    Columns: `name, step, value, smooth, kind` with kind `training` or `held-out` (see `runs.series`). Pointing at the
-    chart shows the nearest value.
-    """
-    tint = _tint(colours)
-    axis = alt.Axis(format="%" if number.endswith("%") else "~g", tickCount=4)
-    if not number.endswith("%") and float(table.value.abs().max()) < 1e-2:
-        axis = alt.Axis(format=".1e", tickCount=4)
-    scale = alt.Scale(zero=False)
-    x = alt.X("step:Q", title=x_title, axis=alt.Axis(format="~s", grid=False), scale=alt.Scale(nice=False))
-    table = table.assign(**{column: [float(f"{v:.5g}") for v in table[column]] for column in ("value", "smooth")})
-    training = table[table.kind == "training"]
-    everything = alt.Chart(table).encode(x=x, color=tint, detail="run:N")
-    raw, smooth = alt.Y("value:Q", title=None, scale=scale, axis=axis), alt.Y("smooth:Q", title=None, scale=scale)
-    layers: list[Any] = []
-    if len(training):
-        drawn = everything.transform_filter("datum.kind == 'training'")
-        if not np.allclose(training.value, training.smooth):
-            layers.append(drawn.mark_point(filled=True, size=10, opacity=0.28, aria=False).encode(y=raw))
-            layers.append(drawn.mark_line().encode(y=smooth))
-        else:
-            layers.append(drawn.mark_line().encode(y=raw))
-    if len(training) < len(table):
-        drawn = everything.transform_filter("datum.kind == 'held-out'").encode(y=raw)
-        layers.append(drawn.mark_line(strokeDash=[5, 3]))
-        layers.append(drawn.mark_point(filled=True, size=36, opacity=1))
-    near = alt.selection_point(nearest=True, on="pointerover", fields=["step"], empty=False, clear="pointerout")
-    tips = [
-        alt.Tooltip("name:N", title="run"),
-        alt.Tooltip("step:Q"),
-        alt.Tooltip("kind:N", title="data"),
-        alt.Tooltip("value:Q", title=title, format=number),
-        alt.Tooltip("smooth:Q", title="running mean", format=number),
-    ]
-    shown = alt.condition(near, alt.value(1), alt.value(0))
-    layers.append(
-        everything.mark_point(filled=True, size=70, aria=False)
-        .encode(y=raw, opacity=shown, tooltip=tips)
-        .add_params(near)
-    )
-    return alt.layer(*layers).properties(width="container", height=height, title=title, description=description)
-
-
-def _tint(colours: Colours) -> alt.Color:
+def tint_of(colours: Colours) -> alt.Color:
+    """The colour of a row by its `name`, without a legend: names stand beside their marks, or once on the page."""
     return alt.Color("name:N", scale=alt.Scale(domain=list(colours), range=list(colours.values())), legend=None)
 
 

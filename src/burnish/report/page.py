@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from burnish.report import theme, wording
 from burnish.report.figures import Chart, to_spec, vega_lite_version
+from burnish.run import write_atomically
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Figure:
     @property
     def height(self) -> int:
         """What the page keeps free for the chart until it is drawn: its plot, axis and titles."""
-        return int(self.spec["height"]) + 60
+        return int(self.spec["height"]) + 50
 
     @property
     def description(self) -> str:
@@ -64,9 +65,7 @@ def write_page(template: str, out: Path, figures: list[Figure], **values: Any) -
         )
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.with_name(f".{out.name}.part")
-    beside.write_text(html, encoding="utf-8")
-    beside.replace(out)
+    write_atomically(out, html)
     return out
 
 

@@ -34,11 +34,41 @@ from typing import Any
 from burnish.report.runs import Record
 from burnish.run import UserError, read_jsonl
 
+OPTIONAL = [
+    "baseline",
+    "prefixes",
+    "runs",
+    "accuracy",
+    "ceiling",
+    "gold_quality",
+    "training",
+    "samples",
+    "command",
+    "seconds",
+    "peak_memory_mb",
+    "stages",
+    "data",
+    "versions",
+    "notes",
+]
+OF_A_MODEL = ["gold_vs_sft", "win_rate", "kl", "length", "distinct_2", "eos_rate", "gold_values"]
 _INTERVALS = ("gold", "gold_vs_sft", "win_rate", "kl")
 
 
-def check(summary: Mapping[str, Any]) -> None:
-    """Raises UserError naming the first key that is missing or is not what the schema says."""
+def complete(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary with every optional key present, None where it was missing; `baseline` and `runs` get their defaults.
+
+    Raises UserError naming the first required key that is missing or is not what the schema says.
+    """
+    _check(summary)
+    models = [dict.fromkeys(OF_A_MODEL) | dict(model) for model in summary["models"]]
+    filled = dict.fromkeys(OPTIONAL) | dict(summary) | {"models": models}
+    filled["baseline"] = filled["baseline"] or "SFT"
+    filled["runs"] = filled["runs"] or 1
+    return filled
+
+
+def _check(summary: Mapping[str, Any]) -> None:
     for key in ("title", "models"):
         if not summary.get(key):
             raise UserError(f"The summary has no `{key}`: see burnish.report.summary for what it must hold.")

@@ -96,6 +96,7 @@ def vega_config(font_size: int = 12) -> dict[str, Any]:
             "domainColor": line,
             "tickColor": line,
             "labelOverlap": "greedy",
+            "labelSeparation": 6,
             "tickCount": 5,
         },
         "legend": {

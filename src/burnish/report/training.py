@@ -6,7 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from burnish.report import figures, theme
+from burnish.report import theme
+from burnish.report.curves import curves
+from burnish.report.figures import Colours
 from burnish.report.page import Figure, figure, write_page
 from burnish.report.runs import RunFiles, read_runs, series
 from burnish.report.wording import flatten
@@ -50,16 +52,20 @@ def training_page(run_folders: Sequence[Path], out: Path) -> Path:
         lengths={run.name: _steps(run) for run in runs},
         config=comparison([flatten(run.config) for run in runs]),
         environment=comparison([flatten(run.environment) for run in runs]),
-        evaluation=comparison([flatten(run.evaluation) for run in runs]),
+        evaluation=comparison([flatten(run.evaluation) for run in runs], mark=False),
         texts=TEXTS,
         samples={run.name: run.samples[-SAMPLES:] for run in runs if run.samples},
     )
 
 
 def curve_figures(
-    records: dict[str, list[dict[str, Any]]], colours: figures.Colours, keys: Sequence[str] = (), prefix: str = "curve"
+    records: dict[str, list[dict[str, Any]]],
+    colours: Colours,
+    keys: Sequence[str] = (),
+    place: str = "curve",
+    heading: str = "",
 ) -> list[Figure]:
-    """One figure for each metric that any of the runs has; `keys` chooses some of them."""
+    """One figure for each metric that any of the runs has; `keys` chooses some of them, `heading` begins each title."""
     found = []
     for key, title, number, noisy in METRICS:
         if keys and key not in keys:
@@ -67,19 +73,21 @@ def curve_figures(
         table = series(records, key, smooth=noisy)
         if table.empty:
             continue
-        spoken = f"{title} over training steps: {_last_values(table)}."
-        chart = figures.curves(table, colours, title, spoken, number=number)
-        found.append(figure(f"{prefix}-{key.replace('/', '-').replace('_', '-')}", chart))
+        spoken = f"{heading}{title} over training steps: {_last_values(table)}."
+        chart = curves(table, colours, heading + title, spoken, number=number)
+        found.append(figure(f"{place}-{key.replace('/', '-').replace('_', '-')}", chart))
     return found
 
 
-def comparison(columns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows `{"key", "values", "differs"}` over all keys of all columns, in the order in which they first come."""
+def comparison(columns: Sequence[dict[str, Any]], mark: bool = True) -> list[dict[str, Any]]:
+    """Rows `{"key", "values", "differs"}` over all keys of all columns, in the order in which they first come.
+
+    `mark=False` for numbers that differ as a matter of course."""
     keys = dict.fromkeys(key for column in columns for key in column)
     rows = []
     for key in keys:
         values = [column.get(key) for column in columns]
-        rows.append({"key": key, "values": values, "differs": any(value != values[0] for value in values[1:])})
+        rows.append({"key": key, "values": values, "differs": mark and any(value != values[0] for value in values[1:])})
     return rows
 
 

@@ -32,7 +32,7 @@ def range_of(interval: Mapping[str, Any] | None, digits: int = 2, signed: bool =
     return " to ".join(ends) + (" %" if shares else "")
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int | float) -> str:
     """Seconds as a reader says them: `4.2 s`, `5 min 3 s`, `2 h 10 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
@@ -66,14 +66,14 @@ def flatten(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return flat
 
 
-def verdict(difference: Mapping[str, float]) -> str:
+def verdict(difference: Mapping[str, Any]) -> str:
     """`better`, `worse`, or `undecided` where the interval of a difference holds 0."""
     if difference["low"] > 0:
         return "better"
     return "worse" if difference["high"] < 0 else "undecided"
 
 
-def result_sentence(name: str, baseline: str, difference: Mapping[str, float], win_rate: Any, prefixes: int) -> str:
+def result_sentence(name: str, baseline: str, difference: Mapping[str, Any], win_rate: Any, prefixes: int) -> str:
     """What happened, in a plain sentence; it never claims what the interval of the difference denies."""
     ends = f"95 % interval {range_of(difference, signed=True)}"
     size = number(abs(difference["mean"]))

@@ -1,0 +1,154 @@
+import copy
+import json
+import re
+
+import pytest
+from conftest import interval, make_summary
+from reading import Page
+
+from burnish.report import demo, theme
+from burnish.run import UserError
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }} & \" ' \u2028"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Page:
+    return Page(demo.demo_page(make_summary(), tmp_path_factory.mktemp("demo") / "report.html"))
+
+
+def test_the_page_stands_alone(page):
+    assert page.loads == []
+    assert not any("url(" in style or "@import" in style for style in page.styles)
+    policy = next(a["content"] for t, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in policy
+    assert not re.search(r"(src|href)\s*=\s*[\"']?\s*(https?:)?//", page.source.replace(page.scripts[1], ""))
+
+
+def test_the_page_reads_as_a_document(page):
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("h1") == tags.count("main") == 1
+    assert next(attrs for tag, attrs in page.tags if tag == "html")["lang"] == "en"
+    assert any(attrs.get("name") == "viewport" for tag, attrs in page.tags if tag == "meta")
+    plots = [attrs for _, attrs in page.tags if "data-figure" in attrs]
+    assert all(attrs["aria-label"] for attrs in plots)
+    identifiers = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(set(identifiers)) == len(identifiers)
+    assert all(a["aria-labelledby"] in identifiers for _, a in page.tags if "aria-labelledby" in a)
+
+
+def test_the_result_comes_first(page):
+    assert page.text.index("more positively than SFT") < page.text.index("What changed")
+    assert "0.76 points higher" in page.text
+    assert "95 % interval +0.67 to +0.85" in page.text
+    assert "on the 512 held-out prefixes" in page.text
+
+
+@pytest.mark.parametrize(
+    ("difference", "claim"),
+    [
+        (interval(0.5, 0.1), "more positively"),
+        (interval(-0.5, 0.1), "less positively"),
+        (interval(0.05, 0.1), "cannot be told apart"),
+    ],
+)
+def test_the_result_says_what_the_interval_allows(difference, claim):
+    assert claim in demo.result(make_summary(difference))
+
+
+def test_every_number_of_the_table_is_there(page):
+    """The fixture's numbers, rounded by hand."""
+    table = page.text[page.text.index("Ends by itself") :]
+    base = "base +0.02 −0.04 to +0.09 −0.19 −0.27 to −0.11 41 % 37 to 45 % 9.37 8.85 to 9.89 24.3 0.613 87 %"
+    sft = "SFT +0.21 +0.14 to +0.28 – – 0.00 0.00 to 0.00 19.8 0.684 96 %"
+    dpo = "DPO +0.97 +0.91 to +1.03 +0.76 +0.67 to +0.85 78 % 74 to 82 % 12.61 12.09 to 13.13 26.7 0.547 91 %"
+    assert f"{base} {sft} {dpo}" in table
+
+
+def test_accuracy_beside_the_ceiling(page):
+    assert "On 702 held-out pairs" in page.text
+    assert "74.1 % of cases (70.9 to 77.3 %)" in page.text
+    assert "88.4 % of cases (87.2 to 89.6 %)" in page.text
+    assert "correlate 0.64 (0.61 to 0.67)" in page.text
+
+
+def test_figures_in_order(page):
+    specs = json.loads(page.scripts[0])
+    assert list(specs)[:3] == ["main", "accuracy", "gold"]
+    assert [key for key in specs if key.startswith("curve")] == [
+        "curve-0-loss",
+        "curve-1-loss",
+        "curve-1-rewards-accuracies",
+        "curve-1-rewards-margins",
+        "curve-1-rewards-chosen",
+        "curve-1-rewards-rejected",
+    ]
+    drawn = [attrs["data-figure"] for _, attrs in page.tags if "data-figure" in attrs]
+    assert drawn == list(specs)
+
+
+def test_a_model_keeps_its_colour(page):
+    """SFT and DPO have the colours 1 and 2 in table, figures, curves and samples alike."""
+    specs = json.loads(page.scripts[0])
+    for key, name, number in (("main", "SFT", 1), ("gold", "DPO", 2), ("curve-0-loss", "SFT", 1), ("main", "DPO", 2)):
+        layers = [layer["encoding"] for layer in specs[key]["layer"]]
+        scale = next(encoding["color"]["scale"] for encoding in layers if "color" in encoding)
+        assert scale["range"][scale["domain"].index(name)].startswith(f"var(--series-{number},")
+    tints = [attrs["style"] for _, attrs in page.tags if attrs.get("class") == "side"]
+    assert tints[:3] == [f"--tint:{theme.colour(f'series-{i}')}" for i in range(3)]
+
+
+def test_ten_prefixes_with_the_prefix_once(page):
+    articles = [attrs for tag, attrs in page.tags if tag == "article"]
+    assert len(articles) == 10
+    assert page.text.count("this is one of those movies that a warm") == 1
+    assert page.text.count("this is one of those movies that") == 3
+    assert "base −0.31 the film is" in page.text
+
+
+def test_how_it_was_made(page):
+    for fact in ("burnish demo --out runs/demo", "5 min 12 s", "1,843 MB", "comparisons 5,631", "torch 2.13.0"):
+        assert fact in page.text
+    assert "C. J. Hutto and E. Gilbert (2014)" in page.text
+    assert "Continuations are sampled at temperature 1, one a prefix." in page.text
+
+
+def test_hostile_text_stays_text(tmp_path):
+    found = make_summary()
+    found["title"] = found["command"] = found["notes"][0] = HOSTILE
+    found["samples"][0] = {"prefix": HOSTILE, "base": HOSTILE + HOSTILE, "SFT": HOSTILE, "DPO": "", "gold": {}}
+    found["models"][0]["name"] = name = "base" + HOSTILE
+    found["samples"][1][name] = HOSTILE
+    found["data"][HOSTILE] = HOSTILE
+    page = Page(demo.demo_page(found, tmp_path / "report.html"))
+    assert not any(tag == "img" or "onerror" in attrs for tag, attrs in page.tags)
+    assert [tag for tag, _ in page.tags].count("script") == 3
+    assert not any(script.lstrip().startswith("alert") for script in page.scripts)
+    assert page.text.count("<img src=x onerror=alert(2)> {{ 7 * 7 }}") >= 8
+    drawings = re.findall(r"<noscript>(.*?)</noscript>", page.source, re.S)
+    assert len(drawings) == 9
+    assert not any("<script" in drawing or "<img" in drawing for drawing in drawings)
+
+
+def test_sections_without_numbers_are_left_out(tmp_path):
+    found = {"title": "Small", "models": [{"name": "base", "gold": interval(0.1, 0.2)}]}
+    page = Page(demo.demo_page(found, tmp_path / "report.html"))
+    assert "+0.10 −0.10 to +0.30" in page.text
+    for heading in ("What changed", "Training", "How they write", "All gold scores", "as people do"):
+        assert heading not in page.text
+
+
+def test_runs_and_other_baselines_are_said(tmp_path):
+    found = copy.deepcopy(make_summary())
+    found |= {"runs": 2, "prefixes": 256, "samples": [], "training": {}}
+    page = Page(demo.demo_page(found, tmp_path / "report.html"))
+    assert "256 held-out prefixes in 2 runs" in page.text
+    assert "the 2 seeded runs" in page.text
+    assert demo.prefix_count(make_summary()) == 512
+    assert demo.prefix_count({"models": make_summary()["models"], "runs": 2}) == 256
+
+
+def test_a_bad_summary_writes_nothing(tmp_path):
+    with pytest.raises(UserError, match="no `models`"):
+        demo.demo_page({"title": "t"}, tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
