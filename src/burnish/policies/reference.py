@@ -2,24 +2,28 @@
 
 The reference is the policy as it was when training began, so it is computed with the policy itself before the
 first update, once for every row, and no second model is ever held in memory. The table is kept on disk under a key
-of everything that it depends on: the weights, the ids (which the tokenizer, template, data and lengths decide) and
-the precision. A change of any is another key.
+of everything that its bits depend on: the weights and configuration, the ids (which the tokenizer, template, data and
+lengths decide), the precision, and what computes it. A change of any is another key.
 """
 
+import contextlib
 import hashlib
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import transformers
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from transformers import PreTrainedConfig
 
 from burnish.batches import Preferences
 from burnish.policies.language import LanguagePolicy
-from burnish.run import write_atomically
+from burnish.run import UserError, write_atomically
 
 
 @dataclass(frozen=True)
@@ -44,16 +48,30 @@ def cached_reference(
 ) -> CachedReference:
     """Look the table up, or compute it with `policy` as it is now and keep it.
 
-    `batches` walks every row once; `fingerprint` identifies their ids. A damaged file is computed again.
+    `batches` walks every row once; `fingerprint` identifies their ids and row numbers. A damaged file is computed
+    again; where the cache cannot be written, the run goes on without.
     """
     path = cache / f"{reference_key(policy, fingerprint)}.safetensors"
+    table = read_table(path)
+    if table is None:
+        table = compute(policy, batches())
+        with contextlib.suppress(OSError, UserError):
+            cache.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, save(table | {"sha256": checksum(table)}))
+    return CachedReference(table["values"], dict(zip(table["rows"].tolist(), table["offsets"].tolist(), strict=True)))
+
+
+def read_table(path: Path) -> dict[str, Tensor] | None:
+    """The table at `path`; None where there is none, or not every bit is as it was written."""
     try:
         table = load_file(path)
-    except (OSError, SafetensorError):
-        table = compute(policy, batches())
-        cache.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, save(table))
-    return CachedReference(table["values"], dict(zip(table["rows"].tolist(), table["offsets"].tolist(), strict=True)))
+        return table if torch.equal(table.pop("sha256"), checksum(table)) else None
+    except (OSError, SafetensorError, KeyError):
+        return None
+
+
+def checksum(table: dict[str, Tensor]) -> Tensor:
+    return torch.tensor(list(bytes.fromhex(hash_tensors(table))), dtype=torch.uint8)
 
 
 @torch.no_grad()
@@ -71,15 +89,37 @@ def compute(policy: LanguagePolicy, batches: Iterable[Preferences]) -> dict[str,
 
 
 def reference_key(policy: LanguagePolicy, fingerprint: str) -> str:
-    """What the table depends on, in one word: the weights, the kind of model, the precision and the data."""
-    parts = (fingerprint, weights_hash(policy.model), policy.model.config.model_type, policy.precision)
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+    """What the table depends on, in one word."""
+    parts = (
+        fingerprint,
+        weights_hash(policy.model),
+        configuration(policy.model.config),
+        policy.precision,
+        # Another way to compute gives other last bits, and a run must not depend on what another left in the cache.
+        policy.device.type,
+        str(torch.get_num_threads()),
+        torch.__version__,
+        transformers.__version__,
+    )
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def configuration(config: PreTrainedConfig) -> str:
+    """What a model's configuration says of its arithmetic: all but where it was loaded from."""
+    content = {key: value for key, value in config.to_dict().items() if key not in ("_name_or_path", "name_or_path")}
+    return json.dumps(content, sort_keys=True, default=str)
 
 
 def weights_hash(model: nn.Module) -> str:
     """SHA-256 over a model's weights and their names."""
+    return hash_tensors(model.state_dict())
+
+
+def hash_tensors(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes."""
     digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
