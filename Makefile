@@ -1,0 +1,47 @@
+# Everything sets itself up: a fresh machine needs Python 3.11 or newer with venv, pip and a C compiler.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+WORKERS ?= 2
+ARGS ?=
+
+.PHONY: help install demo test check clean
+
+help:
+	@echo "make demo     a small language model learns from people's judgements; writes runs/demo/report.html"
+	@echo "make test     all the tests"
+	@echo "make check    format, lint, types, architecture"
+	@echo "make install  only the set-up: $(VENV) with Burnish in it"
+	@echo "make clean    remove what building and testing leave behind, but neither $(VENV) nor runs"
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || \
+		{ echo "Burnish needs Python 3.11 or newer, and there is no $(PYTHON): install it, or name one with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Burnish needs Python 3.11 or newer, not $$($(PYTHON) -V 2>&1): name another with make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "$(PYTHON) has no venv module: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/burnish demo --out runs/demo --overwrite $(ARGS)
+
+# One thread a worker: two workers with a thread for every core each would only be in each other's way.
+test: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_architecture.py
+
+clean:
+	rm -rf build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
