@@ -49,9 +49,12 @@ def groups(texts: Iterable[str]) -> dict[str, str]:
 
     first: dict[tuple[str, ...], str] = {}
     for text in texts:
+        key = normalise(text)
         for run in word_runs(text):
-            one, other = sorted((find(normalise(text)), find(first.setdefault(run, normalise(text)))))
-            leader[other] = one  # the smaller leads, so that the order of the texts does not matter
+            twin = first.setdefault(run, key)
+            if twin != key:
+                one, other = sorted((find(key), find(twin)))
+                leader[other] = one  # the smaller leads, so that the order of the texts does not matter
     return {key: find(key) for key in leader}
 
 

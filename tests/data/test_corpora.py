@@ -1,0 +1,149 @@
+"""The archive is checked, fetched and refused as it should be; its files are read as their authors wrote them."""
+
+import hashlib
+import io
+import os
+import shutil
+import tarfile
+import warnings
+from pathlib import Path
+
+import pytest
+
+from burnish.data import corpora
+from burnish.run import UserError
+
+TEXTS = (
+    b"\xef\xbb\xbf1_1\t9.9\tTom &amp;amp; Jerry, ''caf\xc3\xa9''\r\n"  # byte order mark, UTF-8, escaped twice
+    b"1_2\t0.5\ta  caf\xe9&nbsp;noir \r\n"  # Latin-1, two spaces, a no-break space
+    b"1_3\t0.5\ta caf\xc3\xa9 noir\r\n"  # the same text again
+)
+RATINGS = b"\xef\xbb\xbf1_2\t0\t0\t[0, 1, 2, -4]\r\n1_3\t0\t0\t[4]\r\n1_1\t9.9\t0\t[3, 4]\r\n"  # in another order
+
+
+@pytest.fixture(scope="module")
+def real() -> Path:
+    """The real archive, from the cache folder or fetched into it; no network and no cache skips the test."""
+    try:
+        return corpora.archive()
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty cache folder, and a pip that looks at no index; the answer is the folder."""
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    return tmp_path / "cache"
+
+
+def test_lines_are_utf8_where_they_can_be_else_latin1() -> None:
+    assert corpora.decode("née".encode()) == "née"
+    assert corpora.decode("née".encode("latin-1")) == "née"
+    assert corpora.decode(b"\xef\xbb\xbf1_1") == "1_1"
+
+
+def test_parse_joins_by_id_and_takes_the_mean_of_the_ratings() -> None:
+    """(3 + 4) / 2 = 3.5 and (0 + 1 + 2 − 4) / 4 = −0.25, not the printed column; the third line is a repeat."""
+    first, second = corpora.parse("x", TEXTS, RATINGS)
+    assert first == corpora.Snippet("x/1_1", 'Tom & Jerry, "café"', 3.5, (3, 4))
+    assert second == corpora.Snippet("x/1_2", "a café noir", -0.25, (0, 1, 2, -4))
+
+
+def test_an_unknown_corpus_is_refused() -> None:
+    with pytest.raises(ValueError, match="no corpus 'music': there are film, product, news, tweets"):
+        corpora.corpus("music")
+
+
+def test_the_corpora_are_as_large_as_published_less_repeated_texts(real: Path) -> None:
+    """Hutto & Gilbert's own read-me counts 10,605, 3,708, 5,190 and 4,200; 2, 11, 72 and 0 repeat an earlier line."""
+    assert {name: len(corpora.corpus(name)) for name in corpora.FILES} == {
+        "film": 10_605 - 2,
+        "product": 3_708 - 11,
+        "news": 5_190 - 72,
+        "tweets": 4_200,
+    }
+
+
+def test_texts_are_clean_and_ratings_are_on_the_scale(real: Path) -> None:
+    everything = [snippet for snippets in corpora.corpora().values() for snippet in snippets]
+    assert len({snippet.id for snippet in everything}) == len(everything)
+    for snippet in everything:
+        assert snippet.text == " ".join(snippet.text.split())
+        assert not {"\ufeff", "\ufffd", "Ã", "\xa0"} & set(snippet.text)
+        assert "&amp;" not in snippet.text
+        assert set(snippet.ratings) <= set(range(-4, 5))
+        assert 15 <= len(snippet.ratings) <= 99
+
+
+def test_means_are_those_the_authors_print_beside_the_ratings(real: Path) -> None:
+    """The second column of the ratings' files is the authors' own mean, a number we do not use."""
+    outer = tarfile.open(real)  # noqa: SIM115
+    packed = outer.extractfile(corpora.RATINGS_ARCHIVE)
+    assert packed is not None
+    with outer, tarfile.open(fileobj=io.BytesIO(packed.read())) as inner:
+        (member,) = [m for m in inner.getmembers() if m.name.endswith("movieReviewSnippets_anonDataRatings.txt")]
+        file = inner.extractfile(member)
+        assert file is not None
+        printed = {f"film/{row[0]}": float(row[1]) for row in (line.decode().split("\t") for line in file)}
+    for snippet in corpora.corpus("film"):
+        assert snippet.mean == pytest.approx(printed[snippet.id], abs=1e-6)
+
+
+def test_the_lexicon_has_the_values_its_authors_cite(real: Path) -> None:
+    """Their read-me: good 1.9, okay 0.9, horrible −2.5, great 3.1."""
+    found = corpora.lexicon()
+    assert [found[word] for word in ("good", "okay", "horrible", "great")] == [1.9, 0.9, -2.5, 3.1]
+
+
+def test_offline_without_a_cache_one_sentence_says_which_file_to_put_where(offline: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        corpora.archive()
+    sentence = str(caught.value)
+    for part in ("vaderSentiment-3.3.2.tar.gz", "vaderSentiment 3.3.2", corpora.ARCHIVE_SHA256, str(offline)):
+        assert part in sentence
+    assert "\n" not in sentence
+    assert list(offline.iterdir()) == []  # nothing half fetched is left
+
+
+def test_a_file_put_by_hand_is_used_without_a_network(offline: Path, real: Path) -> None:
+    offline.mkdir()
+    shutil.copy(real, offline)
+    assert corpora.archive() == offline / corpora.ARCHIVE
+
+
+def test_a_damaged_archive_is_named_and_fetched_again(
+    offline: Path, real: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One flipped bit; pip finds the good file in a folder that takes the index's place."""
+    monkeypatch.setenv("PIP_FIND_LINKS", str(real.parent))
+    monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")  # pip's way to say: without build isolation
+    path, content = offline / corpora.ARCHIVE, bytearray(real.read_bytes())
+    content[len(content) // 2] ^= 1
+    offline.mkdir()
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match=f"{path} is damaged"):
+        assert corpora.archive() == path
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == corpora.ARCHIVE_SHA256
+    assert [file.name for file in offline.iterdir()] == [corpora.ARCHIVE]
+
+
+def test_a_damaged_archive_that_cannot_be_fetched_is_an_error_and_stays(offline: Path) -> None:
+    offline.mkdir()
+    (offline / corpora.ARCHIVE).write_bytes(b"not an archive")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(UserError, match="could not be fetched"):
+            corpora.archive()
+    assert (offline / corpora.ARCHIVE).read_bytes() == b"not an archive"
+
+
+def test_a_cache_folder_that_cannot_be_made_is_an_error_of_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="could not be fetched"):
+        corpora.archive()
