@@ -4,6 +4,7 @@ import dataclasses
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -65,6 +66,14 @@ def flags_of(cls: type) -> list[Callable[[Any], Any]]:
     return [flag(f, hints[f.name]) for f in dataclasses.fields(cls)]
 
 
+def with_flags(given: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
+    """A file's keys with flags in their place; a flag for the length of a run replaces the file's other one."""
+    flags = {key: value for key, value in flags.items() if value is not None}
+    lengths = {"steps", "epochs"}
+    replaced = lengths if lengths & flags.keys() else set()
+    return {key: value for key, value in given.items() if key not in replaced} | flags
+
+
 def method_command(name: str) -> click.Command:
     """`burnish NAME`: a configuration file's keys, overridden by flags."""
     entry = ALGORITHMS[name]
@@ -72,9 +81,16 @@ def method_command(name: str) -> click.Command:
     def command(config: str | None, **flags: Any) -> None:
         from burnish.recipes.train import run_training
 
-        given = (read_config(config) if config else {}) | {k: v for k, v in flags.items() if v is not None}
-        path = run_training(*build(name, given))
-        click.echo(path)
+        given = with_flags(read_config(config) if config else {}, flags)
+        try:
+            algorithm, settings = build(name, given)
+            path = run_training(algorithm, settings)
+        except UserError:
+            if given.get("debug") and not flags["debug"]:  # asked for in the file, of which `main` does not know
+                traceback.print_exc()
+            raise
+        if not settings.quiet:
+            click.echo(path)
 
     command.__doc__ = f"{entry.summary}.\n\n{(entry.algorithm.__doc__ or '').splitlines()[0]}"
     for decorator in reversed([*flags_of(entry.algorithm), *flags_of(Settings)]):
@@ -85,3 +101,80 @@ def method_command(name: str) -> click.Command:
 
 for _name in ALGORITHMS:
     cli.add_command(method_command(_name))
+
+
+def common(*names: str) -> Callable[[Any], Any]:
+    """The named flags of `Settings`, for commands that are no training run."""
+    hints = get_type_hints(Settings)
+    chosen = [flag(f, hints[f.name]) for f in dataclasses.fields(Settings) if f.name in names]
+
+    def decorate(command: Any) -> Any:
+        for decorator in reversed(chosen):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def settings_of(flags: dict[str, Any]) -> Settings:
+    return Settings(**{key: value for key, value in flags.items() if value is not None})
+
+
+@cli.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True, help="folder")
+@click.option("--runs", type=click.IntRange(min=1), default=1, show_default=True, help="repeat over so many seeds")
+@click.option("--quick", is_flag=True, help="a short version that shows that everything works, not how well")
+@click.option("--overwrite", is_flag=True, help="delete an earlier demo in --out first")
+@common("seed", "resume", "threads", "quiet", "debug")
+def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> None:
+    """Film reviews, then people's preferences: SFT and DPO on a small model, measured and shown in a page."""
+    from burnish.recipes.demo import FULL, QUICK
+    from burnish.recipes.demo import demo as run_demo
+
+    run_demo(out, settings_of(flags), runs, QUICK if quick else FULL, overwrite)
+    click.echo(out / "report.html")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--data", default=None, help="what to evaluate on; default: the run's eval_data, or the built-in held-out part"
+)
+@click.option(
+    "--prefixes", type=click.IntRange(min=0), default=256, show_default=True, help="held-out prefixes to continue"
+)
+@common("seed", "threads", "quiet", "debug")
+def evaluate(run: Path, data: str | None, prefixes: int, **flags: Any) -> None:
+    """Evaluate the model of a finished RUN on data that it did not learn from."""
+    import json
+
+    from burnish.recipes.evaluate import evaluate_run
+
+    click.echo(json.dumps(evaluate_run(run, data, prefixes, settings_of(flags)), indent=2))
+
+
+@cli.command()
+@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=None, help="page to write; default: report.html in the first RUN"
+)
+@common("debug")
+def report(runs: tuple[Path, ...], out: Path | None, **flags: Any) -> None:
+    """Draw the curves, settings and samples of one or more RUNs side by side in one page."""
+    from burnish.report.training import training_page
+
+    click.echo(training_page(list(runs), out or runs[0] / "report.html"))
+
+
+@cli.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="folder to write")
+@common("seed", "threads", "quiet", "debug")
+def pretrain(out: Path, **flags: Any) -> None:
+    """Train the embedded model again: tokenizer, weights and what is measured of them. Takes about an hour.
+
+    A killed run goes on where it was when the command is given again.
+    """
+    from burnish.recipes.pretrain import Recipe
+    from burnish.recipes.pretrain import pretrain as run_pretrain
+
+    click.echo(run_pretrain(out, Recipe(), settings_of(flags)))

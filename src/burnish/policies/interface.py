@@ -7,7 +7,7 @@ network or a language model, nor how its tokens lie in a tensor.
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Policy(Protocol):
@@ -15,6 +15,14 @@ class Policy(Protocol):
 
     def logprobs(self, batch: Any) -> Tensor:
         """log π(action | what came before), shaped like the batch's mask and 0 where the mask is False."""
+        ...
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The trainable parameters by name; a tied weight appears once."""
+        ...
+
+    def dropout(self, on: bool) -> None:
+        """Switch dropout; it is off wherever a ratio or a reference matters."""
         ...
 
 

@@ -84,7 +84,9 @@ def clear(out: Path, overwrite: bool, resume: bool) -> None:
     if not overwrite:
         raise UserError(f"{out} exists and is not empty: give another --out, --resume to go on, or --overwrite")
     if not any(out.glob("seed-*")):
-        raise UserError(f"{out} exists and does not look like a demo: --overwrite will not delete it, give another --out")
+        raise UserError(
+            f"{out} exists and does not look like a demo: --overwrite will not delete it, give another --out"
+        )
     shutil.rmtree(out)
 
 

@@ -1,13 +1,16 @@
 """What a film-review model is worth: its continuations of held-out prefixes, scored by the gold judge."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float
 
+from burnish.batches import Preferences
 from burnish.data import builtin, tokenise
-from burnish.data.corpora import lexicon_lines
+from burnish.data.corpora import lexicon
 from burnish.data.walk import in_order
 from burnish.evaluation.continuations import Continuations, continue_prompts, sequence_kl
 from burnish.evaluation.preferences import implicit_margins
@@ -35,7 +38,7 @@ class Measured:
 def gold_judge() -> GoldJudge:
     """The judge, fitted on the raters' means of the film split `gold`."""
     snippets = builtin.split("film", "gold")
-    return GoldJudge.fit([s.text for s in snippets], [s.mean for s in snippets], lexicon_lines())
+    return GoldJudge.fit([s.text for s in snippets], [s.mean for s in snippets], lexicon())
 
 
 def measure(policy: LanguagePolicy, reference: LanguagePolicy, prompts: list[str], seed: int) -> Measured:
@@ -61,4 +64,4 @@ def preference_margins(
     """Implicit-reward margins on the built-in human comparisons of `part`."""
     label = f"the built-in comparisons ({part})"
     rows = tokenise.preferences(builtin.comparisons(part), policy.tokenizer, MAX_LENGTH, label)
-    return implicit_margins(policy, reference, in_order(rows, 64), beta)
+    return implicit_margins(policy, reference, cast(Iterator[Preferences], in_order(rows, 64)), beta)

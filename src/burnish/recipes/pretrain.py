@@ -9,7 +9,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -49,6 +49,7 @@ class Recipe:
     weight_decay: float = 0.1
     warmup: float = 0.05
     patience: int = 3
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
 
 
 def pretrain(out: Path, recipe: Recipe, base: Settings) -> Path:
@@ -76,7 +77,7 @@ def pretrain(out: Path, recipe: Recipe, base: Settings) -> Path:
         patience=recipe.patience,
         save_every=per_epoch,
         seed=base.seed,
-        precision=base.precision,
+        precision=recipe.precision,
         threads=base.threads,
         quiet=base.quiet,
         resume=True,

@@ -1,5 +1,6 @@
 """One training run, from settings to a run folder."""
 
+import dataclasses
 import platform
 import sys
 from collections.abc import Callable
@@ -37,8 +38,10 @@ def train(algorithm: Any, *, data: Any = "builtin", eval_data: Any = None, **opt
     """
     known = data if isinstance(data, str | Path) else IN_MEMORY
     known_eval = eval_data if isinstance(eval_data, str | Path | None) else IN_MEMORY
-    given = {"data": known, "eval_data": known_eval} | options
-    _, settings = build(name_of(algorithm), given)
+    own = dataclasses.asdict(algorithm) | {"algorithm": name_of(algorithm)}
+    if doubled := own.keys() & options.keys():
+        raise UserError(f"{min(doubled)} belongs to the algorithm: give it there, as {type(algorithm).__name__}(…)")
+    algorithm, settings = build(name_of(algorithm), own | {"data": known, "eval_data": known_eval} | options)
     return run_training(algorithm, settings, data, eval_data)
 
 
@@ -57,7 +60,7 @@ def run_training(algorithm: Any, settings: Settings, data: Any = None, eval_data
         rows = tokenised(algorithm, settings, policy, settings.data if data is None else data, "train")
         held = evaluation_rows(algorithm, settings, policy, settings.eval_data if eval_data is None else eval_data)
         say(settings, rows.describe())
-        note_environment(run, settings, rows.fingerprint, weights_hash(policy.model))
+        note_environment(run, settings, rows, held, weights_hash(policy.model))
         _fit(algorithm, policy, settings, run, rows, held)
         with run.replace_folder("model") as folder:
             policy.save(folder)
@@ -69,9 +72,9 @@ def _fit(algorithm: Any, policy: LanguagePolicy, settings: Settings, run: RunFol
     per_epoch = batches_per_epoch(len(rows), settings.batch_size)
     steps = settings.steps or max(1, round((settings.epochs or 1.0) * per_epoch))
     models = with_reference(algorithm, policy, rows, settings)
-    evaluator = (
-        None if held is None else evaluator_of(algorithm, with_reference(algorithm, policy, held, settings), held)
-    )
+    evaluator = None
+    if held is not None:
+        evaluator = evaluator_of(algorithm, with_reference(algorithm, policy, held, settings), held)
     optimizer = adamw(policy, settings)
     state = restore(run, models, optimizer, lambda sentence: say(settings, sentence)) if settings.resume else State()
     with Progress(name_of(algorithm).upper(), steps, state.step, settings.quiet) as progress:
@@ -110,12 +113,14 @@ def with_reference(algorithm: Any, policy: LanguagePolicy, rows: Any, settings: 
         return Models(policy)
     with Progress("reference", -(-len(rows) // 64), quiet=settings.quiet) as progress:
         batches = lambda: (progress.passing(b.to(policy.device)) for b in in_order(rows, 64))  # noqa: E731
-        return Models(policy, cached_reference(policy, batches, rows.fingerprint, cache_folder() / "reference"))
+        # The same ids may stand in other rows of the user's data, where some before them were dropped.
+        fingerprint = " ".join([rows.fingerprint, *map(str, rows.dataset["row"])])
+        return Models(policy, cached_reference(policy, batches, fingerprint, cache_folder() / "reference"))
 
 
 def evaluator_of(algorithm: Any, models: Models, held: Any) -> Callable[[], dict[str, float]]:
     """Loss and metrics on held rows, whenever called."""
-    batches = [b.to(models.policy.device) for b in in_order(held, 64)]
+    batches = [b.to(next(iter(models.policy.parameters().values())).device) for b in in_order(held, 64)]
     return lambda: evaluate(algorithm, models, batches)
 
 
@@ -128,7 +133,10 @@ def tokenised(algorithm: Any, settings: Settings, policy: LanguagePolicy, data: 
     else:
         dataset = sources.load(data)
         label = str(data) if isinstance(data, str | Path) else IN_MEMORY
-    return getattr(tokenise, kind)(dataset, policy.tokenizer, settings.max_length, label)
+    limit = min(settings.max_length, policy.context or settings.max_length)
+    if part == "train" and limit < settings.max_length:
+        say(settings, f"--max-length {settings.max_length}: the model's context, {limit} tokens, is the limit")
+    return getattr(tokenise, kind)(dataset, policy.tokenizer, limit, label)
 
 
 def evaluation_rows(algorithm: Any, settings: Settings, policy: LanguagePolicy, data: Any) -> Any:
@@ -138,7 +146,7 @@ def evaluation_rows(algorithm: Any, settings: Settings, policy: LanguagePolicy, 
     return tokenised(algorithm, settings, policy, "builtin" if data is None else data, "validation")
 
 
-def note_environment(run: RunFolder, settings: Settings, data_sha256: str, model_sha256: str) -> None:
+def note_environment(run: RunFolder, settings: Settings, rows: Any, held: Any, model_sha256: str) -> None:
     """Write down, or compare, what the result depends on beside the configuration."""
     packages = ("burnish", "torch", "transformers", "tokenizers", "datasets", "safetensors", "numpy")
     now = {
@@ -148,7 +156,8 @@ def note_environment(run: RunFolder, settings: Settings, data_sha256: str, model
         "device": pick_device(settings.device),
         "threads": torch.get_num_threads(),
         "seed": settings.seed,
-        "data_sha256": data_sha256,
+        "data_sha256": rows.fingerprint,
+        "eval_data_sha256": None if held is None else held.fingerprint,
         "model_sha256": model_sha256,
     }
     if differences := run.describe(now):
@@ -159,8 +168,10 @@ def pick_device(device: str) -> str:
     """The device that "auto" stands for. Raises UserError for one that is not there."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"--device {device}: PyTorch finds no such GPU here; give --device cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"--device {device}: PyTorch finds no such device here; give --device cpu") from error
     return device
 
 

@@ -16,7 +16,7 @@ from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError
 from burnish.training.progress import Progress
 from burnish.training.resume import State, save, save_best
-from burnish.training.step import NonFiniteLoss, gradient
+from burnish.training.step import NonFiniteLossError, gradient
 
 
 class Interrupted(KeyboardInterrupt):
@@ -60,10 +60,11 @@ def train_loop(
             run.append("metrics", record)
             run.append("timings", {"step": state.step, "seconds": round(time.perf_counter() - began, 6)})
             progress.step(record)
-            if interrupted() or (settings.save_every and state.step % settings.save_every == 0):
+            stop = interrupted()  # asked once: a signal between two looks must not stop what was not saved
+            if stop or (settings.save_every and state.step % settings.save_every == 0):
                 save(run, models, optimizer, state)
-            if interrupted():
-                raise Interrupted
+            if stop:
+                raise Interrupted(f"{run.path} is saved up to step {state.step}; --resume goes on with it")
     return state
 
 
@@ -82,8 +83,8 @@ def update(
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm or math.inf)
         if not torch.isfinite(norm):
-            raise NonFiniteLoss(f"the gradient's norm is {norm.item()}", batch.rows.tolist())
-    except NonFiniteLoss as error:
+            raise NonFiniteLossError(f"the gradient's norm is {norm.item()}", batch.rows.tolist())
+    except NonFiniteLossError as error:
         rows = ", ".join(map(str, error.rows[:10])) + (" …" if len(error.rows) > 10 else "")
         raise UserError(
             f"step {step + 1}: {error.what} on row(s) {rows} of {settings.data}; the weights are those of step {step}: "
@@ -113,9 +114,10 @@ def evaluation(
 
 def schedule(optimizer: torch.optim.Optimizer, settings: Settings, steps: int) -> Any:
     """The learning rate of each step (from 0), as a pure function."""
-    warmup = settings.warmup if settings.warmup >= 1 else settings.warmup * steps
+    share = settings.warmup if settings.warmup >= 1 else settings.warmup * steps
+    warmup = math.ceil(round(share, 6))  # 7 % of 100 steps are 7.000000000000001 in floating point, and 7 in fact
     name = "constant_with_warmup" if settings.schedule == "constant" else settings.schedule
-    factor = get_scheduler(name, optimizer, num_warmup_steps=math.ceil(warmup), num_training_steps=steps).lr_lambdas[0]
+    factor = get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=steps).lr_lambdas[0]
     # Step 0 of a warm-up has rate 0 there: shifted by one, so that no update is spent on nothing.
     return lambda step: settings.learning_rate * factor(step + 1 if step + 1 <= warmup else step)
 

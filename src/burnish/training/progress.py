@@ -38,7 +38,8 @@ class Progress:
     def step(self, record: dict[str, Any] | None = None) -> None:
         """One unit of work is done; `record` holds the numbers to show."""
         self.done += 1
-        self.seen |= {label: record[key] for key, label in SHOWN.items() if key in (record or {})}
+        found = record or {}
+        self.seen |= {label: found[key] for key, label in SHOWN.items() if key in found}
         numbers = " ".join(f"{label} {value:.4g}" for label, value in self.seen.items())
         self.bar.update(self.task, advance=1, numbers=numbers)
         if not self.quiet and not self.console.is_terminal and self.done % max(1, self.total // 10) == 0:

@@ -11,7 +11,7 @@ from burnish.functional import aggregate, masked_sum
 from burnish.policies.interface import Models
 
 
-class NonFiniteLoss(Exception):
+class NonFiniteLossError(Exception):
     """A loss or gradient is NaN or infinite. `rows` are the data set's rows at fault, where single rows are."""
 
     def __init__(self, what: str, rows: list[int]) -> None:
@@ -54,7 +54,7 @@ def measure(loss: Loss, mask: Tensor, denominators: dict[str, Tensor]) -> dict[s
 def gradient(algorithm: Any, models: Models, batch: Any, pieces: int = 1) -> dict[str, float]:
     """Add the gradient of the batch's loss to the parameters' `.grad`, piece by piece; return loss and metrics.
 
-    Raises NonFiniteLoss before any optimizer has moved.
+    Raises NonFiniteLossError before any optimizer has moved.
     """
     denominators = totals(batch)
     sums: dict[str, Tensor] = {}
@@ -62,7 +62,7 @@ def gradient(algorithm: Any, models: Models, batch: Any, pieces: int = 1) -> dic
         loss = algorithm.loss(models, part)
         value = objective(loss, denominators)
         if not torch.isfinite(value):
-            raise NonFiniteLoss(f"the loss is {value.item()}", faulty_rows(loss, part))
+            raise NonFiniteLossError(f"the loss is {value.item()}", faulty_rows(loss, part))
         value.backward()
         _add(sums, {"loss": value.detach()} | measure(loss, part.mask, denominators))
     return {name: value.item() for name, value in sums.items()}
