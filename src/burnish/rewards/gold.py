@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float
@@ -107,7 +106,7 @@ class GoldJudge:
         means: Sequence[float] | Float[ndarray, "N"],
         lexicon: Mapping[str, float] | None = None,
         alpha: float = ALPHA,
-    ) -> Self:
+    ) -> "GoldJudge":
         """Fit on texts and their mean human ratings (−4…4): minimise Σ(y − b − w·x)² + α·‖w‖² (Hoerl & Kennard 1970).
 
         `lexicon` gives a word's valence, for example VADER's (Hutto & Gilbert 2014); without one, n-grams alone are
