@@ -10,12 +10,16 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 
-class Policy(Protocol):
-    """A distribution over actions."""
+class Distribution(Protocol):
+    """A distribution over actions that can be asked and not trained: a reference, for one."""
 
     def logprobs(self, batch: Any) -> Tensor:
         """log π(action | what came before), shaped like the batch's mask and 0 where the mask is False."""
         ...
+
+
+class Policy(Distribution, Protocol):
+    """A distribution over actions that is trained."""
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The trainable parameters by name; a tied weight appears once."""
@@ -39,5 +43,5 @@ class Models:
     """The models of one run. `reference` is the policy as it was when training began."""
 
     policy: Policy
-    reference: Policy | None = None
+    reference: Distribution | None = None
     critic: Critic | None = None
