@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from burnish.data import builtin
 from burnish.rewards.gold import (
     GoldJudge,
     cross_validated,
@@ -13,6 +14,7 @@ from burnish.rewards.gold import (
     word_ngrams,
     words,
 )
+from burnish.run import UserError
 
 VALENCE = {"superb": 2.0, "lovely": 1.0, "plain": 0.0, "dull": -1.0, "dire": -2.0}
 FILLER = ["camera", "story", "actor", "music", "scene", "ending", "costume", "dialogue"]
@@ -36,15 +38,7 @@ def judge() -> GoldJudge:
 def test_words_and_negation() -> None:
     """A negation reaches three words, and not past `but`."""
     assert words("It isn’t GOOD, but funny!") == ["it", "isn't", "good", "but", "funny", "!"]
-    assert negated(["it", "isn't", "a", "very", "good", "funny", "film"]) == [
-        False,
-        False,
-        True,
-        True,
-        True,
-        False,
-        False,
-    ]
+    assert negated(["isn't", "a", "very", "good", "funny", "film"]) == [False, True, True, True, False, False]
     assert negated(["not", "good", "but", "funny"]) == [False, True, False, False]
     assert word_ngrams("not good") == ["not", "¬good", "not ¬good"]
 
@@ -113,9 +107,9 @@ def test_mistakes_are_refused() -> None:
 
 def test_quality_by_hand() -> None:
     """Means are 2·scores + 1: correlation and rank correlation 1, slope 2. Reversed: −1 and −2."""
-    scores = np.array([0.0, 1.0, 2.0, 4.0])
+    scores = np.arange(40.0) ** 2
     same, reversed_ = quality(scores, 2 * scores + 1, 200), quality(scores, 1 - 2 * scores, 200)
-    assert (same.correlation, same.spearman, same.slope, same.texts) == pytest.approx((1, 1, 2, 4))
+    assert (same.correlation, same.spearman, same.slope, same.texts) == pytest.approx((1, 1, 2, 40))
     assert (reversed_.correlation, reversed_.spearman, reversed_.slope) == pytest.approx((-1, -1, -2))
 
 
@@ -125,6 +119,32 @@ def test_quality_interval_has_the_width_of_theory() -> None:
     x, noise = rng.standard_normal((2, 1_000))
     found = quality(x, 0.6 * x + 0.8 * noise)
     assert (found.high - found.low) / 2 == pytest.approx(0.040, abs=0.008)
+
+
+@pytest.mark.slow
+def test_it_judges_reviews_as_people_do() -> None:
+    """Fitted on one split, against people's means on another: above 0.60 is what we asked for; VADER's rule has 0.42.
+
+    The docs say 0.72 (0.70 to 0.74). And what a policy might try is worth little: function words, one word for ever.
+    """
+    try:
+        gold, held_out, pairs = builtin.rated("gold"), builtin.rated("held_out"), builtin.comparisons("held_out")
+    except UserError as error:
+        pytest.skip(str(error))
+    judge = GoldJudge.fit(list(gold["text"]), list(gold["mean"]), builtin.lexicon())
+    found = quality(judge.score(list(held_out["text"])), list(held_out["mean"]))
+    assert 0.70 < found.correlation < 0.75
+    assert found.low > 0.68
+    assert 0.9 < found.slope < 1.2
+    right = judge.score(list(pairs["chosen"])) > judge.score(list(pairs["rejected"]))
+    assert 0.72 < right.mean() < 0.82
+    good, not_good, empty, ands, great, greats = judge.score(
+        ["a good film", "not a good film", "", "and " * 30, "great", "great " * 50]
+    )
+    assert good > 0.5 > -0.5 > not_good
+    assert abs(empty) < 0.5
+    assert abs(ands) < 0.5
+    assert abs(greats - great) < 0.1
 
 
 def test_cross_validation_prefers_a_sensible_penalty() -> None:
