@@ -67,6 +67,9 @@ def test_no_prompt_at_all():
         [[("<s>[INST] a [/INST]", False), (" b</s>", True)], [("<s>[INST] c [/INST]", False), (" d</s>", True)]],
     )
     assert split([], ([bot("b")],), make(template=LLAMA), "x") == ("", [[(" b</s>", True)]])
+    # Nothing is rendered for no message, which many templates refuse.
+    naming = make(template="{{ messages[0]['role'] + ':' }}{% for m in messages %}{{ m['content'] }}{% endfor %}")
+    assert split([], ([user("a"), bot("b")],), naming, "x") == ("", [[("user:a", False), ("b", True)]])
 
 
 def test_a_tokenizer_without_a_template():

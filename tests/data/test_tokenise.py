@@ -152,6 +152,13 @@ def test_plain_text_without_a_special_end_of_turn_trains_the_whole_turn():
     assert trained(row) == [*ids("a:b\n"), *ids("a:d\n"), EOS]
 
 
+def test_a_special_token_inside_a_turn_does_not_end_it():
+    template = "{% for m in messages %}{{ m['role'][0] }}:{{ m['content'] }}\n{% endfor %}"
+    rows = {"messages": [user("a"), bot("b<pad>c"), user("d"), bot("e")]}
+    (row,) = demonstrations(make(template=template), rows).dataset
+    assert trained(row) == [*ids("a:b"), 258, *ids("c\n"), *ids("a:e\n"), EOS]
+
+
 def test_a_row_that_fits_exactly_is_left_alone():
     (row,) = (data := demonstrations(make(), {"prompt": "abc", "completion": "de"}, max_length=7)).dataset
     assert row["tokens"] == [BOS, 97, 98, 99, 100, 101, EOS]

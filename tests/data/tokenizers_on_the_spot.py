@@ -1,6 +1,6 @@
 """Tiny tokenizers made on the spot: byte-level, each id known from its text by `ids`."""
 
-from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, processors
 from tokenizers.decoders import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
@@ -42,6 +42,11 @@ def make(
         if template == CHATML and token not in special:
             special.append(token)
     backend.add_special_tokens([AddedToken(token, special=True) for token in special])
+    # As many tokenizers do: asked for special tokens, it would write BOS and EOS around every text.
+    around = [(token, backend.token_to_id(token)) for token in special]
+    backend.post_processor = processors.TemplateProcessing(
+        single=[*filter(None, (bos,)), "$A", *filter(None, (eos,))], special_tokens=around
+    )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **{k: v for k, v in named.items() if v})
     tokenizer.chat_template = template
     return tokenizer
