@@ -5,13 +5,14 @@ Nothing has to be saved to go on in the middle: batch k of a seed is the same wh
 
 import math
 from collections.abc import Iterator
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 
 B = TypeVar("B", covariant=True)
 
 
+@runtime_checkable
 class Batches(Protocol[B]):
     """A tokenised data set."""
 

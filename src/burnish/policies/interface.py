@@ -5,11 +5,12 @@ network or a language model, nor how its tokens lie in a tensor.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 
+@runtime_checkable
 class Distribution(Protocol):
     """A distribution over actions that can be asked and not trained: a reference, for one."""
 
@@ -18,6 +19,7 @@ class Distribution(Protocol):
         ...
 
 
+@runtime_checkable
 class Policy(Distribution, Protocol):
     """A distribution over actions that is trained."""
 
@@ -30,6 +32,7 @@ class Policy(Distribution, Protocol):
         ...
 
 
+@runtime_checkable
 class Critic(Protocol):
     """An estimate of the return to come."""
 
