@@ -6,6 +6,8 @@ loaded: none is accepted and ignored.
 
 import dataclasses
 import difflib
+import math
+from collections import Counter
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import NoneType, UnionType
@@ -16,6 +18,7 @@ import yaml
 from burnish.algorithms.table import ALGORITHMS, name_of
 from burnish.run import UserError
 
+LARGEST_SEED = 2**32 - 1
 SCHEDULES = Literal["constant", "linear", "cosine"]
 
 
@@ -37,7 +40,7 @@ class Settings:
     accumulate: int = option(1, "pieces that a batch is computed in: less memory, the same result")
     learning_rate: float | None = option(None, "peak learning rate; default: the method's own")
     warmup: float = option(0.0, "learning-rate warm-up: a share of the steps if below 1, else steps")
-    schedule: SCHEDULES = option("linear", "learning rate after the warm-up")
+    schedule: SCHEDULES = option("linear", "learning rate after the warm-up")  # noqa: RUF009
     weight_decay: float = option(0.0, "AdamW's decoupled weight decay")
     max_grad_norm: float = option(1.0, "clip the gradient's norm to this; 0 does not clip")
     max_length: int = option(512, "longest prompt + response in tokens")
@@ -56,14 +59,24 @@ class Settings:
 def read_config(path: str | Path) -> dict[str, Any]:
     """The keys of a YAML file. Raises UserError where it cannot be read or is no mapping."""
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise UserError(f"--config {path} cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"--config {path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"--config {path} must hold one key: value pair a line")
-    return content
+    return {str(key): value for key, value in content.items()}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key given twice is an error: the first would be ignored."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if doubled := [key for key, times in Counter(map(str, keys)).items() if times > 1]:
+            raise yaml.MarkedYAMLError(problem=f"the key '{doubled[0]}' is given twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def build(name: str, options: dict[str, Any]) -> tuple[Any, Settings]:
@@ -89,6 +102,7 @@ def checked(algorithm: Any, settings: Settings) -> Settings:
         and settings.epochs is not None,
         "steps must be at least 1": settings.steps is not None and settings.steps < 1,
         "epochs must be above 0": settings.epochs is not None and not settings.epochs > 0,
+        f"seed must lie between 0 and {LARGEST_SEED}": not 0 <= settings.seed <= LARGEST_SEED,
         "batch_size must be at least 1": settings.batch_size < 1,
         "accumulate must lie between 1 and batch_size": not 1 <= settings.accumulate <= max(1, settings.batch_size),
         "learning_rate must be above 0": settings.learning_rate is not None and not settings.learning_rate > 0,
@@ -145,14 +159,16 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
     elif kind is str:
         if isinstance(value, str | Path):
             return str(value)
+    elif kind is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
     elif not isinstance(value, bool):
         try:
             number = float(value)  # YAML reads 1e-4 as text
-            if kind is float or number.is_integer():
+            if math.isfinite(number) and (kind is float or number.is_integer()):
                 return kind(number)
         except (TypeError, ValueError, OverflowError):
             pass
-    noun = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}[kind]
+    noun = {bool: "true or false", str: "text", int: "a whole number", float: "a finite number"}[kind]
     raise UserError(f"{key} must be {noun}, not {value!r}")
 
 

@@ -1,0 +1,221 @@
+"""Options: every key, what is refused and in which words, and that a resolved configuration reads back the same."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from burnish.algorithms.dpo import DPO
+from burnish.algorithms.sft import SFT
+from burnish.algorithms.table import ALGORITHMS, name_of
+from burnish.config import Settings, as_dict, build, read_config
+from burnish.run import UserError
+
+# A value unlike the default for every key; `EXCLUSIVE` gives what must go with it.
+OTHER = {
+    "model": "somewhere",
+    "data": "mine.jsonl",
+    "out": "runs/x",
+    "seed": 7,
+    "steps": 30,
+    "epochs": 2.5,
+    "batch_size": 5,
+    "accumulate": 3,
+    "learning_rate": 3e-4,
+    "warmup": 0.25,
+    "schedule": "cosine",
+    "weight_decay": 0.01,
+    "max_grad_norm": 0.5,
+    "max_length": 99,
+    "precision": "bfloat16",
+    "eval_data": "held.jsonl",
+    "eval_every": 4,
+    "patience": 2,
+    "save_every": 9,
+    "resume": True,
+    "device": "cpu",
+    "threads": 1,
+    "quiet": True,
+    "debug": True,
+}
+OWN = {"sft": {"over": "sequence"}, "dpo": {"beta": 0.5, "label_smoothing": 0.2}}
+WITH = {"patience": {"eval_every": 4}}
+
+
+def test_these_tests_know_every_key() -> None:
+    assert OTHER.keys() == {f.name for f in dataclasses.fields(Settings)}
+    assert OWN.keys() == ALGORITHMS.keys()
+    for name, entry in ALGORITHMS.items():
+        assert OWN[name].keys() == {f.name for f in dataclasses.fields(entry.algorithm)}
+
+
+@pytest.mark.parametrize("key", OTHER)
+def test_every_key_arrives_and_reads_back(key: str, tmp_path: Path) -> None:
+    algorithm, settings = build("sft", {key: OTHER[key]} | WITH.get(key, {}))
+    assert getattr(settings, key) == OTHER[key] != getattr(Settings(), key)
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(as_dict(algorithm, settings)))
+    assert build("sft", read_config(path)) == (algorithm, settings)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_key_of_an_algorithm_arrives_and_reads_back(name: str) -> None:
+    algorithm, settings = build(name, OWN[name] | {"algorithm": name})
+    assert dataclasses.asdict(algorithm) == OWN[name]
+    assert name_of(algorithm) == name
+    assert build(name, as_dict(algorithm, settings)) == (algorithm, settings)
+
+
+def test_defaults_are_filled_in_from_the_table() -> None:
+    _, sft = build("sft", {})
+    _, dpo = build("dpo", {})
+    assert (sft.learning_rate, dpo.learning_rate) == (2e-5, 1e-6)
+    assert (sft.epochs, sft.steps) == (1.0, None)
+    assert build("sft", {"steps": 5})[1].epochs is None
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("learning_rate: 1e-4", "learning_rate", 1e-4),  # which YAML reads as text
+        ("learning_rate: 1", "learning_rate", 1.0),
+        ("steps: 1e3", "steps", 1000),
+        ("steps: 20.0", "steps", 20),
+        ("seed: 4294967295", "seed", 4294967295),
+        ("threads: null", "threads", None),
+        ("quiet: yes", "quiet", True),
+        ("data: 'x: y.jsonl'", "data", "x: y.jsonl"),
+    ],
+)
+def test_values_as_yaml_writes_them(text: str, key: str, value: object, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    found = getattr(build("sft", read_config(tmp_path / "c.yaml"))[1], key)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_a_path_is_text() -> None:
+    assert build("sft", {"out": Path("runs") / "x"})[1].out == "runs/x"
+
+
+def refusal(name: str, options: dict) -> str:
+    with pytest.raises(UserError) as caught:
+        build(name, options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_unknown_key_is_refused_with_the_nearest() -> None:
+    assert refusal("dpo", {"betta": 0.1}) == "unknown key 'betta' for dpo: did you mean 'beta'?"
+    assert "did you mean 'learning_rate'" in refusal("sft", {"learningrate": 1e-4})
+    assert "did you mean" not in refusal("sft", {"zzz": 1})
+    assert "batch_size" in refusal("sft", {"zzz": 1})
+
+
+def test_a_key_that_is_no_text_is_unknown_too(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("1: 2\n")
+    assert refusal("sft", read_config(tmp_path / "c.yaml")).startswith("unknown key '1'")
+
+
+def test_a_key_of_another_method_is_unknown() -> None:
+    assert refusal("sft", {"beta": 0.1}).startswith("unknown key 'beta' for sft")
+    assert refusal("dpo", {"over": "token"}).startswith("unknown key 'over' for dpo")
+
+
+def test_a_configuration_of_another_method_is_refused() -> None:
+    assert refusal("dpo", {"algorithm": "sft"}) == "the configuration is one for 'sft', not for 'dpo'"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 1.5}, "steps must be a whole number, not 1.5"),
+        ({"steps": "many"}, "steps must be a whole number, not 'many'"),
+        ({"steps": True}, "steps must be a whole number, not True"),
+        ({"batch_size": None}, "batch_size must be a whole number, not None"),
+        ({"learning_rate": "fast"}, "learning_rate must be a finite number, not 'fast'"),
+        ({"learning_rate": [1]}, "learning_rate must be a finite number"),
+        ({"learning_rate": float("inf")}, "learning_rate must be a finite number, not inf"),
+        ({"warmup": float("nan")}, "warmup must be a finite number, not nan"),
+        ({"max_grad_norm": "nan"}, "max_grad_norm must be a finite number"),
+        ({"epochs": float("inf")}, "epochs must be a finite number"),
+        ({"quiet": "false"}, "quiet must be true or false, not 'false'"),
+        ({"quiet": 1}, "quiet must be true or false, not 1"),
+        ({"model": 3}, "model must be text, not 3"),
+        ({"schedule": "steep"}, "schedule must be one of constant, linear, cosine, not 'steep'"),
+        ({"precision": ["float32"]}, "precision must be one of"),
+        ({"over": "words"}, "over must be one of token, sequence"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused(options: dict, message: str) -> None:
+    assert refusal("sft", options).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 3, "epochs": 1}, "steps and epochs"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"epochs": 0}, "epochs must be above 0"),
+        ({"epochs": -1}, "epochs must be above 0"),
+        ({"seed": -1}, "seed must lie between 0 and 4294967295"),
+        ({"seed": 2**32}, "seed must lie between"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"batch_size": 4, "accumulate": 5}, "accumulate must lie between 1 and batch_size"),
+        ({"accumulate": 0}, "accumulate must lie between 1 and batch_size"),
+        ({"learning_rate": 0}, "learning_rate must be above 0"),
+        ({"learning_rate": -1e-4}, "learning_rate must be above 0"),
+        ({"warmup": -0.1}, "warmup must not be negative"),
+        ({"weight_decay": -0.1}, "weight_decay must not be negative"),
+        ({"max_grad_norm": -1}, "max_grad_norm must not be negative"),
+        ({"max_length": 1}, "max_length must be at least 2"),
+        ({"eval_every": 0}, "eval_every must be at least 1"),
+        ({"save_every": -1}, "save_every must not be negative"),
+        ({"threads": 0}, "threads must be at least 1"),
+        ({"patience": -1}, "patience must not be negative"),
+        ({"patience": 1}, "patience counts evaluations"),
+        ({"data": "mine.jsonl", "eval_every": 3}, "eval_every needs eval_data"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(options: dict, message: str) -> None:
+    assert refusal("sft", options).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "options", [{"beta": 0}, {"beta": -1}, {"beta": float("inf")}, {"label_smoothing": 0.5}, {"label_smoothing": -0.1}]
+)
+def test_an_algorithm_refuses_what_makes_no_sense(options: dict) -> None:
+    assert refusal("dpo", options).startswith(next(iter(options)))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"- a\n- b\n", "key: value"),
+        (b"", "key: value"),
+        (b"a: [1\n", "not valid YAML"),
+        (b"\xff\xfe\x00", "not valid YAML"),
+        (b"seed: 1\nbeta: 0.1\nseed: 2\n", "'seed' is given twice"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        read_config(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--config .*none\.yaml cannot be read: No such file"):
+        read_config(tmp_path / "none.yaml")
+
+
+def test_an_object_that_is_no_algorithm_is_refused() -> None:
+    assert name_of(SFT()) == "sft"
+    assert name_of(DPO()) == "dpo"
+    for stranger in ("sft", SFT, None):
+        with pytest.raises(UserError, match=r"is no algorithm: give one of SFT\(\), DPO\(\)"):
+            name_of(stranger)
