@@ -37,6 +37,11 @@ class LanguagePolicy:
     def device(self) -> torch.device:
         return self.model.device
 
+    @property
+    def context(self) -> int | None:
+        """The longest row that the model has positions for, where its configuration tells."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+
     def dropout(self, on: bool) -> None:
         """Dropout is off wherever a ratio or a reference matters; imitation may use what the model is built with."""
         self.model.train(on)

@@ -61,7 +61,7 @@ def sample(
     """
     check_knobs(max_new_tokens, temperature, top_k, top_p)
     streams = range(len(prompts)) if streams is None else streams
-    context = getattr(policy.model.config.get_text_config(), "max_position_embeddings", None) or 2**31
+    context = policy.context or 2**31
     for i, prompt in enumerate(prompts):
         if not prompt or len(prompt) >= context:
             problem = "is empty" if not prompt else f"has {len(prompt)} tokens and the model's context {context}"
