@@ -58,6 +58,7 @@ def test_coverage_follows_confidence():
     assert 0.41 <= coverage(0.0, found) <= 0.59
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("values", [[2.5], [2.5] * 8])
 def test_no_spread_gives_no_width(values):
     assert bootstrap_interval(values) == Interval(2.5, 2.5, 2.5)

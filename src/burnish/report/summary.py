@@ -35,21 +35,8 @@ from burnish.report.runs import Record
 from burnish.run import UserError, read_jsonl
 
 OPTIONAL = [
-    "baseline",
-    "prefixes",
-    "runs",
-    "accuracy",
-    "ceiling",
-    "gold_quality",
-    "training",
-    "samples",
-    "command",
-    "seconds",
-    "peak_memory_mb",
-    "stages",
-    "data",
-    "versions",
-    "notes",
+    *("baseline", "prefixes", "runs", "accuracy", "ceiling", "gold_quality", "training", "samples"),
+    *("command", "seconds", "peak_memory_mb", "stages", "data", "versions", "notes"),
 ]
 OF_A_MODEL = ["gold_vs_sft", "win_rate", "kl", "length", "distinct_2", "eos_rate", "gold_values"]
 _INTERVALS = ("gold", "gold_vs_sft", "win_rate", "kl")
