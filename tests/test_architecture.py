@@ -46,8 +46,8 @@ OTHERS = {"functional": {"torch", "jaxtyping"}, "algorithms": {"torch", "jaxtypi
 NOT_FOR = {"report": {"torch", "transformers", "tokenizers", "datasets", "peft", "accelerate"}}
 """What these may not import from elsewhere: a report needs no model."""
 
-UNTESTED: set[str] = set()
-"""Modules that need no test file of their own."""
+UNTESTED = {"burnish.algorithms.terms", "burnish.policies.interface"}
+"""Modules that need no test file of their own: they declare and do nothing."""
 
 FILE_LINES, FUNCTION_LINES = 320, 60
 
