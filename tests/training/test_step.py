@@ -1,0 +1,178 @@
+"""The step: parts of a batch add up to the batch, and what is not finite is named before anything moves."""
+
+import dataclasses
+import math
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from burnish.algorithms.dpo import DPO
+from burnish.algorithms.sft import SFT
+from burnish.algorithms.terms import Loss, Term
+from burnish.policies.interface import Models
+from burnish.training.step import (
+    NonFiniteLossError,
+    evaluate,
+    faulty_rows,
+    gradient,
+    measure,
+    microbatches,
+    objective,
+    totals,
+)
+
+ALGORITHMS = [SFT(), SFT(over="sequence"), DPO(beta=0.5, label_smoothing=0.1)]
+
+
+def named(algorithm: Any) -> str:
+    return repr(algorithm).split("(")[0] + str(getattr(algorithm, "over", ""))
+
+
+class Reference:
+    """A reference that knows each row's numbers by the row's name, whatever the padding."""
+
+    def logprobs(self, batch: Any) -> torch.Tensor:
+        values = torch.zeros(batch.mask.shape, dtype=torch.float64)
+        for i, row in enumerate(batch.rows.tolist()):
+            values[i] = -1.0 - 0.1 * row
+        return values.where(batch.mask, 0.0)
+
+
+def batch_for(algorithm: Any, extra: int = 0, filler: int = 0) -> Any:
+    if isinstance(algorithm, SFT):
+        return tiny.demonstrations(tiny.random_rows(7, seed=9), filler, extra)
+    return tiny.preferences(tiny.random_pairs(7, seed=9), filler, extra)
+
+
+def run(algorithm: Any, batch: Any, pieces: int = 1) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+    policy = tiny.make_policy("gpt2")
+    models = Models(policy, Reference())
+    metrics = gradient(algorithm, models, algorithm.prepare(models, batch), pieces)
+    return metrics, {name: p.grad for name, p in policy.parameters().items()}
+
+
+def assert_same(one: tuple, other: tuple) -> None:
+    assert one[0] == pytest.approx(other[0], abs=1e-10)
+    assert one[1].keys() == other[1].keys()
+    for name in one[1]:
+        torch.testing.assert_close(one[1][name], other[1][name], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=named)
+@pytest.mark.parametrize("pieces", [2, 3, 4, 7])
+def test_micro_batches_leave_loss_metrics_and_gradient_as_they_are(algorithm: Any, pieces: int) -> None:
+    batch = batch_for(algorithm)
+    assert_same(run(algorithm, batch, pieces), run(algorithm, batch))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=named)
+def test_padding_leaves_loss_metrics_and_gradient_as_they_are(algorithm: Any) -> None:
+    assert_same(run(algorithm, batch_for(algorithm, extra=8, filler=7), 3), run(algorithm, batch_for(algorithm)))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=named)
+def test_the_order_of_rows_leaves_loss_metrics_and_gradient_as_they_are(algorithm: Any) -> None:
+    batch = batch_for(algorithm)
+    shuffled = batch.select(torch.tensor([5, 0, 6, 2, 4, 1, 3]))
+    for pieces in (1, 3):
+        assert_same(run(algorithm, shuffled, pieces), run(algorithm, batch))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=named)
+def test_rows_that_teach_nothing_leave_everything_as_it_is(algorithm: Any) -> None:
+    batch = batch_for(algorithm)
+    mask = batch.mask.clone()
+    mask[2] = False
+    silent = dataclasses.replace(batch, mask=mask)
+    without = batch.select(torch.tensor([0, 1, 3, 4, 5, 6]))
+    assert_same(run(algorithm, silent), run(algorithm, without))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=named)
+@pytest.mark.parametrize("cuts", [[3], [1, 2, 6]])
+def test_evaluation_over_several_batches_is_that_over_one(algorithm: Any, cuts: list[int]) -> None:
+    policy = tiny.make_policy("gpt2")
+    models, batch = Models(policy, Reference()), batch_for(algorithm)
+    whole = evaluate(algorithm, models, [batch])
+    assert whole == pytest.approx(run(algorithm, batch)[0], abs=1e-12)
+    edges = [0, *cuts, 7]
+    parts = [batch.select(slice(a, b)) for a, b in pairwise(edges)]
+    assert evaluate(algorithm, models, parts) == pytest.approx(whole, abs=1e-12)
+    assert all(p.grad is None for p in policy.parameters().values())
+
+
+def test_totals_by_hand() -> None:
+    """Rows with 2, 0 and 1 real tokens; of pairs, one of which has a response without any."""
+    rows = tiny.demonstrations([([0, 4, 5], [False, True, True]), ([0, 4], [False] * 2), ([0, 4], [False, True])])
+    assert {name: int(count) for name, count in totals(rows).items()} == {"token": 3, "sequence": 2, "row": 2}
+    a, b = ([0, 4, 5], [False, True, True]), ([0, 4], [False, False])
+    pairs = tiny.preferences([[a, a], [a, b], [b, b]])
+    assert {name: int(count) for name, count in totals(pairs).items()} == {"token": 6, "sequence": 3, "row": 1}
+
+
+def test_micro_batches_hold_every_row_once_long_ones_together() -> None:
+    batch = tiny.demonstrations([([0] * n, [False] * (n - 1) + [True]) for n in (5, 2, 9, 3, 8, 2)])
+    parts = list(microbatches(batch, 3))
+    assert [part.lengths.tolist() for part in parts] == [[2, 2], [3, 5], [8, 9]]
+    assert [part.rows.tolist() for part in parts] == [[1, 5], [3, 0], [4, 2]]
+    pairs = tiny.preferences([[([0] * n, [False] * n), ([0] * m, [False] * m)] for n, m in ((3, 9), (4, 2), (5, 5))])
+    assert [part.rows.tolist() for part in microbatches(pairs, 3)] == [[1], [2], [0]]
+
+
+def test_terms_are_weighted_and_reported_apart() -> None:
+    """Means 2 and 4 over the whole batch of two rows, weights 1 and ½: 2 + 2 = 4. This part holds one row of it."""
+    counts = {"token": torch.tensor(4), "sequence": torch.tensor(2), "row": torch.tensor(2)}
+    mask = torch.tensor([[True, True]])
+    loss = Loss(
+        {
+            "one": Term(torch.tensor([[1.0, 3.0]]), mask, "token"),
+            "two": Term(torch.tensor([4.0]), mask.any(-1), "row", weight=0.5),
+        },
+        {"number": torch.tensor([6.0])},
+    )
+    assert objective(loss, counts).item() == pytest.approx((1 + 3) / 4 + 0.5 * 4 / 2)
+    shares = measure(loss, mask, counts)
+    assert {name: share.item() for name, share in shares.items()} == {"number": 3.0, "loss/one": 1.0, "loss/two": 2.0}
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_a_row_that_is_not_finite_is_named(pieces: int) -> None:
+    """The word 17 stands in rows 1 and 4 alone, and its embedding is NaN; the data set calls them 101 and 104."""
+    rows = [([0, 5, 6, 7], [False, True, True, True]) for _ in range(6)]
+    for i in (1, 4):
+        rows[i] = ([0, 17, 6, 7], rows[i][1])
+    batch = tiny.demonstrations(rows)
+    batch = dataclasses.replace(batch, rows=batch.rows + 100)
+    policy = tiny.make_policy("untied_llama")
+    with torch.no_grad():
+        policy.model.model.embed_tokens.weight[17] = math.nan
+    with pytest.raises(NonFiniteLossError) as caught:
+        gradient(SFT(), Models(policy), batch, pieces)
+    assert set(caught.value.rows) <= {101, 104}
+    assert caught.value.rows
+    if pieces == 1:
+        assert caught.value.rows == [101, 104]
+
+
+def test_a_reference_that_is_not_finite_names_the_pair() -> None:
+    class Broken(Reference):
+        def logprobs(self, batch: Any) -> torch.Tensor:
+            values = super().logprobs(batch)
+            values[batch.rows == 3] = math.inf
+            return values
+
+    models, batch = Models(tiny.make_policy("gpt2"), Broken()), batch_for(DPO())
+    prepared = DPO().prepare(models, batch)
+    with pytest.raises(NonFiniteLossError, match=r"nan|inf") as caught:
+        gradient(DPO(), models, prepared, 2)
+    assert caught.value.rows == [3]
+
+
+def test_what_is_not_finite_behind_the_mask_is_nobodys_fault() -> None:
+    batch = tiny.demonstrations([([0, 4, 5], [False, True, False]), ([0, 4], [False, True])])
+    values = torch.tensor([[math.nan, -1.0, math.inf], [0.0, -math.inf, math.nan]])
+    loss = SFT().loss(Models(tiny.Table(values)), batch)
+    assert faulty_rows(loss, batch) == [1]
