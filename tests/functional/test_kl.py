@@ -56,6 +56,12 @@ def test_gradients_beside_impossible_actions_are_those_of_the_formula(logits_p: 
     close(gradient_p, p * (log_ratio - kl))
 
 
+def test_an_infinite_divergence_has_no_gradient_that_is_not_a_number() -> None:
+    for slope in gradients(fn.categorical_kl, f64([[0.0, 0.0], [0.0, 1.0]]), f64([[0.0, -math.inf], [1.0, 0.0]])):
+        assert slope.isfinite().all()
+        assert (slope[1] != 0).all()
+
+
 def test_not_a_number_is_not_hidden() -> None:
     bad, good = f64([float("nan"), 0.0]), f64([0.0, 0.0])
     assert fn.categorical_kl(bad, good).isnan()

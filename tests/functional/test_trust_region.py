@@ -66,6 +66,14 @@ def test_a_solved_problem_stays_solved() -> None:
     assert fn.conjugate_gradient(lambda v: v, f64([3.0, 4.0]), 50, 1.0).tolist() == [1.5, 2.0]
 
 
+def test_solved_problems_ask_for_no_more_products() -> None:
+    """Five unknowns are solved to rounding in a few more than five products, not in the 500 that are allowed."""
+    calls = []
+    product = times(spd(size=5))
+    fn.conjugate_gradient(lambda v: calls.append(v) or product(v), numbers(5), 500, 0.1)
+    assert 5 <= len(calls) <= 10
+
+
 @pytest.mark.parametrize("size", [1e-30, 1e30])
 def test_tiny_and_huge_targets_in_float32(size: float) -> None:
     """Their squares leave the range of float32; the solution is linear in the target all the same."""
