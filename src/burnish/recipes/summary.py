@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -110,16 +111,26 @@ def to_json(summary: dict[str, Any]) -> str:
 
 def print_table(summary: dict[str, Any]) -> None:
     """The summary's table in the terminal."""
-    table = Table(title=f"{summary['prefixes']} held-out prefixes, 95 % intervals")
-    for column in ("model", "gold score", "gold − SFT", "win rate vs SFT", "KL to SFT (nats)", "words", "distinct-2"):
+    table = Table(
+        title=f"{summary['prefixes']} held-out prefixes, 95 % intervals", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for column in (
+        "model",
+        "gold score",
+        "gold − SFT",
+        "win rate\nvs SFT",
+        "KL to SFT\n(nats)",
+        "words",
+        "distinct\n-2",
+    ):
         table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     for m in summary["models"]:
         table.add_row(
             m["name"],
-            shown(m["gold"]),
-            shown(m["gold_vs_sft"], "+.2f"),
-            shown(m["win_rate"], ".0%"),
-            shown(m["kl"], ".1f"),
+            shown(m["gold"], "\n"),
+            shown(m["gold_vs_sft"], "\n", "+.2f"),
+            shown(m["win_rate"], "\n", ".0%"),
+            shown(m["kl"], "\n", ".1f"),
             f"{m['length']['mean']:.1f}",
             f"{m['distinct_2']:.2f}",
         )
@@ -127,8 +138,8 @@ def print_table(summary: dict[str, Any]) -> None:
     console.print(table)
     accuracy, ceiling, quality = summary["accuracy"], summary["ceiling"], summary["gold_quality"]
     console.print(
-        f"DPO agrees with {shown(accuracy, '.1%')} of {accuracy['n']} held-out human comparisons; "
-        f"one rater agrees with the others on {shown(ceiling, '.1%')}.\n"
+        f"DPO agrees with {shown(accuracy, ' ', '.1%')} of {accuracy['n']} held-out human comparisons; "
+        f"one rater agrees with the others on {shown(ceiling, ' ', '.1%')}.\n"
         f"The gold judge's correlation with people: {quality['correlation']:.2f} "
         f"[{quality['low']:.2f}, {quality['high']:.2f}]. "
         f"{summary['seconds']:.0f} s, peak memory {summary['peak_memory_mb']:,} MB.",
@@ -136,8 +147,9 @@ def print_table(summary: dict[str, Any]) -> None:
     )
 
 
-def shown(interval: dict[str, float] | None, form: str = ".2f") -> str:
+def shown(interval: dict[str, float] | None, between: str, form: str = ".2f") -> str:
+    """An interval as text, `between` its mean and its ends."""
     if interval is None:
         return "—"
     mean, low, high = (format(interval[key], form) for key in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
+    return f"{mean}{between}[{low}, {high}]"
