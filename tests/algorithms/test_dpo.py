@@ -93,7 +93,8 @@ def test_loss_gradient_and_metrics_are_the_loops(smoothing: float, tmp_path: Pat
         for ids, mask in pair:
             policy_sum = sum(tiny.naive_logprobs(models.policy.model, ids, mask))  # type: ignore[attr-defined]
             with torch.no_grad():
-                logratios.append(policy_sum - sum(tiny.naive_logprobs(start.model, ids, mask)))
+                start_sum = sum(tiny.naive_logprobs(start.model, ids, mask))
+            logratios.append(policy_sum - start_sum)
         z = 0.7 * (logratios[0] - logratios[1])
         total = total - (1 - smoothing) * torch.log(1 / (1 + torch.exp(-z)))
         total = total - smoothing * torch.log(1 / (1 + torch.exp(z)))
