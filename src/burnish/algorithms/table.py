@@ -5,7 +5,6 @@ from typing import Any
 
 from burnish.algorithms.dpo import DPO
 from burnish.algorithms.sft import SFT
-from burnish.run import UserError
 
 
 @dataclass(frozen=True)
@@ -28,9 +27,9 @@ ALGORITHMS = {
 
 
 def name_of(algorithm: object) -> str:
-    """The table's name of an algorithm object. Raises UserError for what is none."""
+    """The table's name of an algorithm object. Raises TypeError for what is none."""
     for name, entry in ALGORITHMS.items():
         if type(algorithm) is entry.algorithm:
             return name
     known = ", ".join(f"{entry.algorithm.__name__}()" for entry in ALGORITHMS.values())
-    raise UserError(f"{algorithm!r} is no algorithm: give one of {known}")
+    raise TypeError(f"{algorithm!r} is no algorithm: give one of {known}")
