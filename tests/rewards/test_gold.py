@@ -84,9 +84,9 @@ def test_scores_stay_on_the_raters_scale(judge: GoldJudge) -> None:
 
 
 def test_repeating_a_word_says_nothing_new(judge: GoldJudge) -> None:
-    """Only the pair of the word with itself is new, and no text here had it."""
-    once, often = judge.score(["lovely story", "lovely lovely lovely story story"])
-    assert once == pytest.approx(often, abs=0.5)
+    """Two and a hundred times `lovely` have the same distinct n-grams, so they get the same score."""
+    twice, often = judge.score(["lovely lovely", "lovely " * 100])
+    assert twice == pytest.approx(often, abs=1e-12)
 
 
 def test_a_lexicon_helps_with_words_never_seen() -> None:
@@ -111,6 +111,9 @@ def test_quality_by_hand() -> None:
     same, reversed_ = quality(scores, 2 * scores + 1, 200), quality(scores, 1 - 2 * scores, 200)
     assert (same.correlation, same.spearman, same.slope, same.texts) == pytest.approx((1, 1, 2, 40))
     assert (reversed_.correlation, reversed_.spearman, reversed_.slope) == pytest.approx((-1, -1, -2))
+    bent = quality(scores, scores**3, 200)  # the same order, but no line
+    assert bent.spearman == pytest.approx(1)
+    assert bent.correlation < 0.99
 
 
 def test_quality_interval_has_the_width_of_theory() -> None:
