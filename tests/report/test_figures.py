@@ -94,7 +94,7 @@ def test_values_without_spread_still_draw(tmp_path):
 
 def test_each_mean_is_marked():
     """The ticks sit at the means of the values: 1, 2 and 3."""
-    values = {"base": [0.0, 2.0], "SFT": [1.0, 2.0, 3.0], "DPO": [2.5, 3.5]}
+    values = {"base": [0.0, 0.5, 2.5], "SFT": [1.0, 2.0, 3.0], "DPO": [2.5, 3.5]}
     spec = figures.to_spec(figures.densities(values, COLOURS, "gold score", "Means."))
     rows = [row for rows in spec["datasets"].values() for row in rows if "mean" in row]
     assert {row["name"]: row["mean"] for row in rows} == {"base": 1.0, "SFT": 2.0, "DPO": 3.0}
