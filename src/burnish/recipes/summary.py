@@ -112,17 +112,13 @@ def to_json(summary: dict[str, Any]) -> str:
 def print_table(summary: dict[str, Any]) -> None:
     """The summary's table in the terminal."""
     table = Table(
-        title=f"{summary['prefixes']} held-out prefixes, 95 % intervals", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        title=f"{summary['prefixes']} held-out prefixes, 95 % intervals",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
     )
-    for column in (
-        "model",
-        "gold score",
-        "gold − SFT",
-        "win rate\nvs SFT",
-        "KL to SFT\n(nats)",
-        "words",
-        "distinct\n-2",
-    ):
+    for column in ("model", "gold score", "gold − SFT", "win rate\nvs SFT", "KL to SFT\n(nats)", "words", "dist-2"):
         table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     for m in summary["models"]:
         table.add_row(

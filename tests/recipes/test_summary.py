@@ -1,0 +1,90 @@
+"""The demo's numbers, from measurements made up so that they can be worked by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from burnish.batches import Demonstrations
+from burnish.evaluation.continuations import Continuations
+from burnish.recipes.measure import Measured
+from burnish.recipes.summary import interval, model_summary, print_table, sample, shown
+
+
+def measured(gold: list[float], kl: list[float] | None = None) -> Measured:
+    count = len(gold)
+    empty = torch.zeros(count, 1, dtype=torch.long)
+    batch = Demonstrations(empty, empty.bool(), torch.ones(count, dtype=torch.long), torch.arange(count))
+    texts = [f"prefix {i} text" for i in range(count)]
+    found = Continuations([f"prefix {i}" for i in range(count)], texts, batch, [True] * count)
+    return Measured(found, np.array(gold), np.array(kl or [0.0] * count), np.full(count, 3.0), 0.5, 1.0)
+
+
+def test_one_model_beside_the_baseline() -> None:
+    """Gold 1, 2, 3 against 0, 2, 5: differences 1, 0, −2, mean −1/3; one win, one tie, one loss: win rate ½."""
+    found = model_summary(
+        "DPO", [{"SFT": measured([0.0, 2.0, 5.0]), "DPO": measured([1.0, 2.0, 3.0], [1.0, 2.0, 6.0])}]
+    )
+    assert found["gold"]["mean"] == 2.0
+    assert found["gold_vs_sft"]["mean"] == pytest.approx(-1 / 3)
+    assert found["win_rate"]["mean"] == 0.5
+    assert found["kl"]["mean"] == 3.0
+    assert found["length"] == {"mean": 3.0}
+    assert found["gold_values"] == [1.0, 2.0, 3.0]
+
+
+def test_the_baseline_is_not_compared_with_itself() -> None:
+    found = model_summary("SFT", [{"SFT": measured([0.0, 2.0])}])
+    assert found["gold_vs_sft"] is None
+    assert found["win_rate"] is None
+
+
+def test_pairs_cancel_what_prefixes_share() -> None:
+    """Every difference is 1 although the scores spread widely, so the paired interval has no width."""
+    gold = [-3.0, 0.0, 3.0, 1.0]
+    found = model_summary("DPO", [{"SFT": measured(gold), "DPO": measured([g + 1 for g in gold])}])
+    assert found["gold_vs_sft"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
+
+
+def test_several_seeds_widen_the_interval() -> None:
+    """Within each seed nothing varies; between seeds the mean goes from 0 to 1."""
+    assert interval(np.zeros((1, 5))).as_dict() == {"mean": 0.0, "low": 0.0, "high": 0.0}
+    both = interval(np.array([[0.0] * 5, [1.0] * 5]))
+    assert (both.mean, both.low, both.high) == (0.5, 0.0, 1.0)
+
+
+def test_a_sample_shows_every_model_with_its_score() -> None:
+    shown_sample = sample(1, "prefix 1", {"SFT": measured([0.0, 2.0]), "DPO": measured([1.0, -1.0])})
+    assert shown_sample == {
+        "prefix": "prefix 1",
+        "SFT": "prefix 1 text",
+        "DPO": "prefix 1 text",
+        "gold": {"SFT": 2.0, "DPO": -1.0},
+    }
+
+
+def test_an_interval_in_words() -> None:
+    assert shown({"mean": 0.5, "low": 0.25, "high": 1.0}, " ") == "0.50 [0.25, 1.00]"
+    assert shown({"mean": 0.5, "low": 0.25, "high": 1.0}, " ", ".0%") == "50% [25%, 100%]"
+    assert shown(None, " ") == "—"
+
+
+def test_the_table_fits_a_terminal_of_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    wide = {"mean": -1.234, "low": -1.34, "high": -1.12}
+    far = {"mean": 33.3, "low": 32.1, "high": 34.5}
+    model = {
+        "name": "base", "gold": wide, "gold_vs_sft": wide, "win_rate": {"mean": 0.9, "low": 0.85, "high": 0.99}, "kl": far,
+        "length": {"mean": 22.2}, "distinct_2": 0.95,
+    }  # fmt: skip
+    print_table(
+        {
+            "prefixes": 512, "models": [model], "accuracy": wide | {"n": 650}, "ceiling": wide,
+            "gold_quality": {"correlation": 0.7, "low": 0.6, "high": 0.8}, "seconds": 100.0, "peak_memory_mb": 1000,
+        }
+    )  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert "[-1.34, -1.12]" in printed
+    assert "[32.1, 34.5]" in printed
