@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
-        print(f"burnish: interrupted{': ' + str(error) if str(error) else ''}", file=sys.stderr)
+        told = str(error) or str(error.__cause__ or "")  # click hides the interruption behind an Abort of its own
+        print(f"burnish: interrupted{': ' + told if told else ''}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 
