@@ -1,0 +1,201 @@
+"""A run killed at any moment and resumed ends with the bits of one that never was: real processes, SIGKILL, SIGINT."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import jobs
+import pytest
+import tiny
+
+SAVED = ("model/model.safetensors", "model/config.json", "metrics.jsonl")
+STEPS = 10  # 23 rows of which 5 make a batch: 2 epochs of 5 steps
+
+
+class Bench:
+    """A model, data, and runs with the options of one method."""
+
+    def __init__(self, folder: Path, method: str) -> None:
+        self.folder, self.method, self.runs = folder, method, 0
+        # Dropout, so that SFT's random stream has to come back as well.
+        tiny.save_model(folder / "model", "gpt2", resid_pdrop=0.2, attn_pdrop=0.2)
+        rows = tiny.text_rows if method == "sft" else tiny.pair_rows
+        tiny.write_rows(folder / "train.jsonl", rows(23))
+        tiny.write_rows(folder / "held.jsonl", rows(7, seed=1))
+        self.log = folder / "log"
+        self.whole = self.new()
+        assert jobs.run(self.arguments(self.whole), self.log) == 0, self.log.read_text()
+
+    def new(self) -> Path:
+        self.runs += 1
+        return self.folder / f"run-{self.runs}"
+
+    def arguments(self, out: Path, *more: str) -> list[str]:
+        options = {
+            "model": self.folder / "model",
+            "data": self.folder / "train.jsonl",
+            "eval-data": self.folder / "held.jsonl",
+            "out": out,
+            "steps": STEPS,
+            "batch-size": 5,
+            "accumulate": 3,
+            "learning-rate": 0.01,
+            "warmup": 2,
+            "eval-every": 4,
+            "save-every": 3,
+            "threads": 1,
+            "max-length": 40,
+        }
+        flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        return [self.method, *flags, "--quiet", *more]
+
+    def resume(self, out: Path) -> None:
+        log = self.folder / "resumed"
+        assert jobs.run(self.arguments(out, "--resume"), log) == 0, log.read_text()
+
+    def assert_same(self, out: Path) -> None:
+        for name in SAVED:
+            assert (out / name).read_bytes() == (self.whole / name).read_bytes(), name
+        steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+        assert steps == list(range(1, len(steps) + 1))
+        assert not list(out.rglob(".burnish-*"))
+
+
+@pytest.fixture(scope="module", params=["sft", "dpo"])
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    folder = tmp_path_factory.mktemp(request.param)
+    os.environ["BURNISH_CACHE"] = str(folder / "cache")
+    return Bench(folder, request.param)
+
+
+def test_the_same_run_twice_has_the_same_bits(bench: Bench) -> None:
+    out = bench.new()
+    assert jobs.run(bench.arguments(out), bench.log) == 0
+    bench.assert_same(out)
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == STEPS
+
+
+@pytest.mark.parametrize(
+    ("place", "times", "checkpoints"),
+    [
+        ("mid-accumulation", 5, 0),  # in step 2, before the first checkpoint
+        ("mid-accumulation", 15, 1),  # in step 5, after the checkpoint of step 3
+        ("after the update", 6, 1),  # step 6 is in the weights and not yet in the metrics
+        ("mid-line", 9, 1),  # metrics and timings alternate: the line of step 5
+        ("mid-evaluation", 2, 2),  # in step 8
+        ("before a checkpoint", 1, 0),
+        ("mid-save", 1, 0),
+        ("mid-save", 2, 1),
+        ("mid-save", 3, 2),
+        ("after a checkpoint", 1, 3),
+        ("mid-model", 1, 2),
+        ("before the model", 1, 2),
+    ],
+)
+def test_a_run_killed_anywhere_resumes_to_the_same_bits(bench: Bench, place: str, times: int, checkpoints: int) -> None:
+    out = bench.new()
+    assert jobs.run(bench.arguments(out), bench.log, (place, times)) == -signal.SIGKILL, bench.log.read_text()
+    assert len(list(out.glob("checkpoints/step-*"))) == checkpoints
+    assert not (out / "model").exists()
+    bench.resume(out)
+    bench.assert_same(out)
+
+
+def test_a_run_killed_again_and_again_resumes_to_the_same_bits(bench: Bench) -> None:
+    out = bench.new()
+    for crash in (("mid-save", 1), ("mid-accumulation", 15), ("mid-evaluation", 2), ("before the model", 1)):
+        assert jobs.run(bench.arguments(out, "--resume"), bench.log, crash) == -signal.SIGKILL
+    bench.resume(out)
+    bench.assert_same(out)
+
+
+def test_a_run_killed_at_random_moments_resumes_to_the_same_bits(bench: Bench) -> None:
+    moments = random.Random(0)
+    for _ in range(3):
+        out = bench.new()
+        process = jobs.start(bench.arguments(out), bench.log)
+        wait_for(out / "config.yaml", process)
+        time.sleep(moments.uniform(0, 0.6))
+        if process.pid:
+            os.kill(process.pid, signal.SIGKILL)
+        jobs.finish(process)
+        bench.resume(out)
+        bench.assert_same(out)
+
+
+def wait_for(path: Path, process: jobs.ForkServerProcess, lines: int = 0) -> None:
+    """Until the file is there and has so many lines, or the process has ended."""
+    while process.is_alive() and not (path.exists() and path.read_bytes().count(b"\n") >= lines):
+        time.sleep(0.002)
+
+
+def test_control_c_saves_and_exits_130(bench: Bench) -> None:
+    out, log = bench.new(), bench.folder / "interrupted"
+    process = jobs.start([*bench.arguments(out), "--steps", "4000"], log)
+    wait_for(out / "metrics.jsonl", process, lines=4)
+    assert process.pid
+    os.kill(process.pid, signal.SIGINT)
+    assert jobs.finish(process) == 130
+    written = (out / "metrics.jsonl").read_text().splitlines()
+    assert (out / "checkpoints" / f"step-{len(written):06d}").is_dir()
+    assert f"saved up to step {len(written)}" in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+def test_an_interrupted_run_resumes_to_the_same_bits(bench: Bench) -> None:
+    """The signal comes in the middle of step 5; the step is finished, saved, and the run goes on from it."""
+    out = bench.new()
+    assert jobs.run(bench.arguments(out), bench.log, ("interrupt", 14)) == 130
+    assert sorted(path.name for path in out.glob("checkpoints/step-*")) == ["step-000003", "step-000005"]
+    bench.resume(out)
+    bench.assert_same(out)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(bench: Bench, damage: str) -> None:
+    out, log = bench.new(), bench.folder / f"damaged-{damage}"
+    shutil.copytree(bench.whole, out)
+    shutil.rmtree(out / "model")
+    newest = out / "checkpoints" / "step-000009" / "tensors.safetensors"
+    content = bytearray(newest.read_bytes())
+    if damage == "remove":
+        newest.unlink()
+    else:
+        content[-9] ^= 1
+        newest.write_bytes(content if damage == "flip" else content[:-4])
+    arguments = [text for text in bench.arguments(out, "--resume") if text != "--quiet"]
+    assert jobs.run(arguments, log) == 0
+    assert "step-000009" in log.read_text()
+    assert "going on from step-000006" in log.read_text()
+    bench.assert_same(out)
+
+
+def test_a_finished_run_resumes_to_nothing(bench: Bench) -> None:
+    before = {path: path.stat().st_mtime_ns for path in bench.whole.rglob("*") if path.is_file()}
+    bench.resume(bench.whole)
+    assert {path: path.stat().st_mtime_ns for path in bench.whole.rglob("*") if path.is_file()} == before
+
+
+def test_resume_with_nothing_to_resume_starts(bench: Bench) -> None:
+    out = bench.new()
+    bench.resume(out)
+    bench.assert_same(out)
+
+
+def test_early_stopping_resumes_to_the_same_best_weights(bench: Bench) -> None:
+    """Too high a rate: the loss rises, the run stops, and keeps what was best; also when killed while it kept that."""
+    more = ["--steps", "40", "--eval-every", "2", "--patience", "2", "--learning-rate", "0.3", "--schedule", "constant"]
+    whole, out = bench.new(), bench.new()
+    assert jobs.run([*bench.arguments(whole), *more], bench.log) == 0, bench.log.read_text()
+    steps = len((whole / "metrics.jsonl").read_text().splitlines())
+    assert steps < 40
+    assert jobs.run([*bench.arguments(out), *more], bench.log, ("best", 1)) == -signal.SIGKILL
+    for crash in (("mid-evaluation", 2), ("before the model", 1)):
+        assert jobs.run([*bench.arguments(out, "--resume"), *more], bench.log, crash) == -signal.SIGKILL
+    assert jobs.run([*bench.arguments(out, "--resume"), *more], bench.log) == 0
+    for name in SAVED:
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
