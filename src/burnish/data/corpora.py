@@ -115,16 +115,10 @@ def _member(packed: bytes, name: str) -> bytes:
         return file.read()
 
 
-def lexicon_lines() -> list[str]:
-    """The lines of VADER's lexicon, tab separated: token, mean valence, standard deviation, the ten raters' scores."""
-    return _member(archive().read_bytes(), LEXICON).decode("utf-8").splitlines()
-
-
 def lexicon() -> dict[str, float]:
     """VADER's sentiment lexicon, from the same archive: each token's mean valence in −4…4 as ten raters gave it."""
-    return {
-        word: float(valence) for word, valence, *_ in (line.split("\t") for line in lexicon_lines() if line.strip())
-    }
+    lines = _member(archive().read_bytes(), LEXICON).decode("utf-8").splitlines()
+    return {word: float(valence) for word, valence, *_ in (line.split("\t") for line in lines if line.strip())}
 
 
 def clean(raw: str) -> str:
