@@ -4,7 +4,7 @@ from itertools import islice
 
 import pytest
 
-from burnish.data.walk import batches_per_epoch, epoch_order, in_order, walk
+from burnish.data.walk import batches_per_epoch, epoch_order, in_order, visited, walk
 
 
 class Numbers:
@@ -53,3 +53,13 @@ def test_in_order_gives_every_row_once_as_it_stands(rows: int, size: int) -> Non
     batches = list(in_order(Numbers(rows), size))
     assert [row for batch in batches for row in batch] == list(range(rows))
     assert all(len(batch) == size for batch in batches[:-1])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7])
+def test_what_a_short_walk_visits(steps: int) -> None:
+    seen = {row for batch in islice(walk(Numbers(11), 4, seed=5), steps) for row in batch}
+    assert visited(11, 4, seed=5, steps=steps) == sorted(seen)
+
+
+def test_some_rows_in_order() -> None:
+    assert list(in_order(Numbers(9), 2, rows=[1, 4, 8])) == [[1, 4], [8]]

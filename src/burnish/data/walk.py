@@ -4,7 +4,7 @@ Nothing has to be saved to go on in the middle: batch k of a seed is the same wh
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -36,10 +36,18 @@ def walk(data: Batches[B], batch_size: int, seed: int, start: int = 0) -> Iterat
         epoch, position = epoch + 1, 0
 
 
-def in_order(data: Batches[B], batch_size: int) -> Iterator[B]:
-    """Every row once, in the data's own order."""
-    for start in range(0, len(data), batch_size):
-        yield data.batch(list(range(start, min(start + batch_size, len(data)))))
+def visited(rows: int, batch_size: int, seed: int, steps: int) -> list[int]:
+    """The rows that `steps` batches of `walk` visit, in the data's own order."""
+    if steps >= batches_per_epoch(rows, batch_size):
+        return list(range(rows))
+    return sorted(epoch_order(rows, seed, 0)[: steps * batch_size])
+
+
+def in_order(data: Batches[B], batch_size: int, rows: Sequence[int] | None = None) -> Iterator[B]:
+    """Every row once (or those of `rows`), in the data's own order."""
+    rows = range(len(data)) if rows is None else rows
+    for start in range(0, len(rows), batch_size):
+        yield data.batch(list(rows[start : start + batch_size]))
 
 
 def epoch_order(rows: int, seed: int, epoch: int) -> list[int]:

@@ -3,7 +3,7 @@
 import dataclasses
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from burnish.algorithms.table import ALGORITHMS, name_of
 from burnish.config import Settings, as_dict, build, checked
 from burnish.data import builtin, sources, tokenise
 from burnish.data.corpora import cache_folder
-from burnish.data.walk import batches_per_epoch, in_order, walk
+from burnish.data.walk import batches_per_epoch, in_order, visited, walk
 from burnish.policies.interface import Models
 from burnish.policies.language import LanguagePolicy, load_policy
 from burnish.policies.reference import cached_reference, weights_hash
@@ -71,10 +71,12 @@ def _fit(algorithm: Any, policy: LanguagePolicy, settings: Settings, run: RunFol
     """Reference, optimizer, resumption and the loop."""
     per_epoch = batches_per_epoch(len(rows), settings.batch_size)
     steps = settings.steps or max(1, round((settings.epochs or 1.0) * per_epoch))
-    models = with_reference(algorithm, policy, rows, settings)
+    seen = visited(len(rows), settings.batch_size, settings.seed, steps)
+    models = with_reference(algorithm, policy, rows, seen, settings)
     evaluator = None
     if held is not None:
-        evaluator = evaluator_of(algorithm, with_reference(algorithm, policy, held, settings), held)
+        everything = range(len(held))
+        evaluator = evaluator_of(algorithm, with_reference(algorithm, policy, held, everything, settings), held)
     optimizer = adamw(policy, settings)
     state = restore(run, models, optimizer, lambda sentence: say(settings, sentence)) if settings.resume else State()
     with Progress(name_of(algorithm).upper(), steps, state.step, settings.quiet) as progress:
@@ -107,14 +109,16 @@ def adamw(policy: LanguagePolicy, settings: Settings) -> torch.optim.AdamW:
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate or 0.0, fused=True)
 
 
-def with_reference(algorithm: Any, policy: LanguagePolicy, rows: Any, settings: Settings) -> Models:
-    """The models of a run on these rows. The reference is the policy as it is now, before its first update."""
+def with_reference(
+    algorithm: Any, policy: LanguagePolicy, rows: Any, seen: Sequence[int], settings: Settings
+) -> Models:
+    """The models of a run that sees these rows. The reference is the policy as it is now, before its first update."""
     if not ALGORITHMS[name_of(algorithm)].reference:
         return Models(policy)
-    with Progress("reference", -(-len(rows) // 64), quiet=settings.quiet) as progress:
-        batches = lambda: (progress.passing(b.to(policy.device)) for b in in_order(rows, 64))  # noqa: E731
+    with Progress("reference", -(-len(seen) // 64), quiet=settings.quiet) as progress:
+        batches = lambda: (progress.passing(b.to(policy.device)) for b in in_order(rows, 64, seen))  # noqa: E731
         # The same ids may stand in other rows of the user's data, where some before them were dropped.
-        fingerprint = " ".join([rows.fingerprint, *map(str, rows.dataset["row"])])
+        fingerprint = " ".join([rows.fingerprint, *map(str, rows.dataset.select(seen)["row"])])
         return Models(policy, cached_reference(policy, batches, fingerprint, cache_folder() / "reference"))
 
 
