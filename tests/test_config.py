@@ -217,5 +217,5 @@ def test_an_object_that_is_no_algorithm_is_refused() -> None:
     assert name_of(SFT()) == "sft"
     assert name_of(DPO()) == "dpo"
     for stranger in ("sft", SFT, None):
-        with pytest.raises(UserError, match=r"is no algorithm: give one of SFT\(\), DPO\(\)"):
+        with pytest.raises(TypeError, match=r"is no algorithm: give one of SFT\(\), DPO\(\)"):
             name_of(stranger)

@@ -40,7 +40,7 @@ class Settings:
     accumulate: int = option(1, "pieces that a batch is computed in: less memory, the same result")
     learning_rate: float | None = option(None, "peak learning rate; default: the method's own")
     warmup: float = option(0.0, "learning-rate warm-up: a share of the steps if below 1, else steps")
-    schedule: SCHEDULES = option("linear", "learning rate after the warm-up")  # noqa: RUF009
+    schedule: SCHEDULES = option("linear", "learning rate after the warm-up")
     weight_decay: float = option(0.0, "AdamW's decoupled weight decay")
     max_grad_norm: float = option(1.0, "clip the gradient's norm to this; 0 does not clip")
     max_length: int = option(512, "longest prompt + response in tokens")
