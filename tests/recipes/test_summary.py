@@ -74,16 +74,11 @@ def test_the_table_fits_a_terminal_of_80_columns(
     monkeypatch.setenv("COLUMNS", "80")
     wide = {"mean": -1.234, "low": -1.34, "high": -1.12}
     far = {"mean": 33.3, "low": 32.1, "high": 34.5}
-    model = {
-        "name": "base", "gold": wide, "gold_vs_sft": wide, "win_rate": {"mean": 0.9, "low": 0.85, "high": 0.99}, "kl": far,
-        "length": {"mean": 22.2}, "distinct_2": 0.95,
-    }  # fmt: skip
-    print_table(
-        {
-            "prefixes": 512, "models": [model], "accuracy": wide | {"n": 650}, "ceiling": wide,
-            "gold_quality": {"correlation": 0.7, "low": 0.6, "high": 0.8}, "seconds": 100.0, "peak_memory_mb": 1000,
-        }
-    )  # fmt: skip
+    model = {"name": "base", "gold": wide, "gold_vs_sft": wide, "win_rate": {"mean": 0.9, "low": 0.85, "high": 0.99}}
+    model |= {"kl": far, "length": {"mean": 22.2}, "distinct_2": 0.95}
+    quality = {"correlation": 0.7, "low": 0.6, "high": 0.8}
+    summary = {"prefixes": 512, "models": [model], "accuracy": wide | {"n": 650}, "ceiling": wide}
+    print_table(summary | {"gold_quality": quality, "seconds": 100.0, "peak_memory_mb": 1000})
     printed = capsys.readouterr().out
     assert "…" not in printed
     assert "[-1.34, -1.12]" in printed

@@ -1,0 +1,91 @@
+"""The demo with real data and the embedded model, as short as it can be: every part runs, and nothing is made up."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from burnish.config import Settings
+from burnish.recipes.demo import Plan, clear, demo
+from burnish.run import UserError
+
+TINY = Plan(
+    prefixes=4,
+    sft={"steps": 2, "batch_size": 4, "learning_rate": 1e-4},
+    dpo={"steps": 2, "batch_size": 4, "learning_rate": 1e-4},
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("demo") / "demo"
+    demo(out, Settings(quiet=True, threads=1), runs=2, plan=TINY)
+    return out
+
+
+def test_the_summary_holds_what_was_measured(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    assert [model["name"] for model in summary["models"]] == ["base", "SFT", "DPO"]
+    assert summary["runs"] == 2
+    for model in summary["models"]:
+        assert len(model["gold_values"]) == 2 * TINY.prefixes
+        assert model["gold"]["low"] <= model["gold"]["mean"] <= model["gold"]["high"]
+    sft = summary["models"][1]
+    assert sft["kl"] == pytest.approx({"mean": 0.0, "low": 0.0, "high": 0.0}, abs=1e-4)
+    assert summary["models"][0]["kl"]["mean"] != 0
+    assert 0.8 < summary["ceiling"]["mean"] < 1
+    assert summary["accuracy"]["n"] > 500
+    assert {line["run"] for line in summary["training"]["DPO"]} == {"seed-0", "seed-1"}
+    assert [stage["name"] for stage in summary["stages"]][:3] == ["data and judge", "SFT", "DPO"]
+
+
+def test_samples_are_continuations_of_their_prefixes(finished: Path) -> None:
+    samples = json.loads((finished / "summary.json").read_text())["samples"]
+    assert len(samples) == TINY.prefixes
+    for sample in samples:
+        for name in ("base", "SFT", "DPO"):
+            assert sample[name].startswith(sample["prefix"])
+
+
+def test_page_and_figure_are_written(finished: Path) -> None:
+    page = (finished / "report.html").read_text()
+    assert "film" in page
+    assert (finished / "figure.png").stat().st_size > 5_000
+    assert (finished / "figure.svg").read_text().lstrip().startswith("<svg")
+
+
+def test_models_load_in_plain_transformers(finished: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(finished / "seed-0" / "dpo" / "model")
+    model = AutoModelForCausalLM.from_pretrained(finished / "seed-0" / "dpo" / "model")
+    assert model.get_input_embeddings().weight.shape[0] == len(tokenizer)
+
+
+def test_a_demo_goes_on_where_it_was(finished: Path) -> None:
+    """Trained stages are kept as they are; only measuring comes again, and gives the same numbers."""
+    weights = finished / "seed-0" / "dpo" / "model" / "model.safetensors"
+    before, written = json.loads((finished / "summary.json").read_text()), weights.stat().st_mtime_ns
+    demo(finished, Settings(quiet=True, threads=1, resume=True), runs=2, plan=TINY)
+    after = json.loads((finished / "summary.json").read_text())
+    assert weights.stat().st_mtime_ns == written
+    assert after["models"] == before["models"]
+
+
+def test_what_is_there_is_refused_or_overwritten(tmp_path: Path) -> None:
+    clear(tmp_path / "new", overwrite=False, resume=False)
+    clear(tmp_path, overwrite=False, resume=False)
+    (tmp_path / "seed-0").mkdir()
+    with pytest.raises(UserError, match="exists and is not empty"):
+        clear(tmp_path, overwrite=False, resume=False)
+    clear(tmp_path, overwrite=False, resume=True)
+    assert (tmp_path / "seed-0").exists()
+    clear(tmp_path, overwrite=True, resume=False)
+    assert not tmp_path.exists()
+
+
+def test_a_folder_that_is_no_demo_is_never_deleted(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="does not look like a demo"):
+        clear(tmp_path, overwrite=True, resume=False)
+    assert (tmp_path / "thesis.tex").exists()

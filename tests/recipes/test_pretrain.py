@@ -1,0 +1,76 @@
+"""The recipe of the embedded model, on a model so small that it learns nothing, and the facts of the one that ships."""
+
+import json
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from burnish.data import builtin
+from burnish.policies.language import load_policy
+from burnish.recipes.assets import resolve_model
+from burnish.recipes.pretrain import Recipe, describe, export, save_start, training_facts
+
+TINY = Recipe(vocabulary=300, width=16, layers=1, heads=2, context=64)
+TEXTS = ["a warm and funny film", "a dull film about nothing"] * 4
+
+
+def test_the_start_is_a_function_of_the_seed(tmp_path: Path) -> None:
+    for name, seed in (("one", 0), ("same", 0), ("other", 1)):
+        save_start(tmp_path / name, TEXTS, TINY, seed)
+    one, same, other = ((tmp_path / n / "model.safetensors").read_bytes() for n in ("one", "same", "other"))
+    assert one == same != other
+
+
+def test_the_tokenizer_gives_back_every_text(tmp_path: Path) -> None:
+    save_start(tmp_path / "start", TEXTS, TINY, 0)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "start")
+    assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (0, 1, 2)
+    for text in ("a dull film", "Ünseen—bytes ☂", " two  spaces"):
+        assert tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) == text
+
+
+def test_the_export_is_the_model_in_half_the_size(tmp_path: Path) -> None:
+    save_start(tmp_path / "start", TEXTS, TINY, 0)
+    export(tmp_path / "start", tmp_path / "film")
+    small = AutoModelForCausalLM.from_pretrained(tmp_path / "film", dtype="auto")
+    full = AutoModelForCausalLM.from_pretrained(tmp_path / "start")
+    for a, b in zip(small.parameters(), full.parameters(), strict=True):
+        assert a.dtype == torch.bfloat16
+        torch.testing.assert_close(a.float(), b, rtol=2**-8, atol=0)
+
+
+def test_what_is_measured_of_a_model(tmp_path: Path) -> None:
+    save_start(tmp_path / "start", TEXTS, TINY, 0)
+    found = describe(load_policy(tmp_path / "start"), TEXTS, samples=2)
+    assert found["held_out"]["words"] > 20_000
+    assert 200 < found["held_out"]["perplexity_per_token"] < 400  # nearly uniform over 300 tokens
+    assert len(found["samples"]) == 2
+
+
+def test_facts_of_a_training_run(tmp_path: Path) -> None:
+    metrics = [
+        {"step": 1, "epoch": 0.5, "loss": 3.0, "num_tokens": 10},
+        {"step": 2, "epoch": 1.0, "loss": 2.0, "num_tokens": 20, "eval_loss": 2.5},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(m) + "\n" for m in metrics))
+    (tmp_path / "timings.jsonl").write_text('{"step": 1, "seconds": 60}\n{"step": 2, "seconds": 30}\n')
+    found = training_facts(tmp_path)
+    assert (found["tokens_seen"], found["minutes"]) == (20, 1.5)
+    assert found["evaluations"] == [{"step": 2, "epoch": 1.0, "loss": 2.0, "eval_loss": 2.5}]
+
+
+def test_the_shipped_model_is_small_and_knows_films() -> None:
+    folder = Path(resolve_model("builtin"))
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 20 * 2**20
+    policy = load_policy(folder)
+    assert 2e6 < sum(p.numel() for p in policy.parameters().values()) < 10e6
+    texts = list(builtin.demonstrations("held_out")["text"])[:64]
+    ids = [policy.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    total = sum(map(len, ids))
+    with torch.no_grad():
+        losses = [
+            float(policy.model(torch.tensor([[0, *row]]), labels=torch.tensor([[0, *row]])).loss) * len(row)
+            for row in ids
+        ]
+    assert sum(losses) / total < 5.0  # nats a token; untrained it is log 4096 = 8.3
