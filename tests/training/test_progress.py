@@ -1,0 +1,39 @@
+"""Progress: about ten lines where nobody watches, nothing where quiet."""
+
+import pytest
+
+from burnish.training.progress import Progress
+
+
+def test_ten_lines_with_the_last_numbers_seen(capfd: pytest.CaptureFixture[str]) -> None:
+    with Progress("SFT", 40, start=10) as progress:
+        for step in range(11, 41):
+            progress.step({"loss": step / 4, "grad_norm": 9.0} | ({"eval_loss": 1.5} if step == 20 else {}))
+    out, err = capfd.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert lines == [
+        "SFT 12/40 loss 3",
+        "SFT 16/40 loss 4",
+        *[f"SFT {step}/40 loss {step / 4:g} eval loss 1.5" for step in range(20, 41, 4)],
+    ]
+
+
+def test_a_short_run_has_a_line_a_step(capfd: pytest.CaptureFixture[str]) -> None:
+    with Progress("DPO", 3) as progress:
+        for _ in range(3):
+            progress.step({"rewards/accuracies": 0.5, "rewards/margins": 0.25})
+    assert capfd.readouterr().err.splitlines() == [f"DPO {k}/3 accuracy 0.5 margin 0.25" for k in (1, 2, 3)]
+
+
+def test_quiet_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
+    with Progress("SFT", 3, quiet=True) as progress:
+        for _ in range(3):
+            progress.step({"loss": 1.0})
+    assert capfd.readouterr() == ("", "")
+
+
+def test_items_pass_and_are_counted() -> None:
+    progress = Progress("reference", 3, quiet=True)
+    assert [progress.passing(item) for item in "abc"] == ["a", "b", "c"]
+    assert progress.done == 3
