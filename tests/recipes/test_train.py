@@ -1,0 +1,342 @@
+"""One training run from settings to folder; and that every option changes something."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+import yaml
+from datasets import Dataset
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import burnish
+from burnish.algorithms.table import ALGORITHMS
+from burnish.config import Settings, build
+from burnish.recipes.train import run_training, train
+from burnish.run import UserError, read_jsonl
+
+WEIGHTS = "model/model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    tiny.save_model(folder / "model", "gpt2")
+    tiny.save_model(folder / "other model", "llama", seed=1)
+    tiny.write_rows(folder / "texts.jsonl", tiny.text_rows(14))
+    tiny.write_rows(folder / "other.jsonl", tiny.text_rows(14, seed=1))
+    tiny.write_rows(folder / "pairs.jsonl", tiny.pair_rows(14))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def go(files: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Run a method with options beside the common ones; folders are numbered."""
+    count = 0
+
+    def run(method: str = "sft", **options: Any) -> Path:
+        nonlocal count
+        count += 1
+        common = {
+            "model": str(files / "model"),
+            "data": str(files / ("texts.jsonl" if method == "sft" else "pairs.jsonl")),
+            "out": str(tmp_path / f"run-{count}"),
+            "steps": 4,
+            "batch_size": 4,
+            "learning_rate": 0.01,
+            "threads": 1,
+            "max_length": 40,
+        }
+        if "epochs" in options:
+            del common["steps"]
+        return run_training(*build(method, common | options))
+
+    return run
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / WEIGHTS)
+
+
+def same_bits(one: Path, other: Path, name: str = WEIGHTS) -> bool:
+    return (one / name).read_bytes() == (other / name).read_bytes()
+
+
+# Each changes the weights that the run ends with.
+CHANGE_WEIGHTS: dict[str, Any] = {
+    "seed": 1,
+    "steps": 5,
+    "epochs": 2.0,
+    "batch_size": 3,
+    "accumulate": 3,  # by rounding alone: see below
+    "learning_rate": 0.02,
+    "warmup": 2,
+    "schedule": "cosine",
+    "weight_decay": 0.5,
+    "max_grad_norm": 0.01,
+    "max_length": 5,
+    "precision": "bfloat16",
+}
+# Each is shown by a test of its own, named here.
+SHOWN_ELSEWHERE = {
+    "model": "test_model_and_data_are_those_given",
+    "data": "test_model_and_data_are_those_given",
+    "out": "test_model_and_data_are_those_given",
+    "eval_data": "test_evaluation_is_written_down",
+    "eval_every": "test_evaluation_is_written_down",
+    "patience": "test_patience_ends_a_run_early",
+    "save_every": "test_checkpoints_are_kept",
+    "resume": "test_resume_goes_on",
+    "device": "test_a_device_that_is_not_there_is_refused",
+    "threads": "test_threads_are_set_and_noted",
+    "quiet": "test_quiet_says_nothing",
+    "debug": "tests/test_cli.py: it shows tracebacks, which only the command line hides",
+}
+OWN: dict[str, dict[str, Any]] = {"sft": {"over": "sequence"}, "dpo": {"beta": 0.9, "label_smoothing": 0.3}}
+
+
+def test_no_option_is_left_out() -> None:
+    assert CHANGE_WEIGHTS.keys() | SHOWN_ELSEWHERE.keys() == {f.name for f in dataclasses.fields(Settings)}
+    assert {name: set(own) for name, own in OWN.items()} == {
+        name: {f.name for f in dataclasses.fields(entry.algorithm)} for name, entry in ALGORITHMS.items()
+    }
+    for name in SHOWN_ELSEWHERE.values():
+        assert name in globals() or name.startswith("tests/test_cli.py")
+
+
+def test_every_option_changes_the_weights_it_should(go: Callable[..., Path]) -> None:
+    base = go()
+    assert same_bits(base, go())
+    for key, value in CHANGE_WEIGHTS.items():
+        assert not same_bits(base, go(**{key: value})), key
+
+
+@pytest.mark.parametrize("method", ALGORITHMS)
+def test_every_option_of_a_method_changes_the_weights(method: str, go: Callable[..., Path]) -> None:
+    base = go(method)
+    assert same_bits(base, go(method))
+    for key, value in OWN[method].items():
+        assert not same_bits(base, go(method, **{key: value})), key
+
+
+def test_accumulation_changes_nothing_but_rounding(go: Callable[..., Path]) -> None:
+    """Losses, since Adam makes a whole step of a gradient that is 0 but for rounding."""
+    runs = [read_jsonl(go(accumulate=pieces, learning_rate=1e-3) / "metrics.jsonl") for pieces in (1, 3)]
+    for one, other in zip(*runs, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+
+
+def test_model_and_data_are_those_given(files: Path, go: Callable[..., Path]) -> None:
+    base, model, data = go(), go(model=str(files / "other model")), go(data=str(files / "other.jsonl"))
+    assert json.loads((model / "model/config.json").read_text())["model_type"] == "llama"
+    assert not same_bits(base, data)
+    assert base.name == "run-1"
+
+
+def test_a_run_folder_serves_as_a_model(go: Callable[..., Path]) -> None:
+    """A rate of next to nothing leaves the weights of the run that it started from."""
+    first = go()
+    second = go(model=str(first), learning_rate=1e-12)
+    for name, tensor in weights(first).items():
+        torch.testing.assert_close(weights(second)[name], tensor, rtol=0, atol=1e-9)
+
+
+def test_evaluation_is_written_down(files: Path, go: Callable[..., Path]) -> None:
+    held = str(files / "other.jsonl")
+    for options, expected in (({}, []), ({"eval_data": held}, [4]), ({"eval_data": held, "eval_every": 2}, [2, 4])):
+        metrics = read_jsonl(go(**options) / "metrics.jsonl")
+        assert [m["step"] for m in metrics if "eval_loss" in m] == expected
+    run = go(eval_data=held)
+    model = AutoModelForCausalLM.from_pretrained(run / "model")
+    total, count = 0.0, 0
+    for row in tiny.text_rows(14, seed=1):
+        ids = [tiny.BOS, *(3 + tiny.WORDS.index(word) for word in row["text"].split()), tiny.EOS]
+        values = tiny.naive_logprobs(model, ids, [False] + [True] * (len(ids) - 1))
+        total, count = total - sum(v.item() for v in values), count + len(ids) - 1
+    assert read_jsonl(run / "metrics.jsonl")[-1]["eval_loss"] == pytest.approx(total / count, abs=1e-5)
+
+
+def test_patience_ends_a_run_early(files: Path, go: Callable[..., Path]) -> None:
+    options = {"eval_data": str(files / "other.jsonl"), "eval_every": 1, "learning_rate": 0.5, "steps": 30}
+    patient, impatient = go(**options), go(**options, patience=1)
+    assert len(read_jsonl(patient / "metrics.jsonl")) == 30
+    losses = [m["eval_loss"] for m in read_jsonl(impatient / "metrics.jsonl")]
+    assert len(losses) < 30
+    assert losses[-1] >= min(losses[:-1])
+
+
+def test_checkpoints_are_kept(go: Callable[..., Path]) -> None:
+    for every, expected in ((0, []), (2, [2, 4]), (3, [3])):
+        names = [path.name for path in go(save_every=every).glob("checkpoints/step-*")]
+        assert sorted(names) == [f"step-{step:06d}" for step in expected]
+
+
+def test_resume_goes_on(go: Callable[..., Path], tmp_path: Path) -> None:
+    whole = go(save_every=1)
+    with pytest.raises(UserError, match="--resume"):
+        go(out=str(whole))
+    shutil.rmtree(whole / "model")
+    shutil.copytree(whole, tmp_path / "again")
+    assert same_bits(go(out=str(tmp_path / "again"), save_every=1, resume=True), go(save_every=1))
+
+
+def test_resuming_with_another_option_is_refused(go: Callable[..., Path]) -> None:
+    run = go()
+    with pytest.raises(UserError, match=r"learning_rate \(was 0.01, now 0.5\)"):
+        go(out=str(run), resume=True, learning_rate=0.5)
+
+
+def test_resuming_on_other_rows_is_refused(files: Path, go: Callable[..., Path], tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    shutil.copy(files / "texts.jsonl", data)
+    run = go(data=str(data))
+    shutil.rmtree(run / "model")
+    shutil.copy(files / "other.jsonl", data)
+    with pytest.raises(UserError, match="data_sha256"):
+        go(data=str(data), out=str(run), resume=True)
+
+
+def test_a_device_that_is_not_there_is_refused(go: Callable[..., Path]) -> None:
+    assert json.loads((go(device="cpu") / "environment.json").read_text())["device"] == "cpu"
+    for device in ("cuda:99", "abacus"):
+        with pytest.raises(UserError, match=f"--device {device}"):
+            go(device=device)
+
+
+def test_threads_are_set_and_noted(go: Callable[..., Path]) -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 1):
+            run = go(threads=threads, steps=1)
+            assert torch.get_num_threads() == threads
+            assert json.loads((run / "environment.json").read_text())["threads"] == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_quiet_says_nothing(go: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:
+    go("dpo")
+    assert "rows used" in capfd.readouterr().err
+    go("dpo", quiet=True)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_resolved_configuration_runs_again_to_the_same_bits(go: Callable[..., Path], tmp_path: Path) -> None:
+    for method in ALGORITHMS:
+        run = go(method, **OWN[method])
+        options = yaml.safe_load((run / "config.yaml").read_text())
+        again = run_training(*build(method, options | {"out": str(tmp_path / f"{method} again")}))
+        assert same_bits(run, again)
+        assert same_bits(run, again, "metrics.jsonl")
+
+
+def test_the_model_is_plain_transformers(go: Callable[..., Path]) -> None:
+    run = go()
+    model, tokenizer = (auto.from_pretrained(run / "model") for auto in (AutoModelForCausalLM, AutoTokenizer))
+    assert tokenizer("good film")["input_ids"] == [3, 5]
+    with torch.no_grad():
+        logits = model(torch.tensor([[0, 3, 5]])).logits
+    assert torch.isfinite(logits).all()
+    again = AutoModelForCausalLM.from_pretrained(run / "model")
+    assert torch.equal(again(torch.tensor([[0, 3, 5]])).logits, logits)
+    assert not torch.equal(again.transformer.wte.weight, tiny.make_model("gpt2").transformer.wte.weight)
+
+
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_python_trains_on_rows_in_memory(
+    files: Path, tmp_path: Path, as_dataset: bool, go: Callable[..., Path]
+) -> None:
+    rows: Any = tiny.pair_rows(14)
+    rows = Dataset.from_list(rows) if as_dataset else rows
+    options = {"model": files / "model", "steps": 4, "batch_size": 4, "learning_rate": 0.01, "threads": 1}
+    run = burnish.train(
+        burnish.DPO(beta=0.1), data=rows, eval_data=rows, out=tmp_path / "run", max_length=40, **options
+    )
+    assert run == tmp_path / "run"
+    assert same_bits(run, go("dpo", beta=0.1))
+    metrics = read_jsonl(run / "metrics.jsonl")
+    assert metrics[0]["loss"] == pytest.approx(0.6931472, abs=1e-5)
+    assert "eval_rewards/accuracies" in metrics[-1]
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert (config["algorithm"], config["beta"], config["data"]) == ("dpo", 0.1, "(in memory)")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options", "message"),
+    [
+        (burnish.DPO(), {"betta": 1}, "unknown key 'betta' for dpo: did you mean 'beta'"),
+        (burnish.DPO(), {"beta": 0.5}, r"beta belongs to the algorithm: give it there, as DPO\(…\)"),
+        (burnish.SFT(), {"steps": "three"}, "steps must be a whole number"),
+        (burnish.SFT(), {"out": None}, "give --out"),
+        (burnish.SFT(), {"data": []}, "has no rows"),
+        (burnish.SFT(), {"data": tiny.pair_rows(2)}, "burnish dpo"),
+        (burnish.DPO(), {"data": tiny.text_rows(2)}, "burnish sft"),
+    ],
+)
+def test_python_refuses_what_makes_no_sense(
+    algorithm: Any, options: dict, message: str, files: Path, tmp_path: Path
+) -> None:
+    common = {"model": str(files / "model"), "data": tiny.text_rows(3), "out": str(tmp_path / "run")}
+    with pytest.raises(UserError, match=message):
+        train(algorithm, **common | options)
+
+
+def test_python_checks_the_algorithm_itself(files: Path, tmp_path: Path) -> None:
+    algorithm = burnish.SFT()
+    object.__setattr__(algorithm, "over", "words")  # what no type checker stopped
+    with pytest.raises(UserError, match="over must be one of token, sequence"):
+        train(algorithm, model=str(files / "model"), data=tiny.text_rows(3), out=str(tmp_path / "run"))
+
+
+def test_rows_longer_than_the_models_context_are_cut(
+    files: Path, go: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """GPT-2's tiny kin has 48 positions; the default limit of 512 would ask it for more."""
+    data = tiny.write_rows(files / "long.jsonl", [{"text": "good film " * 40}] * 4)
+    run = go(data=str(data), max_length=512)
+    assert "48 tokens" in capfd.readouterr().err
+    assert read_jsonl(run / "metrics.jsonl")[0]["num_tokens"] == 4 * 48
+
+
+def test_a_reference_cached_for_the_same_ids_in_other_rows_is_no_hit(
+    files: Path, tmp_path: Path, go: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without BOS a row of nothing but EOS cannot be trained on and is dropped: the rows behind it have other numbers,
+    and the same ids."""
+    folder = tmp_path / "no bos"
+    tiny.make_model("gpt2").save_pretrained(folder)
+    tokenizer = tiny.make_tokenizer()
+    tokenizer.bos_token = None
+    tokenizer.save_pretrained(folder)
+    rows = [row | {"prompt": "the film"} for row in tiny.pair_rows(5)]
+    empty = {"prompt": "", "chosen": " ", "rejected": " "}
+    shifted = tiny.write_rows(files / "shifted.jsonl", [empty, *rows])
+    plain = tiny.write_rows(files / "plain.jsonl", rows)
+    go("dpo", model=str(folder), data=str(shifted))
+    after = go("dpo", model=str(folder), data=str(plain))
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "fresh"))
+    assert same_bits(after, go("dpo", model=str(folder), data=str(plain)), "metrics.jsonl")
+
+
+def test_a_loss_that_is_not_finite_names_step_and_rows(files: Path, go: Callable[..., Path], tmp_path: Path) -> None:
+    model = tiny.make_model("untied_llama")
+    with torch.no_grad():
+        model.model.embed_tokens.weight[3 + tiny.WORDS.index("dull")] = float("nan")
+    model.save_pretrained(tmp_path / "broken")
+    tiny.make_tokenizer().save_pretrained(tmp_path / "broken")
+    rows = [{"text": "good film"}] * 6 + [{"text": "a dull plot"}] + [{"text": "bad film"}]
+    data = tiny.write_rows(tmp_path / "rows.jsonl", rows)
+    with pytest.raises(UserError, match=r"^step \d: the loss is nan on row\(s\) 6 of .*rows\.jsonl; the weights"):
+        go(model=str(tmp_path / "broken"), data=str(data))
