@@ -73,15 +73,16 @@ def test_dpo_learns_to_prefer(runs: dict[str, Path]) -> None:
 
 
 def test_dpo_moves_what_it_says(runs: dict[str, Path]) -> None:
-    """After "the film is", the good words' share of probability grows."""
+    """After "the plot is", where the demonstrations have "dull" alone, the good words' share of probability grows."""
     good = [3 + tiny.WORDS.index(word) for word in ("good", "fine", "great")]
     bad = [3 + tiny.WORDS.index(word) for word in ("bad", "dull")]
     shares = {}
     for name in ("sft", "dpo"):
         model = AutoModelForCausalLM.from_pretrained(runs[name] / "model")
         tokenizer = AutoTokenizer.from_pretrained(runs[name] / "model")
-        ids = torch.tensor([[tiny.BOS, *tokenizer("the film is")["input_ids"]]])
+        ids = torch.tensor([[tiny.BOS, *tokenizer("the plot is")["input_ids"]]])
         with torch.no_grad():
             p = model(ids).logits[0, -1].softmax(-1)
         shares[name] = (p[good].sum() / p[good + bad].sum()).item()
-    assert shares["dpo"] > shares["sft"] + 0.005 or shares["dpo"] > 0.99
+    assert shares["sft"] < 0.3
+    assert shares["dpo"] > 3 * shares["sft"], shares
