@@ -35,14 +35,16 @@ class Plan:
     prefixes: int = 512
     beta: float = 0.1
     sft: dict[str, Any] = field(default_factory=lambda: {"epochs": 1.0, "batch_size": 32, "learning_rate": 1e-4})
-    dpo: dict[str, Any] = field(default_factory=lambda: {"epochs": 1.0, "batch_size": 32, "learning_rate": 5e-5})
+    dpo: dict[str, Any] = field(
+        default_factory=lambda: {"epochs": 1.0, "batch_size": 32, "learning_rate": 2e-4, "warmup": 0.1}
+    )
 
 
 FULL = Plan()
 QUICK = Plan(
     prefixes=64,
     sft={"steps": 30, "batch_size": 16, "learning_rate": 1e-4},
-    dpo={"steps": 40, "batch_size": 16, "learning_rate": 5e-5},
+    dpo={"steps": 40, "batch_size": 16, "learning_rate": 2e-4},
 )
 
 
