@@ -178,16 +178,16 @@ def test_dropout_is_off_while_evaluating(tmp_path: Path) -> None:
 
 
 def test_patience_stops_and_keeps_the_best(tmp_path: Path) -> None:
-    """Losses 3 2 2.5 2 (a tie is not better): the run stops after the fourth evaluation, with the weights of the
-    second; the run without patience goes on."""
-    losses = iter([3.0, 2.0, 2.5, 2.0, 1.0, 0.5])
+    """Losses 3 3.5 2 2.5 2: a better one starts the count anew, and a tie is not better, so the run stops after the
+    fifth evaluation with the weights of the third; the run without patience goes on."""
+    losses = iter([3.0, 3.5, 2.0, 2.5, 2.0, 1.0, 0.5])
     evaluator = lambda: {"loss": next(losses)}  # noqa: E731
-    state, models, metrics = run_loop(tmp_path / "run", 12, {"eval_every": 2, "patience": 2}, evaluator)
-    assert (state.step, len(metrics), state.best_loss) == (8, 8, 2.0)
+    state, models, metrics = run_loop(tmp_path / "run", 14, {"eval_every": 2, "patience": 2}, evaluator)
+    assert (state.step, len(metrics), state.best_loss) == (10, 10, 2.0)
     best = load_file(tmp_path / "run" / BEST)
     for name, p in models.policy.parameters().items():
         assert torch.equal(p, best[name])
-    losses = iter([3.0, 2.0, 2.5, 2.0, 1.0, 0.5])
+    losses = iter([3.0, 3.5, 2.0, 2.5, 2.0, 1.0, 0.5])
     assert run_loop(tmp_path / "more", 12, {"eval_every": 2}, evaluator)[0].step == 12
 
 
