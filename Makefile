@@ -1,4 +1,4 @@
-# Everything sets itself up: a fresh machine needs Python 3.11 or newer with venv, pip and a C compiler.
+# Everything sets itself up: a fresh machine needs Python 3.11 or newer with venv and pip.
 
 PYTHON ?= python3
 VENV := .venv
@@ -30,7 +30,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(INSTALLED)
-	$(BIN)/burnish demo --out runs/demo --overwrite $(ARGS)
+	$(BIN)/burnish demo --out runs/demo --resume --overwrite $(ARGS)
 
 # One thread a worker: two workers with a thread for every core each would only be in each other's way.
 test: $(INSTALLED)

@@ -1,6 +1,7 @@
 """The command line. Flags of a method come from its dataclass and from `config.Settings`; nothing is listed twice."""
 
 import dataclasses
+import shlex
 import sys
 import traceback
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import click
 
 from burnish.algorithms.table import ALGORITHMS
-from burnish.config import Settings, build, read_config
+from burnish.config import Settings, build, machine_checked, read_config
 from burnish.run import UserError
 
 INTERRUPTED = 130
@@ -118,7 +119,7 @@ def common(*names: str) -> Callable[[Any], Any]:
 
 
 def settings_of(flags: dict[str, Any]) -> Settings:
-    return Settings(**{key: value for key, value in flags.items() if value is not None})
+    return machine_checked(Settings(**{key: value for key, value in flags.items() if value is not None}))
 
 
 @cli.command()
@@ -126,13 +127,14 @@ def settings_of(flags: dict[str, Any]) -> Settings:
 @click.option("--runs", type=click.IntRange(min=1), default=1, show_default=True, help="repeat over so many seeds")
 @click.option("--quick", is_flag=True, help="a short version that shows that everything works, not how well")
 @click.option("--overwrite", is_flag=True, help="delete an earlier demo in --out first")
-@common("seed", "resume", "threads", "quiet", "debug")
+@common("seed", "resume", "device", "threads", "quiet", "debug")
 def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> None:
     """Film reviews, then people's preferences: SFT and DPO on a small model, measured and shown in a page."""
     from burnish.recipes.demo import FULL, QUICK
     from burnish.recipes.demo import demo as run_demo
 
-    run_demo(out, settings_of(flags), runs, QUICK if quick else FULL, overwrite)
+    command = shlex.join(["burnish", *sys.argv[1:]])
+    run_demo(out, settings_of(flags), runs, QUICK if quick else FULL, overwrite, command)
     click.echo(out / "report.html")
 
 
@@ -141,11 +143,9 @@ def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> No
 @click.option(
     "--data", default=None, help="what to evaluate on; default: the run's eval_data, or the built-in held-out part"
 )
-@click.option(
-    "--prefixes", type=click.IntRange(min=0), default=256, show_default=True, help="held-out prefixes to continue"
-)
-@common("seed", "threads", "quiet", "debug")
-def evaluate(run: Path, data: str | None, prefixes: int, **flags: Any) -> None:
+@click.option("--prefixes", type=click.IntRange(min=0), default=None, help="held-out prefixes to continue; default 256")
+@common("seed", "device", "threads", "quiet", "debug")
+def evaluate(run: Path, data: str | None, prefixes: int | None, **flags: Any) -> None:
     """Evaluate the model of a finished RUN on data that it did not learn from."""
     import json
 

@@ -37,7 +37,7 @@ class Settings:
     steps: int | None = option(None, "optimizer updates; default: what --epochs gives")
     epochs: float | None = option(None, "passes over the data; default 1")
     batch_size: int = option(16, "rows of one optimizer update")
-    accumulate: int = option(1, "pieces that a batch is computed in: less memory, the same result")
+    accumulate: int = option(1, "pieces that a batch is divided into: less memory, the same result (but for dropout)")
     learning_rate: float | None = option(None, "peak learning rate; default: the method's own")
     warmup: float = option(0.0, "learning-rate warm-up: a share of the steps if below 1, else steps")
     schedule: SCHEDULES = option("linear", "learning rate after the warm-up")
@@ -94,15 +94,33 @@ def build(name: str, options: dict[str, Any]) -> tuple[Any, Settings]:
     return algorithm, checked(algorithm, _construct(Settings, {k: v for k, v in given.items() if k in common}))
 
 
+def machine_checked(settings: Settings) -> Settings:
+    """The settings, whose seed and threads make sense for any command."""
+    refuse(
+        {
+            f"seed must lie between 0 and {LARGEST_SEED}": not 0 <= settings.seed <= LARGEST_SEED,
+            "threads must be at least 1": settings.threads is not None and settings.threads < 1,
+        }
+    )
+    return settings
+
+
+def refuse(problems: dict[str, bool]) -> None:
+    """Raise UserError with the first problem that there is."""
+    for problem, amiss in problems.items():
+        if amiss:
+            raise UserError(problem)
+
+
 def checked(algorithm: Any, settings: Settings) -> Settings:
     """The settings with their defaults filled in. Raises UserError for a combination that makes no sense."""
     entry = ALGORITHMS[name_of(algorithm)]
+    machine_checked(settings)
     problems = {
         "steps and epochs say the same thing: give one of them": settings.steps is not None
         and settings.epochs is not None,
         "steps must be at least 1": settings.steps is not None and settings.steps < 1,
         "epochs must be above 0": settings.epochs is not None and not settings.epochs > 0,
-        f"seed must lie between 0 and {LARGEST_SEED}": not 0 <= settings.seed <= LARGEST_SEED,
         "batch_size must be at least 1": settings.batch_size < 1,
         "accumulate must lie between 1 and batch_size": not 1 <= settings.accumulate <= max(1, settings.batch_size),
         "learning_rate must be above 0": settings.learning_rate is not None and not settings.learning_rate > 0,
@@ -112,16 +130,13 @@ def checked(algorithm: Any, settings: Settings) -> Settings:
         "max_length must be at least 2": settings.max_length < 2,
         "eval_every must be at least 1": settings.eval_every is not None and settings.eval_every < 1,
         "save_every must not be negative": settings.save_every < 0,
-        "threads must be at least 1": settings.threads is not None and settings.threads < 1,
         "patience must not be negative": settings.patience < 0,
         "patience counts evaluations: give eval_every as well": settings.patience > 0 and settings.eval_every is None,
         "eval_every needs eval_data where the training data is your own": settings.eval_every is not None
         and settings.eval_data is None
         and settings.data != "builtin",
     }
-    for problem, amiss in problems.items():
-        if amiss:
-            raise UserError(problem)
+    refuse(problems)
     filled: dict[str, Any] = {}
     if settings.learning_rate is None:
         filled["learning_rate"] = entry.learning_rate

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from burnish.config import Settings
-from burnish.recipes.demo import Plan, clear, demo
+from burnish.recipes.demo import Plan, demo, take
 from burnish.run import UserError
 
 TINY = Plan(
@@ -72,20 +72,43 @@ def test_a_demo_goes_on_where_it_was(finished: Path) -> None:
     assert after["models"] == before["models"]
 
 
-def test_what_is_there_is_refused_or_overwritten(tmp_path: Path) -> None:
-    clear(tmp_path / "new", overwrite=False, resume=False)
-    clear(tmp_path, overwrite=False, resume=False)
+JOB = {"plan": 1, "seeds": [0]}
+
+
+def test_an_unfinished_demo_is_resumed_and_never_overwritten_by_accident(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    take(out, JOB, overwrite=False, resume=False)
+    (out / "seed-0").mkdir()
+    with pytest.raises(UserError, match="use --resume to go on"):
+        take(out, JOB, overwrite=False, resume=False)
+    take(out, JOB, overwrite=True, resume=True)
+    assert (out / "seed-0").exists()
+
+
+def test_a_finished_demo_is_kept_or_overwritten_as_asked(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    take(out, JOB, overwrite=False, resume=False)
+    (out / "summary.json").write_text("{}")
+    take(out, JOB, overwrite=False, resume=True)
+    with pytest.raises(UserError, match="use --overwrite"):
+        take(out, JOB, overwrite=False, resume=False)
+    assert (out / "summary.json").exists()
+    take(out, JOB, overwrite=True, resume=True)
+    assert [path.name for path in out.iterdir()] == ["demo.json"]
+
+
+def test_another_job_is_not_resumed(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    take(out, JOB, overwrite=False, resume=False)
+    with pytest.raises(UserError, match="holds another demo"):
+        take(out, JOB | {"seeds": [0, 1]}, overwrite=False, resume=True)
+
+
+def test_what_is_no_demo_is_never_deleted(tmp_path: Path) -> None:
     (tmp_path / "seed-0").mkdir()
-    with pytest.raises(UserError, match="exists and is not empty"):
-        clear(tmp_path, overwrite=False, resume=False)
-    clear(tmp_path, overwrite=False, resume=True)
+    with pytest.raises(UserError, match="holds no demo"):
+        take(tmp_path, JOB, overwrite=True, resume=True)
     assert (tmp_path / "seed-0").exists()
-    clear(tmp_path, overwrite=True, resume=False)
-    assert not tmp_path.exists()
-
-
-def test_a_folder_that_is_no_demo_is_never_deleted(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(UserError, match="does not look like a demo"):
-        clear(tmp_path, overwrite=True, resume=False)
-    assert (tmp_path / "thesis.tex").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        take(tmp_path / "file", JOB, overwrite=True, resume=True)

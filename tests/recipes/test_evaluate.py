@@ -27,7 +27,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_sft_is_measured_by_perplexity(runs: Path) -> None:
-    found = evaluate_run(runs / "sft", str(runs / "texts.jsonl"), 0, Settings(quiet=True))
+    found = evaluate_run(runs / "sft", str(runs / "texts.jsonl"), None, Settings(quiet=True))
     assert found["perplexity"] == pytest.approx(math.exp(found["loss"]))
     assert json.loads((runs / "sft" / "evaluation.json").read_text()) == found
 
@@ -53,5 +53,9 @@ def test_continuations_of_a_run_on_builtin_data(runs: Path, tmp_path: Path) -> N
 def test_what_cannot_be_evaluated_is_said(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no finished model"):
         evaluate_run(tmp_path, None, 0, Settings(quiet=True))
+    with pytest.raises(UserError, match="--prefixes are of the built-in"):
+        evaluate_run(runs / "dpo", None, 5, Settings(quiet=True))
+    with pytest.raises(UserError, match="there are 1456 held-out prefixes"):
+        evaluate_run(runs / "sft", "builtin", 2_000, Settings(quiet=True))
     with pytest.raises(UserError, match="say with --data"):
         evaluate_run(runs / "sft", None, 0, Settings(quiet=True))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from burnish.data import builtin
+from burnish.evaluation.text import word_lengths
 from burnish.policies.language import LanguagePolicy, load_policy
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.measure import gold_judge, measure, preference_margins
@@ -29,7 +30,8 @@ def test_a_text_is_prefix_and_continuation_and_is_scored_as_one(policy: Language
     found = measure(policy, policy, prompts, seed=0)
     assert all(text.startswith(p) for text, p in zip(found.continuations.texts, prompts, strict=True))
     np.testing.assert_array_equal(found.gold, gold_judge().score(found.continuations.texts))
-    np.testing.assert_array_equal(found.words, [len(text.split()) for text in found.continuations.texts])
+    written = [text.removeprefix(p) for text, p in zip(found.continuations.texts, prompts, strict=True)]
+    np.testing.assert_array_equal(found.words, word_lengths(written))
 
 
 def test_a_seed_repeats_and_another_differs(policy: LanguagePolicy, prompts: list[str]) -> None:

@@ -183,6 +183,19 @@ def test_checkpoints_are_kept(go: Callable[..., Path]) -> None:
         assert sorted(names) == [f"step-{step:06d}" for step in expected]
 
 
+def test_a_warm_up_that_never_ends_is_refused(go: Callable[..., Path]) -> None:
+    assert go(warmup=3)
+    with pytest.raises(UserError, match="a warmup of 4 steps never ends in a run of 4"):
+        go(warmup=4)
+
+
+def test_evaluation_data_are_described_too(
+    files: Path, go: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    go(eval_data=str(files / "other.jsonl"))
+    assert "other.jsonl (text): 14 of 14 rows used" in capfd.readouterr().err
+
+
 def test_resume_goes_on(go: Callable[..., Path], tmp_path: Path) -> None:
     whole = go(save_every=1)
     with pytest.raises(UserError, match="--resume"):
@@ -338,5 +351,5 @@ def test_a_loss_that_is_not_finite_names_step_and_rows(files: Path, go: Callable
     tiny.make_tokenizer().save_pretrained(tmp_path / "broken")
     rows = [{"text": "good film"}] * 6 + [{"text": "a dull plot"}] + [{"text": "bad film"}]
     data = tiny.write_rows(tmp_path / "rows.jsonl", rows)
-    with pytest.raises(UserError, match=r"^step \d: the loss is nan on row\(s\) 6 of .*rows\.jsonl; the weights"):
+    with pytest.raises(UserError, match=r"^step \d: the loss is nan on row\(s\) 6 of .*rows\.jsonl; "):
         go(model=str(tmp_path / "broken"), data=str(data))

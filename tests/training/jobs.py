@@ -59,7 +59,7 @@ def die_at(place: str, times: int) -> None:
 
     from burnish.policies.language import LanguagePolicy
     from burnish.run import RunFolder
-    from burnish.training import checkpoint, loop, resume, step
+    from burnish.training import checkpoint, loop, step
 
     holders: dict[str, tuple[Any, str]] = {
         "mid-accumulation": (step, "objective"),
@@ -70,7 +70,7 @@ def die_at(place: str, times: int) -> None:
         "before a checkpoint": (loop, "save"),
         "mid-save": (checkpoint, "save_file"),
         "after a checkpoint": (checkpoint, "remove_folder_atomically"),
-        "best": (resume, "write_atomically"),
+        "best": (loop, "save_best"),
         "mid-model": (LanguagePolicy, "save"),
         "before the model": (RunFolder, "replace_folder"),
     }

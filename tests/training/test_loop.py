@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from itertools import cycle
@@ -11,7 +12,6 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from safetensors.torch import load_file
 
 from burnish.algorithms.sft import SFT
 from burnish.algorithms.terms import Loss, Term
@@ -62,7 +62,7 @@ def test_a_warm_up_is_a_share_below_1_and_rises_evenly(warmup: float, steps: int
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.05, 1e6])
-def test_the_gradient_is_clipped_to_its_norm(limit: float) -> None:
+def test_the_gradient_is_clipped_to_its_norm(limit: float, tmp_path: Path) -> None:
     """Plain descent: the weights move by the rate times the gradient, or times its direction of length `limit`."""
     oracle, models = Models(tiny.make_policy("gpt2")), Models(tiny.make_policy("gpt2"))
     gradient(SFT(), oracle, BATCH)
@@ -70,7 +70,9 @@ def test_the_gradient_is_clipped_to_its_norm(limit: float) -> None:
     norm = math.sqrt(sum(g.square().sum().item() for g in expected.values() if g is not None))
     shrink = min(1.0, limit / norm) if limit else 1.0
     before = {name: p.detach().clone() for name, p in models.policy.parameters().items()}
-    metrics = update(SFT(), models, BATCH, optimizer_of(models, 9.0), settings(max_grad_norm=limit), 0, 0.5)
+    with RunFolder.open(tmp_path / "run") as run:
+        options = settings(max_grad_norm=limit)
+        metrics = update(SFT(), models, BATCH, optimizer_of(models, 9.0), options, 0.5, run, State())
     assert metrics["grad_norm"] == pytest.approx(norm)  # as it was before
     assert metrics["learning_rate"] == 0.5
     assert norm > 0.1
@@ -91,7 +93,8 @@ class Cliff:
 
 
 @pytest.mark.parametrize("fault", ["loss", "gradient"])
-def test_what_is_not_finite_stops_the_run_before_the_weights_move(fault: str) -> None:
+def test_what_is_not_finite_stops_the_run_before_the_weights_move(fault: str, tmp_path: Path) -> None:
+    """And leaves a checkpoint of the last step that was sound."""
     policy = tiny.make_policy("untied_llama")
     if fault == "loss":
         with torch.no_grad():
@@ -99,10 +102,23 @@ def test_what_is_not_finite_stops_the_run_before_the_weights_move(fault: str) ->
     before = {name: p.detach().clone() for name, p in policy.parameters().items()}
     models = Models(policy)
     algorithm = SFT() if fault == "loss" else Cliff()
-    with pytest.raises(UserError, match=r"^step 8: .*row\(s\) .*2.* of rows\.jsonl; the weights are those of step 7"):
-        update(algorithm, models, BATCH, optimizer_of(models), settings(), 7, 0.1)
-    for name, p in policy.parameters().items():
-        assert torch.equal(p, before[name])
+    with RunFolder.open(tmp_path / "run") as run:
+        run.claim({"algorithm": "sft"})
+        with pytest.raises(
+            UserError, match=r"^step 8: .*row\(s\) .*2.* of rows\.jsonl; nothing was updated, and step 7 is"
+        ):
+            update(algorithm, models, BATCH, optimizer_of(models), settings(), 0.1, run, State(step=7, num_tokens=5))
+        for name, p in policy.parameters().items():
+            assert torch.equal(p, before[name])
+        again = Models(tiny.make_policy("untied_llama", seed=1))
+        assert restore(run, again, optimizer_of(again), pytest.fail) == State(step=7, num_tokens=5)
+        assert all(torch.equal(p, before[name]) for name, p in again.policy.parameters().items())
+
+
+def test_an_evaluation_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="step 2: the loss on the evaluation data is nan"):
+        run_loop(tmp_path / "run", 5, {"eval_every": 2}, lambda: {"loss": math.nan})
+    assert len(read_jsonl(tmp_path / "run" / "metrics.jsonl")) == 1
 
 
 def run_loop(
@@ -182,11 +198,8 @@ def test_patience_stops_and_keeps_the_best(tmp_path: Path) -> None:
     fifth evaluation with the weights of the third; the run without patience goes on."""
     losses = iter([3.0, 3.5, 2.0, 2.5, 2.0, 1.0, 0.5])
     evaluator = lambda: {"loss": next(losses)}  # noqa: E731
-    state, models, metrics = run_loop(tmp_path / "run", 14, {"eval_every": 2, "patience": 2}, evaluator)
+    state, _, metrics = run_loop(tmp_path / "run", 14, {"eval_every": 2, "patience": 2}, evaluator)
     assert (state.step, len(metrics), state.best_loss) == (10, 10, 2.0)
-    best = load_file(tmp_path / "run" / BEST)
-    for name, p in models.policy.parameters().items():
-        assert torch.equal(p, best[name])
     losses = iter([3.0, 3.5, 2.0, 2.5, 2.0, 1.0, 0.5])
     assert run_loop(tmp_path / "more", 12, {"eval_every": 2}, evaluator)[0].step == 12
 
@@ -219,6 +232,22 @@ def test_the_best_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> No
     for name, p in models.policy.parameters().items():
         assert torch.equal(p, seen[1][name])
     assert any(not torch.equal(seen[1][name], seen[3][name]) for name in seen[1])
+
+
+@pytest.mark.parametrize(("damage", "message"), [("flip", "no checkpoint in .*best is sound"), ("remove", "is gone")])
+def test_best_weights_that_are_damaged_are_not_taken(damage: str, message: str, tmp_path: Path) -> None:
+    losses = iter([1.0, 2.0])
+    run_loop(tmp_path / "run", 2, {"eval_every": 1, "patience": 5}, lambda: {"loss": next(losses)})
+    (file,) = (tmp_path / "run" / BEST).glob("step-000001/*.safetensors")
+    if damage == "flip":
+        content = bytearray(file.read_bytes())
+        content[-7] ^= 1
+        file.write_bytes(content)
+    else:
+        shutil.rmtree(tmp_path / "run" / BEST)
+    models = Models(tiny.make_policy("gpt2", double=False))
+    with RunFolder.open(tmp_path / "run", resume=True) as run, pytest.raises(UserError, match=message):
+        load_best(run, models)
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])

@@ -118,6 +118,13 @@ def test_micro_batches_hold_every_row_once_long_ones_together() -> None:
     parts = list(microbatches(batch, 3))
     assert [part.lengths.tolist() for part in parts] == [[2, 2], [3, 5], [8, 9]]
     assert [part.rows.tolist() for part in parts] == [[1, 5], [3, 0], [4, 2]]
+    rows = batch_for(SFT())  # 7 rows: as many pieces as were asked for, and no more than there are rows
+    assert [[len(part) for part in microbatches(rows, n)] for n in (1, 3, 5, 9)] == [
+        [7],
+        [3, 2, 2],
+        [2, 2, 1, 1, 1],
+        [1] * 7,
+    ]
     pairs = tiny.preferences([[([0] * n, [False] * n), ([0] * m, [False] * m)] for n, m in ((3, 9), (4, 2), (5, 5))])
     assert [part.rows.tolist() for part in microbatches(pairs, 3)] == [[1], [2], [0]]
 

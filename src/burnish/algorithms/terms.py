@@ -9,7 +9,7 @@ from torch import Tensor
 class Term:
     """One term of an objective, before any mean.
 
-    `losses` and `mask` are `[..., B, T]` (`over` "token", "sequence" or "constant") or `[..., B]` ("row"), as
+    `losses` and `mask` are `[..., B, T]` (`over` "token" or "sequence") or `[..., B]` ("row"), as
     `burnish.functional.aggregate` takes them. The step divides by the count of the *whole* batch, so micro-batches
     and padding cannot change a loss; the mask must therefore be the batch's own mask, or its rows that have one.
     """

@@ -4,8 +4,9 @@ base → SFT on people's reviews → DPO on people's comparisons; then every mod
 a judge that none of them saw scores the texts, and everything is written down with its interval.
 """
 
+import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from burnish.recipes.assets import resolve_model
 from burnish.recipes.measure import MAX_LENGTH, Measured, gold_judge, measure, preference_margins
 from burnish.recipes.stopwatch import Stopwatch
 from burnish.recipes.summary import print_table, summarise, to_json
-from burnish.recipes.train import prepare_torch, run_training, say
+from burnish.recipes.train import pick_device, prepare_torch, run_training, say
 from burnish.report import demo as page
 from burnish.report.figures import save_figure
 from burnish.report.theme import series_colours
-from burnish.run import UserError, write_atomically
+from burnish.run import UserError, read_mapping, write_atomically
 from burnish.training.progress import Progress
+
+JOB, SUMMARY = "demo.json", "summary.json"
 
 
 @dataclass(frozen=True)
@@ -56,46 +59,65 @@ class Repetition:
     margins: np.ndarray
 
 
-def demo(out: Path, base: Settings, runs: int = 1, plan: Plan = FULL, overwrite: bool = False) -> dict[str, Any]:
+def demo(
+    out: Path,
+    base: Settings,
+    runs: int = 1,
+    plan: Plan = FULL,
+    overwrite: bool = False,
+    command: str = "burnish.recipes.demo.demo",
+) -> dict[str, Any]:
     """Run the job into `out` and return the summary that `summary.json` and `report.html` show.
 
-    Finished stages in `out` are kept, so a killed demo goes on where it was; `overwrite` starts anew. Raises UserError
-    where `out` holds something else.
+    With `base.resume` a killed demo goes on where it was; with `overwrite` a finished one is deleted first. Raises
+    UserError where `out` holds something else. `command` is what the page says that made it.
     """
-    clear(out, overwrite, base.resume)
+    seeds = list(range(base.seed, base.seed + runs))
+    take(out, {"plan": asdict(plan), "seeds": seeds}, overwrite, base.resume)
     prepare_torch(base)
     watch = Stopwatch()
     with watch.stage("data and judge"):
         say(base, "fetching the ratings of Hutto & Gilbert (2014) and fitting the gold judge")
         judge = gold_judge()
         prompts = list(builtin.prefixes("held_out", plan.prefixes)["prompt"])
-    repetitions = [repeat(out, plan, prompts, base, seed, watch) for seed in range(base.seed, base.seed + runs)]
-    with watch.stage("figures and page"):
-        summary = summarise(plan, prompts, repetitions, judge, out)
-    summary |= watch.facts()
-    write(out, summary)
+    repetitions = [repeat(out, plan, prompts, base, seed, watch) for seed in seeds]
+    with watch.stage("intervals and figure"):
+        summary = summarise(plan, prompts, repetitions, judge, [out / f"seed-{seed}" for seed in seeds])
+        draw(out, summary)
+    summary |= watch.facts() | {"command": command}
+    page.demo_page(summary, out / "report.html")
+    write_atomically(out / SUMMARY, to_json(summary))
     if not base.quiet:
         print_table(summary)
     return summary
 
 
-def clear(out: Path, overwrite: bool, resume: bool) -> None:
-    """Make way for the demo in `out`. Only a folder that looks like a demo's is ever deleted."""
-    if not out.exists() or not any(out.iterdir()) or (resume and (out / "seed-0").exists()):
-        return
-    if not overwrite:
-        raise UserError(f"{out} exists and is not empty: give another --out, --resume to go on, or --overwrite")
-    if not any(out.glob("seed-*")):
-        raise UserError(
-            f"{out} exists and does not look like a demo: --overwrite will not delete it, give another --out"
-        )
-    shutil.rmtree(out)
+def take(out: Path, job: dict[str, Any], overwrite: bool, resume: bool) -> None:
+    """Make `out` the folder of this job, or go on with it there.
+
+    An unfinished demo is resumed where `resume` is given, a finished one deleted where `overwrite` is; nothing but a
+    demo is ever deleted. Raises UserError for whatever else is there.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: choose another --out")
+    if out.exists() and any(out.iterdir()):
+        if not (out / JOB).exists():
+            raise UserError(f"{out} exists and holds no demo: choose another --out")
+        finished, same = (out / SUMMARY).exists(), read_mapping(out / JOB) == json.loads(json.dumps(job))
+        if resume and same and not (finished and overwrite):
+            return
+        if not overwrite:
+            advice = "--overwrite to begin anew" if finished or not same else "--resume to go on with it"
+            raise UserError(f"{out} holds {'a' if same else 'another'} demo: use {advice}, or another --out")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / JOB, json.dumps(job, indent=1) + "\n")
 
 
 def repeat(out: Path, plan: Plan, prompts: list[str], base: Settings, seed: int, watch: Stopwatch) -> Repetition:
     """Train and measure with one seed."""
     folder = out / f"seed-{seed}"
-    models = {"base": load_policy(resolve_model("builtin"))}
+    models = {"base": load_policy(resolve_model("builtin"), pick_device(base.device))}
     with watch.stage("SFT"):
         models["SFT"] = trained(SFT(), "builtin", folder / "sft", plan.sft, base, seed)
     with watch.stage("DPO"):
@@ -118,17 +140,16 @@ def trained(
         seed=seed,
         resume=True,
         max_length=MAX_LENGTH,
+        device=base.device,
         threads=base.threads,
         quiet=base.quiet,
         **options,
     )
-    return load_policy(resolve_model(run_training(algorithm, settings)))
+    return load_policy(resolve_model(run_training(algorithm, settings)), pick_device(base.device))
 
 
-def write(out: Path, summary: dict[str, Any]) -> None:
-    """`summary.json`, `report.html`, and the main figure as PNG and SVG."""
-    write_atomically(out / "summary.json", to_json(summary))
-    page.demo_page(summary, out / "report.html")
+def draw(out: Path, summary: dict[str, Any]) -> None:
+    """The main figure as PNG and SVG."""
     figure = page.main_figure(summary, series_colours([model["name"] for model in summary["models"]]))
     if figure is not None:
         save_figure(figure, out / "figure")

@@ -13,18 +13,19 @@ from burnish.evaluation.preferences import accuracy_scores, implicit_margins
 from burnish.evaluation.statistics import bootstrap_interval
 from burnish.policies.interface import Models
 from burnish.policies.language import LanguagePolicy, load_policy
+from burnish.policies.reference import weights_hash
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.measure import Measured, measure
-from burnish.recipes.train import evaluator_of, prepare_torch, say, tokenised
+from burnish.recipes.train import evaluator_of, pick_device, prepare_torch, say, tokenised
 from burnish.run import UserError, read_mapping, write_atomically
 
 
-def evaluate_run(run: Path, data: str | None, prefixes: int, base: Settings) -> dict[str, Any]:
+def evaluate_run(run: Path, data: str | None, prefixes: int | None, base: Settings) -> dict[str, Any]:
     """Evaluate the model of `run` and write `evaluation.json` (and `samples.jsonl`) there.
 
     On `data`, or on the run's own `eval_data`, or on the built-in held-out part where it learned from built-in data:
-    the method's loss and metrics, a preference method's accuracy with its interval. Where it learned from built-in
-    data also the gold score, KL to the model that it began as, and diversity of continuations of held-out `prefixes`.
+    the method's loss and metrics, a preference method's accuracy with its interval. On the built-in held-out part also
+    the gold score, KL to the model that it began as, and diversity of continuations of `prefixes` (default 256).
     """
     if not (run / "model").exists():
         raise UserError(f"{run} has no finished model: give the folder of a finished run, or go on with --resume")
@@ -34,8 +35,17 @@ def evaluate_run(run: Path, data: str | None, prefixes: int, base: Settings) -> 
         raise UserError(
             f"{run} was trained on {settings.data} without --eval-data: say with --data what to evaluate on"
         )
+    if data != "builtin" and prefixes:
+        raise UserError("--prefixes are of the built-in held-out reviews: leave it out, or leave --data out")
+    count = 256 if prefixes is None else prefixes
+    prompts = builtin.prefixes("held_out")["prompt"][:count] if data == "builtin" else []
+    if len(prompts) < count and data == "builtin":
+        raise UserError(f"--prefixes {count}: there are {len(prompts)} held-out prefixes")
     prepare_torch(base)
-    policy, start = load_policy(run / "model"), load_policy(resolve_model(settings.model))
+    device = pick_device(base.device)
+    policy, start = load_policy(run / "model", device), load_policy(resolve_model(settings.model), device)
+    if weights_hash(start.model) != read_mapping(run / "environment.json")["model_sha256"]:
+        raise UserError(f"{settings.model} is not what {run} began from: its weights have changed; restore them")
     rows = tokenised(algorithm, settings, policy, data, "held_out")
     say(base, rows.describe())
     found: dict[str, Any] = {"run": str(run), "data": data, "rows": len(rows)}
@@ -45,8 +55,8 @@ def evaluate_run(run: Path, data: str | None, prefixes: int, base: Settings) -> 
         found["accuracy"] = bootstrap_interval(scores).as_dict()
     else:
         found["perplexity"] = float(np.exp(found["loss"]))
-    if data == "builtin" and prefixes:
-        found |= continuations(run, policy, start, prefixes, base.seed)
+    if prompts:
+        found |= continuations(run, policy, start, list(prompts), base.seed)
     write_atomically(run / "evaluation.json", json.dumps(found, indent=2) + "\n")
     return found
 
@@ -57,12 +67,14 @@ def build_from(run: Path) -> tuple[Any, Settings]:
     return build(config["algorithm"], config)
 
 
-def continuations(run: Path, policy: LanguagePolicy, start: LanguagePolicy, count: int, seed: int) -> dict[str, Any]:
-    """Gold score, KL and diversity on the first `count` held-out prefixes; the texts go to `samples.jsonl`."""
-    measured = measure(policy, start, list(builtin.prefixes("held_out", count)["prompt"]), seed)
+def continuations(
+    run: Path, policy: LanguagePolicy, start: LanguagePolicy, prompts: list[str], seed: int
+) -> dict[str, Any]:
+    """Gold score, KL and diversity of continuations of `prompts`; the texts go to `samples.jsonl`."""
+    measured = measure(policy, start, prompts, seed)
     write_atomically(run / "samples.jsonl", sample_lines(measured))
     return {
-        "prefixes": count,
+        "prefixes": len(prompts),
         "gold": bootstrap_interval(measured.gold).as_dict(),
         "kl": bootstrap_interval(measured.kl).as_dict(),
         "words": float(measured.words.mean()),

@@ -24,7 +24,7 @@ MAX_NEW_TOKENS = 64  # of a continuation: nearly all end before
 
 @dataclass(frozen=True)
 class Measured:
-    """One model on one set of prefixes, a number a prefix: gold score, sample of the sequence KL, length in words."""
+    """One model on one set of prefixes, a number a prefix: gold score, sample of the sequence KL, words written."""
 
     continuations: Continuations
     gold: Float[np.ndarray, "N"]
@@ -48,12 +48,13 @@ def measure(policy: LanguagePolicy, reference: LanguagePolicy, prompts: list[str
     """
     ids = tokenise.prompts(prompts, policy.tokenizer, MAX_LENGTH)
     found = continue_prompts(policy, prompts, ids, seed=seed, max_new_tokens=MAX_NEW_TOKENS)
+    written = [text[len(p) :] for text, p in zip(found.texts, found.prompts, strict=True)]
     return Measured(
         found,
         gold_judge().score(found.texts),
         sequence_kl(policy, reference, found.batch),
-        np.array(word_lengths(found.texts), dtype=float),
-        distinct_n([text[len(p) :] for text, p in zip(found.texts, found.prompts, strict=True)], 2),
+        np.array(word_lengths(written), dtype=float),
+        distinct_n(written, 2),
         float(np.mean(found.ended)),
     )
 

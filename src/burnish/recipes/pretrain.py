@@ -22,8 +22,8 @@ from burnish.config import Settings
 from burnish.data import builtin, tokenise
 from burnish.data.walk import batches_per_epoch, in_order
 from burnish.evaluation.continuations import continue_prompts
-from burnish.evaluation.memory import longest_copy, word_list
-from burnish.evaluation.text import distinct_n
+from burnish.evaluation.memory import longest_copy
+from burnish.evaluation.text import distinct_n, word_lengths
 from burnish.policies.interface import Models
 from burnish.policies.language import LanguagePolicy, load_policy
 from burnish.recipes.train import prepare_torch, run_training, say
@@ -126,7 +126,9 @@ def export(model: Path, folder: Path) -> None:
 def describe(policy: LanguagePolicy, training_texts: list[str], samples: int = 200) -> dict[str, Any]:
     """Held-out perplexity on film reviews, what `samples` unprompted texts copy from the training texts, and ten."""
     held_out = list(builtin.demonstrations("held_out")["text"])
-    rows = tokenise.demonstrations(builtin.demonstrations("held_out"), policy.tokenizer, 256, "held-out reviews")
+    rows = tokenise.demonstrations(
+        builtin.demonstrations("held_out"), policy.tokenizer, policy.context or 256, "held-out reviews"
+    )
     nats = evaluate(SFT(), Models(policy), [b.to(policy.device) for b in in_order(rows, 64)])["loss"]
     tokens, words = rows.counts["trained_tokens"], sum(len(text.split()) for text in held_out)
     bos = policy.tokenizer.bos_token_id
@@ -143,7 +145,7 @@ def describe(policy: LanguagePolicy, training_texts: list[str], samples: int = 2
         },
         "longest_copy": {"words": copied, "passage": passage, "samples": samples},
         "longest_copy_of_held_out_people": {"words": human_copied, "passage": human_passage},
-        "mean_words": float(np.mean([len(word_list(t)) for t in texts])),
+        "mean_words": float(np.mean(word_lengths(texts))),
         "distinct_2": distinct_n(texts, 2),
         "distinct_2_of_people": distinct_n(held_out[:samples], 2),
         "samples": texts[:10],

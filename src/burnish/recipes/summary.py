@@ -24,7 +24,9 @@ BASELINE = "SFT"
 SHOWN_SAMPLES = 10
 
 
-def summarise(plan: Any, prompts: list[str], repetitions: Sequence[Any], judge: GoldJudge, out: Path) -> dict[str, Any]:
+def summarise(
+    plan: Any, prompts: list[str], repetitions: Sequence[Any], judge: GoldJudge, folders: list[Path]
+) -> dict[str, Any]:
     """The summary, as `burnish.report.summary` describes it.
 
     Intervals are 95 % bootstrap intervals over prefixes; with several seeds, over seeds and then prefixes.
@@ -34,7 +36,6 @@ def summarise(plan: Any, prompts: list[str], repetitions: Sequence[Any], judge: 
     accuracy = np.stack([accuracy_scores(r.margins) for r in repetitions])
     return {
         "title": "A small language model learns what people like",
-        "command": "burnish demo",
         "runs": len(repetitions),
         "prefixes": len(prompts),
         "baseline": BASELINE,
@@ -42,7 +43,7 @@ def summarise(plan: Any, prompts: list[str], repetitions: Sequence[Any], judge: 
         "ceiling": {"mean": ceiling.agreement, "low": ceiling.low, "high": ceiling.high, "n": ceiling.pairs},
         "accuracy": interval(accuracy).as_dict() | {"n": accuracy.shape[1]},
         "gold_quality": gold_quality(judge),
-        "training": {"SFT": training(out, "sft"), "DPO": training(out, "dpo")},
+        "training": {"SFT": training(folders, "sft"), "DPO": training(folders, "dpo")},
         "samples": [sample(i, prompt, repetitions[0].measured) for i, prompt in enumerate(prompts[:SHOWN_SAMPLES])],
         "data": data_counts(plan),
         "versions": {n: metadata.version(n) for n in ("burnish", "torch", "transformers")}
@@ -80,12 +81,10 @@ def gold_quality(judge: GoldJudge) -> dict[str, float]:
     return {"correlation": found.mean, "low": found.low, "high": found.high}
 
 
-def training(out: Path, stage: str) -> list[dict[str, Any]]:
+def training(folders: list[Path], stage: str) -> list[dict[str, Any]]:
     """The training records of a stage, each with the seed that it belongs to."""
     return [
-        {"run": folder.name} | record
-        for folder in sorted(out.glob("seed-*"))
-        for record in read_jsonl(folder / stage / "metrics.jsonl")
+        {"run": folder.name} | record for folder in folders for record in read_jsonl(folder / stage / "metrics.jsonl")
     ]
 
 

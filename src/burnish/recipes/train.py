@@ -59,7 +59,9 @@ def run_training(algorithm: Any, settings: Settings, data: Any = None, eval_data
         policy = load_policy(resolve_model(settings.model), pick_device(settings.device), settings.precision)
         rows = tokenised(algorithm, settings, policy, settings.data if data is None else data, "train")
         held = evaluation_rows(algorithm, settings, policy, settings.eval_data if eval_data is None else eval_data)
-        say(settings, rows.describe())
+        for data_set in (rows, held):
+            if data_set is not None:
+                say(settings, data_set.describe())
         note_environment(run, settings, rows, held, weights_hash(policy.model))
         _fit(algorithm, policy, settings, run, rows, held)
         with run.replace_folder("model") as folder:
@@ -71,6 +73,8 @@ def _fit(algorithm: Any, policy: LanguagePolicy, settings: Settings, run: RunFol
     """Reference, optimizer, resumption and the loop."""
     per_epoch = batches_per_epoch(len(rows), settings.batch_size)
     steps = settings.steps or max(1, round((settings.epochs or 1.0) * per_epoch))
+    if settings.warmup >= max(1, steps):
+        raise UserError(f"a warmup of {settings.warmup:g} steps never ends in a run of {steps}: make it shorter")
     seen = visited(len(rows), settings.batch_size, settings.seed, steps)
     models = with_reference(algorithm, policy, rows, seen, settings)
     evaluator = None
@@ -133,7 +137,7 @@ def tokenised(algorithm: Any, settings: Settings, policy: LanguagePolicy, data: 
     kind = ALGORITHMS[name_of(algorithm)].data
     if data == "builtin":
         dataset = builtin.demonstrations(part) if kind == "demonstrations" else builtin.comparisons(part)
-        label = f"the built-in {kind}"
+        label = f"the built-in {kind}, {part}"
     else:
         dataset = sources.load(data)
         label = str(data) if isinstance(data, str | Path) else IN_MEMORY

@@ -50,7 +50,7 @@ def train_loop(
             torch.manual_seed(settings.seed * 1_000_003 + state.step)  # dropout; a function of the step, so resumable
             models.policy.dropout(dropout)
             batch = algorithm.prepare(models, batch)
-            metrics = update(algorithm, models, batch, optimizer, settings, state.step, rate(state.step))
+            metrics = update(algorithm, models, batch, optimizer, settings, rate(state.step), run, state)
             state.step += 1
             state.num_tokens += int(batch.lengths.sum())
             record = {"step": state.step, "epoch": round(state.step / steps_per_epoch, 6)} | metrics
@@ -74,10 +74,11 @@ def update(
     batch: Any,
     optimizer: torch.optim.Optimizer,
     settings: Settings,
-    step: int,
     learning_rate: float,
+    run: RunFolder,
+    state: State,
 ) -> dict[str, float]:
-    """One gradient step."""
+    """One gradient step. Raises UserError, with the state as it was saved, where loss or gradient is not finite."""
     try:
         metrics = gradient(algorithm, models, batch, settings.accumulate)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -85,10 +86,11 @@ def update(
         if not torch.isfinite(norm):
             raise NonFiniteLossError(f"the gradient's norm is {norm.item()}", batch.rows.tolist())
     except NonFiniteLossError as error:
+        save(run, models, optimizer, state)
         rows = ", ".join(map(str, error.rows[:10])) + (" …" if len(error.rows) > 10 else "")
         raise UserError(
-            f"step {step + 1}: {error.what} on row(s) {rows} of {settings.data}; the weights are those of step {step}: "
-            "look at those rows, or lower --learning-rate"
+            f"step {state.step + 1}: {error.what} on row(s) {rows} of {settings.data}; nothing was updated, and step "
+            f"{state.step} is saved: look at those rows or lower --learning-rate, and start anew with another --out"
         ) from error
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
@@ -103,10 +105,12 @@ def evaluation(
     """Loss and metrics on the evaluation data, and the bookkeeping of early stopping."""
     models.policy.dropout(False)
     metrics = evaluator()
+    if not math.isfinite(metrics["loss"]):
+        raise UserError(f"step {state.step}: the loss on the evaluation data is {metrics['loss']}: look at that data")
     if metrics["loss"] < state.best_loss:
         state.best_loss, state.evaluations_since_best = metrics["loss"], 0
         if settings.patience:
-            save_best(run, models)
+            save_best(run, models, state.step)
     else:
         state.evaluations_since_best += 1
     return {f"eval_{name}": value for name, value in metrics.items()}

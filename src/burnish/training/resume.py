@@ -9,14 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from safetensors.torch import load_file
-from safetensors.torch import save as to_bytes
 
 from burnish.policies.interface import Models
-from burnish.run import RunFolder, write_atomically
+from burnish.run import RunFolder, UserError
 from burnish.training import checkpoint
 
-BEST = "checkpoints/best.safetensors"
+BEST = "checkpoints/best"
 
 
 @dataclass
@@ -61,12 +59,17 @@ def load_parameters(models: Models, tensors: dict[str, torch.Tensor]) -> None:
         parameter.copy_(tensors[name])
 
 
-def save_best(run: RunFolder, models: Models) -> None:
-    """Keep the weights of the best evaluation so far."""
-    tensors = {name: p.detach().contiguous() for name, p in models.policy.parameters().items()}
-    (run.path / BEST).parent.mkdir(exist_ok=True)
-    write_atomically(run.path / BEST, to_bytes(tensors))
+def save_best(run: RunFolder, models: Models, step: int) -> None:
+    """Keep the weights of the best evaluation so far, with a checksum like any checkpoint."""
+    tensors = {name: p.detach() for name, p in models.policy.parameters().items()}
+    checkpoint.save(run.path / BEST, step, tensors, {}, keep=1)
 
 
 def load_best(run: RunFolder, models: Models) -> None:
-    load_parameters(models, load_file(run.path / BEST))
+    """Go back to the best weights. Raises UserError where they are damaged or gone."""
+    found = checkpoint.latest(run.path / BEST, lambda sentence: None)
+    if found is None:
+        raise UserError(
+            f"{run.path / BEST} is gone, and with it the best weights: restore it, or train in another --out"
+        )
+    load_parameters(models, found.tensors)

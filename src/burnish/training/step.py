@@ -29,7 +29,7 @@ def totals(batch: Any) -> dict[str, Tensor]:
 def microbatches(batch: Any, pieces: int) -> Iterator[Any]:
     """The batch's rows in `pieces` parts, long rows together, so that less is padding."""
     longest = batch.lengths.flatten(1).amax(1) if batch.lengths.dim() > 1 else batch.lengths
-    for index in torch.argsort(longest, stable=True).chunk(pieces):
+    for index in torch.argsort(longest, stable=True).tensor_split(min(pieces, len(batch))):
         yield batch.select(index)
 
 
