@@ -93,26 +93,31 @@ def label_sides(
 ) -> list[tuple[int, int]]:
     """For each point the corner where its label lies freest: (±1, ±1), right of it and above it are positive.
 
-    Greedy, in the units of the plot: a corner is free when the label's box there (a phone's proportions) stays inside
-    the plot and away from all points and from labels already placed.
+    In the units of the plot, a label's box having a phone's proportions: a corner costs what lies outside the plot,
+    and 1 for each point and each other label in its way. Labels move in turn until none gains by moving.
     """
     u = (np.asarray(x, float) - x_domain[0]) / (x_domain[1] - x_domain[0])
     v = (np.asarray(y, float) - y_domain[0]) / (y_domain[1] - y_domain[0])
     reach, rise = 0.1, 0.05  # half of a label's box, as shares of a phone's plot
-    placed: list[tuple[float, float]] = []
-    sides = []
-    for i in range(len(u)):
-        others = [(u[j], v[j]) for j in range(len(u)) if j != i] + placed
+    sides = [_CORNERS[0]] * len(u)
 
-        def cost(corner: tuple[int, int], i: int = i, others: list[tuple[float, float]] = others) -> tuple[float, int]:
-            at, height = u[i] + corner[0] * reach * 1.2, v[i] + corner[1] * rise
-            outside = max(0.0, at + reach - 1) + max(0.0, reach - at) + max(0.0, height + rise - 1, rise - height)
-            hits = sum(abs(at - a) < 2 * reach and abs(height - b) < 2 * rise for a, b in others)
-            return 10 * outside + hits, _CORNERS.index(corner)
+    def centre(i: int, corner: tuple[int, int]) -> tuple[float, float]:
+        return u[i] + corner[0] * reach * 1.2, v[i] + corner[1] * rise
 
-        best = min(_CORNERS, key=cost)
-        sides.append(best)
-        placed.append((u[i] + best[0] * reach * 1.2, v[i] + best[1] * rise))
+    def cost(i: int, corner: tuple[int, int]) -> tuple[float, int]:
+        at, height = centre(i, corner)
+        outside = max(0.0, at + reach - 1) + max(0.0, reach - at) + max(0.0, height + rise - 1, rise - height)
+        others = [j for j in range(len(u)) if j != i]
+        taken = [(u[j], v[j]) for j in others] + [centre(j, sides[j]) for j in others]
+        hits = sum(abs(at - a) < 2 * reach and abs(height - b) < 2 * rise for a, b in taken)
+        return 10 * outside + hits, _CORNERS.index(corner)
+
+    for _ in range(4 * len(u)):
+        before = list(sides)
+        for i in range(len(u)):
+            sides[i] = min(_CORNERS, key=lambda corner: cost(i, corner))
+        if sides == before:
+            break
     return sides
 
 
@@ -145,8 +150,8 @@ def intervals(
         )
         layers.append(mark.mark_rule(strokeDash=[4, 4]))
         layers.append(
-            mark.mark_text(align="left", dx=5, baseline="top", color=theme.colour("muted")).encode(
-                text="label:N", y=alt.value(0)
+            mark.mark_text(align="left", dx=5, baseline="bottom", color=theme.colour("muted")).encode(
+                text="label:N", y=alt.value("height")
             )
         )
     layers += [
