@@ -179,3 +179,13 @@ def pretrain(out: Path, **flags: Any) -> None:
     from burnish.recipes.pretrain import pretrain as run_pretrain
 
     click.echo(run_pretrain(out, Recipe(), settings_of(flags)))
+
+
+@cli.command()
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="JSON file to write all the numbers to")
+@common("quiet", "debug")
+def judge(out: Path | None, **flags: Any) -> None:
+    """Measure the built-in data and its gold judge again: the numbers of docs/data.md. Takes half a minute."""
+    from burnish.recipes.judge import judge as run_judge
+
+    run_judge(out, settings_of(flags).quiet)
