@@ -194,6 +194,10 @@ def test_control_c_before_the_loop_is_130_too(
     def interrupted(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     monkeypatch.setattr("burnish.recipes.train.prepare_torch", interrupted)
-    status, out, err = burnish(*options(files, tmp_path / "run"))
+    try:
+        status, out, err = burnish(*options(files, tmp_path / "run"))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (status, out, err.strip()) == (130, "", "burnish: interrupted")
