@@ -25,7 +25,7 @@ def curves(
     chart shows the nearest value.
     """
     tint = tint_of(colours)
-    axis = alt.Axis(format="%" if number.endswith("%") else "~g", tickCount=4)
+    axis = alt.Axis(format="%" if number.endswith("%") else ",~f", tickCount=4)
     if not number.endswith("%") and float(table.value.abs().max()) < 1e-2:
         axis = alt.Axis(labelExpr="datum.value === 0 ? '0' : format(datum.value, '.1~e')", tickCount=4)
     scale = alt.Scale(zero=False)
