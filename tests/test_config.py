@@ -219,3 +219,12 @@ def test_an_object_that_is_no_algorithm_is_refused() -> None:
     for stranger in ("sft", SFT, None):
         with pytest.raises(TypeError, match=r"is no algorithm: give one of SFT\(\), DPO\(\)"):
             name_of(stranger)
+
+
+def test_words_of_other_libraries_are_answered_with_ours() -> None:
+    with pytest.raises(UserError, match="unknown key 'num_train_epochs' for sft: it is 'epochs' here"):
+        build("sft", {"num_train_epochs": 3})
+
+
+def test_keys_may_be_written_like_flags() -> None:
+    assert build("dpo", {"learning-rate": 1e-4})[1].learning_rate == 1e-4

@@ -15,6 +15,8 @@ def __getattr__(name: str) -> Any:
     """Import on first use, so that `import burnish.functional` costs no more than torch."""
     from importlib import import_module
 
+    if name == "functional":
+        return import_module("burnish.functional")
     homes = {"DPO": "burnish.algorithms.dpo", "SFT": "burnish.algorithms.sft", "train": "burnish.recipes.train"}
     if name in homes:
         return getattr(import_module(homes[name]), name)

@@ -16,6 +16,11 @@ from burnish.config import Settings, build, machine_checked, read_config
 from burnish.run import UserError
 
 INTERRUPTED = 130
+CONTEXT = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 110,
+    "token_normalize_func": lambda name: name.replace("_", "-"),  # --learning_rate is --learning-rate
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -43,18 +48,18 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(INTERRUPTED)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(context_settings=CONTEXT)
 @click.version_option(package_name="burnish")
 def cli() -> None:
     """Post-training for language models, from REINFORCE to DPO."""
 
 
-def flag(field: dataclasses.Field, hint: Any) -> Callable[[Any], Any]:
-    """One dataclass field as a flag that is None where it is not given."""
+def flag(field: dataclasses.Field, hint: Any, rate: float | None = None) -> Callable[[Any], Any]:
+    """One dataclass field as a flag that is None where it is not given; `rate` is the method's own learning rate."""
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     kind = next(k for k in kinds if k is not NoneType)
     name = field.name.rstrip("_").replace("_", "-")
-    help = field.metadata["help"]
+    help = field.metadata["help"].replace("default: the method's own", f"default: {rate}")
     if field.default is not None and kind is not bool:
         help += f"  [default: {field.default}]"
     if kind is bool:
@@ -63,9 +68,9 @@ def flag(field: dataclasses.Field, hint: Any) -> Callable[[Any], Any]:
     return click.option(f"--{name}", field.name, type=type_, default=None, help=help)
 
 
-def flags_of(cls: type) -> list[Callable[[Any], Any]]:
+def flags_of(cls: type, rate: float | None = None) -> list[Callable[[Any], Any]]:
     hints = get_type_hints(cls)
-    return [flag(f, hints[f.name]) for f in dataclasses.fields(cls)]
+    return [flag(f, hints[f.name], rate) for f in dataclasses.fields(cls)]
 
 
 def with_flags(given: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +100,7 @@ def method_command(name: str) -> click.Command:
             click.echo(path)
 
     command.__doc__ = f"{entry.summary}.\n\n{(entry.algorithm.__doc__ or '').splitlines()[0]}"
-    for decorator in reversed([*flags_of(entry.algorithm), *flags_of(Settings)]):
+    for decorator in reversed([*flags_of(entry.algorithm), *flags_of(Settings, entry.learning_rate)]):
         command = decorator(command)
     command = click.option("--config", type=click.Path(), help="YAML file of the same keys; flags win")(command)
     return click.command(name)(command)
@@ -129,7 +134,10 @@ def settings_of(flags: dict[str, Any]) -> Settings:
 @click.option("--overwrite", is_flag=True, help="delete an earlier demo in --out first")
 @common("seed", "resume", "device", "threads", "quiet", "debug")
 def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> None:
-    """Film reviews, then people's preferences: SFT and DPO on a small model, measured and shown in a page."""
+    """Run the built-in study: SFT, then DPO, measured.
+
+    A small model learns film reviews, then people's preferences; numbers with intervals and a page show what changed.
+    """
     from burnish.recipes.demo import FULL, QUICK
     from burnish.recipes.demo import demo as run_demo
 
@@ -146,7 +154,7 @@ def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> No
 @click.option("--prefixes", type=click.IntRange(min=0), default=None, help="held-out prefixes to continue; default 256")
 @common("seed", "device", "threads", "quiet", "debug")
 def evaluate(run: Path, data: str | None, prefixes: int | None, **flags: Any) -> None:
-    """Evaluate the model of a finished RUN on data that it did not learn from."""
+    """Evaluate a finished RUN on held-out data."""
     import json
 
     from burnish.recipes.evaluate import evaluate_run
@@ -161,7 +169,10 @@ def evaluate(run: Path, data: str | None, prefixes: int | None, **flags: Any) ->
 )
 @common("debug")
 def report(runs: tuple[Path, ...], out: Path | None, **flags: Any) -> None:
-    """Draw the curves, settings and samples of one or more RUNs side by side in one page."""
+    """Draw one or more RUNs in one page.
+
+    Curves, settings, and what `burnish evaluate` found and sampled, side by side.
+    """
     from burnish.report.training import training_page
 
     click.echo(training_page(list(runs), out or runs[0] / "report.html"))
@@ -171,9 +182,9 @@ def report(runs: tuple[Path, ...], out: Path | None, **flags: Any) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="folder to write")
 @common("seed", "threads", "quiet", "debug")
 def pretrain(out: Path, **flags: Any) -> None:
-    """Train the embedded model again: tokenizer, weights and what is measured of them. Takes about an hour.
+    """Train the embedded model again (an hour).
 
-    A killed run goes on where it was when the command is given again.
+    Tokenizer, weights and what is measured of them. A killed run goes on where it was when the command is given again.
     """
     from burnish.recipes.pretrain import Recipe
     from burnish.recipes.pretrain import pretrain as run_pretrain

@@ -43,7 +43,7 @@ class Settings:
     schedule: SCHEDULES = option("linear", "learning rate after the warm-up")
     weight_decay: float = option(0.0, "AdamW's decoupled weight decay")
     max_grad_norm: float = option(1.0, "clip the gradient's norm to this; 0 does not clip")
-    max_length: int = option(512, "longest prompt + response in tokens")
+    max_length: int = option(512, "longest prompt + response in tokens; the prompt's left is cut first")
     precision: Literal["float32", "bfloat16"] = option("float32", "arithmetic of the model; weights stay float32")
     eval_data: str | None = option(None, "data to evaluate on while training; with built-in data: its validation part")
     eval_every: int | None = option(None, "evaluate every so many steps; default: at the end")
@@ -69,6 +69,26 @@ def read_config(path: str | Path) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
+ELSEWHERE = {
+    "max_steps": "steps",
+    "num_train_epochs": "epochs",
+    "per_device_train_batch_size": "batch_size",
+    "gradient_accumulation_steps": "accumulate",
+    "output_dir": "out",
+    "train_dataset": "data",
+    "eval_dataset": "eval_data",
+    "dataset_name": "data",
+    "model_name_or_path": "model",
+    "warmup_ratio": "warmup",
+    "warmup_steps": "warmup",
+    "lr_scheduler_type": "schedule",
+    "save_steps": "save_every",
+    "eval_steps": "eval_every",
+    "lr": "learning_rate",
+}
+"""What users of TRL and transformers may write, and what it is called here."""
+
+
 class _Loader(yaml.SafeLoader):
     """YAML in which a key given twice is an error: the first would be ignored."""
 
@@ -84,7 +104,7 @@ def build(name: str, options: dict[str, Any]) -> tuple[Any, Settings]:
     entry = ALGORITHMS[name]
     if options.get("algorithm", name) != name:
         raise UserError(f"the configuration is one for '{options['algorithm']}', not for '{name}'")
-    given = {key: value for key, value in options.items() if key != "algorithm"}
+    given = {key.replace("-", "_"): value for key, value in options.items() if key != "algorithm"}
     own = {f.name for f in fields(entry.algorithm)}
     common = {f.name for f in fields(Settings)}
     for key in given:
@@ -184,9 +204,12 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
         except (TypeError, ValueError, OverflowError):
             pass
     noun = {bool: "true or false", str: "text", int: "a whole number", float: "a finite number"}[kind]
-    raise UserError(f"{key} must be {noun}, not {value!r}")
+    given = repr(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
+    raise UserError(f"{key} must be {noun}, not {given}")
 
 
 def _suggestion(key: str, known: set[str]) -> str:
+    if key in ELSEWHERE:
+        return f": it is '{ELSEWHERE[key]}' here"
     near = difflib.get_close_matches(key, known, n=1)
     return f": did you mean '{near[0]}'?" if near else f"; the keys are {', '.join(sorted(known))}"

@@ -236,9 +236,15 @@ def test_equal_pairs_are_kept_counted_and_warned_of():
 
 
 def test_pairs_that_differ_only_beyond_the_limit_count_as_equal():
+    rows = [{"prompt": "", "chosen": "abc", "rejected": "abd"}, {"prompt": "", "chosen": "a", "rejected": "b"}]
     with pytest.warns(UserWarning, match="same tokens"):
-        data = preferences(make(), {"prompt": "", "chosen": "abc", "rejected": "abd"}, max_length=3)
+        data = preferences(make(), *rows, max_length=3)
     assert data.counts["equal"] == 1
+
+
+def test_pairs_that_are_all_equal_teach_nothing():
+    with pytest.raises(UserError, match="in every row chosen and rejected are the same"):
+        preferences(make(), {"prompt": "a", "chosen": "b", "rejected": "b"})
 
 
 def test_the_fingerprint_changes_with_tokenizer_template_data_and_limit():

@@ -274,3 +274,12 @@ def test_models_that_cannot_be_loaded_are_named(tmp_path: Path) -> None:
     weights_file.write_bytes(weights_file.read_bytes()[:200])
     with pytest.raises(UserError, match=r"--model .* could not be loaded"):
         load_policy(tmp_path / "whole")
+
+
+def test_a_model_saved_without_its_tokenizer_is_refused(tmp_path: Path) -> None:
+    """transformers 5 makes up a tokenizer that knows no token; training on nothing would look like success."""
+    tiny.save_model(tmp_path / "model", "gpt2")
+    for path in (tmp_path / "model").glob("*token*"):
+        path.unlink()
+    with pytest.raises(UserError, match="tokenizer"):
+        load_policy(tmp_path / "model")

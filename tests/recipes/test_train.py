@@ -318,7 +318,7 @@ def test_rows_longer_than_the_models_context_are_cut(
 ) -> None:
     """GPT-2's tiny kin has 48 positions; the default limit of 512 would ask it for more."""
     data = tiny.write_rows(files / "long.jsonl", [{"text": "good film " * 40}] * 4)
-    run = go(data=str(data), max_length=512)
+    run = go(data=str(data), max_length=500)
     assert "48 tokens" in capfd.readouterr().err
     assert read_jsonl(run / "metrics.jsonl")[0]["num_tokens"] == 4 * 48
 

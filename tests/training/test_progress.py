@@ -8,14 +8,16 @@ from burnish.training.progress import Progress
 def test_ten_lines_with_the_last_numbers_seen(capfd: pytest.CaptureFixture[str]) -> None:
     with Progress("SFT", 40, start=10) as progress:
         for step in range(11, 41):
-            progress.step({"loss": step / 4, "grad_norm": 9.0} | ({"eval_loss": 1.5} if step == 20 else {}))
+            progress.step(
+                {"step": step, "loss": step / 4, "grad_norm": 9.0} | ({"eval_loss": 1.5} if step == 20 else {})
+            )
     out, err = capfd.readouterr()
     assert out == ""
     lines = err.splitlines()
     assert lines == [
         "SFT 12/40 loss 3",
         "SFT 16/40 loss 4",
-        *[f"SFT {step}/40 loss {step / 4:g} eval loss 1.5" for step in range(20, 41, 4)],
+        *[f"SFT {step}/40 loss {step / 4:g} eval loss 1.5 (step 20)" for step in range(20, 41, 4)],
     ]
 
 

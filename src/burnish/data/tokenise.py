@@ -37,6 +37,8 @@ def preferences(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length
     """
     columns = formats.preference_columns(dataset, name)
     found = tokenise(formats.preferences(dataset, name), columns, tokenizer, max_length, name, comparisons=True)
+    if found.counts["equal"] == len(found):
+        raise UserError(f"{name}: in every row chosen and rejected are the same; there is nothing to learn from them")
     if found.counts["equal"]:
         warnings.warn(
             f"{name}: {found.counts['equal']} of {len(found)} rows have a chosen and a rejected response of the same "

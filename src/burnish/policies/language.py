@@ -114,6 +114,8 @@ def load_policy(name: str | Path, device: str = "cpu", precision: str = "float32
             f"--model {name} could not be loaded as a causal language model: give a folder written by save_pretrained, "
             f"or a model name that this machine can reach ({reason})"
         ) from error
+    if not tokenizer("a film", add_special_tokens=False)["input_ids"]:
+        raise UserError(f"--model {name} has no usable tokenizer: save it there too, with tokenizer.save_pretrained")
     return LanguagePolicy(model.to(device), tokenizer, precision)  # type: ignore[arg-type]
 
 

@@ -28,7 +28,7 @@ def evaluate_run(run: Path, data: str | None, prefixes: int | None, base: Settin
     the gold score, KL to the model that it began as, and diversity of continuations of `prefixes` (default 256).
     """
     if not (run / "model").exists():
-        raise UserError(f"{run} has no finished model: give the folder of a finished run, or go on with --resume")
+        raise UserError(f"{run} has no finished model: give the folder of a finished run, as `burnish sft` leaves it")
     algorithm, settings = build_from(run)
     data = data or settings.eval_data or ("builtin" if settings.data == "builtin" else None)
     if data is None:

@@ -3,6 +3,7 @@
 import dataclasses
 import platform
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -142,9 +143,14 @@ def tokenised(algorithm: Any, settings: Settings, policy: LanguagePolicy, data: 
         dataset = sources.load(data)
         label = str(data) if isinstance(data, str | Path) else IN_MEMORY
     limit = min(settings.max_length, policy.context or settings.max_length)
-    if part == "train" and limit < settings.max_length:
+    if part == "train" and limit < settings.max_length != Settings.max_length:
         say(settings, f"--max-length {settings.max_length}: the model's context, {limit} tokens, is the limit")
-    return getattr(tokenise, kind)(dataset, policy.tokenizer, limit, label)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        rows = getattr(tokenise, kind)(dataset, policy.tokenizer, limit, label)
+    for warning in told:
+        say(settings, f"warning: {warning.message}")
+    return rows
 
 
 def evaluation_rows(algorithm: Any, settings: Settings, policy: LanguagePolicy, data: Any) -> Any:

@@ -16,7 +16,7 @@ class Progress:
     def __init__(self, title: str, total: int, start: int = 0, quiet: bool = False) -> None:
         self.title, self.total, self.done, self.quiet = title, total, start, quiet
         self.console = Console(stderr=True)
-        self.seen: dict[str, float] = {}
+        self.seen: dict[str, str] = {}
         columns = (
             TextColumn("{task.description:<12}"),
             BarColumn(),
@@ -39,11 +39,15 @@ class Progress:
         """One unit of work is done; `record` holds the numbers to show."""
         self.done += 1
         found = record or {}
-        self.seen |= {label: found[key] for key, label in SHOWN.items() if key in found}
-        numbers = " ".join(f"{label} {value:.4g}" for label, value in self.seen.items())
+        for key, label in SHOWN.items():
+            if key in found:
+                value = found[key] if abs(found[key]) > 1e-6 else 0.0
+                when = f" (step {found['step']})" if key.startswith("eval_") else ""  # it stays until the next one
+                self.seen[label] = f"{label} {value:.4g}{when}"
+        numbers = " ".join(self.seen.values())
         self.bar.update(self.task, advance=1, numbers=numbers)
         if not self.quiet and not self.console.is_terminal and self.done % max(1, self.total // 10) == 0:
-            self.console.print(f"{self.title} {self.done}/{self.total} {numbers}", highlight=False)
+            self.console.print(f"{self.title} {self.done}/{self.total} {numbers}".rstrip(), highlight=False)
 
     def passing(self, item: T) -> T:
         """Count an item of an iterator on its way through."""
