@@ -174,6 +174,9 @@ class Table:
     def logprobs(self, batch: Any) -> Tensor:
         return self.values
 
+    def logprobs_and_entropy(self, batch: Any) -> tuple[Tensor, Tensor]:
+        return self.values, torch.zeros_like(self.values)
+
     def parameters(self) -> dict[str, Any]:
         return {}
 

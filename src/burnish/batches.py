@@ -5,8 +5,8 @@ the only mask: prompt, padding and masked-out tokens are all False. Rows are pad
 the tokens out to compute with them is its own affair.
 """
 
-from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -60,3 +60,38 @@ class Preferences(_Rows):
     lengths: Int[Tensor, "B G"]
     rows: Int[Tensor, "B"]
     ref_logprobs: Float[Tensor, "B G T"] | None = None
+
+
+@dataclass(frozen=True)
+class Episodes(_Rows):
+    """What a policy did: a row is one episode, with a reward for every step.
+
+    `old_logprobs` are those of the distribution that sampled. `discounts` is gamma, and 0 on the step that terminated.
+    The last three are filled in by an algorithm's `prepare`: the critic's `old_values` of the states that steps began
+    in, and what an update takes for given.
+    """
+
+    tokens: Int[Tensor, "B T"]
+    mask: Bool[Tensor, "B T"]
+    lengths: Int[Tensor, "B"]
+    rows: Int[Tensor, "B"]
+    old_logprobs: Float[Tensor, "B T"]
+    rewards: Float[Tensor, "B T"]
+    discounts: Float[Tensor, "B T"]
+    old_values: Float[Tensor, "B T"] | None = None
+    advantages: Float[Tensor, "B T"] | None = None
+    returns: Float[Tensor, "B T"] | None = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One turn of the loop's iterator: a batch, and what is to be told and remembered of how it came about.
+
+    `metrics` go to `metrics.jsonl`, `samples` to `samples.jsonl`, and `state`, numbers that the iterator goes on from,
+    to the checkpoint.
+    """
+
+    batch: Any
+    metrics: dict[str, float] = field(default_factory=dict)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    state: dict[str, float] = field(default_factory=dict)

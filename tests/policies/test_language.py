@@ -283,3 +283,27 @@ def test_a_model_saved_without_its_tokenizer_is_refused(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(UserError, match="tokenizer"):
         load_policy(tmp_path / "model")
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma2"])
+def test_the_entropy_is_that_of_the_distribution_each_token_was_drawn_from(family: str) -> None:
+    """−Σ p log p over the whole vocabulary, by a loop over the positions of one forward pass of transformers."""
+    policy = tiny.make_policy(family)
+    batch = tiny.demonstrations([([0, 4, 5, 6], [False, False, True, True]), ([0, 7, 8], [False, True, True])])
+    logprobs, entropies = policy.logprobs_and_entropy(batch)
+    assert torch.allclose(logprobs, policy.logprobs(batch), atol=1e-6)
+    for row, column in batch.mask.nonzero().tolist():
+        logits = policy.model(batch.tokens[row : row + 1, :column]).logits[0, -1].double()
+        p = logits.softmax(-1)
+        assert abs(-(p * p.log()).sum().item() - entropies[row, column].item()) < 1e-5
+    assert (entropies[~batch.mask] == 0).all()
+
+
+def test_a_temperature_divides_the_logits() -> None:
+    """Equal to the log-softmax of halved logits."""
+    policy = tiny.make_policy("gpt2")
+    batch = tiny.demonstrations([([0, 4, 5], [False, True, True])])
+    logits = policy.model(batch.tokens).logits[0].double() / 2
+    expected = [logits[0].log_softmax(-1)[4].item(), logits[1].log_softmax(-1)[5].item()]
+    policy.temperature = 2.0
+    assert policy.logprobs(batch)[0, 1:].tolist() == pytest.approx(expected, abs=1e-5)

@@ -22,7 +22,8 @@ class Term:
 
 @dataclass(frozen=True)
 class Loss:
-    """The terms to minimise by name, and per-row numbers `[B]` to report as means over the rows that count."""
+    """The terms to minimise by name, and numbers to report: means over the rows that count of what is a number a row,
+    and means over real tokens of what is shaped like the mask."""
 
     terms: dict[str, Term]
     metrics: dict[str, Tensor] = field(default_factory=dict)

@@ -20,8 +20,8 @@ class Distribution(Protocol):
 
 
 @runtime_checkable
-class Policy(Distribution, Protocol):
-    """A distribution over actions that is trained."""
+class Trained(Protocol):
+    """What an optimizer can move."""
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The trainable parameters by name; a tied weight appears once."""
@@ -33,18 +33,45 @@ class Policy(Distribution, Protocol):
 
 
 @runtime_checkable
-class Critic(Protocol):
+class Policy(Distribution, Trained, Protocol):
+    """A distribution over actions that is trained."""
+
+    def logprobs_and_entropy(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """`logprobs`, and the entropy of the distribution that each action was chosen from, of the same shape."""
+        ...
+
+
+@runtime_checkable
+class Critic(Trained, Protocol):
     """An estimate of the return to come."""
 
     def values(self, batch: Any) -> Tensor:
-        """V, one column more than the batch's mask: the last is the value of the final state."""
+        """V of the state that each step begins in, one column more than the batch's mask: the final state's."""
+        ...
+
+
+@runtime_checkable
+class Scorer(Trained, Protocol):
+    """A reward model: one number a text."""
+
+    def scores(self, batch: Any) -> Tensor:
+        """The score of each whole text, shaped like the batch's `lengths`."""
         ...
 
 
 @dataclass(frozen=True)
 class Models:
-    """The models of one run. `reference` is the policy as it was when training began."""
+    """The models of one run. `reference` is the policy as it was when training began.
 
-    policy: Policy
+    A reward model's run has a `scorer` and no policy; every other has a policy.
+    """
+
+    policy: Policy = None  # type: ignore[assignment]
     reference: Distribution | None = None
     critic: Critic | None = None
+    scorer: Scorer | None = None
+
+    def trained(self) -> dict[str, Trained]:
+        """The models that the optimizer moves, by name."""
+        every = {"policy": self.policy, "critic": self.critic, "scorer": self.scorer}
+        return {name: model for name, model in every.items() if model is not None}

@@ -1,6 +1,6 @@
 """A Hugging Face causal language model as a policy."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from burnish.batches import Demonstrations, Preferences
-from burnish.functional import action_logprobs
+from burnish.batches import Demonstrations, Episodes, Preferences
+from burnish.functional import action_logprobs, entropy
 from burnish.policies.layout import Bucket, buckets
 from burnish.run import UserError
 
@@ -24,12 +24,20 @@ class LanguagePolicy:
     """log π(token | tokens before it) of a causal language model.
 
     `precision` "bfloat16" runs the model under autocast; its log-softmax stays in float32 or wider all the same.
+    `temperature` divides the logits: what is sampled at a temperature is trained at it.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, precision: str = "float32") -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        precision: str = "float32",
+        temperature: float = 1.0,
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.precision = precision
+        self.temperature = temperature
         self.dropout(False)
         check_head(model)
 
@@ -46,28 +54,45 @@ class LanguagePolicy:
         """Dropout is off wherever a ratio or a reference matters; imitation may use what the model is built with."""
         self.model.train(on)
 
-    def logprobs(self, batch: Demonstrations | Preferences) -> Float[Tensor, "*lead T"]:
+    def logprobs(self, batch: Demonstrations | Preferences | Episodes) -> Float[Tensor, "*lead T"]:
         """Log-probabilities of the chosen tokens, `[B, T]` or `[B, G, T]`, in float32 or wider; 0 elsewhere.
 
         A row's numbers do not depend on its padding, its neighbours or their order.
         """
+        return self._per_token(batch, lambda logits, targets: action_logprobs(logits, targets)[:, None])[..., 0]
+
+    def logprobs_and_entropy(
+        self, batch: Demonstrations | Preferences | Episodes
+    ) -> tuple[Float[Tensor, "*lead T"], Float[Tensor, "*lead T"]]:
+        """`logprobs`, and the entropy in nats of the distribution that each chosen token was drawn from."""
+        both = self._per_token(
+            batch, lambda logits, targets: torch.stack([action_logprobs(logits, targets), entropy(logits)], -1)
+        )
+        return both[..., 0], both[..., 1]
+
+    def _per_token(
+        self, batch: Demonstrations | Preferences | Episodes, numbers: Callable[[Tensor, Tensor], Tensor]
+    ) -> Float[Tensor, "*lead T n"]:
+        """`numbers` of the logits `[k, V]` and ids `[k]` of chosen tokens, where they belong; 0 elsewhere."""
         tokens, mask = batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2)
         limit = TOKENS_AT_ONCE.get(self.device.type, TOKENS_AT_ONCE["cuda"])
         parts = buckets(tokens, mask, limit)
         if not parts:
-            return torch.zeros(batch.mask.shape, device=tokens.device)
-        values = torch.cat([self._bucket(bucket) for bucket in parts])
+            return torch.zeros(*batch.mask.shape, 2, device=tokens.device)
+        values = torch.cat([self._bucket(bucket, numbers) for bucket in parts])
         rows, columns = torch.cat([b.rows for b in parts]), torch.cat([b.columns for b in parts])
-        out = values.new_zeros(mask.shape).index_put((rows, columns), values)
-        return out.view(batch.mask.shape)
+        out = values.new_zeros(*mask.shape, values.shape[-1]).index_put((rows, columns), values)
+        return out.view(*batch.mask.shape, -1)
 
-    def _bucket(self, bucket: Bucket) -> Float[Tensor, "k"]:
+    def _bucket(self, bucket: Bucket, numbers: Callable[[Tensor, Tensor], Tensor]) -> Float[Tensor, "k n"]:
         with self.autocast():
             hidden = self.model.base_model(input_ids=bucket.inputs, use_cache=False).last_hidden_state
-        return self._head_logprobs(hidden[bucket.chosen], bucket.targets)
+        return self._head_numbers(hidden[bucket.chosen], bucket.targets, numbers)
 
-    def _head_logprobs(self, hidden: Float[Tensor, "k d"], targets: Int[Tensor, "k"]) -> Float[Tensor, "k"]:
-        """Log-probabilities from hidden states, a chunk of the vocabulary's logits at a time.
+    def _head_numbers(
+        self, hidden: Float[Tensor, "k d"], targets: Int[Tensor, "k"], numbers: Callable[[Tensor, Tensor], Tensor]
+    ) -> Float[Tensor, "k n"]:
+        """Numbers from hidden states, a chunk of the vocabulary's logits at a time.
 
         With more than one chunk the logits are computed again in the backward pass instead of kept.
         """
@@ -75,7 +100,7 @@ class LanguagePolicy:
         def one(h: Tensor, t: Tensor) -> Tensor:
             with self.autocast():
                 logits = head(self.model, h)
-            return action_logprobs(logits, t)
+            return numbers(logits if self.temperature == 1 else logits / self.temperature, t)
 
         size = max(1, LOGITS_AT_ONCE // self.model.get_output_embeddings().weight.shape[0])
         if len(targets) <= size:

@@ -43,9 +43,13 @@ def _share(term: Term, denominators: dict[str, Tensor]) -> Tensor:
 
 
 def measure(loss: Loss, mask: Tensor, denominators: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A part's share of the metrics: sums over its rows, divided by the rows of the whole batch."""
+    """A part's share of the metrics: sums over its rows or tokens, divided by those of the whole batch."""
     rows = mask.any(-1) if mask.dim() == 2 else mask.any(-1).flatten(1).all(1)
-    shares = {name: masked_sum(values.double(), rows) / denominators["row"] for name, values in loss.metrics.items()}
+    places = {mask.dim(): (mask, "token"), 1: (rows, "row")}
+    shares = {}
+    for name, values in loss.metrics.items():
+        real, over = places[values.dim()]
+        shares[name] = masked_sum(values.double(), real) / denominators[over]
     if len(loss.terms) > 1:
         shares |= {f"loss/{name}": _share(term, denominators).detach() for name, term in loss.terms.items()}
     return shares
