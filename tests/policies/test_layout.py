@@ -4,7 +4,7 @@ import pytest
 import tiny
 import torch
 
-from burnish.policies.layout import buckets
+from burnish.policies.layout import behind_the_end, buckets
 
 
 @pytest.mark.parametrize("limit", [1, 12, 30, 10_000])
@@ -59,3 +59,21 @@ def test_rows_without_a_chosen_token_are_left_out_and_none_at_all_is_no_bucket()
 def test_a_chosen_first_token_is_refused() -> None:
     with pytest.raises(ValueError, match="first token"):
         buckets(torch.zeros(1, 3, dtype=torch.long), torch.tensor([[True, False, False]]), 10)
+
+
+def test_behind_the_end_every_token_of_a_text_is_read_and_nothing_more() -> None:
+    """Texts of 1, 3 and 2 tokens in 4 columns; 9 is padding, and the column added is never read."""
+    tokens = torch.tensor([[4, 9, 9, 9], [5, 6, 7, 9], [8, 3, 9, 9]])
+    longer, mask = behind_the_end(tokens, torch.tensor([1, 3, 2]))
+    (bucket,) = buckets(longer, mask, 100)
+    assert bucket.inputs.tolist() == [[5, 6, 7], [8, 3, 9], [4, 9, 9]]
+    assert bucket.chosen.int().tolist() == [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
+    assert (bucket.rows.tolist(), bucket.columns.tolist()) == ([1, 2, 0], [3, 2, 1])
+
+
+def test_a_text_that_fills_its_row_ends_behind_it_and_an_empty_one_nowhere() -> None:
+    longer, mask = behind_the_end(torch.tensor([[4, 5]]), torch.tensor([2]))
+    assert longer.shape == (1, 3)
+    assert mask.tolist() == [[False, False, True]]
+    with pytest.raises(ValueError, match="without a token"):
+        behind_the_end(torch.tensor([[4, 5], [4, 5]]), torch.tensor([2, 0]))

@@ -49,3 +49,17 @@ def buckets(tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"], max_tokens: i
         targets = tokens[rows, 1 : longest + 1][row, column]
         out.append(Bucket(tokens[rows, :longest], chosen, targets, rows[row], column + 1))
     return out
+
+
+def behind_the_end(
+    tokens: Int[Tensor, "N T"], lengths: Int[Tensor, "N"]
+) -> tuple[Int[Tensor, "N T+1"], Bool[Tensor, "N T+1"]]:
+    """The rows with one column more, and a mask that is True in column `lengths` alone.
+
+    So `buckets` reads each row to its last real token and no further: what a whole text is scored by. The column
+    added, and whatever lies behind a row's end, is never read. Raises ValueError for a row without a token.
+    """
+    if bool((lengths < 1).any()):
+        raise ValueError("a row without a token has no last token to score it by")
+    columns = torch.arange(tokens.shape[1] + 1, device=tokens.device)
+    return torch.nn.functional.pad(tokens, (0, 1)), columns == lengths[:, None]
