@@ -1,1 +1,1 @@
-"""What scores a finished text: the gold judge (`gold`), fitted on people's ratings, which only evaluates."""
+"""What scores a finished text: a reward model, a Python function, a lexicon, or the gold judge, which evaluates."""

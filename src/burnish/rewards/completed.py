@@ -1,0 +1,164 @@
+"""What a reward sees, and what it must give back: one finite number a completion, or an error that names the row."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from burnish.run import UserError
+
+ROWS_NAMED = 8  # of more rows than these, an error names the first and tells how many there are
+
+
+@dataclass(frozen=True)
+class Completed:
+    """Completions of prompts, a list with one entry each.
+
+    `prompts` are as the user wrote them, text or messages; `responses` are the decoded completions; `texts` are prompt
+    and response decoded as one, without special tokens. `columns` are the other columns of the rows, `rows` their
+    positions in the data. `batch` has the very ids (tokens `[N, T]`, mask, lengths), and `ended` is True where the
+    completion ended itself rather than at the length limit.
+    """
+
+    prompts: list[Any]
+    responses: list[str]
+    texts: list[str]
+    columns: dict[str, list[Any]]
+    rows: list[int]
+    batch: Any
+    ended: list[bool]
+
+    def __len__(self) -> int:
+        return len(self.responses)
+
+    def select(self, index: Sequence[int]) -> "Completed":
+        """The completions at `index`, in this order."""
+        lists = ("prompts", "responses", "texts", "rows", "ended")
+        chosen: dict[str, Any] = {name: [getattr(self, name)[i] for i in index] for name in lists}
+        chosen["columns"] = {name: [values[i] for i in index] for name, values in self.columns.items()}
+        if self.batch is not None:
+            chosen["batch"] = self.batch.select(torch.tensor(list(index), dtype=torch.long))
+        return replace(self, **chosen)
+
+
+@runtime_checkable
+class Reward(Protocol):
+    """What scores completions, each by itself or in comparison with the others. A score of 0 is a score."""
+
+    @property
+    def name(self) -> str:
+        """What the user calls it: the text after --reward."""
+        ...
+
+    def __call__(self, completed: Completed) -> Sequence[float]:
+        """One score a completion, in their order."""
+        ...
+
+
+class BadRewardError(UserError):
+    """A reward raised, or gave what is no score. `rows` are the data's rows at fault."""
+
+    def __init__(self, sentence: str, rows: Sequence[int]) -> None:
+        super().__init__(sentence)
+        self.rows = list(rows)
+
+
+def checked_scores(reward: Reward, completed: Completed) -> list[float]:
+    """The reward's scores as finite floats, one a completion.
+
+    Numbers may be Python's, NumPy's or PyTorch's, in any sequence, array or tensor; True and False are 1 and 0. Raises
+    BadRewardError, naming the rows, where the reward raises, and for a wrong count, None, NaN, infinity and whatever
+    else is no number. A reward that raised is called again with single completions to find the row.
+    """
+    try:
+        found = reward(completed)
+        scores = listed(found)
+    except BadRewardError:
+        raise
+    except Exception as error:  # the reward is the user's own code: it may raise anything
+        rows = rows_that_raise(reward, completed, error)
+        raise BadRewardError(
+            f"the reward {reward.name} failed for {named(rows)} ({shown(error)}): mend it and try again", rows
+        ) from error
+    if scores is None:
+        raise BadRewardError(
+            f"the reward {reward.name} gave {brief(found)} for {named(completed.rows)}: let it return a list with one "
+            "number a completion",
+            completed.rows,
+        )
+    if len(scores) != len(completed):
+        raise BadRewardError(
+            f"the reward {reward.name} gave {len(scores)} scores for {len(completed)} completions of "
+            f"{named(completed.rows)}: let it return one number a completion",
+            completed.rows,
+        )
+    numbers = [number(score) for score in scores]
+    if bad := [i for i, value in enumerate(numbers) if value is None or not math.isfinite(value)]:
+        rows = [completed.rows[i] for i in bad]
+        raise BadRewardError(
+            f"the reward {reward.name} gave {brief(scores[bad[0]])} for {named(rows)}: let it return a finite number "
+            "for every completion",
+            rows,
+        )
+    return [value for value in numbers if value is not None]
+
+
+def listed(found: Any) -> list[Any] | None:
+    """What a reward returned as a list; None where it is no sequence of anything."""
+    if isinstance(found, torch.Tensor):
+        found = found.detach().cpu()
+    single = isinstance(found, torch.Tensor | np.ndarray) and found.ndim == 0
+    if single or isinstance(found, str | bytes | Mapping | set | frozenset) or not isinstance(found, Iterable):
+        return None
+    return list(found)
+
+
+def number(score: Any) -> float | None:
+    """One score as a float; None where it is no number."""
+    if isinstance(score, torch.Tensor | np.ndarray):
+        score = score.item() if math.prod(score.shape) == 1 else None
+    elif isinstance(score, np.generic):
+        score = score.item()
+    if not isinstance(score, Real):
+        return None
+    try:
+        return float(score)
+    except OverflowError:  # a whole number too large for a float
+        return math.inf
+
+
+def rows_that_raise(reward: Reward, completed: Completed, error: Exception) -> list[int]:
+    """The row of the first completion for which the reward raises the same kind of error by itself; else all rows."""
+    if len(completed) == 1:
+        return completed.rows
+    for i in range(len(completed)):
+        try:
+            listed(reward(completed.select([i])))
+        except Exception as again:
+            if type(again) is type(error):
+                return [completed.rows[i]]
+    return completed.rows
+
+
+def named(rows: Sequence[int]) -> str:
+    """Rows of the data in words, each once."""
+    distinct = list(dict.fromkeys(rows))
+    first = ", ".join(map(str, distinct[:ROWS_NAMED]))
+    if len(distinct) == 1:
+        return f"row {first}"
+    return f"rows {first}" + (f" and {len(distinct) - ROWS_NAMED} more" if len(distinct) > ROWS_NAMED else "")
+
+
+def shown(error: Exception) -> str:
+    """The kind of an exception and what it says, on one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:300].rstrip(".") if text else type(error).__name__
+
+
+def brief(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:59]}…"

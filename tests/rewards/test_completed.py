@@ -1,0 +1,122 @@
+"""What a reward may return, and the sentence for what it may not."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from burnish.rewards.completed import BadRewardError, Completed, checked_scores
+from burnish.run import UserError
+
+from .conversations import completed
+
+
+@dataclass(frozen=True)
+class Made:
+    """A reward from a function of the completions."""
+
+    function: Callable[[Completed], Any]
+    name: str = "mine"
+
+    def __call__(self, completed: Completed) -> Any:
+        return self.function(completed)
+
+
+def returning(value: Any) -> Made:
+    return Made(lambda completed: value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [0.0, 1.0, -2.5],
+        (0, True, -2.5),
+        [False, np.float32(1), np.array([-2.5])],
+        [torch.tensor(0.0), torch.tensor([1]), Fraction(-5, 2)],
+        np.array([0, 1, -2.5], dtype=np.float16),
+        torch.tensor([0, 1, -2.5], dtype=torch.bfloat16, requires_grad=True),
+        torch.tensor([[0.0], [1.0], [-2.5]]),
+        (score for score in [0.0, 1.0, -2.5]),
+    ],
+)
+def test_numbers_of_every_kind_are_scores_and_so_is_zero(value: Any) -> None:
+    scores = checked_scores(returning(value), completed("a", "b", "c"))
+    assert scores == [0.0, 1.0, -2.5]
+    assert all(type(score) is float for score in scores)
+
+
+@pytest.mark.parametrize(
+    "bad", [None, math.nan, -math.inf, "3", [1.0, 2.0], 10**400, 1 + 2j, Decimal(1), torch.ones(2)]
+)
+def test_what_is_no_finite_number_names_its_row(bad: Any) -> None:
+    with pytest.raises(BadRewardError, match=r"the reward mine gave .* for row 11: ") as caught:
+        checked_scores(returning([0.0, bad, 1.0]), completed("a", "b", "c"))
+    assert caught.value.rows == [11]
+    assert isinstance(caught.value, UserError)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_nan_inside_a_tensor_is_found_too() -> None:
+    with pytest.raises(BadRewardError, match="for rows 10, 12: "):
+        checked_scores(returning(torch.tensor([math.nan, 0.0, math.inf])), completed("a", "b", "c"))
+
+
+@pytest.mark.parametrize("value", [[], [1.0], [1.0, 2.0, 3.0], np.ones((1, 2))])
+def test_a_wrong_count_is_said(value: Any) -> None:
+    with pytest.raises(BadRewardError, match=rf"gave {len(value)} scores for 2 completions of rows 10, 11"):
+        checked_scores(returning(value), completed("a", "b"))
+
+
+@pytest.mark.parametrize("value", [None, 1.0, torch.tensor(1.0), np.float64(1), "12", {0: 1.0, 1: 2.0}, {1.0, 2.0}])
+def test_what_is_no_list_is_said(value: Any) -> None:
+    with pytest.raises(BadRewardError, match="let it return a list with one number a completion") as caught:
+        checked_scores(returning(value), completed("a", "b"))
+    assert caught.value.rows == [10, 11]
+
+
+def test_an_exception_names_the_row_that_raises() -> None:
+    def raising(found: Completed) -> list[float]:
+        return [float(response) for response in found.responses]
+
+    with pytest.raises(BadRewardError, match=r"failed for row 12 \(ValueError: could not convert .* 'x'\)") as caught:
+        checked_scores(Made(raising), completed("1", "2", "x", "y"))
+    assert caught.value.rows == [12]
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_an_exception_of_all_together_names_them_all() -> None:
+    def together(found: Completed) -> list[float]:
+        if len(found) > 1:
+            raise RuntimeError("no\n  memory.")
+        return [0.0]
+
+    with pytest.raises(BadRewardError, match=r"failed for rows 10, 11 \(RuntimeError: no memory\)"):
+        checked_scores(Made(together), completed("a", "b"))
+
+
+def test_an_interruption_is_no_mistake_of_the_reward() -> None:
+    def interrupted(found: Completed) -> list[float]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        checked_scores(Made(interrupted), completed("a"))
+
+
+def test_many_rows_are_counted_and_the_same_row_is_named_once() -> None:
+    with pytest.raises(BadRewardError, match="of row 3: "):
+        checked_scores(returning([]), completed("a", "b", rows=[3, 3]))
+    with pytest.raises(BadRewardError, match="of rows 10, 11, 12, 13, 14, 15, 16, 17 and 2 more: "):
+        checked_scores(returning([]), completed(*"abcdefghij"))
+
+
+def test_select_keeps_every_list_and_the_ids_together() -> None:
+    found = completed("a", "b", "c", columns={"answer": [7, 8, 9]}).select([2, 0])
+    assert (found.prompts, found.responses, found.texts) == (["p2", "p0"], ["c", "a"], ["p2 c", "p0 a"])
+    assert (found.columns, found.rows, found.ended) == ({"answer": [9, 7]}, [12, 10], [True, True])
+    assert found.batch.lengths.tolist() == [3, 1]
