@@ -24,6 +24,10 @@ def preferences(*rows):
     return list(formats.preferences(load(list(rows)), "f.jsonl"))
 
 
+def prompts(*rows):
+    return [example.prompt for example in formats.prompts(load(list(rows)), "f.jsonl")]
+
+
 def test_text():
     assert demonstrations({"text": "A film."}, {"text": " B"}) == [
         Example(0, "", ("A film.",)),
@@ -187,3 +191,50 @@ def test_missing_columns_name_what_there_is_and_what_is_needed():
         demonstrations({"chosen": "a", "rejected": "b"})
     with pytest.raises(UserError, match=r"need `chosen` and `rejected`.*these are demonstrations, .*`burnish sft`"):
         preferences({"prompt": "a", "completion": "b"})
+
+
+def test_prompts_are_what_comes_before_the_answer_in_every_format():
+    talk = [user("a"), bot("b"), user("c")]
+    assert prompts({"prompt": "a", "answer": 7}, {"prompt": ""}) == ["a", ""]
+    assert prompts({"prompt": talk}) == [talk]
+    assert prompts({"prompt": "a", "completion": " b"}) == ["a"]
+    assert prompts({"prompt": "a", "chosen": " b", "rejected": " c"}) == ["a"]
+    assert prompts({"messages": talk}, {"messages": [user("a")]}) == [[user("a")], [user("a")]]
+    assert prompts({"chosen": "a b", "rejected": "a c"}) == ["a"]
+    assert prompts({"chosen": [user("a"), bot("b")], "rejected": [user("a"), bot("c")]}) == [[user("a")]]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "a", "completion": [bot("b")]},
+        {"prompt": "a", "chosen": [user("a"), bot("b")], "rejected": [user("a"), bot("c")]},
+        {"prompt": "a", "messages": [user("a"), bot("b")]},
+    ],
+)
+def test_a_prompt_of_text_beside_a_conversation_is_the_users_message(row):
+    """Else a model would be asked in another form than the one that it was trained to answer."""
+    assert prompts(row) == [[user("a")]]
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ({"prompt": None}, "f.jsonl, row 1: column `prompt` is None"),
+        ({"prompt": 7}, "f.jsonl, row 1: column `prompt` is of type int"),
+        ({"prompt": [{"role": "user"}]}, "f.jsonl, row 1: column `prompt`, message 0 has no text as its `content`"),
+    ],
+)
+def test_one_sentence_for_each_unusable_prompt(row, sentence):
+    with pytest.raises(UserError) as caught:
+        prompts({"prompt": "fine"}, row)
+    assert sentence in str(caught.value)
+
+
+def test_missing_prompts_name_what_there_is_and_what_is_needed():
+    with pytest.raises(UserError) as caught:
+        prompts({"text": "a", "label": 1})
+    assert str(caught.value) == (
+        "f.jsonl: prompts need `prompt`, or `messages`, or `chosen` and `rejected`, but its columns are "
+        "`label`, `text`; rename one of them to `prompt`."
+    )

@@ -1,12 +1,14 @@
 """What the rows of a data set mean, told by the names of its columns (the names that TRL uses).
 
 Demonstrations: `text` | `messages` | `prompt` + `completion`. Preferences: `prompt` + `chosen` + `rejected` |
-`chosen` + `rejected`, whose prompt is their common beginning. Each is plain (text) or conversational (lists of messages
-with a role and a content); a text beside a conversation is one message: the user's in `prompt`, else the assistant's.
+`chosen` + `rejected`, whose prompt is their common beginning. Prompts: `prompt`, or what is one in the others. Each is
+plain (text) or conversational (lists of messages with a role and a content); a text beside a conversation is one
+message: the user's in `prompt`, else the assistant's.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from datasets import Dataset
@@ -17,11 +19,12 @@ Messages = list[dict[str, Any]]
 
 _DEMONSTRATIONS = (("messages",), ("prompt", "completion"), ("text",))
 _PREFERENCES = (("prompt", "chosen", "rejected"), ("chosen", "rejected"))
+_PROMPTS = (("prompt",), ("messages",), ("chosen", "rejected"))
 
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt with its G ≥ 1 responses, best first: all texts, or all lists of messages.
+    """A prompt with its G ≥ 1 responses, best first: all texts, or all lists of messages. To be answered: G = 0.
 
     In `messages` data, the prompt is what comes before the assistant's first turn. `row` counts from 0.
     """
@@ -63,6 +66,39 @@ def preference_columns(dataset: Dataset, name: str) -> tuple[str, ...]:
         needed = "`chosen` and `rejected`, with or without `prompt`"
         raise UserError(f"{name}: comparisons need {needed}, but its columns are {_listed(dataset)}; {remedy}.")
     return found
+
+
+def prompt_columns(dataset: Dataset, name: str) -> tuple[str, ...]:
+    """The columns that tell the prompts; `prompt` goes before `messages` before `chosen` + `rejected`.
+
+    Raises UserError, naming the columns found and needed, when there are none.
+    """
+    found = _match(dataset, _PROMPTS)
+    if found is None:
+        remedy = "rename the column to `prompt`" if len(dataset.column_names) == 1 else "rename one of them to `prompt`"
+        needed = "`prompt`, or `messages`, or `chosen` and `rejected`"
+        raise UserError(f"{name}: prompts need {needed}, but its columns are {_listed(dataset)}; {remedy}.")
+    return found
+
+
+def prompts(dataset: Dataset, name: str) -> Iterator[Example]:
+    """Each row's prompt, without a response; raises UserError as `demonstrations` does.
+
+    Of `messages` it is what comes before the assistant's first turn, or all of them.
+    """
+    columns = prompt_columns(dataset, name)
+    if columns == ("chosen", "rejected"):
+        yield from (Example(found.row, found.prompt, ()) for found in preferences(dataset, name))
+        return
+    (column,) = columns
+    beside = [c for c in ("completion", "chosen", "messages") if c in dataset.column_names and c != column]
+    for number, cells in _rows(dataset, (column, *beside)):
+        value = _value(cells[column], f"{name}, row {number}: column `{column}`", may_be_empty=column == "prompt")
+        if column == "messages":
+            value = list(takewhile(lambda message: message["role"] != "assistant", _as_messages(value, "user")))
+        elif any(isinstance(cells[c], list) for c in beside):
+            value = _as_messages(value, "user")
+        yield Example(number, value, ())
 
 
 def demonstrations(dataset: Dataset, name: str) -> Iterator[Example]:

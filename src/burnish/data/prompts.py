@@ -1,0 +1,97 @@
+"""Prompts to be answered: ids to sample from, and beside them what the user's rows say, for rewards to look at."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from burnish.data import formats, tokenise
+
+UNCUT = 2**31
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts in the order of the data, one entry of each list a row.
+
+    `ids` are what the model continues, cut on the left; `prompts` are as the user wrote them, text or messages;
+    `columns` are all other columns, and `rows` the positions in the data. `counts` says how many `rows` there are, how
+    many `truncated_prompts`, and how many `tokens`; `fingerprint` is the SHA-256 of ids, prompts and columns in order.
+    """
+
+    ids: list[list[int]]
+    prompts: list[Any]
+    columns: dict[str, list[Any]]
+    rows: list[int]
+    counts: dict[str, int]
+    fingerprint: str
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def describe(self) -> str:
+        """One line for the terminal: where the prompts come from, how many, how many cut, and the columns beside."""
+        parts = [f"{self.counts['rows']:,} prompts"]
+        if cut := self.counts["truncated_prompts"]:
+            parts.append(f"{cut:,} cut on the left")
+        parts.append(f"{self.counts['tokens']:,} tokens")
+        if self.columns:
+            parts.append(f"columns for rewards: {' + '.join(self.columns)}")
+        return f"{self.name}: {', '.join(parts)}"
+
+
+def read_prompts(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str) -> Prompts:
+    """The prompts of a data set, up to where the answer begins, each at most `max_length` ids.
+
+    They are its column `prompt`, or of demonstrations and comparisons what comes before the responses; the responses
+    then remain as columns, unless they cannot be told apart from the prompt. Raises UserError for a data set without
+    prompts, and, naming the row, for one that cannot be read or has no ids.
+    """
+    used = formats.prompt_columns(dataset, name)
+    examples = list(formats.prompts(dataset, name))
+    written = [example.prompt for example in examples]
+    whole = tokenise.prompts(written, tokenizer, UNCUT, name)
+    ids = cut_left(whole, written, tokenizer, max_length, name)
+    plain = dataset.with_format(None)
+    columns = {column: list(plain[column]) for column in dataset.column_names if column not in used}
+    counts = {
+        "rows": len(ids),
+        "truncated_prompts": sum(len(a) < len(b) for a, b in zip(ids, whole, strict=True)),
+        "tokens": sum(map(len, ids)),
+    }
+    rows = [example.row for example in examples]
+    return Prompts(ids, written, columns, rows, counts, fingerprint(ids, written, columns), name)
+
+
+def cut_left(
+    whole: list[list[int]], written: Sequence[Any], tokenizer: PreTrainedTokenizerBase, max_length: int, name: str
+) -> list[list[int]]:
+    """The prompts' ids, those that are too long cut as `tokenise.prompts` cuts them."""
+    long = [i for i, ids in enumerate(whole) if len(ids) > max_length]
+    again = tokenise.prompts([written[i] for i in long], tokenizer, max_length, name)
+    shorter = dict(zip(long, again, strict=True))
+    return [shorter.get(i, ids) for i, ids in enumerate(whole)]
+
+
+def fingerprint(ids: list[list[int]], written: Sequence[Any], columns: dict[str, list[Any]]) -> str:
+    """SHA-256 of what is sampled from and what rewards see: another order, cut or value is another fingerprint."""
+    digest = hashlib.sha256(b"prompts")
+    digest.update(np.array([len(row) for row in ids], dtype="<i8").tobytes())
+    digest.update(np.array([token for row in ids for token in row], dtype="<i4").tobytes())
+    told = json.dumps([list(written), columns], sort_keys=True, ensure_ascii=True, default=as_text)
+    return hashlib.sha256(digest.digest() + told.encode()).hexdigest()
+
+
+def as_text(value: Any) -> str:
+    """What JSON has no word for: dates and bytes as Python writes them, of other objects only their kind.
+
+    The text of an arbitrary object may hold its address, which is another in every process.
+    """
+    known = isinstance(value, bytes) or type(value).__module__ in ("datetime", "decimal", "uuid")
+    return repr(value) if known else type(value).__qualname__
