@@ -223,7 +223,9 @@ def episodes(rows: list[tiny.Row], extra: int = 0, junk: float = 0.0) -> Episode
     rewards = torch.stack([torch.randn(64, dtype=torch.float64, generator=seeded(i)) for i in range(len(rows))])
     last = torch.tensor([[t == len(ids) - 1 for t in range(mask.shape[1])] for ids, _ in rows])
     terminated = last & (texts.rows % 2 == 0)[:, None]
-    junky = [torch.where(mask, x, junk) for x in (old_logprobs, rewards[:, : mask.shape[1]], 0.9 * ~terminated)]
+    junky = [
+        torch.where(mask, x, junk) for x in (old_logprobs, rewards[:, : mask.shape[1]], 0.9 * (~terminated).double())
+    ]
     return Episodes(texts.tokens, mask, texts.lengths, texts.rows, *junky)
 
 
