@@ -1,0 +1,224 @@
+"""`burnish sample MODEL`: completions of prompts, n of each, and the one that a reward likes best."""
+
+import contextlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from burnish.config import Settings
+from burnish.data import builtin, sources
+from burnish.data.prompts import Prompts, read_prompts
+from burnish.evaluation.best_of_n import best, best_of_n_kl, expected_best
+from burnish.evaluation.statistics import bootstrap_interval, paired_difference
+from burnish.experience.completions import completed_rows
+from burnish.policies.language import LanguagePolicy, load_policy
+from burnish.policies.sampler import sample
+from burnish.recipes.assets import resolve_model
+from burnish.recipes.measure import MAX_NEW_TOKENS, gold_judge
+from burnish.recipes.models import pick_device, say
+from burnish.recipes.rewards import resolve_reward
+from burnish.recipes.train import prepare_torch
+from burnish.rewards.builtin import gold_reward
+from burnish.rewards.completed import Completed, Reward, checked_scores
+from burnish.run import UserError, write_atomically
+from burnish.training.progress import Progress
+
+MOST = 2**20  # samples of one prompt: each has a random stream of its own
+ROWS_AT_ONCE = 512
+GOLD = "gold"
+
+Scores = dict[str, Float[np.ndarray, "N n"]]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """`lines` has a record a prompt, of the best of its completions; `summary` is about all; `scores` has every score,
+    by the name of what gave it."""
+
+    lines: list[dict[str, Any]]
+    summary: dict[str, Any]
+    scores: Scores
+
+
+def sample_model(
+    model: str | Path,
+    data: Any = "builtin",
+    n: int = 1,
+    reward: Any = None,
+    out: str | Path | None = None,
+    *,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    temperature: float = 1.0,
+    limit: int | None = None,
+    base: Settings | None = None,
+) -> Samples:
+    """Sample `n` completions of each prompt of `data`, keep the best by `reward`, and write JSONL to `out`.
+
+    Of `data` at most the first `limit` rows count; "builtin" are the held-out prefixes, where the gold score stands
+    beside the reward's. Sample k of row i is the same whatever `n`, `limit` and the other rows are. `base` has the
+    seed, device, threads, precision, and `max_length`, which counts prompt and completion. Raises UserError where the
+    input or the reward is at fault.
+    """
+    base = base or Settings()
+    check(n, reward, limit, out)
+    prepare_torch(base)
+    policy = load_policy(resolve_model(model), pick_device(base.device), base.precision)
+    rewards = [] if reward is None else [resolve_reward(reward, policy)]
+    scored_by = rewards[0].name if rewards else None
+    prompts = prompts_of(data, limit, policy, base.max_length, max_new_tokens)
+    say(base, prompts.describe())
+    if isinstance(data, str) and data == "builtin" and scored_by != GOLD:
+        rewards.append(gold_reward(gold_judge()))
+    completed, scores = complete(policy, prompts, n, rewards, max_new_tokens, temperature, base)
+    facts = {"model": str(model), "data": prompts.name, "prompts": len(prompts), "n": n, "temperature": temperature}
+    facts |= {"max_new_tokens": max_new_tokens, "seed": base.seed}
+    facts |= summarise([c.ended for c in completed], scores, scored_by, n)
+    found = Samples(records(completed, scores, scored_by, n), facts, scores)
+    say(base, describe(found.summary))
+    if out is not None:
+        write_atomically(Path(out), "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in found.lines))
+    return found
+
+
+def check(n: int, reward: Any, limit: int | None, out: str | Path | None) -> None:
+    """Raise UserError for what cannot be asked, before anything is loaded; make the folder of `out`."""
+    if not 1 <= n <= MOST:
+        raise UserError(f"--n must lie in 1…{MOST}, not {n}")
+    if n > 1 and reward is None:
+        raise UserError(f"--n {n} needs a --reward that says which of them is best")
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit must be at least 1, not {limit}")
+    if out is not None:
+        if Path(out).is_dir():
+            raise UserError(f"--out {out} is a folder: name a file, as in {Path(out) / 'samples.jsonl'}")
+        with contextlib.suppress(OSError):  # where there is no folder, the writing says so
+            Path(out).parent.mkdir(parents=True, exist_ok=True)
+
+
+def prompts_of(data: Any, limit: int | None, policy: LanguagePolicy, max_length: int, max_new_tokens: int) -> Prompts:
+    """The prompts, cut so that each leaves room for a completion."""
+    longest = min(max_length, policy.context or max_length)
+    if max_new_tokens >= longest:
+        raise UserError(
+            f"--max-new-tokens {max_new_tokens} leaves no room for a prompt in the limit of {longest} tokens"
+        )
+    if isinstance(data, str) and data == "builtin":
+        dataset, name = builtin.prefixes("held_out"), "the built-in prefixes, held_out"
+        dataset = dataset.select(range(min(len(dataset), limit or len(dataset))))
+    else:
+        dataset, name = (
+            sources.load(data, row_limit=limit),
+            str(data) if isinstance(data, str | Path) else "(in memory)",
+        )
+    return read_prompts(dataset, policy.tokenizer, longest - max_new_tokens, name)
+
+
+def complete(
+    policy: LanguagePolicy,
+    prompts: Prompts,
+    n: int,
+    rewards: list[Reward],
+    max_new_tokens: int,
+    temperature: float,
+    base: Settings,
+) -> tuple[list[Completed], Scores]:
+    """n completions of every prompt, one after the other, with their scores by each reward.
+
+    They are scored as they come, so that a reward that is amiss is found before all is sampled.
+    """
+    size = max(1, ROWS_AT_ONCE // n)
+    starts = range(0, len(prompts), size)
+    completed: list[Completed] = []
+    scores: dict[str, list[list[float]]] = {reward.name: [] for reward in rewards}
+    with Progress("sampling", len(starts), quiet=base.quiet) as progress:
+        for start in starts:
+            which = [i for i in range(start, min(start + size, len(prompts))) for _ in range(n)]
+            sampled = sample(
+                policy,
+                [prompts.ids[i] for i in which],
+                seed=base.seed,
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                streams=[prompts.rows[i] * MOST + place % n for place, i in enumerate(which)],
+            )
+            completed.append(completed_rows(policy, prompts, which, sampled))
+            for reward in rewards:
+                scores[reward.name].append(checked_scores(reward, completed[-1]))
+            progress.step()
+    return completed, {name: np.concatenate(parts).reshape(-1, n) for name, parts in scores.items()}
+
+
+def records(completed: list[Completed], scores: Scores, scored_by: str | None, n: int) -> list[dict[str, Any]]:
+    """One JSON record a prompt: its best completion, that one's scores, and the mean score of all n."""
+    picked = best(scores[scored_by]) if scored_by else None
+    lines: list[dict[str, Any]] = []
+    for found in completed:
+        for first in range(0, len(found), n):
+            i = len(lines)
+            k = 0 if picked is None else int(picked[i])
+            line = {name: getattr(found, f"{name}s")[first + k] for name in ("row", "prompt", "response")}
+            if scored_by:
+                mine = scores[scored_by][i]
+                line |= {"score": round(float(mine[k]), 6), "mean_score": round(float(mine.mean()), 6)}
+            if GOLD in scores and scored_by != GOLD:
+                line[GOLD] = round(float(scores[GOLD][i, k]), 6)
+            lines.append(line | {"ended": found.ended[first + k]})
+    return lines
+
+
+def summarise(ended: list[list[bool]], scores: Scores, scored_by: str | None, n: int) -> dict[str, Any]:
+    """Means over prompts with intervals: of each prompt's first sample, and of the best of n; and best-of-n curves.
+
+    `gain` is the paired difference of the two. The curve's means are over all choices from the n samples.
+    """
+    summary: dict[str, Any] = {"eos_rate": float(np.mean([flag for part in ended for flag in part]))}
+    if scored_by is None:
+        return summary | {name: {"first": bootstrap_interval(s[:, 0]).as_dict()} for name, s in scores.items()}
+    mine = scores[scored_by]
+    picked = best(mine)
+    summary |= {"reward": scored_by, "kl_upper_bound": best_of_n_kl(n)}
+    beside = {GOLD: scores[GOLD]} if GOLD in scores and scored_by != GOLD else {}
+    tables = {"score": mine} | beside
+    for name, values in tables.items():
+        first, chosen = values[:, 0], np.take_along_axis(values, picked[:, None], axis=1)[:, 0]
+        summary[name] = {
+            "first": bootstrap_interval(first).as_dict(),
+            "best": bootstrap_interval(chosen).as_dict(),
+            "gain": paired_difference(chosen, first).as_dict(),
+        }
+    summary["curve"] = [
+        {"n": size, "kl_upper_bound": best_of_n_kl(size)}
+        | {name: float(expected_best(mine, size, values).mean()) for name, values in tables.items()}
+        for size in sizes(n)
+    ]
+    return summary
+
+
+def sizes(n: int) -> list[int]:
+    """1, 2, 4 … and n itself."""
+    return sorted({2**k for k in range(n.bit_length()) if 2**k <= n} | {n})
+
+
+def describe(summary: dict[str, Any]) -> str:
+    """The summary in a few lines for the terminal."""
+    n = summary["n"]
+    lines = [f"{summary['prompts']:,} prompts, {n} completions of each, {summary['eos_rate']:.0%} ended by themselves"]
+
+    def shown(interval: dict[str, float]) -> str:
+        return f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+
+    titles = {"score": f"score by {summary.get('reward')}", GOLD: "gold score"}
+    for name in (key for key in titles if key in summary):
+        means = summary[name]
+        line = f"{titles[name]}: {shown(means['first'])} for the first"
+        if n > 1 and "best" in means:
+            line += f", {shown(means['best'])} for the best of {n}"
+        lines.append(line)
+    if n > 1:
+        bound = summary["kl_upper_bound"]
+        lines.append(f"KL to the sampler: at most {bound:.3f} nats, the upper bound log n − (n − 1)/n")
+    return "\n".join(lines)

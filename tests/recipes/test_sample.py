@@ -1,0 +1,140 @@
+"""Best of n on a tiny model, against the sampler and the reward called by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+from burnish.config import Settings
+from burnish.policies.language import load_policy
+from burnish.policies.sampler import sample
+from burnish.recipes.measure import gold_judge
+from burnish.recipes.sample import describe, sample_model, sizes
+from burnish.rewards.completed import BadRewardError
+from burnish.run import UserError
+
+ROWS = [{"prompt": "a film", "weight": 1.0}, {"prompt": "the", "weight": -1.0}, {"prompt": "very dull", "weight": 1.0}]
+PROMPTS = [[tiny.BOS, 7, 5], [tiny.BOS, 8], [tiny.BOS, 11, 15]]
+BASE = Settings(seed=3, threads=1, quiet=True, device="cpu")
+SHORT: dict[str, Any] = {"max_new_tokens": 6, "base": BASE}
+
+
+def length(prompts: Any, responses: Any, weight: Any) -> list[float]:
+    """The weight says whether long or short is good."""
+    return [w * len(r.split()) for w, r in zip(weight, responses, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_model(tmp_path_factory.mktemp("model"), "gpt2")
+
+
+def by_hand(model: Path, n: int, temperature: float = 1.0) -> list[list[str]]:
+    """n responses of each prompt, one at a time, each from its own stream."""
+    policy = load_policy(model)
+    out = []
+    for i, ids in enumerate(PROMPTS):
+        drawn = [
+            sample(policy, [ids], seed=3, max_new_tokens=6, temperature=temperature, streams=[i * 2**20 + k])
+            for k in range(n)
+        ]
+        out.append([policy.tokenizer.decode(one.tokens[0], skip_special_tokens=True) for one in drawn])
+    return out
+
+
+def test_the_best_is_kept_and_written(model: Path, tmp_path: Path) -> None:
+    found = sample_model(model, ROWS, 5, length, tmp_path / "new" / "best.jsonl", **SHORT)
+    lines = [json.loads(line) for line in (tmp_path / "new" / "best.jsonl").read_text().splitlines()]
+    assert lines == found.lines
+    for i, responses in enumerate(by_hand(model, 5)):
+        scores = [ROWS[i]["weight"] * len(response.split()) for response in responses]
+        k = scores.index(max(scores))
+        assert (lines[i]["row"], lines[i]["prompt"]) == (i, ROWS[i]["prompt"])
+        assert (lines[i]["response"], lines[i]["score"]) == (responses[k], scores[k])
+        assert lines[i]["mean_score"] == pytest.approx(sum(scores) / 5)
+        assert found.scores["length"][i].tolist() == scores
+        assert "gold" not in lines[i]
+
+
+def test_the_summary_is_about_first_and_best(model: Path) -> None:
+    summary = sample_model(model, ROWS, 5, length, **SHORT).summary
+    scores = np.array(
+        [[r["weight"] * len(t.split()) for t in ts] for r, ts in zip(ROWS, by_hand(model, 5), strict=True)]
+    )
+    assert summary["score"]["first"]["mean"] == pytest.approx(scores[:, 0].mean())
+    assert summary["score"]["best"]["mean"] == pytest.approx(scores.max(1).mean())
+    assert summary["score"]["gain"]["mean"] == pytest.approx((scores.max(1) - scores[:, 0]).mean())
+    assert [point["n"] for point in summary["curve"]] == [1, 2, 4, 5]
+    assert summary["curve"][0]["score"] == pytest.approx(scores.mean())
+    assert summary["curve"][-1]["score"] == pytest.approx(scores.max(1).mean())
+    assert summary["kl_upper_bound"] == pytest.approx(0.80944, abs=1e-5)  # log 5 − 4/5
+    assert "at most 0.809 nats, the upper bound log n − (n − 1)/n" in describe(summary)
+    json.dumps(summary)
+
+
+def test_a_sample_does_not_depend_on_how_many_there_are(model: Path) -> None:
+    """Nor on the other rows: a reward that likes the first sample best gives back what one sample alone is."""
+    first = sample_model(model, ROWS, 1, **SHORT)
+    assert [line["response"] for line in first.lines] == [responses[0] for responses in by_hand(model, 1)]
+    assert "score" not in first.lines[0]
+    equal = sample_model(model, ROWS, 4, lambda p, r: [0.0] * len(r), limit=2, **SHORT)
+    assert [line["response"] for line in equal.lines] == [line["response"] for line in first.lines[:2]]
+
+
+def test_a_temperature_is_used(model: Path) -> None:
+    found = sample_model(model, ROWS, temperature=0.5, **SHORT)
+    assert [line["response"] for line in found.lines] == [one for (one,) in by_hand(model, 1, 0.5)]
+    assert found.lines != sample_model(model, ROWS, **SHORT).lines
+
+
+def test_built_in_prefixes_have_their_gold_score_beside(tmp_path: Path) -> None:
+    found = sample_model("builtin", "builtin", 2, "lexicon", limit=3, max_new_tokens=8, base=BASE)
+    again = sample_model("builtin", "builtin", 2, "gold", limit=3, max_new_tokens=8, base=BASE)
+    assert found.scores.keys() == {"lexicon", "gold"}
+    assert again.scores.keys() == {"gold"}  # the judge is no second opinion on its own choice
+    np.testing.assert_array_equal(found.scores["gold"], again.scores["gold"])
+    for i, line in enumerate(found.lines):
+        k = int(found.scores["lexicon"][i].argmax())
+        assert line["gold"] == pytest.approx(found.scores["gold"][i, k], abs=1e-6)
+        if line["ended"]:
+            assert gold_judge().score([line["prompt"] + line["response"]])[0] == pytest.approx(line["gold"], abs=1e-6)
+    assert found.summary["gold"]["first"]["mean"] == pytest.approx(found.scores["gold"][:, 0].mean())
+    assert "gold" in found.summary["curve"][0]
+    assert "gold" not in again.summary
+    alone = sample_model("builtin", "builtin", limit=3, max_new_tokens=8, base=BASE)
+    np.testing.assert_array_equal(alone.scores["gold"][:, 0], found.scores["gold"][:, 0])
+    assert alone.lines[0].keys() == {"row", "prompt", "response", "gold", "ended"}
+    assert "gold score: " in describe(alone.summary)
+
+
+def test_a_reward_that_is_amiss_names_the_row(model: Path, tmp_path: Path) -> None:
+    def broken(prompts: Any, responses: Any) -> list[float | None]:
+        return [None if prompt == "the" else 0.0 for prompt in prompts]
+
+    with pytest.raises(BadRewardError, match=r"broken gave None for row 1: "):
+        sample_model(model, ROWS, 2, broken, tmp_path / "x.jsonl", **SHORT)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"n": 4}, "--n 4 needs a --reward"),
+        ({"n": 0}, r"--n must lie in 1…1048576, not 0"),
+        ({"limit": 0}, "--limit must be at least 1, not 0"),
+        ({"max_new_tokens": 48}, "--max-new-tokens 48 leaves no room for a prompt in the limit of 48 tokens"),
+        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"data": [{"text": "a"}]}, r"\(in memory\): prompts need `prompt`"),
+        ({"out": "."}, r"--out \. is a folder: name a file"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(model: Path, given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        sample_model(model, **({"data": ROWS} | SHORT | given))
+
+
+def test_sizes_are_powers_of_two_and_n() -> None:
+    assert [sizes(n) for n in (1, 2, 6, 16)] == [[1], [1, 2], [1, 2, 4, 6], [1, 2, 4, 8, 16]]
