@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import click
 
 from burnish.algorithms.table import ALGORITHMS
-from burnish.config import Settings, build, machine_checked, read_config
+from burnish.config import Settings, build, machine_checked, option_names, option_types, read_config
 from burnish.run import UserError
 
 INTERRUPTED = 130
@@ -64,13 +64,13 @@ def flag(field: dataclasses.Field, hint: Any, rate: float | None = None) -> Call
         help += f"  [default: {field.default}]"
     if kind is bool:
         return click.option(f"--{name}/--no-{name}", field.name, default=None, help=help)
-    type_ = click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind
+    type_ = click.Choice(get_args(kind)) if get_origin(kind) is Literal else str if kind is Any else kind
     return click.option(f"--{name}", field.name, type=type_, default=None, help=help)
 
 
 def flags_of(cls: type, rate: float | None = None) -> list[Callable[[Any], Any]]:
     hints = get_type_hints(cls)
-    return [flag(f, hints[f.name], rate) for f in dataclasses.fields(cls)]
+    return [flag(f, hints[f.name], rate) for f in dataclasses.fields(cls) if f.name in option_names(cls)]
 
 
 def with_flags(given: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def method_command(name: str) -> click.Command:
             click.echo(path)
 
     command.__doc__ = f"{entry.summary}.\n\n{(entry.algorithm.__doc__ or '').splitlines()[0]}"
-    for decorator in reversed([*flags_of(entry.algorithm), *flags_of(Settings, entry.learning_rate)]):
+    for decorator in reversed([flag for cls in option_types(name) for flag in flags_of(cls, entry.learning_rate)]):
         command = decorator(command)
     command = click.option("--config", type=click.Path(), help="YAML file of the same keys; flags win")(command)
     return click.command(name)(command)

@@ -16,6 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from burnish.algorithms.table import ALGORITHMS, name_of
+from burnish.experience.completions import Completions
 from burnish.run import UserError
 
 LARGEST_SEED = 2**32 - 1
@@ -54,6 +55,23 @@ class Settings:
     threads: int | None = option(None, "CPU threads; default: PyTorch's")
     quiet: bool = option(False, "print nothing but errors")
     debug: bool = option(False, "show tracebacks")
+    experience: Completions | None = None
+    """Where an online method's batches come from; its knobs are keys and flags like the others."""
+
+
+EXPERIENCES = {"prompts": Completions}
+"""What a method that learns from this kind of data meets it through."""
+
+
+def option_types(name: str) -> list[type[Any]]:
+    """The dataclasses whose fields are the options of a method: its own, its experience's, and the common ones."""
+    entry = ALGORITHMS[name]
+    online = [EXPERIENCES[entry.data]] if entry.data in EXPERIENCES else []
+    return [entry.algorithm, *online, Settings]
+
+
+def option_names(cls: type[Any]) -> set[str]:
+    return {f.name for f in fields(cls)} - {"experience"}
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -85,6 +103,22 @@ ELSEWHERE = {
     "save_steps": "save_every",
     "eval_steps": "eval_every",
     "lr": "learning_rate",
+    "reward_model_path": "reward",
+    "kl_coef": "beta",
+    "init_kl_coef": "beta",
+    "cliprange": "clip",
+    "clip_range": "clip",
+    "cliprange_value": "value_clip",
+    "clip_range_vf": "value_clip",
+    "vf_coef": "value_weight",
+    "ent_coef": "entropy_weight",
+    "lam": "lambda_",
+    "gae_lambda": "lambda_",
+    "num_ppo_epochs": "update_epochs",
+    "n_epochs": "update_epochs",
+    "response_length": "max_new_tokens",
+    "target_kl": "stop_kl",
+    "center_rewards_coefficient": "centre_coefficient",
 }
 """What users of TRL and transformers may write, and what it is called here."""
 
@@ -101,17 +135,19 @@ class _Loader(yaml.SafeLoader):
 
 def build(name: str, options: dict[str, Any]) -> tuple[Any, Settings]:
     """The algorithm `name` and the settings that `options` ask for. Raises UserError for a key or value amiss."""
-    entry = ALGORITHMS[name]
     if options.get("algorithm", name) != name:
         raise UserError(f"the configuration is one for '{options['algorithm']}', not for '{name}'")
     given = {key.replace("-", "_"): value for key, value in options.items() if key != "algorithm"}
-    own = {f.name for f in fields(entry.algorithm)}
-    common = {f.name for f in fields(Settings)}
+    types = option_types(name)
+    known = set().union(*map(option_names, types))
     for key in given:
-        if key not in own | common:
-            raise UserError(f"unknown key '{key}' for {name}{_suggestion(key, own | common)}")
-    algorithm = _construct(entry.algorithm, {k: v for k, v in given.items() if k in own})
-    return algorithm, checked(algorithm, _construct(Settings, {k: v for k, v in given.items() if k in common}))
+        if key not in known:
+            raise UserError(f"unknown key '{key}' for {name}{_suggestion(key, known)}")
+    parts = [_construct(cls, {k: v for k, v in given.items() if k in option_names(cls)}) for cls in types]
+    algorithm, settings = parts[0], parts[-1]
+    if len(parts) == 3:
+        settings = dataclasses.replace(settings, experience=parts[1])
+    return algorithm, checked(algorithm, settings)
 
 
 def machine_checked(settings: Settings) -> Settings:
@@ -155,7 +191,7 @@ def checked(algorithm: Any, settings: Settings) -> Settings:
         "eval_every needs eval_data where the training data is your own": settings.eval_every is not None
         and settings.eval_data is None
         and settings.data != "builtin",
-    }
+    } | online_problems(name_of(algorithm), settings)
     refuse(problems)
     filled: dict[str, Any] = {}
     if settings.learning_rate is None:
@@ -165,9 +201,28 @@ def checked(algorithm: Any, settings: Settings) -> Settings:
     return dataclasses.replace(settings, **filled)
 
 
+def online_problems(name: str, settings: Settings) -> dict[str, bool]:
+    """What makes no sense where completions are sampled."""
+    if ALGORITHMS[name].data not in EXPERIENCES:
+        return {}
+    knobs = settings.experience or Completions()
+    return {
+        f"{name} needs a reward: a reward-model folder, 'gold', 'lexicon', or module:function": knobs.reward is None,
+        "rollout must not be smaller than batch_size": knobs.rollout < settings.batch_size,
+        "max_new_tokens must be smaller than max_length, which counts the prompt too": knobs.max_new_tokens
+        >= settings.max_length,
+        "patience needs a loss on data that stays the same, which a policy's own completions do not": settings.patience
+        > 0,
+    }
+
+
 def as_dict(algorithm: Any, settings: Settings) -> dict[str, Any]:
     """The resolved configuration as `build` reads it back."""
-    return {"algorithm": name_of(algorithm)} | dataclasses.asdict(algorithm) | dataclasses.asdict(settings)
+    common = dataclasses.asdict(settings)
+    online = common.pop("experience") or {}
+    if callable(online.get("reward")):  # given in Python: its name is all that a file can hold
+        online["reward"] = f"{online['reward'].__module__}:{online['reward'].__qualname__}"
+    return {"algorithm": name_of(algorithm)} | dataclasses.asdict(algorithm) | online | common
 
 
 def _construct(cls: type, values: dict[str, Any]) -> Any:
@@ -180,6 +235,8 @@ def _construct(cls: type, values: dict[str, Any]) -> Any:
 
 def _convert(key: str, value: Any, hint: Any) -> Any:
     """The value as its field's type; whole numbers may be written as 1e3, paths given as Path."""
+    if hint is Any:
+        return value
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     if value is None and NoneType in kinds:
         return None

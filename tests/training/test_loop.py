@@ -15,6 +15,7 @@ import torch
 
 from burnish.algorithms.sft import SFT
 from burnish.algorithms.terms import Loss, Term
+from burnish.batches import Drawn
 from burnish.config import Settings
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError, read_jsonl
@@ -135,7 +136,7 @@ def run_loop(
         state = train_loop(
             SFT(),
             models,
-            batches or cycle([BATCH]),
+            batches or cycle([Drawn(BATCH)]),
             settings=chosen,
             steps=steps,
             steps_per_epoch=4,
@@ -180,7 +181,7 @@ def test_dropout_is_off_while_evaluating(tmp_path: Path) -> None:
         train_loop(
             SFT(),
             models,
-            cycle([BATCH]),
+            cycle([Drawn(BATCH)]),
             settings=settings(eval_every=1),
             steps=3,
             steps_per_epoch=3,
@@ -217,7 +218,7 @@ def test_the_best_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> No
         train_loop(
             SFT(),
             models,
-            cycle([BATCH]),
+            cycle([Drawn(BATCH)]),
             settings=settings(eval_every=1, patience=2),
             steps=9,
             steps_per_epoch=3,
@@ -256,7 +257,7 @@ def test_a_signal_lets_the_step_finish_saves_and_stops(kind: signal.Signals, tmp
         for number in range(9):
             if number == 2:
                 os.kill(os.getpid(), kind)
-            yield BATCH
+            yield Drawn(BATCH)
 
     before = signal.getsignal(kind)
     with pytest.raises(Interrupted, match=r"saved up to step 3"):

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from burnish.batches import Demonstrations
 from burnish.functional import masked_sum
 from burnish.policies.language import LanguagePolicy
-from burnish.policies.sampler import sample
+from burnish.policies.sampler import completions_batch, sample
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,6 @@ def continue_prompts(
     rows = [prompt + completion for prompt, completion in zip(ids, sampled.tokens, strict=True)]
     texts = policy.tokenizer.batch_decode(rows, skip_special_tokens=True)
     return Continuations(prompts, texts, completions_batch(ids, sampled.tokens), sampled.ended)
-
-
-def completions_batch(prompts: list[list[int]], completions: list[list[int]]) -> Demonstrations:
-    """Prompts and completions as a batch whose mask is True on the completions."""
-    lengths = torch.tensor([len(p) + len(c) for p, c in zip(prompts, completions, strict=True)])
-    starts = torch.tensor([len(p) for p in prompts])
-    tokens = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
-    for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
-        tokens[row, : lengths[row]] = torch.tensor(prompt + completion)
-    columns = torch.arange(tokens.shape[1])
-    mask = (columns >= starts[:, None]) & (columns < lengths[:, None])
-    return Demonstrations(tokens, mask, lengths, torch.arange(len(prompts)))
 
 
 @torch.no_grad()

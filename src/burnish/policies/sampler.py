@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
+from burnish.batches import Demonstrations
 from burnish.policies.language import LanguagePolicy, head
 from burnish.run import UserError
 
@@ -139,6 +140,18 @@ def _decode(
             cache.batch_select_indices(kept)
             inputs, real, alive = inputs[kept], real[kept], alive[kept.cpu()]
     return tokens, logprobs
+
+
+def completions_batch(prompts: list[list[int]], completions: list[list[int]]) -> Demonstrations:
+    """Prompts and completions as a batch whose mask is True on the completions."""
+    lengths = torch.tensor([len(p) + len(c) for p, c in zip(prompts, completions, strict=True)])
+    starts = torch.tensor([len(p) for p in prompts])
+    tokens = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
+    for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+        tokens[row, : lengths[row]] = torch.tensor(prompt + completion)
+    columns = torch.arange(tokens.shape[1])
+    mask = (columns >= starts[:, None]) & (columns < lengths[:, None])
+    return Demonstrations(tokens, mask, lengths, torch.arange(len(prompts)))
 
 
 def log_distribution(

@@ -8,6 +8,7 @@ takes off.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import torch
 import transformers
@@ -114,9 +115,15 @@ class LanguageScorer:
         self.tokenizer.save_pretrained(folder)
 
 
+def embedding(model: PreTrainedModel) -> nn.Embedding:
+    """The model's token embedding."""
+    return cast(nn.Embedding, model.get_input_embeddings())
+
+
 def scalar_head(model: PreTrainedModel, hidden: Float[Tensor, "k d"]) -> Float[Tensor, "k"]:
     """The model's one label from last hidden states, computed in the precision of the head's weights."""
-    out = model.score(hidden.to(model.score.weight.dtype))[..., 0]
+    layer = cast(nn.Linear, model.score)
+    out = layer(hidden.to(layer.weight.dtype))[..., 0]
     return out.to(torch.promote_types(out.dtype, torch.float32))
 
 
@@ -131,7 +138,7 @@ def check_scalar_head(model: PreTrainedModel) -> None:
     name = f"{config.name_or_path} ({config.model_type})"
     if config.is_encoder_decoder or not hasattr(model, "score") or config.num_labels != 1:
         raise UserError(f"{name} is no decoder-only language model with a head of one label: give one that is")
-    words = model.get_input_embeddings().weight.shape[0]
+    words = embedding(model).num_embeddings
     pad = config.get_text_config().pad_token_id  # at a padding token the model itself would read an earlier one
     probe = torch.tensor([[i for i in range(min(words, 6)) if i != pad][-4:]], device=model.device)
     hidden = model.base_model(input_ids=probe, use_cache=False).last_hidden_state[0]
@@ -218,10 +225,10 @@ def pad_apart(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Non
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id in others:
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
     pad = tokenizer.pad_token_id
-    words = model.get_input_embeddings().weight.shape[0]
+    words = embedding(model).num_embeddings
     if pad >= words:
         with quiet_and_reproducible(0):
             model.resize_token_embeddings(pad + 1, mean_resizing=False)
-        model.get_input_embeddings().weight[words:] = 0.0
+        embedding(model).weight[words:] = 0.0
     model.config.pad_token_id = pad
     model.config.get_text_config().pad_token_id = pad

@@ -19,9 +19,10 @@ from burnish.data import builtin
 from burnish.policies.language import LanguagePolicy, load_policy
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.measure import MAX_LENGTH, Measured, gold_judge, measure, preference_margins
+from burnish.recipes.models import pick_device, say
 from burnish.recipes.stopwatch import Stopwatch
 from burnish.recipes.summary import print_table, summarise, to_json
-from burnish.recipes.train import pick_device, prepare_torch, run_training, say
+from burnish.recipes.train import prepare_torch, run_training
 from burnish.report import demo as page
 from burnish.report.figures import save_figure
 from burnish.report.theme import series_colours

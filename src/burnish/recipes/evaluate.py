@@ -16,7 +16,10 @@ from burnish.policies.language import LanguagePolicy, load_policy
 from burnish.policies.reference import weights_hash
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.measure import Measured, measure
-from burnish.recipes.train import evaluator_of, pick_device, prepare_torch, say, tokenised
+from burnish.recipes.models import pick_device, say
+from burnish.recipes.rows import tokenised
+from burnish.recipes.train import prepare_torch
+from burnish.recipes.turns import evaluator_of
 from burnish.run import UserError, read_mapping, write_atomically
 
 

@@ -1,13 +1,14 @@
 """The embedded model: its tokenizer, its training and what is measured of it.
 
-A small GPT-2-shaped model learns from the training parts of the four corpora, film reviews and others, each text as
-BOS + text + EOS. The weights that the held-out loss likes best are kept. It is the ordinary SFT loop on a model with
-random weights; nothing here trains by itself.
+A small Llama learns from the training parts of the four corpora, film reviews and others, each text as BOS + text +
+EOS. The weights that the held-out loss likes best are kept. It is the ordinary SFT loop on a model with random weights;
+nothing here trains by itself. Only dropout is added, which transformers' Llama has not and half a million words need.
 """
 
 import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from tokenizers import ByteLevelBPETokenizer
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from burnish.algorithms.sft import SFT
 from burnish.config import Settings
@@ -26,7 +27,8 @@ from burnish.evaluation.memory import longest_copy
 from burnish.evaluation.text import distinct_n, word_lengths
 from burnish.policies.interface import Models
 from burnish.policies.language import LanguagePolicy, load_policy
-from burnish.recipes.train import prepare_torch, run_training, say
+from burnish.recipes.models import say
+from burnish.recipes.train import prepare_torch, run_training
 from burnish.run import read_jsonl, save_folder_atomically, write_atomically
 from burnish.training.step import evaluate
 
@@ -39,14 +41,15 @@ class Recipe:
 
     vocabulary: int = 4096
     width: int = 256
+    hidden: int = 704
     layers: int = 4
     heads: int = 4
     context: int = 256
-    dropout: float = 0.1
-    epochs: float = 12.0
+    dropout: float = 0.2
+    epochs: float = 20.0
     batch_size: int = 48
     learning_rate: float = 1e-3
-    weight_decay: float = 0.1
+    weight_decay: float = 0.5
     warmup: float = 0.05
     patience: int = 3
     precision: Literal["float32", "bfloat16"] = "bfloat16"
@@ -83,7 +86,8 @@ def pretrain(out: Path, recipe: Recipe, base: Settings) -> Path:
         resume=True,
     )
     rows = {part: Dataset.from_dict({"text": found}) for part, found in texts.items()}
-    run_training(SFT(), settings, rows["train"], rows["validation"])
+    dropout = partial(add_dropout, share=recipe.dropout)
+    run_training(SFT(), settings, rows["train"], rows["validation"], dropout)
     with save_folder_atomically(out / "film") as folder:
         export(out / "run" / "model", folder)
     say(base, "measuring")
@@ -98,22 +102,37 @@ def save_start(folder: Path, texts: list[str], recipe: Recipe, seed: int) -> Non
     bpe.train_from_iterator(texts, vocab_size=recipe.vocabulary, special_tokens=list(SPECIAL.values()))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, model_max_length=recipe.context, **SPECIAL)
     torch.manual_seed(seed)
-    config = GPT2Config(
+    config = LlamaConfig(
         vocab_size=len(tokenizer),
-        n_positions=recipe.context,
-        n_embd=recipe.width,
-        n_layer=recipe.layers,
-        n_head=recipe.heads,
-        resid_pdrop=recipe.dropout,
-        embd_pdrop=recipe.dropout,
-        attn_pdrop=0.0,
-        activation_function="gelu_pytorch_tanh",  # GPT-2's own, fused: a fifth faster on a CPU
+        hidden_size=recipe.width,
+        intermediate_size=recipe.hidden,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.heads,
+        max_position_embeddings=recipe.context,
+        tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    GPT2LMHeadModel(config).save_pretrained(folder)
+    LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def add_dropout(models: Models, share: float) -> None:
+    """Dropout where GPT-2 has it, on the embeddings and on what attention and MLP add to the residual stream.
+
+    Llama was made without, for text that is read once. It acts while the model trains and leaves no trace in it.
+    """
+    model: Any = models.policy.model  # type: ignore[attr-defined]
+
+    def drop(module: Any, inputs: Any, output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (torch.nn.functional.dropout(output[0], share, model.training), *output[1:])
+        return torch.nn.functional.dropout(output, share, model.training)
+
+    for part in (model.model.embed_tokens, *(p for layer in model.model.layers for p in (layer.self_attn, layer.mlp))):
+        part.register_forward_hook(drop)
 
 
 def export(model: Path, folder: Path) -> None:

@@ -2,9 +2,8 @@
 
 import dataclasses
 import platform
-import sys
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,20 @@ from typing import Any
 import torch
 import transformers
 
-from burnish.algorithms.table import ALGORITHMS, name_of
+from burnish.algorithms.table import name_of
 from burnish.config import Settings, as_dict, build, checked
-from burnish.data import builtin, sources, tokenise
-from burnish.data.corpora import cache_folder
-from burnish.data.walk import batches_per_epoch, in_order, visited, walk
+from burnish.data import builtin, tokenise
+from burnish.data.walk import in_order
+from burnish.evaluation.reward_models import centre_on
 from burnish.policies.interface import Models
-from burnish.policies.language import LanguagePolicy, load_policy
-from burnish.policies.reference import cached_reference, weights_hash
-from burnish.recipes.assets import resolve_model
+from burnish.policies.reference import weights_hash
+from burnish.recipes.models import adamw, load_models, pick_device, say
+from burnish.recipes.rows import IN_MEMORY, evaluation_rows, first_responses, tokenised
+from burnish.recipes.turns import length, offline, online
 from burnish.run import RunFolder, UserError
 from burnish.training.loop import out_of_patience, train_loop
 from burnish.training.progress import Progress
 from burnish.training.resume import State, load_best, restore
-from burnish.training.step import evaluate
-
-IN_MEMORY = "(in memory)"
 
 
 def train(algorithm: Any, *, data: Any = "builtin", eval_data: Any = None, **options: Any) -> Path:
@@ -46,8 +43,15 @@ def train(algorithm: Any, *, data: Any = "builtin", eval_data: Any = None, **opt
     return run_training(algorithm, settings, data, eval_data)
 
 
-def run_training(algorithm: Any, settings: Settings, data: Any = None, eval_data: Any = None) -> Path:
-    """`train` with checked settings; `data` stands in for the settings' own where it lives in memory."""
+def run_training(
+    algorithm: Any,
+    settings: Settings,
+    data: Any = None,
+    eval_data: Any = None,
+    change: Callable[[Models], None] | None = None,
+) -> Path:
+    """`train` with checked settings; `data` stands in for the settings' own where it lives in memory, and `change` is
+    done to the models before anything else is."""
     settings = checked(algorithm, settings)
     if settings.out is None:
         raise UserError("give --out, the run folder to write")
@@ -57,111 +61,74 @@ def run_training(algorithm: Any, settings: Settings, data: Any = None, eval_data
         if (run.path / "model").exists():
             say(settings, f"{run.path} is complete: nothing to resume")
             return run.path
-        policy = load_policy(resolve_model(settings.model), pick_device(settings.device), settings.precision)
-        rows = tokenised(algorithm, settings, policy, settings.data if data is None else data, "train")
-        held = evaluation_rows(algorithm, settings, policy, settings.eval_data if eval_data is None else eval_data)
+        models = load_models(algorithm, settings)
+        if change is not None:
+            change(models)
+        trained: Any = models.scorer or models.policy
+        rows = tokenised(algorithm, settings, trained, settings.data if data is None else data, "train")
+        held = evaluation_rows(algorithm, settings, trained, settings.eval_data if eval_data is None else eval_data)
         for data_set in (rows, held):
             if data_set is not None:
                 say(settings, data_set.describe())
-        note_environment(run, settings, rows, held, weights_hash(policy.model))
-        _fit(algorithm, policy, settings, run, rows, held)
-        with run.replace_folder("model") as folder:
-            policy.save(folder)
+        note_environment(run, settings, rows, held, models)
+        models = _fit(algorithm, models, settings, run, rows, held)
+        if models.scorer:
+            centre(models.scorer, rows, settings)
+        critic: Any = models.critic
+        if critic:
+            with run.replace_folder("critic") as folder:
+                critic.save(folder)
+        with run.replace_folder("model") as folder:  # last: it is what says that the run is complete
+            trained.save(folder)
     return run.path
 
 
-def _fit(algorithm: Any, policy: LanguagePolicy, settings: Settings, run: RunFolder, rows: Any, held: Any) -> None:
+def _fit(algorithm: Any, models: Models, settings: Settings, run: RunFolder, rows: Any, held: Any) -> Models:
     """Reference, optimizer, resumption and the loop."""
-    per_epoch = batches_per_epoch(len(rows), settings.batch_size)
-    steps = settings.steps or max(1, round((settings.epochs or 1.0) * per_epoch))
-    if settings.warmup >= max(1, steps):
-        raise UserError(f"a warmup of {settings.warmup:g} steps never ends in a run of {steps}: make it shorter")
-    seen = visited(len(rows), settings.batch_size, settings.seed, steps)
-    models = with_reference(algorithm, policy, rows, seen, settings)
-    evaluator = None
-    if held is not None:
-        everything = range(len(held))
-        evaluator = evaluator_of(algorithm, with_reference(algorithm, policy, held, everything, settings), held)
-    optimizer = adamw(policy, settings)
-    state = restore(run, models, optimizer, lambda sentence: say(settings, sentence)) if settings.resume else State()
+    steps, per_epoch = length(algorithm, settings, len(rows))
+    turns = (online if settings.experience else offline)(algorithm, models, settings, rows, held, steps)
+    optimizer = adamw(turns.models, settings)
+    tell = partial(say, settings)
+    state = restore(run, turns.models, optimizer, tell) if settings.resume else State()
     with Progress(name_of(algorithm).upper(), steps, state.step, settings.quiet) as progress:
         state = train_loop(
             algorithm,
-            models,
-            (b.to(policy.device) for b in walk(rows, settings.batch_size, settings.seed, state.step)),
+            turns.models,
+            turns.batches(state),
             settings=settings,
             steps=steps,
             steps_per_epoch=per_epoch,
             run=run,
             state=state,
             optimizer=optimizer,
-            evaluator=evaluator,
+            evaluator=turns.evaluator,
             progress=progress,
         )
     if settings.patience:
         if out_of_patience(settings, state):
             say(settings, f"stopped after step {state.step}: no better evaluation in the last {settings.patience}")
-        load_best(run, models)
+        load_best(run, turns.models)
+    return turns.models
 
 
-def adamw(policy: LanguagePolicy, settings: Settings) -> torch.optim.AdamW:
-    """AdamW; weight decay shrinks matrices alone, not biases and norms."""
-    parameters = list(policy.parameters().values())
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate or 0.0, fused=True)
-
-
-def with_reference(
-    algorithm: Any, policy: LanguagePolicy, rows: Any, seen: Sequence[int], settings: Settings
-) -> Models:
-    """The models of a run that sees these rows. The reference is the policy as it is now, before its first update."""
-    if not ALGORITHMS[name_of(algorithm)].reference:
-        return Models(policy)
-    with Progress("reference", -(-len(seen) // 64), quiet=settings.quiet) as progress:
-        batches = lambda: (progress.passing(b.to(policy.device)) for b in in_order(rows, 64, seen))  # noqa: E731
-        # The same ids may stand in other rows of the user's data, where some before them were dropped.
-        fingerprint = " ".join([rows.fingerprint, *map(str, rows.dataset.select(seen)["row"])])
-        return Models(policy, cached_reference(policy, batches, fingerprint, cache_folder() / "reference"))
-
-
-def evaluator_of(algorithm: Any, models: Models, held: Any) -> Callable[[], dict[str, float]]:
-    """Loss and metrics on held rows, whenever called."""
-    batches = [b.to(next(iter(models.policy.parameters().values())).device) for b in in_order(held, 64)]
-    return lambda: evaluate(algorithm, models, batches)
-
-
-def tokenised(algorithm: Any, settings: Settings, policy: LanguagePolicy, data: Any, part: str) -> Any:
-    """The data of `settings` as the trainer sees it; `part` picks a split of the built-in data."""
-    kind = ALGORITHMS[name_of(algorithm)].data
-    if data == "builtin":
-        dataset = builtin.demonstrations(part) if kind == "demonstrations" else builtin.comparisons(part)
-        label = f"the built-in {kind}, {part}"
+def centre(scorer: Any, rows: Any, settings: Settings) -> None:
+    """Let demonstrations score 0 on average: the built-in ones, or in a user's comparisons the chosen responses."""
+    label = "the built-in demonstrations"
+    if settings.data == "builtin":
+        demonstrations = builtin.demonstrations("train")
+        texts = tokenise.demonstrations(demonstrations, scorer.tokenizer, settings.max_length, label)
+        batches: Any = in_order(texts, 64)
     else:
-        dataset = sources.load(data)
-        label = str(data) if isinstance(data, str | Path) else IN_MEMORY
-    limit = min(settings.max_length, policy.context or settings.max_length)
-    if part == "train" and limit < settings.max_length != Settings.max_length:
-        say(settings, f"--max-length {settings.max_length}: the model's context, {limit} tokens, is the limit")
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        rows = getattr(tokenise, kind)(dataset, policy.tokenizer, limit, label)
-    for warning in told:
-        say(settings, f"warning: {warning.message}")
-    return rows
+        label = "the chosen responses"
+        batches = (first_responses(batch) for batch in in_order(rows, 64))
+    mean = centre_on(scorer, batches)
+    say(settings, f"scores are centred on {label}, which scored {mean:.3f} on average and now score 0")
 
 
-def evaluation_rows(algorithm: Any, settings: Settings, policy: LanguagePolicy, data: Any) -> Any:
-    """Evaluation data: what was given; the validation part of the built-in data, where that is trained on; or none."""
-    if data is None and settings.data != "builtin":
-        return None
-    return tokenised(algorithm, settings, policy, "builtin" if data is None else data, "validation")
-
-
-def note_environment(run: RunFolder, settings: Settings, rows: Any, held: Any, model_sha256: str) -> None:
+def note_environment(run: RunFolder, settings: Settings, rows: Any, held: Any, models: Models) -> None:
     """Write down, or compare, what the result depends on beside the configuration."""
+    trained: Any = models.scorer or models.policy
+    critic: Any = models.critic
     packages = ("burnish", "torch", "transformers", "tokenizers", "datasets", "safetensors", "numpy")
     now = {
         "python": platform.python_version(),
@@ -172,21 +139,12 @@ def note_environment(run: RunFolder, settings: Settings, rows: Any, held: Any, m
         "seed": settings.seed,
         "data_sha256": rows.fingerprint,
         "eval_data_sha256": None if held is None else held.fingerprint,
-        "model_sha256": model_sha256,
+        "model_sha256": weights_hash(trained.model),
     }
+    if critic:
+        now["critic_sha256"] = weights_hash(critic.model)
     if differences := run.describe(now):
         say(settings, f"resumed elsewhere, so not to the same bits: {', '.join(differences)}")
-
-
-def pick_device(device: str) -> str:
-    """The device that "auto" stands for. Raises UserError for one that is not there."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"--device {device}: PyTorch finds no such device here; give --device cpu") from error
-    return device
 
 
 def prepare_torch(settings: Settings) -> None:
@@ -195,8 +153,3 @@ def prepare_torch(settings: Settings) -> None:
         torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     transformers.utils.logging.disable_progress_bar()  # the bars that matter are ours
-
-
-def say(settings: Settings, sentence: str) -> None:
-    if not settings.quiet:
-        print(sentence, file=sys.stderr)

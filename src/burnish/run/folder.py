@@ -26,7 +26,7 @@ from burnish.run.records import HARMLESS, config_differences, plain, read_mappin
 APPENDED = ("metrics", "timings", "samples")
 """The files that only grow: `append("metrics", …)` writes to `metrics.jsonl`."""
 
-INPUTS = ("seed", "data_sha256", "model_sha256")
+INPUTS = ("seed", "data_sha256", "model_sha256", "critic_sha256")
 """Entries of `environment.json` that must not change within a run; the others may, at the price of other bits."""
 
 LOCK = ".lock"

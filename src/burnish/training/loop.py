@@ -1,5 +1,6 @@
 """The one loop."""
 
+import json
 import math
 import signal
 import time
@@ -11,9 +12,12 @@ import torch
 from transformers import get_scheduler
 
 from burnish.algorithms.table import ALGORITHMS, name_of
+from burnish.batches import Drawn
 from burnish.config import Settings
+from burnish.data.walk import epoch_order
+from burnish.experience.completions import RolloutError
 from burnish.policies.interface import Models
-from burnish.run import RunFolder, UserError
+from burnish.run import RunFolder, UserError, write_atomically
 from burnish.training.progress import Progress
 from burnish.training.resume import State, save, save_best
 from burnish.training.step import NonFiniteLossError, gradient
@@ -26,7 +30,7 @@ class Interrupted(KeyboardInterrupt):
 def train_loop(
     algorithm: Any,
     models: Models,
-    batches: Iterator[Any],
+    batches: Iterator[Drawn],
     *,
     settings: Settings,
     steps: int,
@@ -37,35 +41,82 @@ def train_loop(
     evaluator: Callable[[], dict[str, float]] | None,
     progress: Progress,
 ) -> State:
-    """Run the loop from `state.step` to `steps` and return the state it ended in.
+    """Run the loop from `state` to `steps` updates and return the state it ended in.
 
-    Raises UserError where a loss is not finite, before the weights are touched, and Interrupted on Ctrl-C.
+    One turn draws a batch, prepares it and learns from it: offline in one update, online in several. Checkpoints lie
+    between turns, so that whatever a killed turn did is done again, to the same bits. Raises UserError where a loss is
+    not finite, before the weights are touched, or a reward is amiss, and Interrupted on Ctrl-C.
     """
     rate = schedule(optimizer, settings, steps)
-    dropout = ALGORITHMS[name_of(algorithm)].dropout
     with interruptible() as interrupted:
         while state.step < steps and not out_of_patience(settings, state):
-            began = time.perf_counter()
-            batch = next(batches)
-            torch.manual_seed(settings.seed * 1_000_003 + state.step)  # dropout; a function of the step, so resumable
-            models.policy.dropout(dropout)
-            batch = algorithm.prepare(models, batch)
-            metrics = update(algorithm, models, batch, optimizer, settings, rate(state.step), run, state)
-            state.step += 1
-            state.num_tokens += int(batch.lengths.sum())
-            record = {"step": state.step, "epoch": round(state.step / steps_per_epoch, 6)} | metrics
-            record["num_tokens"] = state.num_tokens
-            if evaluator and is_due(settings.eval_every, state.step, steps):
-                record |= evaluation(evaluator, models, settings, state, run)
-            run.append("metrics", record)
-            run.append("timings", {"step": state.step, "seconds": round(time.perf_counter() - began, 6)})
-            progress.step(record)
+            began, first = time.perf_counter(), state.step
+            switch_dropout(models, False)
+            drawn = draw(batches, models, optimizer, state, run)
+            batch = algorithm.prepare(models, drawn.batch)
+            told = drawn.metrics
+            for part in minibatches(algorithm, batch, settings, state):
+                if state.step == steps:
+                    break
+                torch.manual_seed(settings.seed * 1_000_003 + state.step)  # dropout; a function of the step
+                switch_dropout(models, ALGORITHMS[name_of(algorithm)].dropout)
+                metrics = update(algorithm, models, part, optimizer, settings, rate(state.step), run, state)
+                if metrics is None:
+                    break
+                state.step += 1
+                state.num_tokens += int(part.lengths.sum())
+                record = {"step": state.step, "epoch": round(state.step / steps_per_epoch, 6)} | metrics | told
+                record["num_tokens"] = state.num_tokens
+                if evaluator and is_due(settings.eval_every, state.step, steps):
+                    record |= evaluation(evaluator, models, settings, state, run)
+                run.append("metrics", record)
+                run.append("timings", {"step": state.step, "seconds": round(time.perf_counter() - began, 6)})
+                progress.step(record)
+                began, told = time.perf_counter(), {}
+            for sample in drawn.samples:
+                run.append("samples", {"step": first} | sample)
+            state.batches += 1
+            state.experience = drawn.state
             stop = interrupted()  # asked once: a signal between two looks must not stop what was not saved
-            if stop or (settings.save_every and state.step % settings.save_every == 0):
+            if stop or (settings.save_every and state.step // settings.save_every > first // settings.save_every):
                 save(run, models, optimizer, state)
             if stop:
                 raise Interrupted(f"{run.path} is saved up to step {state.step}; --resume goes on with it")
     return state
+
+
+def draw(
+    batches: Iterator[Drawn], models: Models, optimizer: torch.optim.Optimizer, state: State, run: RunFolder
+) -> Drawn:
+    """The next batch. Where a reward is amiss, the state is saved and the rollout kept before UserError goes on."""
+    try:
+        return next(batches)
+    except RolloutError as error:
+        save(run, models, optimizer, state)
+        path = run.path / "failed_rollout.jsonl"
+        write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in error.rollout))
+        raise UserError(
+            f"step {state.step + 1}: {error}; the completions are in {path}, and step {state.step} is saved: mend the "
+            "reward and go on with --resume"
+        ) from error
+
+
+def minibatches(algorithm: Any, batch: Any, settings: Settings, state: State) -> Iterator[Any]:
+    """The parts of a batch that an update each learns from: all of it, or in `update_epochs` passes each time other
+    parts of `batch_size` rows, in an order that is a function of seed and turn."""
+    epochs = getattr(algorithm, "update_epochs", 1)
+    if len(batch) <= settings.batch_size:
+        yield from (batch for _ in range(epochs))
+        return
+    for epoch in range(epochs):
+        order = torch.tensor(epoch_order(len(batch), settings.seed, (state.batches + 1) * 1_000 + epoch))
+        for index in order.split(settings.batch_size):
+            yield batch.select(index.to(batch.mask.device))
+
+
+def switch_dropout(models: Models, on: bool) -> None:
+    for model in models.trained().values():
+        model.dropout(on)
 
 
 def update(
@@ -77,8 +128,11 @@ def update(
     learning_rate: float,
     run: RunFolder,
     state: State,
-) -> dict[str, float]:
-    """One gradient step. Raises UserError, with the state as it was saved, where loss or gradient is not finite."""
+) -> dict[str, float] | None:
+    """One gradient step; None, and no step, where the policy has moved past the algorithm's `stop_kl`.
+
+    Raises UserError, with the state as it was saved, where loss or gradient is not finite.
+    """
     try:
         metrics = gradient(algorithm, models, batch, settings.accumulate)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -92,6 +146,10 @@ def update(
             f"step {state.step + 1}: {error.what} on row(s) {rows} of {settings.data}; nothing was updated, and step "
             f"{state.step} is saved: look at those rows or lower --learning-rate, and start anew with another --out"
         ) from error
+    stop_kl = getattr(algorithm, "stop_kl", None)
+    if stop_kl is not None and metrics["policy/approxkl_avg"] > stop_kl:
+        optimizer.zero_grad(set_to_none=True)
+        return None
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer.step()
@@ -103,7 +161,7 @@ def evaluation(
     evaluator: Callable[[], dict[str, float]], models: Models, settings: Settings, state: State, run: RunFolder
 ) -> dict[str, float]:
     """Loss and metrics on the evaluation data, and the bookkeeping of early stopping."""
-    models.policy.dropout(False)
+    switch_dropout(models, False)
     metrics = evaluator()
     if not math.isfinite(metrics["loss"]):
         raise UserError(f"step {state.step}: the loss on the evaluation data is {metrics['loss']}: look at that data")

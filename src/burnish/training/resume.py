@@ -6,7 +6,7 @@ know of them.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -19,17 +19,22 @@ BEST = "checkpoints/best"
 
 @dataclass
 class State:
-    """Where a run stands; `best_loss` and what follows serve early stopping."""
+    """Where a run stands: updates made, batches drawn, tokens seen, and what the iterator of batches goes on from.
+
+    `best_loss` and what follows serve early stopping.
+    """
 
     step: int = 0
+    batches: int = 0
     num_tokens: int = 0
+    experience: dict[str, float] = field(default_factory=dict)
     best_loss: float = math.inf
     evaluations_since_best: int = 0
 
 
 def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state: State) -> None:
     """One checkpoint: weights, optimizer, and how far the run's files had got."""
-    tensors = {f"model/{name}": p.detach() for name, p in models.policy.parameters().items()}
+    tensors = weights(models)
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": value for name, value in values.items()}
     checkpoint.save(run.path / "checkpoints", state.step, tensors, vars(state) | {"offsets": run.offsets()})
@@ -41,7 +46,7 @@ def restore(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, wa
     if found is None:
         run.rewind({})
         return State()
-    load_parameters(models, {k.removeprefix("model/"): v for k, v in found.tensors.items() if k.startswith("model/")})
+    load_parameters(models, found.tensors)
     slots: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in found.tensors.items():
         if name.startswith("optimizer/"):
@@ -53,16 +58,21 @@ def restore(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, wa
     return State(**values)
 
 
+def weights(models: Models) -> dict[str, torch.Tensor]:
+    """Every trained parameter as `policy/…`, `critic/…` or `scorer/…`."""
+    trained = models.trained().items()
+    return {f"{part}/{name}": p.detach() for part, model in trained for name, p in model.parameters().items()}
+
+
 @torch.no_grad()
 def load_parameters(models: Models, tensors: dict[str, torch.Tensor]) -> None:
-    for name, parameter in models.policy.parameters().items():
+    for name, parameter in weights(models).items():
         parameter.copy_(tensors[name])
 
 
 def save_best(run: RunFolder, models: Models, step: int) -> None:
     """Keep the weights of the best evaluation so far, with a checksum like any checkpoint."""
-    tensors = {name: p.detach() for name, p in models.policy.parameters().items()}
-    checkpoint.save(run.path / BEST, step, tensors, {}, keep=1)
+    checkpoint.save(run.path / BEST, step, weights(models), {}, keep=1)
 
 
 def load_best(run: RunFolder, models: Models) -> None:

@@ -1,0 +1,1 @@
+"""Where online batches come from, each source with its own knobs."""

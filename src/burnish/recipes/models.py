@@ -1,0 +1,90 @@
+"""The models of a run: loaded, put on their device, and given their optimizer."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+
+from burnish.algorithms.table import ALGORITHMS, name_of
+from burnish.config import Settings
+from burnish.data.corpora import cache_folder
+from burnish.data.walk import in_order
+from burnish.policies.interface import Models
+from burnish.policies.language import LanguagePolicy, load_policy
+from burnish.policies.reference import cached_reference
+from burnish.policies.scalar import LanguageScorer, load_scorer
+from burnish.recipes.assets import resolve_model
+from burnish.recipes.rewards import is_scorer
+from burnish.run import UserError
+from burnish.training.progress import Progress
+
+
+def load_models(algorithm: Any, settings: Settings) -> Models:
+    """What `algorithm` trains, and what it is held against, as they are before the first update.
+
+    A reference that a table can stand for is no model here: see `with_reference`.
+    """
+    entry = ALGORITHMS[name_of(algorithm)]
+    if entry.trains == "scorer":
+        return Models(scorer=scorer(settings.model, settings))
+    policy = language(settings)
+    if settings.experience is None:
+        return Models(policy)
+    reference = language(settings)
+    policy.temperature = reference.temperature = settings.experience.temperature
+    knobs = settings.experience
+    rewarding = resolve_model(knobs.reward) if isinstance(knobs.reward, str) else ""
+    critic = knobs.critic or (rewarding if is_scorer(rewarding) else settings.model)
+    return Models(policy, reference, scorer(critic, settings))
+
+
+def language(settings: Settings) -> LanguagePolicy:
+    return load_policy(resolve_model(settings.model), pick_device(settings.device), settings.precision)
+
+
+def scorer(name: str, settings: Settings) -> LanguageScorer:
+    return load_scorer(resolve_model(name), pick_device(settings.device), settings.precision, settings.seed)
+
+
+def device_of(models: Models) -> torch.device:
+    """Where the trained models live."""
+    return next(p.device for model in models.trained().values() for p in model.parameters().values())
+
+
+def adamw(models: Models, settings: Settings) -> torch.optim.AdamW:
+    """AdamW over every trained model; weight decay shrinks matrices alone, not biases and norms."""
+    parameters = [p for model in models.trained().values() for p in model.parameters().values()]
+    groups = [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate or 0.0, fused=True)
+
+
+def with_reference(algorithm: Any, models: Models, rows: Any, seen: Sequence[int], settings: Settings) -> Models:
+    """The models of a run that sees these rows. The reference is the policy as it is now, before its first update."""
+    if not ALGORITHMS[name_of(algorithm)].reference:
+        return models
+    policy = cast(LanguagePolicy, models.policy)
+    with Progress("reference", -(-len(seen) // 64), quiet=settings.quiet) as progress:
+        batches = lambda: (progress.passing(b.to(policy.device)) for b in in_order(rows, 64, seen))  # noqa: E731
+        # The same ids may stand in other rows of the user's data, where some before them were dropped.
+        fingerprint = " ".join([rows.fingerprint, *map(str, rows.dataset.select(seen)["row"])])
+        return Models(policy, cached_reference(policy, batches, fingerprint, cache_folder() / "reference"))
+
+
+def pick_device(device: str) -> str:
+    """The device that "auto" stands for. Raises UserError for one that is not there."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"--device {device}: PyTorch finds no such device here; give --device cpu") from error
+    return device
+
+
+def say(settings: Settings, sentence: str) -> None:
+    if not settings.quiet:
+        print(sentence, file=sys.stderr)

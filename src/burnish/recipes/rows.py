@@ -1,0 +1,59 @@
+"""The data of a run as its method reads them: built-in or the user's own, tokenised."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from burnish.algorithms.table import ALGORITHMS, name_of
+from burnish.batches import Demonstrations, Preferences
+from burnish.config import Settings
+from burnish.data import builtin, sources, tokenise
+from burnish.data.prompts import read_prompts
+from burnish.recipes.models import say
+
+IN_MEMORY = "(in memory)"
+BUILTIN = {
+    "demonstrations": builtin.demonstrations,
+    "preferences": builtin.comparisons,
+    "prompts": builtin.prefixes,
+}
+READERS: dict[str, Callable[..., Any]] = {
+    "demonstrations": tokenise.demonstrations,
+    "preferences": tokenise.preferences,
+    "prompts": read_prompts,
+}
+
+
+def tokenised(algorithm: Any, settings: Settings, policy: Any, data: Any, part: str) -> Any:
+    """The data of `settings` as the trainer sees it; `part` picks a split of the built-in data."""
+    kind = ALGORITHMS[name_of(algorithm)].data
+    if data == "builtin":
+        dataset = BUILTIN[kind](part)
+        label = f"the built-in {kind}, {part}"
+    else:
+        dataset = sources.load(data)
+        label = str(data) if isinstance(data, str | Path) else IN_MEMORY
+    limit = min(settings.max_length, policy.context or settings.max_length)
+    if part == "train" and limit < settings.max_length != Settings.max_length:
+        say(settings, f"--max-length {settings.max_length}: the model's context, {limit} tokens, is the limit")
+    if settings.experience:
+        limit -= settings.experience.max_new_tokens
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        rows = READERS[kind](dataset, policy.tokenizer, limit, label)
+    for warning in told:
+        say(settings, f"warning: {warning.message}")
+    return rows
+
+
+def evaluation_rows(algorithm: Any, settings: Settings, policy: Any, data: Any) -> Any:
+    """Evaluation data: what was given; the validation part of the built-in data, where that is trained on; or none."""
+    if data is None and settings.data != "builtin":
+        return None
+    return tokenised(algorithm, settings, policy, "builtin" if data is None else data, "validation")
+
+
+def first_responses(batch: Preferences) -> Demonstrations:
+    """The best response of each row."""
+    return Demonstrations(batch.tokens[:, 0], batch.mask[:, 0], batch.lengths[:, 0], batch.rows)

@@ -1,0 +1,90 @@
+"""Where a run's batches come from: offline a walk over the data, online completions of its prompts."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from burnish.batches import Drawn
+from burnish.config import Settings
+from burnish.data.prompts import Prompts
+from burnish.data.walk import batches_per_epoch, in_order, visited, walk
+from burnish.experience.completions import Completions, rollouts
+from burnish.policies.interface import Models
+from burnish.recipes.models import device_of, with_reference
+from burnish.recipes.rewards import resolve_reward
+from burnish.rewards.completed import Reward
+from burnish.run import UserError
+from burnish.training.resume import State
+from burnish.training.step import evaluate
+
+EVALUATED_PROMPTS = 256
+
+Evaluator = Callable[[], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Turns:
+    """The loop's batches from a state on, with the models as complete as they need them, and what evaluates them."""
+
+    models: Models
+    batches: Callable[[State], Iterator[Drawn]]
+    evaluator: Evaluator | None
+
+
+def length(algorithm: Any, settings: Settings, rows: int) -> tuple[int, int]:
+    """The updates of a run, and those of one pass over the data; online, a rollout of prompts has several."""
+    per_epoch = batches_per_epoch(rows, settings.batch_size)
+    if settings.experience is not None:
+        whole, rest = divmod(rows, settings.experience.rollout)
+        sizes = [settings.experience.rollout] * whole + [rest] * (rest > 0)
+        per_epoch = algorithm.update_epochs * sum(batches_per_epoch(size, settings.batch_size) for size in sizes)
+    steps = settings.steps or max(1, round((settings.epochs or 1.0) * per_epoch))
+    if settings.warmup >= max(1, steps):
+        raise UserError(f"a warmup of {settings.warmup:g} steps never ends in a run of {steps}: make it shorter")
+    return steps, per_epoch
+
+
+def offline(algorithm: Any, models: Models, settings: Settings, rows: Any, held: Any, steps: int) -> Turns:
+    """Batches of a data set, and the loss on held rows."""
+    evaluator = None
+    if held is not None:
+        evaluator = evaluator_of(algorithm, with_reference(algorithm, models, held, range(len(held)), settings), held)
+    seen = visited(len(rows), settings.batch_size, settings.seed, steps)
+    models, device = with_reference(algorithm, models, rows, seen, settings), device_of(models)
+
+    def batches(state: State) -> Iterator[Drawn]:
+        return (Drawn(b.to(device)) for b in walk(rows, settings.batch_size, settings.seed, state.batches))
+
+    return Turns(models, batches, evaluator)
+
+
+def online(
+    algorithm: Any, models: Models, settings: Settings, rows: Prompts, held: Prompts | None, steps: int
+) -> Turns:
+    """Completions of prompts with the policy as it is when they are asked for, and what it makes of held prompts."""
+    knobs = settings.experience or Completions()
+    reward = resolve_reward(knobs.reward, models.policy)
+
+    def batches(state: State) -> Iterator[Drawn]:
+        return rollouts(models, knobs, rows, reward, settings.seed, state.batches, state.experience)
+
+    evaluator = None if held is None else sampled_evaluator(models, knobs, held, reward, settings.seed)
+    return Turns(models, batches, evaluator)
+
+
+def evaluator_of(algorithm: Any, models: Models, held: Any) -> Evaluator:
+    """Loss and metrics on held rows, whenever called."""
+    batches = [b.to(device_of(models)) for b in in_order(held, 64)]
+    return lambda: evaluate(algorithm, models, batches)
+
+
+def sampled_evaluator(models: Models, knobs: Completions, held: Prompts, reward: Reward, seed: int) -> Evaluator:
+    """What completions of held prompts are worth, always of the same random streams; the loss is the negative of the
+    objective E[score] − β·KL, at the β that the run began with."""
+    shown = replace(knobs, rollout=min(len(held), EVALUATED_PROMPTS), kl_target=None, keep_samples=0)
+
+    def measure() -> dict[str, float]:
+        found = next(rollouts(models, shown, held, reward, seed)).metrics
+        return {"loss": -found["objective/rlhf_reward"]} | {k: v for k, v in found.items() if k != "rollout"}
+
+    return measure
