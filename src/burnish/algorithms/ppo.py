@@ -87,8 +87,6 @@ class PPO:
         assert batch.old_values is not None
         mask = batch.mask
         logprobs, entropy = models.policy.logprobs_and_entropy(batch)
-        if not self.entropy_weight:
-            entropy = entropy.detach()
         logprobs, values = real(logprobs, mask), real(models.critic.values(batch)[..., :-1], mask)
         policy_losses = clipped_surrogate(logprobs, batch.old_logprobs, batch.advantages, self.clip, self.clip)
         plain = value_losses = value_loss(values, batch.returns)
