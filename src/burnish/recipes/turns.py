@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from burnish.batches import Drawn
 from burnish.config import Settings
@@ -10,6 +10,7 @@ from burnish.data.prompts import Prompts
 from burnish.data.walk import batches_per_epoch, in_order, visited, walk
 from burnish.experience.completions import Completions, rollouts
 from burnish.policies.interface import Models
+from burnish.policies.language import LanguagePolicy
 from burnish.recipes.models import device_of, with_reference
 from burnish.recipes.rewards import resolve_reward
 from burnish.rewards.completed import Reward
@@ -63,7 +64,7 @@ def online(
 ) -> Turns:
     """Completions of prompts with the policy as it is when they are asked for, and what it makes of held prompts."""
     knobs = settings.experience or Completions()
-    reward = resolve_reward(knobs.reward, models.policy)
+    reward = resolve_reward(knobs.reward, cast(LanguagePolicy, models.policy))
 
     def batches(state: State) -> Iterator[Drawn]:
         return rollouts(models, knobs, rows, reward, settings.seed, state.batches, state.experience)

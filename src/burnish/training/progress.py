@@ -7,7 +7,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 T = TypeVar("T")
-SHOWN = {"loss": "loss", "rewards/accuracies": "accuracy", "rewards/margins": "margin", "eval_loss": "eval loss"}
+SHOWN = {
+    "loss": "loss",
+    "rewards/accuracies": "accuracy",
+    "rewards/margins": "margin",
+    "accuracy": "accuracy",
+    "objective/scores": "score",
+    "objective/kl": "KL",
+    "eval_loss": "eval loss",
+}
 
 
 class Progress:
