@@ -14,11 +14,12 @@ from burnish.policies.sampler import completions_batch, sample
 
 @dataclass(frozen=True)
 class Continuations:
-    """One sampled completion a prompt. `texts` are prompt and completion as one; `ended` tells EOS from the limit."""
+    """One sampled completion a prompt. `texts` are prompt and completion as one, `batch` their ids where they are
+    known; `ended` tells EOS from the limit."""
 
     prompts: list[str]
     texts: list[str]
-    batch: Demonstrations
+    batch: Demonstrations | None
     ended: list[bool]
 
 

@@ -1,25 +1,35 @@
 """The first main job: a small language model learns film reviews, then what people like, and shows by how much.
 
-base → SFT on people's reviews → DPO on people's comparisons; then every model continues the same held-out prefixes,
-a judge that none of them saw scores the texts, and everything is written down with its interval.
+base → SFT on people's reviews, and from there to what people prefer in four ways: DPO on their comparisons; a reward
+model of the same comparisons and PPO on it; DPO on samples that the reward model labelled; the best of n samples by it.
+Every model continues the same held-out prefixes, a judge that none of them saw scores the texts, and everything is
+written down with its interval.
 """
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from burnish.algorithms.dpo import DPO
-from burnish.algorithms.sft import SFT
-from burnish.config import Settings
+from burnish.config import Settings, build
 from burnish.data import builtin
-from burnish.policies.language import LanguagePolicy, load_policy
+from burnish.policies.language import load_policy
+from burnish.policies.scalar import load_scorer
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.measure import MAX_LENGTH, Measured, gold_judge, measure, preference_margins
+from burnish.recipes.measure import (
+    MAX_LENGTH,
+    MAX_NEW_TOKENS,
+    Measured,
+    gold_judge,
+    measure,
+    preference_margins,
+    reward_margins,
+)
 from burnish.recipes.models import pick_device, say
+from burnish.recipes.rlhf import best_of, climb, sampled_pairs, with_proxy
 from burnish.recipes.stopwatch import Stopwatch
 from burnish.recipes.summary import print_table, summarise, to_json
 from burnish.recipes.train import prepare_torch, run_training
@@ -30,6 +40,8 @@ from burnish.run import UserError, read_mapping, write_atomically
 from burnish.training.progress import Progress
 
 JOB, SUMMARY = "demo.json", "summary.json"
+STAGES = {"base": "", "SFT": "sft", "DPO": "dpo", "PPO": "ppo", "DPO on samples": "dpo-samples"}
+"""The models that continue prefixes, and the run folders that they come from."""
 
 
 @dataclass(frozen=True)
@@ -37,27 +49,53 @@ class Plan:
     """How much of everything. The numbers were chosen on the validation split; docs/log.md says how."""
 
     prefixes: int = 512
-    beta: float = 0.1
     sft: dict[str, Any] = field(default_factory=lambda: {"epochs": 1.0, "batch_size": 32, "learning_rate": 1e-4})
     dpo: dict[str, Any] = field(
+        default_factory=lambda: {
+            "beta": 0.1,
+            "epochs": 1.0,
+            "batch_size": 32,
+            "learning_rate": 2e-4,
+            "warmup": 0.1,
+        }
+    )
+    reward: dict[str, Any] = field(
         default_factory=lambda: {"epochs": 1.0, "batch_size": 32, "learning_rate": 2e-4, "warmup": 0.1}
     )
+    ppo: dict[str, Any] = field(
+        default_factory=lambda: {
+            "steps": 160,
+            "batch_size": 64,
+            "rollout": 128,
+            "update_epochs": 2,
+            "learning_rate": 1e-4,
+            "beta": 0.05,
+        }
+    )
+    pairs: int = 2000
+    best_of: tuple[int, ...] = (4, 16)
 
 
 FULL = Plan()
 QUICK = Plan(
-    prefixes=64,
-    sft={"steps": 30, "batch_size": 16, "learning_rate": 1e-4},
-    dpo={"steps": 40, "batch_size": 16, "learning_rate": 2e-4},
+    prefixes=48,
+    sft={"steps": 20, "batch_size": 16, "learning_rate": 1e-4},
+    dpo={"beta": 0.1, "steps": 20, "batch_size": 16, "learning_rate": 2e-4},
+    reward={"steps": 30, "batch_size": 16, "learning_rate": 2e-4},
+    ppo={"steps": 16, "batch_size": 32, "rollout": 32, "update_epochs": 2, "learning_rate": 1e-4, "beta": 0.05},
+    pairs=64,
+    best_of=(4,),
 )
 
 
 @dataclass(frozen=True)
 class Repetition:
-    """What one seed gave: each model's measurements, and DPO's implicit-reward margins on held-out comparisons."""
+    """What one seed gave: each model's measurements, the margins of DPO's implicit reward and of the reward model on
+    held-out comparisons, and PPO's rollouts as proxy and judge see them."""
 
     measured: dict[str, Measured]
-    margins: np.ndarray
+    margins: dict[str, np.ndarray]
+    climb: list[dict[str, Any]]
 
 
 def demo(
@@ -117,36 +155,42 @@ def take(out: Path, job: dict[str, Any], overwrite: bool, resume: bool) -> None:
 
 def repeat(out: Path, plan: Plan, prompts: list[str], base: Settings, seed: int, watch: Stopwatch) -> Repetition:
     """Train and measure with one seed."""
-    folder = out / f"seed-{seed}"
-    models = {"base": load_policy(resolve_model("builtin"), pick_device(base.device))}
+    folder, base = out / f"seed-{seed}", replace(base, seed=seed)
+    sft, rm = folder / "sft", folder / "reward"
     with watch.stage("SFT"):
-        models["SFT"] = trained(SFT(), "builtin", folder / "sft", plan.sft, base, seed)
+        trained("sft", "builtin", sft, plan.sft, base)
     with watch.stage("DPO"):
-        models["DPO"] = trained(DPO(beta=plan.beta), folder / "sft", folder / "dpo", plan.dpo, base, seed)
-    with watch.stage("sampling and scoring"), Progress("measuring", len(models) + 1, quiet=base.quiet) as progress:
-        measured = {
-            name: progress.passing(measure(policy, models["SFT"], prompts, seed)) for name, policy in models.items()
+        trained("dpo", sft, folder / "dpo", plan.dpo, base)
+    with watch.stage("reward model"):
+        trained("reward", sft, rm, plan.reward, base)
+    with watch.stage("PPO"):
+        online = {"reward": str(rm), "max_new_tokens": MAX_NEW_TOKENS, "keep_samples": plan.ppo["rollout"]}
+        trained("ppo", sft, folder / "ppo", plan.ppo | online, base)
+    device = pick_device(base.device)
+    start, scorer = load_policy(resolve_model(sft), device), load_scorer(resolve_model(rm), device)
+    with watch.stage("DPO on samples"):
+        pairs = sampled_pairs(start, scorer, plan.pairs, folder / "pairs.jsonl", base)
+        trained("dpo", sft, folder / "dpo-samples", plan.dpo | {"data": str(pairs)}, base)
+    with watch.stage("best of n"):
+        picked = best_of(start, scorer, prompts, plan.best_of, base)
+    with watch.stage("sampling and scoring"), Progress("measuring", len(STAGES) + 2, quiet=base.quiet) as progress:
+        measured = {}
+        for name, place in STAGES.items():
+            policy = load_policy(resolve_model(folder / place if place else "builtin"), device)
+            measured[name] = progress.passing(with_proxy(measure(policy, start, prompts, seed), scorer))
+        dpo = load_policy(resolve_model(folder / "dpo"), device)
+        margins = {
+            "DPO": progress.passing(preference_margins(dpo, start, "held_out", plan.dpo["beta"])),
+            "reward model": progress.passing(reward_margins(scorer, "held_out")),
         }
-        margins = progress.passing(preference_margins(models["DPO"], models["SFT"], "held_out", plan.beta))
-    return Repetition(measured, margins)
+    return Repetition(measured | picked, margins, climb(folder / "ppo"))
 
 
-def trained(
-    algorithm: Any, model: str | Path, out: Path, options: dict[str, Any], base: Settings, seed: int
-) -> LanguagePolicy:
-    """Run one training stage, or find it done, and load its model."""
-    settings = Settings(
-        model=str(model),
-        out=str(out),
-        seed=seed,
-        resume=True,
-        max_length=MAX_LENGTH,
-        device=base.device,
-        threads=base.threads,
-        quiet=base.quiet,
-        **options,
-    )
-    return load_policy(resolve_model(run_training(algorithm, settings)), pick_device(base.device))
+def trained(name: str, model: str | Path, out: Path, options: dict[str, Any], base: Settings) -> None:
+    """Run one training stage, or find it done."""
+    common = {"model": str(model), "out": str(out), "resume": True, "max_length": MAX_LENGTH}
+    machine = {key: getattr(base, key) for key in ("seed", "device", "threads", "quiet")}
+    run_training(*build(name, common | machine | options))
 
 
 def draw(out: Path, summary: dict[str, Any]) -> None:

@@ -14,8 +14,10 @@ from burnish.data.corpora import lexicon
 from burnish.data.walk import in_order
 from burnish.evaluation.continuations import Continuations, continue_prompts, sequence_kl
 from burnish.evaluation.preferences import implicit_margins
+from burnish.evaluation.reward_models import score_pairs
 from burnish.evaluation.text import distinct_n, word_lengths
 from burnish.policies.language import LanguagePolicy
+from burnish.policies.scalar import LanguageScorer
 from burnish.rewards.gold import GoldJudge
 
 MAX_LENGTH = 128  # no review is longer than this in tokens
@@ -24,7 +26,10 @@ MAX_NEW_TOKENS = 64  # of a continuation: nearly all end before
 
 @dataclass(frozen=True)
 class Measured:
-    """One model on one set of prefixes, a number a prefix: gold score, sample of the sequence KL, words written."""
+    """One model on one set of prefixes, a number a prefix: gold score, sample of the sequence KL, words written.
+
+    `proxy` are a reward model's scores, where there is one. For the best of n, `kl` is the bound that is known.
+    """
 
     continuations: Continuations
     gold: Float[np.ndarray, "N"]
@@ -32,6 +37,7 @@ class Measured:
     words: Float[np.ndarray, "N"]
     distinct_2: float
     eos_rate: float
+    proxy: Float[np.ndarray, "N"] | None = None
 
 
 @cache
@@ -48,6 +54,7 @@ def measure(policy: LanguagePolicy, reference: LanguagePolicy, prompts: list[str
     """
     ids = tokenise.prompts(prompts, policy.tokenizer, MAX_LENGTH)
     found = continue_prompts(policy, prompts, ids, seed=seed, max_new_tokens=MAX_NEW_TOKENS)
+    assert found.batch is not None
     written = [text[len(p) :] for text, p in zip(found.texts, found.prompts, strict=True)]
     return Measured(
         found,
@@ -66,3 +73,10 @@ def preference_margins(
     label = f"the built-in comparisons ({part})"
     rows = tokenise.preferences(builtin.comparisons(part), policy.tokenizer, MAX_LENGTH, label)
     return implicit_margins(policy, reference, cast(Iterator[Preferences], in_order(rows, 64)), beta)
+
+
+def reward_margins(scorer: LanguageScorer, part: str) -> Float[np.ndarray, "N"]:
+    """How much higher a reward model scores the chosen review, on the built-in human comparisons of `part`."""
+    rows = tokenise.preferences(builtin.comparisons(part), scorer.tokenizer, MAX_LENGTH, f"comparisons ({part})")
+    scores = score_pairs(scorer, cast(Iterator[Preferences], in_order(rows, 64)))
+    return scores[:, 0] - scores[:, 1]

@@ -22,6 +22,7 @@ from burnish.run import read_jsonl
 
 BASELINE = "SFT"
 SHOWN_SAMPLES = 10
+TRAINED = {"SFT": "sft", "DPO": "dpo", "reward model": "reward", "PPO": "ppo", "DPO on samples": "dpo-samples"}
 
 
 def summarise(
@@ -33,7 +34,7 @@ def summarise(
     """
     names = list(repetitions[0].measured)
     ceiling = builtin.human_ceiling("held_out")
-    accuracy = np.stack([accuracy_scores(r.margins) for r in repetitions])
+    accuracy = {name: held_out_accuracy([r.margins[name] for r in repetitions]) for name in repetitions[0].margins}
     return {
         "title": "A small language model learns what people like",
         "runs": len(repetitions),
@@ -41,9 +42,11 @@ def summarise(
         "baseline": BASELINE,
         "models": [model_summary(name, [r.measured for r in repetitions]) for name in names],
         "ceiling": {"mean": ceiling.agreement, "low": ceiling.low, "high": ceiling.high, "n": ceiling.pairs},
-        "accuracy": interval(accuracy).as_dict() | {"n": accuracy.shape[1]},
+        "accuracy": accuracy["DPO"],
+        "reward_accuracy": accuracy["reward model"],
+        "climb": [{"run": f.name} | turn for f, r in zip(folders, repetitions, strict=True) for turn in r.climb],
         "gold_quality": gold_quality(judge),
-        "training": {"SFT": training(folders, "sft"), "DPO": training(folders, "dpo")},
+        "training": {name: training(folders, stage) for name, stage in TRAINED.items()},
         "samples": [sample(i, prompt, repetitions[0].measured) for i, prompt in enumerate(prompts[:SHOWN_SAMPLES])],
         "data": data_counts(plan),
         "versions": {n: metadata.version(n) for n in ("burnish", "torch", "transformers")}
@@ -55,6 +58,7 @@ def model_summary(name: str, measured: list[dict[str, Measured]]) -> dict[str, A
     """One model over all repetitions, beside the baseline on the same prefixes."""
     own, baseline = [m[name] for m in measured], [m[BASELINE] for m in measured]
     gold, other = np.stack([m.gold for m in own]), np.stack([m.gold for m in baseline])
+    proxy = [m.proxy for m in own if m.proxy is not None]
     compared = name != BASELINE
     return {
         "name": name,
@@ -62,11 +66,19 @@ def model_summary(name: str, measured: list[dict[str, Measured]]) -> dict[str, A
         "gold_vs_sft": interval(gold - other).as_dict() if compared else None,
         "win_rate": interval(win_scores(gold, other)).as_dict() if compared else None,
         "kl": interval(np.stack([m.kl for m in own])).as_dict(),
+        "kl_is_bound": own[0].continuations.batch is None,
+        "proxy": interval(np.stack(proxy)).as_dict() if proxy else None,
         "length": {"mean": float(np.mean([m.words.mean() for m in own]))},
         "distinct_2": float(np.mean([m.distinct_2 for m in own])),
         "eos_rate": float(np.mean([m.eos_rate for m in own])),
         "gold_values": [round(float(score), 3) for score in gold.ravel()],
     }
+
+
+def held_out_accuracy(margins: list[np.ndarray]) -> dict[str, float]:
+    """The share of held-out comparisons whose order the margins have right."""
+    scores = np.stack([accuracy_scores(values) for values in margins])
+    return interval(scores).as_dict() | {"n": scores.shape[1]}
 
 
 def interval(values: np.ndarray) -> Interval:
@@ -117,7 +129,8 @@ def print_table(summary: dict[str, Any]) -> None:
         pad_edge=False,
         show_edge=False,
     )
-    for column in ("model", "gold score", "gold − SFT", "win rate\nvs SFT", "KL to SFT\n(nats)", "words", "dist-2"):
+    titles = ("model", "gold score", "gold − SFT", "win rate\nvs SFT", "reward\nmodel", "KL to SFT\n(nats)")
+    for column in (*titles, "words", "dist-2"):
         table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     for m in summary["models"]:
         table.add_row(
@@ -125,7 +138,8 @@ def print_table(summary: dict[str, Any]) -> None:
             shown(m["gold"], "\n"),
             shown(m["gold_vs_sft"], "\n", "+.2f"),
             shown(m["win_rate"], "\n", ".0%"),
-            shown(m["kl"], "\n", ".1f"),
+            f"{m['proxy']['mean']:.2f}" if m["proxy"] else "—",
+            f"≤ {m['kl']['mean']:.1f}" if m["kl_is_bound"] else shown(m["kl"], "\n", ".1f"),
             f"{m['length']['mean']:.1f}",
             f"{m['distinct_2']:.2f}",
         )
@@ -133,8 +147,9 @@ def print_table(summary: dict[str, Any]) -> None:
     console.print(table)
     accuracy, ceiling, quality = summary["accuracy"], summary["ceiling"], summary["gold_quality"]
     console.print(
-        f"DPO agrees with {shown(accuracy, ' ', '.1%')} of {accuracy['n']} held-out human comparisons; "
-        f"one rater agrees with the others on {shown(ceiling, ' ', '.1%')}.\n"
+        f"Of {accuracy['n']} held-out human comparisons DPO has {shown(accuracy, ' ', '.1%')} right, the reward model "
+        f"{shown(summary['reward_accuracy'], ' ', '.1%')}; one rater agrees with the others on "
+        f"{shown(ceiling, ' ', '.1%')}.\n"
         f"The gold judge's correlation with people: {quality['correlation']:.2f} "
         f"[{quality['low']:.2f}, {quality['high']:.2f}]. "
         f"{summary['seconds']:.0f} s, peak memory {summary['peak_memory_mb']:,} MB.",
