@@ -209,7 +209,7 @@ def test_prompts_are_what_comes_before_the_answer_in_every_format():
     [
         {"prompt": "a", "completion": [bot("b")]},
         {"prompt": "a", "chosen": [user("a"), bot("b")], "rejected": [user("a"), bot("c")]},
-        {"prompt": "a", "messages": [user("a"), bot("b")]},
+        {"prompt": "a", "messages": [user("z"), bot("b")]},
     ],
 )
 def test_a_prompt_of_text_beside_a_conversation_is_the_users_message(row):

@@ -5,7 +5,7 @@ import datetime
 import pytest
 from datasets import Dataset
 
-from burnish.data.prompts import Prompts, read_prompts
+from burnish.data.prompts import Prompts, fingerprint, read_prompts
 from burnish.data.sources import load
 from burnish.run import UserError
 
@@ -81,3 +81,9 @@ def test_columns_of_any_kind_have_a_fingerprint():
         return read_prompts(Dataset.from_dict(rows), make(), 9, "f").fingerprint
 
     assert dated(1) == dated(1) != dated(2)
+
+
+def test_ids_count_where_the_texts_are_the_same():
+    """Another tokenizer may write other ids, or the same ones cut elsewhere."""
+    ways = ([[1, 2], [3]], [[1], [2, 3]], [[1, 2], [4]])
+    assert len({fingerprint(way, ["ab", "c"], {}) for way in ways}) == 3

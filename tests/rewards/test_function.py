@@ -146,6 +146,7 @@ def test_an_installed_function() -> None:
     with pytest.raises(UserError, match=r"takes \(x\)"):
         load_function("math:sqrt")
     assert load_function("math:dist").function is math.dist
+    assert load_function("builtins:max").takes_all  # it has no signature to tell
 
 
 def test_what_cannot_be_imported_is_said(here: Path) -> None:
