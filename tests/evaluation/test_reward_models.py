@@ -88,6 +88,14 @@ def test_calibration_by_hand() -> None:
     assert all(b.agreement.low < b.agreement.mean < b.agreement.high for b in curve.bins)
 
 
+def test_a_bin_weighs_as_many_pairs_as_it_has() -> None:
+    """One pair predicted at 0.6 and agreed, three at 0.9 with 2 agreed: ¼·|0.6 − 1| + ¾·|0.9 − ⅔| = 0.275."""
+    near, far = math.log(1.5), math.log(9)
+    curve = calibration_curve(np.array([far, near, -far, far]), bins=2)
+    assert [b.count for b in curve.bins] == [1, 3]
+    assert curve.error == pytest.approx(0.275)
+
+
 def test_labels_drawn_from_the_model_are_calibrated_and_a_boaster_is_not() -> None:
     """Label flips with probability σ(−m), so the model is right as often as it predicts; with margins three times as
     large it claims σ(3|m|) where σ(|m|) comes true, and every bin's observed agreement lies below."""
@@ -116,10 +124,11 @@ def test_large_margins_are_no_trouble() -> None:
 
 
 def test_accuracy_by_gap_by_hand() -> None:
-    """Gaps below 1: wrong, right. From 1 on: right, right, tied; a gap on the edge lies above it. Beyond 5: none.
+    """Gaps below 1: wrong, right. From 1 on: right, right, tied; a gap on the edge lies above it. Nothing lies below
+    0.1 or beyond 5.
     Only the size of a gap counts, and edges may come in any order."""
     margins, gaps = np.array([-1.0, 2.0, 3.0, 1.0, 0.0]), np.array([0.2, 0.9, 1.0, -4.0, 2.0])
-    near, far = accuracy_by_gap(margins, gaps, bins=[5.0, 1.0])
+    near, far = accuracy_by_gap(margins, gaps, bins=[0.1, 5.0, 1.0])
     assert (near.low, near.high, near.count, near.agreement.mean) == (0.2, 0.9, 2, 0.5)
     assert (near.mean, far.mean) == pytest.approx((0.55, 7 / 3))
     assert (far.low, far.high, far.count) == (1.0, 4.0, 3)
