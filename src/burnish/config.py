@@ -218,11 +218,22 @@ def online_problems(name: str, settings: Settings) -> dict[str, bool]:
 
 def as_dict(algorithm: Any, settings: Settings) -> dict[str, Any]:
     """The resolved configuration as `build` reads it back."""
-    common = dataclasses.asdict(settings)
-    online = common.pop("experience") or {}
-    if callable(online.get("reward")):  # given in Python: its name is all that a file can hold
-        online["reward"] = f"{online['reward'].__module__}:{online['reward'].__qualname__}"
+    experience = settings.experience
+    common = dataclasses.asdict(dataclasses.replace(settings, experience=None))
+    del common["experience"]
+    online: dict[str, Any] = {}
+    if experience is not None:
+        written = None if experience.reward is None else named(experience.reward)
+        online = dataclasses.asdict(dataclasses.replace(experience, reward=written))
     return {"algorithm": name_of(algorithm)} | dataclasses.asdict(algorithm) | online | common
+
+
+def named(reward: Any) -> str:
+    """A reward as a file can hold it: one given in Python by its name, `module:function` where it has such a name."""
+    if isinstance(reward, str):
+        return reward
+    module, name = getattr(reward, "__module__", None), getattr(reward, "__qualname__", None)
+    return f"{module}:{name}" if module and name else str(getattr(reward, "name", type(reward).__name__))
 
 
 def _construct(cls: type, values: dict[str, Any]) -> Any:
@@ -236,7 +247,7 @@ def _construct(cls: type, values: dict[str, Any]) -> Any:
 def _convert(key: str, value: Any, hint: Any) -> Any:
     """The value as its field's type; whole numbers may be written as 1e3, paths given as Path."""
     if hint is Any:
-        return value
+        return str(value) if isinstance(value, Path) else value
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     if value is None and NoneType in kinds:
         return None

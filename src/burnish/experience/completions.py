@@ -177,18 +177,19 @@ def drawn(
         discounts=torch.where(batch.mask & ~is_last(batch.mask), knobs.gamma, 0.0),
     )
     kl = masked_sum(old_logprobs - ref_logprobs, batch.mask, dim=-1)
-    metrics = {
+    metrics: dict[str, Tensor | float] = {
         "objective/kl": kl.mean(),
         "objective/entropy": masked_sum(-old_logprobs, batch.mask, dim=-1).mean(),
         "objective/non_score_reward": (-beta * kl).mean(),
         "objective/rlhf_reward": (counted - beta * kl).mean(),
         "objective/scores": scores.mean(),
         "objective/scores_std": scores.std(correction=0),
-        "objective/kl_coef": torch.tensor(beta),
+        "objective/kl_coef": beta,
         "objective/length": batch.mask.sum(-1).double().mean(),
         "val/num_eos_tokens": ended.sum(),
     }
-    told = {name: value.item() for name, value in metrics.items()} | {"rollout": turn + 1}
+    told = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
+    told["rollout"] = turn + 1
     state = {"beta": controlled(beta, told["objective/kl"], len(raw), knobs)}
     return Drawn(episodes, told, samples(completed, raw, kl, knobs.keep_samples), state)
 

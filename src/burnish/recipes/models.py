@@ -35,8 +35,12 @@ def load_models(algorithm: Any, settings: Settings) -> Models:
     policy.temperature = reference.temperature = settings.experience.temperature
     knobs = settings.experience
     rewarding = resolve_model(knobs.reward) if isinstance(knobs.reward, str) else ""
-    critic = knobs.critic or (rewarding if is_scorer(rewarding) else settings.model)
-    return Models(policy, reference, scorer(critic, settings))
+    name = knobs.critic or (rewarding if is_scorer(rewarding) else settings.model)
+    critic = scorer(name, settings)
+    theirs = critic.tokenizer.get_vocab()
+    if knobs.critic and any(theirs.get(word) != number for word, number in policy.tokenizer.get_vocab().items()):
+        raise UserError(f"the critic {name} has another tokenizer than the policy: give a model of the policy's family")
+    return Models(policy, reference, critic)
 
 
 def language(settings: Settings) -> LanguagePolicy:

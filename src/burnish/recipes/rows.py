@@ -11,6 +11,7 @@ from burnish.config import Settings
 from burnish.data import builtin, sources, tokenise
 from burnish.data.prompts import read_prompts
 from burnish.recipes.models import say
+from burnish.run import UserError
 
 IN_MEMORY = "(in memory)"
 BUILTIN = {
@@ -38,7 +39,12 @@ def tokenised(algorithm: Any, settings: Settings, policy: Any, data: Any, part: 
     if part == "train" and limit < settings.max_length != Settings.max_length:
         say(settings, f"--max-length {settings.max_length}: the model's context, {limit} tokens, is the limit")
     if settings.experience:
-        limit -= settings.experience.max_new_tokens
+        room, limit = limit, limit - settings.experience.max_new_tokens
+        if limit < 1:
+            raise UserError(
+                f"max_new_tokens {settings.experience.max_new_tokens} leaves no room for a prompt in the model's "
+                f"context of {room} tokens: make it smaller"
+            )
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         rows = READERS[kind](dataset, policy.tokenizer, limit, label)

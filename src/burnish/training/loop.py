@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -60,7 +61,8 @@ def train_loop(
                     break
                 torch.manual_seed(settings.seed * 1_000_003 + state.step)  # dropout; a function of the step
                 switch_dropout(models, ALGORITHMS[name_of(algorithm)].dropout)
-                metrics = update(algorithm, models, part, optimizer, settings, rate(state.step), run, state)
+                between = state.step == first
+                metrics = update(algorithm, models, part, optimizer, settings, rate(state.step), run, state, between)
                 if metrics is None:
                     break
                 state.step += 1
@@ -73,6 +75,11 @@ def train_loop(
                 run.append("timings", {"step": state.step, "seconds": round(time.perf_counter() - began, 6)})
                 progress.step(record)
                 began, told = time.perf_counter(), {}
+            if state.step == first:
+                raise UserError(
+                    f"step {state.step + 1}: stop_kl {algorithm.stop_kl} stopped a rollout before its first update, "
+                    "when rounding was all that had moved the policy: make stop_kl larger"
+                )
             for sample in drawn.samples:
                 run.append("samples", {"step": first} | sample)
             state.batches += 1
@@ -93,12 +100,18 @@ def draw(
         return next(batches)
     except RolloutError as error:
         save(run, models, optimizer, state)
-        path = run.path / "failed_rollout.jsonl"
-        write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in error.rollout))
+        path = keep(error.rollout, run)
         raise UserError(
             f"step {state.step + 1}: {error}; the completions are in {path}, and step {state.step} is saved: mend the "
             "reward and go on with --resume"
         ) from error
+
+
+def keep(rollout: list[dict[str, Any]], run: RunFolder) -> Path:
+    """Write down completions that a reward could not score, for its author to look at."""
+    path = run.path / "failed_rollout.jsonl"
+    write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rollout))
+    return path
 
 
 def minibatches(algorithm: Any, batch: Any, settings: Settings, state: State) -> Iterator[Any]:
@@ -128,10 +141,12 @@ def update(
     learning_rate: float,
     run: RunFolder,
     state: State,
+    between: bool = True,
 ) -> dict[str, float] | None:
     """One gradient step; None, and no step, where the policy has moved past the algorithm's `stop_kl`.
 
-    Raises UserError, with the state as it was saved, where loss or gradient is not finite.
+    Raises UserError where loss or gradient is not finite, with the state as it was saved if it lies `between` turns:
+    from the middle of one no run could go on to the same bits.
     """
     try:
         metrics = gradient(algorithm, models, batch, settings.accumulate)
@@ -140,11 +155,13 @@ def update(
         if not torch.isfinite(norm):
             raise NonFiniteLossError(f"the gradient's norm is {norm.item()}", batch.rows.tolist())
     except NonFiniteLossError as error:
-        save(run, models, optimizer, state)
+        if between:
+            save(run, models, optimizer, state)
         rows = ", ".join(map(str, error.rows[:10])) + (" …" if len(error.rows) > 10 else "")
+        saved = f", and step {state.step} is saved" if between else ""
         raise UserError(
-            f"step {state.step + 1}: {error.what} on row(s) {rows} of {settings.data}; nothing was updated, and step "
-            f"{state.step} is saved: look at those rows or lower --learning-rate, and start anew with another --out"
+            f"step {state.step + 1}: {error.what} on row(s) {rows} of {settings.data}; nothing was updated{saved}: "
+            "look at those rows or lower --learning-rate, and start anew with another --out"
         ) from error
     stop_kl = getattr(algorithm, "stop_kl", None)
     if stop_kl is not None and metrics["policy/approxkl_avg"] > stop_kl:
@@ -162,7 +179,13 @@ def evaluation(
 ) -> dict[str, float]:
     """Loss and metrics on the evaluation data, and the bookkeeping of early stopping."""
     switch_dropout(models, False)
-    metrics = evaluator()
+    try:
+        metrics = evaluator()
+    except RolloutError as error:
+        raise UserError(
+            f"step {state.step}, evaluation: {error}; the completions are in {keep(error.rollout, run)}: mend the "
+            "reward and go on with --resume from the last checkpoint"
+        ) from error
     if not math.isfinite(metrics["loss"]):
         raise UserError(f"step {state.step}: the loss on the evaluation data is {metrics['loss']}: look at that data")
     if metrics["loss"] < state.best_loss:
