@@ -127,6 +127,11 @@ def pair_rows(count: int, seed: int = 0) -> list[dict[str, str]]:
     return [{"prompt": prompt, "chosen": f"good {one}", "rejected": f"bad {other}"} for prompt, one, other in parts]
 
 
+def prompt_rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Prompts of random sentences, numbered in a column of their own."""
+    return [{"prompt": text, "number": i} for i, text in enumerate(sentences(count, seed))]
+
+
 def pad_rows(rows: list[Row], filler: int = 0, extra: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """Ids and masks of different lengths as padded tensors, with their lengths."""
     width = max(len(ids) for ids, _ in rows) + extra
@@ -184,9 +189,9 @@ class Table:
         """There is none."""
 
 
-def naive_logprobs(model: PreTrainedModel, ids: list[int], mask: list[bool]) -> list[Tensor]:
+def naive_logprobs(model: PreTrainedModel, ids: list[int], mask: list[bool], temperature: float = 1.0) -> list[Tensor]:
     """The oracle: one unpadded row, the model's own full forward, log-softmax written out, one token at a time."""
-    logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].double()
+    logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].double() / temperature
     out = []
     for t in range(len(ids)):
         if not mask[t]:
