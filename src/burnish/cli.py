@@ -163,6 +163,44 @@ def evaluate(run: Path, data: str | None, prefixes: int | None, **flags: Any) ->
 
 
 @cli.command()
+@click.argument("model")
+@click.option("--data", default="builtin", show_default=True, help="prompts: 'builtin' (held-out), a file, a folder …")
+@click.option("--n", type=click.IntRange(min=1), default=1, show_default=True, help="completions of each prompt")
+@click.option("--reward", default=None, help="keep the best by: a reward-model folder, gold, lexicon, module:function")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="JSONL file to write")
+@click.option("--max-new-tokens", type=int, default=64, show_default=True, help="longest completion in tokens")
+@click.option("--temperature", type=float, default=1.0, show_default=True, help="divides the logits")
+@click.option("--limit", type=int, default=None, help="take the first so many prompts")
+@common("seed", "max_length", "precision", "device", "threads", "quiet", "debug")
+def sample(
+    model: str,
+    data: str,
+    n: int,
+    reward: str | None,
+    out: Path | None,
+    max_new_tokens: int,
+    temperature: float,
+    limit: int | None,
+    **flags: Any,
+) -> None:
+    """Sample completions of prompts from MODEL.
+
+    With --n and --reward the best of n by that reward; its KL to the sampler is at most log n − (n − 1)/n.
+    """
+    from burnish.recipes.sample import sample_model
+
+    settings = settings_of(flags)
+    found = sample_model(
+        model, data, n, reward, out, max_new_tokens=max_new_tokens, temperature=temperature, limit=limit, base=settings
+    )
+    if out is None:
+        for line in found.lines[:10]:
+            click.echo(f"{line['prompt']}{line['response']}")
+    else:
+        click.echo(out)
+
+
+@cli.command()
 @click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "--out", type=click.Path(path_type=Path), default=None, help="page to write; default: report.html in the first RUN"

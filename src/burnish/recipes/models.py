@@ -47,8 +47,8 @@ def language(settings: Settings) -> LanguagePolicy:
     return load_policy(resolve_model(settings.model), pick_device(settings.device), settings.precision)
 
 
-def scorer(name: str, settings: Settings) -> LanguageScorer:
-    return load_scorer(resolve_model(name), pick_device(settings.device), settings.precision, settings.seed)
+def scorer(name: str, settings: Settings, option: str = "--model") -> LanguageScorer:
+    return load_scorer(resolve_model(name), pick_device(settings.device), settings.precision, settings.seed, option)
 
 
 def device_of(models: Models) -> torch.device:
