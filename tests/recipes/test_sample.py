@@ -32,28 +32,33 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save_model(tmp_path_factory.mktemp("model"), "gpt2")
 
 
-def by_hand(model: Path, n: int, temperature: float = 1.0) -> list[list[str]]:
-    """n responses of each prompt, one at a time, each from its own stream."""
+def drawn(model: Path, n: int, temperature: float = 1.0) -> list[list[tuple[str, bool]]]:
+    """n responses of each prompt and whether they ended, one at a time, each from its own stream."""
     policy = load_policy(model)
     out = []
     for i, ids in enumerate(PROMPTS):
-        drawn = [
+        found = [
             sample(policy, [ids], seed=3, max_new_tokens=6, temperature=temperature, streams=[i * 2**20 + k])
             for k in range(n)
         ]
-        out.append([policy.tokenizer.decode(one.tokens[0], skip_special_tokens=True) for one in drawn])
+        out.append([(policy.tokenizer.decode(f.tokens[0], skip_special_tokens=True), f.ended[0]) for f in found])
     return out
+
+
+def by_hand(model: Path, n: int, temperature: float = 1.0) -> list[list[str]]:
+    return [[text for text, _ in row] for row in drawn(model, n, temperature)]
 
 
 def test_the_best_is_kept_and_written(model: Path, tmp_path: Path) -> None:
     found = sample_model(model, ROWS, 5, length, tmp_path / "new" / "best.jsonl", **SHORT)
     lines = [json.loads(line) for line in (tmp_path / "new" / "best.jsonl").read_text().splitlines()]
     assert lines == found.lines
-    for i, responses in enumerate(by_hand(model, 5)):
+    for i, pairs in enumerate(drawn(model, 5)):
+        responses, ended = zip(*pairs, strict=True)
         scores = [ROWS[i]["weight"] * len(response.split()) for response in responses]
         k = scores.index(max(scores))
         assert (lines[i]["row"], lines[i]["prompt"]) == (i, ROWS[i]["prompt"])
-        assert (lines[i]["response"], lines[i]["score"]) == (responses[k], scores[k])
+        assert (lines[i]["response"], lines[i]["score"], lines[i]["ended"]) == (responses[k], scores[k], ended[k])
         assert lines[i]["mean_score"] == pytest.approx(sum(scores) / 5)
         assert found.scores["length"][i].tolist() == scores
         assert "gold" not in lines[i]
