@@ -8,7 +8,9 @@ import pytest
 
 from burnish import DPO, SFT, train
 from burnish.config import Settings
-from burnish.recipes.evaluate import evaluate_run
+from burnish.data import builtin
+from burnish.recipes.evaluate import agreement, evaluate_run
+from burnish.recipes.measure import gold_judge
 from burnish.run import UserError
 
 SMALL = {"steps": 1, "batch_size": 2, "quiet": True, "threads": 1}
@@ -36,6 +38,7 @@ def test_dpo_is_measured_on_its_own_eval_data(runs: Path) -> None:
     found = evaluate_run(runs / "dpo", None, 0, Settings(quiet=True))
     assert found["data"] == str(runs / "pairs.jsonl")
     assert found["accuracy"]["mean"] == found["rewards/accuracies"]
+    assert found["accuracy"]["low"] < found["accuracy"]["mean"] or found["accuracy"]["mean"] == 0
     assert found["loss"] == pytest.approx(math.log(2), abs=0.05)
 
 
@@ -44,10 +47,24 @@ def test_continuations_of_a_run_on_builtin_data(runs: Path, tmp_path: Path) -> N
     found = evaluate_run(out, None, 3, Settings(quiet=True))
     assert found["prefixes"] == 3
     assert found["rows"] > 1_000
-    lines = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
-    assert len(lines) == 3
-    assert all(line["text"].startswith(line["prompt"]) for line in lines)
-    assert found["gold"]["mean"] == pytest.approx(sum(line["gold"] for line in lines) / 3, abs=1e-3)
+    lines = [json.loads(line) for line in (out / "evaluation_samples.jsonl").read_text().splitlines()]
+    assert [line["prompt"] for line in lines] == builtin.prefixes("held_out", 3)["prompt"][:]
+    for name in ("gold", "kl"):
+        assert found[name]["mean"] == pytest.approx(sum(line[name] for line in lines) / 3, abs=1e-3)
+    texts = [line["prompt"] + line["response"] for line in lines]
+    assert gold_judge().score(texts) == pytest.approx([line["gold"] for line in lines], abs=1e-3)
+    assert not (out / "samples.jsonl").exists()
+    evaluate_run(out, str(runs / "texts.jsonl"), None, Settings(quiet=True))
+    assert not (out / "evaluation_samples.jsonl").exists()  # they would not be those of these numbers
+
+
+def test_the_interval_of_an_accuracy_by_hand() -> None:
+    """2½ of 3: z² = 3.8415, p = 0.8333, n = 3, so the centre is (0.83333 + 0.64024)/2.28049 = 0.64616 and half the
+    width 1.95996·√(0.046296 + 0.106708)/2.28049 = 0.33618. The share comes with the rounding of a division."""
+    found = agreement(2.5 / 3 + 1e-9, 3)
+    assert (found.low, found.high) == pytest.approx((0.30998, 0.98234), abs=1e-4)
+    assert found.mean == 2.5 / 3
+    assert agreement(1 + 1e-12, 4).high == 1
 
 
 def test_what_cannot_be_evaluated_is_said(runs: Path, tmp_path: Path) -> None:
@@ -59,3 +76,6 @@ def test_what_cannot_be_evaluated_is_said(runs: Path, tmp_path: Path) -> None:
         evaluate_run(runs / "sft", "builtin", 2_000, Settings(quiet=True))
     with pytest.raises(UserError, match="say with --data"):
         evaluate_run(runs / "sft", None, 0, Settings(quiet=True))
+    in_memory = train(SFT(), data=TEXTS, eval_data=TEXTS, out=tmp_path / "run", **SMALL)
+    with pytest.raises(UserError, match="on data in memory, which are gone: say with --data"):
+        evaluate_run(in_memory, None, None, Settings(quiet=True))

@@ -1,65 +1,72 @@
 """`burnish evaluate RUN`: what a finished run learned, on data that it did not train on."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from burnish.algorithms.table import ALGORITHMS, name_of
 from burnish.config import Settings, build
 from burnish.data import builtin
-from burnish.data.walk import in_order
-from burnish.evaluation.preferences import accuracy_scores, implicit_margins
-from burnish.evaluation.statistics import bootstrap_interval
+from burnish.evaluation.statistics import Interval, bootstrap_interval, proportion
 from burnish.policies.interface import Models
 from burnish.policies.language import LanguagePolicy, load_policy
 from burnish.policies.reference import weights_hash
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.measure import Measured, measure
+from burnish.recipes.evaluate_online import online_findings
+from burnish.recipes.evaluate_reward import reward_model_findings
+from burnish.recipes.measure import MAX_NEW_TOKENS, Measured, measure
 from burnish.recipes.models import pick_device, say
-from burnish.recipes.rows import tokenised
+from burnish.recipes.rows import IN_MEMORY, tokenised
 from burnish.recipes.train import prepare_torch
 from burnish.recipes.turns import evaluator_of
 from burnish.run import UserError, read_mapping, write_atomically
 
+SAMPLES = "evaluation_samples.jsonl"
+AGREED = "rewards/accuracies"
+
 
 def evaluate_run(run: Path, data: str | None, prefixes: int | None, base: Settings) -> dict[str, Any]:
-    """Evaluate the model of `run` and write `evaluation.json` (and `samples.jsonl`) there.
+    """Evaluate the model of `run`; write `evaluation.json` there, and what it sampled to `evaluation_samples.jsonl`.
 
-    On `data`, or on the run's own `eval_data`, or on the built-in held-out part where it learned from built-in data:
-    the method's loss and metrics, a preference method's accuracy with its interval. On the built-in held-out part also
-    the gold score, KL to the model that it began as, and diversity of continuations of `prefixes` (default 256).
+    On `data`, or on the run's own `eval_data`, or on the built-in held-out part where it learned from built-in data.
+    Of a policy: the method's loss and metrics and a preference method's accuracy with its interval; on the built-in
+    part also gold score, KL to the model that it began as, and diversity of continuations of `prefixes` (default 256).
+    Of a reward model see `reward_model_findings`, of a policy that learned from a reward `online_findings`.
     """
     if not (run / "model").exists():
         raise UserError(f"{run} has no finished model: give the folder of a finished run, as `burnish sft` leaves it")
     algorithm, settings = build_from(run)
-    data = data or settings.eval_data or ("builtin" if settings.data == "builtin" else None)
-    if data is None:
-        raise UserError(
-            f"{run} was trained on {settings.data} without --eval-data: say with --data what to evaluate on"
-        )
-    if data != "builtin" and prefixes:
+    data = data_for(run, settings, data)
+    settings = dataclasses.replace(settings, quiet=base.quiet)
+    scorer = ALGORITHMS[name_of(algorithm)].trains == "scorer"
+    if prefixes and scorer:
+        raise UserError("--prefixes are to be continued, and a reward model writes nothing: leave it out")
+    if prefixes and data != "builtin" and settings.experience is None:
         raise UserError("--prefixes are of the built-in held-out reviews: leave it out, or leave --data out")
-    count = 256 if prefixes is None else prefixes
-    prompts = builtin.prefixes("held_out")["prompt"][:count] if data == "builtin" else []
-    if len(prompts) < count and data == "builtin":
-        raise UserError(f"--prefixes {count}: there are {len(prompts)} held-out prefixes")
+    prompts = [] if scorer or settings.experience or data != "builtin" else held_out_prefixes(prefixes)
     prepare_torch(base)
     device = pick_device(base.device)
-    policy, start = load_policy(run / "model", device), load_policy(resolve_model(settings.model), device)
-    if weights_hash(start.model) != read_mapping(run / "environment.json")["model_sha256"]:
-        raise UserError(f"{settings.model} is not what {run} began from: its weights have changed; restore them")
-    rows = tokenised(algorithm, settings, policy, data, "held_out")
-    say(base, rows.describe())
-    found: dict[str, Any] = {"run": str(run), "data": data, "rows": len(rows)}
-    found |= evaluator_of(algorithm, Models(policy, reference=start), rows)()
-    if rows.comparisons:
-        scores = accuracy_scores(implicit_margins(policy, start, in_order(rows, 64), algorithm.beta))
-        found["accuracy"] = bootstrap_interval(scores).as_dict()
+    found: dict[str, Any] = {"run": str(run), "data": data}
+    samples: list[dict[str, Any]] = []
+    if scorer:
+        found |= reward_model_findings(run, algorithm, settings, data, device)
     else:
-        found["perplexity"] = float(np.exp(found["loss"]))
-    if prompts:
-        found |= continuations(run, policy, start, list(prompts), base.seed)
+        policy, start = policies(run, settings, device)
+        if settings.experience:
+            more, samples = online_findings(algorithm, settings, policy, start, data, prefixes, base.seed)
+        else:
+            more = offline_findings(algorithm, settings, policy, start, data)
+        found |= more
+        if prompts:
+            more, samples = continuations(policy, start, prompts, base.seed)
+            found |= more
+    if samples:
+        write_atomically(run / SAMPLES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in samples))
+    else:
+        (run / SAMPLES).unlink(missing_ok=True)  # those of an earlier evaluation, whose numbers are replaced too
     write_atomically(run / "evaluation.json", json.dumps(found, indent=2) + "\n")
     return found
 
@@ -70,27 +77,84 @@ def build_from(run: Path) -> tuple[Any, Settings]:
     return build(config["algorithm"], config)
 
 
-def continuations(
-    run: Path, policy: LanguagePolicy, start: LanguagePolicy, prompts: list[str], seed: int
+def data_for(run: Path, settings: Settings, data: str | None) -> str:
+    """What to evaluate on. Raises UserError where neither the user nor the run tells."""
+    data = data or settings.eval_data or ("builtin" if settings.data == "builtin" else None)
+    if data is None:
+        raise UserError(
+            f"{run} was trained on {settings.data} without --eval-data: say with --data what to evaluate on"
+        )
+    if data == IN_MEMORY:
+        raise UserError(f"{run} was evaluated on data in memory, which are gone: say with --data what to evaluate on")
+    return data
+
+
+def held_out_prefixes(count: int | None) -> list[str]:
+    """The first built-in prefixes, 256 unless told otherwise."""
+    every = builtin.prefixes("held_out")["prompt"]
+    if count is not None and count > len(every):
+        raise UserError(f"--prefixes {count}: there are {len(every)} held-out prefixes")
+    return list(every[: 256 if count is None else count])
+
+
+def policies(run: Path, settings: Settings, device: str) -> tuple[LanguagePolicy, LanguagePolicy]:
+    """The policy of a run, and the model that it began as. Raises UserError where that has changed since."""
+    policy, start = load_policy(run / "model", device), load_policy(resolve_model(settings.model), device)
+    if weights_hash(start.model) != read_mapping(run / "environment.json")["model_sha256"]:
+        raise UserError(f"{settings.model} is not what {run} began from: its weights have changed; restore them")
+    return policy, start
+
+
+def offline_findings(
+    algorithm: Any, settings: Settings, policy: LanguagePolicy, start: LanguagePolicy, data: str
 ) -> dict[str, Any]:
-    """Gold score, KL and diversity of continuations of `prompts`; the texts go to `samples.jsonl`."""
+    """Loss and metrics on held rows; an interval for the accuracy of a preference method, perplexity for the others."""
+    rows = tokenised(algorithm, settings, policy, data, "held_out")
+    say(settings, rows.describe())
+    found: dict[str, Any] = {"rows": len(rows)} | evaluator_of(algorithm, Models(policy, reference=start), rows)()
+    if AGREED in found:
+        found["accuracy"] = agreement(found[AGREED], len(rows)).as_dict()
+    elif not rows.comparisons:
+        found["perplexity"] = float(np.exp(found["loss"]))
+    return found
+
+
+def agreement(share: float, pairs: int) -> Interval:
+    """The interval of an accuracy, whose pairs each count 0, ½ or 1: what of the share is no multiple of a half pair
+    is rounding."""
+    return proportion(round(2 * share * pairs) / 2, pairs)
+
+
+def continuations(
+    policy: LanguagePolicy, start: LanguagePolicy, prompts: list[str], seed: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Gold score, KL and diversity of continuations of `prompts`, and a record a continuation."""
     measured = measure(policy, start, prompts, seed)
-    write_atomically(run / "samples.jsonl", sample_lines(measured))
-    return {
+    found = {
         "prefixes": len(prompts),
+        "temperature": 1.0,
+        "max_new_tokens": MAX_NEW_TOKENS,
         "gold": bootstrap_interval(measured.gold).as_dict(),
         "kl": bootstrap_interval(measured.kl).as_dict(),
         "words": float(measured.words.mean()),
         "distinct_2": measured.distinct_2,
         "eos_rate": measured.eos_rate,
     }
+    return found, records(measured)
 
 
-def sample_lines(measured: Measured) -> str:
-    """One JSON line a continuation."""
+def records(measured: Measured) -> list[dict[str, Any]]:
+    """One JSON record a continuation."""
     found = measured.continuations
-    lines = [
-        {"prompt": prompt, "text": text, "gold": round(float(gold), 4), "ended": ended}
-        for prompt, text, gold, ended in zip(found.prompts, found.texts, measured.gold, found.ended, strict=True)
+    return [
+        {
+            "prompt": prompt,
+            "response": text[len(prompt) :],
+            "gold": round(float(gold), 4),
+            "kl": round(float(kl), 4),
+            "ended": ended,
+        }
+        for prompt, text, gold, kl, ended in zip(
+            found.prompts, found.texts, measured.gold, measured.kl, found.ended, strict=True
+        )
     ]
-    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
