@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from tiny_scorers import make_scorer
 
-from burnish.algorithms.table import ALGORITHMS, name_of
+from burnish.algorithms.table import ALGORITHMS, Entry, name_of
+from burnish.batches import Episodes
 from burnish.functional import aggregate
 from burnish.policies.interface import Models
 from burnish.policies.reference import cached_reference
@@ -16,18 +18,31 @@ from burnish.training.step import totals
 
 
 def batch_of(kind: str) -> Any:
-    return {"demonstrations": tiny.demonstrations(tiny.random_rows(6, seed=2))}.get(kind) or tiny.preferences(
-        tiny.random_pairs(6, seed=2)
-    )
+    if kind == "preferences":
+        return tiny.preferences(tiny.random_pairs(6, seed=2))
+    texts = tiny.demonstrations(tiny.random_rows(6, seed=2))
+    if kind == "demonstrations":
+        return texts
+    numbers = torch.randn(2, *texts.mask.shape, generator=torch.Generator().manual_seed(2)).double()
+    rewards, discounts = numbers[0], texts.mask.double()
+    return Episodes(texts.tokens, texts.mask, texts.lengths, texts.rows, numbers[1], rewards, discounts)
+
+
+def models_of(entry: Entry, batch: Any, cache: Path) -> Models:
+    if entry.trains == "scorer":
+        return Models(scorer=make_scorer("gpt2"))
+    policy = tiny.make_policy("gpt2")
+    if entry.data == "prompts":
+        return Models(policy, policy, make_scorer("gpt2"))
+    return Models(policy, cached_reference(policy, lambda: [batch], "data", cache) if entry.reference else None)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_each_terms_mask_counts_what_the_step_divides_by(name: str, tmp_path: Path) -> None:
     """Aggregating with the term's own counts or with the batch's gives the same: so parts add up to the whole."""
     entry = ALGORITHMS[name]
-    algorithm, batch, policy = entry.algorithm(), batch_of(entry.data), tiny.make_policy("gpt2")
-    reference = cached_reference(policy, lambda: [batch], "data", tmp_path) if entry.reference else None
-    models = Models(policy, reference)
+    algorithm, batch = entry.algorithm(), batch_of(entry.data)
+    models = models_of(entry, batch, tmp_path)
     prepared = algorithm.prepare(models, batch)
     counts = totals(prepared)
     loss = algorithm.loss(models, prepared)
@@ -39,7 +54,7 @@ def test_each_terms_mask_counts_what_the_step_divides_by(name: str, tmp_path: Pa
         real = term.mask.sum() if term.over != "sequence" else term.mask.any(-1).sum()
         assert real == counts[term.over] > 0
     for values in loss.metrics.values():
-        assert values.shape == (len(batch),)
+        assert values.shape in ((len(batch),), batch.mask.shape)
         assert not values.requires_grad
 
 
