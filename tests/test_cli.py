@@ -14,6 +14,9 @@ import yaml
 from burnish.algorithms.table import ALGORITHMS
 from burnish.cli import main
 from burnish.config import Settings
+from burnish.experience.completions import Completions
+
+DATA = {"demonstrations": "texts", "preferences": "pairs", "prompts": "prompts"}
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +25,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.save_model(folder / "model", "gpt2")
     tiny.write_rows(folder / "texts.jsonl", tiny.text_rows(8))
     tiny.write_rows(folder / "pairs.jsonl", tiny.pair_rows(8))
+    tiny.write_rows(folder / "prompts.jsonl", tiny.prompt_rows(8))
     tiny.write_rows(folder / "strange.jsonl", [{"question": "a", "answer": "b"}])
     (folder / "empty.jsonl").write_text("")
     (folder / "torn.jsonl").write_text('{"text": "good"}\n{"text": \n')
@@ -48,8 +52,10 @@ def burnish(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, 
 
 
 def options(files: Path, out: Path, method: str = "sft") -> list[object]:
-    data = files / ("texts.jsonl" if method == "sft" else "pairs.jsonl")
+    data = files / f"{DATA[ALGORITHMS[method].data]}.jsonl"
     common = ["--batch-size", 4, "--learning-rate", 0.01, "--threads", 1, "--max-length", 40]
+    if method == "ppo":
+        common += ["--reward", "lexicon", "--rollout", 4, "--max-new-tokens", 4, "--update-epochs", 1]
     return [method, "--model", files / "model", "--data", data, "--out", out, *common]
 
 
@@ -58,7 +64,11 @@ def test_every_option_is_a_flag_with_help(method: str, burnish: Any) -> None:
     status, out, _ = burnish(method, "--help")
     assert status == 0
     words = " ".join(out.split())
-    for field in [*dataclasses.fields(ALGORITHMS[method].algorithm), *dataclasses.fields(Settings)]:
+    own = [ALGORITHMS[method].algorithm, *([Completions] if method == "ppo" else []), Settings]
+    every = [field for cls in own for field in dataclasses.fields(cls) if field.name != "experience"]
+    assert words.count(" --") >= len(every)
+    assert "--experience" not in words
+    for field in every:
         flag = f"--{field.name.rstrip('_').replace('_', '-')}"
         assert f"{flag} " in words or f"{flag} / " in words or f"{flag}," in words, flag
         told = field.metadata["help"].replace("the method's own", f"{ALGORITHMS[method].learning_rate}")
@@ -81,8 +91,9 @@ def test_a_run_prints_its_folder_and_repeats_from_its_configuration(files: Path,
         assert (status, out) == (0, f"{run}\n"), err
         status, out, err = burnish(method, "--config", run / "config.yaml", "--out", again)
         assert (status, out) == (0, f"{again}\n"), err
-        for name in ("model/model.safetensors", "metrics.jsonl"):
-            assert (run / name).read_bytes() == (again / name).read_bytes()
+        for name in ("model/model.safetensors", "metrics.jsonl", "samples.jsonl", "critic/model.safetensors"):
+            assert (run / name).exists() == (method == "ppo" or name in ("model/model.safetensors", "metrics.jsonl"))
+            assert not (run / name).exists() or (run / name).read_bytes() == (again / name).read_bytes()
 
 
 def test_a_flag_goes_before_the_file(files: Path, tmp_path: Path, burnish: Any) -> None:
@@ -122,6 +133,15 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "negative rate": (["sft", "--learning-rate", "-1"], "learning_rate must be above 0"),
     "infinite rate": (["sft", "--learning-rate", "inf"], "learning_rate must be a finite number"),
     "negative beta": (["dpo", "--beta", "-1"], "beta must be above 0"),
+    "no reward": (["ppo", "--quiet", "--reward", "helpful"], "--reward helpful is no folder and no reward"),
+    "no such module": (["ppo", "--quiet", "--reward", "no_such_module:score"], "there is no module no_such_module"),
+    "a policy as reward": (["ppo", "--quiet", "--reward", "{files}/model"], "holds a model that is no reward model"),
+    "negative price": (["ppo", "--beta", "-1"], "beta must not be negative"),
+    "longer than the context": (
+        ["ppo", "--quiet", "--max-new-tokens", "48", "--max-length", "99"],
+        "leaves no room for a prompt",
+    ),
+    "texts for a reward model": (["reward", "--data", "{files}/texts.jsonl"], "burnish sft"),
     "more pieces than rows": (["sft", "--accumulate", "5"], "accumulate must lie between 1 and batch_size"),
     "no such device": (["sft", "--device", "cuda:9"], "--device cuda:9"),
     "missing configuration": (["sft", "--config", "{files}/none.yaml"], "none.yaml cannot be read"),

@@ -1,15 +1,19 @@
 """Options: every key, what is refused and in which words, and that a resolved configuration reads back the same."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import pytest
 import yaml
 
 from burnish.algorithms.dpo import DPO
+from burnish.algorithms.ppo import PPO
+from burnish.algorithms.reward_model import RewardModel
 from burnish.algorithms.sft import SFT
 from burnish.algorithms.table import ALGORITHMS, name_of
-from burnish.config import Settings, as_dict, build, read_config
+from burnish.config import ELSEWHERE, Settings, as_dict, build, option_names, option_types, read_config
+from burnish.experience.completions import Completions
 from burnish.run import UserError
 
 # A value unlike the default for every key; `EXCLUSIVE` gives what must go with it.
@@ -39,15 +43,54 @@ OTHER = {
     "quiet": True,
     "debug": True,
 }
-OWN = {"sft": {"over": "sequence"}, "dpo": {"beta": 0.5, "label_smoothing": 0.2}}
-WITH = {"patience": {"eval_every": 4}}
+OWN = {
+    "sft": {"over": "sequence"},
+    "reward": {"centre_coefficient": 0.1},
+    "ppo": {
+        "clip": 0.1,
+        "value_clip": None,
+        "value_weight": 0.3,
+        "entropy_weight": 0.02,
+        "lambda_": 0.8,
+        "update_epochs": 2,
+        "standardise_advantages": False,
+        "stop_kl": 0.05,
+        "over": "sequence",
+    },
+    "dpo": {"beta": 0.5, "label_smoothing": 0.2},
+}
+KNOBS = {
+    "reward": "runs/rm",
+    "critic": "runs/critic",
+    "rollout": 32,
+    "max_new_tokens": 12,
+    "temperature": 0.7,
+    "beta": 0.2,
+    "kl_target": 4.0,
+    "kl_horizon": 500,
+    "gamma": 0.99,
+    "missing_eos_penalty": 1.5,
+    "keep_samples": 3,
+}
+WITH = {"patience": {"eval_every": 4}, "kl_horizon": {"kl_target": 4.0}}
+NEEDS: dict[str, dict] = {"ppo": {"reward": "gold"}}
 
 
 def test_these_tests_know_every_key() -> None:
-    assert OTHER.keys() == {f.name for f in dataclasses.fields(Settings)}
+    assert OTHER.keys() == {f.name for f in dataclasses.fields(Settings)} - {"experience"}
+    assert KNOBS.keys() == {f.name for f in dataclasses.fields(Completions)}
     assert OWN.keys() == ALGORITHMS.keys()
     for name, entry in ALGORITHMS.items():
         assert OWN[name].keys() == {f.name for f in dataclasses.fields(entry.algorithm)}
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_no_key_means_two_things(name: str) -> None:
+    """Keys are flat, so a method, its experience and the settings cannot share one."""
+    keys = [key for cls in option_types(name) for key in option_names(cls)]
+    assert len(keys) == len(set(keys))
+    assert "experience" not in keys
+    assert (Completions in option_types(name)) == (name == "ppo")
 
 
 @pytest.mark.parametrize("key", OTHER)
@@ -61,16 +104,67 @@ def test_every_key_arrives_and_reads_back(key: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_key_of_an_algorithm_arrives_and_reads_back(name: str) -> None:
-    algorithm, settings = build(name, OWN[name] | {"algorithm": name})
+    algorithm, settings = build(name, NEEDS.get(name, {}) | OWN[name] | {"algorithm": name})
     assert dataclasses.asdict(algorithm) == OWN[name]
+    assert all(value != getattr(type(algorithm)(), key) for key, value in OWN[name].items())
     assert name_of(algorithm) == name
     assert build(name, as_dict(algorithm, settings)) == (algorithm, settings)
+
+
+@pytest.mark.parametrize("key", KNOBS)
+def test_every_knob_of_completions_arrives_and_reads_back(key: str, tmp_path: Path) -> None:
+    algorithm, settings = build("ppo", NEEDS["ppo"] | {key: KNOBS[key]} | WITH.get(key, {}))
+    assert settings.experience is not None
+    assert getattr(settings.experience, key) == KNOBS[key] != getattr(Completions(), key)
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(as_dict(algorithm, settings)))
+    written = read_config(path)
+    assert written[key] == KNOBS[key]
+    assert "experience" not in written
+    assert build("ppo", written) == (algorithm, settings)
+    assert refusal("dpo" if key != "beta" else "sft", {key: KNOBS[key]}).startswith(f"unknown key '{key}' for ")
+
+
+def judged(prompts: object, responses: list) -> list[float]:
+    return [0.0 for _ in responses]
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """A reward object, which as a dataclass must not be taken apart."""
+
+    name: str = "my judge"
+
+    def __call__(self, completed: list) -> list[float]:
+        return [0.0 for _ in completed]
+
+
+@pytest.mark.parametrize(
+    ("reward", "written"),
+    [
+        (judged, f"{__name__}:judged"),
+        (Judge(), "my judge"),
+        (functools.partial(judged, None), "partial"),
+        (Path("runs") / "rm", "runs/rm"),
+        ("my_rewards:score", "my_rewards:score"),
+    ],
+)
+def test_a_reward_given_in_python_is_written_by_its_name(reward: object, written: str) -> None:
+    """The settings keep the thing itself; a path is text, as on the command line."""
+    algorithm, settings = build("ppo", {"reward": reward})
+    assert settings.experience is not None
+    assert settings.experience.reward == (str(reward) if isinstance(reward, Path) else reward)
+    config = yaml.safe_load(yaml.safe_dump(as_dict(algorithm, settings)))
+    assert config["reward"] == written
 
 
 def test_defaults_are_filled_in_from_the_table() -> None:
     _, sft = build("sft", {})
     _, dpo = build("dpo", {})
     assert (sft.learning_rate, dpo.learning_rate) == (2e-5, 1e-6)
+    assert build("reward", {})[1].learning_rate == 1e-5
+    assert build("ppo", {"reward": "gold"})[1].learning_rate == 3e-6
+    assert (sft.experience, dpo.experience) == (None, None)
     assert (sft.epochs, sft.steps) == (1.0, None)
     assert build("sft", {"steps": 5})[1].epochs is None
 
@@ -190,6 +284,39 @@ def test_an_algorithm_refuses_what_makes_no_sense(options: dict) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reward": None}, "ppo needs a reward: a reward-model folder, 'gold', 'lexicon', or module:function"),
+        ({"rollout": 15}, "rollout must not be smaller than batch_size"),
+        ({"max_new_tokens": 512}, "max_new_tokens must be smaller than max_length"),
+        ({"eval_every": 2, "patience": 1}, "patience needs a loss on data that stays the same"),
+        ({"kl_horizon": 100}, "kl_horizon is of an adaptive beta: give kl_target as well"),
+        ({"rollout": 0}, "rollout must be at least 1, not 0"),
+        ({"rollout": 1.5}, "rollout must be a whole number, not 1.5"),
+        ({"temperature": "hot"}, "temperature must be a finite number, not 'hot'"),
+        ({"kl_target": float("nan")}, "kl_target must be a finite number, not nan"),
+        ({"critic": 3}, "critic must be text, not 3"),
+        ({"standardise_advantages": "yes"}, "standardise_advantages must be true or false, not 'yes'"),
+        ({"clip": 0}, "clip must be above 0"),
+        ({"stop_kl": 0}, "stop_kl must be above 0"),
+        ({"update_epochs": 0}, "update_epochs must be at least 1"),
+        ({"label_smoothing": 0.1}, "unknown key 'label_smoothing' for ppo"),
+        ({"kl_coef": 0.1}, "unknown key 'kl_coef' for ppo: it is 'beta' here"),
+        ({"response_length": 9}, "unknown key 'response_length' for ppo: it is 'max_new_tokens' here"),
+    ],
+)
+def test_what_makes_no_sense_for_completions_is_refused(options: dict, message: str) -> None:
+    assert refusal("ppo", {"reward": "gold"} | options).startswith(message)
+    assert build("ppo", {"reward": "gold", "rollout": 16, "max_new_tokens": 511})
+
+
+def test_words_of_other_libraries_have_keys_of_ours() -> None:
+    every = {key for name in ALGORITHMS for cls in option_types(name) for key in option_names(cls)}
+    assert set(ELSEWHERE.values()) <= every
+    assert not ELSEWHERE.keys() & every
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"- a\n- b\n", "key: value"),
@@ -216,8 +343,10 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_an_object_that_is_no_algorithm_is_refused() -> None:
     assert name_of(SFT()) == "sft"
     assert name_of(DPO()) == "dpo"
+    assert name_of(PPO()) == "ppo"
+    assert name_of(RewardModel()) == "reward"
     for stranger in ("sft", SFT, None):
-        with pytest.raises(TypeError, match=r"is no algorithm: give one of SFT\(\), DPO\(\)"):
+        with pytest.raises(TypeError, match=r"is no algorithm: give one of SFT\(\), RewardModel\(\), PPO\(\), DPO\(\)"):
             name_of(stranger)
 
 

@@ -211,6 +211,8 @@ def online_problems(name: str, settings: Settings) -> dict[str, bool]:
         "rollout must not be smaller than batch_size": knobs.rollout < settings.batch_size,
         "max_new_tokens must be smaller than max_length, which counts the prompt too": knobs.max_new_tokens
         >= settings.max_length,
+        "kl_horizon is of an adaptive beta: give kl_target as well": knobs.kl_target is None
+        and knobs.kl_horizon != Completions.kl_horizon,
         "patience needs a loss on data that stays the same, which a policy's own completions do not": settings.patience
         > 0,
     }

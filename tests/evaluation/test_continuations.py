@@ -4,16 +4,8 @@ import pytest
 import tiny
 import torch
 
-from burnish.evaluation.continuations import completions_batch, continue_prompts, sequence_kl
+from burnish.evaluation.continuations import continue_prompts, sequence_kl
 from burnish.policies.interface import Distribution
-
-
-def test_prompts_and_completions_make_a_batch() -> None:
-    batch = completions_batch([[0, 5], [0]], [[7, 1], [8, 9, 4, 1]])
-    assert batch.tokens.tolist() == [[0, 5, 7, 1, 0], [0, 8, 9, 4, 1]]
-    assert batch.mask.tolist() == [[False, False, True, True, False], [False, True, True, True, True]]
-    assert batch.lengths.tolist() == [4, 5]
-    assert batch.rows.tolist() == [0, 1]
 
 
 def test_texts_are_prompt_and_completion_as_one() -> None:

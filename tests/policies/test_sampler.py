@@ -9,9 +9,8 @@ import tiny
 import torch
 from scipy.stats import chisquare
 
-from burnish.evaluation.continuations import completions_batch
 from burnish.policies.language import LanguagePolicy
-from burnish.policies.sampler import Sampled, draw, log_distribution, sample, uniforms
+from burnish.policies.sampler import Sampled, completions_batch, draw, log_distribution, sample, uniforms
 from burnish.run import UserError
 
 FAMILIES = sorted(tiny.FAMILIES)
@@ -48,6 +47,14 @@ def test_completions_have_their_exact_frequencies() -> None:
     expected.append(count - sum(expected))
     assert len(observed) > 12
     assert chisquare(observed, expected).pvalue > 1e-3
+
+
+def test_prompts_and_completions_make_a_batch() -> None:
+    batch = completions_batch([[0, 5], [0]], [[7, 1], [8, 9, 4, 1]])
+    assert batch.tokens.tolist() == [[0, 5, 7, 1, 0], [0, 8, 9, 4, 1]]
+    assert batch.mask.tolist() == [[False, False, True, True, False], [False, True, True, True, True]]
+    assert batch.lengths.tolist() == [4, 5]
+    assert batch.rows.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
