@@ -15,11 +15,11 @@ import pandas as pd
 import vl_convert
 from scipy.stats import gaussian_kde
 
-from burnish.report import theme
+from burnish.report import labels, theme
 
 Colours = Mapping[str, str]
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart  # the last is never made: Altair's types allow it
-_CORNERS = [(1, 1), (1, -1), (-1, 1), (-1, -1)]  # label to the right above, right below, left above, left below
+Title = str | list[str]
 
 
 def to_spec(chart: Chart) -> dict[str, Any]:
@@ -43,82 +43,69 @@ def save_figure(chart: Chart, stem: Path, width: int = 640) -> list[Path]:
 
 
 def trade_off(
-    table: pd.DataFrame, colours: Colours, x_title: str, y_title: str | list[str], description: str, height: int = 380
+    table: pd.DataFrame, colours: Colours, x_title: Title, y_title: Title, description: str, height: int = 380
 ) -> Chart:
-    """One point a name with intervals in both directions, its name beside it; rows in order joined by a faint line.
+    """One point a name with intervals in both directions, its name beside it, x ≥ 0 on a scale of square roots.
 
-    Columns: `name, x, x_low, x_high, y, y_low, y_high`.
+    Columns: `name, x, x_low, x_high, y, y_low, y_high` and `bound`: where it is True, x is only known to be at most
+    that: the point is hollow, and a dashed line leads to 0. A KL grows as the square of a distance, so its root
+    spreads the models evenly, as in Gao et al. (2022), "Scaling Laws for Reward Model Overoptimization".
     """
+    table = table.assign(x_low=table.x_low.where(~table.bound, 0.0))
     table = table.assign(x_text=_interval_texts(table, "x"), y_text=_interval_texts(table, "y"))
-    span = _padded(table[["x", "x_low", "x_high"]].to_numpy(), 0.06)
-    x_scale = alt.Scale(domain=[min(0.0, span[0]) if table.x_low.min() < 0 else _margin(span), span[1]], nice=False)
+    table.loc[table.bound, "x_text"] = [f"at most {x:.2f}" for x in table.x[table.bound]]
+    far = float(table.x_high.max()) or 1.0
+    x_scale = alt.Scale(type="sqrt", domain=[min(-0.0015 * far, float(table.x_low.min())), 1.15 * far], nice=False)
     y_scale = alt.Scale(domain=_padded(table[["y", "y_low", "y_high"]].to_numpy(), 0.18), nice=False, zero=False)
     x = alt.X("x:Q", title=x_title, scale=x_scale)
     y = alt.Y("y:Q", title=y_title, scale=y_scale)
+    low, high = alt.X("x_low:Q", title=x_title, scale=x_scale), alt.Y("y_low:Q", title=y_title, scale=y_scale)
     tint = tint_of(colours)
-    base = alt.Chart(table)
     tips = [
         alt.Tooltip("name:N", title="model"),
         alt.Tooltip("y_text:N", title=_plain(y_title)),
         alt.Tooltip("x_text:N", title=_plain(x_title)),
     ]
-    layers: list[Any] = [
-        base.mark_rule(strokeWidth=2.5, strokeCap="round").encode(
-            x=x, y=alt.Y("y_low:Q", title=y_title, scale=y_scale), y2="y_high:Q", color=tint
-        ),
-        base.mark_rule(strokeWidth=2.5, strokeCap="round").encode(
-            x=alt.X("x_low:Q", title=x_title, scale=x_scale), x2="x_high:Q", y=y, color=tint
-        ),
-        base.mark_point(filled=True, size=130, opacity=1).encode(x=x, y=y, color=tint, tooltip=tips),
-    ]
-    sides = label_sides(table.x.to_numpy(), table.y.to_numpy(), x_scale.domain, y_scale.domain)
-    for corner in sorted(set(sides)):
-        rows = table[[side == corner for side in sides]]
-        layers.append(
-            alt.Chart(rows)
-            .mark_text(
-                dx=9 * corner[0],
-                dy=-13 * corner[1],
-                align="left" if corner[0] > 0 else "right",
-                fontSize=14,
-                fontWeight=600,
-            )
-            .encode(x=x, y=y, text="name:N", color=tint)
-        )
+    bar = {"strokeWidth": 2.5, "strokeCap": "round"}
+    layers: list[Any] = [alt.Chart(table).mark_rule(**bar).encode(x=x, y=high, y2="y_high:Q", color=tint)]
+    for bound, rows in table.groupby("bound"):
+        base = alt.Chart(rows)
+        across = base.mark_rule(**bar | ({"strokeWidth": 1.5, "strokeDash": [2, 4]} if bound else {}))
+        point = base.mark_point(filled=True, size=130, opacity=1)
+        if bound:
+            point = base.mark_point(fill=theme.colour("page"), strokeWidth=2.5, size=110, opacity=1)
+        layers.append(across.encode(x=low, x2="x_high:Q", y=y, color=tint))
+        layers.append(point.encode(x=x, y=y, color=tint, tooltip=tips))
+    shares = [_shares(table[c], x_scale.domain, root=True) for c in ("x", "x_low", "x_high")]
+    shares += [_shares(table[c], y_scale.domain) for c in ("y", "y_low", "y_high")]
+    chosen = labels.places(list(table.name), np.stack(shares, -1), height)
+    for place in dict.fromkeys(chosen):
+        rows = alt.Chart(table[[one == place for one in chosen]])
+        text = rows.mark_text(dx=place.dx, dy=place.dy, align=place.align, fontSize=14, fontWeight=600)
+        layers.append(text.encode(x=x, y=y, text="name:N", color=tint))
     return alt.layer(*layers).properties(width="container", height=height, description=description)
 
 
-def label_sides(
-    x: np.ndarray, y: np.ndarray, x_domain: Sequence[int | float], y_domain: Sequence[int | float]
-) -> list[tuple[int, int]]:
-    """For each point the corner where its label lies freest: (±1, ±1), right of it and above it are positive.
+def bands(
+    table: pd.DataFrame, colours: Colours, title: str, x_title: str, description: str, height: int = 190
+) -> Chart:
+    """Lines with their intervals as bands over `step`, a line for every `run` of a `name`.
 
-    In the units of the plot, a label's box having a phone's proportions: a corner costs what lies outside the plot,
-    and 1 for each point and each other label in its way. Labels move in turn until none gains by moving.
+    Columns: `name, run, step, mean, low, high`. Pointing at a dot shows its numbers.
     """
-    u = (np.asarray(x, float) - x_domain[0]) / (x_domain[1] - x_domain[0])
-    v = (np.asarray(y, float) - y_domain[0]) / (y_domain[1] - y_domain[0])
-    reach, rise = 0.1, 0.05  # half of a label's box, as shares of a phone's plot
-    sides = [_CORNERS[0]] * len(u)
-
-    def centre(i: int, corner: tuple[int, int]) -> tuple[float, float]:
-        return u[i] + corner[0] * reach * 1.2, v[i] + corner[1] * rise
-
-    def cost(i: int, corner: tuple[int, int]) -> tuple[float, int]:
-        at, height = centre(i, corner)
-        outside = max(0.0, at + reach - 1) + max(0.0, reach - at) + max(0.0, height + rise - 1, rise - height)
-        others = [j for j in range(len(u)) if j != i]
-        taken = [(u[j], v[j]) for j in others] + [centre(j, sides[j]) for j in others]
-        hits = sum(abs(at - a) < 2 * reach and abs(height - b) < 2 * rise for a, b in taken)
-        return 10 * outside + hits, _CORNERS.index(corner)
-
-    for _ in range(4 * len(u)):
-        before = list(sides)
-        for i in range(len(u)):
-            sides[i] = min(_CORNERS, key=lambda corner: cost(i, corner))
-        if sides == before:
-            break
-    return sides
+    table = table.assign(text=_interval_texts(table, ""))
+    x = alt.X("step:Q", title=x_title, axis=alt.Axis(format="~s", grid=False), scale=alt.Scale(nice=False))
+    scale, axis, tint = alt.Scale(zero=False), alt.Axis(tickCount=4), tint_of(colours)
+    y = alt.Y("mean:Q", title=None, scale=scale, axis=axis)
+    tips = [alt.Tooltip("run:N"), alt.Tooltip("step:Q", title=_plain(x_title)), alt.Tooltip("text:N", title=title)]
+    base = alt.Chart(table).encode(x=x, color=tint, detail="run:N")
+    low = alt.Y("low:Q", title=None, scale=scale, axis=axis)
+    layers: list[Any] = [
+        base.mark_area(opacity=0.2, line=False, aria=False).encode(y=low, y2="high:Q"),
+        base.mark_line(strokeWidth=2).encode(y=y),
+        base.mark_point(filled=True, size=30, opacity=1).encode(y=y, tooltip=tips),
+    ]
+    return alt.layer(*layers).properties(width="container", height=height, title=title, description=description)
 
 
 def intervals(
@@ -217,9 +204,11 @@ def _padded(values: np.ndarray, share: float) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _margin(span: tuple[float, float]) -> float:
-    """Where an axis that starts at 0 begins: a little left of it, so that a point at 0 shows whole."""
-    return -0.04 * span[1]
+def _shares(values: pd.Series, domain: Sequence[float], root: bool = False) -> np.ndarray:
+    """Where values lie in an axis's domain, from 0 to 1; with `root` on a scale of square roots."""
+    numbers = np.array([*domain, *values], float)
+    low, high, *rest = np.sign(numbers) * np.sqrt(np.abs(numbers)) if root else numbers
+    return (np.array(rest) - low) / (high - low)
 
 
 def _interval_texts(table: pd.DataFrame, name: str, number: str = ".2f") -> list[str]:
@@ -227,6 +216,6 @@ def _interval_texts(table: pd.DataFrame, name: str, number: str = ".2f") -> list
     return [f"{m:{number}} ({a:{number}} to {b:{number}})" for m, a, b in table[[mean, low, high]].to_numpy()]
 
 
-def _plain(title: str | list[str]) -> str:
+def _plain(title: Title) -> str:
     """The short name in an axis title: what stands before its unit."""
     return (title if isinstance(title, str) else title[0]).split(" (")[0].split(",")[0]

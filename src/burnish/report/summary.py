@@ -5,11 +5,14 @@ of the page whose numbers are missing or null is left out.
 
     title*            the page's heading
     models*           a list, in the order of training; the first of them is where training began:
-        name*             what a reader calls it: "base", "SFT", "DPO"
+        name*             what a reader calls it: "base", "SFT", "DPO", "best of 16"
         gold*             interval: mean gold score of its continuations, in the raters' points (−4…4)
         gold_vs_sft       interval: paired difference of gold scores to the baseline; null for the baseline itself
         win_rate          interval: share of prefixes where its text scores higher, ties half; null for the baseline
         kl                interval: KL of whole sequences to the baseline, in nats
+        kl_is_bound       true where `kl` is an upper bound that is known, without an interval: log n − (n − 1)/n for
+                          the best of n; false
+        proxy             interval: the reward model's score of the same continuations; null without a reward model
         length            {"mean"}: words a continuation
         distinct_2        distinct bigrams / all bigrams
         eos_rate          share of continuations that end by themselves
@@ -18,11 +21,14 @@ of the page whose numbers are missing or null is left out.
     prefixes          how many held-out prefixes were continued; the length of `gold_values`
     runs              seeded repetitions; 1
     accuracy          interval + "n": held-out accuracy of DPO's implicit reward
+    reward_accuracy   interval + "n": held-out accuracy of the reward model
     ceiling           interval (+ "n"): how often a single rater agrees with the mean of the others
     gold_quality      {"correlation", "low", "high"}: of the judge with held-out raters' means
-    training          {"SFT": records or path, "DPO": …}: lines of metrics.jsonl (`step`, `loss`, `eval_loss`, …;
-    `run` tells
-                      repetitions apart), or a path to them, relative to the folder of the page
+    climb             [{"run", "step", "proxy", "gold", "kl"}]: for each of PPO's rollouts the updates before it, and
+                      intervals of the reward model's score, the gold score and the KL to the baseline of its texts
+    training          {"SFT": records or path, "DPO": …, "reward model": …, "PPO": …, "DPO on samples": …}: lines of
+                      metrics.jsonl (`step`, `loss`, `eval_loss`, …; `run` tells repetitions apart), or a path to
+                      them, relative to the folder of the page
     samples           [{"prefix", NAME: text (with or without the prefix in front), "gold": {NAME: score}}]
     command, seconds, peak_memory_mb, stages [{"name", "seconds"}], data {…}, versions {…}, notes [sentences]
 """
@@ -35,11 +41,22 @@ from burnish.report.runs import Record
 from burnish.run import UserError, read_jsonl
 
 OPTIONAL = [
-    *("baseline", "prefixes", "runs", "accuracy", "ceiling", "gold_quality", "training", "samples"),
+    *("baseline", "prefixes", "runs", "accuracy", "reward_accuracy", "ceiling", "gold_quality", "climb"),
+    *("training", "samples"),
     *("command", "seconds", "peak_memory_mb", "stages", "data", "versions", "notes"),
 ]
-OF_A_MODEL = ["gold_vs_sft", "win_rate", "kl", "length", "distinct_2", "eos_rate", "gold_values"]
-_INTERVALS = ("gold", "gold_vs_sft", "win_rate", "kl")
+OF_A_MODEL = [
+    "gold_vs_sft",
+    "win_rate",
+    "kl",
+    "kl_is_bound",
+    "proxy",
+    "length",
+    "distinct_2",
+    "eos_rate",
+    "gold_values",
+]
+_INTERVALS = ("gold", "gold_vs_sft", "win_rate", "kl", "proxy")
 
 
 def complete(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,8 +87,13 @@ def _check(summary: Mapping[str, Any]) -> None:
     names = [model["name"] for model in summary["models"]]
     if len(set(names)) < len(names):
         raise UserError(f"Two models of the summary share a name ({', '.join(names)}): give each one its own.")
-    for key in ("accuracy", "ceiling"):
+    for key in ("accuracy", "reward_accuracy", "ceiling"):
         _check_interval(summary.get(key), key)
+    for i, rollout in enumerate(summary.get("climb") or []):
+        if not isinstance(rollout.get("step"), int):
+            raise UserError(f"Record {i + 1} of `climb` in the summary has no `step`: the updates before its rollout.")
+        for key in ("proxy", "gold", "kl"):
+            _check_interval(rollout.get(key), f"{key}` of record {i + 1} of `climb")
 
 
 def _check_interval(interval: Any, key: str) -> None:

@@ -1,7 +1,7 @@
 """Numbers and results in words: what a reader sees, built from the numbers alone."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
@@ -91,3 +91,29 @@ def result_sentence(name: str, baseline: str, difference: Mapping[str, Any], win
         f"{name} continues reviews {change}ly than {baseline}: {over} the judge scores its texts {size} points {side} "
         f"on the raters\N{RIGHT SINGLE QUOTATION MARK} scale from {MINUS}4 to 4 ({ends}){wins}."
     )
+
+
+def results_sentences(differences: Mapping[str, Mapping[str, Any]], baseline: str, prefixes: int) -> str:
+    """The same for several models at once: those better than the baseline, those not told apart, those worse."""
+    quote = "\N{RIGHT SINGLE QUOTATION MARK}"
+    over = f"On the {prefixes:,} held-out prefixes" if prefixes else "On held-out prefixes"
+    groups: dict[str, list[str]] = {"better": [], "undecided": [], "worse": []}
+    for name, difference in differences.items():
+        size, ends = number(difference["mean"], signed=True), range_of(difference, signed=True)
+        groups[verdict(difference)].append(f"{name} ({size}, {ends})")
+    claims = []
+    for found, change in (("better", "more positively than"), ("worse", "less positively than")):
+        if groups[found]:
+            verb = "continues" if len(groups[found]) == 1 else "continue"
+            claims.append(f"{listed(groups[found])} {verb} reviews {change} {baseline}")
+    if groups["undecided"]:
+        claims.append(f"{listed(groups['undecided'])} cannot be told apart from {baseline}")
+    return (
+        f"{over} {'; '.join(claims)}. In brackets: how much higher the judge scores the texts, in points on the "
+        f"raters{quote} scale from {MINUS}4 to 4, with the 95 % interval."
+    )
+
+
+def listed(items: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
