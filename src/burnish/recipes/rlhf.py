@@ -34,16 +34,21 @@ def sampled_pairs(policy: LanguagePolicy, scorer: LanguageScorer, count: int, ou
         return out
     prompts = builtin.prefixes("train", count)
     completed, scores = sample_n(policy, scorer, prompts, 2, base)
-    lines = []
+    pairs = labelled(completed, scores)
+    write_atomically(out, "".join(json.dumps(pair, ensure_ascii=False) + "\n" for pair in pairs))
+    return out
+
+
+def labelled(completed: list[Completed], scores: np.ndarray) -> list[dict[str, Any]]:
+    """The pairs of two completions a prompt, `scores[N, 2]`, without those of equal scores or without an end."""
+    pairs = []
     for i, (first, second) in enumerate(scores):
         a, b = at(completed, 2 * i), at(completed, 2 * i + 1)
         if first != second and a["ended"] and b["ended"]:
             chosen, rejected = (a, b) if first > second else (b, a)
             gap = {"chosen_score": float(max(first, second)), "rejected_score": float(min(first, second))}
-            pair = {"prompt": a["prompt"], "chosen": chosen["response"], "rejected": rejected["response"]}
-            lines.append(json.dumps(pair | gap, ensure_ascii=False))
-    write_atomically(out, "".join(line + "\n" for line in lines))
-    return out
+            pairs.append({"prompt": a["prompt"], "chosen": chosen["response"], "rejected": rejected["response"]} | gap)
+    return pairs
 
 
 def best_of(
@@ -54,7 +59,7 @@ def best_of(
     completed, scores = sample_n(policy, scorer, rows, max(sizes), base)
     found = {}
     for n in sizes:
-        picks = [i * max(sizes) + int(k) for i, k in enumerate(best(scores[:, :n]))]
+        picks = picked(scores, n)
         chosen = [at(completed, pick) for pick in picks]
         written = [record["response"] for record in chosen]
         texts = [record["text"] for record in chosen]
@@ -68,6 +73,11 @@ def best_of(
             proxy=scores.ravel()[picks],
         )
     return found
+
+
+def picked(scores: np.ndarray, n: int) -> list[int]:
+    """The number over all samples of the best of each prompt's first n, from `scores[N, most]`."""
+    return [i * scores.shape[1] + int(k) for i, k in enumerate(best(scores[:, :n]))]
 
 
 def sample_n(

@@ -121,7 +121,7 @@ def to_json(summary: dict[str, Any]) -> str:
 
 
 def print_table(summary: dict[str, Any]) -> None:
-    """The summary's table in the terminal."""
+    """The summary's table in a terminal of 80 columns: the page has the other intervals."""
     table = Table(
         title=f"{summary['prefixes']} held-out prefixes, 95 % intervals",
         box=box.SIMPLE_HEAD,
@@ -129,15 +129,15 @@ def print_table(summary: dict[str, Any]) -> None:
         pad_edge=False,
         show_edge=False,
     )
-    titles = ("model", "gold score", "gold − SFT", "win rate\nvs SFT", "reward\nmodel", "KL to SFT\n(nats)")
-    for column in (*titles, "words", "dist-2"):
+    titles = ("model", "gold", f"gold − {BASELINE}", "wins, %", "reward\nmodel", f"KL to {BASELINE}", "words", "dist-2")
+    for column in titles:
         table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     for m in summary["models"]:
         table.add_row(
             m["name"],
-            shown(m["gold"], "\n"),
+            f"{m['gold']['mean']:.2f}",
             shown(m["gold_vs_sft"], "\n", "+.2f"),
-            shown(m["win_rate"], "\n", ".0%"),
+            shown(percent(m["win_rate"]), "\n", ".0f"),
             f"{m['proxy']['mean']:.2f}" if m["proxy"] else "—",
             f"≤ {m['kl']['mean']:.1f}" if m["kl_is_bound"] else shown(m["kl"], "\n", ".1f"),
             f"{m['length']['mean']:.1f}",
@@ -155,6 +155,10 @@ def print_table(summary: dict[str, Any]) -> None:
         f"{summary['seconds']:.0f} s, peak memory {summary['peak_memory_mb']:,} MB.",
         highlight=False,
     )
+
+
+def percent(interval: dict[str, float] | None) -> dict[str, float] | None:
+    return interval and {key: 100 * interval[key] for key in ("mean", "low", "high")}
 
 
 def shown(interval: dict[str, float] | None, between: str, form: str = ".2f") -> str:
