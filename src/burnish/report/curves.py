@@ -8,6 +8,8 @@ import pandas as pd
 
 from burnish.report.figures import Chart, Colours, tint_of
 
+_POINT = {"filled": True, "size": 36}
+
 
 def curves(
     table: pd.DataFrame,
@@ -41,7 +43,9 @@ def curves(
             layers.append(drawn.mark_point(filled=True, size=10, opacity=0.28, aria=False).encode(y=raw))
             layers.append(drawn.mark_line().encode(y=smooth))
         else:
-            layers.append(drawn.mark_line().encode(y=raw))
+            # A run with a single value, of which a line shows nothing, has a point.
+            alone = training.groupby("run").step.transform("size").eq(1).any()
+            layers.append(drawn.mark_line(point=_POINT if alone else False).encode(y=raw))
     if len(training) < len(table):
         drawn = everything.transform_filter("datum.kind == 'held-out'").encode(y=raw)
         layers.append(drawn.mark_line(strokeDash=[5, 3]))
