@@ -9,7 +9,9 @@ from burnish.run import UserError
 
 
 def test_the_example_is_valid(summary):
-    assert module.complete(summary) == summary | {"baseline": "SFT", "prefixes": None}
+    newer = {"prefixes": None, "reward_accuracy": None, "climb": None}
+    models = [model | {"kl_is_bound": None, "proxy": None} for model in summary["models"]]
+    assert module.complete(summary) == summary | {"baseline": "SFT", "models": models} | newer
     assert module.complete(json.loads(json.dumps(summary))) == module.complete(summary)
 
 
@@ -29,6 +31,10 @@ def test_optional_parts_may_be_absent():
         (("models", 0, "gold"), {"mean": float("nan"), "low": 0, "high": 1}, "`gold` of model `base`"),
         (("models", 0, "name"), "SFT", "share a name"),
         (("ceiling",), {"mean": 1, "low": 1}, "`ceiling` .* not an interval"),
+        (("reward_accuracy",), 0.7, "`reward_accuracy` .* not an interval"),
+        (("models", 2, "proxy"), 0.4, "`proxy` of model `DPO` .* not an interval"),
+        (("climb",), [{"proxy": None}], "Record 1 of `climb` .* no `step`"),
+        (("climb",), [{"step": 0}, {"step": 2, "gold": 1.0}], "`gold` of record 2 of `climb` .* not an interval"),
     ],
 )
 def test_what_is_wrong_is_named(path, value, sentence):

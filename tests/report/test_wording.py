@@ -66,3 +66,24 @@ def test_result_when_not_distinguishable():
     assert "cannot be told apart" in sentence
     assert "−0.06 to +0.12 includes 0" in sentence
     assert not any(claim in sentence for claim in ("more positive", "higher", "64 %"))
+
+
+def test_lists_in_words():
+    assert wording.listed(["a"]) == "a"
+    assert wording.listed(["a", "b"]) == "a and b"
+    assert wording.listed(["a", "b", "c"]) == "a, b and c"
+
+
+UP, FLAT, DOWN = ({"mean": m, "low": m - 0.1, "high": m + 0.1} for m in (0.5, 0.05, -0.5))
+
+
+def test_results_of_several_models():
+    sentence = wording.results_sentences({"DPO": UP, "PPO": FLAT, "DPO on samples": UP}, "SFT", 512)
+    assert sentence.startswith(
+        "On the 512 held-out prefixes DPO (+0.50, +0.40 to +0.60) and DPO on samples (+0.50, +0.40 to +0.60) continue "
+        "reviews more positively than SFT; PPO (+0.05, −0.05 to +0.15) cannot be told apart from SFT. "
+    )
+    worse = wording.results_sentences({"DPO": DOWN, "PPO": UP}, "SFT", 0)
+    assert "PPO (+0.50, +0.40 to +0.60) continues reviews more positively than SFT; DPO (−0.50, −0.60" in worse
+    assert "continues reviews less positively than SFT" in worse
+    assert "cannot be told apart" not in worse

@@ -129,17 +129,18 @@ def print_table(summary: dict[str, Any]) -> None:
         pad_edge=False,
         show_edge=False,
     )
-    titles = ("model", "gold", f"gold − {BASELINE}", "wins, %", "reward\nmodel", f"KL to {BASELINE}", "words", "dist-2")
+    titles = ("model", "gold", f"gold − {BASELINE}", "wins, %", "reward", f"KL to {BASELINE}", "words", "dist-2")
     for column in titles:
         table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     for m in summary["models"]:
+        kl = ".1f" if m["kl"]["high"] < 100 else ".0f"
         table.add_row(
             m["name"],
             f"{m['gold']['mean']:.2f}",
             shown(m["gold_vs_sft"], "\n", "+.2f"),
             shown(percent(m["win_rate"]), "\n", ".0f"),
             f"{m['proxy']['mean']:.2f}" if m["proxy"] else "—",
-            f"≤ {m['kl']['mean']:.1f}" if m["kl_is_bound"] else shown(m["kl"], "\n", ".1f"),
+            f"≤ {m['kl']['mean']:{kl}}" if m["kl_is_bound"] else shown(m["kl"], "\n", kl),
             f"{m['length']['mean']:.1f}",
             f"{m['distinct_2']:.2f}",
         )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-Boxes = Float[np.ndarray, "*shape 4"]
+Boxes = Float[np.ndarray, "... 4"]
 """left, top, right, bottom in pixels"""
 
 
