@@ -125,7 +125,7 @@ def print_table(summary: dict[str, Any]) -> None:
     table = Table(
         title=f"{summary['prefixes']} held-out prefixes, 95 % intervals",
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,  # the box has a space between columns
         pad_edge=False,
         show_edge=False,
     )
