@@ -5,21 +5,27 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from itertools import cycle
+from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
 import torch
+from tiny_scorers import make_scorer
 
+from burnish.algorithms.ppo import PPO
 from burnish.algorithms.sft import SFT
 from burnish.algorithms.terms import Loss, Term
 from burnish.batches import Drawn
 from burnish.config import Settings
+from burnish.data.prompts import read_prompts
+from burnish.data.sources import load
+from burnish.experience.completions import Completions, RolloutError, rollouts
 from burnish.policies.interface import Models
+from burnish.rewards.function import function_reward
 from burnish.run import RunFolder, UserError, read_jsonl
-from burnish.training.loop import Interrupted, interruptible, is_due, schedule, train_loop, update
+from burnish.training.loop import Interrupted, interruptible, is_due, minibatches, schedule, train_loop, update
 from burnish.training.progress import Progress
 from burnish.training.resume import BEST, State, load_best, restore
 from burnish.training.step import gradient
@@ -282,3 +288,264 @@ def test_a_second_signal_stops_at_once() -> None:
 def test_checkpoints_come_every_so_often(every: int, expected: list[int], tmp_path: Path) -> None:
     run_loop(tmp_path / "run", 5, {"save_every": every})
     assert sorted(int(p.name[5:]) for p in (tmp_path / "run").glob("checkpoints/step-*")) == expected
+
+
+# Online: several updates a turn ------------------------------------------------------------------------------------
+
+
+def lengths_of(prompts: Any, responses: Any, **columns: Any) -> list[float]:
+    return [float(len(response.split())) for response in responses]
+
+
+REWARD = function_reward(lengths_of)
+KNOBS = Completions(reward=lengths_of, rollout=8, max_new_tokens=4, kl_target=0.1, kl_horizon=20, keep_samples=2)
+
+
+def online_models() -> Models:
+    policies = [tiny.make_policy("gpt2", seed=seed, double=False) for seed in (0, 1)]
+    return Models(*policies, make_scorer("gpt2", double=False))
+
+
+def run_online(
+    folder: Path, steps: int, algorithm: PPO, reward: Any = REWARD, resume: bool = False, **options: Any
+) -> tuple[State, Models]:
+    """Rollouts of 8 of 20 prompts in batches of 4; two of 8 and one of 4 are an epoch."""
+    models = online_models()
+    parts = [p for model in models.trained().values() for p in model.parameters().values()]
+    optimizer = torch.optim.Adam(parts, lr=0.01)
+    prompts = read_prompts(load(tiny.prompt_rows(20)), models.policy.tokenizer, 20, "rows")  # type: ignore[attr-defined]
+    evaluator = options.pop("evaluator", None)
+    with RunFolder.open(folder, resume) as run, Progress("test", steps, quiet=True) as progress:
+        run.claim({"algorithm": "ppo"})
+        state = restore(run, models, optimizer, pytest.fail) if resume else State()
+        state = train_loop(
+            algorithm,
+            models,
+            rollouts(models, KNOBS, prompts, reward, 0, state.batches, state.experience),
+            settings=settings(batch_size=4, **options),
+            steps=steps,
+            steps_per_epoch=5 * algorithm.update_epochs,
+            run=run,
+            state=state,
+            optimizer=optimizer,
+            evaluator=evaluator,
+            progress=progress,
+        )
+    return state, models
+
+
+def numbered(rows: int) -> Any:
+    return tiny.demonstrations(tiny.random_rows(rows, seed=5))
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(11, [4, 4, 3]), (8, [4, 4]), (4, [4]), (3, [3])])
+def test_every_row_is_learned_from_once_an_epoch(rows: int, sizes: list[int]) -> None:
+    parts = list(minibatches(PPO(update_epochs=3), numbered(rows), settings(batch_size=4), State()))
+    assert [len(part) for part in parts] == sizes * 3
+    epochs = [parts[k : k + len(sizes)] for k in range(0, len(parts), len(sizes))]
+    orders = [[row for part in epoch for row in part.rows.tolist()] for epoch in epochs]
+    assert [sorted(order) for order in orders] == [list(range(rows))] * 3
+    if len(sizes) > 1:
+        assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+def test_minibatches_are_a_function_of_seed_and_turn() -> None:
+    """And of nothing else: neither of the step nor of what was drawn before."""
+
+    def order(seed: int, turn: int, step: int = 0) -> list[int]:
+        torch.rand(step + 1)
+        parts = minibatches(PPO(update_epochs=2), numbered(11), settings(batch_size=4, seed=seed), State(step, turn))
+        return list(chain(*(part.rows.tolist() for part in parts)))
+
+    assert order(0, 0, 7) == order(0, 0)
+    orders = [order(seed, turn) for seed in (0, 1) for turn in (0, 1, 2)]
+    assert all(orders[i] != orders[j] for i in range(6) for j in range(i))
+
+
+def test_offline_a_batch_is_learned_from_once_and_whole() -> None:
+    (only,) = minibatches(SFT(), BATCH, settings(batch_size=6), State())
+    assert only is BATCH
+
+
+@pytest.mark.parametrize(("steps", "saved"), [(1, []), (3, [3]), (4, [4]), (6, [4, 6]), (11, [8, 10])])
+def test_a_run_ends_with_its_step_also_in_the_middle_of_a_rollout(steps: int, saved: list[int], tmp_path: Path) -> None:
+    """Four updates a rollout but for the third, of 4 prompts, with two."""
+    state, _ = run_online(tmp_path / "run", steps, PPO(update_epochs=2), save_every=2)
+    metrics = read_jsonl(tmp_path / "run" / "metrics.jsonl")
+    assert state.step == steps == len(metrics)
+    assert [m["step"] for m in metrics] == list(range(1, steps + 1))
+    assert [m["epoch"] for m in metrics] == pytest.approx([k / 10 for k in range(1, steps + 1)])
+    begun = [step for step in (1, 5, 9, 11) if step <= steps]
+    assert [m["step"] for m in metrics if "objective/kl" in m] == begun
+    assert [m["rollout"] for m in metrics if "rollout" in m] == list(range(1, len(begun) + 1))
+    assert state.batches == len(begun)
+    assert all("policy/approxkl_avg" in m for m in metrics)
+    samples = read_jsonl(tmp_path / "run" / "samples.jsonl")
+    assert [sample["step"] for sample in samples] == [step - 1 for step in begun for _ in range(2)]
+    assert sorted(int(path.name[5:]) for path in (tmp_path / "run").glob("checkpoints/*")) == saved
+
+
+def test_tokens_are_counted_as_often_as_they_are_learned_from(tmp_path: Path) -> None:
+    """A single rollout's 8 rows, prompt and completion, twice."""
+    state, _ = run_online(tmp_path / "run", 4, PPO(update_epochs=2))
+    models = online_models()
+    prompts = read_prompts(load(tiny.prompt_rows(20)), models.policy.tokenizer, 20, "rows")  # type: ignore[attr-defined]
+    batch = next(rollouts(models, KNOBS, prompts, REWARD, 0)).batch
+    assert state.num_tokens == 2 * int(batch.lengths.sum())
+
+
+def test_beta_is_part_of_the_state(tmp_path: Path) -> None:
+    state, _ = run_online(tmp_path / "run", 8, PPO(update_epochs=2))
+    first, second = (m for m in read_jsonl(tmp_path / "run" / "metrics.jsonl") if "objective/kl" in m)
+    betas = [KNOBS.beta]
+    for m in (first, second):
+        assert m["objective/kl_coef"] == pytest.approx(betas[-1], rel=1e-12)
+        betas.append(betas[-1] * (1 + max(-0.2, min(0.2, m["objective/kl"] / 0.1 - 1)) * 8 / 20))
+    assert state.experience == {"beta": pytest.approx(betas[-1], rel=1e-12)}
+    assert len(set(betas)) == 3
+
+
+def test_past_stop_kl_an_update_is_none(tmp_path: Path) -> None:
+    """The policy sampled with other weights: half a squared log-ratio is far above 0.01, and nothing moves."""
+    models = online_models()
+    prompts = read_prompts(load(tiny.prompt_rows(20)), models.policy.tokenizer, 20, "rows")  # type: ignore[attr-defined]
+    drawn = next(rollouts(Models(models.reference, models.reference), KNOBS, prompts, REWARD, 0))  # type: ignore[arg-type]
+    optimizer = optimizer_of(models)
+    before = {name: p.detach().clone() for name, p in models.policy.parameters().items()}
+    for stop, moved in ((0.01, False), (1e6, True), (None, True)):
+        algorithm = PPO(stop_kl=stop)
+        batch = algorithm.prepare(models, drawn.batch)
+        with RunFolder.open(tmp_path / str(stop)) as run:
+            metrics = update(algorithm, models, batch, optimizer, settings(), 0.01, run, State())
+        assert (metrics is not None) == moved
+        assert any(not torch.equal(p, before[name]) for name, p in models.policy.parameters().items()) == moved
+        assert all(p.grad is None for p in models.policy.parameters().values())
+
+
+def test_stop_kl_ends_a_rollout_and_not_the_run(tmp_path: Path) -> None:
+    """With a limit between what the second and third update of the unlimited run begin with, a rollout has two steps.
+
+    The step that is not made has no line and counts for nothing: the next line is the next rollout's.
+    """
+    run_online(tmp_path / "free", 4, PPO(update_epochs=2))
+    kls = [m["policy/approxkl_avg"] for m in read_jsonl(tmp_path / "free" / "metrics.jsonl")]
+    assert kls[0] < kls[1] < kls[2]
+    state, _ = run_online(tmp_path / "run", 4, PPO(update_epochs=2, stop_kl=(kls[1] + kls[2]) / 2))
+    metrics = read_jsonl(tmp_path / "run" / "metrics.jsonl")
+    assert [m["step"] for m in metrics] == [1, 2, 3, 4]
+    assert [m.get("rollout") for m in metrics[:3]] == [1, None, 2]
+    assert [m["policy/approxkl_avg"] for m in metrics[:2]] == kls[:2]
+    assert state.step == 4
+
+
+def test_a_stop_kl_that_no_update_gets_past_is_refused(tmp_path: Path) -> None:
+    """Else the run would sample for ever."""
+    with pytest.raises(UserError, match="step 1: stop_kl 1e-30 stopped a rollout before its first update"):
+        run_online(tmp_path / "run", 4, PPO(stop_kl=1e-30))
+
+
+def failing_from(turn: int) -> Any:
+    """A reward that is NaN for the fourth completion of the rollout `turn` and those after it."""
+    calls = 0
+
+    def mine(prompts: Any, responses: Any, **columns: Any) -> list[float]:
+        nonlocal calls
+        calls += 1
+        scores = lengths_of(prompts, responses)
+        return scores if calls <= turn else [*scores[:3], math.nan, *scores[4:]]
+
+    return function_reward(mine, "mine")
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+def test_a_reward_that_is_amiss_is_mended_and_the_run_goes_on(turn: int, tmp_path: Path) -> None:
+    """Nothing of the rollout is lost, nor of the run, which ends with the bits of one whose reward was sound."""
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    _, expected = run_online(whole, 6, PPO(update_epochs=2))
+    with pytest.raises(UserError) as caught:
+        run_online(run, 6, PPO(update_epochs=2), failing_from(turn))
+    rows = read_jsonl(run / "failed_rollout.jsonl")
+    assert len(rows) == 8
+    assert str(caught.value).startswith(f"step {4 * turn + 1}: the reward mine gave nan for row {rows[3]['row']}: ")
+    assert f"step {4 * turn} is saved: mend the reward and go on with --resume" in str(caught.value)
+    assert str(run / "failed_rollout.jsonl") in str(caught.value)
+    kept = [{key: row[key] for key in ("row", "prompt", "response")} for row in read_jsonl(whole / "samples.jsonl")]
+    assert rows[:2] == kept[2 * turn : 2 * turn + 2]
+    _, found = run_online(run, 6, PPO(update_epochs=2), resume=True)
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+    for part, model in found.trained().items():
+        same = expected.trained()[part].parameters()
+        assert all(torch.equal(p, same[name]) for name, p in model.parameters().items())
+
+
+def test_a_reward_that_is_amiss_in_evaluation_keeps_its_completions_too(tmp_path: Path) -> None:
+    """In the middle of a rollout, where nothing may be saved: the run goes on from the checkpoint before."""
+
+    def evaluator() -> dict[str, float]:
+        raise RolloutError("the reward mine gave nan for row 3: mend it", [{"row": 3, "prompt": "a", "response": "b"}])
+
+    run = tmp_path / "run"
+    with pytest.raises(UserError, match=r"step 6, evaluation: the reward mine gave nan for row 3: .* with --resume"):
+        run_online(run, 9, PPO(update_epochs=2), save_every=2, eval_every=6, evaluator=evaluator)
+    assert read_jsonl(run / "failed_rollout.jsonl") == [{"row": 3, "prompt": "a", "response": "b"}]
+    assert [path.name for path in run.glob("checkpoints/*")] == ["step-000004"]
+
+
+def test_in_the_middle_of_a_rollout_nothing_is_saved(tmp_path: Path) -> None:
+    """From there no run could go on to the same bits: the rollout would be sampled again, by another policy."""
+    models = online_models()
+    optimizer = optimizer_of(models)
+    with RunFolder.open(tmp_path / "run") as run:
+        run.claim({"algorithm": "sft"})
+        with pytest.raises(UserError, match=r"nothing was updated: look at those rows") as caught:
+            update(Cliff(), models, BATCH, optimizer, settings(), 0.1, run, State(step=7), between=False)
+    assert "is saved" not in str(caught.value)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_signal_lets_the_rollout_finish(tmp_path: Path) -> None:
+    """Checkpoints lie between rollouts: all four updates of the second one are made."""
+
+    def mine(prompts: Any, responses: Any, **columns: Any) -> list[float]:
+        if next(calls) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return lengths_of(prompts, responses)
+
+    calls = iter(range(99))
+    with pytest.raises(Interrupted, match="saved up to step 8"):
+        run_online(tmp_path / "run", 20, PPO(update_epochs=2), function_reward(mine))
+    assert [path.name for path in (tmp_path / "run").glob("checkpoints/*")] == ["step-000008"]
+
+
+def test_dropout_is_off_where_a_ratio_matters(tmp_path: Path) -> None:
+    """The policy of PPO has none in sampling nor in updates, whatever its configuration says."""
+    models = online_models()
+    seen: list[bool] = []
+
+    prompts = read_prompts(load(tiny.prompt_rows(20)), models.policy.tokenizer, 20, "rows")  # type: ignore[attr-defined]
+    models.policy.dropout(True)
+    source = rollouts(models, KNOBS, prompts, REWARD, 0)
+
+    def watching() -> Iterator[Drawn]:
+        for drawn in islice(source, 3):
+            seen.extend(model.model.training for model in models.trained().values())  # type: ignore[attr-defined]
+            yield drawn
+            seen.extend(model.model.training for model in models.trained().values())  # type: ignore[attr-defined]
+
+    with RunFolder.open(tmp_path / "run") as run, Progress("test", 8, quiet=True) as progress:
+        train_loop(
+            PPO(update_epochs=2),
+            models,
+            watching(),
+            settings=settings(batch_size=4),
+            steps=8,
+            steps_per_epoch=10,
+            run=run,
+            state=State(),
+            optimizer=optimizer_of(models),
+            evaluator=None,
+            progress=progress,
+        )
+    assert seen == [False] * len(seen)
+    assert len(seen) == 6

@@ -36,7 +36,7 @@ def load_models(algorithm: Any, settings: Settings) -> Models:
     knobs = settings.experience
     rewarding = resolve_model(knobs.reward) if isinstance(knobs.reward, str) else ""
     name = knobs.critic or (rewarding if is_scorer(rewarding) else settings.model)
-    critic = scorer(name, settings)
+    critic = scorer(name, settings, "--critic" if knobs.critic else "--reward" if name == rewarding else "--model")
     theirs = critic.tokenizer.get_vocab()
     if knobs.critic and any(theirs.get(word) != number for word, number in policy.tokenizer.get_vocab().items()):
         raise UserError(f"the critic {name} has another tokenizer than the policy: give a model of the policy's family")
