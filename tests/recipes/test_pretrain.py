@@ -1,15 +1,21 @@
 """The recipe of the embedded model, on a model so small that it learns nothing, and the facts of the one that ships."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import torch
+from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from burnish.algorithms.sft import SFT
+from burnish.config import Settings
 from burnish.data import builtin
-from burnish.policies.language import load_policy
+from burnish.policies.interface import Models
+from burnish.policies.language import LanguagePolicy, load_policy
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.pretrain import Recipe, describe, export, save_start, training_facts
+from burnish.recipes.pretrain import Recipe, add_dropout, describe, export, save_start, training_facts
+from burnish.recipes.train import run_training
 
 TINY = Recipe(vocabulary=300, width=16, layers=1, heads=2, context=64)
 TEXTS = ["a warm and funny film", "a dull film about nothing"] * 4
@@ -74,3 +80,68 @@ def test_the_shipped_model_is_small_and_knows_films() -> None:
             for row in ids
         ]
     assert sum(losses) / total < 5.0  # nats a token; untrained it is log 4096 = 8.3
+
+
+def small_policy(folder: Path) -> LanguagePolicy:
+    save_start(folder, TEXTS, TINY, 0)
+    return load_policy(folder)
+
+
+def logits(policy: LanguagePolicy) -> torch.Tensor:
+    with torch.no_grad():
+        return policy.model(torch.tensor([[0, 5, 6, 7, 8]])).logits
+
+
+def test_dropout_acts_while_training_alone(tmp_path: Path) -> None:
+    policy = small_policy(tmp_path / "start")
+    before = logits(policy)
+    add_dropout(Models(policy), 0.5)
+    torch.testing.assert_close(logits(policy), before, rtol=0, atol=0)
+    policy.dropout(True)
+    torch.manual_seed(0)
+    one, other = logits(policy), logits(policy)
+    torch.manual_seed(0)
+    again = logits(policy)
+    assert not torch.equal(one, other)
+    torch.testing.assert_close(again, one, rtol=0, atol=0)
+    policy.dropout(False)
+    torch.testing.assert_close(logits(policy), before, rtol=0, atol=0)
+
+
+def test_dropping_everything_leaves_nothing(tmp_path: Path) -> None:
+    """With everything dropped the residual stream is 0, and so are all logits."""
+    policy = small_policy(tmp_path / "start")
+    add_dropout(Models(policy), 1.0)
+    policy.dropout(True)
+    assert logits(policy).abs().max() == 0
+
+
+def test_dropout_leaves_no_trace_in_the_saved_model(tmp_path: Path) -> None:
+    policy = small_policy(tmp_path / "start")
+    add_dropout(Models(policy), 0.5)
+    policy.model.save_pretrained(tmp_path / "saved")
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "saved" / name).read_bytes() == (tmp_path / "start" / name).read_bytes()
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "saved").train()
+    assert not any(module._forward_hooks for module in plain.modules())
+
+
+def test_two_trainings_with_dropout_give_the_same_weights(tmp_path: Path) -> None:
+    save_start(tmp_path / "start", TEXTS, TINY, 0)
+    rows = Dataset.from_dict({"text": TEXTS})
+    found = {}
+    for name, share in (("one", 0.3), ("same", 0.3), ("without", 0.0)):
+        settings = Settings(
+            model=str(tmp_path / "start"),
+            data="texts",
+            out=str(tmp_path / name),
+            steps=3,
+            batch_size=4,
+            learning_rate=1e-2,
+            max_length=TINY.context,
+            threads=1,
+            quiet=True,
+        )
+        run_training(SFT(), settings, rows, change=partial(add_dropout, share=share))
+        found[name] = (tmp_path / name / "model" / "model.safetensors").read_bytes()
+    assert found["one"] == found["same"] != found["without"]

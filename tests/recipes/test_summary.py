@@ -1,5 +1,7 @@
 """The demo's numbers, from measurements made up so that they can be worked by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -68,18 +70,40 @@ def test_an_interval_in_words() -> None:
     assert shown(None, " ") == "—"
 
 
+def test_the_reward_models_scores_and_bounds_are_told() -> None:
+    """Proxy 1, 2, 3 has mean 2. The best of n has no batch of its own, and its KL is a bound."""
+    plain = measured([0.0, 1.0, 2.0])
+    scored = replace(plain, proxy=np.array([1.0, 2.0, 3.0]))
+    picked = replace(scored, continuations=replace(plain.continuations, batch=None), kl=np.full(3, 0.7))
+    repetition = {"SFT": plain, "DPO": scored, "best of 4": picked}
+    sft, dpo, best = (model_summary(name, [repetition]) for name in repetition)
+    assert (sft["proxy"], dpo["proxy"]["mean"]) == (None, 2.0)
+    assert [one["kl_is_bound"] for one in (sft, dpo, best)] == [False, False, True]
+    assert best["kl"] == pytest.approx({"mean": 0.7, "low": 0.7, "high": 0.7})
+
+
+WIDE = {"mean": -1.234, "low": -1.34, "high": -1.12}
+
+
+def full_row(name: str, kl_is_bound: bool = False, more: float = 0.0) -> dict:
+    sure = {"mean": 1.0, "low": 0.995, "high": 1.0}
+    kl = {"mean": 33.3 + more, "low": 32.1 + more, "high": 34.5 + more}
+    model = {"name": name, "gold": WIDE, "gold_vs_sft": WIDE, "win_rate": sure, "proxy": WIDE, "kl": kl}
+    return model | {"kl_is_bound": kl_is_bound, "length": {"mean": 22.2}, "distinct_2": 0.95}
+
+
 def test_the_table_fits_a_terminal_of_80_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    wide = {"mean": -1.234, "low": -1.34, "high": -1.12}
-    far = {"mean": 33.3, "low": 32.1, "high": 34.5}
-    model = {"name": "base", "gold": wide, "gold_vs_sft": wide, "win_rate": {"mean": 0.9, "low": 0.85, "high": 0.99}}
-    model |= {"kl": far, "length": {"mean": 22.2}, "distinct_2": 0.95}
+    models = [full_row("DPO on samples"), full_row("PPO", more=100.0), full_row("best of 16", True)]
+    models.append(full_row("base") | {"proxy": None, "gold_vs_sft": None, "win_rate": None})
     quality = {"correlation": 0.7, "low": 0.6, "high": 0.8}
-    summary = {"prefixes": 512, "models": [model], "accuracy": wide | {"n": 650}, "ceiling": wide}
-    print_table(summary | {"gold_quality": quality, "seconds": 100.0, "peak_memory_mb": 1000})
+    summary = {"prefixes": 512, "models": models, "accuracy": WIDE | {"n": 650}, "reward_accuracy": WIDE}
+    summary |= {"ceiling": WIDE, "gold_quality": quality, "seconds": 100.0, "peak_memory_mb": 1000}
+    print_table(summary)
     printed = capsys.readouterr().out
     assert "…" not in printed
-    assert "[-1.34, -1.12]" in printed
-    assert "[32.1, 34.5]" in printed
+    assert max(len(line.rstrip()) for line in printed.splitlines()) <= 80
+    for text in ("DPO on samples", "[-1.34, -1.12]", "[32.1, 34.5]", "[132, 134]", "[100, 100]", "≤ 33.3", "dist-2"):
+        assert text in printed

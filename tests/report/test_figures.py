@@ -6,13 +6,18 @@ import pytest
 
 from burnish.report import figures, theme
 
-COLOURS = theme.series_colours(["base", "SFT", "DPO"])
+COLOURS = theme.series_colours(["base", "SFT", "DPO", "best of 4"])
+COLUMNS = ["name", "bound", "x", "x_low", "x_high", "y", "y_low", "y_high"]
 POINTS = pd.DataFrame(
     [
-        {"name": "base", "x": 9.4, "x_low": 8.9, "x_high": 9.9, "y": 0.02, "y_low": -0.04, "y_high": 0.09},
-        {"name": "SFT", "x": 0.0, "x_low": 0.0, "x_high": 0.0, "y": 0.21, "y_low": 0.14, "y_high": 0.28},
-        {"name": "DPO", "x": 12.6, "x_low": 12.1, "x_high": 13.1, "y": 0.97, "y_low": 0.91, "y_high": 1.03},
-    ]
+        ("base", False, 9.4, 8.9, 9.9, 0.02, -0.04, 0.09),
+        ("SFT", False, 0.0, 0.0, 0.0, 0.21, 0.14, 0.28),
+        ("DPO", False, 12.6, 12.1, 13.1, 0.97, 0.91, 1.03),
+    ],
+    columns=COLUMNS,
+)
+WITH_BOUND = pd.concat(
+    [POINTS, pd.DataFrame([("best of 4", True, 0.64, 0.64, 0.64, 0.6, 0.5, 0.7)], columns=COLUMNS)], ignore_index=True
 )
 ROWS = pd.DataFrame(
     [
@@ -33,7 +38,7 @@ def intervals() -> figures.Chart:
 
 
 def ridges() -> figures.Chart:
-    values = {name: np.random.default_rng(i).normal(i, 1, 80).tolist() for i, name in enumerate(COLOURS)}
+    values = {name: np.random.default_rng(i).normal(i, 1, 80).tolist() for i, name in enumerate(["base", "SFT", "DPO"])}
     return figures.densities(values, COLOURS, "gold score", "Gold scores.")
 
 
@@ -70,18 +75,40 @@ def test_a_name_has_one_colour_in_every_layer():
         assert all(dict(zip(s["domain"], s["range"], strict=True)) == dict(COLOURS) for s in scales)
 
 
-def test_labels_turn_inwards_at_the_edges():
-    sides = figures.label_sides(np.array([0.0, 10.0]), np.array([5.0, 5.0]), (-0.1, 10.1), (0, 10))
-    assert [side[0] for side in sides] == [1, -1]
-    top, bottom = figures.label_sides(np.array([2.0, 8.0]), np.array([10.0, 0.0]), (0, 10), (0, 10))
-    assert top[1] == -1
-    assert bottom[1] == 1
+def test_a_bound_is_hollow_with_a_dashed_line_to_zero() -> None:
+    spec = figures.to_spec(figures.trade_off(WITH_BOUND, COLOURS, "KL to SFT (nats)", "gold score", "With a bound."))
+    named = {key: {row["name"] for row in rows} for key, rows in spec["datasets"].items()}
+    hollow = [layer for layer in spec["layer"] if layer["mark"].get("fill")]
+    dashed = [layer for layer in spec["layer"] if layer["mark"].get("strokeDash")]
+    assert [named[layer["data"]["name"]] for layer in hollow + dashed] == [{"best of 4"}, {"best of 4"}]
+    (row,) = spec["datasets"][dashed[0]["data"]["name"]]
+    assert (row["x_low"], row["x_high"], row["x_text"]) == (0.0, 0.64, "at most 0.64")
+    filled = [layer for layer in spec["layer"] if layer["mark"].get("filled")]
+    assert [named[layer["data"]["name"]] for layer in filled] == [{"base", "SFT", "DPO"}]
 
 
-def test_labels_of_neighbours_part():
-    """Two points a little apart: labels of one corner would lie on each other."""
-    first, second = figures.label_sides(np.array([5.0, 5.2]), np.array([5.0, 5.1]), (0, 10), (0, 10))
-    assert first != second
+def test_every_name_is_written_once() -> None:
+    spec = figures.to_spec(figures.trade_off(WITH_BOUND, COLOURS, "x", "y", "Names."))
+    texts = [layer for layer in spec["layer"] if layer["mark"]["type"] == "text"]
+    written = [row["name"] for layer in texts for row in spec["datasets"][layer["data"]["name"]]]
+    assert sorted(written) == ["DPO", "SFT", "base", "best of 4"]
+
+
+def test_a_band_is_the_interval_and_runs_stay_apart() -> None:
+    rows = [
+        {"name": "DPO", "run": run, "step": step, "mean": step / 2, "low": step / 2 - 1, "high": step / 2 + 1}
+        for run in ("seed-0", "seed-1")
+        for step in (0, 4)
+    ]
+    spec = figures.to_spec(figures.bands(pd.DataFrame(rows), COLOURS, "Score", "updates", "Two runs."))
+    area, line, _ = spec["layer"]
+    assert (area["encoding"]["y"]["field"], area["encoding"]["y2"]["field"]) == ("low", "high")
+    assert line["encoding"]["y"]["field"] == "mean"
+    assert all(layer["encoding"]["detail"]["field"] == "run" for layer in spec["layer"])
+    assert [row["text"] for rows in spec["datasets"].values() for row in rows][:2] == [
+        "0.00 (-1.00 to 1.00)",
+        "2.00 (1.00 to 3.00)",
+    ]
 
 
 def test_values_without_spread_still_draw(tmp_path):
