@@ -101,9 +101,9 @@ def test_a_model_keeps_its_colour(page):
 def test_ten_prefixes_with_the_prefix_once(page):
     articles = [attrs for tag, attrs in page.tags if tag == "article"]
     assert len(articles) == 10
-    assert page.text.count("this is one of those movies that a warm") == 1
-    assert page.text.count("this is one of those movies that") == 3
-    assert "base −0.31 the film is" in page.text
+    assert page.text.count("this is one of those movies that …") == 1
+    assert page.text.count("this is one of those movies that") == 1
+    assert "the film is … base −0.31 a lot of the time" in page.text
 
 
 def test_how_it_was_made(page):
@@ -116,6 +116,9 @@ def test_how_it_was_made(page):
 def test_hostile_text_stays_text(tmp_path):
     found = make_summary()
     found["title"] = found["command"] = found["notes"][0] = HOSTILE
+    found["climb"] = [
+        {"run": HOSTILE, "step": i} | dict.fromkeys(("proxy", "gold"), interval(i, 0.1)) for i in range(3)
+    ]
     found["samples"][0] = {"prefix": HOSTILE, "base": HOSTILE + HOSTILE, "SFT": HOSTILE, "DPO": "", "gold": {}}
     found["models"][0]["name"] = name = "base" + HOSTILE
     found["samples"][1][name] = HOSTILE
@@ -126,7 +129,7 @@ def test_hostile_text_stays_text(tmp_path):
     assert not any(script.lstrip().startswith("alert") for script in page.scripts)
     assert page.text.count("<img src=x onerror=alert(2)> {{ 7 * 7 }}") >= 8
     drawings = re.findall(r"<noscript>(.*?)</noscript>", page.source, re.S)
-    assert len(drawings) == 9
+    assert len(drawings) == 11
     assert not any("<script" in drawing or "<img" in drawing for drawing in drawings)
 
 
@@ -134,7 +137,17 @@ def test_sections_without_numbers_are_left_out(tmp_path):
     found = {"title": "Small", "models": [{"name": "base", "gold": interval(0.1, 0.2)}]}
     page = Page(demo.demo_page(found, tmp_path / "report.html"))
     assert "+0.10 −0.10 to +0.30" in page.text
-    for heading in ("What changed", "Training", "How they write", "All gold scores", "as people do"):
+    for heading in (
+        "What changed",
+        "Training",
+        "along",
+        "Reward model’s score",
+        "≤",
+        "Schulman",
+        "How they write",
+        "All gold scores",
+        "as people do",
+    ):
         assert heading not in page.text
 
 
@@ -152,3 +165,108 @@ def test_a_bad_summary_writes_nothing(tmp_path):
     with pytest.raises(UserError, match="no `models`"):
         demo.demo_page({"title": "t"}, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
+
+
+STAGES = {"SFT": "loss", "DPO": "rewards/margins", "reward model": "loss", "PPO": "objective/scores"}
+
+
+def full_summary() -> dict:
+    """All seven models of the demo, a reward model and PPO's climb, in numbers made up for the eye."""
+    found = make_summary()
+    base, sft, dpo = found["models"]
+    sft["proxy"], dpo["proxy"], base["proxy"] = interval(0.1, 0.05), interval(0.9, 0.05), interval(-0.2, 0.05)
+    others = {"PPO": (0.55, 5.2, 1.31), "DPO on samples": (0.22, 6.4, 0.9), "best of 4": (0.4, 0.636, 0.5)}
+    for name, (gold, kl, proxy) in (others | {"best of 16": (0.5, 1.84, 0.85)}).items():
+        bound = name.startswith("best")
+        one = {"name": name, "gold": interval(gold, 0.06), "gold_vs_sft": interval(gold - 0.21, 0.09)}
+        one |= {"kl": interval(kl, 0.0 if bound else 0.4), "kl_is_bound": bound, "proxy": interval(proxy, 0.05)}
+        found["models"].append(dpo | one)
+    names = [model["name"] for model in found["models"]]
+    for sample in found["samples"]:
+        sample |= {name: f"{sample['prefix']} as {name} has it" for name in names}
+    found["reward_accuracy"] = {**interval(0.722, 0.03), "n": 702}
+    found["climb"] = [
+        {"run": "seed-0", "step": 4 * i, "proxy": interval(i, 0.1), "gold": interval(i / 2, 0.1)}
+        | {"kl": interval(i / 5, 0.1)}
+        for i in range(6)
+    ]
+    found["training"] = {
+        name: [{"step": step, "loss": 1.0, key: 0.5 * step} for step in range(1, 5)] for name, key in STAGES.items()
+    }
+    return found
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory) -> Page:
+    return Page(demo.demo_page(full_summary(), tmp_path_factory.mktemp("full") / "report.html"))
+
+
+def test_the_first_sentence_names_the_trained_models(full):
+    """DPO 0.76 and PPO 0.34 ± 0.09 are clear, DPO on samples 0.01 ± 0.09 is not; base and best of n do not count."""
+    first = demo.result(full_summary())
+    assert first in full.text
+    assert "DPO (+0.76, +0.67 to +0.85) and PPO (+0.34, +0.25 to +0.43) continue reviews more positively" in first
+    assert "DPO on samples (+0.01, −0.08 to +0.10) cannot be told apart from SFT" in first
+    assert "base" not in first
+    assert "best of" not in first
+
+
+def test_a_result_without_a_trained_model():
+    found = full_summary()
+    found["models"] = [model for model in found["models"] if model["name"] in ("base", "SFT", "best of 4")]
+    assert demo.result(found).startswith("best of 4 continues reviews more positively than SFT")
+    found["models"] = found["models"][1:2]
+    assert demo.result(found) == ""
+
+
+def test_a_bound_is_written_as_one(full):
+    assert (
+        "best of 16 +0.50 +0.44 to +0.56 +0.29 +0.20 to +0.38 78 % 74 to 82 % +0.85 +0.80 to +0.90 ≤ 1.84" in full.text
+    )
+    assert (
+        "PPO +0.55 +0.49 to +0.61 +0.34 +0.25 to +0.43 78 % 74 to 82 % +1.31 +1.26 to +1.36 5.20 4.80 to 5.60"
+        in full.text
+    )
+    assert "their KL is only known to be at most log n − (n − 1)/n" in full.text
+    spec = json.loads(full.scripts[0])["main"]
+    assert "best of 16: gold 0.50 at a KL of at most 1.8" in spec["description"]
+    assert "PPO: gold 0.55 at a KL of 5.20 nats" in spec["description"]
+    titles = {str(layer["encoding"]["x"]["title"]) for layer in spec["layer"]}
+    assert titles == {str(["KL to SFT (nats a continuation)", demo.BOUND])}
+
+
+def test_the_reward_model_beside_dpo_and_one_rater(full):
+    assert "74.1 % of cases (70.9 to 77.3 %), the reward model in 72.2 % (69.2 to 75.2 %)." in full.text
+    accuracy = json.loads(full.scripts[0])["accuracy"]
+    assert "DPO’s reward 74%, reward model 72%, one rater 88%" in accuracy["description"]
+    scale = next(layer["encoding"]["color"]["scale"] for layer in accuracy["layer"] if "color" in layer["encoding"])
+    tints = dict(zip(scale["domain"], scale["range"], strict=True))
+    assert tints["DPO’s reward"].startswith("var(--series-2,")
+    assert tints["reward model"].startswith("var(--series-7,")
+
+
+def test_the_climb_has_its_section(full):
+    assert "The reward model and the judge along PPO’s training" in full.text
+    assert "Both rise together" in full.text
+    drawn = [attrs["data-figure"] for _, attrs in full.tags if "data-figure" in attrs]
+    assert [key for key in drawn if key.startswith("climb")] == ["climb-proxy", "climb-gold", "climb-kl"]
+
+
+def test_every_stage_has_the_curves_that_tell(full):
+    """PPO's loss tells nothing; SFT's and the reward model's do."""
+    text = full.text[full.text.index("Faint dots are single steps") :]
+    assert [name for name in STAGES if f"{name} " in text] == list(STAGES)
+    drawn = [attrs["data-figure"] for _, attrs in full.tags if "data-figure" in attrs]
+    assert {"curve-0-loss", "curve-1-rewards-margins", "curve-2-loss", "curve-3-objective-scores"} <= set(drawn)
+    assert "curve-3-loss" not in drawn
+
+
+def test_samples_of_every_model_but_the_lesser_best_of_n(full):
+    names = [model["name"] for model in full_summary()["models"]]
+    shown = [name for name in names if f"as {name} has it" in full.text]
+    assert shown == [name for name in names if name != "best of 4"]
+
+
+def test_papers_are_cited(full):
+    for paper in ("J. Schulman et al. (2017)", "L. Ouyang et al. (2022)", "L. Gao et al. (2022)"):
+        assert paper in full.text
