@@ -56,7 +56,7 @@ def sentences(name: str, found: Mapping[str, Any]) -> list[str]:
     if level := (found.get("score") or {}).get("demonstrations"):
         lines.append(
             f"Held-out demonstrations score {wording.number(level['mean'], signed=True)} on average "
-            f"({wording.range_of(level, signed=True)}); those it was centred on score 0."
+            f"({wording.range_of(level, signed=True)}); centring is to let them score 0."
         )
     return lines
 
@@ -88,7 +88,7 @@ def calibration_chart(models: Evaluations, colours: Colours) -> Chart:
     x_scale, y_scale = alt.Scale(domain=[0.5, 1], nice=False), alt.Scale(domain=[low, 1], nice=False)
     axis = alt.Axis(format="%", tickCount=5)
     x = alt.X("x:Q", title="agreement that the model predicts", scale=x_scale, axis=axis)
-    diagonal = _line([(0.5, 0.5), (1.0, 1.0)], x, y_scale, axis, "calibrated", at=0.93)
+    diagonal = _line([(1.0, 1.0), (0.5, 0.5)], x, y_scale, axis, "calibrated", align="right", dx=-28, dy=12)
     errors = ", ".join(f"{name} {found['calibration']['error']:.3f}" for name, found in models.items())
     layers = [*diagonal, *_points(table, x, y_scale, axis, colours)]
     return alt.layer(*layers).properties(
@@ -102,15 +102,15 @@ def calibration_chart(models: Evaluations, colours: Colours) -> Chart:
 def gap_chart(models: Evaluations, colours: Colours, ceiling: Mapping[str, Any] | None) -> Chart:
     """Accuracy over the distance of the raters' means, with one rater's agreement on all pairs, and guessing."""
     table = _table({name: found.get("accuracy_by_gap") or [] for name, found in models.items()})
-    right = float(table["to"].max()) * 1.04
+    right = float(table.x.max()) * 1.1
     low = min(GUESSING, float(table.low.min())) - 0.02
     x_scale, y_scale = alt.Scale(domain=[0, right], nice=False), alt.Scale(domain=[low, 1], nice=False)
     axis = alt.Axis(format="%", tickCount=5)
     x = alt.X("x:Q", title="distance of the raters’ means", scale=x_scale, axis=alt.Axis(grid=False, tickCount=5))
-    layers = _line([(0.0, GUESSING), (right, GUESSING)], x, y_scale, axis, "guessing")
+    layers = _line([(right, GUESSING), (0.0, GUESSING)], x, y_scale, axis, "guessing", align="right")
     if ceiling:
         ends = [(0.0, float(ceiling["mean"])), (right, float(ceiling["mean"]))]
-        layers += _line(ends, x, y_scale, axis, f"{HUMAN}, over all pairs")
+        layers += _line(ends, x, y_scale, axis, f"{HUMAN}, over all pairs", align="left")
     layers += _points(table, x, y_scale, axis, colours)
     spoken = "; ".join(f"{name} " + ", ".join(f"{v:.0%}" for v in rows["mean"]) for name, rows in table.groupby("name"))
     return alt.layer(*layers).properties(
@@ -152,19 +152,23 @@ def _points(table: pd.DataFrame, x: alt.X, scale: alt.Scale, axis: alt.Axis, col
 
 
 def _line(
-    ends: list[tuple[float, float]], x: alt.X, scale: alt.Scale, axis: alt.Axis, label: str, at: float | None = None
+    ends: list[tuple[float, float]],
+    x: alt.X,
+    scale: alt.Scale,
+    axis: alt.Axis,
+    label: str,
+    align: str,
+    dx: int = 0,
+    dy: int = -4,
 ) -> list[Any]:
-    """A dashed line between two points with its label above it: at its left, or at the share `at` of the axis."""
+    """A dashed line between two points, its label at the first of them."""
     y = alt.Y("mean:Q", title=None, scale=scale, axis=axis)
     drawn = alt.Chart(pd.DataFrame(ends, columns=["x", "mean"])).encode(x=x, y=y)
-    place = ends[0] if at is None else (at, at)
-    text = alt.Chart(pd.DataFrame([{"x": place[0], "mean": place[1], "label": label}])).encode(x=x, y=y, text="label:N")
+    first = {"x": ends[0][0], "mean": ends[0][1], "label": label}
+    text = alt.Chart(pd.DataFrame([first])).encode(x=x, y=y, text="label:N")
     muted = theme.colour("muted")
-    side: dict[str, Any] = {"align": "left", "dx": 4, "dy": -7} if at is None else {"align": "right", "dx": -8, "dy": 0}
-    return [
-        drawn.mark_line(strokeDash=[4, 4], strokeWidth=1.2, color=muted),
-        text.mark_text(color=muted, fontSize=12, **side),
-    ]
+    style: dict[str, Any] = {"align": align, "baseline": "bottom", "dx": dx, "dy": dy, "fontSize": 12, "color": muted}
+    return [drawn.mark_line(strokeDash=[4, 4], strokeWidth=1.2, color=muted), text.mark_text(**style)]
 
 
 def _calibration_caption(models: Evaluations) -> str:

@@ -24,11 +24,11 @@ METRICS: list[tuple[str, str, str, bool]] = [
     ("objective/kl_coef", "Price of KL: β", ".3~g", False),
     ("objective/length", "Length of completions, tokens", ".3~g", True),
     ("policy/entropy_avg", "Entropy of the policy, nats a token", ".3~g", True),
-    ("policy/approxkl_avg", "KL to the policy that sampled, nats a token", ".2~e", True),
+    ("policy/approxkl_avg", "KL to the sampling policy, nats a token", ".2~e", True),
     ("policy/clipfrac_avg", "Share of tokens that were clipped", ".1%", True),
     ("loss/policy_avg", "Loss of the policy", ".3~g", True),
     ("loss/value_avg", "Loss of the critic", ".3~g", True),
-    ("accuracy", "Pairs ordered as people did, by the reward model", ".0%", True),
+    ("accuracy", "Pairs ordered as people did, by score", ".0%", True),
     ("margin", "Score margin, chosen over rejected", ".3~g", True),
     ("mean_reward", "Mean score of a pair", ".3~g", True),
     ("rewards/accuracies", "Pairs ordered as people did", ".0%", True),
@@ -42,11 +42,13 @@ METRICS: list[tuple[str, str, str, bool]] = [
     ("entropy", "Entropy", ".3~g", True),
     ("scores", "Score", ".3~g", True),
     ("returns", "Return", ".4~g", True),
-    ("grad_norm", "Gradient norm, before clipping", ".3~g", True),
+    ("grad_norm", "Gradient norm, unclipped", ".3~g", True),
     ("learning_rate", "Learning rate", ".2~e", False),
 ]
 OF_A_METHOD = ("loss", "grad_norm")
 """Metrics that mean something else in every method, and so share no axis between methods."""
+SETTINGS = ("objective/kl_coef",)
+"""Metrics that are worth a figure only where they move."""
 METHODS = {"reward": "reward model"}
 """What a reader calls a method whose name in capitals says too little."""
 SAMPLES = 20
@@ -115,14 +117,21 @@ def curve_figures(
             continue
         groups = by_method(list(records), methods or {}) if key in OF_A_METHOD else {"": list(records)}
         for method, names in groups.items():
-            table = series({name: [dict(line) for line in records[name]] for name in names}, key, smooth=noisy)
-            if table.empty:
+            table = series({name: comparable(records[name]) for name in names}, key, smooth=noisy)
+            if table.empty or (key in SETTINGS and table.value.nunique() == 1):
                 continue
             whole = f"{heading}{title}, {method}" if method else heading + title
             spoken = f"{whole} over training steps: {_last_values(table)}."
             chart = curves(table, colours, whole, spoken, number=number)
             found.append(figure(_slug(place, key, method), chart))
     return found
+
+
+def comparable(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Records without a held-out loss that is another quantity than the training loss: that of a policy which learns
+    from a reward is the negative of its objective, which has a figure of its own."""
+    other = "eval_objective/rlhf_reward"
+    return [{key: item for key, item in line.items() if key != "eval_loss" or other not in line} for line in lines]
 
 
 def by_method(names: Sequence[str], methods: Mapping[str, str]) -> dict[str, list[str]]:
