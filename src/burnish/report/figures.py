@@ -66,7 +66,7 @@ def trade_off(
         alt.Tooltip("y_text:N", title=_plain(y_title)),
         alt.Tooltip("x_text:N", title=_plain(x_title)),
     ]
-    bar = {"strokeWidth": 2.5, "strokeCap": "round"}
+    bar: dict[str, Any] = {"strokeWidth": 2.5, "strokeCap": "round"}
     layers: list[Any] = [alt.Chart(table).mark_rule(**bar).encode(x=x, y=high, y2="y_high:Q", color=tint)]
     for bound, rows in table.groupby("bound"):
         base = alt.Chart(rows)

@@ -1,7 +1,7 @@
 """Where the names of points stand, so that none lies on another name, on a point or on an interval."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -15,14 +15,14 @@ class Place(NamedTuple):
 
     dx: int
     dy: int
-    align: str
+    align: Literal["left", "center", "right"]
 
 
 PLACES = [
-    *(Place(dx, dy, side) for side, dx in (("left", 9), ("right", -9)) for dy in (-13, 14)),
+    *(place for dy in (-13, 14) for place in (Place(9, dy, "left"), Place(-9, dy, "right"))),
     *(Place(0, dy, "center") for dy in (-17, 18)),
-    *(Place(dx, 0, side) for side, dx in (("left", 13), ("right", -13))),
-    *(Place(dx, dy, side) for side, dx in (("left", 9), ("right", -9)) for dy in (-30, 31)),
+    *(Place(13, 0, "left"), Place(-13, 0, "right")),
+    *(place for dy in (-30, 31) for place in (Place(9, dy, "left"), Place(-9, dy, "right"))),
 ]
 """The dearer the later: a name reads best a little beside its point, and worst a line away from it."""
 WIDTHS = (280, 640)  # of the plot, in pixels: on a phone, and in a file or on a desk
