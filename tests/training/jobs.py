@@ -18,7 +18,7 @@ CONTEXT.set_forkserver_preload(["burnish.recipes.train", "burnish.cli"])
 
 
 def start(arguments: list[str], log: Path, crash: tuple[str, int] | None = None) -> ForkServerProcess:
-    """`burnish …` in a process of its own; output goes to `log`."""
+    """`burnish …` in a process of its own, in the log's folder; output goes to `log`."""
     process = CONTEXT.Process(target=child, args=(arguments, str(log), crash, dict(os.environ)))
     process.start()
     return process
@@ -37,6 +37,7 @@ def run(arguments: list[str], log: Path, crash: tuple[str, int] | None = None) -
 
 def child(arguments: list[str], log: str, crash: tuple[str, int] | None, environment: dict[str, str]) -> None:
     os.environ.update(environment)
+    os.chdir(Path(log).parent)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -57,11 +58,14 @@ def die_at(place: str, times: int) -> None:
     """Die the `times`-th time that the run comes to `place`."""
     from safetensors import torch as safetensors_torch
 
+    from burnish.policies import sampler
     from burnish.policies.language import LanguagePolicy
+    from burnish.policies.scalar import LanguageScorer
     from burnish.run import RunFolder
     from burnish.training import checkpoint, loop, step
 
     holders: dict[str, tuple[Any, str]] = {
+        "mid-rollout": (sampler, "draw"),
         "mid-accumulation": (step, "objective"),
         "interrupt": (step, "objective"),
         "after the update": (loop, "update"),
@@ -72,6 +76,7 @@ def die_at(place: str, times: int) -> None:
         "after a checkpoint": (checkpoint, "remove_folder_atomically"),
         "best": (loop, "save_best"),
         "mid-model": (LanguagePolicy, "save"),
+        "mid-scorer": (LanguageScorer, "save"),
         "before the model": (RunFolder, "replace_folder"),
     }
     holder, name = holders[place]
@@ -93,7 +98,7 @@ def die_at(place: str, times: int) -> None:
             original(folder, file, record)
             path = folder.path / f"{file}.jsonl"
             os.truncate(path, path.stat().st_size - 20)
-        elif place == "mid-model":
+        elif place in ("mid-model", "mid-scorer"):
             with contextlib.suppress(Exception):
                 args[0].tokenizer.save_pretrained(args[1])
             (args[1] / "model.safetensors").write_bytes(b"half of a mod")

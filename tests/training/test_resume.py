@@ -12,9 +12,23 @@ from pathlib import Path
 import jobs
 import pytest
 import tiny
+from tiny_scorers import make_scorer
 
 SAVED = ("model/model.safetensors", "model/config.json", "metrics.jsonl")
 STEPS = 10  # 23 rows of which 5 make a batch: 2 epochs of 5 steps
+ROWS = {"sft": tiny.text_rows, "dpo": tiny.pair_rows, "reward": tiny.pair_rows, "ppo": tiny.prompt_rows}
+# Rollouts of 8 of the 23 prompts in batches of 4, twice: they begin at steps 0, 4 and 8, and the run ends within one.
+PPO = {
+    "batch-size": 4,
+    "rollout": 8,
+    "max-new-tokens": 5,
+    "update-epochs": 2,
+    "temperature": 0.8,
+    "missing-eos-penalty": 0.5,
+    "kl-target": 0.1,
+    "kl-horizon": 20,
+    "keep-samples": 8,
+}
 
 
 class Bench:
@@ -22,11 +36,13 @@ class Bench:
 
     def __init__(self, folder: Path, method: str) -> None:
         self.folder, self.method, self.runs = folder, method, 0
+        self.saved = SAVED + (("critic/model.safetensors", "samples.jsonl") if method == "ppo" else ())
+        if method == "ppo":
+            make_scorer(seed=2, double=False).save(folder / "scorer")
         # Dropout, so that SFT's random stream has to come back as well.
         tiny.save_model(folder / "model", "gpt2", resid_pdrop=0.2, attn_pdrop=0.2)
-        rows = tiny.text_rows if method == "sft" else tiny.pair_rows
-        tiny.write_rows(folder / "train.jsonl", rows(23))
-        tiny.write_rows(folder / "held.jsonl", rows(7, seed=1))
+        tiny.write_rows(folder / "train.jsonl", ROWS[method](23))
+        tiny.write_rows(folder / "held.jsonl", ROWS[method](7, seed=1))
         self.log = folder / "log"
         self.whole = self.new()
         assert jobs.run(self.arguments(self.whole), self.log) == 0, self.log.read_text()
@@ -50,7 +66,7 @@ class Bench:
             "save-every": 3,
             "threads": 1,
             "max-length": 40,
-        }
+        } | (PPO | {"reward": self.folder / "scorer"} if self.method == "ppo" else {})
         flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
         return [self.method, *flags, "--quiet", *more]
 
@@ -59,19 +75,33 @@ class Bench:
         assert jobs.run(self.arguments(out, "--resume"), log) == 0, log.read_text()
 
     def assert_same(self, out: Path) -> None:
-        for name in SAVED:
+        for name in self.saved:
             assert (out / name).read_bytes() == (self.whole / name).read_bytes(), name
         steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
         assert steps == list(range(1, len(steps) + 1))
         assert not list(out.rglob(".burnish-*"))
 
 
-@pytest.fixture(scope="module", params=["sft", "dpo"])
-def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    folder = tmp_path_factory.mktemp(request.param)
+def made(method: str, factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = factory.mktemp(method)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BURNISH_CACHE", str(folder / "cache"))
-        yield Bench(folder, request.param)
+        yield Bench(folder, method)
+
+
+@pytest.fixture(scope="module", params=["sft", "dpo"])
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    yield from made(request.param, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def reward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    yield from made("reward", tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def ppo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    yield from made("ppo", tmp_path_factory)
 
 
 def test_the_same_run_twice_has_the_same_bits(bench: Bench) -> None:
@@ -199,4 +229,124 @@ def test_early_stopping_resumes_to_the_same_best_weights(bench: Bench) -> None:
         assert jobs.run([*bench.arguments(out, "--resume"), *more], bench.log, crash) == -signal.SIGKILL
     assert jobs.run([*bench.arguments(out, "--resume"), *more], bench.log) == 0
     for name in SAVED:
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+# Reward models and PPO ---------------------------------------------------------------------------------------------
+
+
+def killed_and_resumed(bench: Bench, place: str, times: int, checkpoints: list[int]) -> None:
+    out = bench.new()
+    assert jobs.run(bench.arguments(out), bench.log, (place, times)) == -signal.SIGKILL, bench.log.read_text()
+    assert sorted(int(path.name[5:]) for path in out.glob("checkpoints/step-*")) == checkpoints
+    assert not (out / "model").exists()
+    bench.resume(out)
+    bench.assert_same(out)
+
+
+@pytest.mark.parametrize(
+    ("place", "times", "checkpoints"),
+    [
+        ("mid-accumulation", 15, [3]),  # in step 5
+        ("mid-line", 9, [3]),
+        ("mid-save", 2, [3]),
+        ("mid-scorer", 1, [6, 9]),
+        ("before the model", 1, [6, 9]),
+    ],
+)
+def test_a_reward_model_killed_anywhere_resumes_to_the_same_bits(
+    reward: Bench, place: str, times: int, checkpoints: list[int]
+) -> None:
+    """Its offset among them, which is in the model's config."""
+    assert json.loads((reward.whole / "model" / "config.json").read_text())["score_offset"] != 0.0
+    killed_and_resumed(reward, place, times, checkpoints)
+
+
+@pytest.mark.parametrize(
+    ("place", "times", "checkpoints"),
+    [
+        ("mid-rollout", 3, []),  # five tokens a rollout
+        ("mid-rollout", 13, [4]),  # five more went to the evaluation at step 4
+        ("mid-accumulation", 17, [4]),  # three pieces an update: in step 6, the second update of the second rollout
+        ("after the update", 7, [4]),  # the second pass has begun
+        ("mid-line", 20, [4]),  # eight lines of metrics and timings and eight samples: the line of step 6
+        ("mid-line", 10, []),  # a sample
+        ("mid-evaluation", 2, [4]),  # after step 8, before anything of that rollout is saved
+        ("mid-save", 2, [4]),
+        ("after a checkpoint", 1, [4, 8, 10]),
+        ("mid-scorer", 1, [8, 10]),  # the critic
+        ("mid-model", 1, [8, 10]),
+        ("before the model", 2, [8, 10]),  # the critic is there
+    ],
+)
+def test_ppo_killed_anywhere_resumes_to_the_same_bits(
+    ppo: Bench, place: str, times: int, checkpoints: list[int]
+) -> None:
+    killed_and_resumed(ppo, place, times, checkpoints)
+
+
+def test_ppo_killed_again_and_again_resumes_to_the_same_bits(ppo: Bench) -> None:
+    """β is another in each rollout, so that the controller has to come back as well."""
+    lines = [json.loads(line) for line in (ppo.whole / "metrics.jsonl").read_text().splitlines()]
+    assert len({line["objective/kl_coef"] for line in lines if "objective/kl_coef" in line}) == 3
+    out = ppo.new()
+    for crash in (("mid-rollout", 4), ("mid-save", 1), ("mid-rollout", 13), ("mid-rollout", 3), ("mid-scorer", 1)):
+        assert jobs.run(ppo.arguments(out, "--resume"), ppo.log, crash) == -signal.SIGKILL
+    ppo.resume(out)
+    ppo.assert_same(out)
+
+
+def test_an_interrupted_ppo_finishes_its_rollout_and_resumes_to_the_same_bits(ppo: Bench) -> None:
+    out = ppo.new()
+    assert jobs.run(ppo.arguments(out), ppo.log, ("interrupt", 14)) == 130  # in step 5
+    assert sorted(path.name for path in out.glob("checkpoints/step-*")) == ["step-000004", "step-000008"]
+    ppo.resume(out)
+    ppo.assert_same(out)
+
+
+SOUND = "[len(response.split()) + n / 10 for response, n in zip(responses, number)]"
+AMISS = {
+    "raises": f"[1 // (n != {{row}}) for n in number] and {SOUND}",
+    "nan": f"[score if n != {{row}} else float('nan') for score, n in zip({SOUND}, number)]",
+    "count": f"{SOUND}[{{row}} in number :]",
+}
+
+
+@pytest.fixture(scope="module")
+def judged(ppo: Bench) -> tuple[Path, list[int]]:
+    """A whole run with a reward that is the user's own, and the rows of its second rollout."""
+    write_reward(ppo, SOUND)
+    out = ppo.new()
+    assert jobs.run(ppo.arguments(out, "--reward", "judge:score"), ppo.log) == 0, ppo.log.read_text()
+    samples = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
+    return out, [sample["row"] for sample in samples if sample["step"] == 4]
+
+
+def write_reward(bench: Bench, expression: str) -> None:
+    """The lengths of the alternatives differ, or Python would take its own copy of a file as old as this second."""
+    text = f"def score(prompts, responses, number):\n    return {expression}\n"
+    (bench.folder / "judge.py").write_text(text)
+
+
+@pytest.mark.parametrize("fault", AMISS)
+def test_a_reward_that_fails_is_mended_and_the_run_resumes_to_the_same_bits(
+    ppo: Bench, judged: tuple[Path, list[int]], fault: str
+) -> None:
+    whole, rows = judged
+    out, log = ppo.new(), ppo.folder / f"reward-{fault}"
+    write_reward(ppo, AMISS[fault].format(row=rows[5]))
+    arguments = ppo.arguments(out, "--reward", "judge:score")
+    assert jobs.run(arguments, log) == 2
+    told = log.read_text()
+    assert told.startswith("burnish: step 5: the reward judge:score ")
+    named = f"rows {', '.join(map(str, rows))}" if fault == "count" else f"row {rows[5]}"
+    assert f" for {named}" in told or f" completions of {named}: " in told
+    assert told.count("\n") == 1
+    lines = (out / "failed_rollout.jsonl").read_text().splitlines()
+    assert [json.loads(line)["row"] for line in lines] == rows
+    assert (out / "checkpoints" / "step-000004").is_dir()
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 4
+    write_reward(ppo, SOUND)
+    assert jobs.run([*arguments, "--resume"], log) == 0, log.read_text()
+    for name in ppo.saved:
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
