@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from burnish.algorithms.dpo import DPO
 from burnish.config import Settings, build
 from burnish.data import builtin
 from burnish.policies.language import load_policy
@@ -60,16 +61,16 @@ class Plan:
         }
     )
     reward: dict[str, Any] = field(
-        default_factory=lambda: {"epochs": 1.0, "batch_size": 32, "learning_rate": 2e-4, "warmup": 0.1}
+        default_factory=lambda: {"epochs": 1.0, "batch_size": 32, "learning_rate": 3e-4, "warmup": 0.1}
     )
     ppo: dict[str, Any] = field(
         default_factory=lambda: {
-            "steps": 160,
+            "steps": 120,
             "batch_size": 64,
             "rollout": 128,
             "update_epochs": 2,
             "learning_rate": 1e-4,
-            "beta": 0.05,
+            "beta": 0.1,
         }
     )
     pairs: int = 2000
@@ -180,7 +181,7 @@ def repeat(out: Path, plan: Plan, prompts: list[str], base: Settings, seed: int,
             measured[name] = progress.passing(with_proxy(measure(policy, start, prompts, seed), scorer))
         dpo = load_policy(resolve_model(folder / "dpo"), device)
         margins = {
-            "DPO": progress.passing(preference_margins(dpo, start, "held_out", plan.dpo["beta"])),
+            "DPO": progress.passing(preference_margins(dpo, start, "held_out", plan.dpo.get("beta", DPO.beta))),
             "reward model": progress.passing(reward_margins(scorer, "held_out")),
         }
     return Repetition(measured | picked, margins, climb(folder / "ppo"))
