@@ -22,6 +22,13 @@ def test_short_runs_are_one_line_long_ones_dots_and_a_mean():
     assert marks(spec_of({"a": noisy})) == ["point", "line", "point"]
 
 
+def test_a_single_value_is_seen():
+    """A line through one place has no length: a run with one value has a point, whatever the others have."""
+    one, two = [{"step": 4, "loss": 2.0}], [{"step": 1, "loss": 3.0}, {"step": 9, "loss": 2.0}]
+    assert spec_of({"a": one, "b": two})["layer"][0]["mark"]["point"]["filled"] is True
+    assert spec_of({"b": two})["layer"][0]["mark"]["point"] is False
+
+
 def test_held_out_values_are_dashed():
     records = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "eval_loss": 1.5}]
     spec = spec_of({"a": records})

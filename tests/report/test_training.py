@@ -1,11 +1,13 @@
 import json
+from pathlib import Path
 
 import pytest
 from conftest import make_run, records
 from reading import Page
 
 from burnish.report import theme
-from burnish.report.training import comparison, curve_figures, training_page
+from burnish.report.runs import read_run
+from burnish.report.training import by_method, comparison, curve_figures, sampled, spoken, training_page
 from burnish.run import UserError
 
 
@@ -40,7 +42,9 @@ def test_every_logged_metric_has_a_figure_with_both_runs(two_runs):
 
 def test_settings_that_differ_are_marked(two_runs):
     assert "dpo.beta ≠ 0.1 0.3" in two_runs.text
-    assert "algorithm dpo dpo" in two_runs.text
+    assert "algorithm dpo dpo.label_smoothing" in two_runs.text  # told once, then the next key
+    assert two_runs.text.index("dpo.beta") < two_runs.text.index("Settings that all runs share")
+    assert two_runs.text.index("Settings that all runs share") < two_runs.text.index("algorithm dpo")
     assert sum(attrs.get("class") == "differs" for _, attrs in two_runs.tags) == 3  # beta, seed, the recorded seed
 
 
@@ -73,14 +77,16 @@ def test_a_missing_run_is_named_and_nothing_written(tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
-def test_comparison_keeps_order_and_marks_what_is_missing():
-    rows = comparison([{"a": 1, "b": 2}, {"b": 2, "c": 3}])
+def test_what_differs_comes_first_and_what_some_run_lacks_behind_it():
+    rows = comparison([{"same": 1, "only": 2, "beta": 3}, {"beta": 4, "same": 1, "other": None}])
     assert [(row["key"], row["values"], row["differs"]) for row in rows] == [
-        ("a", [1, None], True),
-        ("b", [2, 2], False),
-        ("c", [None, 3], True),
+        ("beta", [3, 4], True),
+        ("only", [2, None], True),
+        ("same", [1, 1], False),
+        ("other", [None, None], False),
     ]
-    assert not any(row["differs"] for row in comparison([{"a": 1}, {"a": 2}], mark=False))
+    unmarked = comparison([{"a": 1, "b": 1}, {"b": 2}], mark=False)
+    assert [(row["key"], row["differs"]) for row in unmarked] == [("a", False), ("b", False)]
 
 
 def test_chosen_metrics_only():
@@ -89,3 +95,90 @@ def test_chosen_metrics_only():
     assert [one.key for one in found] == ["sft-loss"]
     assert found[0].spec["title"] == "SFT: Loss"
     assert "SFT ends at" in found[0].description
+
+
+def ppo_records(updates: int = 8, rollout: int = 4) -> list[dict]:
+    """What PPO logs: the objective with the first update of each rollout, the rest with every one."""
+    lines = []
+    for step in range(1, updates + 1):
+        line = {"step": step, "loss": 0.1, "policy/clipfrac_avg": 0.2, "loss/value_avg": 1 / step}
+        if step % rollout == 1:
+            line |= {"objective/scores": float(step), "objective/kl": 0.1 * step, "objective/kl_coef": 0.05}
+        lines.append(line)
+    lines[-1] |= {"eval_loss": -7.0, "eval_objective/scores": 2.0, "eval_objective/rlhf_reward": 7.0}
+    return lines
+
+
+def rows_of(one) -> list[dict]:
+    (rows,) = one.spec["datasets"].values()
+    return rows
+
+
+def test_ppo_curves_skip_the_updates_that_say_nothing():
+    found = {one.key: one for one in curve_figures({"p": ppo_records()}, theme.series_colours(["p"]))}
+    assert list(found) == [
+        "curve-loss",
+        "curve-objective-scores",
+        "curve-objective-kl",
+        "curve-objective-rlhf-reward",
+        "curve-policy-clipfrac-avg",
+        "curve-loss-value-avg",
+    ]
+    scores = [(row["step"], row["value"], row["kind"]) for row in rows_of(found["curve-objective-scores"])]
+    assert scores == [(1, 1.0, "training"), (5, 5.0, "training"), (8, 2.0, "held-out")]
+    assert len(rows_of(found["curve-loss-value-avg"])) == 8
+
+
+def test_beta_has_a_figure_where_it_moves():
+    lines = [line | {"objective/kl_coef": 0.1 * line["step"]} for line in ppo_records()]
+    found = curve_figures({"p": lines}, theme.series_colours(["p"]), keys=["objective/kl_coef"])
+    assert [one.spec["title"] for one in found] == ["Price of KL: β"]
+
+
+def test_the_negative_objective_is_no_held_out_loss_of_ppo():
+    lines = {"PPO": ppo_records(), "DPO": records(20, 0, dpo=True)}
+    ppo, dpo = (curve_figures({n: lines[n]}, theme.series_colours([n]), keys=["loss"])[0] for n in lines)
+    assert {row["kind"] for row in rows_of(ppo)} == {"training"}
+    assert {row["kind"] for row in rows_of(dpo)} == {"training", "held-out"}
+
+
+def test_losses_of_different_methods_share_no_axis():
+    lines = {"a": records(9, 0), "b": records(9, 1), "c": ppo_records(), "d": records(9, 2, dpo=True)}
+    methods = {"a": "SFT", "b": "SFT", "c": "PPO", "d": "DPO"}
+    found = curve_figures(lines, theme.series_colours(list(lines)), keys=["loss", "learning_rate"], methods=methods)
+    assert [(one.key, one.spec["title"], {row["name"] for row in rows_of(one)}) for one in found] == [
+        ("curve-loss-sft", "Loss, SFT", {"a", "b"}),
+        ("curve-loss-ppo", "Loss, PPO", {"c"}),
+        ("curve-loss-dpo", "Loss, DPO", {"d"}),
+        ("curve-learning-rate", "Learning rate", {"a", "b", "d"}),
+    ]
+    assert by_method(["a", "b"], {"a": "SFT", "b": "SFT"}) == {"": ["a", "b"]}
+    assert by_method(["a", "b"], {}) == {"": ["a", "b"]}
+
+
+def test_a_page_of_runs_takes_their_methods_from_their_settings(tmp_path: Path):
+    for name, method in (("one", "reward"), ("two", "sft")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n')
+        (tmp_path / name / "config.yaml").write_text(f"algorithm: {method}\n")
+    page = Page(training_page([tmp_path / "one", tmp_path / "two"], tmp_path / "report.html"))
+    assert [spec["title"] for spec in json.loads(page.scripts[0]).values()] == ["Loss, reward model", "Loss, SFT"]
+
+
+def test_samples_of_training_and_of_evaluation_are_apart(run_folder: Path, tmp_path: Path):
+    lines = [{"prompt": f"<i>p{i}", "response": " well", "gold": i / 10} for i in range(30)]
+    (run_folder / "evaluation_samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = Page(training_page([run_folder], tmp_path / "report.html"))
+    training, evaluation = (page.text.index(f"Samples {which}") for which in ("while training", "of the evaluation"))
+    assert training < page.text.index("is <b>good</b>") < evaluation < page.text.index("<i>p0 well")
+    run = read_run(run_folder)
+    assert [line["prompt"] for line in sampled([run], "evaluation_samples.jsonl")["dpo"]] == [
+        f"<i>p{i}" for i in range(20)
+    ]
+    assert len(sampled([run], "samples.jsonl")["dpo"]) == 1
+
+
+def test_messages_are_told_as_text():
+    assert spoken("a film") == "a film"
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Well?"}]
+    assert spoken(messages) == "system: Be brief.\nuser: Well?\n"

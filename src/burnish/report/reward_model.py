@@ -87,14 +87,14 @@ def calibration_chart(models: Evaluations, colours: Colours) -> Chart:
     low = min(GUESSING, float(table.low.min())) - 0.02
     x_scale, y_scale = alt.Scale(domain=[0.5, 1], nice=False), alt.Scale(domain=[low, 1], nice=False)
     axis = alt.Axis(format="%", tickCount=5)
-    x = alt.X("x:Q", title="agreement that the model predicts", scale=x_scale, axis=axis)
+    x = alt.X("x:Q", title="predicted agreement (upwards: observed)", scale=x_scale, axis=axis)
     diagonal = _line([(1.0, 1.0), (0.5, 0.5)], x, y_scale, axis, "calibrated", align="right", dx=-28, dy=12)
     errors = ", ".join(f"{name} {found['calibration']['error']:.3f}" for name, found in models.items())
     layers = [*diagonal, *_points(table, x, y_scale, axis, colours)]
     return alt.layer(*layers).properties(
         width="container",
         height=280,
-        title="Calibration: agreement observed over agreement predicted",
+        title="Calibration",
         description=f"Calibration curve; expected calibration error: {errors}.",
     )
 
@@ -116,7 +116,7 @@ def gap_chart(models: Evaluations, colours: Colours, ceiling: Mapping[str, Any] 
     return alt.layer(*layers).properties(
         width="container",
         height=280,
-        title="Pairs in the right order, by how far apart they are",
+        title="Accuracy by how far apart",
         description=f"Accuracy from the closest pairs to those farthest apart: {spoken}.",
     )
 
