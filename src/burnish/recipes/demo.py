@@ -56,7 +56,7 @@ class Plan:
             "beta": 0.1,
             "epochs": 1.0,
             "batch_size": 32,
-            "learning_rate": 2e-4,
+            "learning_rate": 1e-4,
             "warmup": 0.1,
         }
     )
