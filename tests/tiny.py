@@ -165,6 +165,14 @@ def random_rows(count: int, seed: int = 0, longest: int = 12, vocabulary: int = 
     return rows
 
 
+def random_completions(count: int, seed: int = 0) -> list[Row]:
+    """Ids behind a BOS of which the last so many, one at least, were chosen."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = random_rows(count, seed)
+    starts = [int(torch.randint(1, len(ids), (1,), generator=generator)) for ids, _ in rows]
+    return [(ids, [t >= start for t in range(len(ids))]) for (ids, _), start in zip(rows, starts, strict=True)]
+
+
 def random_pairs(count: int, seed: int = 0, group: int = 2) -> list[list[Row]]:
     rows = random_rows(count * group, seed)
     return [rows[i : i + group] for i in range(0, len(rows), group)]

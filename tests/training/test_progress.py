@@ -28,6 +28,19 @@ def test_a_short_run_has_a_line_a_step(capfd: pytest.CaptureFixture[str]) -> Non
     assert capfd.readouterr().err.splitlines() == [f"DPO {k}/3 accuracy 0.5 margin 0.25" for k in (1, 2, 3)]
 
 
+def test_scores_and_kl_are_shown_until_the_next_rollout(capfd: pytest.CaptureFixture[str]) -> None:
+    with Progress("PPO", 4) as progress:
+        for k in range(4):
+            told = {"objective/scores": k / 2, "objective/kl": 3.0 + k} if k % 2 == 0 else {}
+            progress.step({"loss": 1.0, "policy/approxkl_avg": 9.0} | told)
+    assert capfd.readouterr().err.splitlines() == [
+        "PPO 1/4 loss 1 score 0 KL 3",
+        "PPO 2/4 loss 1 score 0 KL 3",
+        "PPO 3/4 loss 1 score 1 KL 5",
+        "PPO 4/4 loss 1 score 1 KL 5",
+    ]
+
+
 def test_quiet_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
     with Progress("SFT", 3, quiet=True) as progress:
         for _ in range(3):

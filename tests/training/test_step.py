@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from tiny_scorers import make_scorer
 
 from burnish.algorithms.dpo import DPO
+from burnish.algorithms.ppo import PPO
+from burnish.algorithms.reward_model import RewardModel
 from burnish.algorithms.sft import SFT
 from burnish.algorithms.terms import Loss, Term
+from burnish.batches import Demonstrations, Episodes
 from burnish.policies.interface import Models
 from burnish.training.step import (
     NonFiniteLossError,
@@ -24,7 +28,16 @@ from burnish.training.step import (
     totals,
 )
 
-ALGORITHMS = [SFT(), SFT(over="sequence"), DPO(beta=0.5, label_smoothing=0.1)]
+ALGORITHMS = [
+    SFT(),
+    SFT(over="sequence"),
+    DPO(beta=0.5, label_smoothing=0.1),
+    RewardModel(centre_coefficient=0.1),
+    PPO(entropy_weight=0.1),
+    PPO(over="sequence", value_clip=None, standardise_advantages=False),
+]
+# Standardised advantages are those of the batches that are prepared together.
+EVALUATED = [algorithm for algorithm in ALGORITHMS if not getattr(algorithm, "standardise_advantages", False)]
 
 
 def named(algorithm: Any) -> str:
@@ -44,20 +57,44 @@ class Reference:
 def batch_for(algorithm: Any, extra: int = 0, filler: int = 0) -> Any:
     if isinstance(algorithm, SFT):
         return tiny.demonstrations(tiny.random_rows(7, seed=9), filler, extra)
+    if isinstance(algorithm, PPO):
+        return episodes(tiny.demonstrations(tiny.random_completions(7, seed=9), filler, extra), filler)
     return tiny.preferences(tiny.random_pairs(7, seed=9), filler, extra)
 
 
+def episodes(batch: Demonstrations, filler: float) -> Episodes:
+    """Completions that were sampled by some other policy and ended; what lies behind the mask is `filler`."""
+    rows, columns = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in batch.mask.shape), indexing="ij")
+    last = columns == batch.lengths[:, None] - 1
+    numbers = {
+        "old_logprobs": -2 - 0.1 * rows - 0.03 * columns,
+        "rewards": (rows - 3) * last - 0.1 * columns,
+        "discounts": 0.9 * ~last,
+    }
+    given = {name: values.where(batch.mask, float(filler)) for name, values in numbers.items()}
+    return Episodes(batch.tokens, batch.mask, batch.lengths, batch.rows, **given)
+
+
+def models_for() -> Models:
+    return Models(tiny.make_policy("gpt2"), Reference(), make_scorer("gpt2", seed=1), make_scorer("gpt2", seed=2))
+
+
 def run(algorithm: Any, batch: Any, pieces: int = 1) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
-    policy = tiny.make_policy("gpt2")
-    models = Models(policy, Reference())
+    models = models_for()
     metrics = gradient(algorithm, models, algorithm.prepare(models, batch), pieces)
-    return metrics, {name: p.grad for name, p in policy.parameters().items()}
+    return metrics, {
+        f"{part}/{name}": p.grad for part, model in models.trained().items() for name, p in model.parameters().items()
+    }
 
 
 def assert_same(one: tuple, other: tuple) -> None:
     assert one[0] == pytest.approx(other[0], abs=1e-10)
     assert one[1].keys() == other[1].keys()
+    assert any(grad is not None and grad.abs().max() > 1e-3 for grad in one[1].values())
     for name in one[1]:
+        if one[1][name] is None or other[1][name] is None:  # a model that the method does not train
+            assert one[1][name] is other[1][name] is None
+            continue
         torch.testing.assert_close(one[1][name], other[1][name], rtol=0, atol=1e-10)
 
 
@@ -91,17 +128,16 @@ def test_rows_that_teach_nothing_leave_everything_as_it_is(algorithm: Any) -> No
     assert_same(run(algorithm, silent), run(algorithm, without))
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=named)
+@pytest.mark.parametrize("algorithm", EVALUATED, ids=named)
 @pytest.mark.parametrize("cuts", [[3], [1, 2, 6]])
 def test_evaluation_over_several_batches_is_that_over_one(algorithm: Any, cuts: list[int]) -> None:
-    policy = tiny.make_policy("gpt2")
-    models, batch = Models(policy, Reference()), batch_for(algorithm)
+    models, batch = models_for(), batch_for(algorithm)
     whole = evaluate(algorithm, models, [batch])
     assert whole == pytest.approx(run(algorithm, batch)[0], abs=1e-12)
     edges = [0, *cuts, 7]
     parts = [batch.select(slice(a, b)) for a, b in pairwise(edges)]
     assert evaluate(algorithm, models, parts) == pytest.approx(whole, abs=1e-12)
-    assert all(p.grad is None for p in policy.parameters().values())
+    assert all(p.grad is None for model in models.trained().values() for p in model.parameters().values())
 
 
 def test_totals_by_hand() -> None:
@@ -176,6 +212,18 @@ def test_a_reference_that_is_not_finite_names_the_pair() -> None:
     with pytest.raises(NonFiniteLossError, match=r"nan|inf") as caught:
         gradient(DPO(), models, prepared, 2)
     assert caught.value.rows == [3]
+
+
+def test_a_reward_that_is_not_finite_names_its_episode() -> None:
+    """Of two terms, the policy's and the critic's, both of which it spoils."""
+    batch = batch_for(PPO())
+    rewards = batch.rewards.clone()
+    rewards[4, batch.lengths[4] - 1] = math.inf
+    models, algorithm = models_for(), PPO(standardise_advantages=False)
+    prepared = algorithm.prepare(models, dataclasses.replace(batch, rewards=rewards))
+    with pytest.raises(NonFiniteLossError, match=r"nan|inf") as caught:
+        gradient(algorithm, models, prepared, 3)
+    assert caught.value.rows == [4]
 
 
 def test_what_is_not_finite_behind_the_mask_is_nobodys_fault() -> None:
