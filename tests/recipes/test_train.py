@@ -1,6 +1,7 @@
 """One training run from settings to folder; and that every option changes something."""
 
 import dataclasses
+import functools
 import json
 import shutil
 from collections.abc import Callable
@@ -13,15 +14,21 @@ import torch
 import yaml
 from datasets import Dataset
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tiny_scorers import make_scorer, naive_score
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 import burnish
+from burnish.algorithms.ppo import PPO
 from burnish.algorithms.table import ALGORITHMS
 from burnish.config import Settings, build
+from burnish.experience.completions import Completions
 from burnish.recipes.train import run_training, train
 from burnish.run import UserError, read_jsonl
 
 WEIGHTS = "model/model.safetensors"
+DATA = {"demonstrations": "texts", "preferences": "pairs", "prompts": "prompts"}
+# Rollouts of 8 in two batches, each learned from twice: 4 steps are one rollout.
+ONLINE = {"reward": "lexicon", "rollout": 8, "max_new_tokens": 5, "update_epochs": 2}
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +39,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.write_rows(folder / "texts.jsonl", tiny.text_rows(14))
     tiny.write_rows(folder / "other.jsonl", tiny.text_rows(14, seed=1))
     tiny.write_rows(folder / "pairs.jsonl", tiny.pair_rows(14))
+    tiny.write_rows(folder / "prompts.jsonl", tiny.prompt_rows(14))
+    make_scorer(seed=2, double=False).save(folder / "scorer")
     return folder
 
 
@@ -51,7 +60,7 @@ def go(files: Path, tmp_path: Path) -> Callable[..., Path]:
         count += 1
         common = {
             "model": str(files / "model"),
-            "data": str(files / ("texts.jsonl" if method == "sft" else "pairs.jsonl")),
+            "data": str(files / f"{DATA[ALGORITHMS[method].data]}.jsonl"),
             "out": str(tmp_path / f"run-{count}"),
             "steps": 4,
             "batch_size": 4,
@@ -61,6 +70,8 @@ def go(files: Path, tmp_path: Path) -> Callable[..., Path]:
         }
         if "epochs" in options:
             del common["steps"]
+        if method == "ppo":
+            common |= ONLINE | {"model": str(files / "other model")}  # which ends some of its completions
         return run_training(*build(method, common | options))
 
     return run
@@ -104,11 +115,41 @@ SHOWN_ELSEWHERE = {
     "quiet": "test_quiet_says_nothing",
     "debug": "tests/test_cli.py: it shows tracebacks, which only the command line hides",
 }
-OWN: dict[str, dict[str, Any]] = {"sft": {"over": "sequence"}, "dpo": {"beta": 0.9, "label_smoothing": 0.3}}
+OWN: dict[str, dict[str, Any]] = {
+    "sft": {"over": "sequence"},
+    "reward": {"centre_coefficient": 0.5},
+    "ppo": {
+        "clip": 0.01,
+        "value_clip": None,
+        "value_weight": 0.5,
+        "entropy_weight": 0.1,
+        "lambda_": 0.5,
+        "update_epochs": 1,
+        "standardise_advantages": False,
+        "stop_kl": 1e-4,
+        "over": "sequence",
+    },
+    "dpo": {"beta": 0.9, "label_smoothing": 0.3},
+}
+# Of completions; 9 steps are more than two rollouts, so that the last is priced at a β that was adapted.
+KNOBS: dict[str, Any] = {
+    "reward": "gold",
+    "critic": "scorer",
+    "rollout": 6,
+    "max_new_tokens": 6,
+    "temperature": 0.5,
+    "beta": 0.5,
+    "kl_target": 0.1,
+    "kl_horizon": 20,
+    "gamma": 0.5,
+    "missing_eos_penalty": 3.0,
+}
 
 
 def test_no_option_is_left_out() -> None:
-    assert CHANGE_WEIGHTS.keys() | SHOWN_ELSEWHERE.keys() == {f.name for f in dataclasses.fields(Settings)}
+    settings = {f.name for f in dataclasses.fields(Settings)} - {"experience"}
+    assert CHANGE_WEIGHTS.keys() | SHOWN_ELSEWHERE.keys() == settings
+    assert KNOBS.keys() | {"keep_samples"} == {f.name for f in dataclasses.fields(Completions)}
     assert {name: set(own) for name, own in OWN.items()} == {
         name: {f.name for f in dataclasses.fields(entry.algorithm)} for name, entry in ALGORITHMS.items()
     }
@@ -129,6 +170,29 @@ def test_every_option_of_a_method_changes_the_weights(method: str, go: Callable[
     assert same_bits(base, go(method))
     for key, value in OWN[method].items():
         assert not same_bits(base, go(method, **{key: value})), key
+
+
+def test_every_knob_of_completions_changes_the_weights(files: Path, go: Callable[..., Path]) -> None:
+    base, adaptive = go("ppo", steps=9), go("ppo", steps=9, kl_target=0.1)
+    assert same_bits(base, go("ppo", steps=9))
+    for key, value in KNOBS.items():
+        value = str(files / value) if key == "critic" else value
+        more = {"kl_target": 0.1} if key == "kl_horizon" else {}
+        assert not same_bits(adaptive if more else base, go("ppo", steps=9, **{key: value} | more)), key
+
+
+def test_keeping_samples_changes_nothing_but_samples(go: Callable[..., Path]) -> None:
+    """Two rollouts, begun at steps 0 and 4, of 8 and 6 completions, of which 3, all, and none are kept."""
+    runs = {keep: go("ppo", steps=5, keep_samples=keep) for keep in (3, 9, 0)}
+    kept = {keep: read_jsonl(runs[keep] / "samples.jsonl") for keep in (3, 9)}
+    assert [sample["step"] for sample in kept[3]] == [0] * 3 + [4] * 3
+    assert [sample["step"] for sample in kept[9]] == [0] * 8 + [4] * 6
+    assert kept[3] == kept[9][:3] + kept[9][8:11]
+    assert sorted(sample["row"] for sample in kept[9]) == list(range(14))
+    assert not (runs[0] / "samples.jsonl").exists()
+    for keep in (9, 0):
+        for name in (WEIGHTS, "metrics.jsonl", "critic/model.safetensors"):
+            assert same_bits(runs[3], runs[keep], name)
 
 
 def test_accumulation_changes_nothing_but_rounding(go: Callable[..., Path]) -> None:
@@ -286,11 +350,100 @@ def test_python_trains_on_rows_in_memory(
     assert (config["algorithm"], config["beta"], config["data"]) == ("dpo", 0.1, "(in memory)")
 
 
+def shortness(prompts: list[str], responses: list[str], number: list[int]) -> list[float]:
+    """A reward: minus the number of words, and a hundredth of the prompt's own number."""
+    return [n / 100 - len(response.split()) for response, n in zip(responses, number, strict=True)]
+
+
+def test_python_takes_a_function_as_reward(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In memory, or as `module:function`, or by a resolved configuration, which names it: the same run."""
+    (tmp_path / "my_rewards.py").write_text(
+        "def shortness(prompts, responses, number):\n"
+        "    return [n / 100 - len(response.split()) for response, n in zip(responses, number)]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    common = {"batch_size": 4, "rollout": 8, "max_new_tokens": 4, "learning_rate": 0.01, "threads": 1, "quiet": True}
+    common |= {"model": files / "model", "max_length": 40}
+    options: dict[str, Any] = {"data": tiny.prompt_rows(14), **common}
+    run = train(PPO(update_epochs=1), reward=shortness, out=tmp_path / "run", **options)
+    named = train(PPO(update_epochs=1), reward="my_rewards:shortness", out=tmp_path / "named", **options)
+    written = yaml.safe_load((run / "config.yaml").read_text())
+    assert written["reward"] == f"{shortness.__module__}:shortness"
+    again = written | {"data": str(files / "prompts.jsonl"), "out": str(tmp_path / "again")}
+    for other in (named, run_training(*build("ppo", again | {"reward": "my_rewards:shortness"}))):
+        for name in (WEIGHTS, "metrics.jsonl", "samples.jsonl"):
+            assert same_bits(run, other, name)
+    samples = read_jsonl(run / "samples.jsonl")
+    assert [s["score"] for s in samples] == [s["row"] / 100 - len(s["response"].split()) for s in samples]
+    assert len(samples) == 14
+
+
+def test_a_reward_without_a_name_is_a_reward_too(files: Path, tmp_path: Path) -> None:
+    reward = functools.partial(shortness, number=[0] * 4)
+    options = {"batch_size": 4, "rollout": 4, "max_new_tokens": 4, "steps": 1, "quiet": True, "threads": 1}
+    rows = [{"prompt": row["prompt"]} for row in tiny.prompt_rows(4)]
+    run = train(PPO(), model=files / "model", data=rows, reward=reward, out=tmp_path / "run", **options)
+    assert yaml.safe_load((run / "config.yaml").read_text())["reward"] == "partial"
+
+
+def test_a_reward_model_is_plain_transformers_and_serves_as_a_reward(files: Path, go: Callable[..., Path]) -> None:
+    """Chosen responses score 0 on average, by transformers' own forward; and PPO's scores are those of its texts."""
+    trained = go("reward")
+    model = AutoModelForSequenceClassification.from_pretrained(trained / "model")
+    tokenizer = AutoTokenizer.from_pretrained(trained / "model")
+    model.config.pad_token_id = None
+
+    def score(text: str, *more: int) -> float:
+        with torch.no_grad():
+            ids = [tiny.BOS, *tokenizer(text)["input_ids"], *more]
+            return naive_score(model, ids).item() - model.config.score_offset
+
+    scores = [score(f"{row['prompt']} {row['chosen']}", tiny.EOS) for row in tiny.pair_rows(14)]
+    assert sum(scores) / 14 == pytest.approx(0.0, abs=1e-5)
+    assert max(map(abs, scores)) > 0.1
+    samples = read_jsonl(go("ppo", reward=str(trained), keep_samples=14) / "samples.jsonl")
+    plain = [sample for sample in samples if len(sample["response"].split()) == 5]  # five ids, none of which is special
+    assert plain
+    for sample in plain:
+        expected = score(f"{sample['prompt']} {sample['response']}")
+        assert sample["score"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_ppo_leaves_a_critic_beside_the_model(files: Path, go: Callable[..., Path]) -> None:
+    """Which has learned, and in which the next run may begin."""
+    run = go("ppo", critic=str(files / "scorer"))
+    before, after = (load_file(path / "model.safetensors") for path in (files / "scorer", run / "critic"))
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    assert go("ppo", critic=str(run / "critic"))
+
+
+def test_ppo_evaluates_on_held_prompts(files: Path, go: Callable[..., Path]) -> None:
+    """Its loss is minus the objective, and it leaves the run as it is: weights, samples and its own numbers."""
+    options = {"eval_data": str(files / "held.jsonl"), "eval_every": 2, "missing_eos_penalty": 1.0, "kl_target": 0.5}
+    tiny.write_rows(files / "held.jsonl", tiny.prompt_rows(5, seed=1))
+    run, plain = go("ppo", **options), go("ppo", missing_eos_penalty=1.0, kl_target=0.5)
+    metrics = read_jsonl(run / "metrics.jsonl")
+    assert [m["step"] for m in metrics if "eval_loss" in m] == [2, 4]
+    first, second = (m for m in metrics if "eval_loss" in m)
+    for m in (first, second):
+        assert m["eval_loss"] == -m["eval_objective/rlhf_reward"]
+        assert m["eval_objective/kl_coef"] == Completions.beta
+    assert first["eval_objective/kl"] != second["eval_objective/kl"]
+    ours = [{key: value for key, value in m.items() if not key.startswith("eval_")} for m in metrics]
+    assert ours == read_jsonl(plain / "metrics.jsonl")
+    for name in (WEIGHTS, "samples.jsonl"):
+        assert same_bits(run, plain, name)
+
+
 @pytest.mark.parametrize(
     ("algorithm", "options", "message"),
     [
         (burnish.DPO(), {"betta": 1}, "unknown key 'betta' for dpo: did you mean 'beta'"),
         (burnish.DPO(), {"beta": 0.5}, r"beta belongs to the algorithm: give it there, as DPO\(…\)"),
+        (PPO(), {}, "ppo needs a reward"),
+        (PPO(), {"clip": 0.1, "reward": "gold"}, r"clip belongs to the algorithm: give it there, as PPO\(…\)"),
+        (PPO(), {"reward": print, "betta": 0.1}, "unknown key 'betta' for ppo: did you mean 'beta'"),
         (burnish.SFT(), {"steps": "three"}, "steps must be a whole number"),
         (burnish.SFT(), {"out": None}, "give --out"),
         (burnish.SFT(), {"data": []}, "has no rows"),
