@@ -49,6 +49,12 @@ def test_the_higher_score_is_chosen_and_ties_and_unfinished_texts_are_left_out()
     assert [(p["chosen_score"], p["rejected_score"]) for p in found] == [(1.0, 0.0), (-1.0, -2.0), (3.0, 2.0)]
 
 
+def test_a_pair_with_an_empty_completion_is_left_out() -> None:
+    """A completion that is EOS alone decodes to nothing, which no data file may hold as a response."""
+    parts = [completed(["a", "a", "b", "b", "c", "c"], ["", " 1", " 2", "", " 4", " 5"])]
+    assert [p["prompt"] for p in labelled(parts, np.array([[0.0, 1.0]] * 3))] == ["c"]
+
+
 def test_the_best_of_n_are_of_the_first_n() -> None:
     scores = np.array([[0.0, 2.0, 9.0, 1.0], [5.0, 1.0, 2.0, 7.0]])
     assert picked(scores, 1) == [0, 4]

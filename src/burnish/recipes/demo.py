@@ -73,7 +73,7 @@ class Plan:
             "beta": 0.1,
         }
     )
-    pairs: int = 2000
+    pairs: int = 1500
     best_of: tuple[int, ...] = (4, 16)
 
 

@@ -40,11 +40,12 @@ def sampled_pairs(policy: LanguagePolicy, scorer: LanguageScorer, count: int, ou
 
 
 def labelled(completed: list[Completed], scores: np.ndarray) -> list[dict[str, Any]]:
-    """The pairs of two completions a prompt, `scores[N, 2]`, without those of equal scores or without an end."""
+    """The pairs of two completions a prompt, `scores[N, 2]`, without those of equal scores, without an end, or without
+    a word before it, which as text are no response at all."""
     pairs = []
     for i, (first, second) in enumerate(scores):
         a, b = at(completed, 2 * i), at(completed, 2 * i + 1)
-        if first != second and a["ended"] and b["ended"]:
+        if first != second and all(one["ended"] and one["response"] for one in (a, b)):
             chosen, rejected = (a, b) if first > second else (b, a)
             gap = {"chosen_score": float(max(first, second)), "rejected_score": float(min(first, second))}
             pairs.append({"prompt": a["prompt"], "chosen": chosen["response"], "rejected": rejected["response"]} | gap)
