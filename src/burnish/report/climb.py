@@ -73,9 +73,9 @@ def thirds(records: Sequence[Record]) -> list[list[Record]]:
 
 ENDS = ("mean", "low", "high")
 MEANING = {
-    ("better", "better"): "Both rise together: what PPO gains from its reward model is what people like.",
+    ("better", "better"): "Both rise together: what the policy gains from its reward model, the judge sees too.",
     ("better", "worse"): (
-        "They part: the policy found what its reward model likes and people do not. That is reward hacking."
+        "They part: the policy found what its reward model likes and the judge does not. That is reward hacking."
     ),
     ("better", "undecided"): (
         "The judge does not confirm what the reward model sees, which is the first sign of reward hacking, or the "
