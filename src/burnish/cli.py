@@ -151,7 +151,12 @@ def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> No
 @click.option(
     "--data", default=None, help="what to evaluate on; default: the run's eval_data, or the built-in held-out part"
 )
-@click.option("--prefixes", type=click.IntRange(min=0), default=None, help="held-out prefixes to continue; default 256")
+@click.option(
+    "--prefixes",
+    type=click.IntRange(min=0),
+    default=None,
+    help="prompts to continue: built-in held-out prefixes, for ppo those of --data; default 256",
+)
 @common("seed", "device", "threads", "quiet", "debug")
 def evaluate(run: Path, data: str | None, prefixes: int | None, **flags: Any) -> None:
     """Evaluate a finished RUN on held-out data."""

@@ -15,18 +15,19 @@ def one_figure() -> page.Figure:
 
 def write(tmp_path, figures) -> Page:
     out = page.write_page(
-        "training.html.j2",
+        "runs.html.j2",
         tmp_path / "new" / "page.html",
         figures,
         title="A <page>",
-        runs=[],
-        swatches={},
-        lengths={},
-        config=[],
-        environment=[],
-        evaluation=[],
-        samples={},
+        names=["DPO"],
+        swatches={"DPO": "#000"},
+        lengths={"DPO": 1},
+        judged=[],
+        said=[],
+        curves=[],
+        tables=[],
         texts=[],
+        samples=[],
     )
     return Page(out)
 

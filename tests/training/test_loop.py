@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from itertools import chain, cycle, islice
+from itertools import chain, cycle
 from pathlib import Path
 from typing import Any
 
@@ -466,6 +466,7 @@ def test_a_reward_that_is_amiss_is_mended_and_the_run_goes_on(turn: int, tmp_pat
         run_online(run, 6, PPO(update_epochs=2), failing_from(turn))
     rows = read_jsonl(run / "failed_rollout.jsonl")
     assert len(rows) == 8
+    assert [path.name for path in run.glob("checkpoints/*")] == [f"step-{4 * turn:06d}"]
     assert str(caught.value).startswith(f"step {4 * turn + 1}: the reward mine gave nan for row {rows[3]['row']}: ")
     assert f"step {4 * turn} is saved: mend the reward and go on with --resume" in str(caught.value)
     assert str(run / "failed_rollout.jsonl") in str(caught.value)
@@ -519,27 +520,21 @@ def test_a_signal_lets_the_rollout_finish(tmp_path: Path) -> None:
 
 
 def test_dropout_is_off_where_a_ratio_matters(tmp_path: Path) -> None:
-    """The policy of PPO has none in sampling nor in updates, whatever its configuration says."""
+    """Whenever policy, reference or critic of PPO reads anything, with a gradient or without."""
     models = online_models()
-    seen: list[bool] = []
-
     prompts = read_prompts(load(tiny.prompt_rows(20)), models.policy.tokenizer, 20, "rows")  # type: ignore[attr-defined]
-    models.policy.dropout(True)
-    source = rollouts(models, KNOBS, prompts, REWARD, 0)
-
-    def watching() -> Iterator[Drawn]:
-        for drawn in islice(source, 3):
-            seen.extend(model.model.training for model in models.trained().values())  # type: ignore[attr-defined]
-            yield drawn
-            seen.extend(model.model.training for model in models.trained().values())  # type: ignore[attr-defined]
-
-    with RunFolder.open(tmp_path / "run") as run, Progress("test", 8, quiet=True) as progress:
+    seen: list[tuple[bool, bool]] = []
+    for model in models.trained().values():
+        body = model.model.base_model  # type: ignore[attr-defined]
+        body.register_forward_hook(lambda module, *_: seen.append((module.training, torch.is_grad_enabled())))
+        model.dropout(True)
+    with RunFolder.open(tmp_path / "run") as run, Progress("test", 5, quiet=True) as progress:
         train_loop(
             PPO(update_epochs=2),
             models,
-            watching(),
+            rollouts(models, KNOBS, prompts, REWARD, 0),
             settings=settings(batch_size=4),
-            steps=8,
+            steps=5,
             steps_per_epoch=10,
             run=run,
             state=State(),
@@ -547,5 +542,5 @@ def test_dropout_is_off_where_a_ratio_matters(tmp_path: Path) -> None:
             evaluator=None,
             progress=progress,
         )
-    assert seen == [False] * len(seen)
-    assert len(seen) == 6
+    assert {training for training, _ in seen} == {False}
+    assert {grad for _, grad in seen} == {True, False}
