@@ -1,6 +1,7 @@
 """The demo's numbers, from measurements made up so that they can be worked by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ import torch
 
 from burnish.batches import Demonstrations
 from burnish.evaluation.continuations import Continuations
-from burnish.recipes.measure import Measured
-from burnish.recipes.summary import interval, model_summary, print_table, sample, shown
+from burnish.recipes.demo import QUICK, Repetition
+from burnish.recipes.measure import Measured, gold_judge
+from burnish.recipes.summary import TRAINED, interval, model_summary, print_table, sample, shown, summarise
+from burnish.report.demo import demo_page
 
 
 def measured(gold: list[float], kl: list[float] | None = None) -> Measured:
@@ -52,6 +55,30 @@ def test_several_seeds_widen_the_interval() -> None:
     assert interval(np.zeros((1, 5))).as_dict() == {"mean": 0.0, "low": 0.0, "high": 0.0}
     both = interval(np.array([[0.0] * 5, [1.0] * 5]))
     assert (both.mean, both.low, both.high) == (0.5, 0.0, 1.0)
+
+
+def test_two_seeds_become_one_summary_and_a_page(tmp_path: Path) -> None:
+    """DPO gains 1 in one seed and 2 in the other: 1.5 on average, over the seeds from 1 to 2."""
+    everywhere = {"mean": 0.5, "low": 0.25, "high": 0.75}
+    repetitions, folders = [], []
+    for seed in range(2):
+        models = {"SFT": measured([0.0, 1.0]), "DPO": measured([1.0 + seed, 2.0 + seed])}
+        margins = {"DPO": np.array([1.0, -1.0]), "reward model": np.array([1.0, 1.0])}
+        climb = [{"step": step, "proxy": everywhere, "gold": everywhere, "kl": everywhere} for step in (0, 4, 8)]
+        repetitions.append(Repetition(models, margins, climb))
+        folders.append(tmp_path / f"seed-{seed}")
+        for stage in TRAINED.values():
+            (folders[-1] / stage).mkdir(parents=True)
+            (folders[-1] / stage / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.4}\n')
+    found = summarise(QUICK, ["prefix 0", "prefix 1"], repetitions, gold_judge(), folders)
+    dpo = found["models"][1]
+    assert dpo["gold_vs_sft"] == pytest.approx({"mean": 1.5, "low": 1.0, "high": 2.0})
+    assert len(dpo["gold_values"]) == 4
+    assert (found["runs"], found["accuracy"]["mean"], found["reward_accuracy"]["mean"]) == (2, 0.5, 1.0)
+    assert [(record["run"], record["step"]) for record in found["climb"]] == [
+        (f"seed-{seed}", step) for seed in range(2) for step in (0, 4, 8)
+    ]
+    assert "2 seeded runs" in demo_page(found, tmp_path / "report.html").read_text()
 
 
 def test_a_sample_shows_every_model_with_its_score() -> None:
