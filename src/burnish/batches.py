@@ -64,23 +64,30 @@ class Preferences(_Rows):
 
 @dataclass(frozen=True)
 class Episodes(_Rows):
-    """What a policy did: a row is one episode, with a reward for every step.
+    """What a policy did: a row is one episode, or a piece of one, with a reward for every step.
 
     `old_logprobs` are those of the distribution that sampled. `discounts` is gamma, and 0 on the step that terminated.
-    The last three are filled in by an algorithm's `prepare`: the critic's `old_values` of the states that steps began
-    in, and what an update takes for given.
+    `old_values` to `returns` are filled in by an algorithm's `prepare`: the critic's values of the states that steps
+    began in, and what an update takes for given.
+
+    A language model's episodes have `tokens`, and rows as their only leading dimension. Those of control have
+    `observations` and `actions`, of R runs in lockstep: `observations` has one column more than there are steps, the
+    final state's; loose steps, with which an update of control works, have none. `runs` are the numbers of the runs.
     """
 
-    tokens: Int[Tensor, "B T"]
-    mask: Bool[Tensor, "B T"]
-    lengths: Int[Tensor, "B"]
+    tokens: Int[Tensor, "B T"] | None
+    mask: Bool[Tensor, "*runs B T"]
+    lengths: Int[Tensor, "*runs B"]
     rows: Int[Tensor, "B"]
-    old_logprobs: Float[Tensor, "B T"]
-    rewards: Float[Tensor, "B T"]
-    discounts: Float[Tensor, "B T"]
-    old_values: Float[Tensor, "B T"] | None = None
-    advantages: Float[Tensor, "B T"] | None = None
-    returns: Float[Tensor, "B T"] | None = None
+    old_logprobs: Float[Tensor, "*runs B T"]
+    rewards: Float[Tensor, "*runs B T"]
+    discounts: Float[Tensor, "*runs B T"]
+    old_values: Float[Tensor, "*runs B T"] | None = None
+    advantages: Float[Tensor, "*runs B T"] | None = None
+    returns: Float[Tensor, "*runs B T"] | None = None
+    observations: Float[Tensor, "R B T_or_one_more O"] | None = None
+    actions: Int[Tensor, "R B T"] | Float[Tensor, "R B T A"] | None = None
+    runs: Int[Tensor, "R"] | None = None
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,28 @@ class Policy(Distribution, Trained, Protocol):
 
 
 @runtime_checkable
+class Divergent(Protocol):
+    """Distributions over actions, one a step, whose exact divergence is known."""
+
+    def kl(self, other: Any) -> Tensor:
+        """KL(self‖other) of each step's distribution, in nats, shaped like the batch's mask."""
+        ...
+
+    def detach(self) -> Any:
+        """The same distributions, without gradient."""
+        ...
+
+
+@runtime_checkable
+class ExactPolicy(Policy, Protocol):
+    """A policy whose distributions can be held against each other: what a trust region needs."""
+
+    def distribution(self, batch: Any) -> Divergent:
+        """The distributions that the batch's actions are chosen from."""
+        ...
+
+
+@runtime_checkable
 class Critic(Trained, Protocol):
     """An estimate of the return to come."""
 
