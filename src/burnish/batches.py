@@ -24,9 +24,10 @@ class _Rows:
         return self.rows.shape[0]
 
     def select(self: R, index: Tensor | slice) -> R:
-        """The batch of these rows, in this order."""
+        """The batch of these rows, in this order. A single number is of every row alike."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-        return replace(self, **{k: None if v is None else v[index] for k, v in tensors.items()})  # type: ignore[type-var]
+        chosen = {k: v if v is None or v.dim() == 0 else v[index] for k, v in tensors.items()}
+        return replace(self, **chosen)  # type: ignore[type-var]
 
     def to(self: R, device: str | torch.device) -> R:
         """The batch on `device`."""
@@ -73,6 +74,8 @@ class Episodes(_Rows):
     A language model's episodes have `tokens`, and rows as their only leading dimension. Those of control have
     `observations` and `actions`, of R runs in lockstep: `observations` has one column more than there are steps, the
     final state's; loose steps, with which an update of control works, have none. `runs` are the numbers of the runs.
+
+    `kl_penalty` is the price of KL from the sampling policy that an adaptive penalty has come to, one for each run.
     """
 
     tokens: Int[Tensor, "B T"] | None
@@ -88,6 +91,7 @@ class Episodes(_Rows):
     observations: Float[Tensor, "R B T_or_one_more O"] | None = None
     actions: Int[Tensor, "R B T"] | Float[Tensor, "R B T A"] | None = None
     runs: Int[Tensor, "R"] | None = None
+    kl_penalty: Float[Tensor, "*runs"] | None = None
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ class Term:
     `losses` and `mask` are `[..., B, T]` (`over` "token" or "sequence") or `[..., B]` ("row"), as
     `burnish.functional.aggregate` takes them. The step divides by the count of the *whole* batch, so micro-batches
     and padding cannot change a loss; the mask must therefore be the batch's own mask, or its rows that have one.
+    `weight` is a number, or a tensor of one for each of the leading dimensions.
     """
 
     losses: Tensor
     mask: Tensor
     over: str = "token"
-    weight: float = 1.0
+    weight: float | Tensor = 1.0
 
 
 @dataclass(frozen=True)
