@@ -1,0 +1,313 @@
+"""Returns of repeated runs: what each algorithm reached, how sure that is, and whether the expected story holds.
+
+A frame has one row an episode: `algorithm, run, episode` (from 1, in the order in which they began)`, return, length,
+steps` (of the environment, in that run, when the episode ended). Episodes of one run depend on each other and runs do
+not, so every interval is over runs.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from burnish.evaluation.statistics import Interval, Statistic, bootstrap_interval, win_scores
+from burnish.report import wording
+from burnish.run import UserError
+
+COLUMNS = ("algorithm", "run", "episode", "return", "length", "steps")
+LABELS = {
+    "reinforce": "REINFORCE",
+    "reinforce_baseline": "REINFORCE with baseline",
+    "actor_critic": "Actor-critic",
+    "trpo": "TRPO",
+    "ppo": "PPO",
+}
+"""The path, in its order, and what a reader calls each algorithm."""
+LAST = 100  # episodes: the end of a run, and the window of the average that the threshold is for
+FEW = 5  # of fewer runs the bootstrap's intervals are too narrow to decide anything
+MEASURES = {"mean": "the mean return over all episodes", "last_100": "the mean return over the last {} episodes"}
+
+Table = dict[str, Any]
+
+
+def summarise(
+    frame: pd.DataFrame,
+    threshold: int | float | None = None,
+    seed: int = 0,
+    seconds: Mapping[str, int | float] | None = None,
+    episodes: int | None = None,
+) -> Table:
+    """Everything that the page and the table of `burnish classic` say in numbers; JSON takes it as it is.
+
+    `threshold` is the 100-episode average that counts as solved, `seconds` the wall time of each algorithm, `episodes`
+    the length of a run (by default the longest there is): later episodes are not counted, and a run that ended before
+    is left out and counted in `unfinished`. An interval is `{"mean", "low", "high"}`; of one run its ends are None.
+    Raises UserError for a frame that lacks a column, holds no finished run, a return that is no number or an episode
+    twice.
+    """
+    _check(frame)
+    episodes = episodes or int(frame.groupby(["algorithm", "run"]).size().max())
+    frame = frame[frame.episode <= episodes].sort_values(["algorithm", "run", "episode"])
+    whole = frame.groupby(["algorithm", "run"]).episode.transform("size") == episodes
+    left_out = frame[~whole].groupby("algorithm").run.nunique()
+    if not whole.any():
+        raise UserError(
+            f"No run has finished its {episodes:,} episodes: let at least one run finish before the report."
+        )
+    finished = frame[whole]
+    found: Table = {
+        "threshold": threshold,
+        "episodes": episodes,
+        "last": min(LAST, episodes),
+        "digits": _digits(finished["return"].abs().mean()),
+        "unfinished": {str(name): int(count) for name, count in left_out.items()},
+        "algorithms": {},
+    }
+    for name in ordered(finished.algorithm.unique()):
+        rows = finished[finished.algorithm == name]
+        found["algorithms"][name] = _algorithm(rows, label(name), threshold, seed, (seconds or {}).get(name))
+    found["probability_of_improvement"] = {
+        measure: _probabilities({name: one[f"{measure}_per_run"] for name, one in found["algorithms"].items()}, seed)
+        for measure in MEASURES
+    }
+    found["leader"] = leader(found, seed)
+    found["story"] = story(found, seed)
+    return found
+
+
+def ordered(names: Sequence[str]) -> list[str]:
+    """The algorithms in the order of the path, others after them as they come."""
+    known = [name for name in LABELS if name in names]
+    return known + [str(name) for name in names if name not in LABELS]
+
+
+def label(name: str) -> str:
+    """What a reader calls an algorithm; unknown ones by their name."""
+    return LABELS.get(name, name)
+
+
+def interquartile_mean(values: ArrayLike, axis: int = -1) -> Any:
+    """The mean of the middle half: a quarter of the values, rounded down, is cut off at either end.
+
+    Less moved by a single run than the mean, and surer than the median.
+    Source: Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4.2.
+    """
+    return stats.trim_mean(np.asarray(values, dtype=float), 0.25, axis=axis)
+
+
+def spread(values: ArrayLike, axis: int = -1) -> Any:
+    """The standard deviation across runs, with n − 1 below; of one run it is not known (NaN)."""
+    array = np.asarray(values, dtype=float)
+    return np.std(array, axis=axis, ddof=1) if array.shape[axis] > 1 else np.full(array.shape[:axis], np.nan)
+
+
+def episodes_to_threshold(returns: ArrayLike, threshold: int | float, window: int = LAST) -> int | None:
+    """The first episode e at which the mean of the returns of e − window + 1 … e is at least `threshold`.
+
+    None where that never happens, and in a run shorter than the window. `returns` is `[E]`, in order of episodes.
+    """
+    array = np.asarray(returns, dtype=float)
+    if len(array) < window:
+        return None
+    averages = np.lib.stride_tricks.sliding_window_view(array, window).mean(axis=-1)
+    reached = np.flatnonzero(averages >= threshold)
+    return int(reached[0]) + window if len(reached) else None
+
+
+def probability_of_improvement(a: ArrayLike, b: ArrayLike, resamples: int = 10_000, seed: int = 0) -> Interval:
+    """How often a run of A beats a run of B: the share of all pairs of runs, a tie counting half.
+
+    P(A > B) = 1/(R·S) Σᵢ Σⱼ [aᵢ > bⱼ] + ½·[aᵢ = bⱼ], with a percentile bootstrap over the runs of each. Where every run
+    of A beats every run of B the interval has no width, however few they are. `a` is `[R]`, `b` is `[S]`.
+    Source: Agarwal et al. (2021), section 4.3.
+    """
+    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    wins = win_scores(*np.broadcast_arrays(first[:, None], second))
+    rng = np.random.default_rng(seed)
+    weights = [rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n for n in wins.shape]
+    low, high = np.quantile(((weights[0] @ wins) * weights[1]).sum(axis=-1), [0.025, 0.975])
+    return Interval(float(wins.mean()), float(low), float(high))
+
+
+def difference(
+    a: ArrayLike, b: ArrayLike, statistic: Statistic = np.mean, resamples: int = 10_000, seed: int = 0
+) -> Interval:
+    """statistic(a) − statistic(b) of two independent samples, with a percentile bootstrap that draws each anew.
+
+    Over 20 runs each the 95 % interval covers the truth in about 94 % of cases for means and 92 % for `spread`, over 5
+    runs in 89 % and 84 % (normal values, 2,000 simulations). `a` is `[R]`, `b` is `[S]`.
+    """
+    rng = np.random.default_rng(seed)
+    samples = [np.asarray(values, dtype=float) for values in (a, b)]
+    drawn = [statistic(x[rng.integers(len(x), size=(resamples, len(x)))], axis=-1) for x in samples]
+    low, high = np.quantile(drawn[0] - drawn[1], [0.025, 0.975])
+    return Interval(float(statistic(samples[0], axis=-1) - statistic(samples[1], axis=-1)), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That `algorithm` has a higher mean over runs of `measure` than each rival, or, if `steady`, a smaller spread."""
+
+    text: str
+    algorithm: str
+    rivals: Sequence[str]
+    measure: str
+    steady: bool = False
+
+
+def story(summary: Mapping[str, Any], seed: int = 0) -> list[Table]:
+    """The expected story, a test for each of its steps: do the data bear it out?
+
+    The story: along `LABELS` each algorithm learns faster than the one before (a higher mean return over all episodes)
+    and its runs vary less (a smaller standard deviation of that mean across runs), and PPO is best, ends best and
+    ends steadiest. Steps whose algorithms were not run are left out. For what a test holds see `judged`.
+    """
+    models = summary["algorithms"]
+    path = [name for name in LABELS if name in models]
+    claims = []
+    for before, after in itertools.pairwise(path):
+        claims.append(Claim(f"{label(after)} learns faster than {label(before)}", after, [before], "mean"))
+        claims.append(Claim(f"{label(after)} varies less than {label(before)}", after, [before], "mean", steady=True))
+    others = [name for name in models if name != "ppo"]
+    if "ppo" in models and others:
+        claims.append(Claim("PPO has the highest return over all episodes", "ppo", others, "mean"))
+        claims.append(Claim("PPO ends with the highest return", "ppo", others, "last_100"))
+        claims.append(Claim("PPO ends steadiest", "ppo", others, "last_100", steady=True))
+    return [judged(claim, summary, seed) for claim in claims]
+
+
+def leader(summary: Mapping[str, Any], seed: int = 0) -> Table | None:
+    """The algorithm with the highest mean return over all episodes, judged as a claim; None where it is alone.
+
+    `undecided` lists those that it cannot be told apart from.
+    """
+    models = summary["algorithms"]
+    if len(models) < 2:
+        return None
+    first = max(models, key=lambda name: models[name]["mean"]["mean"])
+    others = [name for name in models if name != first]
+    claim = Claim(f"{label(first)} has the highest return over all episodes", first, others, "mean")
+    pairs = {name: judged(Claim("", first, [name], "mean"), summary, seed)["verdict"] for name in others}
+    return judged(claim, summary, seed) | {"undecided": [name for name in others if pairs[name] != "holds"]}
+
+
+def judged(claim: Claim, summary: Mapping[str, Any], seed: int = 0) -> Table:
+    """A claim's `claim, algorithm, rival, verdict, difference` and `sentence`, the numbers in words.
+
+    `holds`: the 95 % intervals of the differences to all rivals lie on the claimed side of 0. `does not hold`: one of
+    them lies on the other side. Else, or with fewer than `FEW` runs, `cannot be told`. `rival` is the one that decides,
+    `difference` that of the algorithm to it (None for too few runs).
+    """
+    name, sign = claim.algorithm, -1 if claim.steady else 1
+    runs = {key: summary["algorithms"][key][f"{claim.measure}_per_run"] for key in (name, *claim.rivals)}
+    statistic: Statistic = spread if claim.steady else np.mean
+    level = {key: float(statistic(values, axis=-1)) for key, values in runs.items()}
+    sides = {}
+    for rival in claim.rivals:
+        if min(len(runs[name]), len(runs[rival])) < FEW:
+            gap = Interval(level[name] - level[rival], -math.inf, math.inf)
+        else:
+            gap = difference(runs[name], runs[rival], statistic, seed=seed)
+        low, high = sorted((sign * gap.low, sign * gap.high))
+        sides[rival] = (low, high, gap)
+    beaten = [rival for rival in claim.rivals if sides[rival][1] < 0]
+    rival = min(beaten or claim.rivals, key=lambda key: (sides[key][0], sign * sides[key][2].mean))
+    low, _, gap = sides[rival]
+    verdict = "does not hold" if beaten else "holds" if low > 0 else "cannot be told"
+    what = MEASURES[claim.measure].format(summary["last"])
+    what = f"The standard deviation across runs of {what}" if claim.steady else f"The {what.removeprefix('the ')}"
+    numbers = {key: wording.number(level[key], summary["digits"]) for key in (name, rival)}
+    sentence = f"{what} is {numbers[name]} for {label(name)} and {numbers[rival]} for {label(rival)}"
+    few = not math.isfinite(low)
+    if few:
+        sentence += f"; fewer than {FEW} runs each are too few to tell"
+    else:
+        ends = wording.range_of(gap.as_dict(), summary["digits"], signed=True)
+        signed = wording.number(gap.mean, summary["digits"], signed=True)
+        sentence += f" (difference {signed}, 95 % interval {ends})"
+    test: Table = {"claim": claim.text, "algorithm": name, "rival": rival, "verdict": verdict}
+    return test | {"difference": None if few else gap.as_dict(), "sentence": f"{sentence}."}
+
+
+def _algorithm(
+    rows: pd.DataFrame, title: str, threshold: int | float | None, seed: int, seconds: int | float | None
+) -> Table:
+    """The numbers of one algorithm from its finished runs, in order of runs and episodes."""
+    returns = np.stack([run.to_numpy(dtype=float) for _, run in rows.groupby("run")["return"]])
+    means, ends = returns.mean(axis=-1), returns[:, -LAST:].mean(axis=-1)
+    found: Table = {
+        "label": title,
+        "runs": len(returns),
+        "mean": _interval(means, np.mean, seed),
+        "last_100": _interval(ends, np.mean, seed),
+        "last_100_iqm": _interval(ends, interquartile_mean, seed),
+        "mean_std": _number(spread(means)),
+        "last_100_std": _number(spread(ends)),
+        "mean_per_run": means.tolist(),
+        "last_100_per_run": ends.tolist(),
+        "steps": int(rows.groupby("run").steps.max().sum()),
+        "seconds": seconds,
+        "runs_at_least": None,
+        "episodes_to_threshold": None,
+    }
+    if threshold is not None:
+        found["runs_at_least"] = int((ends >= threshold).sum())
+        reached = [episodes_to_threshold(run, threshold) for run in returns]
+        median = float(np.median([math.inf if episode is None else episode for episode in reached]))
+        never = reached.count(None)
+        found["episodes_to_threshold"] = {"median": _number(median), "never": never, "per_run": reached}
+    return found
+
+
+def _probabilities(values: Mapping[str, Sequence[float]], seed: int) -> dict[str, dict[str, Table]]:
+    """`{A: {B: interval of P(A > B)}}` for every ordered pair; that of (B, A) is 1 minus that of (A, B)."""
+    names = list(values)
+    found: dict[str, dict[str, Table]] = {name: {} for name in names}
+    for i, a in enumerate(names):
+        for b in names[i + 1 :]:
+            one = probability_of_improvement(values[a], values[b], seed=seed)
+            alone = min(len(values[a]), len(values[b])) == 1
+            low, high = (None, None) if alone else (one.low, one.high)
+            found[a][b] = {"mean": one.mean, "low": low, "high": high}
+            turned = (None, None) if alone else (1 - one.high, 1 - one.low)
+            found[b][a] = {"mean": 1 - one.mean, "low": turned[0], "high": turned[1]}
+    return found
+
+
+def _interval(values: np.ndarray, statistic: Statistic, seed: int) -> Table:
+    """The statistic with its bootstrap interval over runs; a single run has no ends."""
+    if len(values) == 1:
+        return {"mean": float(values[0]), "low": None, "high": None}
+    return bootstrap_interval(values, statistic, seed=seed).as_dict()
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _digits(size: float) -> int:
+    """Decimals worth writing of returns of this size."""
+    return 1 if size >= 10 else 2 if size >= 1 else 3
+
+
+def _check(frame: pd.DataFrame) -> None:
+    if missing := [name for name in COLUMNS if name not in frame.columns]:
+        raise UserError(
+            f"The table of returns has no column {wording.listed(missing)}: it needs {wording.listed(COLUMNS)}."
+        )
+    if frame.empty:
+        raise UserError("The table of returns has no episode: run the algorithms before summarising them.")
+    for wrong, why in (
+        (~np.isfinite(frame["return"].to_numpy(dtype=float)), "has a return that is no finite number"),
+        (frame.duplicated(["algorithm", "run", "episode"]).to_numpy(), "is there twice"),
+    ):
+        if wrong.any():
+            row = frame[wrong].iloc[0]
+            where = f"Episode {row.episode} of run {row.run} of {row.algorithm}"
+            raise UserError(f"{where} {why}: correct or remove it in the table of returns.")
