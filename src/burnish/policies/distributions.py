@@ -1,0 +1,80 @@
+"""Distributions over the actions of control, one a step: what a policy's network gives, and what can be asked of it.
+
+The mathematics is of `burnish.functional`; here are its arguments, held together, and the drawing of actions from
+noise that somebody else drew, so that every run can have a random stream of its own.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from burnish.functional import (
+    action_logprobs,
+    categorical_kl,
+    entropy,
+    gaussian_entropy,
+    gaussian_kl,
+    gaussian_logprobs,
+)
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """Distributions over A actions by their logits, `[..., A]`."""
+
+    logits: Float[Tensor, "*steps actions"]
+
+    def logprobs(self, actions: Int[Tensor, "*steps"]) -> Float[Tensor, "*steps"]:
+        """log π(a) of the actions taken, numbers 0 … A − 1."""
+        return action_logprobs(self.logits, actions)
+
+    def entropy(self) -> Float[Tensor, "*steps"]:
+        """H(π) in nats."""
+        return entropy(self.logits)
+
+    def kl(self, other: "Categorical") -> Float[Tensor, "*steps"]:
+        """KL(self‖other) in nats."""
+        return categorical_kl(self.logits, other.logits)
+
+    def detach(self) -> "Categorical":
+        return Categorical(self.logits.detach())
+
+    def sample(self, noise: Float[Tensor, "*steps"]) -> Int[Tensor, "*steps"]:
+        """The action in which `noise`, uniform in [0, 1), falls: the inverse of the cumulative distribution.
+
+        a = number of actions b < A − 1 with Σ_{c ≤ b} π(c) ≤ noise · Σ_c π(c)
+
+        The sum on the right is 1 but for rounding. Since noise · x < x for every x > 0 in floating point too, an
+        action of probability 0 is never drawn, and none beyond the last.
+        """
+        cumulative = torch.softmax(self.logits, -1).cumsum(-1)
+        return (cumulative <= noise[..., None] * cumulative[..., -1:]).sum(-1)
+
+
+@dataclass(frozen=True)
+class DiagonalGaussian:
+    """Distributions over real vectors of A numbers by mean and logarithm of the standard deviation, `[..., A]`."""
+
+    mean: Float[Tensor, "*steps actions"]
+    log_std: Float[Tensor, "*steps actions"]
+
+    def logprobs(self, actions: Float[Tensor, "*steps actions"]) -> Float[Tensor, "*steps"]:
+        """log π(a), a density, of the actions taken."""
+        return gaussian_logprobs(self.mean, self.log_std, actions)
+
+    def entropy(self) -> Float[Tensor, "*steps"]:
+        """Differential entropy in nats, which may be negative."""
+        return gaussian_entropy(self.log_std)
+
+    def kl(self, other: "DiagonalGaussian") -> Float[Tensor, "*steps"]:
+        """KL(self‖other) in nats."""
+        return gaussian_kl(self.mean, self.log_std, other.mean, other.log_std)
+
+    def detach(self) -> "DiagonalGaussian":
+        return DiagonalGaussian(self.mean.detach(), self.log_std.detach())
+
+    def sample(self, noise: Float[Tensor, "*steps actions"]) -> Float[Tensor, "*steps actions"]:
+        """The action that standard normal `noise` stands for: μ + σ · noise."""
+        return self.mean + self.log_std.exp() * noise
