@@ -1,0 +1,237 @@
+"""Learning curves of repeated runs: one panel of all algorithms, and small multiples with every run of each.
+
+Curves are of smoothed runs: at an episode stands the mean return of the last `SMOOTH` episodes of its run. Against
+environment steps every run is interpolated linearly between the ends of its episodes on one grid for all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import vl_convert
+
+from burnish.report import theme
+from burnish.report.figures import Chart, Colours, tint_of, vega_lite_version
+from burnish.run import UserError
+
+By = Literal["episode", "steps"]
+X_TITLES = {"episode": "episode", "steps": "environment steps"}
+COLUMNS = ("algorithm", "run", "episode", "return", "steps")
+SMOOTH = 10  # episodes of a run that one point is the mean of; fewer where runs are short
+POINTS = 200  # of a mean curve; the curves of single runs have half as many
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Curve:
+    """An algorithm's mean over runs with its band, `[T]` each, and each run's own curve; one run has no band."""
+
+    name: str
+    x: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray | None
+    high: np.ndarray | None
+    runs: list[tuple[np.ndarray, np.ndarray]]
+
+
+def learning_curves(
+    frame: pd.DataFrame,
+    by: By = "episode",
+    threshold: int | float | None = None,
+    colours: Colours | None = None,
+    width: int = 860,
+) -> alt.VConcatChart:
+    """The figure as a file shows it: the panel of all algorithms above small multiples of each.
+
+    `frame` has a row an episode: `algorithm, run, episode, return, steps`; algorithms come in the order in which they
+    stand there. `threshold` draws a dashed line. Raises UserError for a frame without episodes or without a column.
+    """
+    curves = curves_of(frame, by)
+    colours = colours or theme.series_colours([curve.name for curve in curves])
+    columns = len(curves) if len(curves) < 4 else 2 if len(curves) == 4 else 3
+    small = (width - 45 * (columns - 1)) // columns
+    top = panel(curves, colours, by, threshold, for_file=True).properties(width=width, height=340)
+    each = [chart.properties(width=small, height=150) for chart in multiples(curves, colours, by)]
+    below = alt.concat(*each, columns=columns, spacing=20)
+    return alt.vconcat(top, below, spacing=24)
+
+
+def save_curves(chart: alt.VConcatChart, stem: Path) -> list[Path]:
+    """Write `stem.png` (at twice the size) and `stem.svg`; their paths."""
+    spec = theme.for_file(chart.configure(**theme.vega_config()).to_dict())
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
+    png.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=vega_lite_version(), scale=2))
+    svg.write_text(vl_convert.vegalite_to_svg(spec, vl_version=vega_lite_version()), encoding="utf-8")
+    return [png, svg]
+
+
+def window(episodes: int) -> int:
+    """How many episodes of a run one point is the mean of: `SMOOTH`, or a twentieth of a short run."""
+    return max(1, min(SMOOTH, episodes // 20))
+
+
+def curves_of(frame: pd.DataFrame, by: By = "episode") -> list[Curve]:
+    """A curve for every algorithm, over episodes or over environment steps.
+
+    The mean ends where the first of the algorithm's runs ends, and begins where all have finished an episode, so that
+    every point of it is a mean over all runs; each run's own curve goes on to its own end.
+    """
+    if by not in X_TITLES:
+        raise ValueError(f"curves are by episode or by steps, not by {by}")
+    if missing := [name for name in COLUMNS if name not in frame.columns]:
+        raise UserError(f"The table of returns has no column {', '.join(missing)}: curves need {', '.join(COLUMNS)}.")
+    if frame.empty:
+        raise UserError("The table of returns has no episode: there is nothing to draw.")
+    smooth = window(int(frame.groupby(["algorithm", "run"]).size().max()))
+    longest = int(frame[by].max())
+    places = np.linspace(0, longest, min(POINTS, longest) + 1)[1:]
+    grid = places.round() if by == "episode" else places
+    curves = []
+    for name, rows in frame.groupby("algorithm", sort=False):
+        runs = [_smoothed(run, by, smooth) for _, run in rows.groupby("run")]
+        curves.append(_curve(str(name), runs, grid))
+    return curves
+
+
+def _smoothed(run: pd.DataFrame, by: By, smooth: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each episode of a run stands, in that order, and the mean return of the last `smooth` up to it."""
+    run = run.sort_values([by, "episode"])
+    means = run["return"].rolling(smooth, min_periods=1).mean()
+    return run[by].to_numpy(float), means.to_numpy(float)
+
+
+def _curve(name: str, runs: Sequence[tuple[np.ndarray, np.ndarray]], grid: np.ndarray) -> Curve:
+    start, end = max(x[0] for x, _ in runs), min(x[-1] for x, _ in runs)
+    shared = grid[(grid >= start) & (grid <= end)]
+    values = np.stack([np.interp(shared, x, y) for x, y in runs])
+    low, high = band(values) if len(runs) > 1 and len(shared) else (None, None)
+    own = []
+    for x, y in runs:
+        at = grid[(grid >= x[0]) & (grid <= x[-1])]
+        at = at[:: 2 if len(at) > POINTS // 2 else 1]
+        own.append((at, np.interp(at, x, y)))
+    return Curve(name, shared, values.mean(axis=0), low, high, own)
+
+
+def band(values: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The 95 % percentile bootstrap of the mean over runs, at every place; `values` is `[R, T]`, the ends `[T]`.
+
+    Whole runs are drawn, the same for all places.
+    """
+    runs = len(values)
+    weights = np.random.default_rng(seed).multinomial(runs, np.full(runs, 1 / runs), size=RESAMPLES) / runs
+    low, high = np.quantile(weights @ values, [0.025, 0.975], axis=0)
+    return low, high
+
+
+def panel(
+    curves: Sequence[Curve], colours: Colours, by: By, threshold: int | float | None = None, for_file: bool = False
+) -> Chart:
+    """All algorithms in one chart: means over runs with bands; on a page pointing at a curve shows its numbers.
+
+    A file has a legend instead, which a page writes beside the chart.
+    """
+    names = [curve.name for curve in curves]
+    tint = tint_of({name: colours[name] for name in names})
+    if for_file:
+        tint = tint.legend(
+            orient="top", title=None, symbolType="stroke", symbolOpacity=1, labelFontSize=13, columns=len(names)
+        )
+    longest = max(len(curve.x) for curve in curves)
+    counts = sorted({len(curve.runs) for curve in curves})
+    over = f"{counts[0]} runs" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} runs"
+    banded = any(curve.low is not None for curve in curves)
+    title = f"Return, mean over {over}{' with 95 % bootstrap bands' if banded else ''}" if counts[-1] > 1 else "Return"
+    scale, axis = alt.Scale(zero=False), alt.Axis(tickCount=5)
+    base = _rows(curves).encode(x=_x(by, _far(curves)), color=tint)
+    y = alt.Y("mean:Q", title=None, scale=scale, axis=axis)
+    layers: list[Any] = []
+    if threshold is not None:
+        at = alt.Chart(pd.DataFrame({"mean": [threshold], "label": [f"{threshold:g}"]})).encode(y=y)
+        layers.append(at.mark_rule(strokeDash=[4, 4], strokeWidth=1))
+        words: dict[str, Any] = {"align": "left", "baseline": "bottom", "dx": 4, "dy": -3, "fontSize": 12}
+        layers.append(at.mark_text(color=theme.colour("muted"), **words).encode(text="label:N", x=alt.value(0)))
+    if banded:
+        low = alt.Y("low:Q", title=None, scale=scale, axis=axis)
+        layers.append(base.mark_area(opacity=0.18, line=False, aria=False).encode(y=low, y2="high:Q"))
+    layers.append(base.mark_line(strokeWidth=2, point=longest == 1).encode(y=y))
+    if not for_file:
+        near = alt.selection_point(
+            nearest=True, on="pointerover", fields=["name", "x"], empty=False, clear="pointerout"
+        )
+        dots = base.mark_point(filled=True, size=60, aria=False, tooltip=alt.ExprRef(_tooltip(by, banded)))
+        shown = alt.condition(near, alt.value(1), alt.value(0))
+        layers.append(dots.encode(y=y, opacity=shown).add_params(near))
+    spoken = f"Return against {X_TITLES[by]}. At the end of the curves: {_ends(curves)}."
+    return alt.layer(*layers).properties(width="container", height=340, title=title, description=spoken)
+
+
+def multiples(curves: Sequence[Curve], colours: Colours, by: By) -> list[Chart]:
+    """A small chart an algorithm: every run thin, their mean on top; the axes are the same in all."""
+    values = np.concatenate([y for curve in curves for _, y in curve.runs])
+    return [_multiple(curve, colours, by, (float(values.min()), float(values.max())), _far(curves)) for curve in curves]
+
+
+def _multiple(curve: Curve, colours: Colours, by: By, domain: tuple[float, float], far: float) -> Chart:
+    tint = tint_of({curve.name: colours[curve.name]})
+    x, scale, axis = _x(by, far, ticks=4), alt.Scale(domain=list(domain), nice=True), alt.Axis(tickCount=4)
+    y = alt.Y("mean:Q", title=None, scale=scale, axis=axis)
+    rows = [{"name": curve.name, "run": i, "x": _short(x), "mean": _short(y)} for i, (x, y) in enumerate(curve.runs)]
+    thin = alt.Chart(alt.Data(values=rows)).transform_flatten(["x", "mean"]).encode(x=x, y=y, color=tint)
+    only = len(curve.runs) == 1
+    layers: list[Any] = [
+        thin.mark_line(strokeWidth=2 if only else 0.8, opacity=1 if only else 0.4, aria=False).encode(detail="run:Q")
+    ]
+    if not only:
+        layers.append(_rows([curve]).mark_line(strokeWidth=2.5).encode(x=x, y=y, color=tint))
+    last = [float(y[-1]) for _, y in curve.runs if len(y)]
+    spoken = f"{len(curve.runs)} runs of {curve.name}: they end between {min(last):.4g} and {max(last):.4g}."
+    return alt.layer(*layers).properties(width="container", height=150, title=curve.name, description=spoken)
+
+
+def _rows(curves: Sequence[Curve]) -> alt.Chart:
+    """The mean curves as data: a row an algorithm with its arrays, which is a third of the text of a row a point."""
+    rows = []
+    for curve in curves:
+        row: dict[str, Any] = {"name": curve.name, "x": _short(curve.x), "mean": _short(curve.mean)}
+        none = [None] * len(curve.x)
+        row["low"] = none if curve.low is None else _short(curve.low)
+        row["high"] = none if curve.high is None else _short(curve.high)
+        rows.append(row)
+    return alt.Chart(alt.Data(values=rows)).transform_flatten(["x", "mean", "low", "high"])
+
+
+def _x(by: By, far: float, ticks: int = 6) -> alt.X:
+    axis = alt.Axis(format="~s" if by == "steps" else ",d", grid=False, tickCount=ticks)
+    return alt.X("x:Q", title=X_TITLES[by], axis=axis, scale=alt.Scale(nice=False, domain=[0, far]))
+
+
+def _far(curves: Sequence[Curve]) -> float:
+    """How far the longest run goes."""
+    return float(max(x[-1] for curve in curves for x, _ in curve.runs))
+
+
+def _short(values: np.ndarray) -> list[float]:
+    """Four digits, which no eye sees beyond; whole numbers without a point."""
+    rounded = [float(f"{value:.4g}") for value in values]
+    return [int(value) if value.is_integer() else value for value in rounded]
+
+
+def _ends(curves: Sequence[Curve]) -> str:
+    return ", ".join(f"{curve.name} {curve.mean[-1]:.4g}" for curve in curves if len(curve.mean))
+
+
+def _tooltip(by: By, banded: bool) -> str:
+    """The expression of a tooltip for a nearest-point selection, whose cells wrap the row once more."""
+    row = "(datum.datum || datum)"
+    shown = f"format({row}.mean, '.4~g')"
+    if banded:
+        ends = f"' (' + format({row}.low, '.4~g') + ' to ' + format({row}.high, '.4~g') + ')'"
+        shown += f" + ({row}.low === null ? '' : {ends})"
+    pairs = {"algorithm": f"{row}.name", X_TITLES[by]: f"format({row}.x, ',')", "return": shown}
+    return "{" + ", ".join(f"'{key}': {found}" for key, found in pairs.items()) + "}"
