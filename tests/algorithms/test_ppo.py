@@ -5,80 +5,20 @@ import math
 from typing import Any
 
 import pytest
+import tabular
 import tiny
 import torch
 from torch import Tensor, nn
 
-from burnish.algorithms.ppo import PPO
+from burnish.algorithms.ppo import PPO, adapted
 from burnish.batches import Episodes
+from burnish.functional import aggregate
 from burnish.policies.interface import Models
 from burnish.training.step import gradient, totals
 
-JUNK = (math.nan, math.inf, -math.inf, 1e30)
-
-
-def f64(values: Any) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
-class Written:
-    """A policy and a critic whose every number is a parameter, looked up by a batch's rows."""
-
-    def __init__(self, logprobs: Tensor, entropy: Tensor, values: Tensor) -> None:
-        self.numbers = {"logprobs": logprobs, "entropy": entropy, "values": values}
-        self.numbers = {name: nn.Parameter(x.clone()) for name, x in self.numbers.items()}
-
-    def logprobs_and_entropy(self, batch: Any) -> tuple[Tensor, Tensor]:
-        return self.numbers["logprobs"][batch.rows], self.numbers["entropy"][batch.rows]
-
-    def values(self, batch: Any) -> Tensor:
-        return self.numbers["values"][batch.rows]
-
-    def logprobs(self, batch: Any) -> Tensor:
-        return self.logprobs_and_entropy(batch)[0]
-
-    def parameters(self) -> dict[str, nn.Parameter]:
-        return self.numbers  # type: ignore[return-value]
-
-    def dropout(self, on: bool) -> None:
-        """There is none."""
-
-    def gradients(self) -> dict[str, Tensor]:
-        return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in self.numbers.items()}
-
-
-def models_of(written: Written) -> Models:
-    return Models(written, critic=written)
-
+from .written import JUNK, MASK, OLD_LOGPROBS, OLD_VALUES, Written, after, before, f64, learned, models_of, two_rows
 
 # By hand ----------------------------------------------------------------------------------------------------------
-
-MASK = torch.tensor([[False, True, True], [False, True, False]])
-OLD_LOGPROBS = f64([[0, 0.5, 0.5], [0, 0.5, 1]]).log().nan_to_num(neginf=0.0)
-OLD_VALUES = f64([[0, 0.5, 1, 0], [0, 2, 0, 0]])
-
-
-def two_rows() -> Episodes:
-    """A row of two steps, rewarded 0 and 2, and one of a single step, rewarded 1; both terminate, γ = 1."""
-    return Episodes(
-        tokens=torch.zeros(2, 3, dtype=torch.long),
-        mask=MASK,
-        lengths=torch.tensor([3, 2]),
-        rows=torch.arange(2),
-        old_logprobs=OLD_LOGPROBS,
-        rewards=f64([[0, 0, 2], [0, 1, 0]]),
-        discounts=f64([[0, 1, 0], [0, 0, 0]]),
-    )
-
-
-def before() -> Written:
-    return Written(OLD_LOGPROBS, torch.zeros_like(OLD_LOGPROBS), OLD_VALUES)
-
-
-def after() -> Written:
-    """The ratios are 1.6 and 0.5, and 1.5; the values were 0.5 and 1, and 2."""
-    logprobs = f64([[1, 0.8, 0.25], [1, 0.75, 1]]).log()
-    return Written(logprobs, f64([[9, 0.3, 0.6], [9, 0.9, 9]]), f64([[9, 0.9, 1.1, 9], [9, 2.5, 9, 9]]))
 
 
 def test_prepare_by_hand() -> None:
@@ -181,6 +121,102 @@ def test_clip_is_a_knob_of_each_side() -> None:
     found, _ = by_hand(clip=0.6 + 1e-9)
     assert found["loss/policy_avg"] == pytest.approx(-0.6 / 3)
     assert found["policy/clipfrac_avg"] == 0
+
+
+# The price of KL ---------------------------------------------------------------------------------------------------
+
+
+def test_kl_penalty_by_hand() -> None:
+    """ρ − 1 − log ρ of the ratios 1.6, ½ and 1.5 is 0.6 − log 1.2 in all, and its slope in log ρ is ρ − 1."""
+    found, slopes = by_hand(kl_penalty=0.5)
+    plain, plain_slopes = by_hand()
+    kl = (0.6 - math.log(1.2)) / 3
+    assert found["loss/kl_avg"] == found["policy/kl_avg"] == pytest.approx(kl)
+    assert found["loss"] == pytest.approx(plain["loss"] + 0.5 * kl)
+    difference = slopes["logprobs"] - plain_slopes["logprobs"]
+    torch.testing.assert_close(difference, 0.5 * f64([[0, 0.6, -0.5], [0, 0.5, 0]]) / 3)
+    assert "loss/kl_avg" not in plain
+    assert "policy/kl_avg" not in plain
+
+
+def test_kl_penalty_over_sequences_by_hand() -> None:
+    """½·(½·(0.1 − log 0.8) + 0.5 − log 1.5): the first row's ratios are 1.6 and ½, the second's 1.5."""
+    found, _ = by_hand(kl_penalty=0.5, over="sequence")
+    assert found["loss/kl_avg"] == pytest.approx((0.05 - math.log(0.8) / 2 + 0.5 - math.log(1.5)) / 2)
+
+
+def test_the_price_that_a_batch_brings_is_the_one_that_counts() -> None:
+    """And it stays with every piece of the batch."""
+    algorithm = PPO(lambda_=0.5, standardise_advantages=False, kl_penalty=0.5, kl_penalty_target=0.01)
+    priced = dataclasses.replace(two_rows(), kl_penalty=f64(2.0))
+    expected, _ = by_hand(kl_penalty=2.0)
+    for pieces in (1, 2):
+        found, _ = learned(algorithm, pieces=pieces, batch=priced)
+        assert found == pytest.approx(expected)
+
+
+def test_an_infinite_clip_leaves_the_penalty_alone() -> None:
+    """Equation 8: the plain surrogate, −1.6 − 0.5 + 1.5, and the price of KL."""
+    found, slopes = by_hand(clip=math.inf, kl_penalty=0.5)
+    assert found["loss/policy_avg"] == pytest.approx(-0.6 / 3)
+    assert found["policy/clipfrac_avg"] == 0
+    torch.testing.assert_close(slopes["logprobs"], f64([[0, -1.6 + 0.3, -0.5 - 0.25], [0, 1.5 + 0.25, 0]]) / 3)
+
+
+def test_the_penalty_and_its_gradient_are_unbiased() -> None:
+    """Over all actions, weighted by the policy that sampled: the KL written out, and its automatic derivative, for a
+    policy that has moved far."""
+    tokens = tabular.responses(4, 1)
+    old, new = (torch.randn(1, 4, dtype=torch.float64, generator=seeded(i)) for i in range(2))
+    policy = tabular.TablePolicy(new)
+    ones = torch.ones(4, dtype=torch.float64)
+    batch = tabular.shaped_episodes(tokens, ones, tabular.TablePolicy(old), tabular.TablePolicy(old), 0.0)
+    models = Models(policy, critic=tabular.TableCritic(torch.zeros(1, dtype=torch.float64), 4))
+    algorithm = PPO(kl_penalty=1.0)
+    losses = algorithm.loss(models, algorithm.prepare(models, batch)).terms["kl_avg"].losses[:, 1]
+    weights = old[0].exp() / old[0].exp().sum()
+    found = (weights * losses).sum()
+    leaf = new[0].clone().requires_grad_()
+    expected = (weights * (weights.log() - (leaf.exp() / leaf.exp().sum()).log())).sum()
+    assert expected.item() > 0.2
+    torch.testing.assert_close(found, expected)
+    slope = torch.autograd.grad(found, policy.logits)[0][0]
+    torch.testing.assert_close(slope, torch.autograd.grad(expected, leaf)[0])
+
+
+def test_each_run_has_its_own_price() -> None:
+    """Two runs of `two_rows` whose policies moved alike, at prices 2 and 0.5."""
+    runs = {
+        name: torch.stack([getattr(two_rows(), name)] * 2)
+        for name in ("mask", "lengths", "old_logprobs", "rewards", "discounts")
+    }
+    batch = Episodes(None, rows=torch.arange(2), kl_penalty=f64([2.0, 0.5]), **runs)
+    old, new = (Written(*(torch.stack([p.data] * 2) for p in w.numbers.values())) for w in (before(), after()))
+    algorithm = PPO(lambda_=0.5, standardise_advantages=False, kl_penalty=9.0)
+    loss = algorithm.loss(models_of(new), algorithm.prepare(models_of(old), batch))
+    total = sum(term.weight * aggregate(term.losses, term.mask, term.over) for term in loss.terms.values())
+    expected = [by_hand(kl_penalty=price)[0]["loss"] for price in (2.0, 0.5)]
+    torch.testing.assert_close(total, f64(expected))
+
+
+def test_adapted_price_by_hand() -> None:
+    """Target 0.1: doubled above 0.15, halved below 0.0667, and as it was between, at a NaN and at the ends of range."""
+    kl = f64([0.16, 0.15, 0.1, 0.07, 0.066, 0.0, math.nan, math.inf])
+    assert adapted(torch.full_like(kl, 3.0), kl, 0.1).tolist() == [6, 3, 3, 3, 1.5, 1.5, 3, 6]
+    assert adapted(torch.tensor(3.0), torch.tensor(1.0), 0.1).item() == 6
+    assert adapted(f64([1e6, 1e-6]), f64([1, 0]), 0.1).tolist() == [1e6, 1e-6]
+
+
+def test_a_price_without_end_comes_back() -> None:
+    """A thousand rollouts that never moved, and a thousand that moved too far, leave a price that twenty more mend."""
+    for kl, back in ((0.0, 1.0), (1.0, 0.0)):
+        price = torch.tensor(1.0)
+        for _ in range(1000):
+            price = adapted(price, torch.tensor(kl), 0.1)
+        assert 0 < price.item() < math.inf
+        for _ in range(20):
+            price = adapted(price, torch.tensor(back), 0.1)
+        assert price.item() == pytest.approx(1, rel=0.1)
 
 
 # By loops ---------------------------------------------------------------------------------------------------------
@@ -313,7 +349,11 @@ def test_loss_and_gradient_are_the_loops(over: Any) -> None:
 
 # What must not matter ---------------------------------------------------------------------------------------------
 
-CHOICES = [{}, {"over": "sequence", "entropy_weight": 0.1}, {"value_clip": None, "standardise_advantages": False}]
+CHOICES = [
+    {},
+    {"over": "sequence", "entropy_weight": 0.1, "kl_penalty": 0.3},
+    {"value_clip": None, "standardise_advantages": False},
+]
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -413,8 +453,12 @@ def test_a_row_in_which_nothing_was_chosen_counts_nowhere() -> None:
         {"lambda_": math.nan},
         {"update_epochs": 0},
         {"stop_kl": 0.0},
+        {"kl_penalty": 0.0},
+        {"kl_penalty": math.inf},
+        {"kl_penalty_target": 0.0, "kl_penalty": 1.0},
+        {"kl_penalty_target": 0.01},
     ],
 )
 def test_hyperparameters_that_make_no_sense_are_refused(options: dict) -> None:
-    with pytest.raises(ValueError, match=next(iter(options))):
+    with pytest.raises(ValueError, match=f"^{next(iter(options))} "):
         PPO(**options)
