@@ -62,16 +62,16 @@ def die_at(place: str, times: int) -> None:
     from burnish.policies.language import LanguagePolicy
     from burnish.policies.scalar import LanguageScorer
     from burnish.run import RunFolder
-    from burnish.training import checkpoint, loop, step
+    from burnish.training import checkpoint, learner, loop, step
 
     holders: dict[str, tuple[Any, str]] = {
         "mid-rollout": (sampler, "draw"),
         "mid-accumulation": (step, "objective"),
         "interrupt": (step, "objective"),
-        "after the update": (loop, "update"),
+        "after the update": (learner, "update"),
         "mid-line": (RunFolder, "append"),
         "mid-evaluation": (loop, "evaluation"),
-        "before a checkpoint": (loop, "save"),
+        "before a checkpoint": (learner, "save"),
         "mid-save": (checkpoint, "save_file"),
         "after a checkpoint": (checkpoint, "remove_folder_atomically"),
         "best": (loop, "save_best"),

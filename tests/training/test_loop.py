@@ -5,121 +5,28 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from itertools import chain, cycle
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
 import torch
-from tiny_scorers import make_scorer
+from loop_pieces import BATCH, KNOBS, REWARD, lengths_of, online_models, optimizer_of, settings
 
 from burnish.algorithms.ppo import PPO
 from burnish.algorithms.sft import SFT
-from burnish.algorithms.terms import Loss, Term
 from burnish.batches import Drawn
-from burnish.config import Settings
 from burnish.data.prompts import read_prompts
 from burnish.data.sources import load
-from burnish.experience.completions import Completions, RolloutError, rollouts
+from burnish.experience.completions import RolloutError, rollouts
 from burnish.policies.interface import Models
 from burnish.rewards.function import function_reward
 from burnish.run import RunFolder, UserError, read_jsonl
-from burnish.training.loop import Interrupted, interruptible, is_due, minibatches, schedule, train_loop, update
+from burnish.training.learner import GradientLearner
+from burnish.training.loop import Interrupted, interruptible, is_due, train_loop
 from burnish.training.progress import Progress
 from burnish.training.resume import BEST, State, load_best, restore
-from burnish.training.step import gradient
-
-BATCH = tiny.demonstrations(tiny.random_rows(6, seed=5))
-
-
-def settings(**options: Any) -> Settings:
-    return Settings(**{"learning_rate": 0.01, "data": "rows.jsonl", "save_every": 0, "quiet": True} | options)
-
-
-def optimizer_of(models: Models, rate: float = 0.01) -> torch.optim.Optimizer:
-    return torch.optim.SGD(models.policy.parameters().values(), lr=rate)
-
-
-def rates(steps: int, **options: Any) -> list[float]:
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    rate = schedule(optimizer, settings(learning_rate=2.0, **options), steps)
-    return [rate(step) for step in range(steps)]
-
-
-def test_learning_rates_by_hand() -> None:
-    """A peak of 2. The warm-up of n steps goes 1/n … n/n; then from 1 down, never spending a step on rate 0."""
-    assert rates(4, schedule="constant") == [2.0] * 4
-    assert rates(4, schedule="linear") == pytest.approx([2.0, 1.5, 1.0, 0.5])
-    assert rates(4, schedule="cosine") == pytest.approx([1 + math.cos(math.pi * k / 4) for k in range(4)])
-    assert rates(5, schedule="constant", warmup=2.0) == pytest.approx([1.0, 2.0, 2.0, 2.0, 2.0])
-    assert rates(6, schedule="linear", warmup=2.0) == pytest.approx([1.0, 2.0, 2.0, 1.5, 1.0, 0.5])
-    falling = [1 + math.cos(math.pi * k / 4) for k in range(4)]
-    assert rates(6, schedule="cosine", warmup=2.0) == pytest.approx([1.0, 2.0, *falling])
-
-
-@pytest.mark.parametrize(
-    ("warmup", "steps", "length"),
-    [(0.25, 10, 3), (0.3, 10, 3), (0.07, 100, 7), (1.0, 10, 1), (2.5, 10, 3), (0.01, 10, 1)],
-)
-def test_a_warm_up_is_a_share_below_1_and_rises_evenly(warmup: float, steps: int, length: int) -> None:
-    found = rates(steps, schedule="constant", warmup=warmup)
-    assert found[:length] == pytest.approx([2 * (k + 1) / length for k in range(length)])
-    assert found[length:] == [2.0] * (steps - length)
-
-
-@pytest.mark.parametrize("limit", [0.0, 0.05, 1e6])
-def test_the_gradient_is_clipped_to_its_norm(limit: float, tmp_path: Path) -> None:
-    """Plain descent: the weights move by the rate times the gradient, or times its direction of length `limit`."""
-    oracle, models = Models(tiny.make_policy("gpt2")), Models(tiny.make_policy("gpt2"))
-    gradient(SFT(), oracle, BATCH)
-    expected = {name: p.grad for name, p in oracle.policy.parameters().items()}
-    norm = math.sqrt(sum(g.square().sum().item() for g in expected.values() if g is not None))
-    shrink = min(1.0, limit / norm) if limit else 1.0
-    before = {name: p.detach().clone() for name, p in models.policy.parameters().items()}
-    with RunFolder.open(tmp_path / "run") as run:
-        options = settings(max_grad_norm=limit)
-        metrics = update(SFT(), models, BATCH, optimizer_of(models, 9.0), options, 0.5, run, State())
-    assert metrics["grad_norm"] == pytest.approx(norm)  # as it was before
-    assert metrics["learning_rate"] == 0.5
-    assert norm > 0.1
-    for name, p in models.policy.parameters().items():
-        torch.testing.assert_close(p.detach(), before[name] - 0.5 * shrink * expected[name], rtol=0, atol=1e-6)
-        assert p.grad is None
-
-
-class Cliff:
-    """A loss that is finite where its gradient is not."""
-
-    def prepare(self, models: Models, batch: Any) -> Any:
-        return batch
-
-    def loss(self, models: Models, batch: Any) -> Loss:
-        logprobs = models.policy.logprobs(batch)
-        return Loss({"cliff": Term((logprobs - logprobs.detach()).abs().sqrt(), batch.mask)})
-
-
-@pytest.mark.parametrize("fault", ["loss", "gradient"])
-def test_what_is_not_finite_stops_the_run_before_the_weights_move(fault: str, tmp_path: Path) -> None:
-    """And leaves a checkpoint of the last step that was sound."""
-    policy = tiny.make_policy("untied_llama")
-    if fault == "loss":
-        with torch.no_grad():
-            policy.model.model.embed_tokens.weight[int(BATCH.tokens[2, 1])] = math.inf
-    before = {name: p.detach().clone() for name, p in policy.parameters().items()}
-    models = Models(policy)
-    algorithm = SFT() if fault == "loss" else Cliff()
-    with RunFolder.open(tmp_path / "run") as run:
-        run.claim({"algorithm": "sft"})
-        with pytest.raises(
-            UserError, match=r"^step 8: .*row\(s\) .*2.* of rows\.jsonl; nothing was updated, and step 7 is"
-        ):
-            update(algorithm, models, BATCH, optimizer_of(models), settings(), 0.1, run, State(step=7, num_tokens=5))
-        for name, p in policy.parameters().items():
-            assert torch.equal(p, before[name])
-        again = Models(tiny.make_policy("untied_llama", seed=1))
-        assert restore(run, again, optimizer_of(again), pytest.fail) == State(step=7, num_tokens=5)
-        assert all(torch.equal(p, before[name]) for name, p in again.policy.parameters().items())
 
 
 def test_an_evaluation_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
@@ -143,12 +50,11 @@ def run_loop(
             SFT(),
             models,
             batches or cycle([Drawn(BATCH)]),
+            learner=GradientLearner(SFT(), models, optimizer_of(models), chosen, steps, 4, run),
             settings=chosen,
             steps=steps,
-            steps_per_epoch=4,
             run=run,
             state=State(),
-            optimizer=optimizer_of(models),
             evaluator=evaluator,
             progress=progress,
         )
@@ -188,12 +94,11 @@ def test_dropout_is_off_while_evaluating(tmp_path: Path) -> None:
             SFT(),
             models,
             cycle([Drawn(BATCH)]),
+            learner=GradientLearner(SFT(), models, optimizer_of(models), settings(eval_every=1), 3, 3, run),
             settings=settings(eval_every=1),
             steps=3,
-            steps_per_epoch=3,
             run=run,
             state=State(),
-            optimizer=optimizer_of(models),
             evaluator=lambda: seen.append(models.policy.model.training) or {"loss": 1.0},  # type: ignore[attr-defined, func-returns-value]
             progress=progress,
         )
@@ -225,12 +130,11 @@ def test_the_best_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> No
             SFT(),
             models,
             cycle([Drawn(BATCH)]),
+            learner=GradientLearner(SFT(), models, optimizer_of(models), settings(eval_every=1, patience=2), 9, 3, run),
             settings=settings(eval_every=1, patience=2),
             steps=9,
-            steps_per_epoch=3,
             run=run,
             state=State(),
-            optimizer=optimizer_of(models),
             evaluator=evaluator,
             progress=progress,
         )
@@ -293,19 +197,6 @@ def test_checkpoints_come_every_so_often(every: int, expected: list[int], tmp_pa
 # Online: several updates a turn ------------------------------------------------------------------------------------
 
 
-def lengths_of(prompts: Any, responses: Any, **columns: Any) -> list[float]:
-    return [float(len(response.split())) for response in responses]
-
-
-REWARD = function_reward(lengths_of)
-KNOBS = Completions(reward=lengths_of, rollout=8, max_new_tokens=4, kl_target=0.1, kl_horizon=20, keep_samples=2)
-
-
-def online_models() -> Models:
-    policies = [tiny.make_policy("gpt2", seed=seed, double=False) for seed in (0, 1)]
-    return Models(*policies, make_scorer("gpt2", double=False))
-
-
 def run_online(
     folder: Path, steps: int, algorithm: PPO, reward: Any = REWARD, resume: bool = False, **options: Any
 ) -> tuple[State, Models]:
@@ -315,6 +206,7 @@ def run_online(
     optimizer = torch.optim.Adam(parts, lr=0.01)
     prompts = read_prompts(load(tiny.prompt_rows(20)), models.policy.tokenizer, 20, "rows")  # type: ignore[attr-defined]
     evaluator = options.pop("evaluator", None)
+    chosen = settings(batch_size=4, **options)
     with RunFolder.open(folder, resume) as run, Progress("test", steps, quiet=True) as progress:
         run.claim({"algorithm": "ppo"})
         state = restore(run, models, optimizer, pytest.fail) if resume else State()
@@ -322,49 +214,15 @@ def run_online(
             algorithm,
             models,
             rollouts(models, KNOBS, prompts, reward, 0, state.batches, state.experience),
-            settings=settings(batch_size=4, **options),
+            learner=GradientLearner(algorithm, models, optimizer, chosen, steps, 5 * algorithm.update_epochs, run),
+            settings=chosen,
             steps=steps,
-            steps_per_epoch=5 * algorithm.update_epochs,
             run=run,
             state=state,
-            optimizer=optimizer,
             evaluator=evaluator,
             progress=progress,
         )
     return state, models
-
-
-def numbered(rows: int) -> Any:
-    return tiny.demonstrations(tiny.random_rows(rows, seed=5))
-
-
-@pytest.mark.parametrize(("rows", "sizes"), [(11, [4, 4, 3]), (8, [4, 4]), (4, [4]), (3, [3])])
-def test_every_row_is_learned_from_once_an_epoch(rows: int, sizes: list[int]) -> None:
-    parts = list(minibatches(PPO(update_epochs=3), numbered(rows), settings(batch_size=4), State()))
-    assert [len(part) for part in parts] == sizes * 3
-    epochs = [parts[k : k + len(sizes)] for k in range(0, len(parts), len(sizes))]
-    orders = [[row for part in epoch for row in part.rows.tolist()] for epoch in epochs]
-    assert [sorted(order) for order in orders] == [list(range(rows))] * 3
-    if len(sizes) > 1:
-        assert orders[0] != orders[1] != orders[2] != orders[0]
-
-
-def test_minibatches_are_a_function_of_seed_and_turn() -> None:
-    """And of nothing else: neither of the step nor of what was drawn before."""
-
-    def order(seed: int, turn: int, step: int = 0) -> list[int]:
-        torch.rand(step + 1)
-        parts = minibatches(PPO(update_epochs=2), numbered(11), settings(batch_size=4, seed=seed), State(step, turn))
-        return list(chain(*(part.rows.tolist() for part in parts)))
-
-    assert order(0, 0, 7) == order(0, 0)
-    orders = [order(seed, turn) for seed in (0, 1) for turn in (0, 1, 2)]
-    assert all(orders[i] != orders[j] for i in range(6) for j in range(i))
-
-
-def test_offline_a_batch_is_learned_from_once_and_whole() -> None:
-    (only,) = minibatches(SFT(), BATCH, settings(batch_size=6), State())
-    assert only is BATCH
 
 
 @pytest.mark.parametrize(("steps", "saved"), [(1, []), (3, [3]), (4, [4]), (6, [4, 6]), (11, [8, 10])])
@@ -403,23 +261,6 @@ def test_beta_is_part_of_the_state(tmp_path: Path) -> None:
         betas.append(betas[-1] * (1 + max(-0.2, min(0.2, m["objective/kl"] / 0.1 - 1)) * 8 / 20))
     assert state.experience == {"beta": pytest.approx(betas[-1], rel=1e-12)}
     assert len(set(betas)) == 3
-
-
-def test_past_stop_kl_an_update_is_none(tmp_path: Path) -> None:
-    """The policy sampled with other weights: half a squared log-ratio is far above 0.01, and nothing moves."""
-    models = online_models()
-    prompts = read_prompts(load(tiny.prompt_rows(20)), models.policy.tokenizer, 20, "rows")  # type: ignore[attr-defined]
-    drawn = next(rollouts(Models(models.reference, models.reference), KNOBS, prompts, REWARD, 0))  # type: ignore[arg-type]
-    optimizer = optimizer_of(models)
-    before = {name: p.detach().clone() for name, p in models.policy.parameters().items()}
-    for stop, moved in ((0.01, False), (1e6, True), (None, True)):
-        algorithm = PPO(stop_kl=stop)
-        batch = algorithm.prepare(models, drawn.batch)
-        with RunFolder.open(tmp_path / str(stop)) as run:
-            metrics = update(algorithm, models, batch, optimizer, settings(), 0.01, run, State())
-        assert (metrics is not None) == moved
-        assert any(not torch.equal(p, before[name]) for name, p in models.policy.parameters().items()) == moved
-        assert all(p.grad is None for p in models.policy.parameters().values())
 
 
 def test_stop_kl_ends_a_rollout_and_not_the_run(tmp_path: Path) -> None:
@@ -493,18 +334,6 @@ def test_a_reward_that_is_amiss_in_evaluation_keeps_its_completions_too(tmp_path
     assert [path.name for path in run.glob("checkpoints/*")] == ["step-000004"]
 
 
-def test_in_the_middle_of_a_rollout_nothing_is_saved(tmp_path: Path) -> None:
-    """From there no run could go on to the same bits: the rollout would be sampled again, by another policy."""
-    models = online_models()
-    optimizer = optimizer_of(models)
-    with RunFolder.open(tmp_path / "run") as run:
-        run.claim({"algorithm": "sft"})
-        with pytest.raises(UserError, match=r"nothing was updated: look at those rows") as caught:
-            update(Cliff(), models, BATCH, optimizer, settings(), 0.1, run, State(step=7), between=False)
-    assert "is saved" not in str(caught.value)
-    assert not (tmp_path / "run" / "checkpoints").exists()
-
-
 def test_a_signal_lets_the_rollout_finish(tmp_path: Path) -> None:
     """Checkpoints lie between rollouts: all four updates of the second one are made."""
 
@@ -521,7 +350,7 @@ def test_a_signal_lets_the_rollout_finish(tmp_path: Path) -> None:
 
 def test_dropout_is_off_where_a_ratio_matters(tmp_path: Path) -> None:
     """Whenever policy, reference or critic of PPO reads anything, with a gradient or without."""
-    models = online_models()
+    models, chosen = online_models(), settings(batch_size=4)
     prompts = read_prompts(load(tiny.prompt_rows(20)), models.policy.tokenizer, 20, "rows")  # type: ignore[attr-defined]
     seen: list[tuple[bool, bool]] = []
     for model in models.trained().values():
@@ -533,12 +362,11 @@ def test_dropout_is_off_where_a_ratio_matters(tmp_path: Path) -> None:
             PPO(update_epochs=2),
             models,
             rollouts(models, KNOBS, prompts, REWARD, 0),
-            settings=settings(batch_size=4),
+            learner=GradientLearner(PPO(update_epochs=2), models, optimizer_of(models), chosen, 5, 10, run),
+            settings=chosen,
             steps=5,
-            steps_per_epoch=10,
             run=run,
             state=State(),
-            optimizer=optimizer_of(models),
             evaluator=None,
             progress=progress,
         )

@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+from burnish.algorithms.actor_critic import ActorCritic
 from burnish.algorithms.dpo import DPO
 from burnish.algorithms.ppo import PPO
+from burnish.algorithms.reinforce import Reinforce
+from burnish.algorithms.reinforce_baseline import ReinforceBaseline
 from burnish.algorithms.reward_model import RewardModel
 from burnish.algorithms.sft import SFT
+from burnish.algorithms.trpo import TRPO
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,34 @@ ALGORITHMS = {
 }
 
 
+@dataclass(frozen=True)
+class Classic:
+    """A method of classical control: its dataclass, whether it has a critic, whether it needs whole episodes, and
+    whether its step is TRPO's in place of the gradient's."""
+
+    algorithm: type[Any]
+    summary: str
+    critic: bool = True
+    whole_episodes: bool = False
+    trust_region: bool = False
+
+
+CLASSIC = {
+    "reinforce": Classic(Reinforce, "Policy gradient with the whole return", critic=False, whole_episodes=True),
+    "reinforce_baseline": Classic(ReinforceBaseline, "REINFORCE less a learned value", whole_episodes=True),
+    "actor_critic": Classic(ActorCritic, "Policy gradient with bootstrapped advantages"),
+    "trpo": Classic(TRPO, "The natural gradient as far as a KL allows", trust_region=True),
+    "ppo": Classic(PPO, "Several epochs of a clipped ratio"),
+}
+"""The classical path, each a step from the one before."""
+
+
 def name_of(algorithm: object) -> str:
     """The table's name of an algorithm object. Raises TypeError for what is none."""
-    for name, entry in ALGORITHMS.items():
-        if type(algorithm) is entry.algorithm:
+    classes = {name: entry.algorithm for name, entry in CLASSIC.items()}
+    classes |= {name: entry.algorithm for name, entry in ALGORITHMS.items()}
+    for name, cls in classes.items():
+        if type(algorithm) is cls:
             return name
     known = ", ".join(f"{entry.algorithm.__name__}()" for entry in ALGORITHMS.values())
     raise TypeError(f"{algorithm!r} is no algorithm: give one of {known}")

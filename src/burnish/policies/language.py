@@ -74,6 +74,7 @@ class LanguagePolicy:
         self, batch: Demonstrations | Preferences | Episodes, numbers: Callable[[Tensor, Tensor], Tensor]
     ) -> Float[Tensor, "*lead T n"]:
         """`numbers` of the logits `[k, V]` and ids `[k]` of chosen tokens, where they belong; 0 elsewhere."""
+        assert batch.tokens is not None
         tokens, mask = batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2)
         limit = TOKENS_AT_ONCE.get(self.device.type, TOKENS_AT_ONCE["cuda"])
         parts = buckets(tokens, mask, limit)

@@ -70,6 +70,7 @@ class LanguageScorer:
 
         In float32 or wider. A text's score does not depend on its padding, its neighbours or their order.
         """
+        assert batch.tokens is not None
         lengths = batch.lengths.flatten()
         at_end = self._numbers(*behind_the_end(batch.tokens.flatten(0, -2), lengths))
         return at_end.gather(1, lengths[:, None])[:, 0].view(batch.lengths.shape)
@@ -80,6 +81,7 @@ class LanguageScorer:
         The state is all that stands before the token. The last column, V of the final state, is 0: an episode of
         language always terminates, also at the length limit.
         """
+        assert batch.tokens is not None
         values = self._numbers(batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2))
         return nn.functional.pad(values, (0, 1)).view(*batch.mask.shape[:-1], values.shape[1] + 1)
 

@@ -22,6 +22,7 @@ from burnish.recipes.models import adamw, load_models, pick_device, say
 from burnish.recipes.rows import IN_MEMORY, evaluation_rows, first_responses, tokenised
 from burnish.recipes.turns import length, offline, online
 from burnish.run import RunFolder, UserError
+from burnish.training.learner import GradientLearner
 from burnish.training.loop import out_of_patience, train_loop
 from burnish.training.progress import Progress
 from burnish.training.resume import State, load_best, restore
@@ -90,17 +91,17 @@ def _fit(algorithm: Any, models: Models, settings: Settings, run: RunFolder, row
     optimizer = adamw(turns.models, settings)
     tell = partial(say, settings)
     state = restore(run, turns.models, optimizer, tell) if settings.resume else State()
+    learner = GradientLearner(algorithm, turns.models, optimizer, settings, steps, per_epoch, run)
     with Progress(name_of(algorithm).upper(), steps, state.step, settings.quiet) as progress:
         state = train_loop(
             algorithm,
             turns.models,
             turns.batches(state),
+            learner=learner,
             settings=settings,
             steps=steps,
-            steps_per_epoch=per_epoch,
             run=run,
             state=state,
-            optimizer=optimizer,
             evaluator=turns.evaluator,
             progress=progress,
         )

@@ -7,21 +7,31 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from transformers import get_scheduler
 
-from burnish.algorithms.table import ALGORITHMS, name_of
 from burnish.batches import Drawn
-from burnish.config import Settings
-from burnish.data.walk import epoch_order
 from burnish.experience.completions import RolloutError
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError, write_atomically
+from burnish.training.learner import Learner
 from burnish.training.progress import Progress
-from burnish.training.resume import State, save, save_best
-from burnish.training.step import NonFiniteLossError, gradient
+from burnish.training.resume import State, save_best
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """What the loop asks of a run's settings."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def eval_every(self) -> int | None: ...
+    @property
+    def save_every(self) -> int: ...
+    @property
+    def patience(self) -> int: ...
 
 
 class Interrupted(KeyboardInterrupt):
@@ -33,48 +43,49 @@ def train_loop(
     models: Models,
     batches: Iterator[Drawn],
     *,
-    settings: Settings,
-    steps: int,
-    steps_per_epoch: int,
+    learner: Learner,
+    settings: Paced,
+    steps: int | float,
     run: RunFolder,
     state: State,
-    optimizer: torch.optim.Optimizer,
     evaluator: Callable[[], dict[str, float]] | None,
     progress: Progress,
+    log_every: int = 1,
 ) -> State:
-    """Run the loop from `state` to `steps` updates and return the state it ended in.
+    """Run the loop from `state` to `steps` updates, or to the end of `batches`, and return the state it ended in.
 
     One turn draws a batch, prepares it and learns from it: offline in one update, online in several. Checkpoints lie
-    between turns, so that whatever a killed turn did is done again, to the same bits. Raises UserError where a loss is
-    not finite, before the weights are touched, or a reward is amiss, and Interrupted on Ctrl-C.
+    between turns, so that whatever a killed turn did is done again, to the same bits. Every `log_every`th update has
+    a line in the run's metrics. Raises UserError where a loss is not finite, before the weights are touched, or a
+    reward is amiss, and Interrupted on Ctrl-C.
     """
-    rate = schedule(optimizer, settings, steps)
     with interruptible() as interrupted:
         while state.step < steps and not out_of_patience(settings, state):
             began, first = time.perf_counter(), state.step
             switch_dropout(models, False)
-            drawn = draw(batches, models, optimizer, state, run)
+            drawn = draw(batches, learner, state, run)
+            if drawn is None:
+                break
             batch = algorithm.prepare(models, drawn.batch)
             told = drawn.metrics
-            for part in minibatches(algorithm, batch, settings, state):
+            for part in learner.minibatches(batch, state):
                 if state.step == steps:
                     break
                 torch.manual_seed(settings.seed * 1_000_003 + state.step)  # dropout; a function of the step
-                switch_dropout(models, ALGORITHMS[name_of(algorithm)].dropout)
-                between = state.step == first
-                metrics = update(algorithm, models, part, optimizer, settings, rate(state.step), run, state, between)
+                switch_dropout(models, learner.dropout)
+                metrics = learner.update(part, state, between=state.step == first)
                 if metrics is None:
                     break
                 state.step += 1
-                state.num_tokens += int(part.lengths.sum())
-                record = {"step": state.step, "epoch": round(state.step / steps_per_epoch, 6)} | metrics | told
-                record["num_tokens"] = state.num_tokens
-                if evaluator and is_due(settings.eval_every, state.step, steps):
-                    record |= evaluation(evaluator, models, settings, state, run)
-                run.append("metrics", record)
-                run.append("timings", {"step": state.step, "seconds": round(time.perf_counter() - began, 6)})
-                progress.step(record)
-                began, told = time.perf_counter(), {}
+                due = evaluator is not None and is_due(settings.eval_every, state.step, steps)
+                if due or state.step % log_every == 0:
+                    record = {"step": state.step} | learner.record(metrics) | told
+                    if evaluator and due:
+                        record |= evaluation(evaluator, models, settings, state, run)
+                    run.append("metrics", record)
+                    run.append("timings", {"step": state.step, "seconds": round(time.perf_counter() - began, 6)})
+                    progress.step(record)
+                    began, told = time.perf_counter(), {}
             if state.step == first:
                 raise UserError(
                     f"step {state.step + 1}: stop_kl {algorithm.stop_kl} stopped a rollout before its first update, "
@@ -86,20 +97,19 @@ def train_loop(
             state.experience = drawn.state
             stop = interrupted()  # asked once: a signal between two looks must not stop what was not saved
             if stop or (settings.save_every and state.step // settings.save_every > first // settings.save_every):
-                save(run, models, optimizer, state)
+                learner.save(state)
             if stop:
                 raise Interrupted(f"{run.path} is saved up to step {state.step}; --resume goes on with it")
     return state
 
 
-def draw(
-    batches: Iterator[Drawn], models: Models, optimizer: torch.optim.Optimizer, state: State, run: RunFolder
-) -> Drawn:
-    """The next batch. Where a reward is amiss, the state is saved and the rollout kept before UserError goes on."""
+def draw(batches: Iterator[Drawn], learner: Learner, state: State, run: RunFolder) -> Drawn | None:
+    """The next batch, None at the end. Where a reward is amiss, the state is saved and the rollout kept before
+    UserError goes on."""
     try:
-        return next(batches)
+        return next(batches, None)
     except RolloutError as error:
-        save(run, models, optimizer, state)
+        learner.save(state)
         path = keep(error.rollout, run)
         raise UserError(
             f"step {state.step + 1}: {error}; the completions are in {path}, and step {state.step} is saved: mend the "
@@ -114,68 +124,13 @@ def keep(rollout: list[dict[str, Any]], run: RunFolder) -> Path:
     return path
 
 
-def minibatches(algorithm: Any, batch: Any, settings: Settings, state: State) -> Iterator[Any]:
-    """The parts of a batch that an update each learns from: all of it, or in `update_epochs` passes each time other
-    parts of `batch_size` rows, in an order that is a function of seed and turn."""
-    epochs = getattr(algorithm, "update_epochs", 1)
-    if len(batch) <= settings.batch_size:
-        yield from (batch for _ in range(epochs))
-        return
-    for epoch in range(epochs):
-        order = torch.tensor(epoch_order(len(batch), settings.seed, (state.batches + 1) * 1_000 + epoch))
-        for index in order.split(settings.batch_size):
-            yield batch.select(index.to(batch.mask.device))
-
-
 def switch_dropout(models: Models, on: bool) -> None:
     for model in models.trained().values():
         model.dropout(on)
 
 
-def update(
-    algorithm: Any,
-    models: Models,
-    batch: Any,
-    optimizer: torch.optim.Optimizer,
-    settings: Settings,
-    learning_rate: float,
-    run: RunFolder,
-    state: State,
-    between: bool = True,
-) -> dict[str, float] | None:
-    """One gradient step; None, and no step, where the policy has moved past the algorithm's `stop_kl`.
-
-    Raises UserError where loss or gradient is not finite, with the state as it was saved if it lies `between` turns:
-    from the middle of one no run could go on to the same bits.
-    """
-    try:
-        metrics = gradient(algorithm, models, batch, settings.accumulate)
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm or math.inf)
-        if not torch.isfinite(norm):
-            raise NonFiniteLossError(f"the gradient's norm is {norm.item()}", batch.rows.tolist())
-    except NonFiniteLossError as error:
-        if between:
-            save(run, models, optimizer, state)
-        rows = ", ".join(map(str, error.rows[:10])) + (" …" if len(error.rows) > 10 else "")
-        saved = f", and step {state.step} is saved" if between else ""
-        raise UserError(
-            f"step {state.step + 1}: {error.what} on row(s) {rows} of {settings.data}; nothing was updated{saved}: "
-            "look at those rows or lower --learning-rate, and start anew with another --out"
-        ) from error
-    stop_kl = getattr(algorithm, "stop_kl", None)
-    if stop_kl is not None and metrics["policy/approxkl_avg"] > stop_kl:
-        optimizer.zero_grad(set_to_none=True)
-        return None
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return metrics | {"grad_norm": norm.item(), "learning_rate": learning_rate}
-
-
 def evaluation(
-    evaluator: Callable[[], dict[str, float]], models: Models, settings: Settings, state: State, run: RunFolder
+    evaluator: Callable[[], dict[str, float]], models: Models, settings: Paced, state: State, run: RunFolder
 ) -> dict[str, float]:
     """Loss and metrics on the evaluation data, and the bookkeeping of early stopping."""
     switch_dropout(models, False)
@@ -197,21 +152,11 @@ def evaluation(
     return {f"eval_{name}": value for name, value in metrics.items()}
 
 
-def schedule(optimizer: torch.optim.Optimizer, settings: Settings, steps: int) -> Any:
-    """The learning rate of each step (from 0), as a pure function."""
-    share = settings.warmup if settings.warmup >= 1 else settings.warmup * steps
-    warmup = math.ceil(round(share, 6))  # 7 % of 100 steps are 7.000000000000001 in floating point, and 7 in fact
-    name = "constant_with_warmup" if settings.schedule == "constant" else settings.schedule
-    factor = get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=steps).lr_lambdas[0]
-    # Step 0 of a warm-up has rate 0 there: shifted by one, so that no update is spent on nothing.
-    return lambda step: settings.learning_rate * factor(step + 1 if step + 1 <= warmup else step)
-
-
-def is_due(every: int | None, step: int, last: int) -> bool:
+def is_due(every: int | None, step: int, last: int | float) -> bool:
     return step == last or (every is not None and step % every == 0)
 
 
-def out_of_patience(settings: Settings, state: State) -> bool:
+def out_of_patience(settings: Paced, state: State) -> bool:
     return settings.patience > 0 and state.evaluations_since_best >= settings.patience
 
 

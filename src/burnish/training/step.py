@@ -34,8 +34,9 @@ def microbatches(batch: Any, pieces: int) -> Iterator[Any]:
 
 
 def objective(loss: Loss, denominators: dict[str, Tensor]) -> Tensor:
-    """The weighted sum of a loss's terms, each divided by its denominator: a part's share of the batch's loss."""
-    return torch.stack([term.weight * _share(term, denominators) for term in loss.terms.values()]).sum()
+    """The weighted sum of a loss's terms, each divided by its denominator: a part's share of the batch's loss, or of
+    each run's where there are runs."""
+    return torch.stack([term.weight * _share(term, denominators) for term in loss.terms.values()]).sum(0)
 
 
 def _share(term: Term, denominators: dict[str, Tensor]) -> Tensor:

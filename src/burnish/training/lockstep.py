@@ -1,0 +1,197 @@
+"""Gradient steps of many runs in lockstep: one computation, in which each run goes its own way.
+
+Every tensor has the runs as its first dimension. The runs' losses are summed, so that the gradient of each run's
+parameters is that run's own; norm, clipping, Adam with its count of steps, early stop and the order of minibatches are
+its own as well. Run i of a group therefore ends where the same run alone would.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from burnish.algorithms.terms import Loss
+from burnish.batches import Episodes
+from burnish.functional import masked_mean
+from burnish.policies.interface import Models
+from burnish.run import UserError
+from burnish.training.resume import State
+from burnish.training.step import objective
+
+MINIBATCH_STREAM = 2
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How a run of control descends: `batch_size` steps an update (None: all of a rollout), Adam at `learning_rate`,
+    the gradient's norm clipped to `max_grad_norm` (0 does not clip)."""
+
+    learning_rate: float
+    batch_size: int | None = None
+    max_grad_norm: float = 0.5
+    adam_eps: float = 1e-5
+
+
+class StackedAdam:
+    """Adam for parameters `[R, n]` of R runs, each with its own count of steps.
+
+    m ← β₁m + (1 − β₁)g,  v ← β₂v + (1 − β₂)g²,  θ ← θ − rate · (m / (1 − β₁ᵏ)) / (√(v / (1 − β₂ᵏ)) + ε)
+
+    Kingma & Ba (2015), "Adam", algorithm 1. `torch.optim.Adam` is the same for one run; it has one count k for a
+    tensor, where a run that has stopped must not count on.
+    """
+
+    def __init__(self, rate: float, eps: float, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+        self.rate, self.eps, self.betas = rate, eps, betas
+        self.moments: Tensor | None = None
+        self.squares: Tensor | None = None
+        self.counts: Tensor | None = None
+
+    @torch.no_grad()
+    def step(self, theta: Tensor, gradient: Tensor, going: Tensor) -> None:
+        """Move the parameters of the runs that are `going`, in place."""
+        if self.moments is None or self.squares is None or self.counts is None:
+            self.moments, self.squares = torch.zeros_like(theta), torch.zeros_like(theta)
+            self.counts = theta.new_zeros(len(theta), 1)
+        first, second = self.betas
+        moments = torch.lerp(self.moments, gradient, 1 - first)
+        squares = (self.squares * second).addcmul_(gradient, gradient, value=1 - second)
+        counts = self.counts + 1
+        scale = (squares / (1 - second**counts)).sqrt_().add_(self.eps)
+        moved = torch.addcdiv(theta, moments * (-self.rate / (1 - first**counts)), scale)
+        if not going.all():
+            new, old = (moments, squares, counts, moved), (self.moments, self.squares, self.counts, theta)
+            moments, squares, counts, moved = (torch.where(going[:, None], a, b) for a, b in zip(new, old, strict=True))
+        self.moments, self.squares, self.counts = moments, squares, counts
+        theta.copy_(moved)
+
+    def keep(self, index: Tensor) -> None:
+        """Go on with these runs alone."""
+        if self.moments is not None and self.squares is not None and self.counts is not None:
+            self.moments, self.squares, self.counts = self.moments[index], self.squares[index], self.counts[index]
+
+
+@dataclass
+class LockstepLearner:
+    """`update_epochs` passes of an algorithm's gradient over the loose steps of each rollout."""
+
+    algorithm: Any
+    models: Models
+    steps: Steps
+    seeds: Sequence[int]
+    parts: tuple[str, ...] = ("policy", "critic")
+    runs: list[int] = field(init=False)
+    dropout: bool = False
+
+    def __post_init__(self) -> None:
+        self.runs = list(range(len(self.seeds)))
+        self.orders = [np.random.Generator(np.random.PCG64([seed, MINIBATCH_STREAM])) for seed in self.seeds]
+        self.trained = {name: model for name, model in self.models.trained().items() if name in self.parts}
+        self.adams = {name: StackedAdam(self.steps.learning_rate, self.steps.adam_eps) for name in self.trained}
+        self.going = torch.ones(len(self.runs), dtype=torch.bool)
+
+    def minibatches(self, batch: Episodes, state: State) -> Iterator[Episodes]:
+        """Loose steps, each once an epoch. What fills up a run that has fewer than another comes last, so that its
+        steps fall to minibatches as if it were alone."""
+        self.narrow(batch)
+        loose = loose_steps(batch)
+        self.going = torch.ones(len(self.runs), dtype=torch.bool, device=batch.mask.device)
+        counts, size = loose.lengths[:, 0].tolist(), self.steps.batch_size
+        for _ in range(getattr(self.algorithm, "update_epochs", 1)):
+            if size is None or size >= max(counts):
+                yield loose
+                continue
+            order = np.tile(np.arange(max(counts)), (len(counts), 1))
+            for row, stream, count in zip(order, self.orders, counts, strict=True):
+                row[:count] = stream.permutation(count)
+            for index in torch.from_numpy(order).to(batch.mask.device).split(size, dim=1):
+                yield pick(loose, index)
+
+    def narrow(self, batch: Episodes) -> None:
+        """Forget the runs that are no longer in the batch."""
+        assert batch.runs is not None
+        remaining = batch.runs.tolist()
+        if remaining != self.runs:
+            index = [self.runs.index(run) for run in remaining]
+            for adam in self.adams.values():
+                adam.keep(torch.tensor(index, device=batch.mask.device))
+            self.orders, self.runs = [self.orders[i] for i in index], remaining
+
+    def update(self, part: Episodes, state: State, between: bool) -> dict[str, Any] | None:
+        loss = self.algorithm.loss(self.models, part)
+        stop_kl = getattr(self.algorithm, "stop_kl", None)
+        metrics = measure(loss, part)
+        if stop_kl is not None:
+            self.going = self.going & ~(metrics["policy/approxkl_avg"] > stop_kl)
+            if not self.going.any():
+                return None
+        return metrics | self.descend(loss, part)
+
+    def save(self, state: State) -> None:
+        """Nothing: environments cannot be written down, so a group of runs that was stopped begins anew."""
+
+    def record(self, metrics: dict[str, Any]) -> dict[str, float]:
+        """Means over the runs that still run."""
+        return {name: value.double().mean().item() for name, value in metrics.items()}
+
+    def descend(self, loss: Loss, part: Episodes) -> dict[str, Tensor]:
+        """One step of every run that is going. Raises UserError, before anything moves, where a run's is not finite."""
+        losses = objective(loss, denominators(part))
+        thetas = {name: next(iter(model.parameters().values())) for name, model in self.trained.items()}
+        gradients = torch.autograd.grad(losses.sum(), list(thetas.values()))
+        norms = torch.stack([g.square().sum(-1) for g in gradients]).sum(0).sqrt()
+        if not torch.isfinite(norms).all():
+            worst = int((~torch.isfinite(norms)).nonzero()[0])
+            raise UserError(
+                f"run {self.runs[worst]}: the gradient's norm is {norms[worst].item()}, and nothing was updated: lower "
+                "the learning rate"
+            )
+        going = self.going & part.mask.any(-1).any(-1)  # a run with fewer steps than another has fewer minibatches
+        limit = self.steps.max_grad_norm
+        scale = (limit / (norms + 1e-6)).clamp(max=1.0)[:, None] if limit else None
+        for (name, theta), gradient in zip(thetas.items(), gradients, strict=True):
+            self.adams[name].step(theta, gradient if scale is None else gradient * scale, going)
+        return {"loss": losses.detach(), "grad_norm": norms}
+
+
+def denominators(batch: Episodes) -> dict[str, Tensor]:
+    """Of each run: its real steps, and its rows with one."""
+    rows = batch.mask.any(-1).sum(-1)
+    return {"token": batch.mask.sum((-2, -1)), "sequence": rows, "row": rows}
+
+
+def measure(loss: Loss, batch: Episodes) -> dict[str, Tensor]:
+    """The metrics of each run, `[R]`: means over its real steps."""
+    return {name: masked_mean(values, batch.mask, (-2, -1)) for name, values in loss.metrics.items()}
+
+
+def loose_steps(batch: Episodes) -> Episodes:
+    """The steps of each run in one row `[R, 1, N]`, real ones first; N is the most that a run has.
+
+    Rows served to compute returns and advantages; from here on a step is a step, as in the literature.
+    """
+    assert batch.observations is not None
+    mask = batch.mask.flatten(1)
+    width = int(mask.sum(1).max())
+    order = torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)[:, :width]
+    columns = batch.mask.shape[-1]
+    flat = replace(batch, observations=batch.observations[:, :, :columns])
+    index = torch.arange(len(mask), device=mask.device)[:, None], order
+    loose = {name: getattr(flat, name).flatten(1, 2)[index][:, None] for name in present(flat)}
+    return replace(flat, **loose, lengths=loose["mask"].sum(-1), rows=batch.rows[:1])
+
+
+def pick(loose: Episodes, index: Tensor) -> Episodes:
+    """These steps `[R, n]` of each run."""
+    where = torch.arange(len(index), device=index.device)[:, None], index
+    picked = {name: getattr(loose, name)[:, 0][where][:, None] for name in present(loose)}
+    return replace(loose, **picked, lengths=picked["mask"].sum(-1))
+
+
+def present(batch: Episodes) -> list[str]:
+    """The fields that hold something of every step."""
+    names = ("mask", "old_logprobs", "rewards", "discounts", "old_values", "advantages", "returns")
+    return [n for n in (*names, "observations", "actions") if getattr(batch, n) is not None]
