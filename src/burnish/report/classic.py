@@ -13,6 +13,7 @@ import pandas as pd
 from burnish.report import theme, wording
 from burnish.report.classic_figures import (
     By,
+    LightFigure,
     curves_of,
     learning_curves,
     multiples,
@@ -20,8 +21,8 @@ from burnish.report.classic_figures import (
     save_curves,
     window,
 )
-from burnish.report.figures import Colours
-from burnish.report.page import Figure, figure, write_page
+from burnish.report.figures import Colours, to_spec
+from burnish.report.page import Figure, write_page
 from burnish.run import UserError, read_mapping
 
 STEMS: dict[By, str] = {"episode": "returns", "steps": "returns_by_steps"}
@@ -29,7 +30,7 @@ VERDICTS = ("holds", "does not hold", "cannot be told")
 
 
 def classic_page(folder: Path) -> Path:
-    """Write `report.html` and the figures `returns` and `returns_by_steps` (PNG and SVG) into `folder`; the page's path.
+    """Write `report.html` and the figures `returns` and `returns_by_steps` (PNG and SVG) into `folder`; its path.
 
     Raises UserError where the table of returns or the summary is missing or lacks what the page cannot do without.
     """
@@ -61,7 +62,7 @@ def classic_page(folder: Path) -> Path:
         tally=tally(found["story"]),
         settings=settings(config, models),
         command=found.get("command") or command(config, models, found),
-        versions={key: wording.value(item) for key, item in wording.flatten(environment).items()},
+        versions={k.removeprefix("versions."): wording.value(v) for k, v in wording.flatten(environment).items()},
     )
 
 
@@ -122,10 +123,9 @@ def result(found: Mapping[str, Any]) -> str:
 def tally(story: list[Mapping[str, Any]]) -> str:
     """How many of the story's tests came out which way."""
     counts = {verdict: sum(test["verdict"] == verdict for test in story) for verdict in VERDICTS}
+    words = {"holds": ("holds", "hold"), "does not hold": ("does not hold", "do not hold")}
     parts = [
-        f"{counts['holds']} hold{'s' * (counts['holds'] == 1)}",
-        f"{counts['does not hold']} do{'es' * (counts['does not hold'] == 1)} not hold",
-        f"{counts['cannot be told']} cannot be told",
+        f"{count} {words.get(verdict, (verdict, verdict))[count > 1]}" for verdict, count in counts.items() if count
     ]
     return f"Of {len(story)} tests {wording.listed(parts)}."
 
@@ -163,8 +163,8 @@ def _figures(frame: pd.DataFrame, by: By, found: Mapping[str, Any], colours: Col
         caption += "Bands are 95 % bootstrap intervals of the mean over runs. "
     if found["threshold"] is not None:
         caption += f"Dashed: {found['threshold']:g}."
-    main = figure(f"{STEMS[by]}", panel(curves, colours, by, found["threshold"]), caption.strip())
-    each = [figure(f"{STEMS[by]}-{i}", chart) for i, chart in enumerate(multiples(curves, colours, by))]
+    main = LightFigure(STEMS[by], to_spec(panel(curves, colours, by, found["threshold"])), caption.strip())
+    each = [LightFigure(f"{STEMS[by]}-{i}", to_spec(chart)) for i, chart in enumerate(multiples(curves, colours, by))]
     return [main, *each]
 
 

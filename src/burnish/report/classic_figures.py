@@ -4,6 +4,8 @@ Curves are of smoothed runs: at an episode stands the mean return of the last `S
 environment steps every run is interpolated linearly between the ends of its episodes on one grid for all.
 """
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +15,22 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import vl_convert
+from markupsafe import Markup
 
 from burnish.report import theme
 from burnish.report.figures import Chart, Colours, tint_of, vega_lite_version
+from burnish.report.page import Figure
 from burnish.run import UserError
 
 By = Literal["episode", "steps"]
 X_TITLES = {"episode": "episode", "steps": "environment steps"}
 COLUMNS = ("algorithm", "run", "episode", "return", "steps")
 SMOOTH = 10  # episodes of a run that one point is the mean of; fewer where runs are short
-POINTS = 200  # of a mean curve; the curves of single runs have half as many
+POINTS = 200  # of a mean curve
+RUN_POINTS = 50  # of the curve of a single run, of which there are many
 RESAMPLES = 1000
+_PATH = re.compile(r' d="[^"]*"')
+_NUMBER = re.compile(r"-?\d+\.\d+")
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ def _curve(name: str, runs: Sequence[tuple[np.ndarray, np.ndarray]], grid: np.nd
     own = []
     for x, y in runs:
         at = grid[(grid >= x[0]) & (grid <= x[-1])]
-        at = at[:: 2 if len(at) > POINTS // 2 else 1]
+        at = at[:: -math.ceil(len(at) / RUN_POINTS) or 1][::-1]  # thinned from its end, which stays
         own.append((at, np.interp(at, x, y)))
     return Curve(name, shared, values.mean(axis=0), low, high, own)
 
@@ -146,9 +153,11 @@ def panel(
     counts = sorted({len(curve.runs) for curve in curves})
     over = f"{counts[0]} runs" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} runs"
     banded = any(curve.low is not None for curve in curves)
-    title = f"Return, mean over {over}{' with 95 % bootstrap bands' if banded else ''}" if counts[-1] > 1 else "Return"
+    title = f"Mean return of {over}" if counts[-1] > 1 else "Return"
+    if for_file and banded:
+        title += ", with 95 % bootstrap bands"
     scale, axis = alt.Scale(zero=False), alt.Axis(tickCount=5)
-    base = _rows(curves).encode(x=_x(by, _far(curves)), color=tint)
+    base = _rows(curves, banded).encode(x=_x(by, _far(curves)), color=tint)
     y = alt.Y("mean:Q", title=None, scale=scale, axis=axis)
     layers: list[Any] = []
     if threshold is not None:
@@ -181,8 +190,8 @@ def _multiple(curve: Curve, colours: Colours, by: By, domain: tuple[float, float
     tint = tint_of({curve.name: colours[curve.name]})
     x, scale, axis = _x(by, far, ticks=4), alt.Scale(domain=list(domain), nice=True), alt.Axis(tickCount=4)
     y = alt.Y("mean:Q", title=None, scale=scale, axis=axis)
-    rows = [{"name": curve.name, "run": i, "x": _short(x), "mean": _short(y)} for i, (x, y) in enumerate(curve.runs)]
-    thin = alt.Chart(alt.Data(values=rows)).transform_flatten(["x", "mean"]).encode(x=x, y=y, color=tint)
+    rows = [{"name": curve.name, "run": i, "x": _short(x), "mean": _short(y, 3)} for i, (x, y) in enumerate(curve.runs)]
+    thin = alt.Chart(alt.InlineData(values=rows)).transform_flatten(["x", "mean"]).encode(x=x, y=y, color=tint)
     only = len(curve.runs) == 1
     layers: list[Any] = [
         thin.mark_line(strokeWidth=2 if only else 0.8, opacity=1 if only else 0.4, aria=False).encode(detail="run:Q")
@@ -194,16 +203,30 @@ def _multiple(curve: Curve, colours: Colours, by: By, domain: tuple[float, float
     return alt.layer(*layers).properties(width="container", height=150, title=curve.name, description=spoken)
 
 
-def _rows(curves: Sequence[Curve]) -> alt.Chart:
+@dataclass(frozen=True)
+class LightFigure(Figure):
+    """A figure whose drawing has whole pixels: with so many curves that halves the text of the page."""
+
+    def drawing(self) -> Markup:
+        """The chart as SVG, for readers without scripts."""
+        return Markup(_PATH.sub(lambda path: _NUMBER.sub(_whole, path[0]), super().drawing()))
+
+
+def _whole(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.0f}"
+
+
+def _rows(curves: Sequence[Curve], banded: bool = False) -> alt.Chart:
     """The mean curves as data: a row an algorithm with its arrays, which is a third of the text of a row a point."""
     rows = []
     for curve in curves:
         row: dict[str, Any] = {"name": curve.name, "x": _short(curve.x), "mean": _short(curve.mean)}
-        none = [None] * len(curve.x)
-        row["low"] = none if curve.low is None else _short(curve.low)
-        row["high"] = none if curve.high is None else _short(curve.high)
+        if banded:
+            ends = {"low": curve.low, "high": curve.high}
+            row |= {key: [None] * len(curve.x) if end is None else _short(end) for key, end in ends.items()}
         rows.append(row)
-    return alt.Chart(alt.Data(values=rows)).transform_flatten(["x", "mean", "low", "high"])
+    columns: list[Any] = ["x", "mean", "low", "high"] if banded else ["x", "mean"]
+    return alt.Chart(alt.InlineData(values=rows)).transform_flatten(columns)
 
 
 def _x(by: By, far: float, ticks: int = 6) -> alt.X:
@@ -216,9 +239,9 @@ def _far(curves: Sequence[Curve]) -> float:
     return float(max(x[-1] for curve in curves for x, _ in curve.runs))
 
 
-def _short(values: np.ndarray) -> list[float]:
-    """Four digits, which no eye sees beyond; whole numbers without a point."""
-    rounded = [float(f"{value:.4g}") for value in values]
+def _short(values: np.ndarray, digits: int = 4) -> list[float]:
+    """A few digits, beyond which no eye sees; whole numbers without a point."""
+    rounded = [float(f"{value:.{digits}g}") for value in values]
     return [int(value) if value.is_integer() else value for value in rounded]
 
 
