@@ -61,7 +61,10 @@ def learning_curves(
     colours = colours or theme.series_colours([curve.name for curve in curves])
     columns = len(curves) if len(curves) < 4 else 2 if len(curves) == 4 else 3
     small = (width - 45 * (columns - 1)) // columns
-    top = panel(curves, colours, by, threshold, for_file=True).properties(width=width, height=340)
+    title, smooth = _title(curves), window(_longest(frame))
+    title += ", with 95 % bootstrap bands" if any(curve.low is not None for curve in curves) else ""
+    title += f"; every point is over the last {smooth} episodes" if smooth > 1 else ""
+    top = panel(curves, colours, by, threshold, for_file=True).properties(width=width, title=title)
     each = [chart.properties(width=small, height=150) for chart in multiples(curves, colours, by)]
     below = alt.concat(*each, columns=columns, spacing=20)
     return alt.vconcat(top, below, spacing=24)
@@ -94,7 +97,7 @@ def curves_of(frame: pd.DataFrame, by: By = "episode") -> list[Curve]:
         raise UserError(f"The table of returns has no column {', '.join(missing)}: curves need {', '.join(COLUMNS)}.")
     if frame.empty:
         raise UserError("The table of returns has no episode: there is nothing to draw.")
-    smooth = window(int(frame.groupby(["algorithm", "run"]).size().max()))
+    smooth = window(_longest(frame))
     longest = int(frame[by].max())
     places = np.linspace(0, longest, min(POINTS, longest) + 1)[1:]
     grid = places.round() if by == "episode" else places
@@ -103,6 +106,11 @@ def curves_of(frame: pd.DataFrame, by: By = "episode") -> list[Curve]:
         runs = [_smoothed(run, by, smooth) for _, run in rows.groupby("run")]
         curves.append(_curve(str(name), runs, grid))
     return curves
+
+
+def _longest(frame: pd.DataFrame) -> int:
+    """The episodes of the longest run."""
+    return int(frame.groupby(["algorithm", "run"]).size().max())
 
 
 def _smoothed(run: pd.DataFrame, by: By, smooth: int) -> tuple[np.ndarray, np.ndarray]:
@@ -114,15 +122,22 @@ def _smoothed(run: pd.DataFrame, by: By, smooth: int) -> tuple[np.ndarray, np.nd
 
 def _curve(name: str, runs: Sequence[tuple[np.ndarray, np.ndarray]], grid: np.ndarray) -> Curve:
     start, end = max(x[0] for x, _ in runs), min(x[-1] for x, _ in runs)
-    shared = grid[(grid >= start) & (grid <= end)]
+    shared = _between(grid, start, end)
     values = np.stack([np.interp(shared, x, y) for x, y in runs])
     low, high = band(values) if len(runs) > 1 and len(shared) else (None, None)
     own = []
     for x, y in runs:
-        at = grid[(grid >= x[0]) & (grid <= x[-1])]
-        at = at[:: -math.ceil(len(at) / RUN_POINTS) or 1][::-1]  # thinned from its end, which stays
+        at = _between(grid, x[0], x[-1])
+        at = at[:: -math.ceil(len(at) / RUN_POINTS)][::-1]  # thinned from its end, which stays
         own.append((at, np.interp(at, x, y)))
     return Curve(name, shared, values.mean(axis=0), low, high, own)
+
+
+def _between(grid: np.ndarray, start: float, end: float) -> np.ndarray:
+    """The part of the grid from `start` to `end`, both included; nothing where they are in the wrong order."""
+    if start > end:
+        return grid[:0]
+    return np.unique([start, *grid[(grid > start) & (grid < end)], end])
 
 
 def band(values: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -150,12 +165,7 @@ def panel(
             orient="top", title=None, symbolType="stroke", symbolOpacity=1, labelFontSize=13, columns=len(names)
         )
     longest = max(len(curve.x) for curve in curves)
-    counts = sorted({len(curve.runs) for curve in curves})
-    over = f"{counts[0]} runs" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} runs"
     banded = any(curve.low is not None for curve in curves)
-    title = f"Mean return of {over}" if counts[-1] > 1 else "Return"
-    if for_file and banded:
-        title += ", with 95 % bootstrap bands"
     scale, axis = alt.Scale(zero=False), alt.Axis(tickCount=5)
     base = _rows(curves, banded).encode(x=_x(by, _far(curves)), color=tint)
     y = alt.Y("mean:Q", title=None, scale=scale, axis=axis)
@@ -177,7 +187,13 @@ def panel(
         shown = alt.condition(near, alt.value(1), alt.value(0))
         layers.append(dots.encode(y=y, opacity=shown).add_params(near))
     spoken = f"Return against {X_TITLES[by]}. At the end of the curves: {_ends(curves)}."
-    return alt.layer(*layers).properties(width="container", height=340, title=title, description=spoken)
+    return alt.layer(*layers).properties(width="container", height=340, title=_title(curves), description=spoken)
+
+
+def _title(curves: Sequence[Curve]) -> str:
+    counts = sorted({len(curve.runs) for curve in curves})
+    over = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"Mean return of {over} runs" if counts[-1] > 1 else "Return"
 
 
 def multiples(curves: Sequence[Curve], colours: Colours, by: By) -> list[Chart]:
@@ -198,7 +214,7 @@ def _multiple(curve: Curve, colours: Colours, by: By, domain: tuple[float, float
     ]
     if not only:
         layers.append(_rows([curve]).mark_line(strokeWidth=2.5).encode(x=x, y=y, color=tint))
-    last = [float(y[-1]) for _, y in curve.runs if len(y)]
+    last = [float(y[-1]) for _, y in curve.runs]
     spoken = f"{len(curve.runs)} runs of {curve.name}: they end between {min(last):.4g} and {max(last):.4g}."
     return alt.layer(*layers).properties(width="container", height=150, title=curve.name, description=spoken)
 
@@ -230,7 +246,8 @@ def _rows(curves: Sequence[Curve], banded: bool = False) -> alt.Chart:
 
 
 def _x(by: By, far: float, ticks: int = 6) -> alt.X:
-    axis = alt.Axis(format="~s" if by == "steps" else ",d", grid=False, tickCount=ticks)
+    written = "datum.value === 0 ? '0' : format(datum.value, '~s')" if by == "steps" else "format(datum.value, ',d')"
+    axis = alt.Axis(labelExpr=written, grid=False, tickCount=ticks)
     return alt.X("x:Q", title=X_TITLES[by], axis=axis, scale=alt.Scale(nice=False, domain=[0, far]))
 
 
