@@ -1,6 +1,7 @@
 """Stacked networks against one `torch.nn.Sequential` a run with the same weights."""
 
 import math
+from copy import copy
 from dataclasses import replace
 
 import pytest
@@ -79,9 +80,15 @@ def sequential(model: ControlPolicy | ControlCritic, run: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def flat_gradient(network: nn.Sequential, *more: Tensor) -> Tensor:
-    found = [p.grad for p in [*network.parameters(), *more]]
-    return torch.cat([x.flatten() for x in found if x is not None])
+def check_gradient(model: ControlPolicy | ControlCritic, found: Tensor, run: int, network: nn.Sequential) -> None:
+    """A gradient of theta, laid out by layer as the weights are, against the one that torch's own layers have."""
+    laid_out = copy(model)
+    laid_out.theta = nn.Parameter(found)
+    expected = [p.grad for p in network.parameters()]
+    named = [part[run] for name, part in laid_out.named().items() if name != "log_std"]
+    for one, other in zip(named, expected, strict=True):
+        assert other is not None
+        close(one, other)
 
 
 def scales(x: Tensor) -> Tensor:
@@ -115,7 +122,9 @@ def test_a_policy_is_a_sequential_network_a_run(continuous: bool) -> None:
         close(logprobs[run], expected[0])
         close(entropy[run], expected[1])
         sum((scales(x)[run] * e).sum() for x, e in zip((logprobs, entropy), expected, strict=True)).backward()
-        close(found[run], flat_gradient(network, log_std))
+        check_gradient(policy, found, run, network)
+        if continuous:
+            close(found[run, -ACTIONS:], log_std.grad)
 
 
 def test_a_critic_is_a_sequential_network_a_run() -> None:
@@ -129,7 +138,7 @@ def test_a_critic_is_a_sequential_network_a_run() -> None:
         expected = network(batch.observations[run])[..., 0]
         close(values[run], expected)
         (scales(values)[run] * expected).sum().backward()
-        close(found[run], flat_gradient(network))
+        check_gradient(critic, found, run, network)
 
 
 def test_a_short_row_has_the_value_of_its_final_state_and_none_behind_it() -> None:
@@ -166,6 +175,32 @@ def test_the_distribution_is_that_of_the_logprobs() -> None:
         assert (distribution.kl(other) > 0).all()
         assert distribution.kl(other).shape == batch.mask.shape
         assert (distribution.kl(distribution.detach()) == 0).all()
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_a_gradient_can_be_differentiated(continuous: bool) -> None:
+    """Products of the Hessian with a vector, of what has its gradient by hand, by finite differences of gradients."""
+    policy, critic, batch = make_policy(continuous=continuous), make_critic(), make_batch(continuous=continuous)
+    loss_of_values = lambda: critic.values(batch).pow(2)  # noqa: E731
+    for model, loss in ((policy, lambda: torch.stack(policy.logprobs_and_entropy(batch))), (critic, loss_of_values)):
+        vector, start = numbers(*model.theta.shape, seed=6), model.theta.detach().clone()
+
+        def slope(at: Tensor, model=model, loss=loss, **options: bool) -> Tensor:
+            model.theta.data = at
+            value = loss()
+            return torch.autograd.grad((value * scales(value)).sum(), model.theta, **options)[0]
+
+        (product,) = torch.autograd.grad((slope(start, create_graph=True) * vector).sum(), model.theta)
+        step = 1e-6
+        close(product, (slope(start + step * vector) - slope(start - step * vector)) / (2 * step), 1e-6)
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_the_gradient_by_hand_is_the_distributions(continuous: bool) -> None:
+    policy, batch = make_policy(continuous=continuous), make_batch(continuous=continuous)
+    one, other = policy.distribution(batch), policy.logprobs_and_entropy(batch)
+    values = torch.where(batch.mask, one.logprobs(batch.actions), 0.0), torch.where(batch.mask, one.entropy(), 0.0)
+    close(gradient(policy, *values), gradient(policy, *other))
 
 
 @pytest.mark.parametrize("continuous", [False, True])

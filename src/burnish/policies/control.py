@@ -8,45 +8,126 @@ each see a run as one row.
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from burnish.batches import Episodes
 from burnish.policies.distributions import Categorical, DiagonalGaussian
 from burnish.run import UserError
 
+Sizes: TypeAlias = tuple[int, ...]  # numbers of inputs, of each hidden layer, and of outputs
+
+
+# The networks, as functions of theta ---------------------------------------------------------------------------------
+
+
+def split(theta: Float[Tensor, "runs n"], sizes: Sizes) -> tuple[list[Tensor], Float[Tensor, "runs k"]]:
+    """Views of theta: weight and bias of each layer in turn; and what is of no layer.
+
+    A hidden layer's are [R, in, out] and [R, 1, out], the order in which its product is fastest. The last layer is
+    narrow and computed the other way round: [R, out, in] and [R, out, 1].
+
+    theta is split at once: its gradient is then one concatenation, and no sum of slices among zeros.
+    """
+    hidden = [shape for a, b in pairwise(sizes[:-1]) for shape in ((a, b), (1, b))]
+    shapes = [*hidden, (sizes[-1], sizes[-2]), (sizes[-1], 1)]
+    counts = [rows * columns for rows, columns in shapes]
+    *parts, beside = theta.split([*counts, theta.shape[1] - sum(counts)], dim=1)
+    return [part.view(-1, *shape) for part, shape in zip(parts, shapes, strict=True)], beside
+
+
+def outputs(
+    parts: list[Tensor], x: Float[Tensor, "runs N inputs"], given: list[Tensor] | None = None
+) -> Float[Tensor, "runs N outputs"]:
+    """tanh( … tanh(x W₀ + b₀) … ) W + b, each run's of its own x; what each layer was given is put into `given`."""
+    given = [] if given is None else given
+    for weight, bias in zip(parts[:-2:2], parts[1:-2:2], strict=True):
+        given.append(x)
+        x = torch.baddbmm(bias, x, weight).tanh_()
+    given.append(x)
+    return torch.baddbmm(parts[-1], parts[-2], x.mT).mT
+
+
+def networks(
+    theta: Float[Tensor, "runs n"], x: Float[Tensor, "runs N inputs"], sizes: Sizes
+) -> tuple[Float[Tensor, "runs N outputs"], Float[Tensor, "runs k"]]:
+    """The networks' outputs, and what of theta is of no layer; can be differentiated any number of times."""
+    parts, beside = split(theta, sizes)
+    return outputs(parts, x), beside
+
+
+class Networks(torch.autograd.Function):
+    """`networks`, whose gradient, of theta alone, is taken by hand: in place, and written where it belongs."""
+
+    @staticmethod
+    def forward(ctx: Any, theta: Tensor, x: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor]:
+        given: list[Tensor] = []
+        parts, beside = split(theta, sizes)
+        out = outputs(parts, x, given)
+        ctx.save_for_backward(theta, *given)
+        ctx.sizes = sizes
+        return out, beside.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None]:
+        theta, *given = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the gradient is to be differentiated in its turn, so it has to be made openly
+            made = networks(theta, given[0], ctx.sizes)
+            return torch.autograd.grad(made, theta, slopes, create_graph=True)[0], None, None
+        gradient = torch.empty_like(theta)
+        parts, beside = split(gradient, ctx.sizes)
+        weights = split(theta, ctx.sizes)[0][::2]
+        slope, back = slopes[0], weights[-1]
+        torch.sum(slope.mT, 2, keepdim=True, out=parts[-1])
+        torch.bmm(slope.mT, given[-1], out=parts[-2])
+        for i in reversed(range(len(weights) - 1)):
+            slope = torch.bmm(slope, back)
+            torch.ops.aten.tanh_backward.grad_input(slope, given[i + 1], grad_input=slope)
+            torch.sum(slope, 1, keepdim=True, out=parts[2 * i + 1])
+            torch.bmm(given[i].mT, slope, out=parts[2 * i])
+            back = weights[i].mT
+        beside.copy_(slopes[1])
+        return gradient, None, None
+
+
+# The models ----------------------------------------------------------------------------------------------------------
+
 
 class StackedMLP:
-    """R networks of one shape, x ↦ W_L tanh( … tanh(W_0 x + b_0) … ) + b_L, and what is trained beside them.
+    """R networks of one shape with hidden layers of tanh, and `beside` parameters more that are of no layer.
 
-    Weights begin orthogonal, those of hidden layers times √2 and those of the last times `gain`; biases at 0
-    (Saxe et al. 2014; the gains are of the code that came with PPO, openai/baselines). `stream` tells apart the
-    networks of one run, which would begin alike else. `extra` names vectors that are parameters and of no layer;
-    they begin at 0.
+    Weights begin orthogonal, those of hidden layers times √2 and those of the last times `gain`; all else at 0
+    (Saxe et al. 2014; the gains are those of the code that came with PPO, openai/baselines). `stream` tells apart the
+    networks of one run, which would begin alike else.
     """
 
     def __init__(
         self,
-        sizes: Sequence[int],
+        sizes: Sizes,
         seeds: Sequence[int],
         *,
         gain: float,
         stream: int,
-        extra: dict[str, int] | None = None,
-        dtype: torch.dtype = torch.float32,
-        device: str | torch.device = "cpu",
+        beside: int,
+        dtype: torch.dtype,
+        device: str | torch.device,
     ) -> None:
-        self.shapes = {name: shape for name, shape, _ in _layers(sizes, gain)} | {
-            name: (size,) for name, size in (extra or {}).items()
-        }
-        self._counts = [math.prod(shape) for shape in self.shapes.values()]
-        rows = [_beginning(sizes, gain, seed, stream) for seed in seeds]
-        drawn = torch.stack(rows) if rows else torch.empty(0, sum(self._counts[: 2 * len(sizes) - 2]))
-        theta = nn.functional.pad(drawn, (0, sum(self._counts) - drawn.shape[1]))
+        self.sizes = sizes
+        columns = sum((a + 1) * b for a, b in pairwise(sizes)) + beside
+        theta = torch.zeros(len(seeds), columns, dtype=torch.float64)
+        for row, seed in zip(theta.split(1), seeds, strict=True):
+            generator = generator_of(seed, stream)
+            weights = split(row, sizes)[0][::2]
+            for weight in weights[:-1]:
+                # Drawn the way that torch.nn.Linear has it.
+                weight[0] = nn.init.orthogonal_(torch.empty_like(weight[0].T), math.sqrt(2), generator).T
+            nn.init.orthogonal_(weights[-1][0], gain, generator)
         self.theta = nn.Parameter(theta.to(dtype=dtype, device=device))
+        self._views: tuple[list[Tensor], Tensor] | None = None
 
     @property
     def runs(self) -> int:
@@ -54,47 +135,49 @@ class StackedMLP:
         return self.theta.shape[0]
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """The one leaf, `[R, n]`."""
+        """The one leaf, [R, n]."""
         return {"theta": self.theta}
 
     def dropout(self, on: bool) -> None:
         """There is none."""
 
     def keep(self, index: Int[Tensor, "kept"]) -> None:
-        """Go on with the runs at these positions alone. The leaf is a new one."""
+        """Go on with the runs at these positions alone, in this order. The leaf is a new one."""
         self.theta = nn.Parameter(self.theta.detach()[index.to(self.theta.device)])
 
     def named(self) -> dict[str, Tensor]:
-        """A copy of the stacked weights by layer, each run's as `torch.nn.Linear` has it: for saving."""
-        return {name: part.detach().clone() for name, part in zip(self.shapes, self._parts(), strict=True)}
+        """A copy of the weights by layer, [R, …] and each run's as `torch.nn.Linear` has it: for saving."""
+        return {name: part.clone(memory_format=torch.contiguous_format) for name, part in self._named().items()}
 
-    @torch.no_grad()
     def load_named(self, weights: dict[str, Tensor]) -> None:
         """Take over what `named` gave. Raises UserError where names or shapes are of other networks."""
-        parts = dict(zip(self.shapes, self._parts(), strict=True))
+        parts = self._named()
         ours, theirs = ({name: tuple(x.shape) for name, x in some.items()} for some in (parts, weights))
         if ours != theirs:
             raise UserError(f"saved weights of shapes {theirs} do not fit networks of shapes {ours}: build them alike")
         for name, part in parts.items():
             part.copy_(weights[name])
 
-    def _parts(self) -> list[Tensor]:
-        """`theta` by layer. Split at once: the gradient is then one concatenation, not a sum of slices among zeros."""
-        parts = self.theta.split(self._counts, dim=1)
-        return [part.view(-1, *shape) for part, shape in zip(parts, self.shapes.values(), strict=True)]
+    def _named(self) -> dict[str, Tensor]:
+        """Views of theta, without gradient."""
+        parts, beside = split(self.theta.detach(), self.sizes)
+        named = {}
+        for i, (weight, bias) in enumerate(zip(parts[::2], parts[1::2], strict=True)):
+            named[f"layers.{i}.weight"] = weight if i == len(self.sizes) - 2 else weight.mT
+            named[f"layers.{i}.bias"] = bias.flatten(1)
+        return named | ({"log_std": beside} if beside.shape[1] else {})
 
-    def _forward(self, parts: list[Tensor], x: Float[Tensor, "runs N inputs"]) -> Float[Tensor, "runs N outputs"]:
-        """The networks' outputs, each run's of its own inputs, with parameters as `_parts` gives them."""
-        layers = (len(self.shapes) // 2) * 2
-        for i in range(0, layers, 2):
-            x = torch.baddbmm(parts[i + 1][:, None], x.tanh() if i else x, parts[i].mT)
-        return x
+    def _standing(self) -> tuple[list[Tensor], Tensor]:
+        """`split` of theta as it is, made anew only where theta has moved to another place in memory."""
+        if self._views is None or self._views[0][0].data_ptr() != self.theta.data_ptr():
+            self._views = split(self.theta.detach(), self.sizes)
+        return self._views
 
 
 class ControlPolicy(StackedMLP):
     """π(action | observation) of R runs: categorical over `actions` actions, or Gaussian over `actions` numbers.
 
-    A Gaussian's standard deviation is a parameter of its own and the same for every observation; it begins at 1.
+    A Gaussian's standard deviations are parameters, the same for every observation, and begin at 1.
     """
 
     def __init__(
@@ -108,56 +191,64 @@ class ControlPolicy(StackedMLP):
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
     ) -> None:
-        extra = {"log_std": actions} if continuous else {}
-        sizes = (observations, *hidden, actions)
-        super().__init__(sizes, seeds, gain=0.01, stream=0, extra=extra, dtype=dtype, device=device)
+        sizes, beside = (observations, *hidden, actions), actions if continuous else 0
+        super().__init__(sizes, seeds, gain=0.01, stream=0, beside=beside, dtype=dtype, device=device)
         self.continuous = continuous
 
     def distribution(self, batch: Episodes) -> Categorical | DiagonalGaussian:
-        """The distributions that actions are chosen from, `[R, B, T]`; at masked places, of the observation 0."""
-        assert batch.observations is not None
-        return self._at(self._parts(), select(batch.observations[:, :, : batch.mask.shape[-1]], batch.mask))
+        """The distributions that actions are chosen from, [R, B, T]; at masked places those of the observation 0.
+
+        Made openly, for products with second derivatives, which would recompute what a gradient by hand has saved.
+        """
+        out, beside = networks(self.theta, self._observations(batch), self.sizes)
+        return self._distributions(out, beside, batch.mask.shape)
 
     def logprobs(self, batch: Episodes) -> Float[Tensor, "runs B T"]:
         """Log-probabilities of the actions taken; 0 at masked places."""
-        return torch.where(batch.mask, self._taken(self.distribution(batch), batch), 0.0)
+        distributions, actions = self._chosen(batch)
+        return torch.where(batch.mask, distributions.logprobs(actions), 0.0)
 
     def logprobs_and_entropy(self, batch: Episodes) -> tuple[Float[Tensor, "runs B T"], Float[Tensor, "runs B T"]]:
         """`logprobs`, and the entropy in nats of the distribution that each action was drawn from."""
-        distribution = self.distribution(batch)
-        logprobs, entropy = self._taken(distribution, batch), distribution.entropy()
+        distributions, actions = self._chosen(batch)
+        logprobs, entropy = distributions.logprobs(actions), distributions.entropy()
         return torch.where(batch.mask, logprobs, 0.0), torch.where(batch.mask, entropy, 0.0)
 
     @torch.no_grad()
     def act(
         self, observations: Float[Tensor, "runs E inputs"], noise: Float[Tensor, "runs E *A"]
     ) -> tuple[Shaped[Tensor, "runs E *A"], Float[Tensor, "runs E"]]:
-        """Actions of each run's environments and their log-probabilities, without gradient.
+        """Actions in each run's E environments and their log-probabilities, without gradient.
 
-        `noise` is uniform in [0, 1) and `[R, E]`, or standard normal and `[R, E, A]` where actions are real vectors:
-        one number of a run's own stream for each number of an action.
+        `noise` is uniform in [0, 1) and [R, E], or standard normal and [R, E, A] where actions are real vectors: each
+        run's from a stream of its own.
         """
-        distribution = self._at(self._parts(), observations)
-        actions = distribution.sample(noise)
-        return actions, distribution.logprobs(actions)
+        parts, beside = self._standing()
+        out = outputs(parts, observations.to(parts[0].dtype))
+        return self._distributions(out, beside, out.shape[:-1]).draw(noise)
 
-    def _at(
-        self, parts: list[Tensor], observations: Float[Tensor, "runs *steps inputs"]
-    ) -> Categorical | DiagonalGaussian:
-        x = observations.to(self.theta.dtype)
-        out = self._forward(parts, x.flatten(1, -2)).view(*x.shape[:-1], -1)
-        if not self.continuous:
-            return Categorical(out)
-        return DiagonalGaussian(out, parts[-1].view(-1, *[1] * (out.dim() - 2), out.shape[-1]).expand_as(out))
-
-    def _taken(self, distribution: Categorical | DiagonalGaussian, batch: Episodes) -> Float[Tensor, "runs B T"]:
+    def _chosen(self, batch: Episodes) -> tuple[Categorical | DiagonalGaussian, Tensor]:
+        """`distribution`, quickly, and the actions; 0 for those that nobody took, which may be anything."""
         assert batch.actions is not None
-        mask = batch.mask[..., None] if self.continuous else batch.mask
-        return distribution.logprobs(torch.where(mask, batch.actions, 0))
+        out, beside = Networks.apply(self.theta, self._observations(batch), self.sizes)
+        taken = batch.mask[..., None] if self.continuous else batch.mask
+        return self._distributions(out, beside, batch.mask.shape), torch.where(taken, batch.actions, 0)
+
+    def _observations(self, batch: Episodes) -> Float[Tensor, "runs N inputs"]:
+        assert batch.observations is not None
+        return select(batch.observations[:, :, : batch.mask.shape[-1]], batch.mask).to(self.theta.dtype)
+
+    def _distributions(
+        self, out: Float[Tensor, "runs N outputs"], beside: Float[Tensor, "runs k"], shape: torch.Size
+    ) -> Categorical | DiagonalGaussian:
+        """One distribution for each place of `shape`."""
+        if not self.continuous:
+            return Categorical(out.view(*shape, -1))
+        return DiagonalGaussian(out.view(*shape, -1), beside[:, None].expand_as(out).view(*shape, -1))
 
 
 class ControlCritic(StackedMLP):
-    """V(observation) of R runs, by networks of the policy's shape that share nothing with it."""
+    """V(observation) of R runs, by networks like the policy's that share nothing with them."""
 
     def __init__(
         self,
@@ -168,46 +259,33 @@ class ControlCritic(StackedMLP):
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
     ) -> None:
-        super().__init__((observations, *hidden, 1), seeds, gain=1.0, stream=1, dtype=dtype, device=device)
+        sizes = (observations, *hidden, 1)
+        super().__init__(sizes, seeds, gain=1.0, stream=1, beside=0, dtype=dtype, device=device)
 
     def values(self, batch: Episodes) -> Float[Tensor, "runs B T_and_one"]:
-        """V of the state that each step begins in and of the one that a row ends in, `[R, B, T + 1]`; 0 elsewhere.
+        """V of the states that steps begin in and that rows end in, [R, B, T + 1]; 0 behind them.
 
         Loose steps, whose observations have no column for the final state, have 0 there.
         """
         assert batch.observations is not None
-        observations, reached = batch.observations, batch.mask
-        loose = observations.shape[2] == reached.shape[-1]
+        reached = batch.mask
+        loose = batch.observations.shape[2] == reached.shape[2]
         if not loose:
-            before = nn.functional.pad(reached, (1, 0))
-            reached = before | nn.functional.pad(reached, (0, 1))
-        x = select(observations, reached).to(self.theta.dtype)
-        values = self._forward(self._parts(), x.flatten(1, 2)).view(reached.shape)
-        values = torch.where(reached, values, 0.0)
+            reached = nn.functional.pad(reached, (0, 1)) | nn.functional.pad(reached, (1, 0))
+        x = select(batch.observations, reached).to(self.theta.dtype)
+        out, _ = Networks.apply(self.theta, x, self.sizes)
+        values = torch.where(reached, out.view(reached.shape), 0.0)
         return nn.functional.pad(values, (0, 1)) if loose else values
 
 
-def select(observations: Float[Tensor, "*steps inputs"], mask: Tensor) -> Float[Tensor, "*steps inputs"]:
-    """Observations where the mask is True, else 0: what no step saw shall not meet a weight, since 0 · NaN is NaN."""
-    return torch.where(mask[..., None], observations, 0.0)
+def select(
+    observations: Float[Tensor, "runs B t inputs"], mask: Bool[Tensor, "runs B t"]
+) -> Float[Tensor, "runs N inputs"]:
+    """Observations in one row a run, and 0 for those where the mask is False: 0 · NaN would reach every gradient."""
+    return torch.where(mask[..., None], observations, 0.0).flatten(1, 2)
 
 
-def _layers(sizes: Sequence[int], gain: float) -> list[tuple[str, tuple[int, ...], float]]:
-    """Name, shape and gain of each weight and bias (whose gain is 0) in the order in which they lie in a row."""
-    layers: list[tuple[str, tuple[int, ...], float]] = []
-    for i, (inputs, outputs) in enumerate(pairwise(sizes)):
-        last = i == len(sizes) - 2
-        layers.append((f"layers.{i}.weight", (outputs, inputs), gain if last else math.sqrt(2)))
-        layers.append((f"layers.{i}.bias", (outputs,), 0.0))
-    return layers
-
-
-def _beginning(sizes: Sequence[int], gain: float, seed: int, stream: int) -> Float[Tensor, "n"]:
-    """One run's weights as they begin. Drawn in float64, so that runs of any precision begin at the same point."""
-    number = int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0])
-    generator = torch.Generator().manual_seed(number)
-    parts = []
-    for _, shape, factor in _layers(sizes, gain):
-        part = torch.zeros(shape, dtype=torch.float64)
-        parts.append(nn.init.orthogonal_(part, factor, generator).flatten() if factor else part)
-    return torch.cat(parts)
+def generator_of(seed: int, stream: int) -> torch.Generator:
+    """A stream of random numbers of one run, and of one purpose within it."""
+    number = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(number))

@@ -18,6 +18,7 @@ from burnish.functional import (
     gaussian_kl,
     gaussian_logprobs,
 )
+from burnish.functional.precision import widen
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,21 @@ class Categorical:
         return Categorical(self.logits.detach())
 
     def sample(self, noise: Float[Tensor, "*steps"]) -> Int[Tensor, "*steps"]:
-        """The action in which `noise`, uniform in [0, 1), falls: the inverse of the cumulative distribution.
+        """The action in which `noise`, uniform in [0, 1), falls: the inverse of the cumulative distribution."""
+        return self.draw(noise)[0]
 
-        a = number of actions b < A − 1 with Σ_{c ≤ b} π(c) ≤ noise · Σ_c π(c)
+    def draw(self, noise: Float[Tensor, "*steps"]) -> tuple[Int[Tensor, "*steps"], Float[Tensor, "*steps"]]:
+        """`sample` and the sample's `logprobs`, of one log-softmax.
 
-        The sum on the right is 1 but for rounding. Since noise · x < x for every x > 0 in floating point too, an
-        action of probability 0 is never drawn, and none beyond the last.
+        a = the number of actions b with Σ_{c ≤ b} π(c) ≤ noise · Σ_c π(c)
+
+        The sum on the right is 1 but for rounding. Since noise · x < x for every x > 0 in floating point too, neither
+        an action of probability 0 is ever drawn nor one beyond the last.
         """
-        cumulative = torch.softmax(self.logits, -1).cumsum(-1)
-        return (cumulative <= noise[..., None] * cumulative[..., -1:]).sum(-1)
+        logprobs = torch.log_softmax(widen(self.logits), -1)
+        cumulative = logprobs.exp().cumsum(-1)
+        actions = (cumulative <= noise[..., None] * cumulative[..., -1:]).sum(-1)
+        return actions, logprobs.gather(-1, actions[..., None]).squeeze(-1)
 
 
 @dataclass(frozen=True)
@@ -78,3 +85,10 @@ class DiagonalGaussian:
     def sample(self, noise: Float[Tensor, "*steps actions"]) -> Float[Tensor, "*steps actions"]:
         """The action that standard normal `noise` stands for: μ + σ · noise."""
         return self.mean + self.log_std.exp() * noise
+
+    def draw(
+        self, noise: Float[Tensor, "*steps actions"]
+    ) -> tuple[Float[Tensor, "*steps actions"], Float[Tensor, "*steps"]]:
+        """`sample` and the sample's `logprobs`."""
+        actions = self.sample(noise)
+        return actions, self.logprobs(actions)
