@@ -73,7 +73,8 @@ class Episodes(_Rows):
 
     A language model's episodes have `tokens`, and rows as their only leading dimension. Those of control have
     `observations` and `actions`, of R runs in lockstep: `observations` has one column more than there are steps, the
-    final state's; loose steps, with which an update of control works, have none. `runs` are the numbers of the runs.
+    final state's; loose steps, with which an update of control works, have none. `runs` are the numbers of the runs,
+    `progress` the share of its episodes that each has finished.
 
     `kl_penalty` is the price of KL from the sampling policy that an adaptive penalty has come to, one for each run.
     """
@@ -91,6 +92,7 @@ class Episodes(_Rows):
     observations: Float[Tensor, "R B T_or_one_more O"] | None = None
     actions: Int[Tensor, "R B T"] | Float[Tensor, "R B T A"] | None = None
     runs: Int[Tensor, "R"] | None = None
+    progress: Float[Tensor, "R"] | None = None
     kl_penalty: Float[Tensor, "*runs"] | None = None
 
 

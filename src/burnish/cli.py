@@ -146,6 +146,43 @@ def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> No
     click.echo(out / "report.html")
 
 
+def classic_command() -> click.Command:
+    """`burnish classic`: a configuration file's keys, overridden by flags."""
+    from burnish.recipes.classic_settings import ClassicSettings, experiment
+
+    def command(config: str | None, algorithms: str | None, **flags: Any) -> None:
+        """Run the classical path on a Gymnasium environment: REINFORCE to PPO, many runs of each, and a page.
+
+        Hyperparameters are given in a file: algorithms: {ppo: {clip: 0.1}}; docs/classic.md has them all.
+        """
+        from burnish.recipes.classic import run_experiment
+
+        given = (read_config(config) if config else {}) | {k: v for k, v in flags.items() if v is not None}
+        if algorithms is not None:
+            given["algorithms"] = narrowed(given.get("algorithms"), algorithms)
+        path = run_experiment(experiment(given), shlex.join(["burnish", *sys.argv[1:]]))
+        if not given.get("quiet"):
+            click.echo(path / "report.html")
+
+    for decorator in reversed(flags_of(ClassicSettings)):
+        command = decorator(command)
+    help = "names with commas between  [default: all]"
+    command = click.option("--algorithms", help=help)(command)
+    command = click.option("--config", type=click.Path(), help="YAML file of the same keys; flags win")(command)
+    return click.command("classic")(command)
+
+
+def narrowed(given: Any, names: str) -> Any:
+    """The algorithms that a flag names, with what a file says of them."""
+    own = given if isinstance(given, dict) else {}
+    own = {str(name).replace("-", "_"): value for name, value in own.items()}
+    asked = [name.strip().replace("-", "_") for name in names.split(",") if name.strip()]
+    return {name: own.get(name) for name in asked}
+
+
+cli.add_command(classic_command())
+
+
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(

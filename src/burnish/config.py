@@ -142,8 +142,8 @@ def build(name: str, options: dict[str, Any]) -> tuple[Any, Settings]:
     known = set().union(*map(option_names, types))
     for key in given:
         if key not in known:
-            raise UserError(f"unknown key '{key}' for {name}{_suggestion(key, known)}")
-    parts = [_construct(cls, {k: v for k, v in given.items() if k in option_names(cls)}) for cls in types]
+            raise UserError(f"unknown key '{key}' for {name}{suggestion(key, known)}")
+    parts = [construct(cls, {k: v for k, v in given.items() if k in option_names(cls)}) for cls in types]
     algorithm, settings = parts[0], parts[-1]
     if len(parts) == 3:
         settings = dataclasses.replace(settings, experience=parts[1])
@@ -153,12 +153,13 @@ def build(name: str, options: dict[str, Any]) -> tuple[Any, Settings]:
 def machine_checked(settings: Settings) -> Settings:
     """The settings, whose seed and threads make sense for any command."""
     refuse(
-        {
-            f"seed must lie between 0 and {LARGEST_SEED}": not 0 <= settings.seed <= LARGEST_SEED,
-            "threads must be at least 1": settings.threads is not None and settings.threads < 1,
-        }
+        bad_seed(settings.seed) | {"threads must be at least 1": settings.threads is not None and settings.threads < 1}
     )
     return settings
+
+
+def bad_seed(seed: int) -> dict[str, bool]:
+    return {f"seed must lie between 0 and {LARGEST_SEED}": not 0 <= seed <= LARGEST_SEED}
 
 
 def refuse(problems: dict[str, bool]) -> None:
@@ -238,7 +239,8 @@ def named(reward: Any) -> str:
     return f"{module}:{name}" if module and name else str(getattr(reward, "name", type(reward).__name__))
 
 
-def _construct(cls: type, values: dict[str, Any]) -> Any:
+def construct(cls: type, values: dict[str, Any]) -> Any:
+    """An object of a dataclass from values as files and flags have them. Raises UserError for one amiss."""
     hints = get_type_hints(cls)
     try:
         return cls(**{key: _convert(key, value, hints[key]) for key, value in values.items()})
@@ -278,7 +280,8 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
     raise UserError(f"{key} must be {noun}, not {given}")
 
 
-def _suggestion(key: str, known: set[str]) -> str:
+def suggestion(key: str, known: set[str]) -> str:
+    """What to write in place of an unknown key, as the end of a sentence."""
     if key in ELSEWHERE:
         return f": it is '{ELSEWHERE[key]}' here"
     near = difflib.get_close_matches(key, known, n=1)

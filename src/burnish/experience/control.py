@@ -1,7 +1,7 @@
 """Episodes of control: what the runs' policies do in their environments, as long as a run has episodes to go."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,11 @@ class Ledger:
                     self.finished.append(Episode(*(x.item() for x in told)))
         return ended
 
+    def where(self, r: int) -> str:
+        """The episodes that the run at position r is in, as the beginning of a sentence."""
+        first, last = self.numbers[r].min(), self.numbers[r].max()
+        return f"in episode {first}, " if first == last else f"in one of episodes {first} to {last}, "
+
     def keep(self, index: np.ndarray) -> None:
         for name in ("names", "begun", "ended", "steps", "numbers", "returns", "lengths"):
             setattr(self, name, getattr(self, name)[index])
@@ -141,7 +146,7 @@ class Player:
             moved = self.environments.step(actions, stepping)
             for r, reason in moved.failed.items():
                 failing[r] = True
-                self.failed[int(self.ledger.names[r])] = reason
+                self.failed[int(self.ledger.names[r])] = self.ledger.where(r) + reason
             counted = moved.real & ~waiting
             ended = self.ledger.add(moved, counted)
             reached, rewards = self._reached(moved, ended, counted)
@@ -230,14 +235,16 @@ def episodes_of_control(player: Player, told: Callable[[Ledger], None] | None = 
         kept = {name: values[:, remaining] for name, values in columns.items()} if over.any() else columns
         theta: Any = next(iter(player.models.policy.parameters().values()))
         names = torch.from_numpy(player.ledger.names.copy())
-        yield Drawn(episodes(kept, player.knobs.gamma, names, theta), metrics_of(player.ledger))
+        progress = torch.from_numpy(player.ledger.ended / player.ledger.episodes).to(theta.device, theta.dtype)
+        batch = replace(episodes(kept, player.knobs.gamma, names, theta), progress=progress)
+        yield Drawn(batch, metrics_of(player.ledger))
 
 
 def metrics_of(ledger: Ledger) -> dict[str, float]:
     """What a line of metrics says of the episodes: how far the runs are, and the mean return of the latest."""
     latest = ledger.finished[-100:]
     return {
-        "runs": len(ledger.names),
+        "runs": float(len(ledger.names)),
         "episodes": float(ledger.ended.mean()),
         "env_steps": float(ledger.steps.mean()),
         "return": float(np.mean([e.return_ for e in latest])) if latest else 0.0,

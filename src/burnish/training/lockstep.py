@@ -7,7 +7,7 @@ its own as well. Run i of a group therefore ends where the same run alone would.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,15 +24,35 @@ from burnish.training.step import objective
 MINIBATCH_STREAM = 2
 
 
+def knob(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
 @dataclass(frozen=True)
 class Steps:
-    """How a run of control descends: `batch_size` steps an update (None: all of a rollout), Adam at `learning_rate`,
-    the gradient's norm clipped to `max_grad_norm` (0 does not clip)."""
+    """How the parameters of a run of control descend."""
 
-    learning_rate: float
-    batch_size: int | None = None
-    max_grad_norm: float = 0.5
-    adam_eps: float = 1e-5
+    learning_rate: float = knob(1e-3, "Adam's learning rate, where it begins")
+    schedule: Literal["constant", "linear"] = knob("constant", "learning rate over a run's episodes; linear: down to 0")
+    batch_size: int | None = knob(None, "steps of one update; none: all of a rollout")
+    max_grad_norm: float = knob(0.5, "clip the gradient's norm to this; 0 does not clip")
+    adam_eps: float = knob(1e-5, "Adam's epsilon")
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {self.batch_size}: leave it out for whole rollouts")
+        if not self.max_grad_norm >= 0:
+            raise ValueError(f"max_grad_norm must not be negative, as {self.max_grad_norm} is")
+        if not self.adam_eps > 0:
+            raise ValueError(f"adam_eps must be above 0, not {self.adam_eps}")
+
+    def rates(self, batch: Episodes) -> float | Tensor:
+        """The learning rate of each run, `[R, 1]`, or of all."""
+        if self.schedule == "constant" or batch.progress is None:
+            return self.learning_rate
+        return self.learning_rate * (1 - batch.progress.clamp(max=1.0))[:, None]
 
 
 class StackedAdam:
@@ -44,15 +64,15 @@ class StackedAdam:
     tensor, where a run that has stopped must not count on.
     """
 
-    def __init__(self, rate: float, eps: float, betas: tuple[float, float] = (0.9, 0.999)) -> None:
-        self.rate, self.eps, self.betas = rate, eps, betas
+    def __init__(self, eps: float, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+        self.eps, self.betas = eps, betas
         self.moments: Tensor | None = None
         self.squares: Tensor | None = None
         self.counts: Tensor | None = None
 
     @torch.no_grad()
-    def step(self, theta: Tensor, gradient: Tensor, going: Tensor) -> None:
-        """Move the parameters of the runs that are `going`, in place."""
+    def step(self, theta: Tensor, gradient: Tensor, going: Tensor, rate: float | Tensor) -> None:
+        """Move the parameters of the runs that are `going`, in place; `rate` is one for all or `[R, 1]`."""
         if self.moments is None or self.squares is None or self.counts is None:
             self.moments, self.squares = torch.zeros_like(theta), torch.zeros_like(theta)
             self.counts = theta.new_zeros(len(theta), 1)
@@ -61,7 +81,7 @@ class StackedAdam:
         squares = (self.squares * second).addcmul_(gradient, gradient, value=1 - second)
         counts = self.counts + 1
         scale = (squares / (1 - second**counts)).sqrt_().add_(self.eps)
-        moved = torch.addcdiv(theta, moments * (-self.rate / (1 - first**counts)), scale)
+        moved = torch.addcdiv(theta, moments * (-rate / (1 - first**counts)), scale)
         if not going.all():
             new, old = (moments, squares, counts, moved), (self.moments, self.squares, self.counts, theta)
             moments, squares, counts, moved = (torch.where(going[:, None], a, b) for a, b in zip(new, old, strict=True))
@@ -90,7 +110,7 @@ class LockstepLearner:
         self.runs = list(range(len(self.seeds)))
         self.orders = [np.random.Generator(np.random.PCG64([seed, MINIBATCH_STREAM])) for seed in self.seeds]
         self.trained = {name: model for name, model in self.models.trained().items() if name in self.parts}
-        self.adams = {name: StackedAdam(self.steps.learning_rate, self.steps.adam_eps) for name in self.trained}
+        self.adams = {name: StackedAdam(self.steps.adam_eps) for name in self.trained}
         self.going = torch.ones(len(self.runs), dtype=torch.bool)
 
     def minibatches(self, batch: Episodes, state: State) -> Iterator[Episodes]:
@@ -150,10 +170,10 @@ class LockstepLearner:
                 "the learning rate"
             )
         going = self.going & part.mask.any(-1).any(-1)  # a run with fewer steps than another has fewer minibatches
-        limit = self.steps.max_grad_norm
+        limit, rate = self.steps.max_grad_norm, self.steps.rates(part)
         scale = (limit / (norms + 1e-6)).clamp(max=1.0)[:, None] if limit else None
         for (name, theta), gradient in zip(thetas.items(), gradients, strict=True):
-            self.adams[name].step(theta, gradient if scale is None else gradient * scale, going)
+            self.adams[name].step(theta, gradient if scale is None else gradient * scale, going, rate)
         return {"loss": losses.detach(), "grad_norm": norms}
 
 

@@ -1,0 +1,227 @@
+"""The classical path on an environment: every algorithm, many runs of each, and a page that says what came out."""
+
+import json
+import multiprocessing
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from importlib import metadata
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import gymnasium
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from burnish.evaluation.returns import label, summarise
+from burnish.experience.environments import make_environments
+from burnish.recipes.classic_group import FINISHED, RETURNS, Group, run_group
+from burnish.recipes.classic_settings import Experiment, experiment
+from burnish.report.classic import classic_page
+from burnish.run import RunFolder, UserError, read_mapping, remove_folder_atomically, write_atomically
+from burnish.training.loop import Interrupted
+
+GROUPS = "groups"
+
+
+def classic(**options: Any) -> Path:
+    """Run the classical path and return the folder with `returns.parquet`, `summary.json` and `report.html`.
+
+    `classic(env="CartPole-v1", algorithms=["reinforce", "ppo"], runs=5, out="runs/classic")`. Options are the fields of
+    `burnish.recipes.classic_settings.ClassicSettings`, `algorithms` (names, or a mapping of names to hyperparameters)
+    and `env_options`. Raises UserError where an option is amiss, or an environment was: the results of the other runs
+    are written all the same.
+    """
+    return run_experiment(experiment(options))
+
+
+def run_experiment(plan: Experiment, command: str | None = None) -> Path:
+    """`classic` with checked settings; `command` is how the page says to repeat it."""
+    settings = plan.settings
+    make_environments(settings.env, [0], 1, **plan.env_options).close()  # what is amiss with it is said at once
+    with RunFolder.open(settings.out, resume=settings.resume) as run:
+        run.claim(plan.as_dict(), free=("resume", "quiet", "debug", "processes", "out"))
+        describe(run, plan)
+        failed = compute(plan, groups_of(plan), run.path / GROUPS)
+        frame = collected(plan, run.path)
+        if not frame.empty:
+            conclude(plan, frame, run.path, command)
+    if failed:
+        kept = f"; the other runs' results are in {run.path}" if not frame.empty else ""
+        raise UserError(f"{'; '.join(failed)}{kept}")
+    return run.path
+
+
+def groups_of(plan: Experiment) -> list[Group]:
+    """The groups, those that take longest first, so that no core is left alone with the last."""
+    settings = plan.settings
+    return [
+        Group(method, settings.env, plan.env_options, plan.hidden, settings.episodes, settings.seed, first, last)
+        for method in reversed(plan.methods)
+        for first in range(0, settings.runs, settings.group)
+        for last in [min(first + settings.group, settings.runs) - 1]
+    ]
+
+
+def compute(plan: Experiment, groups: Sequence[Group], folder: Path) -> list[str]:
+    """Compute the groups that are not finished yet, in processes of their own; what failed, as phrases.
+
+    Raises Interrupted on Ctrl-C: finished groups are kept.
+    """
+    found = {g.name: read_mapping(folder / g.name / FINISHED) for g in groups if finished(folder / g.name)}
+    waiting = [group for group in groups if group.name not in found]
+    for group in waiting:
+        if (folder / group.name).exists():
+            remove_folder_atomically(folder / group.name)
+    failed: dict[str, str] = {}
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, Bars(groups, plan.settings.quiet) as bars:
+        heard = manager.Queue()
+        for group in groups:
+            if group.name in found:
+                bars.set(group, group.episodes * len(group.seeds))
+        with ProcessPoolExecutor(min(plan.processes, max(1, len(waiting))), context, start) as pool:
+            futures = {pool.submit(work, group, folder / group.name, heard): group for group in waiting}
+            try:
+                watch(futures, heard, bars, found, failed)
+            except KeyboardInterrupt as error:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise Interrupted(f"{folder.parent} keeps the finished groups; --resume computes the others") from error
+    phrases = [f"{group.method.name}: {failed[group.name]}" for group in groups if group.name in failed]
+    for group in groups:
+        amiss = found.get(group.name, {"failed": {}})["failed"]
+        phrases += [f"{group.method.name}, run {run}: {reason}" for run, reason in amiss.items()]
+    return phrases
+
+
+def start() -> None:
+    """A process computes with one thread: there is one a core."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def work(group: Group, folder: Path, heard: Any) -> dict[str, Any]:
+    """`run_group`, telling the queue once a second at most how far it is."""
+    last = 0.0
+
+    def told(episodes: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > 1:
+            last = time.monotonic()
+            heard.put((group.name, episodes))
+
+    return run_group(group, folder, told)
+
+
+def watch(
+    futures: Mapping[Future, Group], heard: Any, bars: "Bars", found: dict[str, Any], failed: dict[str, str]
+) -> None:
+    """Wait for the groups and show how far they are. A group's mistake is the user's; it does not stop the others."""
+    names = {group.name: group for group in futures.values()}
+    pending = set(futures)
+    while pending:
+        try:
+            while True:
+                name, episodes = heard.get(timeout=0.5)
+                bars.set(names[name], episodes)
+        except Empty:
+            pass
+        for future in [future for future in pending if future.done()]:
+            pending.remove(future)
+            group = futures[future]
+            try:
+                found[group.name] = future.result()
+                bars.done(group, found[group.name]["seconds"])
+            except UserError as error:
+                failed[group.name] = str(error)
+
+
+def finished(folder: Path) -> bool:
+    return (folder / FINISHED).is_file() and (folder / RETURNS).is_file()
+
+
+def collected(plan: Experiment, folder: Path) -> pd.DataFrame:
+    """Every episode of every run as one table, written to `returns.parquet`."""
+    parts = [folder / GROUPS / group.name / RETURNS for group in groups_of(plan)]
+    frames = [frame for path in parts if path.is_file() and not (frame := pd.read_parquet(path)).empty]
+    if not frames:
+        return pd.DataFrame()
+    frame = pd.concat(frames, ignore_index=True)
+    order = {method.name: place for place, method in enumerate(plan.methods)}
+    frame = frame.sort_values(
+        ["algorithm", "run", "episode"], key=lambda c: c.map(order) if c.name == "algorithm" else c
+    )
+    frame.to_parquet(folder / RETURNS, index=False)
+    return frame
+
+
+def conclude(plan: Experiment, frame: pd.DataFrame, folder: Path, command: str | None) -> None:
+    """Summary, figures and page."""
+    seconds: dict[str, float] = {}
+    for group in groups_of(plan):
+        if finished(folder / GROUPS / group.name):
+            spent = read_mapping(folder / GROUPS / group.name / FINISHED)["seconds"]
+            seconds[group.method.name] = round(seconds.get(group.method.name, 0.0) + spent, 3)
+    threshold = gymnasium.spec(plan.settings.env).reward_threshold
+    if "max_episode_steps" in plan.env_options:
+        threshold = None  # it is that of the environment as it was registered
+    found = summarise(frame, threshold, plan.settings.seed, seconds, plan.settings.episodes)
+    found |= {"env": plan.settings.env, "command": command}
+    write_atomically(folder / "summary.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
+    classic_page(folder)
+
+
+def describe(run: RunFolder, plan: Experiment) -> None:
+    """Write down what the numbers depend on beside the configuration."""
+    packages = ("burnish", "torch", "gymnasium", "numpy")
+    run.describe(
+        {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "packages": {name: metadata.version(name) for name in packages},
+            "seed": plan.settings.seed,
+        }
+    )
+
+
+class Bars:
+    """A bar an algorithm on standard error; a line a finished group where that is no terminal."""
+
+    def __init__(self, groups: Sequence[Group], quiet: bool) -> None:
+        self.console, self.quiet = Console(stderr=True), quiet
+        columns = (
+            TextColumn("{task.description:<24}"),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f} episodes"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self.bars = Progress(*columns, console=self.console, disable=quiet or not self.console.is_terminal)
+        self.groups, self.counts = groups, {group.name: 0 for group in groups}
+        totals: dict[str, int] = {}
+        for group in reversed(groups):
+            totals[group.method.name] = totals.get(group.method.name, 0) + group.episodes * len(group.seeds)
+        self.tasks = {name: self.bars.add_task(label(name), total=total) for name, total in totals.items()}
+
+    def __enter__(self) -> "Bars":
+        self.bars.start()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.bars.stop()
+
+    def set(self, group: Group, episodes: int) -> None:
+        """So many of the group's episodes have ended."""
+        self.counts[group.name] = episodes
+        name = group.method.name
+        done = sum(self.counts[other.name] for other in self.groups if other.method.name == name)
+        self.bars.update(self.tasks[name], completed=done)
+
+    def done(self, group: Group, seconds: float) -> None:
+        self.set(group, group.episodes * len(group.seeds))
+        if not self.quiet and not self.console.is_terminal:
+            runs = f"runs {group.first} to {group.last}" if group.last > group.first else f"run {group.first}"
+            self.console.print(f"{group.method.name}, {runs}: {seconds:.0f} s", highlight=False)
