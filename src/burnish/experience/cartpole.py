@@ -4,7 +4,7 @@ The native vector draws every new episode from one generator and begins it in th
 experience. Here it does the mechanics alone: what it would begin by itself is begun at once, from the run's own stream.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,13 +68,13 @@ class CartPoles:
             real,
         )
 
-    def keep(self, index: Sequence[int]) -> None:
+    def keep(self, index: Iterable[int]) -> None:
         """Narrow to the runs at these positions, in this order."""
-        index = [int(i) for i in index]
-        columns = np.arange(len(self._streams) * self._copies).reshape(-1, self._copies)[index].reshape(-1)
+        chosen = [int(i) for i in index]
+        columns = np.arange(len(self._streams) * self._copies).reshape(-1, self._copies)[chosen].reshape(-1)
         state, steps = np.ascontiguousarray(self._env.state[:, columns]), self._env.steps[columns]
-        self._streams = [self._streams[i] for i in index]
-        self._starts, self._used = self._starts[index], self._used[index]
+        self._streams = [self._streams[i] for i in chosen]
+        self._starts, self._used = self._starts[chosen], self._used[chosen]
         self._env = self._native()
         self._env.state, self._env.steps = state, steps
 

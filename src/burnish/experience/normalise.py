@@ -1,6 +1,6 @@
 """Running statistics of each run's own experience, to bring observations and rewards to one scale."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -37,7 +37,7 @@ class Moments:
         self.variance = np.where(moved, spread, self.variance)
         self.count = self.count + some
 
-    def keep(self, index: Sequence[int]) -> None:
+    def keep(self, index: Iterable[int]) -> None:
         """Narrow to the runs at these positions."""
         chosen = [int(i) for i in index]
         self.count, self.mean, self.variance = self.count[chosen], self.mean[chosen], self.variance[chosen]
@@ -60,7 +60,7 @@ class ObservationNormaliser:
         scaled = (observations - mean.reshape(shape)) / np.sqrt(variance + EPSILON).reshape(shape)
         return np.clip(scaled, -self.clip, self.clip).astype(observations.dtype)
 
-    def keep(self, index: Sequence[int]) -> None:
+    def keep(self, index: Iterable[int]) -> None:
         """Narrow to the runs at these positions."""
         self.moments.keep(index)
 
@@ -90,7 +90,7 @@ class RewardNormaliser:
         self.so_far = np.where(ended & real, 0.0, so_far)
         return np.clip(rewards / np.sqrt(self.moments.variance + EPSILON), -self.clip, self.clip)
 
-    def keep(self, index: Sequence[int]) -> None:
+    def keep(self, index: Iterable[int]) -> None:
         """Narrow to the runs at these positions."""
         self.moments.keep(index)
         self.so_far = self.so_far[[int(i) for i in index]]

@@ -7,7 +7,7 @@ others do. Gymnasium has three ways on from an episode's end (`AutoresetMode`), 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
@@ -40,6 +40,7 @@ class Transition:
     failed: dict[int, str] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Environments(Protocol):
     """The environments of R runs. `actions` is how many there are, or how many numbers one has if `continuous`."""
 
@@ -55,7 +56,7 @@ class Environments(Protocol):
         """Step the runs that are `stepping`; the others are left alone, and their actions are not looked at."""
         ...
 
-    def keep(self, index: Sequence[int]) -> None:
+    def keep(self, index: Iterable[int]) -> None:
         """Narrow to the runs at these positions, in this order."""
         ...
 
@@ -194,14 +195,14 @@ class VectorEnvironments:
         failed = {r: reason for r in np.flatnonzero(stepping).tolist() if (reason := self._failures[r]) is not None}
         return Transition(observations, following.copy(), rewards, terminated, truncated, real, failed)
 
-    def keep(self, index: Sequence[int]) -> None:
+    def keep(self, index: Iterable[int]) -> None:
         """Narrow to the runs at these positions; the others' environments are closed."""
-        index = [int(i) for i in index]
-        for r in set(range(len(self._runs))) - set(index):
+        chosen = [int(i) for i in index]
+        for r in set(range(len(self._runs))) - set(chosen):
             self._close(r)
-        self._runs = [self._runs[i] for i in index]
-        self._failures = [self._failures[i] for i in index]
-        self._current = self._current[index]
+        self._runs = [self._runs[i] for i in chosen]
+        self._failures = [self._failures[i] for i in chosen]
+        self._current = self._current[chosen]
 
     def close(self) -> None:
         """Close every environment."""
