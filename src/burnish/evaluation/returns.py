@@ -53,14 +53,14 @@ def summarise(
     """
     _check(frame)
     episodes = episodes or int(frame.groupby(["algorithm", "run"]).size().max())
-    frame = frame[frame.episode <= episodes].sort_values(["algorithm", "run", "episode"])
+    frame = frame[frame.episode <= episodes].assign(algorithm=frame.algorithm.astype(str))
     whole = frame.groupby(["algorithm", "run"]).episode.transform("size") == episodes
     left_out = frame[~whole].groupby("algorithm").run.nunique()
     if not whole.any():
         raise UserError(
             f"No run has finished its {episodes:,} episodes: let at least one run finish before the report."
         )
-    finished = frame[whole]
+    finished = frame[whole].sort_values(["run", "episode"], kind="stable")
     found: Table = {
         "threshold": threshold,
         "episodes": episodes,
@@ -69,7 +69,7 @@ def summarise(
         "unfinished": {str(name): int(count) for name, count in left_out.items()},
         "algorithms": {},
     }
-    for name in ordered(finished.algorithm.unique()):
+    for name in ordered(finished.algorithm.unique().tolist()):
         rows = finished[finished.algorithm == name]
         found["algorithms"][name] = _algorithm(rows, label(name), threshold, seed, (seconds or {}).get(name))
     found["probability_of_improvement"] = {
@@ -104,7 +104,7 @@ def interquartile_mean(values: ArrayLike, axis: int = -1) -> Any:
 def spread(values: ArrayLike, axis: int = -1) -> Any:
     """The standard deviation across runs, with n − 1 below; of one run it is not known (NaN)."""
     array = np.asarray(values, dtype=float)
-    return np.std(array, axis=axis, ddof=1) if array.shape[axis] > 1 else np.full(array.shape[:axis], np.nan)
+    return np.std(array, axis=axis, ddof=1) if array.shape[axis] > 1 else array.mean(axis=axis) * math.nan
 
 
 def episodes_to_threshold(returns: ArrayLike, threshold: int | float, window: int = LAST) -> int | None:

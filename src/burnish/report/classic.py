@@ -71,10 +71,10 @@ def read_summary(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path.parent} has no {path.name}: give the folder that burnish classic wrote.")
     found = read_mapping(path)
-    for key in ("algorithms", "episodes", "last", "digits", "probability_of_improvement", "story"):
+    for key in ("algorithms", "episodes", "last", "digits", "probability_of_improvement", "leader", "story"):
         if key not in found or (key == "algorithms" and not found[key]):
             raise UserError(f"{path} has no `{key}`: write it anew with burnish.evaluation.returns.summarise.")
-    return {"threshold": None, "leader": None, "unfinished": {}} | found
+    return {"threshold": None, "unfinished": {}} | found
 
 
 def title(found: Mapping[str, Any], place: str) -> str:

@@ -102,7 +102,7 @@ def curves_of(frame: pd.DataFrame, by: By = "episode") -> list[Curve]:
     places = np.linspace(0, longest, min(POINTS, longest) + 1)[1:]
     grid = places.round() if by == "episode" else places
     curves = []
-    for name, rows in frame.groupby("algorithm", sort=False):
+    for name, rows in frame.groupby("algorithm", sort=False, observed=True):
         runs = [_smoothed(run, by, smooth) for _, run in rows.groupby("run")]
         curves.append(_curve(str(name), runs, grid))
     return curves
@@ -110,7 +110,7 @@ def curves_of(frame: pd.DataFrame, by: By = "episode") -> list[Curve]:
 
 def _longest(frame: pd.DataFrame) -> int:
     """The episodes of the longest run."""
-    return int(frame.groupby(["algorithm", "run"]).size().max())
+    return int(frame.groupby(["algorithm", "run"], observed=True).size().max())
 
 
 def _smoothed(run: pd.DataFrame, by: By, smooth: int) -> tuple[np.ndarray, np.ndarray]:
