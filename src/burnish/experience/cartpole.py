@@ -98,8 +98,9 @@ class CartPoles:
         self._env.steps[columns] = 0
         self._used += np.bincount(runs, minlength=len(self._used))
         for r in np.flatnonzero(self._used + self._copies > self._starts.shape[1]).tolist():
-            left = self._starts[r, self._used[r] :]
-            self._starts[r] = np.concatenate([left, self._draw(r, self._used[r])])
+            used = int(self._used[r])
+            left = self._starts[r, used:]
+            self._starts[r] = np.concatenate([left, self._draw(r, used)])
             self._used[r] = 0
 
     def _draw(self, run: int, count: int) -> Float[np.ndarray, "count 4"]:
