@@ -46,6 +46,7 @@ def test_every_family_computes_in_the_wider_type(given: torch.dtype, computed: t
         fn.clipped_value_loss(x, x, x, 0.2),
         fn.explained_variance(x, x, mask),
         fn.bradley_terry(x, x),
+        fn.erring_bradley_terry(x, x),
         fn.implicit_reward(x, x, 0.1),
         fn.dpo(x, x, 0.1),
         fn.robust_dpo(x, x, 0.1, 0.1),
@@ -70,5 +71,5 @@ def test_bfloat16_sums_do_not_stop_counting() -> None:
 
 
 def test_every_public_name_is_there_once() -> None:
-    assert len(set(fn.__all__)) == len(fn.__all__) == 37
+    assert len(set(fn.__all__)) == len(fn.__all__) == 38
     assert all(callable(getattr(fn, name)) for name in fn.__all__)

@@ -40,6 +40,50 @@ def test_bradley_terry_gradient_by_hand() -> None:
     close(of_rejected, [0.15])
 
 
+def test_erring_bradley_terry_by_hand() -> None:
+    """z = log 3, ε = 0.1: p(z) = 0.9·¾ + 0.05 = 0.725 and p(−z) = 0.9·¼ + 0.05 = 0.275. A tie is half of each."""
+    chosen, rejected = f64([2.0 + LOG3]), f64([2.0])
+    close(fn.erring_bradley_terry(chosen, rejected), [-math.log(0.725)])
+    close(fn.erring_bradley_terry(rejected, chosen), [-math.log(0.275)])
+    close(fn.erring_bradley_terry(chosen, rejected, 0), [-math.log(0.275)])
+    close(fn.erring_bradley_terry(chosen, rejected, 0.5), [-0.5 * math.log(0.725) - 0.5 * math.log(0.275)])
+    close(fn.erring_bradley_terry(chosen, rejected, error=0.4), [-math.log(0.65)])
+    close(fn.erring_bradley_terry(chosen, chosen, 0.3, 0.2), [math.log(2)])
+
+
+def test_labels_and_errors_per_pair() -> None:
+    labels, errors = f64([1.0, 0.0, 0.5]), f64([0.1, 0.4, 0.1])
+    result = fn.erring_bradley_terry(f64([LOG3] * 3), f64([0.0] * 3), labels, errors)
+    close(result, [-math.log(0.725), -math.log(0.35), -0.5 * math.log(0.725) - 0.5 * math.log(0.275)])
+
+
+def test_erring_bradley_terry_gradient_by_hand() -> None:
+    """∂/∂chosen = −(1 − ε) σ(z) σ(−z) / p(z) = −0.9 · ¾ · ¼ / 0.725 at z = log 3; the opposite for rejected."""
+    chosen, rejected = f64([LOG3]).requires_grad_(), f64([0.0]).requires_grad_()
+    of_chosen, of_rejected = torch.autograd.grad(fn.erring_bradley_terry(chosen, rejected), [chosen, rejected])
+    close(of_chosen, [-0.16875 / 0.725])
+    close(of_rejected, [0.16875 / 0.725])
+
+
+def test_a_judge_who_does_not_err_is_bradley_terry() -> None:
+    chosen, rejected, labels = numbers(8), numbers(8, seed=1), numbers(8, seed=2).sigmoid()
+    ours, theirs = (
+        partial(fn.erring_bradley_terry, confidence=labels, error=0.0),
+        partial(fn.bradley_terry, confidence=labels),
+    )
+    close(ours(chosen, rejected), theirs(chosen, rejected).tolist())
+    for mine, right in zip(gradients(ours, chosen, rejected), gradients(theirs, chosen, rejected), strict=True):
+        close(mine, right.tolist())
+
+
+def test_a_label_that_must_be_an_error_costs_a_guess_and_teaches_nothing() -> None:
+    """p(−2000) = ε/2 = 0.05: where −log σ would lose 2000, of slope −1."""
+    chosen, rejected = torch.tensor([-1000.0], requires_grad=True), torch.tensor([1000.0])
+    loss = fn.erring_bradley_terry(chosen, rejected)
+    assert loss.item() == pytest.approx(math.log(20))
+    assert torch.autograd.grad(loss, chosen)[0].item() == 0.0
+
+
 def test_implicit_reward_by_hand() -> None:
     close(fn.implicit_reward(f64([-3.0]), f64([-7.0]), 0.5), [2.0])
     close(fn.implicit_reward(f64([-3.0]), f64([-7.0]), f64(2)), [8.0])
@@ -146,6 +190,9 @@ def test_orpo_of_certainty_is_finite() -> None:
 LOSSES = {
     "bradley_terry": fn.bradley_terry,
     "smoothed": partial(fn.bradley_terry, margin=0.5, confidence=0.8),
+    "erring": fn.erring_bradley_terry,
+    "erring, soft": partial(fn.erring_bradley_terry, confidence=0.5, error=0.3),
+    "never erring": partial(fn.erring_bradley_terry, error=0.0),
     "dpo": partial(fn.dpo, beta=1.0),
     "cdpo": partial(fn.dpo, beta=1.0, label_smoothing=0.1),
     "robust_dpo": partial(fn.robust_dpo, beta=1.0, label_smoothing=0.1),

@@ -13,6 +13,7 @@ from burnish.functional.policy_gradient import clipped_surrogate, policy_gradien
 from burnish.functional.preference import (
     bradley_terry,
     dpo,
+    erring_bradley_terry,
     hinge,
     implicit_reward,
     ipo,
@@ -39,6 +40,7 @@ __all__ = [
     "discounted_returns",
     "dpo",
     "entropy",
+    "erring_bradley_terry",
     "explained_variance",
     "gae",
     "gaussian_entropy",

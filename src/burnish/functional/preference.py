@@ -29,6 +29,27 @@ def bradley_terry(
     return -confidence * logsigmoid(z) - (1.0 - confidence) * logsigmoid(-z)
 
 
+def erring_bradley_terry(
+    chosen: Float[Tensor, "*#shape"],
+    rejected: Float[Tensor, "*#shape"],
+    confidence: Scalar = 1.0,
+    error: Scalar = 0.1,
+) -> Float[Tensor, "*shape"]:
+    """`bradley_terry` of a judge who answers at random with probability `error`, so that no label is beyond doubt.
+
+    −c log p(z) − (1 − c) log p(−z),  p(z) = (1 − ε) σ(z) + ε/2,  z = chosen − rejected
+
+    Shapes: any, elementwise. ε is `error`; at ε = 0 this is `bradley_terry`. The loss stays below −log(ε/2), and a pair
+    that is far on the wrong side has no gradient. c is 1, 0, or ½ where the judge finds both alike.
+    Source: Christiano et al. 2017, eq. 1 and section 2.2.3, with ε = 0.1.
+    """
+    z = widen(chosen) - widen(rejected)
+    error = torch.as_tensor(error, dtype=z.dtype, device=z.device)
+    sure, guess = (-error).log1p(), (0.5 * error).log()
+    right, wrong = torch.logaddexp(sure + logsigmoid(z), guess), torch.logaddexp(sure + logsigmoid(-z), guess)
+    return -confidence * right - (1.0 - confidence) * wrong
+
+
 def implicit_reward(
     logprobs: Float[Tensor, "*#shape"], ref_logprobs: Float[Tensor, "*#shape"], beta: Scalar
 ) -> Float[Tensor, "*shape"]:
