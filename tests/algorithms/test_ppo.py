@@ -200,9 +200,9 @@ def test_each_run_has_its_own_price() -> None:
 
 
 def test_adapted_price_by_hand() -> None:
-    """Target 0.1: doubled above 0.15, halved below 0.0667, and as it was between, at a NaN and at the ends of range."""
-    kl = f64([0.16, 0.15, 0.1, 0.07, 0.066, 0.0, math.nan, math.inf])
-    assert adapted(torch.full_like(kl, 3.0), kl, 0.1).tolist() == [6, 3, 3, 3, 1.5, 1.5, 3, 6]
+    """Target 3: doubled above 4.5, halved below 2, and as it was between, at a NaN and at the ends of the range."""
+    kl = f64([4.51, 4.5, 3, 2, 1.99, 0.0, math.nan, math.inf])
+    assert adapted(torch.full_like(kl, 3.0), kl, 3.0).tolist() == [6, 3, 3, 3, 1.5, 1.5, 3, 6]
     assert adapted(torch.tensor(3.0), torch.tensor(1.0), 0.1).item() == 6
     assert adapted(f64([1e6, 1e-6]), f64([1, 0]), 0.1).tolist() == [1e6, 1e-6]
 

@@ -199,8 +199,10 @@ def test_a_critic_that_knows_is_no_bias_and_one_that_does_not_is(lambda_: float,
 
 
 def objective(algorithm: Any, models: Models, batch: Episodes, part: str = "loss") -> Tensor:
-    """Each run's loss: its terms, each over its own count."""
-    terms = getattr(algorithm, part)(models, batch).terms.values()
+    """Each run's loss: its terms, each over its own count. Metrics are told of every step, and move nothing."""
+    loss = getattr(algorithm, part)(models, batch)
+    assert all(x.shape == batch.mask.shape and not x.requires_grad for x in loss.metrics.values())
+    terms = loss.terms.values()
     return torch.stack([term.weight * aggregate(term.losses, term.mask, term.over) for term in terms]).sum(0)
 
 

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field
 
-import torch
-
 from burnish.algorithms.advantages import prepared
 from burnish.algorithms.terms import Loss, Term
 from burnish.batches import Episodes
@@ -35,7 +33,6 @@ class Reinforce:
         if not self.entropy_weight >= 0:
             raise ValueError(f"entropy_weight must not be negative, as {self.entropy_weight} is: it is a bonus")
 
-    @torch.no_grad()
     def prepare(self, models: Models, batch: Episodes) -> Episodes:
         advantages = discounted_returns(batch.rewards, batch.discounts, batch.mask)
         return prepared(batch, advantages, standardised=self.standardise_advantages)
