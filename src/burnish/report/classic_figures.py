@@ -256,7 +256,7 @@ def _far(curves: Sequence[Curve]) -> float:
     return float(max(x[-1] for curve in curves for x, _ in curve.runs))
 
 
-def _short(values: np.ndarray, digits: int = 4) -> list[float]:
+def _short(values: np.ndarray, digits: int = 4) -> list[int | float]:
     """A few digits, beyond which no eye sees; whole numbers without a point."""
     rounded = [float(f"{value:.{digits}g}") for value in values]
     return [int(value) if value.is_integer() else value for value in rounded]
