@@ -125,8 +125,9 @@ class LockstepLearner:
                 yield loose
                 continue
             order = np.tile(np.arange(max(counts)), (len(counts), 1))
-            for row, stream, count in zip(order, self.orders, counts, strict=True):
-                row[:count] = stream.permutation(count)
+            for row, stream, count, going in zip(order, self.orders, counts, self.going.tolist(), strict=True):
+                if going and count > size:  # else a run alone would not have drawn an order either
+                    row[:count] = stream.permutation(count)
             for index in torch.from_numpy(order).to(batch.mask.device).split(size, dim=1):
                 yield pick(loose, index)
 

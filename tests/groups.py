@@ -1,0 +1,147 @@
+"""Groups of runs of control, trained by the loop as it stands: what the tests of lockstep share."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium.envs.classic_control.cartpole import CartPoleEnv, CartPoleVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from torch import Tensor
+
+from burnish.algorithms.table import CLASSIC, name_of
+from burnish.experience.control import Control, Player, episodes_of_control
+from burnish.experience.environments import Environments, make_environments
+from burnish.experience.vector import VectorEnvironments
+from burnish.policies.control import ControlCritic, ControlPolicy
+from burnish.policies.interface import Models
+from burnish.run import RunFolder
+from burnish.training.lockstep import LockstepLearner, Steps
+from burnish.training.loop import train_loop
+from burnish.training.progress import Progress
+from burnish.training.resume import State
+from burnish.training.trust_region import TrustRegionLearner
+
+World = Callable[[Sequence[int], int], Environments]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """A run that writes no checkpoint and stops for nothing."""
+
+    seed: int = 0
+    eval_every: int | None = None
+    save_every: int = 0
+    patience: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a group does: its algorithm, how it plays and descends, for how many episodes, and for how many rollouts."""
+
+    algorithm: Any
+    control: Control
+    steps: Steps
+    episodes: int = 10**9
+    rollouts: int | None = None
+    hidden: tuple[int, ...] = (8,)
+    dtype: torch.dtype = torch.float64
+
+
+@dataclass
+class Trained:
+    player: Player
+    state: State
+
+    def weights(self, run: int) -> dict[str, Tensor]:
+        """Of a run by its number, whether it is over or not."""
+        if run in self.player.retired:
+            return self.player.retired[run]
+        place = self.player.ledger.names.tolist().index(run)
+        models: dict[str, Any] = dict(self.player.models.trained())
+        return {f"{part}/{name}": x[place] for part, model in models.items() for name, x in model.named().items()}
+
+    def finished(self, run: int) -> list[tuple[int, float, int, int]]:
+        every = self.player.ledger.finished
+        return [(e.episode, e.return_, e.length, e.steps) for e in every if e.run == run]
+
+
+def models_for(world: Environments, seeds: Sequence[int], plan: Plan) -> Models:
+    critic = CLASSIC[name_of(plan.algorithm)].critic
+    network: dict[str, Any] = {"hidden": plan.hidden, "dtype": plan.dtype}
+    policy = ControlPolicy(world.observations, world.actions, seeds, continuous=world.continuous, **network)
+    return Models(policy, critic=ControlCritic(world.observations, seeds, **network) if critic else None)
+
+
+def learner_for(models: Models, seeds: Sequence[int], plan: Plan) -> LockstepLearner | TrustRegionLearner:
+    learner = TrustRegionLearner if CLASSIC[name_of(plan.algorithm)].trust_region else LockstepLearner
+    return learner(plan.algorithm, models, plan.steps, seeds)
+
+
+def train(plan: Plan, world: World, seeds: Sequence[int], folder: Path) -> Trained:
+    """Train one run for each of `seeds` as one group."""
+    environments = world(seeds, plan.control.copies)
+    models = models_for(environments, seeds, plan)
+    player = Player(models, plan.control, environments, seeds, plan.episodes)
+    with RunFolder.open(folder) as run, Progress("group", 1, quiet=True) as progress:
+        state = train_loop(
+            plan.algorithm,
+            models,
+            islice(episodes_of_control(player), plan.rollouts),
+            learner=learner_for(models, seeds, plan),
+            settings=Pace(),
+            steps=math.inf,
+            run=run,
+            state=State(),
+            evaluator=None,
+            progress=progress,
+            log_every=10**9,
+        )
+    return Trained(player, state)
+
+
+# Worlds ------------------------------------------------------------------------------------------------------------
+
+
+def cartpoles(seeds: Sequence[int], copies: int) -> Environments:
+    """All runs in one native vector."""
+    return make_environments("CartPole-v1", seeds, copies, max_episode_steps=20)
+
+
+def pendulums(seeds: Sequence[int], copies: int) -> Environments:
+    """Real actions; each run a vector that steps copies in turn."""
+    return make_environments("Pendulum-v1", seeds, copies, max_episode_steps=10)
+
+
+def late_cartpoles(seeds: Sequence[int], copies: int) -> Environments:
+    """Each run a native vector that begins an episode on the step after the last one's end, which is no experience."""
+    return VectorEnvironments([CartPoleVectorEnv(copies, max_episode_steps=20) for _ in seeds], seeds)
+
+
+class Brittle(CartPoleEnv):
+    """A pole that breaks on its `breaks`th step."""
+
+    def __init__(self, breaks: int | None) -> None:
+        super().__init__()
+        self.breaks, self.made = breaks, 0
+
+    def step(self, action: int) -> Any:
+        self.made += 1
+        if self.made == self.breaks:
+            raise RuntimeError("the pole broke")
+        return super().step(action)
+
+
+def brittle(breaks: Sequence[int | None]) -> World:
+    """A world whose runs break as told, one number a run."""
+
+    def world(seeds: Sequence[int], copies: int) -> Environments:
+        envs = [
+            SyncVectorEnv([lambda at=at: Brittle(at)] * copies, autoreset_mode=AutoresetMode.DISABLED) for at in breaks
+        ]
+        return VectorEnvironments(envs, seeds)
+
+    return world
