@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
-from worlds import Drift, Forgetful, NativeCartPole, Needy, drift
+from worlds import Drift, NativeCartPole, Needy, Pressed, drift
 
 from burnish.experience.vector import Transition, VectorEnvironments
 from burnish.run import UserError
@@ -167,8 +167,27 @@ def test_a_run_that_waits_is_left_alone() -> None:
     assert (t.rewards[0], t.terminated[0], t.truncated[0]) == (0, False, False)
 
 
+def test_a_run_that_waits_is_shown_what_it_saw_last_whoever_wrote_on_it_or_left() -> None:
+    """After the first observations, after a step, and after runs changed places."""
+    environments, nobody = group(drift, [1, 2, 3], 1), np.zeros(3, dtype=bool)
+    seen = environments.reset()
+    last = seen.copy()
+    seen[...] = 55
+    np.testing.assert_array_equal(environments.step(np.ones((3, 1), int), nobody).observations, last)
+    seen = environments.step(np.ones((3, 1), int), ~nobody).following
+    last = seen.copy()
+    seen[...] = 55
+    np.testing.assert_array_equal(environments.step(np.ones((3, 1), int), nobody).following, last)
+    environments.keep([2, 0])
+    t = environments.step(np.ones((2, 1), int), nobody[:2])
+    np.testing.assert_array_equal(t.observations, last[[2, 0]])
+
+
 def test_every_copy_of_every_run_has_a_stream_of_its_own() -> None:
     seeds, copies = [0, 1, 2, 3], 4
+    inner = Drift()
+    VectorEnvironments([SyncVectorEnv([lambda: inner])], [1]).reset()
+    assert 0 <= inner.np_random_seed < 2**31  # Some libraries take no more.
     first = group(drift, seeds, copies).reset()
     assert len(np.unique(first[..., 0])) == 16
     np.testing.assert_array_equal(group(drift, seeds, copies).reset(), first)
@@ -241,6 +260,10 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(mode: AutoresetMode, fau
             for mine, right in zip(rows(t, r), rows(one.step(still[:1], everyone[:1]), 0), strict=True):
                 np.testing.assert_array_equal(mine, right)
     assert together.step(still, np.array([True, False, True])).failed == {}
+    begun = together.reset()  # What has failed stays so.
+    assert begun[[0, 2]].any(axis=(1, 2)).all()
+    assert not begun[1].any()
+    assert list(together.step(still, everyone).failed) == [1]
     together.keep([0, 2])
     assert together.step(still[:2], everyone[:2]).failed == {}
 
@@ -272,7 +295,6 @@ def test_a_run_that_fails_before_its_first_step_says_so_in_it(fault: str, said: 
     t = environments.step(np.ones((2, 1), int), np.array([True, True]))
     assert t.failed == {1: said}
     assert t.real.tolist() == [[True], [False]]
-    assert not environments.reset()[1].any()  # What has failed stays so.
 
 
 def test_an_action_that_is_no_number_is_the_policys_fault() -> None:
@@ -284,23 +306,57 @@ def test_an_action_that_is_no_number_is_the_policys_fault() -> None:
 
 
 def test_a_vector_that_keeps_the_final_observation_to_itself_fails() -> None:
-    environments = VectorEnvironments([Forgetful()], [1])
+    environments = VectorEnvironments([Pressed(AutoresetMode.SAME_STEP)], [1])
     environments.reset()
     t = environments.step(np.zeros((1, 2), int), np.array([True]))
     assert t.failed == {0: "ValueError: an episode ended in autoreset mode SAME_STEP without 'final_obs' in infos"}
 
 
 def test_rewards_of_another_shape_fail() -> None:
-    environments = VectorEnvironments([Forgetful(np.zeros((2, 1)))], [1])
+    environments = VectorEnvironments([Pressed(AutoresetMode.DISABLED, np.zeros((2, 1)))], [1])
     environments.reset()
     t = environments.step(np.zeros((1, 2), int), np.array([True]))
     assert t.failed == {0: "ValueError: rewards of shape (2, 1) for 2 copies"}
+
+
+def test_a_step_that_only_begins_an_episode_earns_nothing_and_ends_nothing_whatever_it_gives() -> None:
+    environments = VectorEnvironments([Pressed(AutoresetMode.NEXT_STEP)], [1])
+    environments.reset()
+    told = [environments.step(np.zeros((1, 2), int), np.array([True])) for _ in range(4)]
+    assert [t.real.tolist() for t in told] == [[[True, True]], [[True, False]]] * 2
+    assert [t.rewards.tolist() for t in told] == [[[1.0, 2.0]], [[1.0, 0.0]]] * 2
+    assert [t.terminated.tolist() for t in told] == [[[False, True]], [[False, False]]] * 2
+
+
+def test_who_goes_on_is_not_moved_by_a_neighbours_new_episode() -> None:
+    environments = VectorEnvironments([Pressed(AutoresetMode.DISABLED)], [1])
+    environments.reset()
+    t = environments.step(np.zeros((1, 2), int), np.array([True]))
+    assert t.observations.tolist() == [[[0.25], [0.25]]]
+    assert t.following.tolist() == [[[0.25], [-0.5]]]
 
 
 def test_what_is_not_installed_is_the_users_to_install() -> None:
     environments = VectorEnvironments([SyncVectorEnv([Needy])], [1], "Needy-v0")
     with pytest.raises(UserError, match="Needy-v0 needs what is not installed: chalk is not installed, buy chalk"):
         environments.reset()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_next_episode_that_begins_with_no_number_fails(mode: AutoresetMode) -> None:
+    environments, failed = group(lambda: drift("next observation", limit=3), [1], 1, mode), {}
+    environments.reset()
+    for _ in range(12):
+        failed = failed or environments.step(np.ones((1, 1), int), np.array([True])).failed
+    assert failed == {0: "copy 0 gave an observation that is not finite"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_final_observation_that_is_no_number_fails(mode: AutoresetMode) -> None:
+    environments = group(lambda: drift("observation", limit=1), [1], 1, mode)
+    environments.reset()
+    t = environments.step(np.full((1, 1), 3), np.array([True]))
+    assert t.failed == {0: "copy 0 gave an observation that is not finite"}
 
 
 def test_who_leaves_is_closed_and_who_stays_is_not() -> None:

@@ -28,7 +28,8 @@ class Drift(gymnasium.Env):
             raise RuntimeError("there is no line")
         self.place = self.np_random.uniform(-1, 1)
         first = np.array([self.place, 0.0])
-        return (first * np.nan if self.fault == "first observation" else first), {}
+        unseen = self.fault == "first observation" or (self.fault == "next observation" and self.resets == 3)
+        return (first * np.nan if unseen else first), {}
 
     def step(self, action: int) -> Any:
         assert self.action_space.contains(action)
@@ -77,18 +78,21 @@ class NativeCartPole(CartPoleVectorEnv):
         return super().reset(seed=seed, options=options)
 
 
-class Forgetful(VectorEnv):
-    """Begins the next episode in the same step and does not tell how the last one ended."""
+class Pressed(VectorEnv):
+    """Two copies, of which the second ends with every step; how they go on, and what they give then, is told."""
 
-    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
     single_observation_space = Box(-1, 1, (1,))
     single_action_space = Discrete(2)
 
-    def __init__(self, rewards: Any = (0.0, 0.0)) -> None:
-        self.num_envs, self.rewards = 2, rewards
+    def __init__(self, mode: AutoresetMode, rewards: Any = (1.0, 2.0)) -> None:
+        self.metadata, self.num_envs, self.rewards = {"autoreset_mode": mode}, 2, rewards
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
-        return np.zeros((2, 1), np.float32), {}
+        """With a mask, what it gives for those that go on means nothing."""
+        begun = np.full((2, 1), -0.5, np.float32)
+        if options is not None:
+            begun[~options["reset_mask"]] = 77
+        return begun, {}
 
     def step(self, actions: np.ndarray) -> Any:
-        return np.zeros((2, 1), np.float32), self.rewards, np.array([False, True]), np.zeros(2, bool), {}
+        return np.full((2, 1), 0.25, np.float32), self.rewards, np.array([False, True]), np.zeros(2, bool), {}
