@@ -5,8 +5,10 @@ import multiprocessing
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from queue import Empty
@@ -14,6 +16,7 @@ from typing import Any
 
 import gymnasium
 import pandas as pd
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -78,24 +81,68 @@ def compute(plan: Experiment, groups: Sequence[Group], folder: Path) -> list[str
         if (folder / group.name).exists():
             remove_folder_atomically(folder / group.name)
     failed: dict[str, str] = {}
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, Bars(groups, plan.settings.quiet) as bars:
-        heard = manager.Queue()
+    with Bars(groups, plan.settings.quiet) as bars:
         for group in groups:
             if group.name in found:
                 bars.set(group, group.episodes * len(group.seeds))
-        with ProcessPoolExecutor(min(plan.processes, max(1, len(waiting))), context, start) as pool:
-            futures = {pool.submit(work, group, folder / group.name, heard): group for group in waiting}
-            try:
-                watch(futures, heard, bars, found, failed)
-            except KeyboardInterrupt as error:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise Interrupted(f"{folder.parent} keeps the finished groups; --resume computes the others") from error
+        together = alone if min(plan.processes, len(waiting)) < 2 else spread
+        try:
+            together(plan.processes, waiting, folder, bars, found, failed)
+        except KeyboardInterrupt as error:
+            raise Interrupted(f"{folder.parent} keeps the finished groups; --resume computes the others") from error
     phrases = [f"{group.method.name}: {failed[group.name]}" for group in groups if group.name in failed]
     for group in groups:
         amiss = found.get(group.name, {"failed": {}})["failed"]
         phrases += [f"{group.method.name}, run {run}: {reason}" for run, reason in amiss.items()]
     return phrases
+
+
+def alone(
+    processes: int, groups: Sequence[Group], folder: Path, bars: "Bars", found: dict[str, Any], failed: dict[str, str]
+) -> None:
+    """One group after the other, in this process."""
+    threads = torch.get_num_threads()
+    try:
+        for group in groups:
+            compute_it = partial(run_group, group, folder / group.name, partial(bars.set, group))
+            settle(group, compute_it, bars, found, failed)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def spread(
+    processes: int, groups: Sequence[Group], folder: Path, bars: "Bars", found: dict[str, Any], failed: dict[str, str]
+) -> None:
+    """Several groups at a time, in processes with one thread each."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(min(processes, len(groups)), context, start) as pool:
+        heard, others = manager.Queue(), set(multiprocessing.active_children())
+        pending = {pool.submit(work, group, folder / group.name, heard): group for group in groups}
+        names = {group.name: group for group in groups}
+        try:
+            while pending:
+                with suppress(Empty):
+                    while True:
+                        name, episodes = heard.get(timeout=0.5)
+                        bars.set(names[name], episodes)
+                for future in [future for future in pending if future.done()]:
+                    settle(pending.pop(future), future.result, bars, found, failed)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()  # the loop answers after the turn under way
+            raise
+
+
+def settle(
+    group: Group, result: Callable[[], dict[str, Any]], bars: "Bars", found: dict[str, Any], failed: dict[str, str]
+) -> None:
+    """Take in what became of a group. A mistake of the user's in it does not stop the others."""
+    try:
+        found[group.name] = result()
+        bars.done(group, found[group.name]["seconds"])
+    except UserError as error:
+        failed[group.name] = str(error)
 
 
 def start() -> None:
@@ -114,29 +161,6 @@ def work(group: Group, folder: Path, heard: Any) -> dict[str, Any]:
             heard.put((group.name, episodes))
 
     return run_group(group, folder, told)
-
-
-def watch(
-    futures: Mapping[Future, Group], heard: Any, bars: "Bars", found: dict[str, Any], failed: dict[str, str]
-) -> None:
-    """Wait for the groups and show how far they are. A group's mistake is the user's; it does not stop the others."""
-    names = {group.name: group for group in futures.values()}
-    pending = set(futures)
-    while pending:
-        try:
-            while True:
-                name, episodes = heard.get(timeout=0.5)
-                bars.set(names[name], episodes)
-        except Empty:
-            pass
-        for future in [future for future in pending if future.done()]:
-            pending.remove(future)
-            group = futures[future]
-            try:
-                found[group.name] = future.result()
-                bars.done(group, found[group.name]["seconds"])
-            except UserError as error:
-                failed[group.name] = str(error)
 
 
 def finished(folder: Path) -> bool:
