@@ -189,7 +189,7 @@ def conclude(plan: Experiment, frame: pd.DataFrame, folder: Path, command: str |
         if finished(folder / GROUPS / group.name):
             spent = read_mapping(folder / GROUPS / group.name / FINISHED)["seconds"]
             seconds[group.method.name] = round(seconds.get(group.method.name, 0.0) + spent, 3)
-    threshold = gymnasium.spec(plan.settings.env).reward_threshold
+    threshold = gymnasium.spec(plan.settings.env.rpartition(":")[2]).reward_threshold
     if "max_episode_steps" in plan.env_options:
         threshold = None  # it is that of the environment as it was registered
     found = summarise(frame, threshold, plan.settings.seed, seconds, plan.settings.episodes)

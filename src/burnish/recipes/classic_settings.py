@@ -97,9 +97,11 @@ def asked_for(algorithms: Any) -> dict[str, dict[str, Any]]:
     """Names and hyperparameters of the algorithms that were asked for, in the order of the path."""
     if isinstance(algorithms, str):
         algorithms = [name.strip() for name in algorithms.split(",") if name.strip()]
-    if not isinstance(algorithms, Mapping):
+    if isinstance(algorithms, list | tuple) and all(isinstance(name, str) for name in algorithms):
         algorithms = dict.fromkeys(algorithms)
-    asked = {str(name).replace("-", "_"): own or {} for name, own in algorithms.items()}
+    if not isinstance(algorithms, Mapping):
+        raise UserError(f"algorithms must be names, or names with their hyperparameters, not {algorithms!r}")
+    asked = {str(name).replace("-", "_"): {} if own is None else own for name, own in algorithms.items()}
     for name, own in asked.items():
         if name not in CLASSIC:
             raise UserError(f"there is no algorithm '{name}' for control{suggestion(name, set(CLASSIC))}")
@@ -145,7 +147,7 @@ def checked(settings: ClassicSettings) -> ClassicSettings:
             "group must be at least 1": settings.group < 1,
             "processes must be at least 1": settings.processes is not None and settings.processes < 1,
             f"hidden must be sizes of layers with commas between, like 64,64, not {settings.hidden!r}": not all(
-                size.strip().isdigit() and int(size) > 0 for size in sizes
+                size.strip().isdecimal() and int(size) > 0 for size in sizes
             ),
         }
     )
