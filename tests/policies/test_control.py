@@ -309,6 +309,18 @@ def test_what_acts_is_what_is_trained(continuous: bool, dtype: torch.dtype) -> N
         close(logprobs, found[:, :, t].detach(), 1e-5)
 
 
+def test_observations_may_be_more_exact_than_the_networks() -> None:
+    """Environments give float64 as they please; a network of float32 sees them rounded."""
+    policy, critic, batch = make_policy(dtype=torch.float32), make_critic(dtype=torch.float32), make_batch()
+    rounded = replace(batch, observations=batch.observations.float())
+    for ask in (policy.logprobs, critic.values, lambda b: policy.distribution(b).entropy()):
+        assert ask(batch).dtype == torch.float32
+        assert torch.equal(ask(batch), ask(rounded))
+    noise = torch.full((RUNS, ROWS), 0.5)
+    for one, other in zip(*(policy.act(b.observations[:, :, 0], noise) for b in (batch, rounded)), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_acting_follows_the_weights_wherever_they_go() -> None:
     """Moved in place, narrowed, loaded: an action is always one of the policy as it is."""
     policy, observations, noise = make_policy(), numbers(RUNS, ROWS, INPUTS), numbers(RUNS, ROWS).sigmoid()

@@ -214,7 +214,6 @@ class ControlPolicy(StackedMLP):
         logprobs, entropy = distributions.logprobs(actions), distributions.entropy()
         return torch.where(batch.mask, logprobs, 0.0), torch.where(batch.mask, entropy, 0.0)
 
-    @torch.no_grad()
     def act(
         self, observations: Float[Tensor, "runs E inputs"], noise: Float[Tensor, "runs E *A"]
     ) -> tuple[Shaped[Tensor, "runs E *A"], Float[Tensor, "runs E"]]:
