@@ -298,6 +298,12 @@ def test_ppo_is_judged_by_the_rival_that_decides() -> None:
     assert best["difference"]["mean"] == pytest.approx(101 - 300)
 
 
+def test_a_rival_that_is_surely_better_decides_before_one_that_only_may_be() -> None:
+    runs = {"trpo": around(101, TIGHT), "ppo": around(100, TIGHT), "mine": [10 * value for value in around(9.5, WIDE)]}
+    (best,) = [t for t in story(made_summary(**runs)) if t["claim"] == "PPO ends with the highest return"]
+    assert (best["verdict"], best["rival"]) == ("does not hold", "trpo")
+
+
 def test_few_runs_decide_nothing() -> None:
     four = story(made_summary(trpo=[1.0, 1, 1, 1], ppo=[9.0, 9, 9, 9, 9]))
     assert {test["verdict"] for test in four} == {"cannot be told"}
