@@ -4,17 +4,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+BENCH_VENV := .venv-bench
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help install demo test check clean
+.PHONY: help install demo test check bench clean
 
 help:
 	@echo "make demo     a small language model learns from people's judgements; writes runs/demo/report.html"
 	@echo "make test     all the tests"
 	@echo "make check    format, lint, types, architecture"
+	@echo "make bench    how fast control is learned beside Stable-Baselines3, in a set-up of its own; writes bench/control.json"
 	@echo "make install  only the set-up: $(VENV) with Burnish in it"
-	@echo "make clean    remove what building and testing leave behind, but neither $(VENV) nor runs"
+	@echo "make clean    remove what building and testing leave behind, but neither $(VENV), $(BENCH_VENV) nor runs"
 
 install: $(INSTALLED)
 
@@ -37,10 +39,16 @@ test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 check: $(INSTALLED)
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
+
+# The peers never enter the environment that Burnish is developed and tested in.
+bench: $(INSTALLED)
+	@$(BENCH_VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m venv --clear $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BENCH_VENV)/bin/python bench/control.py $(ARGS)
 
 clean:
 	rm -rf build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage

@@ -1,0 +1,334 @@
+"""How fast control is learned: Burnish against Stable-Baselines3 and sb3-contrib, in environment steps a second.
+
+Both sides learn CartPole-v1 in the same number of independently seeded runs with the same hyperparameters, networks,
+optimizer and copies of the environment a run, in the same number of processes with one thread each. The two take turns
+in one session; start-up, imports and a warm-up are not counted, everything else is. See README.md beside this file.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib import metadata, util
+from itertools import islice, pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from control_options import ENV, HIDDEN, OPTIONS, PEERS, ours, peer_class, theirs
+from rich.console import Console
+from rich.table import Table
+
+from burnish.algorithms.table import CLASSIC
+from burnish.experience.control import Player, episodes_of_control
+from burnish.experience.environments import make_environments
+from burnish.policies.control import ControlCritic, ControlPolicy
+from burnish.policies.interface import Models
+from burnish.recipes.classic_group import LOGGED, RETURNS, Group, Pace, run_group
+from burnish.run import RunFolder, UserError
+from burnish.training.lockstep import LockstepLearner
+from burnish.training.loop import train_loop
+from burnish.training.progress import Progress
+from burnish.training.resume import State
+from burnish.training.trust_region import TrustRegionLearner
+
+EPISODES = 1000
+NEVER = 10**9  # episodes of a run that is bounded by its steps
+UNITS = ("second", "core_second")
+FAST = {"ppo": 5.0, "actor_critic": 12.0, "trpo": 8.0}  # the ratios to reach
+
+# One share of the runs, within a process -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Share:
+    """Runs `first` … `last` of a method; each makes `steps`, or without them has its 1,000 episodes."""
+
+    name: str
+    first: int
+    last: int
+    steps: int | None
+    seed: int = 0
+
+    @property
+    def rollout(self) -> int:
+        """Steps between two updates of a run."""
+        return OPTIONS[self.name]["copies"] * OPTIONS[self.name]["rollout"]
+
+
+@dataclass(frozen=True)
+class Clocked:
+    """When a share began and ended on the machine's one clock, its seconds on a core, and the steps learned from."""
+
+    began: float
+    ended: float
+    cpu: float
+    steps: int
+
+
+def learned(made: int, rollout: int) -> int:
+    """Of the steps that a run had made when its last episode ended, those before the rollout that it ended in: neither
+    side learns from that one."""
+    return (made - 1) // rollout * rollout
+
+
+def learn_ours(share: Share) -> Clocked:
+    """The share's runs in lockstep."""
+    torch.set_num_threads(1)
+    episodes = NEVER if share.steps else EPISODES
+    group = Group(ours(share.name), ENV, {}, HIDDEN, episodes, share.seed, share.first, share.last)
+    with tempfile.TemporaryDirectory() as folder:
+        path, began, cpu = Path(folder) / "run", time.perf_counter(), time.process_time()
+        if share.steps:
+            with RunFolder.open(path) as run:
+                made = share.steps * len(group.seeds)
+                bounded(group, run, share.steps // share.rollout)
+        else:
+            run_group(group, path, lambda episodes: None)
+            last = pd.read_parquet(path / RETURNS).groupby("run").steps.max()
+            made = sum(learned(int(steps), share.rollout) for steps in last)
+        return Clocked(began, time.perf_counter(), time.process_time() - cpu, made)
+
+
+def bounded(group: Group, run: RunFolder, rollouts: int) -> None:
+    """`burnish.recipes.classic_group.play`, but up to a number of rollouts in place of episodes."""
+    entry, plan = CLASSIC[group.method.name], group.method
+    environments = make_environments(group.env, group.seeds, plan.control.copies, **group.env_options)
+    policy = ControlPolicy(environments.observations, environments.actions, group.seeds, hidden=group.hidden)
+    critic = ControlCritic(environments.observations, group.seeds, hidden=group.hidden) if entry.critic else None
+    models = Models(policy, critic=critic)
+    player = Player(models, plan.control, environments, group.seeds, group.episodes)
+    learner = (TrustRegionLearner if entry.trust_region else LockstepLearner)(
+        plan.algorithm, models, plan.steps, group.seeds
+    )
+    with Progress(group.name, 1, quiet=True) as progress:
+        train_loop(
+            plan.algorithm,
+            models,
+            islice(episodes_of_control(player), rollouts),
+            learner=learner,
+            settings=Pace(group.seed),
+            steps=float("inf"),
+            run=run,
+            state=State(),
+            evaluator=None,
+            progress=progress,
+            log_every=LOGGED,
+        )
+    environments.close()
+
+
+def learn_theirs(share: Share) -> Clocked:
+    """The share's runs by the peer, one after the other."""
+    from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
+    from stable_baselines3.common.env_util import make_vec_env
+
+    torch.set_num_threads(1)
+    peer, copies, made = peer_class(share.name), OPTIONS[share.name]["copies"], 0
+    began, cpu = time.perf_counter(), time.process_time()
+    for number in range(share.first, share.last + 1):
+        environments = make_vec_env(ENV, n_envs=copies, seed=share.seed + number * copies)
+        model = peer("MlpPolicy", environments, seed=share.seed + number, device="cpu", **theirs(share.name))
+        if share.steps:
+            model.learn(share.steps, log_interval=None)
+            made += model.num_timesteps
+        else:
+            model.learn(NEVER, StopTrainingOnMaxEpisodes(EPISODES // copies), log_interval=None)
+            made += learned(model.num_timesteps, share.rollout)
+        environments.close()
+    return Clocked(began, time.perf_counter(), time.process_time() - cpu, made)
+
+
+SIDES: dict[str, Callable[[Share], Clocked]] = {"burnish": learn_ours, "peer": learn_theirs}
+
+
+# Both sides in turns -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured. `steps` is for each run, made up to whole rollouts; none: 1,000 episodes a run."""
+
+    algorithms: tuple[str, ...]
+    runs: int
+    processes: int
+    rounds: int
+    steps: int | None
+
+    def shares(self, name: str) -> list[Share]:
+        """The runs, as evenly as they go into the processes."""
+        cuts = [self.runs * i // self.processes for i in range(self.processes + 1)]
+        rollout = Share(name, 0, 0, None).rollout
+        steps = self.steps and -(-self.steps // rollout) * rollout
+        return [Share(name, a, b - 1, steps) for a, b in pairwise(cuts)]
+
+
+class Workers:
+    """Processes of one side, each of which gets its share and nothing else."""
+
+    def __init__(self, side: str, count: int) -> None:
+        self.learn = SIDES[side]
+        self.pools = [ProcessPoolExecutor(1, get_context("spawn")) for _ in range(count)]
+
+    def rates(self, shares: Sequence[Share]) -> tuple[float, float]:
+        """Steps a second of all shares together, from the first that begins to the last that ends; and of a core."""
+        tasks = [pool.submit(self.learn, share) for pool, share in zip(self.pools, shares, strict=True)]
+        found = [task.result() for task in tasks]
+        steps, seconds = sum(f.steps for f in found), max(f.ended for f in found) - min(f.began for f in found)
+        return steps / seconds, steps / sum(f.cpu for f in found)
+
+    def close(self) -> None:
+        for pool in self.pools:
+            pool.shutdown()
+
+
+Rates = dict[str, list[tuple[float, float]]]
+
+
+def compare(plan: Plan, told: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Both sides in turns, round after round: of each algorithm its rates and their ratio."""
+    sides = {side: Workers(side, plan.processes) for side in SIDES}
+    rates: dict[str, Rates] = {name: {side: [] for side in SIDES} for name in plan.algorithms}
+    try:
+        for name in plan.algorithms:
+            for workers in sides.values():  # what is imported or set up at the first use is no learning
+                workers.rates([Share(name, s.first, s.first, 2 * s.rollout) for s in plan.shares(name)])
+        for turn in range(plan.rounds):
+            for name in plan.algorithms:
+                for side, workers in sides.items():
+                    rates[name][side].append(workers.rates(plan.shares(name)))
+                    told(f"round {turn + 1}, {name}, {side}: {rates[name][side][-1][0]:,.0f} steps/s")
+    finally:
+        for workers in sides.values():
+            workers.close()
+    return [row(name, found) for name, found in rates.items()]
+
+
+def row(name: str, rates: Rates) -> dict[str, Any]:
+    """What control.json says of an algorithm: medians over the rounds, their ratios, and each round's."""
+    (burnish, burnish_core), (peer, peer_core) = (
+        map(statistics.median, zip(*rates[side], strict=True)) for side in SIDES
+    )
+    return {
+        "algorithm": name,
+        "peer": ".".join(PEERS[name]),
+        "burnish_steps_per_second": round(burnish, 1),
+        "peer_steps_per_second": round(peer, 1),
+        "ratio": round(burnish / peer, 2),
+        "ratio_of_core_seconds": round(burnish_core / peer_core, 2),
+        "reach": FAST[name],
+        "rounds": [
+            {
+                f"{side}_steps_per_{unit}": round(found, 1)
+                for side in SIDES
+                for unit, found in zip(UNITS, rates[side][turn], strict=True)
+            }
+            for turn in range(len(rates["peer"]))
+        ],
+        "burnish_options": ours(name).as_dict(),
+        "peer_options": plain(theirs(name)),
+    }
+
+
+def plain(value: Any) -> Any:
+    """Arguments as JSON has them: a class by its name."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value.__name__ if isinstance(value, type) else value
+
+
+def machine() -> dict[str, Any]:
+    """Where this was measured, and how busy it was at the time."""
+    named = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    packages = ("burnish", "torch", "numpy", "gymnasium", "stable_baselines3", "sb3_contrib")
+    return {
+        "cpu": named[0].partition(": ")[2] if named else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_before": [round(load, 2) for load in os.getloadavg()],
+        "python": platform.python_version(),
+        "versions": {package: metadata.version(package) for package in packages},
+    }
+
+
+def table(rows: Sequence[dict[str, Any]], plan: Plan) -> Table:
+    length = "1,000 episodes a run" if plan.steps is None else f"{plan.steps:,} steps a run"
+    title = f"Learning {ENV}: {plan.runs} runs, {length}, {plan.processes} processes, median of {plan.rounds} rounds"
+    made = Table(title=title)
+    for heading in ("algorithm", "peer", "Burnish steps/s", "peer steps/s", "ratio", "of core time", "reach"):
+        made.add_column(heading, justify="left" if heading in ("algorithm", "peer") else "right", no_wrap=True)
+    for r in rows:
+        speeds = (f"{r[f'{side}_steps_per_second']:,.0f}" for side in SIDES)
+        made.add_row(
+            r["algorithm"],
+            r["peer"],
+            *speeds,
+            f"{r['ratio']:.1f} ×",
+            f"{r['ratio_of_core_seconds']:.1f} ×",
+            f"{r['reach']:.0f} ×",
+        )
+    return made
+
+
+def hyperparameters(row: dict[str, Any]) -> str:
+    """One line that lists what both sides were given."""
+    return f"{row['algorithm']}: " + ", ".join(f"{key} {value}" for key, value in row["burnish_options"].items())
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--algorithms", default=",".join(PEERS), help="some of %(default)s")
+    parser.add_argument("--runs", type=int, default=20, help="runs of each algorithm (%(default)s)")
+    parser.add_argument("--processes", type=int, default=2, help="processes of each side (%(default)s)")
+    parser.add_argument("--rounds", type=int, help="turns of each side (3; 1 with --full)")
+    parser.add_argument("--steps", type=int, default=5120, help="steps of a run, up to whole rollouts (%(default)s)")
+    parser.add_argument("--full", action="store_true", help="1,000 episodes a run in place of --steps; takes hours")
+    parser.add_argument("--out", default="bench/control.json", help="what to write (%(default)s)")
+    return parser.parse_args(words)
+
+
+def planned(given: argparse.Namespace) -> Plan:
+    """The plan; raises UserError where there is none."""
+    algorithms = tuple(name.strip() for name in given.algorithms.split(","))
+    for name in algorithms:
+        if name not in PEERS:
+            raise UserError(f"no peer has {name!r}: --algorithms takes some of {', '.join(PEERS)}")
+    rounds = given.rounds if given.rounds is not None else 1 if given.full else 3
+    for key, value in (("rounds", rounds), ("steps", given.steps), ("processes", given.processes)):
+        if value < 1:
+            raise UserError(f"--{key} must be at least 1, not {value}")
+    if given.runs < given.processes:
+        raise UserError(f"--runs must be at least the {given.processes} processes, not {given.runs}")
+    return Plan(algorithms, given.runs, given.processes, rounds, None if given.full else given.steps)
+
+
+def main(words: Sequence[str]) -> None:
+    given, console = arguments(words), Console(width=max(110, Console().width))
+    plan = planned(given)
+    absent = [module for module in {module for module, _ in PEERS.values()} if util.find_spec(module) is None]
+    if absent:
+        raise UserError(
+            f"{' and '.join(sorted(absent))} not installed: use make bench, which sets them up by themselves"
+        )
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes, as they start
+    where, began = machine(), time.perf_counter()
+    rows = compare(plan, lambda line: console.print(line, highlight=False))
+    console.print(table(rows, plan), *map(hyperparameters, rows), sep="\n", highlight=False)
+    taken = round(time.perf_counter() - began, 1)
+    found = {"env": ENV, "hidden": HIDDEN, **asdict(plan), "seconds": taken, "machine": where, "results": rows}
+    Path(given.out).write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"control.py: {error}")
