@@ -57,16 +57,18 @@ class Ledger:
     """Which episodes the runs are at, and how the finished ones went.
 
     Episodes are numbered in the order in which they began; of two that began together, the one of the first copy comes
-    first. A run is finished when all of its first `episodes` have ended: those that began later are not counted.
+    first. The runs are numbered from `first`. One is finished when all of its first `episodes` have ended: those that
+    began later are not counted.
     """
 
     runs: int
     copies: int
     episodes: int
+    first: int = 0
     finished: list[Episode] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.names = np.arange(self.runs)
+        self.names = self.first + np.arange(self.runs)
         self.begun = np.zeros(self.runs, dtype=np.int64)
         self.ended = np.zeros(self.runs, dtype=np.int64)
         self.steps = np.zeros(self.runs, dtype=np.int64)
@@ -112,12 +114,18 @@ class Player:
     """
 
     def __init__(
-        self, models: Models, knobs: Control, environments: Environments, seeds: Sequence[int], episodes: int
+        self,
+        models: Models,
+        knobs: Control,
+        environments: Environments,
+        seeds: Sequence[int],
+        episodes: int,
+        first: int = 0,
     ) -> None:
         self.models, self.knobs, self.environments = models, knobs, environments
         self.streams = [np.random.Generator(np.random.PCG64([seed, ACTION_STREAM])) for seed in seeds]
         runs, copies = len(seeds), knobs.copies
-        self.ledger = Ledger(runs, copies, episodes)
+        self.ledger = Ledger(runs, copies, episodes, first)
         self.seen = ObservationNormaliser(runs, environments.observations) if knobs.normalise_observations else None
         self.earned = RewardNormaliser(runs, copies, knobs.gamma) if knobs.normalise_rewards else None
         self.current: np.ndarray | None = None
@@ -133,16 +141,14 @@ class Player:
         waiting = np.zeros(self.current.shape[:2], dtype=bool)
         failing = np.zeros(len(waiting), dtype=bool)
         columns: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
-        noise: np.ndarray | None = None
-        t = 0
+        at_once, noise, t = min(self.knobs.rollout or NOISE_AT_ONCE, NOISE_AT_ONCE), np.empty(0), 0
         while not waiting.all() if whole else t < self.knobs.rollout:  # type: ignore[operator]
             stepping = ~(waiting.all(1) | failing)
             if not stepping.any():
                 break
-            if t % NOISE_AT_ONCE == 0:
-                noise = self._noise(stepping)
-            assert noise is not None
-            actions, logprobs = self._act(self.current, noise[:, t % NOISE_AT_ONCE])
+            if t % at_once == 0:
+                noise = self._noise(stepping, at_once)
+            actions, logprobs = self._act(self.current, noise[:, t % at_once])
             moved = self.environments.step(actions, stepping)
             for r, reason in moved.failed.items():
                 failing[r] = True
@@ -168,9 +174,9 @@ class Player:
         actions, logprobs = policy.act(shown, torch.from_numpy(noise).to(device, dtype))
         return actions.cpu().numpy(), logprobs.cpu().numpy()
 
-    def _noise(self, stepping: np.ndarray) -> np.ndarray:
-        """Noise for the next actions `[R, t, E, …]`; a run that waits draws none, as it would not alone."""
-        shape: tuple[int, ...] = (NOISE_AT_ONCE, self.knobs.copies)
+    def _noise(self, stepping: np.ndarray, steps: int) -> np.ndarray:
+        """Noise for the next `steps` actions `[R, t, E, …]`; a run that waits draws none, as it would not alone."""
+        shape: tuple[int, ...] = (steps, self.knobs.copies)
         if self.environments.continuous:
             shape = (*shape, self.environments.actions)
         theta: Any = next(iter(self.models.policy.parameters().values()))

@@ -75,12 +75,12 @@ def run_group(group: Group, folder: Path, told: Callable[[int], None]) -> dict[s
         finished = pd.DataFrame([asdict(episode) for episode in player.ledger.finished])
         frame = pd.DataFrame(columns=["run", "episode", "return_", "length", "steps"]) if finished.empty else finished
         frame = frame.rename(columns={"return_": "return"}).sort_values(["run", "episode"])
-        frame = frame[~frame.run.isin(list(player.failed))].assign(run=frame.run + group.first)
+        frame = frame[~frame.run.isin(list(player.failed))]
         frame.insert(0, "algorithm", group.method.name)
         frame.to_parquet(run.path / RETURNS, index=False)
-        if weights := stacked(player.retired, group.first):
+        if weights := stacked(player.retired):
             save_file(weights, run.path / WEIGHTS)
-        failed = {str(number + group.first): reason for number, reason in sorted(player.failed.items())}
+        failed = {str(number): reason for number, reason in sorted(player.failed.items())}
         found = {"seconds": round(time.perf_counter() - began, 3), "failed": failed}
         write_atomically(run.path / FINISHED, json.dumps(found) + "\n")  # last: it says that the group is finished
     return found
@@ -102,9 +102,9 @@ def play(group: Group, run: RunFolder, told: Callable[[int], None]) -> Player:
     )
     critic = ControlCritic(size, group.seeds, hidden=group.hidden) if entry.critic else None
     models = Models(policy, critic=critic)
-    player = Player(models, method.control, environments, group.seeds, group.episodes)
+    player = Player(models, method.control, environments, group.seeds, group.episodes, group.first)
     learner = (TrustRegionLearner if entry.trust_region else LockstepLearner)(
-        method.algorithm, models, method.steps, group.seeds
+        method.algorithm, models, method.steps, group.seeds, group.first
     )
     heard = lambda ledger: told(ended(ledger, player, group.episodes))  # noqa: E731
     with Progress(group.name, 1, quiet=True) as progress:
@@ -130,8 +130,6 @@ def ended(ledger: Ledger, player: Player, episodes: int) -> int:
     return int(ledger.ended.clip(max=episodes).sum()) + len(player.retired) * episodes
 
 
-def stacked(retired: Mapping[int, Mapping[str, torch.Tensor]], first: int) -> dict[str, torch.Tensor]:
+def stacked(retired: Mapping[int, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     """The runs' last weights under `run/part/layer`."""
-    return {
-        f"{number + first}/{name}": weight.contiguous() for number, ws in retired.items() for name, weight in ws.items()
-    }
+    return {f"{number}/{name}": weight.contiguous() for number, ws in retired.items() for name, weight in ws.items()}

@@ -2,19 +2,20 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from transformers import get_scheduler
 
+from burnish.algorithms.ppo import adapted
 from burnish.algorithms.table import ALGORITHMS, name_of
 from burnish.config import Settings
 from burnish.data.walk import epoch_order
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError
 from burnish.training.resume import State, save
-from burnish.training.step import NonFiniteLossError, gradient
+from burnish.training.step import NonFiniteLossError, evaluate, gradient, microbatches
 
 
 @runtime_checkable
@@ -30,6 +31,10 @@ class Learner(Protocol):
     def update(self, part: Any, state: State, between: bool) -> dict[str, Any] | None:
         """One update and its metrics; None, and no update, where the rest of the turn is to be left out. `between` says
         whether this is a turn's first. Raises UserError where there is nothing finite to learn."""
+        ...
+
+    def conclude(self, batch: Any, state: State) -> None:
+        """What a turn leaves for the next one to go by."""
         ...
 
     def record(self, metrics: dict[str, Any]) -> dict[str, float]:
@@ -58,7 +63,16 @@ class GradientLearner:
         self.rate = schedule(self.optimizer, self.settings, self.steps)
 
     def minibatches(self, batch: Any, state: State) -> Iterator[Any]:
-        return minibatches(self.algorithm, batch, self.settings, state)
+        parts = minibatches(self.algorithm, batch, self.settings, state)
+        if (price := self.price(state)) is None:
+            return parts
+        return (replace(part, kl_penalty=torch.tensor(price, device=part.mask.device)) for part in parts)
+
+    def price(self, state: State) -> float | None:
+        """The price of KL that an adaptive penalty has come to; None for algorithms without one."""
+        if getattr(self.algorithm, "kl_penalty_target", None) is None:
+            return None
+        return state.algorithm.get("kl_penalty", self.algorithm.kl_penalty)
 
     def update(self, part: Any, state: State, between: bool) -> dict[str, Any] | None:
         rate = self.rate(state.step)
@@ -69,6 +83,13 @@ class GradientLearner:
             return None
         state.num_tokens += int(part.lengths.sum())
         return {"epoch": round((state.step + 1) / self.steps_per_epoch, 6)} | metrics | {"num_tokens": state.num_tokens}
+
+    def conclude(self, batch: Any, state: State) -> None:
+        if (price := self.price(state)) is not None:
+            told = evaluate(self.algorithm, self.models, list(microbatches(batch, self.settings.accumulate)), True)
+            kl = torch.tensor(told["policy/kl_avg"], dtype=torch.float64)
+            target = self.algorithm.kl_penalty_target
+            state.algorithm["kl_penalty"] = adapted(torch.tensor(price, dtype=torch.float64), kl, target).item()
 
     def record(self, metrics: dict[str, Any]) -> dict[str, float]:
         return metrics

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from burnish.algorithms.ppo import adapted
 from burnish.algorithms.terms import Loss
 from burnish.batches import Episodes
 from burnish.functional import masked_mean
@@ -96,28 +97,31 @@ class StackedAdam:
 
 @dataclass
 class LockstepLearner:
-    """`update_epochs` passes of an algorithm's gradient over the loose steps of each rollout."""
+    """`update_epochs` passes of an algorithm's gradient over the loose steps of each rollout, of the runs numbered from
+    `first`."""
 
     algorithm: Any
     models: Models
     steps: Steps
     seeds: Sequence[int]
+    first: int = 0
     parts: tuple[str, ...] = ("policy", "critic")
     runs: list[int] = field(init=False)
     dropout: bool = False
 
     def __post_init__(self) -> None:
-        self.runs = list(range(len(self.seeds)))
+        self.runs = [self.first + i for i in range(len(self.seeds))]
         self.orders = [np.random.Generator(np.random.PCG64([seed, MINIBATCH_STREAM])) for seed in self.seeds]
         self.trained = {name: model for name, model in self.models.trained().items() if name in self.parts}
         self.adams = {name: StackedAdam(self.steps.adam_eps) for name in self.trained}
-        self.going = torch.ones(len(self.runs), dtype=torch.bool)
+        self.going = torch.ones(len(self.seeds), dtype=torch.bool)
+        self.price: Tensor | None = None
 
     def minibatches(self, batch: Episodes, state: State) -> Iterator[Episodes]:
         """Loose steps, each once an epoch. What fills up a run that has fewer than another comes last, so that its
         steps fall to minibatches as if it were alone."""
         self.narrow(batch)
-        loose = loose_steps(batch)
+        loose = replace(loose_steps(batch), kl_penalty=self.price)
         self.going = torch.ones(len(self.runs), dtype=torch.bool, device=batch.mask.device)
         counts, size = loose.lengths[:, 0].tolist(), self.steps.batch_size
         for _ in range(getattr(self.algorithm, "update_epochs", 1)):
@@ -137,9 +141,11 @@ class LockstepLearner:
         remaining = batch.runs.tolist()
         if remaining != self.runs:
             index = [self.runs.index(run) for run in remaining]
+            kept = torch.tensor(index, device=batch.mask.device)
             for adam in self.adams.values():
-                adam.keep(torch.tensor(index, device=batch.mask.device))
+                adam.keep(kept)
             self.orders, self.runs = [self.orders[i] for i in index], remaining
+            self.price = None if self.price is None else self.price[kept]
 
     def update(self, part: Episodes, state: State, between: bool) -> dict[str, Any] | None:
         loss = self.algorithm.loss(self.models, part)
@@ -150,6 +156,14 @@ class LockstepLearner:
             if not self.going.any():
                 return None
         return metrics | self.descend(loss, part)
+
+    @torch.no_grad()
+    def conclude(self, batch: Episodes, state: State) -> None:
+        """Adapt each run's price of KL, where the algorithm has one that adapts."""
+        if (target := getattr(self.algorithm, "kl_penalty_target", None)) is not None:
+            kl = measure(self.algorithm.loss(self.models, batch), batch)["policy/kl_avg"]
+            price = torch.full_like(kl, self.algorithm.kl_penalty) if self.price is None else self.price
+            self.price = adapted(price, kl, target)
 
     def save(self, state: State) -> None:
         """Nothing: environments cannot be written down, so a group of runs that was stopped begins anew."""
@@ -164,13 +178,13 @@ class LockstepLearner:
         thetas = {name: next(iter(model.parameters().values())) for name, model in self.trained.items()}
         gradients = torch.autograd.grad(losses.sum(), list(thetas.values()))
         norms = torch.stack([g.square().sum(-1) for g in gradients]).sum(0).sqrt()
-        if not torch.isfinite(norms).all():
-            worst = int((~torch.isfinite(norms)).nonzero()[0])
+        going = self.going & part.mask.any(-1).any(-1)  # a run with fewer steps than another has fewer minibatches
+        if (amiss := going & ~torch.isfinite(norms)).any():
+            worst = int(amiss.nonzero()[0])
             raise UserError(
                 f"run {self.runs[worst]}: the gradient's norm is {norms[worst].item()}, and nothing was updated: lower "
                 "the learning rate"
             )
-        going = self.going & part.mask.any(-1).any(-1)  # a run with fewer steps than another has fewer minibatches
         limit, rate = self.steps.max_grad_norm, self.steps.rates(part)
         scale = (limit / (norms + 1e-6)).clamp(max=1.0)[:, None] if limit else None
         for (name, theta), gradient in zip(thetas.items(), gradients, strict=True):

@@ -91,6 +91,7 @@ def train_loop(
                     f"step {state.step + 1}: stop_kl {algorithm.stop_kl} stopped a rollout before its first update, "
                     "when rounding was all that had moved the policy: make stop_kl larger"
                 )
+            learner.conclude(batch, state)
             for sample in drawn.samples:
                 run.append("samples", {"step": first} | sample)
             state.batches += 1

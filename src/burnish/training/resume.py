@@ -19,7 +19,8 @@ BEST = "checkpoints/best"
 
 @dataclass
 class State:
-    """Where a run stands: updates made, batches drawn, tokens seen, and what the iterator of batches goes on from.
+    """Where a run stands: updates made, batches drawn, tokens seen, and what the iterator of batches and the algorithm
+    go on from.
 
     `best_loss` and what follows serve early stopping.
     """
@@ -28,6 +29,7 @@ class State:
     batches: int = 0
     num_tokens: int = 0
     experience: dict[str, float] = field(default_factory=dict)
+    algorithm: dict[str, float] = field(default_factory=dict)
     best_loss: float = math.inf
     evaluations_since_best: int = 0
 

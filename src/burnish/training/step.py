@@ -74,9 +74,9 @@ def gradient(algorithm: Any, models: Models, batch: Any, pieces: int = 1) -> dic
 
 
 @torch.no_grad()
-def evaluate(algorithm: Any, models: Models, batches: list[Any]) -> dict[str, float]:
+def evaluate(algorithm: Any, models: Models, batches: list[Any], are_prepared: bool = False) -> dict[str, float]:
     """Loss and metrics over all batches as if they were one."""
-    prepared = [algorithm.prepare(models, batch) for batch in batches]
+    prepared = batches if are_prepared else [algorithm.prepare(models, batch) for batch in batches]
     counts = [totals(batch) for batch in prepared]
     denominators = {name: torch.stack([count[name] for count in counts]).sum() for name in counts[0]}
     sums: dict[str, Tensor] = {}

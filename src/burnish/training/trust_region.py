@@ -36,9 +36,9 @@ class TrustRegionLearner:
 
     dropout = False
 
-    def __init__(self, algorithm: Any, models: Models, steps: Steps, seeds: Sequence[int]) -> None:
+    def __init__(self, algorithm: Any, models: Models, steps: Steps, seeds: Sequence[int], first: int = 0) -> None:
         self.algorithm, self.models = algorithm, models
-        self.critic = LockstepLearner(Regression(algorithm), models, steps, seeds, parts=("critic",))
+        self.critic = LockstepLearner(Regression(algorithm), models, steps, seeds, first, parts=("critic",))
 
     def minibatches(self, batch: Episodes, state: State) -> Iterator[Episodes]:
         """All of the rollout, once: the critic divides it further for itself."""
@@ -50,6 +50,9 @@ class TrustRegionLearner:
         for piece in self.critic.minibatches(part, state):
             found = self.critic.update(piece, state, between)
         return metrics | {"loss/value_avg": found["loss"]} if found else metrics
+
+    def conclude(self, batch: Episodes, state: State) -> None:
+        """Nothing: how far a step went, the step itself has seen to."""
 
     def record(self, metrics: dict[str, Any]) -> dict[str, float]:
         return self.critic.record(metrics)
