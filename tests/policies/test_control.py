@@ -275,6 +275,9 @@ def test_runs_begin_orthogonal_with_the_gains_of_their_layers() -> None:
                 close(small, power * torch.eye(len(small), dtype=torch.float64))
     assert policy.named()["log_std"].eq(0).all()
     assert policy.named()["layers.1.weight"].shape == (RUNS, 5, 6)
+    discrete = ControlPolicy(INPUTS, ACTIONS, SEEDS, hidden=HIDDEN)
+    assert list(discrete.named()) == list(critic.named())
+    assert discrete.theta.shape == (RUNS, 4 * 6 + 6 + 6 * 5 + 5 + 5 * 3 + 3)
     assert list(critic.named()) == [f"layers.{i}.{kind}" for i in range(3) for kind in ("weight", "bias")]
 
 
