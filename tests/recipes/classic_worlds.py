@@ -1,0 +1,100 @@
+"""Environments whose episodes are known beforehand, and such as fail, end late or want what no policy here can do.
+
+`recipes.classic_worlds:Stairs-v0` names one of them also for a process that has not seen this module.
+"""
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+
+HERE = "recipes.classic_worlds"
+
+
+class Stairs(gymnasium.Env):
+    """Three steps, whatever one does, which earn 1, 2 and 4."""
+
+    observation_space = Box(0, 3, (1,), np.float32)
+    action_space = Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.height = 0
+        return self.seen(), {}
+
+    def step(self, action: int) -> Any:
+        self.height += 1
+        return self.seen(), float(2 ** (self.height - 1)), self.height == 3, False, {}
+
+    def seen(self) -> np.ndarray:
+        return np.array([self.height], np.float32)
+
+
+class Loose(Stairs):
+    """Stairs of which those made `loose`-th, counted from 0 on, give way on the second step of the third episode."""
+
+    made = 0
+
+    def __init__(self, fault: str = "raise", loose: int = 1) -> None:
+        self.fault = fault if Loose.made == loose or loose < 0 else "none"
+        self.episode = 0
+        Loose.made += 1
+
+    def step(self, action: int) -> Any:
+        self.episode += self.height == 0
+        observation, reward, terminated, truncated, infos = super().step(action)
+        if self.fault != "none" and (self.episode, self.height) == (3, 2):
+            if self.fault == "raise":
+                raise RuntimeError("the third\n stair is loose")
+            if self.fault == "reward":
+                reward = np.nan
+            else:
+                observation = observation * np.nan
+        return observation, reward, terminated, truncated, infos
+
+
+class Slow(Stairs):
+    """Stairs that take a while, but for those of the first process that began to climb; tells `folder` who climbs."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder, self.fast = Path(folder), False
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        if seed is not None and multiprocessing.parent_process() is not None:
+            try:
+                (self.folder / "first").touch(exist_ok=False)
+                self.fast = True
+            except FileExistsError:
+                (self.folder / f"slow-{os.getpid()}").touch()
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: int) -> Any:
+        time.sleep(0 if self.fast else 0.1)
+        return super().step(action)
+
+
+class Unread(Stairs):
+    """Observations that no policy here reads."""
+
+    observation_space = Dict({"height": Discrete(4)})
+
+
+class Unled(Stairs):
+    """Actions that no policy here takes."""
+
+    action_space = MultiDiscrete([2, 2])
+
+
+for _name, _how in {
+    "Stairs-v0": {"entry_point": Stairs, "reward_threshold": 7.0, "max_episode_steps": 10},
+    "Loose-v0": {"entry_point": Loose},
+    "Slow-v0": {"entry_point": Slow},
+    "Unread-v0": {"entry_point": Unread},
+    "Unled-v0": {"entry_point": Unled},
+}.items():
+    gymnasium.register(_name, **_how)
