@@ -162,6 +162,13 @@ def test_a_summary_by_hand() -> None:
     assert beats["reinforce"]["ppo"] == {"mean": 0, "low": 0, "high": 0}
 
 
+def test_a_run_that_stands_apart_does_not_move_the_interquartile_mean() -> None:
+    """Of 1, 2, 4 and 100 the middle two; runs of two episodes have their last two."""
+    found = summarise(make_frame({"ppo": [[1, 1], [2, 2], [100, 100], [4, 4]]}))
+    one = found["algorithms"]["ppo"]
+    assert (one["last_100_iqm"]["mean"], one["last_100"]["mean"], found["last"]) == (3, 26.75, 2)
+
+
 def test_intervals_are_over_runs() -> None:
     """Two runs of constant return: a quarter of the resamples is twice the one, a quarter twice the other."""
     one = summarise(make_frame({"ppo": [[0] * 50, [10] * 50]}))["algorithms"]["ppo"]

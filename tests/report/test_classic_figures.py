@@ -129,13 +129,14 @@ def test_runs_that_never_overlap_have_no_mean_but_are_drawn(tmp_path: Path) -> N
     assert all(path.stat().st_size > 1000 for path in save_curves(learning_curves(frame, "steps"), tmp_path / "apart"))
 
 
-def test_long_runs_are_thinned_and_keep_their_ends() -> None:
-    for by, end in (("episode", 1000), ("steps", 7000)):
-        (curve,) = curves_of(noisy(["ppo"], 2, 1000), by)
-        assert (curve.x[0], curve.x[-1]) == (end / 1000, end)
-        assert 190 <= len(curve.x) <= 201
+@pytest.mark.parametrize("episodes", [1000, 119])
+def test_long_runs_are_thinned_and_keep_their_ends(episodes: int) -> None:
+    for by, length in (("episode", 1), ("steps", 7)):
+        (curve,) = curves_of(noisy(["ppo"], 2, episodes), by)
+        assert (curve.x[0], curve.x[-1]) == (length, length * episodes)
+        assert 119 <= len(curve.x) <= 201
         for x, _ in curve.runs:
-            assert x[-1] == end
+            assert x[-1] == length * episodes
             assert RUN_POINTS / 2 <= len(x) <= RUN_POINTS
 
 
