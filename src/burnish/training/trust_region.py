@@ -1,6 +1,7 @@
 """TRPO's step: as far along the natural gradient as the policy's distributions may move, each run by itself."""
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -74,7 +75,7 @@ def trust_region_step(algorithm: Any, models: Models, batch: Episodes) -> dict[s
     policy = cast(ExactPolicy, models.policy)
     (theta,) = policy.parameters().values()
     before = theta.detach().clone()
-    old = policy.distribution(batch).detach()
+    old = deepcopy(policy.distribution(batch).detach())  # theta moves in place, and a Gaussian's deviations are of it
     loss = algorithm.loss(models, batch)
     began = objective(loss, denominators(batch))
     (slope,) = torch.autograd.grad(began.sum(), theta)
