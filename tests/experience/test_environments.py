@@ -116,7 +116,7 @@ def test_an_id_may_name_the_module_that_registers_it() -> None:
     ("name", "hint"),
     [
         ("CartPol-v1", "did you mean CartPole-v1?"),
-        ("cartpole-v1", "did you mean CartPole-v1?"),
+        ("CARTPOLE-V1", "did you mean CartPole-v1?"),
         ("CartPole-v7", "did you mean CartPole-v0 or CartPole-v1?"),
         ("Pendulum", "did you mean Pendulum-v1?"),
         ("zzzz", "gymnasium.pprint_registry() lists those there are"),

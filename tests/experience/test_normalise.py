@@ -96,13 +96,12 @@ def test_the_clip_of_rewards() -> None:
 
 def test_who_is_kept_goes_on_with_its_own() -> None:
     rng = np.random.default_rng(5)
-    groups = [(ObservationNormaliser(3, 2), RewardNormaliser(3, 2, 0.9)), (ObservationNormaliser(1, 2), None)]
-    observe, reward = groups[0][0], groups[0][1]
+    observe, reward = ObservationNormaliser(3, 2), RewardNormaliser(3, 2, 0.9)
     alone, alone_reward = ObservationNormaliser(1, 2), RewardNormaliser(1, 2, 0.9)
     none, every = np.zeros((3, 2), bool), np.ones((3, 2), bool)
-    for _ in range(4):
+    for step in range(4):
         observations, rewards = rng.normal(size=(3, 2, 2)), rng.normal(size=(3, 2))
-        observe.update(observations, every)
+        observe.update(observations, every & np.array([[step < 2], [True], [True]]))
         reward(rewards, none, every)
         alone.update(observations[2:], every[2:])
         alone_reward(rewards[2:], none[2:], every[2:])
