@@ -22,8 +22,8 @@ import pandas as pd
 
 from burnish.config import construct, option_names, suggestion
 from burnish.evaluation.statistics import bootstrap_interval, paired_difference
-from burnish.experience.comparisons import Comparisons
 from burnish.experience.fixed_cartpole import FIXED_CARTPOLE
+from burnish.experience.teacher import Comparisons
 from burnish.recipes.classic import GROUPS, Bars, finished, start
 from burnish.recipes.classic_group import FINISHED, RETURNS
 from burnish.recipes.classic_settings import ClassicSettings, checked, method

@@ -11,10 +11,10 @@ import gymnasium
 import pandas as pd
 from gymnasium.spaces import Box
 
-from burnish.experience.comparisons import Actions, Comparisons, Teacher, compared
 from burnish.experience.control import Player, episodes_of_control
 from burnish.experience.environments import make_environments
 from burnish.experience.fixed_cartpole import FIXED_CARTPOLE as FIXED_CARTPOLE  # importing it registers it
+from burnish.experience.teacher import Actions, Comparisons, Teacher, compared
 from burnish.policies.control import ControlCritic, ControlPolicy
 from burnish.policies.interface import Models
 from burnish.recipes.classic_group import FINISHED, LOGGED, RETURNS, SEEDS_APART, Pace, ended

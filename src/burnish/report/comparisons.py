@@ -41,14 +41,14 @@ def comparisons_page(folder: Path) -> Path:
     models = found["variants"]
     colours = theme.series_colours([one["label"] for one in models.values()])
     curves = curves_of(_returns(folder / "returns.parquet", found), "episode")
-    charts: dict[str, Chart] = {"labels": labels_chart(found), "correlation": correlation_chart(models, colours)}
-    for name, chart in charts.items():
-        save_figure(chart, folder / name, 760)
+    correlations = correlation_chart(models, colours)
+    save_figure(labels_chart(found, for_file=True), folder / "labels", 760)
+    save_figure(correlations, folder / "correlation", 760)
     save_figure(panel(curves, colours, "episode", for_file=True), folder / "curves", 760)
     figures = {
-        "labels": figure("labels", charts["labels"], labels_caption(found)),
+        "labels": figure("labels", labels_chart(found), labels_caption(found)),
         "curves": LightFigure("curves", spec_of(panel(curves, colours, "episode"))),
-        "correlation": figure("correlation", charts["correlation"]),
+        "correlation": figure("correlation", correlations),
     }
     return write_page(
         "comparisons.html.j2",
@@ -113,8 +113,11 @@ def ways(models: Mapping[str, Any]) -> dict[str, str]:
     return theme.series_colours(["reference", *dict.fromkeys(found)]) | {}
 
 
-def labels_chart(found: Mapping[str, Any]) -> Chart:
-    """Final true return against the number of labels, and the band of PPO on the true reward across it."""
+def labels_chart(found: Mapping[str, Any], for_file: bool = False) -> Chart:
+    """Final true return against the number of labels, and the band of PPO on the true reward across it.
+
+    A file has a legend, which a page writes beside the chart.
+    """
     models = found["variants"]
     colours = {name: colour for name, colour in ways(models).items() if name != "reference"}
     rows = []
@@ -131,7 +134,10 @@ def labels_chart(found: Mapping[str, Any]) -> Chart:
     scale, axis = alt.Scale(zero=False), alt.Axis(tickCount=6)
     y = alt.Y("mean:Q", title="true return at the end", scale=scale, axis=axis)
     low = alt.Y("low:Q", title="true return at the end", scale=scale, axis=axis)
-    tint, layers = tint_of(colours), []
+    tint: Any = tint_of(colours)
+    layers: list[Any] = []
+    if for_file:
+        tint = tint.legend(orient="top", title=None, labelLimit=0, labelFontSize=13, columns=1)
     if TRUE in models:
         truth = pd.DataFrame(
             [{"from": 0.0, "to": far, "label": "PPO on the true reward", **_ends(models[TRUE]["final"])}]

@@ -39,6 +39,7 @@ class Predictor:
     learning_rate: float = knob(1e-3, "Adam's learning rate")
     weight_decay: float = knob(1e-2, "decoupled from the gradient, as a share of the learning rate")
     error: float = knob(0.1, "how often the judge is taken to answer at random")
+    deviation: float = knob(1.0, "standard deviation of each member's predictions over recent experience")
 
     def __post_init__(self) -> None:
         if self.members < 1:
@@ -49,6 +50,8 @@ class Predictor:
             raise ValueError(f"weight_decay must not be negative, as {self.weight_decay} is")
         if not 0 <= self.error < 1:
             raise ValueError(f"error must lie in [0, 1), not {self.error}: at 1 no label says anything")
+        if not self.deviation > 0:
+            raise ValueError(f"deviation must be above 0, not {self.deviation}")
 
 
 class PredictedReward:
@@ -83,7 +86,7 @@ class PredictedReward:
 
     @torch.no_grad()
     def scale_outputs(self, features: Float[Tensor, "runs N F"], real: Bool[Tensor, "runs N"]) -> None:
-        """Predict with mean 0 and standard deviation 1 over this experience from now on, each member for itself.
+        """Predict with mean 0 and one deviation over this experience from now on, each member for itself.
 
         Only differences of rewards show in comparisons, and nothing fixes their scale.
         """
@@ -99,7 +102,7 @@ class PredictedReward:
         """The reward of each step: the mean of the members' normalised predictions."""
         raw = self.each(features.flatten(1, -2))
         scaled = (raw - self._mean[..., None]) / self._std[..., None]
-        return scaled.mean(1).view(features.shape[:-1])
+        return self.knobs.deviation * scaled.mean(1).view(features.shape[:-1])
 
     @torch.no_grad()
     def worth(self, segments: Float[Tensor, "runs N L F"]) -> Float[Tensor, "runs M N"]:
