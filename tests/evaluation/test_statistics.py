@@ -231,3 +231,10 @@ def test_interval_as_dict_and_text():
     interval = Interval(0.41234, 0.3, 0.52)
     assert interval.as_dict() == {"mean": 0.41234, "low": 0.3, "high": 0.52}
     assert str(interval) == "0.412 [0.3, 0.52]"
+
+
+def test_an_interval_without_spread_warns_of_nothing(recwarn: pytest.WarningsRecorder) -> None:
+    """Four runs of 500 and one of 499: the interquartile mean is 500 whichever is left out, and BCa has no answer."""
+    found = bootstrap_interval([500, 500, 500, 500, 499.0], lambda x, axis=-1: np.median(x, axis=axis))
+    assert (found.mean, found.high) == (500, 500)
+    assert len(recwarn) == 0

@@ -4,6 +4,7 @@ Every function returns an `Interval`: the estimate from the values themselves, w
 interval. Resampling is seeded, so the same values always give the same interval.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -52,15 +53,17 @@ def bootstrap_interval(
     estimate = float(statistic(sample))
     if sample.size == 1 or bool(np.all(sample == sample[0])):
         return Interval(estimate, estimate, estimate)
-    result = stats.bootstrap(
-        (sample,),
-        statistic,
-        confidence_level=confidence,
-        n_resamples=resamples,
-        batch=max(1, _CELLS_AT_ONCE // sample.size),
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    )
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # answered below
+        result = stats.bootstrap(
+            (sample,),
+            statistic,
+            confidence_level=confidence,
+            n_resamples=resamples,
+            batch=max(1, _CELLS_AT_ONCE // sample.size),
+            method="BCa",
+            rng=np.random.default_rng(seed),
+        )
     low, high = float(result.confidence_interval.low), float(result.confidence_interval.high)
     if np.isnan(low) or np.isnan(high):  # BCa has no answer where the resamples do not spread on both sides
         low, high = _quantiles(result.bootstrap_distribution, confidence)
