@@ -2,7 +2,7 @@
 
     python bench/classic_search.py --env CartPole-v1 --out runs/search
 
-Every rate is tried with 5 runs of 1,000 episodes, of a seed that the experiment does not use; the one with the highest
+Every rate is tried with 5 runs of 500 episodes, of a seed that the experiment does not use; the one with the highest
 mean return over all episodes is chosen. All else is as in burnish.recipes.classic_presets.
 """
 
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--algorithms", default="reinforce,reinforce_baseline,actor_critic,trpo,ppo")
     parser.add_argument("--rates", default=",".join(map(str, RATES)))
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--episodes", type=int, default=500)
     parser.add_argument("--out", type=Path, default=Path("runs/search"))
     asked = parser.parse_args()
     names = asked.algorithms.split(",")

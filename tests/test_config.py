@@ -55,6 +55,8 @@ OWN = {
         "update_epochs": 2,
         "standardise_advantages": False,
         "stop_kl": 0.05,
+        "kl_penalty": 0.3,
+        "kl_penalty_target": 0.02,
         "over": "sequence",
     },
     "dpo": {"beta": 0.5, "label_smoothing": 0.2},

@@ -84,3 +84,14 @@ def test_bfloat16_logits_are_read_in_float32() -> None:
     logits = torch.zeros(50_000, dtype=torch.bfloat16)
     assert fn.action_logprobs(logits, torch.tensor(7)).item() == pytest.approx(-math.log(50_000), rel=1e-6)
     assert fn.entropy(logits).item() == pytest.approx(math.log(50_000), rel=1e-6)
+
+
+@pytest.mark.parametrize("actions", [1, 2, 16, 17])
+def test_log_softmax_is_torchs_whatever_the_number_of_actions(actions: int) -> None:
+    """Of few actions it is computed another way round; value and gradient are the same."""
+    x = torch.randn(3, 4, actions, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    weights = torch.arange(x.numel(), dtype=torch.float64).view(x.shape)
+    ours, theirs = fn.log_softmax(x), torch.log_softmax(x, -1)
+    torch.testing.assert_close(ours, theirs)
+    (slope,) = torch.autograd.grad((ours * weights).sum(), x)
+    torch.testing.assert_close(slope, torch.autograd.grad((theirs * weights).sum(), x)[0])

@@ -127,6 +127,8 @@ OWN: dict[str, dict[str, Any]] = {
         "update_epochs": 1,
         "standardise_advantages": False,
         "stop_kl": 1e-4,
+        "kl_penalty": 5.0,
+        "kl_penalty_target": 1e-9,
         "over": "sequence",
     },
     "dpo": {"beta": 0.9, "label_smoothing": 0.3},
@@ -169,7 +171,11 @@ def test_every_option_of_a_method_changes_the_weights(method: str, go: Callable[
     base = go(method)
     assert same_bits(base, go(method))
     for key, value in OWN[method].items():
-        assert not same_bits(base, go(method, **{key: value})), key
+        if key == "kl_penalty_target":  # it adapts the price from the second rollout on
+            priced = {"kl_penalty": 5.0, "steps": 9}
+            assert not same_bits(go(method, **priced), go(method, **priced, **{key: value})), key
+        else:
+            assert not same_bits(base, go(method, **{key: value})), key
 
 
 def test_every_knob_of_completions_changes_the_weights(files: Path, go: Callable[..., Path]) -> None:

@@ -263,6 +263,21 @@ def test_beta_is_part_of_the_state(tmp_path: Path) -> None:
     assert len(set(betas)) == 3
 
 
+def test_a_price_of_kl_that_adapts_is_part_of_the_state(tmp_path: Path) -> None:
+    """Updates that lead far past the target double the price after each of two rollouts; a run that was stopped between
+    them ends where one that was not does."""
+    algorithm = PPO(update_epochs=2, kl_penalty=0.5, kl_penalty_target=1e-9)
+    state, models = run_online(tmp_path / "whole", 8, algorithm)
+    assert state.algorithm == {"kl_penalty": 2.0}
+    run_online(tmp_path / "run", 4, algorithm, save_every=4)
+    again, resumed = run_online(tmp_path / "run", 8, algorithm, resume=True)
+    assert again.algorithm == state.algorithm
+    fixed = run_online(tmp_path / "fixed", 8, PPO(update_epochs=2, kl_penalty=0.5))[1]
+    for name, p in models.policy.parameters().items():
+        assert torch.equal(p, resumed.policy.parameters()[name])
+    assert any(not torch.equal(p, fixed.policy.parameters()[name]) for name, p in models.policy.parameters().items())
+
+
 def test_stop_kl_ends_a_rollout_and_not_the_run(tmp_path: Path) -> None:
     """With a limit between what the second and third update of the unlimited run begin with, a rollout has two steps.
 

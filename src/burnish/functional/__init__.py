@@ -5,7 +5,7 @@ dimensions are independent. Half precision goes in, float32 comes out; float64 s
 """
 
 from burnish.functional.baselines import group_centre, group_standardise, leave_one_out
-from burnish.functional.categorical import action_logprobs, entropy
+from burnish.functional.categorical import action_logprobs, entropy, log_softmax
 from burnish.functional.gaussian import gaussian_entropy, gaussian_kl, gaussian_logprobs
 from burnish.functional.kl import categorical_kl, k1, k2, k3
 from burnish.functional.masked import aggregate, centre, masked_mean, masked_sum, standardise
@@ -57,6 +57,7 @@ __all__ = [
     "kl_shaped_rewards",
     "kto",
     "leave_one_out",
+    "log_softmax",
     "masked_mean",
     "masked_sum",
     "orpo_odds",

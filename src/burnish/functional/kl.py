@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from burnish.functional.categorical import log_softmax
 from burnish.functional.precision import widen
 
 
@@ -24,7 +25,7 @@ def categorical_kl(
     Shapes: logits [..., A], broadcasting → [...]. An action that p cannot take adds 0, whatever q says; one that p can
     take and q cannot makes the divergence ∞.
     """
-    logprobs_p, logprobs_q = torch.log_softmax(widen(logits_p), -1), torch.log_softmax(widen(logits_q), -1)
+    logprobs_p, logprobs_q = log_softmax(logits_p), log_softmax(logits_q)
     possible_p, impossible_q = logprobs_p != -math.inf, logprobs_q == -math.inf
     both = possible_p & ~impossible_q
     safe_p, safe_q = torch.where(both, logprobs_p, 0.0), torch.where(both, logprobs_q, 0.0)

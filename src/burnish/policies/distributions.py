@@ -6,7 +6,6 @@ noise that somebody else drew, so that every run can have a random stream of its
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -17,8 +16,8 @@ from burnish.functional import (
     gaussian_entropy,
     gaussian_kl,
     gaussian_logprobs,
+    log_softmax,
 )
-from burnish.functional.precision import widen
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Categorical:
         The sum on the right is 1 but for rounding. Since noise · x < x for every x > 0 in floating point too, neither
         an action of probability 0 is ever drawn nor one beyond the last.
         """
-        logprobs = torch.log_softmax(widen(self.logits), -1)
+        logprobs = log_softmax(self.logits)
         cumulative = logprobs.exp().cumsum(-1)
         actions = (cumulative <= noise[..., None] * cumulative[..., -1:]).sum(-1)
         return actions, logprobs.gather(-1, actions[..., None]).squeeze(-1)
