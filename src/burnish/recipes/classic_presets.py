@@ -6,14 +6,14 @@ WHOLE = {"copies": 1, "rollout": None, "schedule": "linear"}
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "CartPole-v1": {
-        "reinforce": {**WHOLE, "learning_rate": 1e-3},
-        "reinforce_baseline": {**WHOLE, "learning_rate": 3e-3},
+        "reinforce": {**WHOLE, "learning_rate": 3e-3},
+        "reinforce_baseline": {**WHOLE, "learning_rate": 1e-2},
         "actor_critic": {"copies": 4, "rollout": 8, "learning_rate": 3e-3, "schedule": "linear"},
         "trpo": {
             "copies": 2,
             "rollout": 256,
             "max_kl": 0.02,
-            "learning_rate": 3e-3,
+            "learning_rate": 1e-2,
             "schedule": "linear",
             "batch_size": 128,
         },
@@ -23,7 +23,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "update_epochs": 10,
             "value_weight": 1.0,
             "value_clip": None,
-            "learning_rate": 1e-3,
+            "learning_rate": 5e-3,
             "schedule": "linear",
             "batch_size": 64,
         },

@@ -28,7 +28,7 @@ class ClassicSettings:
     out: str = option("runs/classic", "folder to write")
     seed: int = option(0, "seed of the experiment; run i has seed · 1,000,003 + i")
     hidden: str = option("64,64", "sizes of the hidden layers of every policy and critic")
-    group: int = option(10, "runs that are computed in lockstep; it changes the last bits of their numbers")
+    group: int = option(20, "runs that are computed in lockstep; it changes the last bits of their numbers")
     processes: int | None = option(None, "groups computed at the same time; default: one a core")
     resume: bool = option(False, "keep the groups in --out that are finished and compute the others")
     quiet: bool = option(False, "print nothing but errors")
