@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from reading import Page
 
 from burnish.evaluation.returns import summarise
@@ -26,35 +27,41 @@ def make_folder(
     threshold: float | None = 475,
     env: str = "CartPole-v1",
     unfinished: dict[str, int] | None = None,
+    late: dict[str, float] | None = None,
     **more: object,
 ) -> Path:
-    """A folder as `burnish classic` leaves it, with runs whose return never changes."""
+    """A folder as `burnish classic` leaves it, with runs whose return never changes but for what `late` says: how much
+    lower the first five returns of an algorithm are."""
     rows = [
         {"algorithm": name, "run": run, "episode": e, "return": value, "length": 10, "steps": 10 * e}
         for name, values in runs.items()
         for run, value in enumerate(values)
         for e in range(1, episodes + 1)
     ]
+    for row in rows:
+        row["return"] -= (late or {}).get(row["algorithm"], 0) if row["episode"] <= 5 else 0
     for name, run in (unfinished or {}).items():
         rows.append({"algorithm": name, "run": run, "episode": 1, "return": 0.5, "length": 10, "steps": 10})
     folder.mkdir(parents=True)
     frame = pd.DataFrame(rows)
     frame.to_parquet(folder / "returns.parquet")
-    seconds = {"ppo": 125.0} if "ppo" in runs else None
+    seconds = {"ppo": 125.0} if "trpo" in runs else None
     found = summarise(frame, threshold, seconds=seconds) | more
     (folder / "summary.json").write_text(json.dumps(found, allow_nan=False))
-    (folder / "config.yaml").write_text(
-        f"env: '{env}'\nruns: 6\nepisodes: {episodes}\nalgorithms:\n  ppo: {{clip: 0.2, learning_rate: 0.0025}}\n"
-        "  trpo: {max_kl: 0.01, learning_rate: 0.0007}\n  reinforce: {}\n"
-    )
-    (folder / "environment.json").write_text(json.dumps({"versions": {"torch": "2.13.0"}, "seed": 7}))
+    methods = {"ppo": {"clip": 0.2, "learning_rate": 0.0025}, "trpo": {"max_kl": 0.01, "learning_rate": 0.0007}}
+    config: dict[str, object] = {"env": env, "runs": 6, "episodes": episodes, "out": "/x", "seed": 7, "quiet": False}
+    config |= {"hidden": "64,64", "group": None, "env_options": {}, "algorithms": methods | {"reinforce": {}}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (folder / "environment.json").write_text(json.dumps({"packages": {"torch": "2.13.0"}, "python": "3.11"}))
     return folder
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder with its page, for all the tests that only read it."""
-    made = make_folder(tmp_path_factory.mktemp("runs") / "classic")
+    """One folder with its page, for all the tests that only read it: 105 episodes, at first 420 lower for PPO and 315
+    lower for TRPO, whose means over all are therefore 20 and 15 below those of the last hundred."""
+    late = {"ppo": 420.0, "trpo": 315.0}
+    made = make_folder(tmp_path_factory.mktemp("runs") / "classic", episodes=105, threshold=415, late=late)
     assert classic_page(made) == made / "report.html"
     return made
 
@@ -73,25 +80,39 @@ def summary(runs: dict[str, list[float]]) -> dict:
     return summarise(pd.DataFrame(rows))
 
 
+ENDS = r"\S+ to \S+ "
+SHARE = r"\S+ to \S+ % "
+
+
 def test_the_page_says_what_was_found(page: Page) -> None:
-    """PPO's runs have mean 420, TRPO's 300, REINFORCE's 160."""
     assert "PPO has the highest mean return on CartPole-v1" in page.text
-    assert "PPO’s mean return over all 4 episodes and 6 runs is 420.0 (95 % interval " in page.text
-    assert "TRPO’s 300.0: a difference of 120.0 (" in page.text
-    for number in ("160.0", "300.0", "420.0", "2 min 5 s", "0 of 6", "never", "240"):
-        assert f" {number} " in page.text
-    assert "Episodes to 475" in page.text
-    assert page.text.index("REINFORCE") < page.text.index(" TRPO ")  # the path's order, not the table's
+    assert "PPO’s mean return over all 105 episodes and 6 runs is 400.0 (95 % interval " in page.text
+    assert "TRPO’s 285.0: a difference of 115.0 (" in page.text
     assert "learns faster than REINFORCE" in page.text
-    assert "holds The mean return over all episodes is 420.0 for PPO and 300.0 for TRPO" in page.text
+    assert "holds The mean return over all episodes is 400.0 for PPO and 285.0 for TRPO" in page.text
+    assert "holds The mean return over the last 100 episodes is 420.0 for PPO and 300.0 for TRPO" in page.text
     assert page.loads == []
 
 
+def test_the_table(page: Page) -> None:
+    """REINFORCE's runs 40, 90, 100, 100, 310, 320 have mean 160, middle 150 and variance 74,600 / 5; the others 1,000 / 5. PPO's 400, 410, 420, 420, 430, 440
+    have averages of 100 that are 21 lower at episode 100 and catch up by 4.2 an episode: of 415, two never reach it,
+    the others at 104, 104, 102 and 100. Six runs of 105 episodes of 10 steps are 6,300."""
+    row = f" REINFORCE 160.0 {ENDS}160.0 {ENDS}150.0 {ENDS}122.1 122.1 0 of 6 never 6,300 – TRPO 285.0"
+    assert re.search(row, page.text)
+    assert re.search(f" TRPO 285.0 {ENDS}300.0 {ENDS}300.0 {ENDS}14.1 14.1 0 of 6 never 6,300 – PPO 400.0", page.text)
+    row = f" PPO 400.0 {ENDS}420.0 {ENDS}420.0 {ENDS}14.1 14.1 4 of 6 104 2 of 6 never 6,300 2 min 5 s"
+    assert re.search(row, page.text)
+    assert "Episodes to 415" in page.text
+
+
 def test_the_probabilities(page: Page) -> None:
-    """Of TRPO's 36 pairs with REINFORCE it loses to 320 always but for a tie, and to 310 but for a tie and one win:
-    36 − (5½ + 4½) = 26 wins, 72.2 %."""
-    assert "72.2 %" in page.text
-    assert "27.8 %" in page.text
+    """TRPO's 36 pairs with REINFORCE. Over all it loses those with 310 and 320: 24 of 36. In the last hundred it ties
+    with 320 once, with 310 once and beats that once: 24 + ½ + 1½ of 36."""
+    assert re.search(f"TRPO 66.7 % {SHARE}0.0 % {SHARE}PPO 100.0 % {SHARE}100.0 % ", page.text)
+    assert re.search(f"TRPO 72.2 % {SHARE}0.0 % {SHARE}PPO 100.0 % {SHARE}100.0 % ", page.text)
+    assert page.text.index("66.7 %") < page.text.index("Over the last 100 episodes") < page.text.index("72.2 %")
+    assert re.search(f"REINFORCE 33.3 % {SHARE}0.0 %", page.text)
     beats = [value for _, attributes in page.tags if (value := attributes.get("data-label") or "").startswith("beats")]
     assert sorted(set(beats)) == ["beats PPO", "beats REINFORCE", "beats TRPO"]
     assert len(beats) == 2 * 6
@@ -103,7 +124,7 @@ def test_the_files_beside_it(folder: Path) -> None:
     svg = {stem: (folder / f"{stem}.svg").read_text() for stem in ("returns", "returns_by_steps")}
     assert ">episode</text>" in svg["returns"]
     assert ">environment steps</text>" in svg["returns_by_steps"]
-    assert all(">REINFORCE</text>" in text and ">475</text>" in text for text in svg.values())
+    assert all(">REINFORCE</text>" in text and ">415</text>" in text for text in svg.values())
 
 
 def test_the_figures_on_the_page(page: Page) -> None:
@@ -114,16 +135,18 @@ def test_the_figures_on_the_page(page: Page) -> None:
     specs = json.loads(page.scripts[0])
     assert list(specs) == expected
     rows = next(iter(specs["returns-2"]["datasets"].values()))
-    assert [row["mean"] for row in rows] == [[value] * 4 for value in RUNS["ppo"]]
+    assert [row["mean"][-1] for row in rows] == RUNS["ppo"]
+    assert [row["mean"][0] for row in rows] == [value - 420 for value in RUNS["ppo"]]
     assert specs["returns-2"]["title"] == "PPO"
 
 
 def test_how_it_was_made(page: Page) -> None:
-    said = "burnish classic --env CartPole-v1 --algorithms reinforce,trpo,ppo --runs 6 --episodes 4 --out DIR"
+    said = "burnish classic --env CartPole-v1 --algorithms reinforce,trpo,ppo --runs 6 --episodes 105 --out DIR"
     assert said in page.text
     assert "max_kl – 0.01 –" in page.text
     assert "learning_rate – 0.0007 0.0025" in page.text
-    assert "torch 2.13.0 seed 7" in page.text
+    assert "Versions torch 2.13.0 python 3.11" in page.text
+    assert "Experiment env CartPole-v1 runs 6 episodes 105 seed 7 hidden 64,64 Versions" in page.text
 
 
 def test_algorithms_that_cannot_be_told_apart_are_not_ranked() -> None:
@@ -151,7 +174,7 @@ def test_one_run_of_one_algorithm_and_nothing_else(tmp_path: Path) -> None:
     assert "PPO’s mean return over all 4 episodes of one run is 420.0." in found.text
     for absent in ("bootstrap", "Interquartile mean, last", "expected story", "Does a run", "runs an algorithm"):
         assert absent not in found.text
-    for absent in ("Hyperparameters", "Versions"):
+    for absent in ("Hyperparameters", "Experiment", "Versions", "Wall time"):
         assert absent not in found.text
     assert len(json.loads(found.scripts[0])) == 4
     assert "burnish classic --algorithms ppo --runs 1 --episodes 4 --out DIR" in found.text

@@ -26,6 +26,7 @@ from burnish.report.page import Figure, write_page
 from burnish.run import UserError, read_mapping
 
 STEMS: dict[By, str] = {"episode": "returns", "steps": "returns_by_steps"}
+OF_THE_MACHINE = ("out", "processes", "resume", "quiet", "debug", "overwrite")
 VERDICTS = ("holds", "does not hold", "cannot be told")
 
 
@@ -62,7 +63,7 @@ def classic_page(folder: Path) -> Path:
         tally=tally(found["story"]),
         settings=settings(config, models),
         command=found.get("command") or command(config, models, found),
-        versions={k.removeprefix("versions."): wording.value(v) for k, v in wording.flatten(environment).items()},
+        facts={"Experiment": experiment(config), "Versions": versions(environment)},
     )
 
 
@@ -138,6 +139,21 @@ def settings(config: Mapping[str, Any], models: Mapping[str, Any]) -> list[dict[
     columns = [wording.flatten(given.get(name) or {}) for name in models]
     keys = dict.fromkeys(key for column in columns for key in column)
     return [{"key": key, "values": [column.get(key) for column in columns], "differs": False} for key in keys]
+
+
+def experiment(config: Mapping[str, Any]) -> dict[str, str]:
+    """What holds for all algorithms alike; not what only says where and how it was run."""
+    return {
+        key: wording.value(item)
+        for key, item in wording.flatten(config).items()
+        if key.split(".")[0] not in ("algorithms", *OF_THE_MACHINE) and item not in ({}, None)
+    }
+
+
+def versions(environment: Mapping[str, Any]) -> dict[str, str]:
+    """Packages by their bare names, and what else the run wrote down of its surroundings."""
+    flat = wording.flatten(environment).items()
+    return {key.removeprefix("packages.").removeprefix("versions."): wording.value(item) for key, item in flat}
 
 
 def command(config: Mapping[str, Any], models: Mapping[str, Any], found: Mapping[str, Any]) -> str:
