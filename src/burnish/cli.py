@@ -146,21 +146,32 @@ def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> No
     click.echo(out / "report.html")
 
 
+REWARDS = ("environment", "comparisons")
+
+
 def classic_command() -> click.Command:
     """`burnish classic`: a configuration file's keys, overridden by flags."""
     from burnish.recipes.classic_settings import ClassicSettings, experiment
 
-    def command(config: str | None, algorithms: str | None, **flags: Any) -> None:
+    def command(config: str | None, algorithms: str | None, reward: str | None, **flags: Any) -> None:
         """Run the classical path on a Gymnasium environment: REINFORCE to PPO, many runs of each, and a page.
 
-        Hyperparameters are given in a file: algorithms: {ppo: {clip: 0.1}}; docs/classic.md has them all.
+        Hyperparameters are given in a file: algorithms: {ppo: {clip: 0.1}}; docs/classic.md has them all. With --reward
+        comparisons PPO learns from a judge's comparisons in place of rewards: docs/comparisons.md.
         """
         from burnish.recipes.classic import run_experiment
+        from burnish.recipes.comparisons import comparisons_settings, run_comparisons
 
         given = (read_config(config) if config else {}) | {k: v for k, v in flags.items() if v is not None}
         if algorithms is not None:
             given["algorithms"] = narrowed(given.get("algorithms"), algorithms)
-        path = run_experiment(experiment(given), shlex.join(["burnish", *sys.argv[1:]]))
+        said, written = shlex.join(["burnish", *sys.argv[1:]]), given.pop("reward", REWARDS[0])
+        if (reward or written) not in REWARDS:
+            raise UserError(f"reward must be one of {', '.join(REWARDS)}, not {written!r}")
+        if (reward or written) == REWARDS[0]:
+            path = run_experiment(experiment(given), said)
+        else:
+            path = run_comparisons(comparisons_settings(given), said)
         if not given.get("quiet"):
             click.echo(path / "report.html")
 
@@ -168,6 +179,8 @@ def classic_command() -> click.Command:
         command = decorator(command)
     help = "names with commas between  [default: all]"
     command = click.option("--algorithms", help=help)(command)
+    help = f"what the policy learns from  [default: {REWARDS[0]}]"
+    command = click.option("--reward", type=click.Choice(REWARDS), default=None, help=help)(command)
     command = click.option("--config", type=click.Path(), help="YAML file of the same keys; flags win")(command)
     return click.command("classic")(command)
 
