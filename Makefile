@@ -8,13 +8,15 @@ BENCH_VENV := .venv-bench
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help install demo test check bench clean
+.PHONY: help install demo test check bench docs docs-figures clean
 
 help:
 	@echo "make demo     a small language model learns from people's judgements; writes runs/demo/report.html"
 	@echo "make test     all the tests"
 	@echo "make check    format, lint, types, architecture"
 	@echo "make bench    how fast control is learned beside Stable-Baselines3, in a set-up of its own; writes bench/control.json"
+	@echo "make docs     the course, docs/course, as Markdown and HTML; fails on a reference that leads nowhere"
+	@echo "make docs-figures  the same, its experiments run again first: some minutes"
 	@echo "make install  only the set-up: $(VENV) with Burnish in it"
 	@echo "make clean    remove what building and testing leave behind, but neither $(VENV), $(BENCH_VENV) nor runs"
 
@@ -49,6 +51,12 @@ bench: $(INSTALLED)
 	@$(BENCH_VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m venv --clear $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BENCH_VENV)/bin/python bench/control.py $(ARGS)
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/build.py $(ARGS)
+
+docs-figures: $(INSTALLED)
+	$(BIN)/python docs/build.py --figures $(ARGS)
 
 clean:
 	rm -rf build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
