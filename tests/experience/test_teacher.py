@@ -20,7 +20,7 @@ from burnish.policies.interface import Models
 from burnish.rewards.predicted import Predictor
 from burnish.run import UserError
 
-SMALL = Predictor(members=3, hidden=(6,), learning_rate=0.01)
+SMALL = Predictor(members=3, hidden=(6,), learning_rate=0.01, deviation=1.0)
 KNOBS = Comparisons(
     labels=40, segment=5, warmup=1, recent=30, candidates=4, fits=3, first_fits=6, batch_size=8, predictor=SMALL
 )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from burnish.rewards.predicted import PredictedReward, Predictor
 
 F64 = torch.float64
-KNOBS = Predictor(members=2, hidden=(4, 3), learning_rate=0.01, weight_decay=0.1)
+KNOBS = Predictor(members=2, hidden=(4, 3), learning_rate=0.01, weight_decay=0.1, deviation=1.0)
 F = 3
 
 

@@ -112,7 +112,7 @@ def groups_of(settings: ClassicSettings, study: Sequence[Variant]) -> list[Varia
         for first in range(0, settings.runs, settings.group):
             last = min(first + settings.group, settings.runs) - 1
             groups.append(
-                VariantGroup(variant, own, settings.env, hidden, settings.episodes, settings.seed, first, last)
+                VariantGroup(own, settings.env, {}, hidden, settings.episodes, settings.seed, first, last, variant)
             )
     return groups
 
@@ -125,8 +125,7 @@ def compute(settings: ClassicSettings, groups: Sequence[VariantGroup], folder: P
             remove_folder_atomically(folder / group.name)
     processes = min(settings.processes or len(os.sched_getaffinity(0)), max(1, len(waiting)))
     failed: dict[str, str] = {}
-    bars: Any = Bars(groups, settings.quiet)  # type: ignore[arg-type]
-    with bars, ExitStack() as stack:
+    with Bars(groups, settings.quiet) as bars, ExitStack() as stack:
         submit: Any = partial
         if processes > 1:
             context = multiprocessing.get_context("spawn")

@@ -17,8 +17,7 @@ from burnish.experience.fixed_cartpole import FIXED_CARTPOLE as FIXED_CARTPOLE  
 from burnish.experience.teacher import Actions, Comparisons, Teacher, compared
 from burnish.policies.control import ControlCritic, ControlPolicy
 from burnish.policies.interface import Models
-from burnish.recipes.classic_group import FINISHED, LOGGED, RETURNS, SEEDS_APART, Pace, ended
-from burnish.recipes.classic_settings import Method
+from burnish.recipes.classic_group import FINISHED, LOGGED, RETURNS, Group, Pace, ended
 from burnish.run import RunFolder, write_atomically
 from burnish.training.lockstep import LockstepLearner
 from burnish.training.loop import train_loop
@@ -48,29 +47,18 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class VariantGroup:
-    """Runs `first` … `last` of one variant, in lockstep. Its `method` goes by the variant's label."""
+class VariantGroup(Group):
+    """Runs `first` … `last` of one variant, in lockstep. Its `method` is PPO and goes by the variant's label."""
 
     variant: Variant
-    method: Method
-    env: str
-    hidden: tuple[int, ...]
-    episodes: int
-    seed: int
-    first: int
-    last: int
 
     @property
     def name(self) -> str:
         return f"{self.variant.name}-{self.first:02d}-{self.last:02d}"
 
-    @property
-    def seeds(self) -> list[int]:
-        return [self.seed * SEEDS_APART + run for run in range(self.first, self.last + 1)]
-
     def as_dict(self) -> dict[str, Any]:
         own = {key: value for key, value in vars(self).items() if key not in ("variant", "method")}
-        own["hidden"] = ",".join(map(str, self.hidden))
+        own |= {"hidden": ",".join(map(str, self.hidden)), "env_options": dict(self.env_options)}
         return own | {"variant": self.variant.name, "comparisons": self.variant.as_dict(), "ppo": self.method.as_dict()}
 
 
@@ -108,7 +96,7 @@ def by_number(found: Mapping[int, Any], first: int) -> dict[str, Any]:
 def learn(group: VariantGroup, run: RunFolder, told: Callable[[int], None] | None) -> tuple[Player, Teacher | None]:
     """The group's runs through the loop, until each has had its episodes."""
     method, seeds = group.method, group.seeds
-    environments = make_environments(group.env, seeds, method.control.copies)
+    environments = make_environments(group.env, seeds, method.control.copies, **group.env_options)
     size = environments.observations
     policy = ControlPolicy(size, environments.actions, seeds, continuous=environments.continuous, hidden=group.hidden)
     models = Models(policy, critic=ControlCritic(size, seeds, hidden=group.hidden))

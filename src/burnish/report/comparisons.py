@@ -75,15 +75,16 @@ def title(found: Mapping[str, Any]) -> str:
     asked = {name: one for name, one in found["variants"].items() if name != TRUE}
     if TRUE not in found["variants"] or any(one["difference"] is None for one in asked.values()) or not asked:
         return f"PPO paid by comparisons on {place}: too few runs to hold it against the true reward"
-    sides: dict[str, list[str]] = {"better": [], "undecided": [], "worse": []}
+    sides: dict[str, list[str]] = {"undecided": [], "worse": [], "better": []}
     for one in asked.values():
         sides[wording.verdict(one["difference"])].append(one["label"])
-    ends = {"worse": "ends below", "undecided": "cannot be told apart from", "better": "ends above"}
-    said = [f"with {wording.listed(names)} it {ends[side]}" for side, names in sides.items() if names]
-    if len(said) == 1:
-        (side,) = (side for side, names in sides.items() if names)
-        return f"On {place}, PPO paid by comparisons {ends[side]} PPO on the true reward, with all labels tried"
-    return f"PPO paid by comparisons on {place}: {'; '.join(said)} PPO on the true reward"
+    ends = {"undecided": "cannot be told apart from", "worse": "ends below", "better": "ends above"}
+    said, whom = [], "PPO on the true reward"
+    for side, names in sides.items():
+        if names:
+            said.append(f"{ends[side]} {whom} with {wording.listed(names)}")
+            whom = "it"
+    return f"On {place}, PPO paid by comparisons {', and '.join(said)}"
 
 
 def result(found: Mapping[str, Any]) -> str:
@@ -190,7 +191,8 @@ def correlation_chart(models: Mapping[str, Any], colours: Colours) -> Chart:
 def _ends(interval: Mapping[str, Any]) -> dict[str, float]:
     """An interval whose missing ends are its mean."""
     mean = interval["mean"]
-    return {"mean": mean} | {end: mean if interval[end] is None else interval[end] for end in ("low", "high")}
+    ends = {end: mean if interval[end] is None else interval[end] for end in ("low", "high")}
+    return {key: float(value) for key, value in ({"mean": mean} | ends).items()}
 
 
 def _knobs(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,7 +210,7 @@ def _summary(path: Path) -> dict[str, Any]:
         if not found.get(key):
             raise UserError(f"{path} has no `{key}`: let the study write it anew.")
     largest = max(abs(one["final"]["mean"]) for one in found["variants"].values())
-    return found | {"digits": 0 if largest >= 100 else 1 if largest >= 10 else 2}
+    return {"command": None} | found | {"digits": 0 if largest >= 100 else 1 if largest >= 10 else 2}
 
 
 def _returns(path: Path, found: Mapping[str, Any]) -> pd.DataFrame:

@@ -39,7 +39,7 @@ class Predictor:
     learning_rate: float = knob(1e-3, "Adam's learning rate")
     weight_decay: float = knob(1e-2, "decoupled from the gradient, as a share of the learning rate")
     error: float = knob(0.1, "how often the judge is taken to answer at random")
-    deviation: float = knob(1.0, "standard deviation of each member's predictions over recent experience")
+    deviation: float = knob(0.2, "standard deviation of each member's predictions over recent experience")
 
     def __post_init__(self) -> None:
         if self.members < 1:
