@@ -5,7 +5,6 @@ optimizer and copies of the environment a run, in the same number of processes w
 in one session; start-up, imports and a warm-up are not counted, everything else is. See README.md beside this file.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -17,14 +16,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import metadata, util
-from itertools import islice, pairwise
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from control_options import ENV, HIDDEN, OPTIONS, PEERS, ours, peer_class, theirs
+from control_options import ENV, HIDDEN, OPTIONS, PEERS, Plan, Share, arguments, ours, peer_class, planned, theirs
 from rich.console import Console
 from rich.table import Table
 
@@ -47,22 +46,6 @@ UNITS = ("second", "core_second")
 FAST = {"ppo": 5.0, "actor_critic": 12.0, "trpo": 8.0}  # the ratios to reach
 
 # One share of the runs, within a process -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Share:
-    """Runs `first` … `last` of a method; each makes `steps`, or without them has its 1,000 episodes."""
-
-    name: str
-    first: int
-    last: int
-    steps: int | None
-    seed: int = 0
-
-    @property
-    def rollout(self) -> int:
-        """Steps between two updates of a run."""
-        return OPTIONS[self.name]["copies"] * OPTIONS[self.name]["rollout"]
 
 
 @dataclass(frozen=True)
@@ -154,24 +137,6 @@ SIDES: dict[str, Callable[[Share], Clocked]] = {"burnish": learn_ours, "peer": l
 # Both sides in turns -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is measured. `steps` is for each run, made up to whole rollouts; none: 1,000 episodes a run."""
-
-    algorithms: tuple[str, ...]
-    runs: int
-    processes: int
-    rounds: int
-    steps: int | None
-
-    def shares(self, name: str) -> list[Share]:
-        """The runs, as evenly as they go into the processes."""
-        cuts = [self.runs * i // self.processes for i in range(self.processes + 1)]
-        rollout = Share(name, 0, 0, None).rollout
-        steps = self.steps and -(-self.steps // rollout) * rollout
-        return [Share(name, a, b - 1, steps) for a, b in pairwise(cuts)]
-
-
 class Workers:
     """Processes of one side, each of which gets its share and nothing else."""
 
@@ -248,11 +213,12 @@ def plain(value: Any) -> Any:
 
 def machine() -> dict[str, Any]:
     """Where this was measured, and how busy it was at the time."""
-    named = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    info = Path("/proc/cpuinfo")
+    named = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
     packages = ("burnish", "torch", "numpy", "gymnasium", "stable_baselines3", "sb3_contrib")
     return {
         "cpu": named[0].partition(": ")[2] if named else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": os.cpu_count(),
         "load_before": [round(load, 2) for load in os.getloadavg()],
         "python": platform.python_version(),
         "versions": {package: metadata.version(package) for package in packages},
@@ -281,33 +247,6 @@ def table(rows: Sequence[dict[str, Any]], plan: Plan) -> Table:
 def hyperparameters(row: dict[str, Any]) -> str:
     """One line that lists what both sides were given."""
     return f"{row['algorithm']}: " + ", ".join(f"{key} {value}" for key, value in row["burnish_options"].items())
-
-
-def arguments(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--algorithms", default=",".join(PEERS), help="some of %(default)s")
-    parser.add_argument("--runs", type=int, default=20, help="runs of each algorithm (%(default)s)")
-    parser.add_argument("--processes", type=int, default=2, help="processes of each side (%(default)s)")
-    parser.add_argument("--rounds", type=int, help="turns of each side (3; 1 with --full)")
-    parser.add_argument("--steps", type=int, default=5120, help="steps of a run, up to whole rollouts (%(default)s)")
-    parser.add_argument("--full", action="store_true", help="1,000 episodes a run in place of --steps; takes hours")
-    parser.add_argument("--out", default="bench/control.json", help="what to write (%(default)s)")
-    return parser.parse_args(words)
-
-
-def planned(given: argparse.Namespace) -> Plan:
-    """The plan; raises UserError where there is none."""
-    algorithms = tuple(name.strip() for name in given.algorithms.split(","))
-    for name in algorithms:
-        if name not in PEERS:
-            raise UserError(f"no peer has {name!r}: --algorithms takes some of {', '.join(PEERS)}")
-    rounds = given.rounds if given.rounds is not None else 1 if given.full else 3
-    for key, value in (("rounds", rounds), ("steps", given.steps), ("processes", given.processes)):
-        if value < 1:
-            raise UserError(f"--{key} must be at least 1, not {value}")
-    if given.runs < given.processes:
-        raise UserError(f"--runs must be at least the {given.processes} processes, not {given.runs}")
-    return Plan(algorithms, given.runs, given.processes, rounds, None if given.full else given.steps)
 
 
 def main(words: Sequence[str]) -> None:

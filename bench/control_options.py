@@ -1,12 +1,18 @@
-"""What bench/control.py compares: hyperparameters in Burnish's words, and their translation into the peers'."""
+"""What bench/control.py compares: hyperparameters in Burnish's words, how the peers call them, and how much of it."""
 
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 import torch
 
 from burnish.recipes.classic_settings import Method, method
 from burnish.run import UserError
+
+# The hyperparameters ------------------------------------------------------------------------------------------------
 
 ENV, HIDDEN = "CartPole-v1", (64, 64)
 
@@ -141,3 +147,67 @@ def peer_class(name: str) -> Any:
     """The peer itself, imported when it is needed: to read what is compared, it does not have to be installed."""
     module, cls = PEERS[name]
     return getattr(import_module(module), cls)
+
+
+# How much of it ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Share:
+    """Runs `first` … `last` of a method; each makes `steps`, or without them has its 1,000 episodes."""
+
+    name: str
+    first: int
+    last: int
+    steps: int | None
+    seed: int = 0
+
+    @property
+    def rollout(self) -> int:
+        """Steps between two updates of a run."""
+        return OPTIONS[self.name]["copies"] * OPTIONS[self.name]["rollout"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured. `steps` is for each run, made up to whole rollouts; none: 1,000 episodes a run."""
+
+    algorithms: tuple[str, ...]
+    runs: int
+    processes: int
+    rounds: int
+    steps: int | None
+
+    def shares(self, name: str) -> list[Share]:
+        """The runs, as evenly as they go into the processes."""
+        cuts = [self.runs * i // self.processes for i in range(self.processes + 1)]
+        rollout = Share(name, 0, 0, None).rollout
+        steps = self.steps and -(-self.steps // rollout) * rollout
+        return [Share(name, a, b - 1, steps) for a, b in pairwise(cuts)]
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Time learning against the peers.")
+    parser.add_argument("--algorithms", default=",".join(PEERS), help="some of %(default)s")
+    parser.add_argument("--runs", type=int, default=20, help="runs of each algorithm (%(default)s)")
+    parser.add_argument("--processes", type=int, default=2, help="processes of each side (%(default)s)")
+    parser.add_argument("--rounds", type=int, help="turns of each side (3; 1 with --full)")
+    parser.add_argument("--steps", type=int, default=5120, help="steps of a run, up to whole rollouts (%(default)s)")
+    parser.add_argument("--full", action="store_true", help="1,000 episodes a run in place of --steps; takes hours")
+    parser.add_argument("--out", default="bench/control.json", help="what to write (%(default)s)")
+    return parser.parse_args(words)
+
+
+def planned(given: argparse.Namespace) -> Plan:
+    """The plan; raises UserError where there is none."""
+    algorithms = tuple(name.strip() for name in given.algorithms.split(","))
+    for name in algorithms:
+        if name not in PEERS:
+            raise UserError(f"no peer has {name!r}: --algorithms takes some of {', '.join(PEERS)}")
+    rounds = given.rounds if given.rounds is not None else 1 if given.full else 3
+    for key, value in (("rounds", rounds), ("steps", given.steps), ("processes", given.processes)):
+        if value < 1:
+            raise UserError(f"--{key} must be at least 1, not {value}")
+    if given.runs < given.processes:
+        raise UserError(f"--runs must be at least the {given.processes} processes, not {given.runs}")
+    return Plan(algorithms, given.runs, given.processes, rounds, None if given.full else given.steps)
