@@ -74,7 +74,7 @@ class Slow(Stairs):
         return super().reset(seed=seed, options=options)
 
     def step(self, action: int) -> Any:
-        time.sleep(0 if self.fast else 0.1)
+        time.sleep(0 if self.fast else 0.3)
         return super().step(action)
 
 

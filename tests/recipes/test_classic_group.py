@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from recipes.classic_worlds import HERE, Loose
 from safetensors.torch import load_file
 
 from burnish.policies.control import ControlCritic, ControlPolicy
 from burnish.recipes.classic_group import Group, run_group
 from burnish.recipes.classic_settings import method
 from burnish.run import UserError, read_jsonl, read_mapping
+from recipes.classic_worlds import HERE, Loose
 
 KNOBS: dict[str, dict[str, Any]] = {
     "reinforce": {"copies": 1, "rollout": None},

@@ -4,10 +4,12 @@ import json
 import multiprocessing
 import os
 import platform
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +28,7 @@ from burnish.recipes.classic_group import FINISHED, RETURNS, Group, run_group
 from burnish.recipes.classic_settings import Experiment, experiment
 from burnish.report.classic import classic_page
 from burnish.run import RunFolder, UserError, read_mapping, remove_folder_atomically, write_atomically
-from burnish.training.loop import Interrupted
+from burnish.training.loop import Interrupted, interruptible
 
 GROUPS = "groups"
 
@@ -94,7 +96,7 @@ def compute(plan: Experiment, groups: Sequence[Group], folder: Path) -> list[str
     for group in groups:
         amiss = found.get(group.name, {"failed": {}})["failed"]
         phrases += [f"{group.method.name}, run {run}: {reason}" for run, reason in amiss.items()]
-    return phrases
+    return list(dict.fromkeys(phrases))
 
 
 def alone(
@@ -114,24 +116,47 @@ def spread(
     processes: int, groups: Sequence[Group], folder: Path, bars: "Bars", found: dict[str, Any], failed: dict[str, str]
 ) -> None:
     """Several groups at a time, in processes with one thread each."""
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(min(processes, len(groups)), context, start) as pool:
-        heard, others = manager.Queue(), set(multiprocessing.active_children())
+    with (
+        interruptible() as interrupted,
+        multiprocessing.get_context("spawn").Manager() as manager,
+        workers(min(processes, len(groups))) as pool,
+    ):
+        heard = manager.Queue()
         pending = {pool.submit(work, group, folder / group.name, heard): group for group in groups}
-        names = {group.name: group for group in groups}
+        while pending:
+            listen(heard, {group.name: group for group in pending.values()}, bars)
+            if interrupted():
+                raise KeyboardInterrupt
+            for future in [future for future in pending if future.done()]:
+                settle(pending.pop(future), future.result, bars, found, failed)
+
+
+@contextmanager
+def workers(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes with one thread each, gone at once where an error or Ctrl-C ends the block.
+
+    To ask them to stop would not do: a pool hands a process its next call before the one under way has ended.
+    """
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), start) as pool:
         try:
-            while pending:
-                with suppress(Empty):
-                    while True:
-                        name, episodes = heard.get(timeout=0.5)
-                        bars.set(names[name], episodes)
-                for future in [future for future in pending if future.done()]:
-                    settle(pending.pop(future), future.result, bars, found, failed)
-        except KeyboardInterrupt:
+            yield pool
+        except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in set(multiprocessing.active_children()) - others:
-                process.terminate()  # the loop answers after the turn under way
+                process.kill()  # a group is finished or computed anew
             raise
+
+
+def listen(heard: Any, pending: Mapping[str, Group], bars: "Bars") -> None:
+    """Take in what the queue holds, waiting half a second for it at most. Of a group that is over, nothing is new."""
+    wait = 0.5
+    with suppress(Empty):
+        while True:
+            name, episodes = heard.get(timeout=wait)
+            wait = 0.0
+            if name in pending:
+                bars.set(pending[name], episodes)
 
 
 def settle(
@@ -143,11 +168,14 @@ def settle(
         bars.done(group, found[group.name]["seconds"])
     except UserError as error:
         failed[group.name] = str(error)
+    except BrokenProcessPool:
+        failed[group.name] = "a process was killed, for want of memory perhaps: go on with --resume and fewer processes"
 
 
 def start() -> None:
-    """A process computes with one thread: there is one a core."""
+    """A process computes with one thread, there being one a core, and leaves Ctrl-C to who waits for it."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def work(group: Group, folder: Path, heard: Any) -> dict[str, Any]:
