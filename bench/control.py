@@ -73,8 +73,7 @@ def learn_ours(share: Share) -> Clocked:
         path, began, cpu = Path(folder) / "run", time.perf_counter(), time.process_time()
         if share.steps:
             with RunFolder.open(path) as run:
-                made = share.steps * len(group.seeds)
-                bounded(group, run, share.steps // share.rollout)
+                made = bounded(group, run, share.steps // share.rollout)
         else:
             run_group(group, path, lambda episodes: None)
             last = pd.read_parquet(path / RETURNS).groupby("run").steps.max()
@@ -82,8 +81,8 @@ def learn_ours(share: Share) -> Clocked:
         return Clocked(began, time.perf_counter(), time.process_time() - cpu, made)
 
 
-def bounded(group: Group, run: RunFolder, rollouts: int) -> None:
-    """`burnish.recipes.classic_group.play`, but up to a number of rollouts in place of episodes."""
+def bounded(group: Group, run: RunFolder, rollouts: int) -> int:
+    """`burnish.recipes.classic_group.play`, but up to a number of rollouts in place of episodes; the steps made."""
     entry, plan = CLASSIC[group.method.name], group.method
     environments = make_environments(group.env, group.seeds, plan.control.copies, **group.env_options)
     policy = ControlPolicy(environments.observations, environments.actions, group.seeds, hidden=group.hidden)
@@ -108,6 +107,7 @@ def bounded(group: Group, run: RunFolder, rollouts: int) -> None:
             log_every=LOGGED,
         )
     environments.close()
+    return int(player.ledger.steps.sum())
 
 
 def learn_theirs(share: Share) -> Clocked:

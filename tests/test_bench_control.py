@@ -224,7 +224,7 @@ def test_a_bounded_share_learns_from_just_so_many_rollouts(tmp_path: Path) -> No
     """20 rollouts of 8 · 5 steps: of the metrics, which come every 20 updates, that of update 20 is the last."""
     group = Group(ours("actor_critic"), "CartPole-v1", {}, HIDDEN, control.NEVER, 0, 0, 1)
     with RunFolder.open(tmp_path / "run") as run:
-        control.bounded(group, run, 20)
+        assert control.bounded(group, run, 20) == 2 * 800
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [(line["step"], line["env_steps"], line["runs"]) for line in lines] == [(20, 800.0, 2.0)]
 
