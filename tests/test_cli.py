@@ -15,6 +15,7 @@ from burnish.algorithms.table import ALGORITHMS
 from burnish.cli import main
 from burnish.config import Settings
 from burnish.experience.completions import Completions
+from burnish.recipes.classic_settings import ClassicSettings
 from burnish.run import read_jsonl
 
 DATA = {"demonstrations": "texts", "preferences": "pairs", "prompts": "prompts"}
@@ -181,6 +182,16 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "no such device": (["sft", "--device", "cuda:9"], "--device cuda:9"),
     "missing configuration": (["sft", "--config", "{files}/none.yaml"], "none.yaml cannot be read"),
     "no such command": (["sfd"], "No such command"),
+    "no episodes": (["classic", "--episodes", "0"], "episodes must be at least 1"),
+    "many runs": (["classic", "--runs", "many"], "--runs"),
+    "no such environment": (["classic", "--env", "CartPool-v1"], "did you mean CartPole-v"),
+    "no action to take": (["classic", "--env", "recipes.classic_worlds:Unled-v0"], "in which no policy here can act"),
+    "no such algorithm": (["classic", "--algorithms", "ppo,trop"], "'trop' for control: did you mean 'trpo'?"),
+    "no algorithm": (["classic", "--algorithms", ","], "algorithms names none"),
+    "no layers": (["classic", "--hidden", "64;64"], "with commas between, like 64,64, not '64;64'"),
+    "hyperparameter as a flag": (["classic", "--clip", "0.1"], "No such option"),
+    "missing file of an experiment": (["classic", "--config", "{files}/none.yaml"], "none.yaml cannot be read"),
+    "experiment's folder is taken": (["classic", "--out", "{files}"], "--resume"),
 }
 
 
@@ -226,6 +237,48 @@ def test_common_flags_are_checked_by_every_command(command: list[str], flag: str
     assert (status, out) == (2, "")
     assert err.startswith(f"burnish: {flag[2:]} must ")
     assert err.count("\n") == 1
+
+
+def test_classic_has_its_options_as_flags(burnish: Any) -> None:
+    status, out, _ = burnish("classic", "--help")
+    assert status == 0
+    words = " ".join(out.split())
+    for field in dataclasses.fields(ClassicSettings):
+        assert f" --{field.name.replace('_', '-')} " in words, field.name
+        assert " ".join(field.metadata["help"].split())[:30] in words, field.name
+    assert " --algorithms " in words
+    assert " --config " in words
+
+
+def test_classic_prints_its_page_and_repeats_from_its_configuration(tmp_path: Path, burnish: Any) -> None:
+    """Flags go before the file; `--algorithms` chooses among the file's, with their hyperparameters."""
+    file, run, again = tmp_path / "c.yaml", tmp_path / "run", tmp_path / "again"
+    file.write_text("algorithms: {actor-critic: {rollout: 3}, ppo: {clip: 0.1}}\nruns: 9\nhidden: '4'\nseed: 2\n")
+    flags = ["--runs", 1, "--episodes", 3, "--processes", 1, "--algorithms", "actor_critic"]
+    status, out, err = burnish("classic", "--config", file, *flags, "--out", run)
+    assert (status, out) == (0, f"{run / 'report.html'}\n"), err
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert (config["runs"], config["episodes"], config["hidden"], config["seed"]) == (1, 3, "4", 2)
+    assert list(config["algorithms"]) == ["actor_critic"]
+    assert config["algorithms"]["actor_critic"]["rollout"] == 3
+    status, out, err = burnish("classic", "--config", run / "config.yaml", "--out", again, "--quiet")
+    assert (status, out, err) == (0, "", "")
+    assert (run / "returns.parquet").read_bytes() == (again / "returns.parquet").read_bytes()
+
+
+def test_classic_tells_a_failed_run_in_a_sentence(
+    tmp_path: Path, burnish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment made first is looked at, the second is of run 0, the third, which is loose, of run 1."""
+    monkeypatch.setattr("recipes.classic_worlds.Loose.made", 0)
+    file, run = tmp_path / "c.yaml", tmp_path / "run"
+    file.write_text("env: recipes.classic_worlds:Loose-v0\nenv_options: {loose: 2}\nalgorithms: reinforce\n")
+    flags = ["--runs", 2, "--episodes", 4, "--processes", 1, "--hidden", 4, "--quiet"]
+    status, out, err = burnish("classic", "--config", file, *flags, "--out", run)
+    assert (status, out) == (2, "")
+    told = "reinforce, run 1: in episode 3, RuntimeError: the third stair is loose"
+    assert err == f"burnish: {told}; the other runs' results are in {run}\n"
+    assert (run / "report.html").exists()
 
 
 def test_a_run_needs_a_place(files: Path, burnish: Any) -> None:
