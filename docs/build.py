@@ -62,7 +62,9 @@ class Page:
 
     def link(self, module: str) -> str:
         path = path_of(module)
-        return f"[{path.relative_to(ROOT).as_posix().removeprefix('src/burnish/')}]({relative(path)})"
+        return (
+            f"[{path.relative_to(ROOT).as_posix().removeprefix('src/burnish/')}]({relative(path, self.course.folder)})"
+        )
 
     def experiment(self, command: str) -> str:
         """The page's command; its figure and its numbers are of this command, or the page is broken."""
@@ -115,7 +117,7 @@ class Course:
         self.folder = folder
         self.names = sorted(path.name.removesuffix(".md.j2") for path in (folder / "src").glob("*.md.j2"))
         self.steps = [name for name in self.names if name[:1].isdigit()]
-        loader = jinja2.FileSystemLoader(folder / "src")
+        loader = jinja2.FileSystemLoader([folder / "src", COURSE / "src"])
         self.templates = jinja2.Environment(
             loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
         )
@@ -207,9 +209,9 @@ def check_others() -> None:
             checked(str(path.relative_to(ROOT)), path, path.read_text(encoding="utf-8"), {})
 
 
-def relative(path: Path) -> str:
-    """The way from the course's folder to a file of the repository."""
-    return os.path.relpath(path, COURSE).replace(os.sep, "/")
+def relative(path: Path, folder: Path) -> str:
+    """The way from a folder to a file, as a link has it."""
+    return os.path.relpath(path, folder).replace(os.sep, "/")
 
 
 # HTML --------------------------------------------------------------------------------------------------------------
@@ -254,14 +256,18 @@ def make_figures(course: Course, only: list[str]) -> None:
         print(command, flush=True)
         began = time.monotonic()
         subprocess.run([ROOT / ".venv" / "bin" / words[0], *words[1:]], cwd=ROOT, check=True)
-        seconds = time.monotonic() - began
-        svg = next(out / f"{stem}.svg" for stem in ("labels", "returns") if (out / f"{stem}.svg").is_file())
-        course.figures.mkdir(exist_ok=True)
-        (course.figures / f"{name}.svg").write_text(lightened(svg.read_text(encoding="utf-8")), encoding="utf-8")
-        found = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-        course.made[name] = {"command": command, "seconds": round(seconds, 1), "numbers": numbers_of(found)}
-        made = json.dumps(course.made, indent=2, sort_keys=True)
-        (course.figures / "made.json").write_text(made + "\n", encoding="utf-8")
+        keep(course, name, command, out, time.monotonic() - began)
+
+
+def keep(course: Course, name: str, command: str, out: Path, seconds: float) -> None:
+    """The figure of an experiment's folder and the means of its summary become those of a page."""
+    svg = next(out / f"{stem}.svg" for stem in ("labels", "returns") if (out / f"{stem}.svg").is_file())
+    course.figures.mkdir(exist_ok=True)
+    (course.figures / f"{name}.svg").write_text(lightened(svg.read_text(encoding="utf-8")), encoding="utf-8")
+    found = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    course.made[name] = {"command": command, "seconds": round(seconds, 1), "numbers": numbers_of(found)}
+    made = json.dumps(course.made, indent=2, sort_keys=True)
+    (course.figures / "made.json").write_text(made + "\n", encoding="utf-8")
 
 
 def numbers_of(found: dict[str, Any]) -> dict[str, dict[str, float]]:

@@ -36,7 +36,7 @@ def check_page(path: Path, text: str, pages: dict[Path, str]) -> None:
             for line in token.content.replace("\\\n", " ").splitlines():
                 check_command(line)
         elif token.type == "code_inline":
-            check_command(token.content)
+            check_command(token.content, whole=False)
             check_name(token.content)
 
 
@@ -46,7 +46,7 @@ def check_link(path: Path, text: str, target: str, pages: dict[Path, str]) -> No
         return
     name, _, anchor = target.partition("#")
     file = (path.parent / name).resolve() if name else path
-    if file not in pages and not file.exists():
+    if name and file not in pages and not file.exists():
         raise BrokenReferenceError(f"there is no {target}")
     if anchor and (file == path or file.suffix == ".md"):
         there = text if file == path else pages.get(file) or file.read_text(encoding="utf-8")
@@ -61,15 +61,18 @@ def headings(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", word.lower()).replace(" ", "-") for word in words}
 
 
-def check_command(line: str) -> None:
-    """A `burnish …` or `make …` line must be one that its parser takes; it is not run. A Python file must exist."""
+def check_command(line: str, whole: bool = True) -> None:
+    """A `burnish …` or `make …` line must be one that its parser takes; it is not run. A Python file must exist.
+
+    A line that is not `whole`, as in prose, may lack arguments.
+    """
     line = line.strip().removeprefix("$ ").removeprefix(".venv/bin/")
     first = line.split(" ", 1)[0]
     if first not in ("burnish", "make", "python") or any(sign in line for sign in ELLIPSIS):
         return
     words = shlex.split(line, comments=True)
     if first == "burnish":
-        check_burnish(words[1:], line)
+        check_burnish(words[1:], line, whole)
     elif first == "make":
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
         for word in words[1:]:
@@ -79,7 +82,7 @@ def check_command(line: str) -> None:
         raise BrokenReferenceError(f"there is no {words[1]}, which `{line}` runs")
 
 
-def check_burnish(words: list[str], line: str) -> None:
+def check_burnish(words: list[str], line: str, whole: bool) -> None:
     """The command exists, and so do its flags and the algorithms it names."""
     if not words or set(words) & {"--help", "-h", "--version"}:
         return
@@ -87,9 +90,11 @@ def check_burnish(words: list[str], line: str) -> None:
         context = click.Context(cli, info_name="burnish", **cli.context_settings)
         name, command, rest = cli.resolve_command(context, words)
         assert command is not None
-        if len(words) == 1:
-            return  # the name of a command, in prose
         found = command.make_context(name, rest, parent=context)
+    except click.MissingParameter as error:
+        if whole:
+            raise BrokenReferenceError(f"`{line}` lacks something: {error.format_message()}") from None
+        return
     except click.ClickException as error:
         raise BrokenReferenceError(f"`{line}` is no command of Burnish: {error.format_message()}") from None
     named = str(found.params.get("algorithms") or "") if name == "classic" else ""
