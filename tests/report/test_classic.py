@@ -197,7 +197,12 @@ def test_negative_returns_without_a_threshold_and_broken_runs(tmp_path: Path) ->
 def test_text_cannot_become_markup(tmp_path: Path) -> None:
     name, env = "<b>bold</b></script>", "<i>Env</i>"
     runs = {name: [1.0, 2], "ppo": [3.0, 4]}
-    found = Page(classic_page(make_folder(tmp_path / "odd", runs, env=env, command="burnish classic --config x.yaml")))
+    odd = make_folder(tmp_path / "odd", runs, env=env, command="burnish classic --config x.yaml")
+    changed = json.loads((odd / "summary.json").read_text())
+    changed["algorithms"]["ppo"] |= {"mean_std": 1.25, "last_100_std": 7.75}
+    (odd / "summary.json").write_text(json.dumps(changed))
+    found = Page(classic_page(odd))
+    assert " 1.25 7.75 " in found.text
     assert env in found.text
     assert name in found.text
     assert not [tag for tag, _ in found.tags if tag == "i"]
