@@ -132,8 +132,8 @@ def compute(settings: ClassicSettings, groups: Sequence[VariantGroup], folder: P
             pool = stack.enter_context(ProcessPoolExecutor(processes, context, start))
             submit = lambda *call: pool.submit(*call).result  # noqa: E731
         try:
-            results = {group: submit(run_variant, group, folder / group.name) for group in waiting}
-            for group, result in results.items():
+            results = [submit(run_variant, group, folder / group.name) for group in waiting]
+            for group, result in zip(waiting, results, strict=True):
                 try:
                     bars.done(group, result()["seconds"])
                 except UserError as error:
