@@ -71,8 +71,9 @@ def train_loop(
             for part in learner.minibatches(batch, state):
                 if state.step == steps:
                     break
-                torch.manual_seed(settings.seed * 1_000_003 + state.step)  # dropout; a function of the step
-                switch_dropout(models, learner.dropout)
+                if learner.dropout:  # its masks are a function of the step
+                    torch.manual_seed(settings.seed * 1_000_003 + state.step)
+                    switch_dropout(models, True)
                 metrics = learner.update(part, state, between=state.step == first)
                 if metrics is None:
                     break
