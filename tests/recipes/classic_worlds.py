@@ -35,6 +35,14 @@ class Stairs(gymnasium.Env):
         return np.array([self.height], np.float32)
 
 
+class Told(Stairs):
+    """Stairs on which a step to the right earns its number, 1, 2 or 4, and one to the left nothing."""
+
+    def step(self, action: int) -> Any:
+        observation, reward, *rest = super().step(action)
+        return observation, reward * int(action), *rest
+
+
 class Loose(Stairs):
     """Stairs of which those made `loose`-th, counted from 0 on, give way on the second step of the third episode."""
 
@@ -92,6 +100,7 @@ class Unled(Stairs):
 
 for _name, _how in {
     "Stairs-v0": {"entry_point": Stairs, "reward_threshold": 7.0, "max_episode_steps": 10},
+    "Told-v0": {"entry_point": Told},
     "Loose-v0": {"entry_point": Loose},
     "Slow-v0": {"entry_point": Slow},
     "Unread-v0": {"entry_point": Unread},

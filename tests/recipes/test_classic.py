@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 import burnish
 from burnish.recipes.classic import Bars, classic, groups_of, listen, settle
@@ -39,6 +40,15 @@ OURS: dict[str, Any] = SMALL | {
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An experiment of four groups, as it was asked for in Python."""
     return burnish.classic(**OURS, out=tmp_path_factory.mktemp("runs") / "done")
+
+
+@pytest.fixture
+def threads() -> Iterator[int]:
+    """More threads than a group computes with."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield 2
+    torch.set_num_threads(before)
 
 
 def stamps(folder: Path) -> dict[str, int]:
@@ -218,7 +228,8 @@ def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path: Path, monke
     assert stamps(tmp_path / "run") == before
 
 
-def test_where_every_run_fails_there_is_no_table(tmp_path: Path) -> None:
+def test_where_every_run_fails_there_is_no_table(tmp_path: Path, threads: int) -> None:
+    """And however it ends, this process has as many threads as before."""
     with pytest.raises(UserError) as caught:
         classic(
             **SMALL,
@@ -231,6 +242,7 @@ def test_where_every_run_fails_there_is_no_table(tmp_path: Path) -> None:
     each = "in episode 3, RuntimeError: the third stair is loose"
     assert str(caught.value) == f"reinforce, run 0: {each}; reinforce, run 1: {each}"
     assert not (tmp_path / "run" / "returns.parquet").exists()
+    assert torch.get_num_threads() == threads
 
 
 def test_a_group_whose_gradient_is_not_finite_does_not_take_the_others_along(tmp_path: Path) -> None:
@@ -343,7 +355,7 @@ def started(arguments: list[object], log: Path) -> Iterator[subprocess.Popen[byt
 
 @pytest.mark.slow
 def test_control_c_keeps_finished_groups_and_leaves_no_process(tmp_path: Path) -> None:
-    """Two processes and five groups, of which the first to begin is quick and the others would take two minutes each."""
+    """Two processes and five groups: the first to begin is quick, and the others would take two minutes each."""
     run, log = tmp_path / "run", tmp_path / "log"
     file = tmp_path / "c.yaml"
     file.write_text(f"env: {HERE}:Slow-v0\nenv_options: {{folder: {tmp_path}}}\nalgorithms: [reinforce]\n")

@@ -191,6 +191,14 @@ def test_a_run_is_the_same_in_any_group(name: str, tmp_path: Path) -> None:
     assert len(set(lengths)) == 3  # Else runs that are all the same would pass.
 
 
+def test_runs_choose_their_actions_each_by_itself(tmp_path: Path) -> None:
+    """The world is the same for all, and returns tell the actions: 8 ways to climb, 4 times, by chance."""
+    run_group(group(last=2, env=f"{HERE}:Told-v0"), tmp_path / "g", unheard)
+    returns = table(tmp_path / "g").groupby("run")["return"].apply(tuple)
+    assert len(set(returns)) == 3
+    assert {total for run in returns for total in run} <= set(range(8))
+
+
 def test_another_seed_is_another_experiment_and_the_same_is_the_same(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"env": "CartPole-v1", "episodes": 3}
     for name, seed in {"a": 5, "again": 5, "b": 6}.items():
