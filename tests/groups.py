@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv, CartPoleVectorEnv
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import TimeLimit
 from torch import Tensor
 
 from burnish.algorithms.table import CLASSIC, name_of
@@ -119,6 +120,16 @@ def pendulums(seeds: Sequence[int], copies: int) -> Environments:
 def late_cartpoles(seeds: Sequence[int], copies: int) -> Environments:
     """Each run a native vector that begins an episode on the step after the last one's end, which is no experience."""
     return VectorEnvironments([CartPoleVectorEnv(copies, max_episode_steps=20) for _ in seeds], seeds)
+
+
+def uneven_cartpoles(seeds: Sequence[int], copies: int) -> Environments:
+    """Poles too short-lived to fall, 4, 6 or 8 steps by the run's seed: it is written who is over first."""
+
+    def make(limit: int) -> VectorEnv:
+        poles = [lambda: TimeLimit(CartPoleEnv(), limit)] * copies
+        return SyncVectorEnv(poles, autoreset_mode=AutoresetMode.DISABLED)
+
+    return VectorEnvironments([make(4 + 2 * (seed % 3)) for seed in seeds], seeds)
 
 
 class Brittle(CartPoleEnv):
