@@ -12,7 +12,7 @@ from pathlib import Path
 
 from burnish import classic
 
-RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+RATES = (1e-3, 3e-3, 5e-3, 1e-2)
 SEED = 1000
 
 
