@@ -101,6 +101,11 @@ def test_figures_are_small() -> None:
     assert all(figure.stat().st_size < 60_000 for figure in figures)
 
 
+def test_experiments_take_less_than_two_minutes() -> None:
+    """As they were measured when the figures were made."""
+    assert {name: made["seconds"] for name, made in build.Course().made.items() if made["seconds"] >= 120} == {}
+
+
 def test_pages_are_short() -> None:
     """At most 120 lines of a page's own text, as its template has them."""
     for path in (build.COURSE / "src").glob("*.md.j2"):
