@@ -133,6 +133,15 @@ def test_only_the_latest_segments_are_asked_about() -> None:
     assert set(map(tuple, pairs.tolist())) == set(itertools.permutations(range(4), 2))
 
 
+def test_runs_ask_about_pairs_of_their_own() -> None:
+    asked = []
+    for seed in (1, 2, 1):
+        memory = Memory(seed, KNOBS, torch.zeros(1, dtype=torch.float64), 2)
+        memory.add(torch.zeros(12, 5, 2, dtype=torch.float64), torch.zeros(12, 5, dtype=torch.float64))
+        asked.append(memory.candidates(20).tolist())
+    assert asked[0] == asked[2] != asked[1]
+
+
 def test_the_judge_by_hand() -> None:
     """Sums 3, 1 and 3: the first beats the second, loses to nothing, and is like the third."""
     memory = Memory(1, replace(KNOBS, segment=2), torch.zeros(1, dtype=torch.float64), 1)
