@@ -127,6 +127,7 @@ def compute(settings: ClassicSettings, groups: Sequence[VariantGroup], folder: P
     failed: dict[str, str] = {}
     with Bars(groups, settings.quiet) as bars, ExitStack() as stack:
         submit: Any = partial
+        others = set(multiprocessing.active_children())
         if processes > 1:
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(processes, context, start))
@@ -141,6 +142,8 @@ def compute(settings: ClassicSettings, groups: Sequence[VariantGroup], folder: P
         except KeyboardInterrupt as error:
             if processes > 1:
                 pool.shutdown(wait=False, cancel_futures=True)
+                for process in set(multiprocessing.active_children()) - others:
+                    process.terminate()  # the loop answers after the turn under way
             raise Interrupted(f"{folder.parent} keeps the finished groups; --resume computes the others") from error
     phrases = list(failed.values())
     for group, found in outcomes(groups, folder):
