@@ -19,7 +19,7 @@ from burnish.algorithms.reinforce_baseline import ReinforceBaseline
 from burnish.algorithms.terms import Loss
 from burnish.algorithms.trpo import TRPO
 from burnish.batches import Episodes
-from burnish.experience.control import Control
+from burnish.experience.control import Control, Player
 from burnish.policies.control import ControlCritic, ControlPolicy
 from burnish.policies.interface import Models
 from burnish.run import UserError
@@ -46,7 +46,7 @@ PLANS: dict[str, tuple[Plan, World]] = {
     "ppo that stops": (Plan(replace(RATIO, stop_kl=2e-4, update_epochs=4), SHORT, SGD, rollouts=6), cartpoles),
     "ppo with clipped values": (Plan(replace(RATIO, value_clip=0.05), SHORT, SGD, 14, 6), uneven_cartpoles),
     "ppo with a price": (Plan(PRICED, SHORT, SGD, 14, 6), uneven_cartpoles),
-    "ppo ever slower": (Plan(RATIO, SHORT, replace(SGD, schedule="linear"), 20, 6), uneven_cartpoles),
+    "ppo ever slower": (Plan(RATIO, SCALED, replace(SGD, schedule="linear"), 20, 6), uneven_cartpoles),
     "ppo on a late start": (Plan(RATIO, SHORT, SGD, rollouts=6), late_cartpoles),
     "ppo on a pendulum": (Plan(RATIO, SCALED, SGD, rollouts=6), pendulums),
     "trpo on a pendulum": (Plan(BRIEF, SCALED, SGD, rollouts=20), pendulums),
@@ -259,6 +259,13 @@ def test_a_runs_steps_fall_to_minibatches_as_if_it_were_alone(size: int) -> None
         own = only(batch, run)
         expected = [steps_of(part, 0) for _ in range(2) for part in alone.minibatches(own, State())]
         assert [steps for part in told if (steps := steps_of(part, run))] == expected
+
+
+def test_the_order_of_minibatches_is_not_drawn_with_the_noise_of_actions() -> None:
+    seeds = (5, 6)
+    player = Player(some_models(seeds), SHORT, uneven_cartpoles(seeds, 2), seeds, 1)
+    streams = [*player.streams, *learner_of_nothing(seeds, 2).orders]
+    assert len({stream.random() for stream in streams}) == 4
 
 
 @pytest.mark.parametrize("size", [None, 8, 100])
