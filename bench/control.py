@@ -27,18 +27,8 @@ from control_options import ENV, HIDDEN, OPTIONS, PEERS, Plan, Share, arguments,
 from rich.console import Console
 from rich.table import Table
 
-from burnish.algorithms.table import CLASSIC
-from burnish.experience.control import Player, episodes_of_control
-from burnish.experience.environments import make_environments
-from burnish.policies.control import ControlCritic, ControlPolicy
-from burnish.policies.interface import Models
-from burnish.recipes.classic_group import LOGGED, RETURNS, Group, Pace, run_group
+from burnish.recipes.classic_group import RETURNS, Group, play, run_group
 from burnish.run import RunFolder, UserError
-from burnish.training.lockstep import LockstepLearner
-from burnish.training.loop import train_loop
-from burnish.training.progress import Progress
-from burnish.training.resume import State
-from burnish.training.trust_region import TrustRegionLearner
 
 EPISODES = 1000
 NEVER = 10**9  # episodes of a run that is bounded by its steps
@@ -82,32 +72,8 @@ def learn_ours(share: Share) -> Clocked:
 
 
 def bounded(group: Group, run: RunFolder, rollouts: int) -> int:
-    """`burnish.recipes.classic_group.play`, but up to a number of rollouts in place of episodes; the steps made."""
-    entry, plan = CLASSIC[group.method.name], group.method
-    environments = make_environments(group.env, group.seeds, plan.control.copies, **group.env_options)
-    policy = ControlPolicy(environments.observations, environments.actions, group.seeds, hidden=group.hidden)
-    critic = ControlCritic(environments.observations, group.seeds, hidden=group.hidden) if entry.critic else None
-    models = Models(policy, critic=critic)
-    player = Player(models, plan.control, environments, group.seeds, group.episodes)
-    learner = (TrustRegionLearner if entry.trust_region else LockstepLearner)(
-        plan.algorithm, models, plan.steps, group.seeds
-    )
-    with Progress(group.name, 1, quiet=True) as progress:
-        train_loop(
-            plan.algorithm,
-            models,
-            islice(episodes_of_control(player), rollouts),
-            learner=learner,
-            settings=Pace(group.seed),
-            steps=float("inf"),
-            run=run,
-            state=State(),
-            evaluator=None,
-            progress=progress,
-            log_every=LOGGED,
-        )
-    environments.close()
-    return int(player.ledger.steps.sum())
+    """The group's runs up to a number of rollouts in place of episodes; the steps made."""
+    return int(play(group, run, through=lambda stream: islice(stream, rollouts)).ledger.steps.sum())
 
 
 def learn_theirs(share: Share) -> Clocked:

@@ -148,11 +148,12 @@ class Memory:
 
 
 class Teacher:
-    """Memories and predictors of R runs in lockstep; `measured` holds the correlations of those that are over."""
+    """Memories and predictors of R runs in lockstep, numbered from `first`; `measured` holds the correlations of those
+    that are over."""
 
-    def __init__(self, knobs: Comparisons, actions: Actions, seeds: Sequence[int]) -> None:
+    def __init__(self, knobs: Comparisons, actions: Actions, seeds: Sequence[int], first: int = 0) -> None:
         self.knobs, self.actions, self.seeds = knobs, actions, list(seeds)
-        self.runs = list(range(len(seeds)))
+        self.runs = list(range(first, first + len(seeds)))
         self.memories: list[Memory] = []
         self.measured: dict[int, dict[str, Any]] = {}
         self.rollouts, self.loss = 0, float("nan")

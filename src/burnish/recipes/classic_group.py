@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
-from burnish.algorithms.table import CLASSIC
+from burnish.algorithms.table import CLASSIC, name_of
+from burnish.batches import Drawn
 from burnish.experience.control import Ledger, Player, episodes_of_control
 from burnish.experience.environments import make_environments
 from burnish.policies.control import ControlCritic, ControlPolicy
@@ -92,9 +93,14 @@ def plain_group(group: Group) -> dict[str, Any]:
     return own | {"algorithm": group.method.name, "env_options": dict(group.env_options), "hidden": hidden}
 
 
-def play(group: Group, run: RunFolder, told: Callable[[int], None]) -> Player:
-    """The group's runs through the loop, until each has had its episodes."""
-    entry, method = CLASSIC[group.method.name], group.method
+def play(
+    group: Group,
+    run: RunFolder,
+    told: Callable[[int], None] | None = None,
+    through: Callable[[Iterator[Drawn]], Iterator[Drawn]] = lambda stream: stream,
+) -> Player:
+    """The group's runs through the loop, until each has had its episodes; rollouts go `through` a function first."""
+    method, entry = group.method, CLASSIC[name_of(group.method.algorithm)]
     environments = make_environments(group.env, group.seeds, method.control.copies, **group.env_options)
     size = environments.observations
     policy = ControlPolicy(
@@ -106,12 +112,12 @@ def play(group: Group, run: RunFolder, told: Callable[[int], None]) -> Player:
     learner = (TrustRegionLearner if entry.trust_region else LockstepLearner)(
         method.algorithm, models, method.steps, group.seeds, group.first
     )
-    heard = lambda ledger: told(ended(ledger, player, group.episodes))  # noqa: E731
+    heard = (lambda ledger: told(ended(ledger, player, group.episodes))) if told else None
     with Progress(group.name, 1, quiet=True) as progress:
         train_loop(
             method.algorithm,
             models,
-            episodes_of_control(player, heard),
+            through(episodes_of_control(player, heard)),
             learner=learner,
             settings=Pace(group.seed),
             steps=float("inf"),
