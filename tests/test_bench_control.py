@@ -172,7 +172,7 @@ def test_the_peer_itself_has_those_hyperparameters_and_shapes(name: str) -> None
 
 def test_the_plan_without_arguments() -> None:
     plan = planned(arguments([]))
-    assert plan == Plan(("ppo", "actor_critic", "trpo"), runs=20, processes=2, rounds=3, steps=5120)
+    assert plan == Plan(("ppo", "actor_critic", "trpo"), runs=20, processes=2, rounds=3, steps=10240)
 
 
 def test_the_full_plan_is_bounded_by_episodes_alone() -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from burnish.experience.fixed_cartpole import FIXED_CARTPOLE
-from burnish.recipes.comparisons import comparisons_settings, groups_of, run_comparisons, summarise, variants
+from burnish.recipes.comparisons import comparisons_settings, groups_of, run_comparisons, study_of, summarise, variants
 from burnish.recipes.comparisons_group import Variant
 from burnish.run import UserError
 
@@ -135,3 +135,14 @@ def test_a_finished_study_is_resumed_without_work(folder: Path) -> None:
     assert [path.stat().st_mtime_ns for path in groups] == before
     with pytest.raises(UserError, match="begun with another config, "):
         run_comparisons(small(folder, resume=True), None, variants((5,), 8, **QUICK)[:3])
+
+
+def test_labels_name_the_variants() -> None:
+    assert [variant.name for variant in study_of("100, 7")] == ["true_reward", "labels_100", "labels_7"]
+    assert study_of(None) == variants()
+
+
+@pytest.mark.parametrize("labels", ["", "0", "100,", "100,100", "-5", "many"])
+def test_labels_amiss_are_refused(labels: str) -> None:
+    with pytest.raises(UserError, match="labels must be different numbers above 0"):
+        study_of(labels)

@@ -60,9 +60,14 @@ def comparisons_settings(options: Mapping[str, Any]) -> ClassicSettings:
     return settings
 
 
-def variants(counts: Sequence[int] = (100, 350, 700, 1400), contrast: int = 700, **knobs: Any) -> list[Variant]:
-    """The study's variants in the order of its page; `knobs` are of `Comparisons` and the same for all."""
+def variants(counts: Sequence[int] = (100, 350, 700, 1400), contrast: int | None = 700, **knobs: Any) -> list[Variant]:
+    """The study's variants in the order of its page; `knobs` are of `Comparisons` and the same for all.
+
+    `contrast` is the number of labels of the two that ask otherwise; None leaves these out.
+    """
     asked = [Variant(f"labels_{n}", f"{n:,} labels", Comparisons(labels=n, **knobs)) for n in counts]
+    if contrast is None:
+        return [Variant(TRUE, "True reward", None), *asked]
     begin = Comparisons(labels=contrast, when="start", choose="random", **knobs)
     anything = Comparisons(labels=contrast, choose="random", **knobs)
     return [
@@ -71,6 +76,16 @@ def variants(counts: Sequence[int] = (100, 350, 700, 1400), contrast: int = 700,
         Variant(f"start_{contrast}", f"{contrast:,} at the start", begin),
         Variant(f"random_{contrast}", f"{contrast:,} of random pairs", anything),
     ]
+
+
+def study_of(labels: str | None) -> list[Variant]:
+    """The variants that `--labels 100,700` asks for: these and the true reward; without it, the whole study."""
+    if labels is None:
+        return variants()
+    counts = [part.strip() for part in str(labels).split(",")]
+    if not all(part.isdigit() and int(part) > 0 for part in counts) or len(set(counts)) < len(counts):
+        raise UserError(f"labels must be different numbers above 0 with commas between, like 100,700, not {labels!r}")
+    return variants([int(part) for part in counts], None)
 
 
 def run_comparisons(
