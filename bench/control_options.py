@@ -192,7 +192,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=20, help="runs of each algorithm (%(default)s)")
     parser.add_argument("--processes", type=int, default=2, help="processes of each side (%(default)s)")
     parser.add_argument("--rounds", type=int, help="turns of each side (3; 1 with --full)")
-    parser.add_argument("--steps", type=int, default=5120, help="steps of a run, up to whole rollouts (%(default)s)")
+    parser.add_argument("--steps", type=int, default=10240, help="steps of a run, up to whole rollouts (%(default)s)")
     parser.add_argument("--full", action="store_true", help="1,000 episodes a run in place of --steps; takes hours")
     parser.add_argument("--out", default="bench/control.json", help="what to write (%(default)s)")
     return parser.parse_args(words)
