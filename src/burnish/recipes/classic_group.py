@@ -68,7 +68,6 @@ def run_group(group: Group, folder: Path, told: Callable[[int], None]) -> dict[s
     `told` hears now and then how many of the group's episodes have ended. Returns are written of every run that ended
     as it should, also where others failed.
     """
-    torch.set_num_threads(1)
     began = time.perf_counter()
     with RunFolder.open(folder) as run:
         run.claim(plain_group(group))
@@ -100,6 +99,7 @@ def play(
     through: Callable[[Iterator[Drawn]], Iterator[Drawn]] = lambda stream: stream,
 ) -> Player:
     """The group's runs through the loop, until each has had its episodes; rollouts go `through` a function first."""
+    torch.set_num_threads(1)  # groups are what is spread over the cores: more threads would only wait for each other
     method, entry = group.method, CLASSIC[name_of(group.method.algorithm)]
     environments = make_environments(group.env, group.seeds, method.control.copies, **group.env_options)
     size = environments.observations
