@@ -202,11 +202,11 @@ def check_answers() -> None:
             raise BrokenReferenceError(f"answers.py: {name} is wrong: {error!r}") from error
 
 
-def check_others() -> None:
-    """Links and commands of the pages that no template makes."""
+def check_others(pages: dict[Path, str] | None = None) -> None:
+    """Links and commands of the pages that no template makes; they may lead to `pages` that are yet to be written."""
     for pattern in OTHERS:
         for path in sorted(ROOT.glob(pattern)):
-            checked(str(path.relative_to(ROOT)), path, path.read_text(encoding="utf-8"), {})
+            checked(str(path.relative_to(ROOT)), path, path.read_text(encoding="utf-8"), pages or {})
 
 
 def relative(path: Path, folder: Path) -> str:
@@ -296,7 +296,7 @@ def main(arguments: list[str] | None = None) -> int:
             make_figures(course, options.figures)
         pages = course.render()
         check_answers()
-        check_others()
+        check_others(pages)
         for path, text in pages.items():
             if options.check and (not path.is_file() or path.read_text(encoding="utf-8") != text):
                 raise BrokenReferenceError(f"{path.stem} is not up to date: make docs writes it anew")
