@@ -224,8 +224,10 @@ def test_a_run_whose_environment_fails_does_not_take_the_others_along(
     """The second of three runs: it is named by its number in the experiment, and its episodes are left out."""
     monkeypatch.setattr(Loose, "made", 0)
     asked = group(first=7, last=9, env=f"{HERE}:Loose-v0", options={"fault": fault})
-    found = run_group(asked, tmp_path / "g", unheard)
+    heard: list[int] = []
+    found = run_group(asked, tmp_path / "g", heard.append)
     assert found["failed"] == {"8": FAULTS[fault]}
+    assert heard == [3, 6, 8, 12]  # The third episode ends in two runs; a run that is over needs no more work.
     assert json.loads((tmp_path / "g" / "group.json").read_text()) == found
     rows = table(tmp_path / "g")
     assert rows[["run", "episode"]].values.tolist() == [[run, k] for run in (7, 9) for k in (1, 2, 3, 4)]

@@ -267,12 +267,12 @@ def test_a_price_of_kl_that_adapts_is_part_of_the_state(tmp_path: Path) -> None:
     """Updates that lead far past the target double the price after each of two rollouts; a run that was stopped between
     them ends where one that was not does."""
     algorithm = PPO(update_epochs=2, kl_penalty=0.5, kl_penalty_target=1e-9)
-    state, models = run_online(tmp_path / "whole", 8, algorithm)
+    state, models = run_online(tmp_path / "whole", 8, algorithm, schedule="constant")
     assert state.algorithm == {"kl_penalty": 2.0}
-    run_online(tmp_path / "run", 4, algorithm, save_every=4)
-    again, resumed = run_online(tmp_path / "run", 8, algorithm, resume=True)
+    run_online(tmp_path / "run", 4, algorithm, save_every=4, schedule="constant")
+    again, resumed = run_online(tmp_path / "run", 8, algorithm, resume=True, schedule="constant")
     assert again.algorithm == state.algorithm
-    fixed = run_online(tmp_path / "fixed", 8, PPO(update_epochs=2, kl_penalty=0.5))[1]
+    fixed = run_online(tmp_path / "fixed", 8, PPO(update_epochs=2, kl_penalty=0.5), schedule="constant")[1]
     for name, p in models.policy.parameters().items():
         assert torch.equal(p, resumed.policy.parameters()[name])
     assert any(not torch.equal(p, fixed.policy.parameters()[name]) for name, p in models.policy.parameters().items())

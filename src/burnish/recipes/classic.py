@@ -229,14 +229,15 @@ def conclude(plan: Experiment, frame: pd.DataFrame, folder: Path, command: str |
 def describe(run: RunFolder, plan: Experiment) -> None:
     """Write down what the numbers depend on beside the configuration."""
     packages = ("burnish", "torch", "gymnasium", "numpy")
-    run.describe(
-        {
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "packages": {name: metadata.version(name) for name in packages},
-            "seed": plan.settings.seed,
-        }
-    )
+    now = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: metadata.version(name) for name in packages},
+        "seed": plan.settings.seed,
+    }
+    if (differences := run.describe(now)) and not plan.settings.quiet:
+        told = f"resumed elsewhere, so not to the same bits: {', '.join(differences)}"
+        Console(stderr=True).print(told, highlight=False, markup=False)
 
 
 class Bars:

@@ -133,7 +133,7 @@ def play(
 
 def ended(ledger: Ledger, player: Player, episodes: int) -> int:
     """Episodes that need no more work: finished ones, and those of runs that are over."""
-    return int(ledger.ended.clip(max=episodes).sum()) + len(player.retired) * episodes
+    return int(ledger.ended.sum()) + len(player.retired) * episodes
 
 
 def stacked(retired: Mapping[int, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
