@@ -51,7 +51,7 @@ def run_experiment(plan: Experiment, command: str | None = None) -> Path:
     with RunFolder.open(settings.out, resume=settings.resume) as run:
         run.claim(plan.as_dict(), free=("resume", "quiet", "debug", "processes", "out"))
         describe(run, plan)
-        failed = compute(plan, groups_of(plan), run.path / GROUPS)
+        failed = compute(groups_of(plan), run.path / GROUPS, plan.processes, settings.quiet)
         frame = collected(plan, run.path)
         if not frame.empty:
             conclude(plan, frame, run.path, command)
@@ -72,8 +72,10 @@ def groups_of(plan: Experiment) -> list[Group]:
     ]
 
 
-def compute(plan: Experiment, groups: Sequence[Group], folder: Path) -> list[str]:
-    """Compute the groups that are not finished yet, in processes of their own; what failed, as phrases.
+def compute(
+    groups: Sequence[Any], folder: Path, processes: int, quiet: bool, run: Callable[..., dict[str, Any]] = run_group
+) -> list[str]:
+    """`run` the groups that are not finished yet, in processes of their own; what failed, as phrases.
 
     Raises Interrupted on Ctrl-C: finished groups are kept.
     """
@@ -83,13 +85,13 @@ def compute(plan: Experiment, groups: Sequence[Group], folder: Path) -> list[str
         if (folder / group.name).exists():
             remove_folder_atomically(folder / group.name)
     failed: dict[str, str] = {}
-    with Bars(groups, plan.settings.quiet) as bars:
+    with Bars(groups, quiet) as bars:
         for group in groups:
             if group.name in found:
                 bars.set(group, group.episodes * len(group.seeds))
-        together = alone if min(plan.processes, len(waiting)) < 2 else spread
+        together = alone if min(processes, len(waiting)) < 2 else spread
         try:
-            together(plan.processes, waiting, folder, bars, found, failed)
+            together(run, processes, waiting, folder, bars, found, failed)
         except KeyboardInterrupt as error:
             raise Interrupted(f"{folder.parent} keeps the finished groups; --resume computes the others") from error
     phrases = [f"{group.method.name}: {failed[group.name]}" for group in groups if group.name in failed]
@@ -100,20 +102,32 @@ def compute(plan: Experiment, groups: Sequence[Group], folder: Path) -> list[str
 
 
 def alone(
-    processes: int, groups: Sequence[Group], folder: Path, bars: "Bars", found: dict[str, Any], failed: dict[str, str]
+    run: Callable[..., dict[str, Any]],
+    processes: int,
+    groups: Sequence[Group],
+    folder: Path,
+    bars: "Bars",
+    found: dict[str, Any],
+    failed: dict[str, str],
 ) -> None:
     """One group after the other, in this process."""
     threads = torch.get_num_threads()
     try:
         for group in groups:
-            compute_it = partial(run_group, group, folder / group.name, partial(bars.set, group))
+            compute_it = partial(run, group, folder / group.name, partial(bars.set, group))
             settle(group, compute_it, bars, found, failed)
     finally:
         torch.set_num_threads(threads)
 
 
 def spread(
-    processes: int, groups: Sequence[Group], folder: Path, bars: "Bars", found: dict[str, Any], failed: dict[str, str]
+    run: Callable[..., dict[str, Any]],
+    processes: int,
+    groups: Sequence[Group],
+    folder: Path,
+    bars: "Bars",
+    found: dict[str, Any],
+    failed: dict[str, str],
 ) -> None:
     """Several groups at a time, in processes with one thread each."""
     with (
@@ -122,7 +136,7 @@ def spread(
         workers(min(processes, len(groups))) as pool,
     ):
         heard = manager.Queue()
-        pending = {pool.submit(work, group, folder / group.name, heard): group for group in groups}
+        pending = {pool.submit(work, run, group, folder / group.name, heard): group for group in groups}
         while pending:
             listen(heard, {group.name: group for group in pending.values()}, bars)
             if interrupted():
@@ -178,8 +192,8 @@ def start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def work(group: Group, folder: Path, heard: Any) -> dict[str, Any]:
-    """`run_group`, telling the queue once a second at most how far it is."""
+def work(run: Callable[..., dict[str, Any]], group: Group, folder: Path, heard: Any) -> dict[str, Any]:
+    """`run` the group, telling the queue once a second at most how far it is."""
     last = 0.0
 
     def told(episodes: int) -> None:
@@ -188,7 +202,7 @@ def work(group: Group, folder: Path, heard: Any) -> dict[str, Any]:
             last = time.monotonic()
             heard.put((group.name, episodes))
 
-    return run_group(group, folder, told)
+    return run(group, folder, told)
 
 
 def finished(folder: Path) -> bool:

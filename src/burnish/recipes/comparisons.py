@@ -5,14 +5,10 @@ beside it with 700 labels about the first policy, with 700 about random pairs, a
 """
 
 import json
-import multiprocessing
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from dataclasses import asdict, replace
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,13 +20,12 @@ from burnish.config import construct, option_names, suggestion
 from burnish.evaluation.statistics import bootstrap_interval, paired_difference
 from burnish.experience.fixed_cartpole import FIXED_CARTPOLE
 from burnish.experience.teacher import Comparisons
-from burnish.recipes.classic import GROUPS, Bars, finished, start
+from burnish.recipes.classic import GROUPS, compute, finished
 from burnish.recipes.classic_group import FINISHED, RETURNS
 from burnish.recipes.classic_settings import ClassicSettings, checked, method
 from burnish.recipes.comparisons_group import Variant, VariantGroup, run_variant
 from burnish.report.comparisons import comparisons_page
-from burnish.run import RunFolder, UserError, read_mapping, remove_folder_atomically, write_atomically
-from burnish.training.loop import Interrupted
+from burnish.run import RunFolder, UserError, read_mapping, write_atomically
 
 TRUE = "true_reward"
 LAST = 0.2  # the share of a run's episodes that its final return is over
@@ -104,7 +99,8 @@ def run_comparisons(
         run.claim(asdict(settings) | knobs, free=("resume", "quiet", "debug", "processes", "out"))
         packages = {name: metadata.version(name) for name in ("burnish", "torch", "gymnasium", "numpy")}
         run.describe({"python": platform.python_version(), "packages": packages, "seed": settings.seed})
-        failed = compute(settings, groups, run.path / GROUPS)
+        processes = settings.processes or len(os.sched_getaffinity(0))
+        failed = compute(groups, run.path / GROUPS, processes, settings.quiet, run_variant)
         frame = collected(groups, study, run.path)
         if not frame.empty:
             found = summarise(frame, study, settings, outcomes(groups, run.path / GROUPS)) | {"command": command}
@@ -130,40 +126,6 @@ def groups_of(settings: ClassicSettings, study: Sequence[Variant]) -> list[Varia
                 VariantGroup(own, settings.env, {}, hidden, settings.episodes, settings.seed, first, last, variant)
             )
     return groups
-
-
-def compute(settings: ClassicSettings, groups: Sequence[VariantGroup], folder: Path) -> list[str]:
-    """Compute the groups that are not finished yet; what failed, as phrases. Raises Interrupted on Ctrl-C."""
-    waiting = [group for group in groups if not finished(folder / group.name)]
-    for group in waiting:
-        if (folder / group.name).exists():
-            remove_folder_atomically(folder / group.name)
-    processes = min(settings.processes or len(os.sched_getaffinity(0)), max(1, len(waiting)))
-    failed: dict[str, str] = {}
-    with Bars(groups, settings.quiet) as bars, ExitStack() as stack:
-        submit: Any = partial
-        others = set(multiprocessing.active_children())
-        if processes > 1:
-            context = multiprocessing.get_context("spawn")
-            pool = stack.enter_context(ProcessPoolExecutor(processes, context, start))
-            submit = lambda *call: pool.submit(*call).result  # noqa: E731
-        try:
-            results = [submit(run_variant, group, folder / group.name) for group in waiting]
-            for group, result in zip(waiting, results, strict=True):
-                try:
-                    bars.done(group, result()["seconds"])
-                except UserError as error:
-                    failed[group.name] = f"{group.variant.label}: {error}"
-        except KeyboardInterrupt as error:
-            if processes > 1:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in set(multiprocessing.active_children()) - others:
-                    process.terminate()  # the loop answers after the turn under way
-            raise Interrupted(f"{folder.parent} keeps the finished groups; --resume computes the others") from error
-    phrases = list(failed.values())
-    for group, found in outcomes(groups, folder):
-        phrases += [f"{group.variant.label}, run {run}: {reason}" for run, reason in found["failed"].items()]
-    return phrases
 
 
 def outcomes(groups: Sequence[VariantGroup], folder: Path) -> list[tuple[VariantGroup, dict[str, Any]]]:
