@@ -3,7 +3,7 @@
     python bench/classic_search.py --env CartPole-v1 --out runs/search
 
 Every rate is tried with 5 runs of 500 episodes, of a seed that the experiment does not use; the one with the highest
-mean return over all episodes is chosen. All else is as in burnish.recipes.classic_presets.
+mean return over all episodes is chosen. All else is as in burnish.recipes.control.presets.
 """
 
 import argparse

@@ -27,7 +27,7 @@ from control_options import ENV, HIDDEN, OPTIONS, PEERS, Plan, Share, arguments,
 from rich.console import Console
 from rich.table import Table
 
-from burnish.recipes.classic_group import RETURNS, Group, play, run_group
+from burnish.recipes.control.group import RETURNS, Group, play, run_group
 from burnish.run import RunFolder, UserError
 
 EPISODES = 1000

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from burnish.recipes.classic_settings import Method, method
+from burnish.recipes.control.settings import Method, method
 from burnish.run import UserError
 
 # The hyperparameters ------------------------------------------------------------------------------------------------

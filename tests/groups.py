@@ -14,17 +14,17 @@ from gymnasium.wrappers import TimeLimit
 from torch import Tensor
 
 from burnish.algorithms.table import CLASSIC, name_of
-from burnish.experience.control import Control, Player, episodes_of_control
-from burnish.experience.environments import Environments, make_environments
-from burnish.experience.vector import VectorEnvironments
-from burnish.policies.control import ControlCritic, ControlPolicy
+from burnish.experience.control.environments import Environments, make_environments
+from burnish.experience.control.rollouts import Control, Player, episodes_of_control
+from burnish.experience.control.vector import VectorEnvironments
+from burnish.policies.control.policy import ControlCritic, ControlPolicy
 from burnish.policies.interface import Models
 from burnish.run import RunFolder
-from burnish.training.lockstep import LockstepLearner, Steps
+from burnish.training.control.lockstep import LockstepLearner, Steps
+from burnish.training.control.trust_region import TrustRegionLearner
 from burnish.training.loop import train_loop
 from burnish.training.progress import Progress
 from burnish.training.resume import State
-from burnish.training.trust_region import TrustRegionLearner
 
 World = Callable[[Sequence[int], int], Environments]
 

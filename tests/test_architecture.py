@@ -49,6 +49,8 @@ NOT_FOR = {"report": {"torch", "transformers", "tokenizers", "datasets", "peft",
 UNTESTED = {"burnish.algorithms.terms", "burnish.policies.interface"}
 """Modules that need no test file of their own: they declare and do nothing."""
 
+ROOMS = ("language", "control")
+
 FILE_LINES, FUNCTION_LINES = 320, 60
 
 Tree = dict[str, Path]
@@ -123,6 +125,21 @@ def check_freedom(tree: Tree) -> Iterator[str]:
                 yield f"{module} imports {target}"
 
 
+def check_rooms(tree: Tree) -> Iterator[str]:
+    """What serves language alone and what serves control alone do not import each other, on floors below the recipes."""
+    for module in tree:
+        here = room(module)
+        for target in imports(module, tree):
+            if here and room(target) not in ("", here):
+                yield f"{module} imports {target}"
+
+
+def room(module: str) -> str:
+    """ "language" or "control" for a module in such a folder of ours, else ""."""
+    parts = module.split(".")
+    return parts[2] if parts[0] == "burnish" and len(parts) > 2 and parts[2] in ROOMS else ""
+
+
 def check_circles(tree: Tree) -> Iterator[str]:
     """No module leads back to itself."""
     edges = {module: sorted({t for t in imports(module, tree) if t in tree}) for module in tree}
@@ -188,21 +205,21 @@ SOUND = {
     "batches.py": "import torch",
     "run/__init__.py": "import yaml",
     "policies/interface.py": "from burnish.batches import Episodes",
-    "policies/language.py": "import transformers\nfrom burnish.policies import interface",
+    "policies/language/policy.py": "import transformers\nfrom burnish.policies import interface",
     "report/page.py": "import altair\nimport burnish.run",
     "algorithms/ppo.py": "from burnish import batches, functional\nfrom burnish.policies.interface import Models",
-    "evaluation/returns.py": "from burnish.policies.language import load",
+    "evaluation/returns.py": "from burnish.policies.language.policy import load",
     "training/loop.py": "from burnish.algorithms import ppo\nfrom ..run import RunFolder",
-    "recipes/train.py": "def train():\n    from burnish.training import loop",
-    "cli.py": "from importlib import import_module\nimport_module('burnish.recipes.train')",
+    "recipes/train/run.py": "def train():\n    from burnish.training import loop",
+    "cli.py": "from importlib import import_module\nimport_module('burnish.recipes.train.run')",
     "__main__.py": "from burnish.cli import main",
 }
 
 
 def test_a_sound_package_passes(tmp_path: Path) -> None:
     tree = invent(tmp_path, SOUND)
-    assert len(tree) == 21  # The 14 above and the __init__ of seven folders, the package's own among them.
-    for check in (check_floors, check_freedom, check_circles, check_sizes):
+    assert len(tree) == 23  # The 14 above and the __init__ of nine folders, the package's own among them.
+    for check in (check_floors, check_freedom, check_rooms, check_circles, check_sizes):
         assert list(check(tree)) == []
 
 
@@ -247,7 +264,7 @@ def test_an_import_that_does_not_go_down_is_found(tmp_path: Path, file: str, tex
         ("functional/x.py", "from burnish.batches import Episodes"),
         ("algorithms/x.py", "import transformers"),
         ("algorithms/x.py", "import gymnasium.spaces"),
-        ("algorithms/x.py", "from burnish.policies.language import load"),
+        ("algorithms/x.py", "from burnish.policies.language.policy import load"),
         ("algorithms/x.py", "from burnish.policies import language"),
         ("algorithms/x.py", "import burnish.policies"),
         ("algorithms/x.py", "from burnish.policies.interface_of_mine import x"),
@@ -261,6 +278,19 @@ def test_too_much_freedom_is_found(tmp_path: Path, file: str, text: str) -> None
     tree = invent(tmp_path, SOUND | {"policies/interface_of_mine.py": ""} | {file: text})
     (found,) = check_freedom(tree)
     assert found.startswith(f"burnish.{file.split('/')[0]}.x imports ")
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("policies/language/x.py", "from burnish.policies.control.y import z"),
+        ("experience/control/x.py", "import burnish.policies.language.y"),
+        ("report/control/__init__.py", "from ..language.y import z"),
+    ],
+)
+def test_a_room_that_looks_into_the_other_is_found(tmp_path: Path, file: str, text: str) -> None:
+    tree = invent(tmp_path, SOUND | {file: text, "policies/language/y.py": "", "policies/control/y.py": ""})
+    assert len(list(check_rooms(tree))) == 1
 
 
 @pytest.mark.parametrize(
@@ -312,7 +342,7 @@ def tree() -> Tree:
     return read(ROOT / "src")
 
 
-@pytest.mark.parametrize("check", [check_floors, check_freedom, check_circles, check_sizes])
+@pytest.mark.parametrize("check", [check_floors, check_freedom, check_rooms, check_circles, check_sizes])
 def test_burnish_keeps_the_rules(tree: Tree, check: Callable[[Tree], Iterator[str]]) -> None:
     assert "burnish.run" in tree  # Else nothing was read, and nothing would be found.
     assert list(check(tree)) == []

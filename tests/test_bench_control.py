@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from burnish.algorithms.table import CLASSIC
-from burnish.policies.control import ControlCritic, ControlPolicy
-from burnish.recipes.classic_group import Group, run_group
+from burnish.policies.control.policy import ControlCritic, ControlPolicy
+from burnish.recipes.control.group import Group, run_group
 from burnish.run import RunFolder, UserError
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))

@@ -13,7 +13,7 @@ from burnish.algorithms.reward_model import RewardModel
 from burnish.algorithms.sft import SFT
 from burnish.algorithms.table import ALGORITHMS, name_of
 from burnish.config import ELSEWHERE, EXPERIENCES, Settings, as_dict, build, option_names, option_types, read_config
-from burnish.experience.completions import Completions
+from burnish.experience.language.completions import Completions
 from burnish.run import UserError
 
 # A value unlike the default for every key; `EXCLUSIVE` gives what must go with it.

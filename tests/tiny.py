@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from burnish.batches import Demonstrations, Preferences
-from burnish.policies.language import LanguagePolicy
+from burnish.policies.language.policy import LanguagePolicy
 
 Row = tuple[list[int], list[bool]]  # ids and mask
 

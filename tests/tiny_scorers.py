@@ -8,7 +8,7 @@ import transformers
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from burnish.policies.scalar import LanguageScorer
+from burnish.policies.language.scorer import LanguageScorer
 
 FAMILIES = ["gemma2", "gpt2", "llama", "mistral", "neox", "opt", "qwen"]
 """Those of `tiny.FAMILIES` that transformers has a sequence classifier of."""

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from burnish.algorithms.simpo import SimPO
     from burnish.algorithms.sppo import SPPO
     from burnish.algorithms.trpo import TRPO
-    from burnish.recipes.classic import classic
-    from burnish.recipes.train import train
+    from burnish.recipes.control.classic import classic
+    from burnish.recipes.train.run import train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -87,8 +87,8 @@ def __getattr__(name: str) -> Any:
         "RobustDPO": "burnish.algorithms.robust_dpo",
         "SPPO": "burnish.algorithms.sppo",
         "SimPO": "burnish.algorithms.simpo",
-        "classic": "burnish.recipes.classic",
-        "train": "burnish.recipes.train",
+        "classic": "burnish.recipes.control.classic",
+        "train": "burnish.recipes.train.run",
     }
     if name in homes:
         return getattr(import_module(homes[name]), name)

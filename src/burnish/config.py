@@ -16,10 +16,10 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from burnish.algorithms.table import ALGORITHMS, name_of
-from burnish.experience.bests import Bests
-from burnish.experience.completions import Completions
-from burnish.experience.pairs import Pairs
-from burnish.policies.adapters import lora_problems
+from burnish.experience.language.bests import Bests
+from burnish.experience.language.completions import Completions
+from burnish.experience.language.pairs import Pairs
+from burnish.policies.language.adapters import lora_problems
 from burnish.run import UserError
 
 LARGEST_SEED = 2**32 - 1

@@ -13,7 +13,7 @@ from burnish.algorithms.dpo import DPO
 from burnish.batches import Preferences
 from burnish.functional import bradley_terry, implicit_reward
 from burnish.policies.interface import Models
-from burnish.policies.reference import cached_reference
+from burnish.policies.language.reference import cached_reference
 from burnish.training.step import gradient, objective, totals
 
 from .one_pair import learned, rewards_of, same, sigma, softplus

@@ -13,7 +13,7 @@ from torch import Tensor
 from burnish.algorithms.kto import KTO
 from burnish.batches import Feedback
 from burnish.policies.interface import Models
-from burnish.policies.reference import cached_reference
+from burnish.policies.language.reference import cached_reference
 from burnish.training.step import evaluate, gradient, totals
 
 from .one_pair import sigma

@@ -17,7 +17,7 @@ from burnish.algorithms.terms import Term
 from burnish.batches import Episodes, Feedback
 from burnish.functional import aggregate
 from burnish.policies.interface import Models
-from burnish.policies.reference import cached_reference
+from burnish.policies.language.reference import cached_reference
 from burnish.training.step import totals
 
 LEARNED = {"completions": "episodes", "pairs": "preferences", "bests": "demonstrations"}

@@ -107,7 +107,7 @@ def test_control_c_before_the_loop_is_130_too(
         os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-    monkeypatch.setattr("burnish.recipes.train.prepare_torch", interrupted)
+    monkeypatch.setattr("burnish.recipes.train.run.prepare_torch", interrupted)
     try:
         status, out, err = burnish(*options(files, tmp_path / "run"))
     finally:

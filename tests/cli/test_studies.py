@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from burnish.recipes.classic_settings import ClassicSettings
+from burnish.recipes.control.settings import ClassicSettings
 
 
 def test_classic_has_its_options_as_flags(burnish: Any) -> None:

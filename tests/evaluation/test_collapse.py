@@ -18,10 +18,10 @@ from burnish.evaluation.collapse import (
     text_statistics,
 )
 from burnish.evaluation.text import words
-from burnish.policies.language import load_policy
-from burnish.policies.sampler import sample
+from burnish.policies.language.policy import load_policy
+from burnish.policies.language.sampler import sample
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.train import train
+from burnish.recipes.train.run import train
 
 HEALTHY = TextStatistics(
     texts=64,

@@ -10,9 +10,9 @@ from groups import Plan, train
 from burnish.algorithms.ppo import PPO
 from burnish.algorithms.reinforce_baseline import ReinforceBaseline
 from burnish.algorithms.trpo import TRPO
-from burnish.experience.control import Control
-from burnish.experience.environments import Environments, make_environments
-from burnish.training.lockstep import Steps
+from burnish.experience.control.environments import Environments, make_environments
+from burnish.experience.control.rollouts import Control
+from burnish.training.control.lockstep import Steps
 
 EPISODES = 70
 ONLINE = {"episodes": EPISODES, "hidden": (32,), "dtype": torch.float32}

@@ -8,8 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import burnish
-from burnish.policies.language import load_policy
-from burnish.policies.sampler import sample
+from burnish.policies.language.policy import load_policy
+from burnish.policies.language.sampler import sample
 from burnish.run import read_jsonl
 
 TEXTS = ["the film is good", "the plot is dull", "a very fine film", "not a great plot", "the film was bad"]

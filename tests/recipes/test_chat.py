@@ -12,8 +12,8 @@ import tiny
 from rich.console import Console
 
 from burnish.config import Settings
-from burnish.policies.language import load_policy
-from burnish.policies.sampler import sample
+from burnish.policies.language.policy import load_policy
+from burnish.policies.language.sampler import sample
 from burnish.recipes.chat import HELP, Speaker, chat, loaded, tell, tell_beside
 from burnish.run import UserError
 

@@ -14,10 +14,10 @@ import torch
 from burnish.cli import main
 from burnish.config import Settings
 from burnish.data import builtin
-from burnish.policies.language import load_policy
-from burnish.policies.sampler import sample
+from burnish.policies.language.policy import load_policy
+from burnish.policies.language.sampler import sample
 from burnish.recipes.compare import ancestors, began_as, compare, print_comparison
-from burnish.recipes.measure import gold_judge
+from burnish.recipes.demo.measure import gold_judge
 from burnish.run import UserError
 
 BASE = Settings(seed=3, threads=1, quiet=True, device="cpu", max_length=40)
@@ -104,7 +104,7 @@ def test_fewer_prompts_and_another_seed(models: tuple[Path, Path]) -> None:
 def test_a_reward_model_judges_by_score(models: tuple[Path, Path], tmp_path: Path) -> None:
     scorer = save_scorer(tmp_path / "scorer", seed=5)
     found = compare(*models, ROWS, str(scorer), **SHORT)
-    from burnish.policies.scalar import load_scorer
+    from burnish.policies.language.scorer import load_scorer
 
     loaded = load_scorer(str(scorer))
     loaded.dropout(False)

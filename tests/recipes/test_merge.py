@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from burnish.cli import cli
 from burnish.config import Settings
-from burnish.policies.adapters import Lora
-from burnish.policies.language import load_policy
-from burnish.policies.scalar import load_scorer
+from burnish.policies.language.adapters import Lora
+from burnish.policies.language.policy import load_policy
+from burnish.policies.language.scorer import load_scorer
 from burnish.recipes.merge import merge
 from burnish.run import UserError
 

@@ -12,10 +12,10 @@ from burnish.algorithms.sft import SFT
 from burnish.config import Settings
 from burnish.data import builtin
 from burnish.policies.interface import Models
-from burnish.policies.language import LanguagePolicy, load_policy
+from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.pretrain import Recipe, add_dropout, describe, export, save_start, training_facts
-from burnish.recipes.train import run_training
+from burnish.recipes.train.run import run_training
 
 TINY = Recipe(vocabulary=300, width=16, layers=1, heads=2, context=64)
 TEXTS = ["a warm and funny film", "a dull film about nothing"] * 4

@@ -10,9 +10,9 @@ import tiny
 
 from burnish.config import Settings
 from burnish.data import sources, tokenise
-from burnish.policies.language import load_policy
-from burnish.policies.sampler import sample
-from burnish.recipes.measure import gold_judge
+from burnish.policies.language.policy import load_policy
+from burnish.policies.language.sampler import sample
+from burnish.recipes.demo.measure import gold_judge
 from burnish.recipes.sample import describe, sample_model, sizes
 from burnish.rewards.completed import BadRewardError
 from burnish.run import UserError

@@ -3,7 +3,7 @@ import json
 from reading import Page
 
 from burnish.report import page, theme
-from burnish.report.curves import curves
+from burnish.report.language.curves import curves
 from burnish.report.runs import series
 
 

@@ -2,10 +2,11 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import make_run
 
 from burnish.report import runs
 from burnish.run import UserError
+
+from .conftest import make_run
 
 
 def test_a_run_folder_is_read(run_folder):

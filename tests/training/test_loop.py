@@ -19,11 +19,11 @@ from burnish.algorithms.sft import SFT
 from burnish.batches import Drawn
 from burnish.data.prompts import read_prompts
 from burnish.data.sources import load
-from burnish.experience.completions import RolloutError, rollouts
+from burnish.experience.language.completions import RolloutError, rollouts
 from burnish.policies.interface import Models
 from burnish.rewards.function import function_reward
 from burnish.run import RunFolder, UserError, read_jsonl
-from burnish.training.learner import GradientLearner
+from burnish.training.language.learner import GradientLearner
 from burnish.training.loop import Interrupted, interruptible, is_due, train_loop
 from burnish.training.progress import Progress
 from burnish.training.resume import BEST, State, load_best, restore

@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file
 from tiny_scorers import make_scorer
 
-from burnish.policies.adapters import Lora
-from burnish.policies.language import load_policy
+from burnish.policies.language.adapters import Lora
+from burnish.policies.language.policy import load_policy
 
 SAVED = ("model/model.safetensors", "model/config.json", "metrics.jsonl")
 STEPS = 10  # 23 rows of which 5 make a batch: 2 epochs of 5 steps

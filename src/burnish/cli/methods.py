@@ -14,7 +14,7 @@ def method_command(name: str) -> click.Command:
     entry = ALGORITHMS[name]
 
     def command(config: str | None, **flags: Any) -> None:
-        from burnish.recipes.train import run_training
+        from burnish.recipes.train.run import run_training
 
         given = with_flags(read_config(config) if config else {}, flags)
         with tracebacks(given, flags):

@@ -26,7 +26,7 @@ def evaluate(run: Path, data: str | None, prefixes: int | None, **flags: Any) ->
     """Evaluate a finished RUN on held-out data. Several reward models with commas are one, as in --reward."""
     import json
 
-    from burnish.recipes.evaluate_ensemble import evaluate_named
+    from burnish.recipes.evaluate.ensemble import evaluate_named
 
     click.echo(json.dumps(evaluate_named(run, data, prefixes, settings_of(flags)), indent=2))
 
@@ -166,6 +166,6 @@ def report(runs: tuple[Path, ...], out: Path | None, **flags: Any) -> None:
 
     Curves, settings, and what `burnish evaluate` found and sampled, side by side.
     """
-    from burnish.report.training import training_page
+    from burnish.report.language.training import training_page
 
     click.echo(training_page(list(runs), out or runs[0] / "report.html"))

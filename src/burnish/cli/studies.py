@@ -23,8 +23,8 @@ def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> No
 
     A small model learns film reviews, then people's preferences; numbers with intervals and a page show what changed.
     """
-    from burnish.recipes.demo import FULL, QUICK
-    from burnish.recipes.demo import demo as run_demo
+    from burnish.recipes.demo.demo import FULL, QUICK
+    from burnish.recipes.demo.demo import demo as run_demo
 
     command = shlex.join(["burnish", *sys.argv[1:]])
     run_demo(out, settings_of(flags), runs, QUICK if quick else FULL, overwrite, command)
@@ -36,7 +36,7 @@ REWARDS = ("environment", "comparisons")
 
 def classic_command() -> click.Command:
     """`burnish classic`: a configuration file's keys, overridden by flags."""
-    from burnish.recipes.classic_settings import ClassicSettings, experiment
+    from burnish.recipes.control.settings import ClassicSettings, experiment
 
     def command(
         config: str | None, algorithms: str | None, reward: str | None, labels: str | None, **flags: Any
@@ -46,8 +46,8 @@ def classic_command() -> click.Command:
         Hyperparameters are given in a file: algorithms: {ppo: {clip: 0.1}}; docs/classic.md has them all. With --reward
         comparisons PPO learns from a judge's comparisons in place of rewards: docs/comparisons.md.
         """
-        from burnish.recipes.classic import run_experiment
-        from burnish.recipes.comparisons import comparisons_settings, run_comparisons, study_of
+        from burnish.recipes.control.classic import run_experiment
+        from burnish.recipes.control.comparisons import comparisons_settings, run_comparisons, study_of
 
         given = (read_config(config) if config else {}) | {k: v for k, v in flags.items() if v is not None}
         if algorithms is not None:

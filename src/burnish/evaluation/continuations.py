@@ -8,8 +8,8 @@ from jaxtyping import Float
 
 from burnish.batches import Demonstrations
 from burnish.functional import masked_sum
-from burnish.policies.language import LanguagePolicy
-from burnish.policies.sampler import completions_batch, sample
+from burnish.policies.language.policy import LanguagePolicy
+from burnish.policies.language.sampler import completions_batch, sample
 
 
 @dataclass(frozen=True)

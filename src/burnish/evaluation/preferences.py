@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from burnish.batches import Preferences
 from burnish.functional import implicit_reward, masked_sum
-from burnish.policies.language import LanguagePolicy
+from burnish.policies.language.policy import LanguagePolicy
 
 
 @torch.no_grad()

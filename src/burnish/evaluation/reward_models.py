@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from burnish.batches import Demonstrations, Preferences
 from burnish.evaluation.preferences import accuracy_scores
 from burnish.evaluation.statistics import Interval, correlation, proportion
-from burnish.policies.scalar import LanguageScorer
+from burnish.policies.language.scorer import LanguageScorer
 from burnish.run import UserError
 
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from burnish.batches import Preferences
 from burnish.evaluation.statistics import Interval, bootstrap_interval, proportion
 from burnish.functional import masked_sum
-from burnish.policies.language import LanguagePolicy
-from burnish.policies.scalar import LanguageScorer
+from burnish.policies.language.policy import LanguagePolicy
+from burnish.policies.language.scorer import LanguageScorer
 from burnish.run import UserError
 
 Scores = Float[np.ndarray, "G"]

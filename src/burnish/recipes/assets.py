@@ -3,7 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
-from burnish.policies.adapters import is_adapter
+from burnish.policies.language.adapters import is_adapter
 
 
 def resolve_model(name: str | Path) -> str:

@@ -13,11 +13,11 @@ from rich.text import Text
 
 from burnish.config import Settings
 from burnish.data import tokenise
-from burnish.policies.language import LanguagePolicy, load_policy
-from burnish.policies.sampler import check_knobs, stream_tokens
+from burnish.policies.language.policy import LanguagePolicy, load_policy
+from burnish.policies.language.sampler import check_knobs, stream_tokens
 from burnish.recipes.compare import writer
-from burnish.recipes.models import pick_device
-from burnish.recipes.train import prepare_torch
+from burnish.recipes.train.models import pick_device
+from burnish.recipes.train.run import prepare_torch
 from burnish.report.runs import short_names
 from burnish.run import UserError
 

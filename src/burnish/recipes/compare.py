@@ -29,16 +29,16 @@ from burnish.evaluation.judges import (
     win_rate,
 )
 from burnish.evaluation.statistics import bootstrap_interval, paired_difference
-from burnish.experience.completions import completed_rows
-from burnish.policies.language import LanguagePolicy, load_policy
-from burnish.policies.sampler import Sampled, sample
+from burnish.experience.language.completions import completed_rows
+from burnish.policies.language.policy import LanguagePolicy, load_policy
+from burnish.policies.language.sampler import Sampled, sample
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.measure import MAX_NEW_TOKENS
-from burnish.recipes.models import pick_device, say
-from burnish.recipes.rewards import is_scorer, resolve_reward
+from burnish.recipes.demo.measure import MAX_NEW_TOKENS
 from burnish.recipes.sample import GOLD, prompts_of
-from burnish.recipes.train import prepare_torch
-from burnish.report import compare as words
+from burnish.recipes.train.models import pick_device, say
+from burnish.recipes.train.rewards import is_scorer, resolve_reward
+from burnish.recipes.train.run import prepare_torch
+from burnish.report.language import compare as words
 from burnish.report.runs import short_names
 from burnish.rewards.completed import Completed
 from burnish.rewards.model import ModelReward, check_same_tokenizer
@@ -53,7 +53,7 @@ POSSIBLE = "gold, lexicon, a reward model's folder, module:function, or a server
 
 @dataclass(frozen=True)
 class Comparison:
-    """`found` is about all, `rows` has a record a prompt: see `burnish.report.compare`."""
+    """`found` is about all, `rows` has a record a prompt: see `burnish.report.language.compare`."""
 
     found: dict[str, Any]
     rows: list[dict[str, Any]]

@@ -20,9 +20,9 @@ from burnish.data.encode import Encoder, Fitted
 from burnish.data.formats import RANKED, Example
 from burnish.data.partners import partners
 from burnish.data.tokenised import LEFT_OUT
-from burnish.experience.completions import Completions
+from burnish.experience.language.completions import Completions
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.rows import BUILTIN, refuse_rankings
+from burnish.recipes.train.rows import BUILTIN, refuse_rankings
 from burnish.run import UserError
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from burnish.config import Settings
-from burnish.policies.adapters import is_scorer_adapter, source_of
-from burnish.policies.language import load_policy
-from burnish.policies.scalar import load_scorer
+from burnish.policies.language.adapters import is_scorer_adapter, source_of
+from burnish.policies.language.policy import load_policy
+from burnish.policies.language.scorer import load_scorer
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.train import prepare_torch
+from burnish.recipes.train.run import prepare_torch
 from burnish.run import UserError, save_folder_atomically
 
 

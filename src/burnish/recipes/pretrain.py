@@ -26,9 +26,9 @@ from burnish.evaluation.continuations import continue_prompts
 from burnish.evaluation.memory import longest_copy
 from burnish.evaluation.text import distinct_n, word_lengths
 from burnish.policies.interface import Models
-from burnish.policies.language import LanguagePolicy, load_policy
-from burnish.recipes.models import say
-from burnish.recipes.train import prepare_torch, run_training
+from burnish.policies.language.policy import LanguagePolicy, load_policy
+from burnish.recipes.train.models import say
+from burnish.recipes.train.run import prepare_torch, run_training
 from burnish.run import read_jsonl, save_folder_atomically, write_atomically
 from burnish.training.step import evaluate
 

@@ -21,15 +21,15 @@ from burnish.data.adapters import Reading
 from burnish.data.formats import Example, Messages
 from burnish.data.walk import in_order
 from burnish.evaluation.rewardbench import OTHER, TIES, Scored, Scores, implicit_scores, reward_scores, summarise
-from burnish.policies.adapters import is_adapter
-from burnish.policies.language import LanguagePolicy, load_policy
-from burnish.policies.reference import weights_hash
-from burnish.policies.scalar import LanguageScorer, load_scorer
+from burnish.policies.language.adapters import is_adapter
+from burnish.policies.language.policy import LanguagePolicy, load_policy
+from burnish.policies.language.reference import weights_hash
+from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.models import pick_device, say
-from burnish.recipes.rewards import is_scorer
-from burnish.recipes.train import prepare_torch
-from burnish.report.rewardbench import rewardbench_page, sentences
+from burnish.recipes.train.models import pick_device, say
+from burnish.recipes.train.rewards import is_scorer
+from burnish.recipes.train.run import prepare_torch
+from burnish.report.language.rewardbench import rewardbench_page, sentences
 from burnish.report.wording import percent, range_of
 from burnish.run import UserError, read_mapping, write_atomically
 

@@ -14,14 +14,14 @@ from burnish.data import builtin, sources
 from burnish.data.prompts import Prompts, read_prompts
 from burnish.evaluation.best_of_n import best_of_n_kl, expected_best
 from burnish.evaluation.statistics import bootstrap_interval, paired_difference
-from burnish.experience.completions import completed_rows
-from burnish.policies.language import LanguagePolicy, load_policy
-from burnish.policies.sampler import sample
+from burnish.experience.language.completions import completed_rows
+from burnish.policies.language.policy import LanguagePolicy, load_policy
+from burnish.policies.language.sampler import sample
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.measure import MAX_NEW_TOKENS, gold_judge
-from burnish.recipes.models import pick_device, say
-from burnish.recipes.rewards import resolve_reward
-from burnish.recipes.train import prepare_torch
+from burnish.recipes.demo.measure import MAX_NEW_TOKENS, gold_judge
+from burnish.recipes.train.models import pick_device, say
+from burnish.recipes.train.rewards import resolve_reward
+from burnish.recipes.train.run import prepare_torch
 from burnish.rewards.builtin import gold_reward
 from burnish.rewards.completed import Completed, Reward, checked_scores
 from burnish.run import UserError, write_atomically

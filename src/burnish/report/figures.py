@@ -15,7 +15,8 @@ import pandas as pd
 import vl_convert
 from scipy.stats import gaussian_kde
 
-from burnish.report import labels, theme
+from burnish.report import theme
+from burnish.report.language import labels
 
 Colours = Mapping[str, str]
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart  # the last is never made: Altair's types allow it

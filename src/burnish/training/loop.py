@@ -12,10 +12,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from burnish.batches import Drawn
-from burnish.experience.completions import RolloutError
+from burnish.experience.language.completions import RolloutError
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError, write_atomically
-from burnish.training.learner import Learner
+from burnish.training.language.learner import Learner
 from burnish.training.progress import Progress
 from burnish.training.resume import State, save_best
 

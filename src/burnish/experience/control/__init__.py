@@ -1,0 +1,1 @@
+"""Gymnasium environments and what policies do in them."""

@@ -1,0 +1,112 @@
+"""CartPole of all runs as one of Gymnasium's native vectors, with a stream of its own for every run.
+
+The native vector draws every new episode from one generator and begins it in the step after the end, a step that is no
+experience. Here it does the mechanics alone: what it would begin by itself is begun at once, from the run's own stream.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
+from jaxtyping import Bool, Float, Int
+
+from burnish.experience.control.vector import Transition, stream
+
+DRAWN = 64
+"""How many starts of a run are drawn at once, at the least. It changes no number."""
+
+
+class CartPoles:
+    """CartPole of R runs with E copies each, one vector of R·E: the same transitions as each run alone.
+
+    `max_episode_steps` is the time limit, which truncates; a pole that falls on the last step is terminated as well.
+    """
+
+    observations, actions, continuous = 4, 2, False
+
+    def __init__(
+        self, seeds: Sequence[int], copies: int, max_episode_steps: int, sutton_barto_reward: bool = False
+    ) -> None:
+        self._copies, self._options = copies, (max_episode_steps, sutton_barto_reward)
+        self._streams = [np.random.default_rng(stream(seed, 0)) for seed in seeds]
+        self._env = self._native()
+        self._starts = np.stack([self._draw(r, DRAWN + copies) for r in range(len(seeds))])
+        self._used = np.zeros(len(seeds), dtype=np.int64)
+
+    def reset(self) -> Float[np.ndarray, "R E 4"]:
+        """Begin a new episode everywhere."""
+        self._env = self._native()
+        self._begin(np.ones((len(self._streams), self._copies), dtype=bool))
+        return self._shown()
+
+    def step(self, actions: Int[np.ndarray, "R E"], stepping: Bool[np.ndarray, "R"]) -> Transition:
+        """Step the runs that are `stepping`; the others keep their states and their time."""
+        env, shape = self._env, (len(self._streams), self._copies)
+        stepping = np.asarray(stepping, dtype=bool)
+        before, all_step = env.state, bool(stepping.all())
+        real = np.ones(shape, dtype=bool) if all_step else np.repeat(stepping[:, None], self._copies, axis=1)
+        chosen = np.asarray(actions) if all_step else np.where(real, actions, 0)
+        _, rewards, terminated, truncated, _ = env.step(chosen.reshape(-1))
+        if not all_step:
+            still = ~real.reshape(-1)
+            env.state[:, still] = before[:, still]
+            env.steps[still] -= 1
+            rewards[still], terminated[still], truncated[still] = 0.0, False, False
+        ended = (terminated | truncated).reshape(shape)
+        env.prev_done = np.zeros_like(env.prev_done)  # It begins no episode by itself.
+        observations = following = self._shown()
+        if ended.any():
+            self._begin(ended)
+            following = self._shown()
+        return Transition(
+            observations,
+            following,
+            rewards.astype(np.float64).reshape(shape),
+            terminated.reshape(shape),
+            truncated.reshape(shape),
+            real,
+        )
+
+    def keep(self, index: Iterable[int]) -> None:
+        """Narrow to the runs at these positions, in this order."""
+        chosen = [int(i) for i in index]
+        columns = np.arange(len(self._streams) * self._copies).reshape(-1, self._copies)[chosen].reshape(-1)
+        state, steps = np.ascontiguousarray(self._env.state[:, columns]), self._env.steps[columns]
+        self._streams = [self._streams[i] for i in chosen]
+        self._starts, self._used = self._starts[chosen], self._used[chosen]
+        self._env = self._native()
+        self._env.state, self._env.steps = state, steps
+
+    def close(self) -> None:
+        """Nothing is held: nothing was drawn on a screen."""
+
+    def _native(self) -> Any:
+        """A vector for the runs that there are, at rest."""
+        max_episode_steps, sutton_barto_reward = self._options
+        count = len(self._streams) * self._copies
+        env: Any = CartPoleVectorEnv(count, max_episode_steps, sutton_barto_reward=sutton_barto_reward)
+        env.state = np.zeros((4, count))
+        return env
+
+    def _begin(self, which: Bool[np.ndarray, "R E"]) -> None:
+        """Begin an episode in these copies: a run's k-th is always its k-th start, copies in their order."""
+        columns = np.flatnonzero(which)
+        runs = columns // self._copies
+        turn = np.arange(len(runs)) - np.searchsorted(runs, runs)  # Which of its run's episodes of this step.
+        self._env.state[:, columns] = self._starts[runs, self._used[runs] + turn].T
+        self._env.steps[columns] = 0
+        self._used += np.bincount(runs, minlength=len(self._used))
+        for r in np.flatnonzero(self._used + self._copies > self._starts.shape[1]).tolist():
+            used = int(self._used[r])
+            left = self._starts[r, used:]
+            self._starts[r] = np.concatenate([left, self._draw(r, used)])
+            self._used[r] = 0
+
+    def _draw(self, run: int, count: int) -> Float[np.ndarray, "count 4"]:
+        """The next starts of a run, from its own stream; drawn many at a time, since one call costs as much as one."""
+        return self._streams[run].uniform(self._env.low, self._env.high, size=(count, 4))
+
+    def _shown(self) -> Float[np.ndarray, "R E 4"]:
+        """The states as Gymnasium shows them: float32, in an array of their own."""
+        return np.ascontiguousarray(self._env.state.T, dtype=np.float32).reshape(-1, self._copies, 4)

@@ -1,0 +1,77 @@
+"""Gymnasium environments of several runs, made from an id: one vector environment a run, CartPole as one for all."""
+
+import difflib
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+from burnish.experience.control.cartpole import CartPoles
+from burnish.experience.control.vector import Environments, Transition, VectorEnvironments, told
+from burnish.run import UserError
+
+__all__ = ["Environments", "Transition", "make_environments"]
+
+NATIVE_CARTPOLE = "gymnasium.envs.classic_control.cartpole:CartPoleVectorEnv"
+CARTPOLE_OPTIONS = {"max_episode_steps", "sutton_barto_reward"}
+
+
+def make_environments(name: str, seeds: Sequence[int], copies: int, **options: Any) -> Environments:
+    """The environments of one run for each of `seeds`, `copies` of them a run.
+
+    `options` are the environment's own, and `max_episode_steps`. Observations are float64 where the environment's are,
+    else float32. Run i sees the same in a group and alone.
+    """
+    spec = _spec(name)
+    limit = options.get("max_episode_steps", spec.max_episode_steps)
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise UserError(f"max_episode_steps must be a whole number of at least 1, not {limit!r}")
+    known = {"max_episode_steps": limit} | spec.kwargs | options
+    if spec.vector_entry_point == NATIVE_CARTPOLE and limit and not known.keys() - CARTPOLE_OPTIONS:
+        return CartPoles(seeds, copies, **known)
+    return VectorEnvironments((_vector(spec, name, copies, options) for _ in seeds), seeds, name)
+
+
+def _vector(spec: EnvSpec, name: str, copies: int, options: dict[str, Any]) -> VectorEnv:
+    """One run's vector environment: the one that the id brings with it, or else one that steps copies in turn."""
+
+    def make() -> gymnasium.Env:
+        return gymnasium.make(name, **options)
+
+    native = spec.vector_entry_point is not None and not spec.additional_wrappers
+    build: Callable[[], VectorEnv] = (
+        (lambda: gymnasium.make_vec(name, num_envs=copies, **options))
+        if native
+        else (lambda: SyncVectorEnv([make] * copies, copy=False, autoreset_mode=AutoresetMode.DISABLED))
+    )
+    try:
+        return build()
+    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
+        raise UserError(f"{name} needs what is not installed: {error}") from error
+    except Exception as error:
+        raise UserError(f"{name} could not be made: {told(error)}") from error
+
+
+def _spec(name: str) -> EnvSpec:
+    """What is registered under this id, which may be given as `module:id` where importing the module registers it."""
+    module, _, id_ = name.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            raise UserError(f"the module of the environment {name!r} cannot be imported: {told(error)}") from error
+    if (spec := gymnasium.registry.get(id_)) is not None:
+        return spec
+    near = _near(id_, list(gymnasium.registry))
+    hint = f"did you mean {' or '.join(near)}?" if near else "gymnasium.pprint_registry() lists those there are"
+    raise UserError(f"there is no environment {id_!r}: {hint}")
+
+
+def _near(name: str, known: Sequence[str]) -> list[str]:
+    """The known names nearest to this one, whatever the case: those that are as near as the nearest, three at most."""
+    likeness = {other: difflib.SequenceMatcher(None, name.lower(), other.lower()).ratio() for other in known}
+    best = max(likeness.values(), default=0.0)
+    return sorted(other for other in known if best >= 0.6 and likeness[other] > best - 0.05)[:3]

@@ -1,0 +1,312 @@
+"""Rewards from comparisons: what the environment pays is seen by a judge of pairs of segments and by nobody else.
+
+Between the episodes of control and the loop stands a teacher: it keeps recent segments of every run, asks the judge
+which of two is better, trains the run's predictor of rewards on the answers, and puts predictions in the place of the
+rewards. The algorithm learns from them as it stands.
+
+Christiano et al. (2017), "Deep Reinforcement Learning from Human Preferences" (arXiv 1706.03741), section 2.2.
+Differs: predictor and policy take turns where the paper has them work side by side; a member's bootstrap sample is
+drawn as labels come in (a label enters it Poisson(1) times: Oza & Russell 2001, "Online Bagging"); the decay of the
+rate of labels is in shares of a run where the paper counts frames; the judge answers every question.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from burnish.batches import Drawn, Episodes
+from burnish.experience.control.normalise import Moments
+from burnish.rewards.predicted import PredictedReward, Predictor
+from burnish.run import UserError
+
+LABEL_STREAM = 6
+ALBUM = 16  # segments of each rollout that are kept to measure predictors on
+
+
+def knob(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """How many labels a run may ask for, when, and about what."""
+
+    labels: int = knob(700, "comparisons that the judge answers in a run")
+    when: Literal["learning", "start"] = knob("learning", "start: all about the first policy's segments")
+    choose: Literal["variance", "random"] = knob("variance", "pairs about which the ensemble disagrees, or any")
+    segment: int = knob(25, "steps of a segment")
+    warmup: int = knob(2, "rollouts of the first policy before anything is learned")
+    first: float = knob(0.25, "share of the labels that is asked for then, where not all are")
+    until: float = knob(0.8, "share of a run's episodes by which all have been asked for")
+    decay: float = knob(0.25, "share of that time after which the rate of labels has halved")
+    candidates: int = knob(10, "pairs drawn for each that is asked about, where the ensemble chooses")
+    recent: int = knob(256, "segments that questions are about, and over which rewards are normalised: the latest")
+    fits: int = knob(40, "steps of the predictor after each rollout that brought labels")
+    first_fits: int = knob(400, "the same, the first time")
+    batch_size: int = knob(32, "comparisons of one step of the predictor, for each member")
+    predictor: Predictor = field(default_factory=Predictor)
+
+    def __post_init__(self) -> None:
+        whole = ("labels", "segment", "warmup", "candidates", "fits", "first_fits", "batch_size")
+        for name in whole:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.recent < 2:
+            raise ValueError(f"recent must be at least 2, not {self.recent}: a comparison is of two segments")
+        if not 0 < self.first <= 1:
+            raise ValueError(f"first must lie in (0, 1], not {self.first}")
+        if not 0 < self.until <= 1:
+            raise ValueError(f"until must lie in (0, 1], not {self.until}")
+        if not self.decay > 0:
+            raise ValueError(f"decay must be above 0, not {self.decay}")
+
+    def due(self, progress: float) -> int:
+        """How many labels a run that has finished this share of its episodes should have.
+
+        first·N + (1 − first)·N·log(1 + p/decay) / log(1 + 1/decay),  p = progress/until, at most 1
+
+        The rate is proportional to decay / (p + decay), as in the paper's section A.1.
+        """
+        if self.when == "start":
+            return self.labels
+        share = np.log1p(min(progress / self.until, 1.0) / self.decay) / np.log1p(1 / self.decay)
+        return round(self.labels * (self.first + (1 - self.first) * float(share)))
+
+
+@dataclass(frozen=True)
+class Actions:
+    """Actions as a predictor sees them: one of `count` as that many zeros and a one, or numbers cut to their bounds."""
+
+    count: int
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+
+    def __call__(self, actions: Tensor, like: Tensor) -> Tensor:
+        """[..., F] of the type of `like`."""
+        if self.low is None or self.high is None:
+            return torch.nn.functional.one_hot(actions.long(), self.count).to(like)
+        bounds = (torch.as_tensor(x.reshape(-1)).to(like) for x in (self.low, self.high))
+        return torch.clamp(actions.to(like), *bounds)
+
+
+class Memory:
+    """What one run remembers: recent segments, answers about pairs of them, and what it takes to measure."""
+
+    def __init__(self, seed: int, knobs: Comparisons, like: Tensor, inputs: int) -> None:
+        self.knobs = knobs
+        self.stream = np.random.Generator(np.random.PCG64([seed, LABEL_STREAM]))
+        self.segments = like.new_zeros(0, knobs.segment, inputs)
+        self.totals = like.new_zeros(0, dtype=torch.float64)  # true, for the judge
+        self.numbers = np.zeros(0, dtype=np.int64)  # of the segments, in the order in which they were lived
+        self.pairs = like.new_zeros(0, 2, knobs.segment, inputs)
+        self.labels = like.new_zeros(0)
+        self.asked: list[tuple[int, int]] = []
+        self.bags: list[list[int]] = [[] for _ in range(knobs.predictor.members)]
+        self.album: list[tuple[Tensor, Tensor]] = []
+        self.late: list[tuple[Tensor, Tensor]] = []
+        self.seen = 0
+
+    def add(self, segments: Float[Tensor, "n L F"], rewards: Float[Tensor, "n L"]) -> None:
+        """New segments with their true rewards; the oldest are forgotten."""
+        last = slice(-self.knobs.recent, None)
+        self.segments = torch.cat([self.segments, segments])[last]
+        self.totals = torch.cat([self.totals, rewards.double().sum(-1)])[last]
+        self.numbers = np.concatenate([self.numbers, self.seen + np.arange(len(segments))])[last]
+        self.seen += len(segments)
+        if len(segments):
+            some = np.unique(np.linspace(0, len(segments) - 1, ALBUM).astype(int))
+            self.album.append((segments[some].flatten(0, 1), rewards[some].flatten()))
+
+    def candidates(self, count: int) -> np.ndarray:
+        """Pairs of different recent segments at random, `[count, 2]` positions."""
+        n = len(self.segments)
+        first = self.stream.integers(n, size=count)
+        return np.stack([first, (first + 1 + self.stream.integers(n - 1, size=count)) % n], axis=1)
+
+    def ask(self, pairs: np.ndarray) -> None:
+        """Have the judge compare these pairs: 1, 0, or ½ where the true rewards of both come to the same sum."""
+        index = torch.from_numpy(pairs)
+        first, second = self.totals[index].unbind(-1)
+        labels = torch.where(first == second, 0.5, (first > second).double())
+        at = len(self.labels)
+        self.pairs = torch.cat([self.pairs, self.segments[index]])
+        self.labels = torch.cat([self.labels, labels.to(self.labels)])
+        self.asked += [(int(a), int(b)) for a, b in self.numbers[pairs]]
+        for bag, times in zip(self.bags, self.stream.poisson(1.0, (len(self.bags), len(pairs))), strict=True):
+            bag += np.repeat(np.arange(at, at + len(pairs)), times).tolist()
+
+    def draw(self, steps: int) -> np.ndarray:
+        """The comparisons of each step and member, `[steps, M, P]`, each from the member's own bootstrap sample."""
+        size = (steps, self.knobs.batch_size)
+        bags = [np.array(bag or range(len(self.labels))) for bag in self.bags]
+        return np.stack([bag[self.stream.integers(len(bag), size=size)] for bag in bags], axis=1)
+
+
+class Teacher:
+    """Memories and predictors of R runs in lockstep, numbered from `first`; `measured` holds the correlations of those
+    that are over."""
+
+    def __init__(self, knobs: Comparisons, actions: Actions, seeds: Sequence[int], first: int = 0) -> None:
+        self.knobs, self.actions, self.seeds = knobs, actions, list(seeds)
+        self.runs = list(range(first, first + len(seeds)))
+        self.memories: list[Memory] = []
+        self.measured: dict[int, dict[str, Any]] = {}
+        self.rollouts, self.loss = 0, float("nan")
+
+    def begin(self, features: Float[Tensor, "runs B T F"]) -> None:
+        """Memories and predictors for features of this size and type."""
+        inputs = features.shape[-1]
+        self.memories = [Memory(seed, self.knobs, features, inputs) for seed in self.seeds]
+        self.scale = Moments(len(self.seeds), inputs)
+        place: dict[str, Any] = {"dtype": features.dtype, "device": features.device}
+        self.predictor = PredictedReward(inputs, self.seeds, self.knobs.predictor, **place)
+
+    def narrow(self, batch: Episodes) -> None:
+        """Measure and forget the runs that are no longer in the batch."""
+        assert batch.runs is not None
+        remaining = batch.runs.tolist()
+        if remaining == self.runs:
+            return
+        index = [self.runs.index(run) for run in remaining]
+        if self.memories:
+            self.measure([run for run in self.runs if run not in remaining])
+            self.predictor.keep(torch.tensor(index))
+            self.scale.keep(index)
+            self.memories = [self.memories[i] for i in index]
+        self.seeds, self.runs = [self.seeds[i] for i in index], remaining
+
+    def features(self, batch: Episodes) -> Float[Tensor, "runs B T F"]:
+        """Observation and action of each step; 0 where there is none."""
+        assert batch.observations is not None
+        assert batch.actions is not None
+        observations = batch.observations[:, :, : batch.mask.shape[-1]]
+        actions = torch.where(batch.mask.view(*batch.mask.shape, *[1] * (batch.actions.dim() - 3)), batch.actions, 0)
+        both = torch.cat([observations, self.actions(actions, observations)], -1)
+        return torch.where(batch.mask[..., None], both, 0.0)
+
+    def watch(self, batch: Episodes, features: Float[Tensor, "runs B T F"]) -> None:
+        """Remember the rollout's segments: pieces of one length, none of which goes over an episode's end."""
+        if not self.memories:
+            self.begin(features)
+        length = self.knobs.segment
+        whole = batch.mask.shape[-1] // length * length
+        self.scale.update(features.flatten(1, 2).cpu().numpy(), batch.mask.flatten(1).cpu().numpy())
+        pieces = features[:, :, :whole].unflatten(2, (-1, length)).flatten(1, 2)
+        rewards = batch.rewards[:, :, :whole].unflatten(2, (-1, length)).flatten(1, 2)
+        full = batch.mask[:, :, :whole].unflatten(2, (-1, length)).all(-1).flatten(1)
+        for memory, piece, reward, real in zip(self.memories, pieces, rewards, full, strict=True):
+            memory.add(piece[real], reward[real])
+        self.rollouts += 1
+
+    def learn(self, progress: Sequence[float]) -> None:
+        """Ask for the labels that are due, and fit the predictors of the runs that got some."""
+        counts = [self.knobs.due(p) - len(m.labels) for p, m in zip(progress, self.memories, strict=True)]
+        for run, count, memory in zip(self.runs, counts, self.memories, strict=True):
+            if count > 0 and len(memory.segments) < 2:
+                raise UserError(
+                    f"run {run} has {len(memory.segments)} segments of {self.knobs.segment} steps to compare: make "
+                    "segment shorter, or rollout or warmup longer"
+                )
+        mean, variance = torch.from_numpy(self.scale.mean), torch.from_numpy(self.scale.variance)
+        self.predictor.scale_inputs(mean, variance)
+        segments, real = padded([memory.segments for memory in self.memories])
+        if max(counts) > 0:
+            worth = self.predictor.worth(segments).cpu() if self.knobs.choose == "variance" else None
+            steps = [0] * len(counts)
+            for r, (count, memory) in enumerate(zip(counts, self.memories, strict=True)):
+                if count > 0:
+                    steps[r] = self.knobs.fits if len(memory.labels) else self.knobs.first_fits
+                    memory.ask(self.chosen(memory, count, None if worth is None else worth[r]))
+            self.fit(steps)
+        self.predictor.scale_outputs(segments.flatten(1, 2), real.repeat_interleave(self.knobs.segment, 1))
+
+    def chosen(self, memory: Memory, count: int, worth: Float[Tensor, "M n"] | None) -> np.ndarray:
+        """`count` pairs to ask about: of many times as many those on whose outcome the members differ most, or any."""
+        if worth is None:
+            return memory.candidates(count)
+        pairs = memory.candidates(count * self.knobs.candidates)
+        first, second = worth[:, torch.from_numpy(pairs)].unbind(-1)
+        spread = (first - second).sigmoid().var(0, unbiased=False)
+        return pairs[spread.argsort(descending=True, stable=True)[:count].numpy()]
+
+    def fit(self, steps: Sequence[int]) -> None:
+        """Train the predictors for so many steps each, on all the answers that their runs have."""
+        pairs, _ = padded([memory.pairs for memory in self.memories])
+        labels, _ = padded([memory.labels for memory in self.memories])
+        size = (max(steps), self.knobs.predictor.members, self.knobs.batch_size)
+        drawn = np.zeros((len(steps), *size), dtype=np.int64)
+        for r, (count, memory) in enumerate(zip(steps, self.memories, strict=True)):
+            if count:
+                drawn[r, :count] = memory.draw(count)
+        index, runs = torch.from_numpy(drawn), torch.arange(len(steps))[:, None, None]
+        for step in range(max(steps)):
+            which = index[:, step]
+            going = torch.tensor([step < count for count in steps], device=pairs.device)
+            losses = self.predictor.descend(pairs[runs, which], labels[runs, which], going)
+            self.loss = losses[going].mean().item()
+
+    def rewards(self, batch: Episodes, features: Float[Tensor, "runs B T F"]) -> Float[Tensor, "runs B T"]:
+        """Predictions for the batch's steps, 0 where there is none; those of a run's end are kept to be measured."""
+        predicted = torch.where(batch.mask, self.predictor(features), 0.0)
+        assert batch.progress is not None
+        late = (batch.progress >= self.knobs.until).tolist()
+        for memory, mask, given, true, go in zip(
+            self.memories, batch.mask, predicted, batch.rewards, late, strict=True
+        ):
+            if go:
+                memory.late.append((given[mask], true[mask]))
+        return predicted
+
+    def measure(self, runs: Sequence[int]) -> None:
+        """How the predicted rewards of these runs go with the true ones, step by step.
+
+        `late`: in what the policy lived through once all labels were given, as it was paid. `ever`: in a part of all
+        that the run lived through, by the predictor as it is. None where one of both does not vary.
+        """
+        for run in runs:
+            r = self.runs.index(run)
+            memory = self.memories[r]
+            late = [torch.cat(x) for x in zip(*memory.late, strict=True)] if memory.late else None
+            album, true = (torch.cat(x) for x in zip(*memory.album, strict=True))
+            paid = self.predictor(album.expand(len(self.runs), *album.shape))[r]
+            self.measured[run] = {
+                "late": correlation(late[0], late[1]) if late else None,
+                "ever": correlation(paid, true),
+                "labels": len(memory.labels),
+            }
+
+
+def compared(stream: Iterator[Drawn], teacher: Teacher) -> Iterator[Drawn]:
+    """The stream's rollouts with the teacher's rewards. The first of them, all of one policy, are only looked at."""
+    for drawn in stream:
+        batch = drawn.batch
+        teacher.narrow(batch)
+        features = teacher.features(batch)
+        teacher.watch(batch, features)
+        if teacher.rollouts < teacher.knobs.warmup:
+            continue
+        teacher.learn(batch.progress.tolist())
+        told = {"labels": float(np.mean([len(m.labels) for m in teacher.memories])), "predictor/loss": teacher.loss}
+        rewards = teacher.rewards(batch, features)
+        yield replace(drawn, batch=replace(batch, rewards=rewards), metrics=drawn.metrics | told)
+    if teacher.memories:
+        teacher.measure(teacher.runs)
+
+
+def padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Tensors `[n_r, …]` of R runs as one `[R, n, …]`, zeros behind the shorter ones, and where it is real `[R, n]`."""
+    counts = torch.tensor([len(row) for row in rows], device=rows[0].device)
+    real = torch.arange(int(counts.max()), device=counts.device) < counts[:, None]
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True), real
+
+
+def correlation(a: Tensor, b: Tensor) -> float | None:
+    """Pearson's, None where one of both does not vary."""
+    centred = [x.double() - x.double().mean() for x in (a, b)]
+    spread = centred[0].square().sum() * centred[1].square().sum()
+    return float((centred[0] * centred[1]).sum() / spread.sqrt()) if spread > 0 else None

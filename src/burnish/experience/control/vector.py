@@ -1,0 +1,238 @@
+"""Environments of several runs in lockstep, whichever way Gymnasium's vector environments begin a new episode.
+
+A vector environment belongs to one run, and so do its random streams: what a run sees depends on nothing that the
+others do. Gymnasium has three ways on from an episode's end (`AutoresetMode`), and all come out as one `Transition`.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from jaxtyping import Bool, Float, Num
+
+from burnish.experience.control.spaces import ActionWriter, ObservationReader, action_writer, observation_reader
+from burnish.run import UserError
+
+ENVIRONMENT_STREAM = 0xE
+"""Keeps a run's environment streams apart from whatever else is seeded by the run's number."""
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One step of every run: R runs with E copies of the environment each.
+
+    `observations` are what the step led to in the same episode, the final one where it ended; `following` are what the
+    next action is chosen on, the first of the next episode where one ended. `real` is False where there is no
+    experience: the step that only begins an episode, a run that waited, a run whose environment failed. `failed` says
+    what happened, by the run's position.
+    """
+
+    observations: Float[np.ndarray, "R E O"]
+    following: Float[np.ndarray, "R E O"]
+    rewards: Float[np.ndarray, "R E"]
+    terminated: Bool[np.ndarray, "R E"]
+    truncated: Bool[np.ndarray, "R E"]
+    real: Bool[np.ndarray, "R E"]
+    failed: dict[int, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Environments(Protocol):
+    """The environments of R runs. `actions` is how many there are, or how many numbers one has if `continuous`."""
+
+    observations: int
+    actions: int
+    continuous: bool
+
+    def reset(self) -> Float[np.ndarray, "R E O"]:
+        """Begin a new episode everywhere; its first observations."""
+        ...
+
+    def step(self, actions: Num[np.ndarray, "R E *A"], stepping: Bool[np.ndarray, "R"]) -> Transition:
+        """Step the runs that are `stepping`; the others are left alone, and their actions are not looked at."""
+        ...
+
+    def keep(self, index: Iterable[int]) -> None:
+        """Narrow to the runs at these positions, in this order."""
+        ...
+
+    def close(self) -> None:
+        """Free what the environments hold."""
+        ...
+
+
+def stream(seed: int, copy: int) -> np.random.SeedSequence:
+    """Where the randomness of one copy of a run's environment comes from: its own numbers alone."""
+    return np.random.SeedSequence(seed, spawn_key=(ENVIRONMENT_STREAM, copy))
+
+
+def _number(seed: int, copy: int) -> int:
+    """A seed for Gymnasium; below 2³¹, since environments hand it on to libraries that take no more."""
+    return int(stream(seed, copy).generate_state(1)[0] >> 1)
+
+
+class Moved(NamedTuple):
+    """One step of one run, as in `Transition`, without the leading dimension of runs."""
+
+    observations: np.ndarray
+    following: np.ndarray
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    real: np.ndarray
+
+
+class OneRun:
+    """One run's vector environment, right under all three autoreset modes.
+
+    DISABLED: whoever steps begins the next episode. SAME_STEP: the step that ends an episode gives the first
+    observation of the next, and the final one beside it. NEXT_STEP: the step after the end ignores its action and
+    begins the next episode; it is no experience.
+    """
+
+    def __init__(self, env: VectorEnv, seed: int, read: ObservationReader) -> None:
+        self.env, self.copies, self._read = env, env.num_envs, read
+        self.mode = AutoresetMode(env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
+        many = isinstance(env.unwrapped, SyncVectorEnv)
+        self._seed: Any = [_number(seed, copy) for copy in range(self.copies)] if many else _number(seed, 0)
+        self._ended = np.zeros(self.copies, dtype=bool)
+
+    def reset(self) -> np.ndarray:
+        """Begin a new episode everywhere; the first time from the seed, from then on with the streams as they are."""
+        observations, _ = self.env.reset(seed=self._seed)
+        self._seed = None
+        self._ended = np.zeros(self.copies, dtype=bool)
+        return self._read(observations)
+
+    def step(self, actions: np.ndarray) -> Moved:
+        """Step every copy, and see that a next episode begins where one ended."""
+        raw, rewards, terminated, truncated, infos = self.env.step(actions)
+        observations = following = self._read(raw)
+        rewards = np.array(rewards, dtype=np.float64)
+        if rewards.shape != (self.copies,):
+            raise ValueError(f"rewards of shape {rewards.shape} for {self.copies} copies")
+        real = np.ones(self.copies, dtype=bool)
+        if self.mode is AutoresetMode.NEXT_STEP:
+            real = ~self._ended
+        terminated, truncated = np.array(terminated, dtype=bool) & real, np.array(truncated, dtype=bool) & real
+        self._ended = ended = terminated | truncated
+        if ended.any() and self.mode is AutoresetMode.SAME_STEP:
+            observations = following.copy()
+            final = infos.get("final_obs") if isinstance(infos, dict) else None
+            if final is None:
+                raise ValueError("an episode ended in autoreset mode SAME_STEP without 'final_obs' in infos")
+            for copy in np.flatnonzero(ended):
+                observations[copy] = self._read([final[copy]])[0]
+        elif ended.any() and self.mode is AutoresetMode.DISABLED:
+            # The wrapper of order looks at `options`, and the environment may take the mask out of them: a new dict.
+            begun = self._read(self.env.reset(options={"reset_mask": ended.copy()})[0])
+            following = np.where(ended[:, None], begun, observations)
+        return Moved(observations, following, np.where(real, rewards, 0.0), terminated, truncated, real)
+
+
+def told(error: Exception) -> str:
+    """An exception as a fragment of a sentence."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+class VectorEnvironments:
+    """One Gymnasium vector environment a run, whatever its autoreset mode.
+
+    A run whose environment raises, or gives what is not finite, has failed: it is stepped no more, each step that it is
+    asked for says so, and the other runs go on.
+    """
+
+    def __init__(self, envs: Iterable[VectorEnv], seeds: Sequence[int], name: str = "the environment") -> None:
+        envs = iter(envs)
+        first = next(envs)  # Spaces that do not fit are told before the other runs' environments are made.
+        self._read = observation_reader(first.single_observation_space, name)
+        self._write: ActionWriter = action_writer(first.single_action_space, name)
+        self.observations, self.actions = self._read.size, self._write.size
+        self.continuous, self._name = self._write.continuous, name
+        envs = [first, *envs]
+        self._runs = [OneRun(env, seed, self._read) for env, seed in zip(envs, seeds, strict=True)]
+        self._failures: list[str | None] = [None for _ in envs]
+        self._current = np.zeros((len(envs), first.num_envs, self.observations), self._read.dtype)
+
+    def reset(self) -> Float[np.ndarray, "R E O"]:
+        """Begin a new episode everywhere. A run that fails in it has zeros, and says so when it is to step."""
+        begun = np.zeros_like(self._current)
+        for r, run in enumerate(self._runs):
+            if self._failures[r] is None:
+                try:
+                    begun[r] = run.reset()
+                except Exception as error:
+                    self._fail(r, error)
+        for r, copy in np.argwhere(~np.isfinite(begun).all(axis=-1)):
+            self._failures[r] = f"copy {copy} gave an observation that is not finite"
+            begun[r] = 0
+        self._current = begun
+        return begun.copy()
+
+    def step(self, actions: Num[np.ndarray, "R E *A"], stepping: Bool[np.ndarray, "R"]) -> Transition:
+        """Step the runs that are `stepping`; the others' environments are not touched."""
+        shape = self._current.shape[:2]
+        observations, following = self._current.copy(), self._current.copy()
+        rewards = np.zeros(shape)
+        terminated, truncated, real = (np.zeros(shape, dtype=bool) for _ in range(3))
+        for r in np.flatnonzero(stepping).tolist():
+            if self._failures[r] is not None:
+                continue
+            try:
+                moved = self._runs[r].step(self._checked(actions[r]))
+                if (reason := _not_finite(moved)) is not None:
+                    self._failures[r] = reason
+                    continue
+            except Exception as error:
+                self._fail(r, error)
+                continue
+            observations[r], following[r], rewards[r], terminated[r], truncated[r], real[r] = moved
+        self._current = following
+        failed = {r: reason for r in np.flatnonzero(stepping).tolist() if (reason := self._failures[r]) is not None}
+        return Transition(observations, following.copy(), rewards, terminated, truncated, real, failed)
+
+    def keep(self, index: Iterable[int]) -> None:
+        """Narrow to the runs at these positions; the others' environments are closed."""
+        chosen = [int(i) for i in index]
+        for r in set(range(len(self._runs))) - set(chosen):
+            self._close(r)
+        self._runs = [self._runs[i] for i in chosen]
+        self._failures = [self._failures[i] for i in chosen]
+        self._current = self._current[chosen]
+
+    def close(self) -> None:
+        """Close every environment."""
+        for r in range(len(self._runs)):
+            self._close(r)
+
+    def _checked(self, actions: np.ndarray) -> np.ndarray:
+        if self.continuous and not np.isfinite(actions).all():
+            raise FloatingPointError("the policy chose an action that is not finite")
+        return self._write(actions)
+
+    def _fail(self, r: int, error: Exception) -> None:
+        if isinstance(error, gymnasium.error.DependencyNotInstalled):
+            raise UserError(f"{self._name} needs what is not installed: {error}") from error
+        self._failures[r] = told(error)
+
+    def _close(self, r: int) -> None:
+        # What was learnt is worth more than a tidy end, least of all of an environment that has failed.
+        with suppress(Exception):
+            self._runs[r].env.close()
+
+
+def _not_finite(moved: Moved) -> str | None:
+    """What is wrong with a step's numbers; None where nothing is."""
+    for what, numbers in (
+        ("an observation", moved.observations),
+        ("an observation", moved.following),
+        ("a reward", moved.rewards[:, None]),
+    ):
+        finite = np.isfinite(numbers)
+        if not finite.all():
+            return f"copy {int(np.argmin(finite.all(axis=-1)))} gave {what} that is not finite"
+    return None

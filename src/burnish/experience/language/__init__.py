@@ -1,0 +1,1 @@
+"""Completions of prompts, sampled and scored."""

@@ -1,0 +1,1 @@
+"""Networks of control as policies and critics, many runs in lockstep."""

@@ -1,0 +1,193 @@
+"""A Hugging Face causal language model as a policy."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from burnish.batches import Demonstrations, Episodes, Feedback, Preferences
+from burnish.functional import action_logprobs, entropy
+from burnish.policies.language import adapters
+from burnish.policies.language.adapters import Lora
+from burnish.policies.language.layout import Bucket, buckets
+from burnish.run import UserError
+
+LOGITS_AT_ONCE = 2**24  # elements of the largest logits tensor: 64 MB in float32
+TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 16384}
+
+
+class LanguagePolicy:
+    """log π(token | tokens before it) of a causal language model.
+
+    `precision` "bfloat16" runs the model under autocast; its log-softmax stays in float32 or wider all the same.
+    `temperature` divides the logits: what is sampled at a temperature is trained at it. `adapter` is peft's hold on the
+    adapter within the model, where that alone is trained.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        precision: str = "float32",
+        temperature: float = 1.0,
+        adapter: Any = None,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.adapter = adapter
+        self.precision = precision
+        self.temperature = temperature
+        self.dropout(False)
+        check_head(model)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def context(self) -> int | None:
+        """The longest row that the model has positions for, where its configuration tells."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+
+    def dropout(self, on: bool) -> None:
+        """Dropout is off wherever a ratio or a reference matters; imitation may use what the model is built with."""
+        self.model.train(on)
+
+    def logprobs(self, batch: Demonstrations | Preferences | Feedback | Episodes) -> Float[Tensor, "*lead T"]:
+        """Log-probabilities of the chosen tokens, `[B, T]` or `[B, G, T]`, in float32 or wider; 0 elsewhere.
+
+        A row's numbers do not depend on its padding, its neighbours or their order.
+        """
+        return self._per_token(batch, lambda logits, targets: action_logprobs(logits, targets)[:, None])[..., 0]
+
+    def logprobs_and_entropy(
+        self, batch: Demonstrations | Preferences | Feedback | Episodes
+    ) -> tuple[Float[Tensor, "*lead T"], Float[Tensor, "*lead T"]]:
+        """`logprobs`, and the entropy in nats of the distribution that each chosen token was drawn from."""
+        both = self._per_token(
+            batch, lambda logits, targets: torch.stack([action_logprobs(logits, targets), entropy(logits)], -1)
+        )
+        return both[..., 0], both[..., 1]
+
+    def _per_token(
+        self, batch: Demonstrations | Preferences | Feedback | Episodes, numbers: Callable[[Tensor, Tensor], Tensor]
+    ) -> Float[Tensor, "*lead T n"]:
+        """`numbers` of the logits `[k, V]` and ids `[k]` of chosen tokens, where they belong; 0 elsewhere."""
+        assert batch.tokens is not None
+        tokens, mask = batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2)
+        limit = TOKENS_AT_ONCE.get(self.device.type, TOKENS_AT_ONCE["cuda"])
+        parts = buckets(tokens, mask, limit)
+        if not parts:
+            return torch.zeros(*batch.mask.shape, 2, device=tokens.device)
+        values = torch.cat([self._bucket(bucket, numbers) for bucket in parts])
+        rows, columns = torch.cat([b.rows for b in parts]), torch.cat([b.columns for b in parts])
+        out = values.new_zeros(*mask.shape, values.shape[-1]).index_put((rows, columns), values)
+        return out.view(*batch.mask.shape, -1)
+
+    def _bucket(self, bucket: Bucket, numbers: Callable[[Tensor, Tensor], Tensor]) -> Float[Tensor, "k n"]:
+        with self.autocast():
+            hidden = self.model.base_model(input_ids=bucket.inputs, use_cache=False).last_hidden_state
+        return self._head_numbers(hidden[bucket.chosen], bucket.targets, numbers)
+
+    def _head_numbers(
+        self, hidden: Float[Tensor, "k d"], targets: Int[Tensor, "k"], numbers: Callable[[Tensor, Tensor], Tensor]
+    ) -> Float[Tensor, "k n"]:
+        """Numbers from hidden states, a chunk of the vocabulary's logits at a time.
+
+        With more than one chunk the logits are computed again in the backward pass instead of kept.
+        """
+
+        def one(h: Tensor, t: Tensor) -> Tensor:
+            with self.autocast():
+                logits = head(self.model, h)
+            return numbers(logits if self.temperature == 1 else logits / self.temperature, t)
+
+        size = max(1, LOGITS_AT_ONCE // self.model.get_output_embeddings().weight.shape[0])
+        if len(targets) <= size:
+            return one(hidden, targets)
+        chunks = zip(hidden.split(size), targets.split(size), strict=True)
+        return torch.cat([checkpoint(one, h, t, use_reentrant=False) for h, t in chunks])
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
+            yield
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The trainable parameters by name; a tied weight appears once."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def save(self, folder: Path) -> None:
+        """Write weights, config and tokenizer so that plain transformers loads them; an adapter as peft writes it."""
+        if self.adapter is None:
+            self.model.save_pretrained(folder)
+        else:
+            adapters.save(self.adapter, folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def load_policy(
+    name: str | Path, device: str = "cpu", precision: str = "float32", lora: Lora | None = None, seed: int = 0
+) -> LanguagePolicy:
+    """Load any model that `AutoModelForCausalLM` loads, a name or a folder, with float32 weights.
+
+    An adapter is loaded with its base and becomes part of the weights. With `lora` only an adapter is trained: a new
+    one, drawn with `seed`, or the one that `name` is. Raises UserError where there is no such model, or it has no
+    tokenizer.
+    """
+    try:
+        source = adapters.source_of(name)
+        tokenizer = AutoTokenizer.from_pretrained(source.tokenizer)
+        # PyTorch's fused attention on a CPU takes a fifth of a bfloat16 step in its backward pass; plain is faster.
+        attention = {"attn_implementation": "eager"} if (device, precision) == ("cpu", "bfloat16") else {}
+        base = AutoModelForCausalLM.from_pretrained(source.base, dtype=torch.float32, **attention)
+        model, adapter = adapters.adapted(base, source, lora, adapters.POLICY, seed)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise UserError(
+            f"--model {name} could not be loaded as a causal language model: give a folder written by save_pretrained, "
+            f"or a model name that this machine can reach ({reason})"
+        ) from error
+    if not tokenizer("a film", add_special_tokens=False)["input_ids"]:
+        raise UserError(f"--model {name} has no usable tokenizer: save it there too, with tokenizer.save_pretrained")
+    return LanguagePolicy(model.to(device), tokenizer, precision, adapter=adapter)  # type: ignore[arg-type]
+
+
+def head(model: PreTrainedModel, hidden: Float[Tensor, "k d"]) -> Float[Tensor, "k V"]:
+    """The vocabulary's logits, as the model's own forward computes them from its last hidden states.
+
+    Beside the output embedding a few families scale their logits or cap them softly; `check_head` proves that
+    nothing else is missing.
+    """
+    logits = model.get_output_embeddings()(hidden)
+    config = model.config.get_text_config()
+    if scale := getattr(config, "logit_scale", None):  # Cohere
+        logits = logits * scale
+    if divisor := getattr(config, "logits_scaling", None):  # Granite
+        logits = logits / divisor
+    if cap := getattr(config, "final_logit_softcapping", None):  # Gemma 2
+        logits = cap * torch.tanh(logits / cap)
+    return logits
+
+
+@torch.no_grad()
+def check_head(model: PreTrainedModel) -> None:
+    """Refuse a model whose logits are not `head` of its last hidden states, rather than train it on wrong numbers."""
+    unembedding = model.get_output_embeddings()
+    if model.config.is_encoder_decoder or unembedding is None:
+        raise UserError(f"{model.config.name_or_path} ({model.config.model_type}) is no decoder-only language model")
+    probe = torch.arange(1, 5, device=model.device)[None] % unembedding.weight.shape[0]
+    hidden = model.base_model(input_ids=probe, use_cache=False).last_hidden_state
+    expected = model(input_ids=probe, use_cache=False).logits[0].float()
+    if not torch.allclose(head(model, hidden[0]).float(), expected, rtol=1e-2, atol=1e-3):
+        raise UserError(
+            f"{model.config.name_or_path} ({model.config.model_type}) computes its logits in a way that Burnish does "
+            "not know: please report the model"
+        )

@@ -1,0 +1,227 @@
+"""Sampling completions.
+
+Every row draws from a random stream of its own, made from the seed and the row's stream number: two completions of
+one prompt never share a stream, and a row's text does not depend on what is sampled beside it. Sampling is plain by
+default, with the temperature as its only knob; `top_k` and `top_p` are for showing text, not for training.
+"""
+
+import hashlib
+import inspect
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import DynamicCache
+
+from burnish.batches import Demonstrations
+from burnish.policies.language.policy import LanguagePolicy, head
+from burnish.run import UserError
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One completion a prompt: its ids (the final EOS included), its ids' log-probabilities under the distribution
+    that sampled them, and whether it ended by itself rather than at the length limit."""
+
+    tokens: list[list[int]]
+    logprobs: list[list[float]]
+    ended: list[bool]
+
+
+def uniforms(seed: int, streams: Sequence[int], count: int) -> Float[Tensor, "N count"]:
+    """`count` uniform numbers for each stream; stream i of a seed is the same whatever the other streams are."""
+    rows = []
+    for stream in streams:
+        digest = hashlib.sha256(f"sample {seed} {stream}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+        rows.append(torch.rand(count, generator=generator, dtype=torch.float64))
+    return torch.stack(rows)
+
+
+@torch.no_grad()
+def sample(
+    policy: LanguagePolicy,
+    prompts: Sequence[Sequence[int]],
+    *,
+    seed: int,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    streams: Sequence[int] | None = None,
+    rows_at_once: int = 256,
+) -> Sampled:
+    """Sample one completion for each prompt (a list of ids); repeat a prompt to have several.
+
+    `streams` numbers the rows' random streams (default 0, 1, 2 …). A completion ends with EOS or after
+    `max_new_tokens` tokens, or where the model's context ends. Raises UserError for an empty prompt or one that
+    fills the context, and for a knob that leaves nothing to draw.
+    """
+    check_knobs(max_new_tokens, temperature, top_k, top_p)
+    streams = range(len(prompts)) if streams is None else streams
+    room = limits_of(policy, prompts, max_new_tokens)
+    policy.dropout(False)
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # rows of similar length waste little padding
+    tokens: list[list[int]] = [[] for _ in prompts]
+    logprobs: list[list[float]] = [[] for _ in prompts]
+    for start in range(0, len(order), rows_at_once):
+        rows = order[start : start + rows_at_once]
+        limits = [room[i] for i in rows]
+        noise = uniforms(seed, [streams[i] for i in rows], max(limits))
+        chosen, scores = _decode(policy, [prompts[i] for i in rows], limits, noise, temperature, top_k, top_p)
+        for i, ids, values in zip(rows, chosen, scores, strict=True):
+            tokens[i], logprobs[i] = ids, values
+    eos = policy.tokenizer.eos_token_id
+    return Sampled(tokens, logprobs, [bool(ids) and ids[-1] == eos for ids in tokens])
+
+
+def check_knobs(max_new_tokens: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
+    """Raise UserError where nothing could be drawn."""
+    if max_new_tokens < 1:
+        raise UserError(f"max_new_tokens must be at least 1, not {max_new_tokens}")
+    if not 0 < temperature < math.inf:
+        raise UserError(f"temperature must be above 0, not {temperature}; top_k = 1 takes the likeliest token")
+    if top_k is not None and top_k < 1:
+        raise UserError(f"top_k must be at least 1, not {top_k}")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise UserError(f"top_p must lie above 0 and at most at 1, not {top_p}")
+
+
+def stream_tokens(
+    policy: LanguagePolicy,
+    prompt: Sequence[int],
+    *,
+    seed: int,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    stream: int = 0,
+) -> Iterator[int]:
+    """The ids that `sample` would give for one prompt and this random stream, each as soon as it is drawn.
+
+    The final EOS is among them. Raises UserError as `sample` does, when the first is asked for.
+    """
+    check_knobs(max_new_tokens, temperature, top_k, top_p)
+    limits = limits_of(policy, [prompt], max_new_tokens)
+    policy.dropout(False)
+    noise = uniforms(seed, [stream], limits[0])
+    for _, chosen, _ in _steps(policy, [prompt], limits, noise, temperature, top_k, top_p):
+        yield chosen[0]
+
+
+def limits_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[int]:
+    """How many tokens the completion of each prompt may have, whatever the others are: the context may end before.
+
+    Raises UserError for a prompt without ids, or one that leaves no room.
+    """
+    context = policy.context or 2**31
+    for i, prompt in enumerate(prompts):
+        if not prompt or len(prompt) >= context:
+            problem = "is empty" if not prompt else f"has {len(prompt)} tokens and the model's context {context}"
+            raise UserError(f"prompt {i} {problem}: give a prompt that leaves room for a completion")
+    return [min(max_new_tokens, context - len(prompt)) for prompt in prompts]
+
+
+def _decode(
+    policy: LanguagePolicy,
+    prompts: Sequence[Sequence[int]],
+    limits: Sequence[int],
+    noise: Float[Tensor, "N S"],
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+) -> tuple[list[list[int]], list[list[float]]]:
+    """Whole completions of the prompts, with their log-probabilities."""
+    tokens: list[list[int]] = [[] for _ in prompts]
+    logprobs: list[list[float]] = [[] for _ in prompts]
+    for rows, chosen, values in _steps(policy, prompts, limits, noise, temperature, top_k, top_p):
+        for row, token, value in zip(rows, chosen, values, strict=True):
+            tokens[row].append(token)
+            logprobs[row].append(value)
+    return tokens, logprobs
+
+
+@torch.no_grad()
+def _steps(
+    policy: LanguagePolicy,
+    prompts: Sequence[Sequence[int]],
+    limits: Sequence[int],
+    noise: Float[Tensor, "N S"],
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+) -> Iterator[tuple[list[int], list[int], list[float]]]:
+    """Decode left-padded prompts together with a key–value cache, dropping rows from the batch as they end.
+
+    Each step gives the rows that are still going, their next tokens and these tokens' log-probabilities.
+    """
+    model, device = policy.model, policy.device
+    eos = -1 if policy.tokenizer.eos_token_id is None else policy.tokenizer.eos_token_id
+    longest = max(map(len, prompts))
+    inputs = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts], device=device)
+    real = torch.tensor([[False] * (longest - len(p)) + [True] * len(p) for p in prompts], device=device)
+    alive, room = torch.arange(len(prompts)), torch.tensor(limits)
+    cache = DynamicCache(config=model.config)
+    takes_positions = "position_ids" in inspect.signature(model.base_model.forward).parameters
+    for step in range(noise.shape[1]):
+        positions = (real.long().cumsum(1) - 1).clamp(min=0)[:, -inputs.shape[1] :]
+        extra = {"position_ids": positions} if takes_positions else {}
+        with policy.autocast():
+            output = model.base_model(input_ids=inputs, attention_mask=real.long(), past_key_values=cache, **extra)
+            logits = head(model, output.last_hidden_state[:, -1])
+        distribution = log_distribution(logits, temperature, top_k, top_p)
+        chosen = draw(distribution, noise[alive, step].to(device))
+        picked = distribution.gather(1, chosen[:, None])[:, 0].tolist()
+        if not all(map(math.isfinite, picked)):
+            raise UserError(
+                "the model gives probabilities that are not finite: its weights are damaged, or its training diverged"
+            )
+        yield alive.tolist(), chosen.tolist(), picked
+        going = (chosen != eos) & (room[alive] > step + 1).to(device)
+        if not going.any():
+            break
+        inputs = chosen[:, None]
+        real = torch.cat([real, real.new_ones(len(real), 1)], 1)
+        if not going.all():
+            kept = going.nonzero()[:, 0]
+            cache.batch_select_indices(kept)
+            inputs, real, alive = inputs[kept], real[kept], alive[kept.cpu()]
+
+
+def completions_batch(prompts: list[list[int]], completions: list[list[int]]) -> Demonstrations:
+    """Prompts and completions as a batch whose mask is True on the completions."""
+    lengths = torch.tensor([len(p) + len(c) for p, c in zip(prompts, completions, strict=True)])
+    starts = torch.tensor([len(p) for p in prompts])
+    tokens = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
+    for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+        tokens[row, : lengths[row]] = torch.tensor(prompt + completion)
+    columns = torch.arange(tokens.shape[1])
+    mask = (columns >= starts[:, None]) & (columns < lengths[:, None])
+    return Demonstrations(tokens, mask, lengths, torch.arange(len(prompts)))
+
+
+def log_distribution(
+    logits: Float[Tensor, "N V"], temperature: float, top_k: int | None = None, top_p: float | None = None
+) -> Float[Tensor, "N V"]:
+    """The log-probabilities that tokens are drawn from: temperature, then the `top_k` largest, then the smallest set
+    of probability `top_p` (Holtzman et al. 2020), normalised. In float32 or wider; −∞ for what cannot be drawn."""
+    logits = (logits if logits.dtype == torch.float64 else logits.float()) / temperature
+    if top_k is not None:
+        threshold = logits.topk(min(top_k, logits.shape[-1])).values[..., -1:]
+        logits = logits.masked_fill(logits < threshold, -torch.inf)
+    if top_p is not None:
+        ordered, index = logits.softmax(-1).sort(descending=True, stable=True)
+        beyond = ordered.cumsum(-1) - ordered >= top_p  # the token that crosses top_p stays
+        logits = logits.masked_fill(beyond.scatter(-1, index, beyond), -torch.inf)
+    return logits.log_softmax(-1)
+
+
+def draw(distribution: Float[Tensor, "N V"], uniform: Float[Tensor, "N"]) -> Int[Tensor, "N"]:
+    """Inverse-CDF sampling: the first token whose cumulative probability exceeds the uniform number."""
+    cumulative = distribution.double().exp().cumsum(-1)
+    scaled = uniform[:, None] * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, scaled, right=True)[:, 0].clamp(max=distribution.shape[-1] - 1)

@@ -1,0 +1,266 @@
+"""One number a text, or one a state: a causal language model with a scalar head, as reward model and as critic.
+
+The model is one that transformers loads as a sequence classifier with one label, so a saved reward model is plain
+transformers: its logits there are the scores before centring, and `score_offset` in its config is what centring
+takes off.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import transformers
+from jaxtyping import Float
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from burnish.batches import Demonstrations, Episodes, Preferences
+from burnish.policies.language import adapters
+from burnish.policies.language.adapters import Lora
+from burnish.policies.language.layout import Bucket, behind_the_end, buckets
+from burnish.policies.language.policy import TOKENS_AT_ONCE
+from burnish.run import UserError, read_mapping
+
+Batch = Demonstrations | Preferences | Episodes
+
+
+class LanguageScorer:
+    """A scalar head on the hidden states of a causal language model: a `Scorer` and a `Critic`.
+
+    score(text) = w·h(last real token) − offset; V(state) = w·h(last token of the state) − offset. A critic that
+    begins as a reward model so begins on the scale of the centred scores, and at the end of a text agrees with it.
+    `precision` "bfloat16" runs the model under autocast; the head stays in float32 or wider. `adapter` is peft's hold
+    on the adapter within the model, where that and the head alone are trained.
+
+    Ouyang et al. (2022), "Training language models to follow instructions with human feedback", section 3.5: the
+    reward model, centred on demonstrations, and a value function that begins as the reward model.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        precision: str = "float32",
+        adapter: Any = None,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.adapter = adapter
+        self.precision = precision
+        self.dropout(False)
+        check_scalar_head(model)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def context(self) -> int | None:
+        """The longest row that the model has positions for, where its configuration tells."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+
+    @property
+    def offset(self) -> float:
+        """What is taken off every score and value; 0 until `centre` is called. It is saved with the model."""
+        return float(getattr(self.model.config, "score_offset", 0.0))
+
+    def centre(self, mean: float) -> None:
+        """Let texts whose *uncentred* scores average `mean` have scores that average 0."""
+        self.model.config.score_offset = float(mean)
+
+    def dropout(self, on: bool) -> None:
+        """Dropout is off wherever a score is a reward or a value a baseline."""
+        self.model.train(on)
+
+    def scores(self, batch: Batch) -> Float[Tensor, "*lead"]:
+        """The score of each whole text, read at its last real token, `[B]` or `[B, G]` as the batch's `lengths`.
+
+        In float32 or wider. A text's score does not depend on its padding, its neighbours or their order; the score
+        of a text without a token, which stands for a missing answer, is 0.
+        """
+        assert batch.tokens is not None
+        lengths = batch.lengths.flatten()
+        at_end = self._numbers(*behind_the_end(batch.tokens.flatten(0, -2), lengths))
+        return at_end.gather(1, lengths[:, None])[:, 0].view(batch.lengths.shape)
+
+    def values(self, batch: Batch) -> Float[Tensor, "*lead columns"]:
+        """V of the state that each chosen token was chosen in, `[B, T+1]`; 0 where the mask is False.
+
+        The state is all that stands before the token. The last column, V of the final state, is 0: an episode of
+        language always terminates, also at the length limit.
+        """
+        assert batch.tokens is not None
+        values = self._numbers(batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2))
+        return nn.functional.pad(values, (0, 1)).view(*batch.mask.shape[:-1], values.shape[1] + 1)
+
+    def _numbers(self, tokens: Tensor, mask: Tensor) -> Float[Tensor, "N T"]:
+        """The head minus the offset on what stands before each place where the mask is True; 0 elsewhere."""
+        parts = buckets(tokens, mask, TOKENS_AT_ONCE.get(self.device.type, TOKENS_AT_ONCE["cuda"]))
+        if not parts:
+            return torch.zeros(mask.shape, device=mask.device)
+        numbers = torch.cat([self._bucket(bucket) for bucket in parts]) - self.offset
+        rows, columns = torch.cat([b.rows for b in parts]), torch.cat([b.columns for b in parts])
+        return numbers.new_zeros(mask.shape).index_put((rows, columns), numbers)
+
+    def _bucket(self, bucket: Bucket) -> Float[Tensor, "k"]:
+        with self.autocast():
+            hidden = self.model.base_model(input_ids=bucket.inputs, use_cache=False).last_hidden_state
+        return scalar_head(self.model, hidden[bucket.chosen])
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
+            yield
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The trainable parameters by name; a tied weight appears once."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def save(self, folder: Path) -> None:
+        """Write weights, config and tokenizer so that transformers loads a sequence classifier.
+
+        Its logits are w·h, the scores *before* centring: to have the scores, subtract `config.score_offset`. An adapter
+        is written as peft does, the head with it, and beside it the configuration that says so.
+        """
+        if self.adapter is None:
+            self.model.save_pretrained(folder)
+        else:
+            self.model.config.architectures = [type(self.model).__name__]
+            self.model.config.save_pretrained(folder)
+            adapters.save(self.adapter, folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def embedding(model: PreTrainedModel) -> nn.Embedding:
+    """The model's token embedding."""
+    return cast(nn.Embedding, model.get_input_embeddings())
+
+
+def scalar_head(model: PreTrainedModel, hidden: Float[Tensor, "k d"]) -> Float[Tensor, "k"]:
+    """The model's one label from last hidden states, computed in the precision of the head's weights."""
+    layer = cast(nn.Linear, model.score)
+    out = layer(hidden.to(layer.weight.dtype))[..., 0]
+    return out.to(torch.promote_types(out.dtype, torch.float32))
+
+
+@torch.no_grad()
+def check_scalar_head(model: PreTrainedModel) -> None:
+    """Refuse a model whose label is not `scalar_head` of its last hidden states, rather than train on wrong numbers.
+
+    Two texts of 2 and 4 tokens, of which the short one begins the long one, are read in one pass here and each alone
+    by the model's own forward, so that a model which looks ahead is refused too.
+    """
+    config = model.config
+    name = f"{config.name_or_path} ({config.model_type})"
+    if config.is_encoder_decoder or not hasattr(model, "score") or config.num_labels != 1:
+        raise UserError(f"{name} is no decoder-only language model with a head of one label: give one that is")
+    words = embedding(model).num_embeddings
+    pad = config.get_text_config().pad_token_id  # at a padding token the model itself would read an earlier one
+    probe = torch.tensor([[i for i in range(min(words, 6)) if i != pad][-4:]], device=model.device)
+    hidden = model.base_model(input_ids=probe, use_cache=False).last_hidden_state[0]
+    for length in (2, probe.shape[1]):
+        expected = model(input_ids=probe[:, :length], use_cache=False).logits[0].float()
+        if not torch.allclose(scalar_head(model, hidden[length - 1][None]).float(), expected, rtol=1e-2, atol=1e-3):
+            raise UserError(f"{name} computes its label in a way that Burnish does not know: please report the model")
+
+
+def load_scorer(
+    name: str | Path,
+    device: str = "cpu",
+    precision: str = "float32",
+    seed: int = 0,
+    option: str = "--model",
+    lora: Lora | None = None,
+) -> LanguageScorer:
+    """Load a causal language model, or a sequence classifier with one label, as a scorer with float32 weights.
+
+    A model without a head gets one, drawn from N(0, 1/(d + 1)) with `seed` (Stiennon et al. 2020; Huang et al. 2023,
+    "The N Implementation Details of RLHF with PPO"). What `LanguageScorer.save` wrote comes back with its offset.
+    Adapters and `lora` are as in `load_policy`; the head is trained all the same.
+    Raises UserError, naming `option`, where there is no such model, it has another head, or it has no tokenizer.
+    """
+    # PyTorch's fused attention on a CPU takes a fifth of a bfloat16 step in its backward pass; plain is faster.
+    attention = {"attn_implementation": "eager"} if (device, precision) == ("cpu", "bfloat16") else {}
+    advice = "give a folder written by save_pretrained, or a model name that this machine can reach"
+    try:
+        source = adapters.source_of(name)
+        with quiet_and_reproducible(seed):
+            tokenizer = AutoTokenizer.from_pretrained(source.tokenizer)
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                source.base,
+                num_labels=1,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **attention,
+            )
+        check_loaded(model, tokenizer, loading, f"{option} {name}")
+        if "score.weight" in loading["missing_keys"]:
+            new_head(model.score, seed)
+        pad_apart(model, tokenizer)
+        model, adapter = adapters.adapted(model, source, lora, adapters.SCORER, seed, option)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise UserError(f"{option} {name} could not be loaded as a reward model: {advice} ({reason})") from error
+    if source.adapter is not None and (source.adapter / "config.json").exists():
+        model.config.score_offset = float(read_mapping(source.adapter / "config.json").get("score_offset", 0.0))
+    return LanguageScorer(model.to(device), tokenizer, precision, adapter)  # type: ignore[arg-type]
+
+
+def check_loaded(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, loading: dict[str, Any], named: str
+) -> None:
+    """Refuse what transformers loads with a warning: a head of another shape, weights that are not there, no words."""
+    if wrong := sorted(key for key, *_ in loading["mismatched_keys"]):
+        raise UserError(f"{named} is no reward model: its {wrong[0]} has the wrong shape for one score a text")
+    missing = {key for key in loading["missing_keys"] if not key.startswith("score.")}
+    if missing and hasattr(model, "score"):
+        raise UserError(f"{named} is incomplete: it has no {min(missing)}")
+    if not tokenizer("a film", add_special_tokens=False)["input_ids"]:
+        raise UserError(f"{named} has no usable tokenizer: save it there too, with tokenizer.save_pretrained")
+
+
+@contextmanager
+def quiet_and_reproducible(seed: int) -> Iterator[None]:
+    """No report of weights that are new or unused, which is what is wanted here, and no random number of the run's."""
+    verbosity = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_error()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        transformers.utils.logging.set_verbosity(verbosity)
+
+
+@torch.no_grad()
+def new_head(head: nn.Linear, seed: int) -> None:
+    """Draw a head's weights from N(0, 1/(d + 1)), so that first scores are of order 1 and the same for one seed."""
+    generator = torch.Generator().manual_seed(seed)
+    head.weight.normal_(0.0, (head.in_features + 1) ** -0.5, generator=generator)
+    if head.bias is not None:
+        head.bias.zero_()
+
+
+@torch.no_grad()
+def pad_apart(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give model and tokenizer one padding token that no text ends with.
+
+    transformers reads a text's score at the last token that is not padding. Where padding is EOS that is the token
+    before the end, and where there is none it refuses a batch: then `<pad>` is added, with a row of zeros that no
+    score depends on.
+    """
+    others = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id)
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id in others:
+        tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    pad = tokenizer.pad_token_id
+    words = embedding(model).num_embeddings
+    if pad >= words:
+        with quiet_and_reproducible(0):
+            model.resize_token_embeddings(pad + 1, mean_resizing=False)
+        embedding(model).weight[words:] = 0.0
+    model.config.pad_token_id = pad
+    model.config.get_text_config().pad_token_id = pad

@@ -1,0 +1,1 @@
+"""`burnish classic`: the classical path on Gymnasium environments."""

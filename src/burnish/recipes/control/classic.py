@@ -1,0 +1,291 @@
+"""The classical path on an environment: every algorithm, many runs of each, and a page that says what came out."""
+
+import json
+import multiprocessing
+import os
+import platform
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import gymnasium
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from burnish.evaluation.returns import label, summarise
+from burnish.experience.control.environments import make_environments
+from burnish.recipes.control.group import FINISHED, RETURNS, Group, run_group
+from burnish.recipes.control.settings import Experiment, experiment
+from burnish.report.control.classic import classic_page
+from burnish.run import RunFolder, UserError, read_mapping, remove_folder_atomically, write_atomically
+from burnish.training.loop import Interrupted, interruptible
+
+GROUPS = "groups"
+
+
+def classic(**options: Any) -> Path:
+    """Run the classical path and return the folder with `returns.parquet`, `summary.json` and `report.html`.
+
+    `classic(env="CartPole-v1", algorithms=["reinforce", "ppo"], runs=5, out="runs/classic")`. Options are the fields of
+    `burnish.recipes.control.settings.ClassicSettings`, `algorithms` (names, or a mapping of names to hyperparameters)
+    and `env_options`. Raises UserError where an option is amiss, or an environment was: the results of the other runs
+    are written all the same.
+    """
+    return run_experiment(experiment(options))
+
+
+def run_experiment(plan: Experiment, command: str | None = None) -> Path:
+    """`classic` with checked settings; `command` is how the page says to repeat it."""
+    settings = plan.settings
+    make_environments(settings.env, [0], 1, **plan.env_options).close()  # what is amiss with it is said at once
+    with RunFolder.open(settings.out, resume=settings.resume) as run:
+        run.claim(plan.as_dict(), free=("resume", "quiet", "debug", "processes", "out"))
+        describe(run, plan)
+        failed = compute(groups_of(plan), run.path / GROUPS, plan.processes, settings.quiet)
+        frame = collected(groups_of(plan), run.path, "algorithm", [method.name for method in plan.methods])
+        if not frame.empty:
+            conclude(plan, frame, run.path, command)
+    if failed:
+        kept = f"; the other runs' results are in {run.path}" if not frame.empty else ""
+        raise UserError(f"{'; '.join(failed)}{kept}")
+    return run.path
+
+
+def groups_of(plan: Experiment) -> list[Group]:
+    """The groups, those that take longest first, so that no core is left alone with the last."""
+    settings = plan.settings
+    return [
+        Group(method, settings.env, plan.env_options, plan.hidden, settings.episodes, settings.seed, first, last)
+        for method in reversed(plan.methods)
+        for first in range(0, settings.runs, settings.group)
+        for last in [min(first + settings.group, settings.runs) - 1]
+    ]
+
+
+def compute(
+    groups: Sequence[Any], folder: Path, processes: int, quiet: bool, run: Callable[..., dict[str, Any]] = run_group
+) -> list[str]:
+    """`run` the groups that are not finished yet, in processes of their own; what failed, as phrases.
+
+    Raises Interrupted on Ctrl-C: finished groups are kept.
+    """
+    found = {g.name: read_mapping(folder / g.name / FINISHED) for g in groups if finished(folder / g.name)}
+    waiting = [group for group in groups if group.name not in found]
+    for group in waiting:
+        if (folder / group.name).exists():
+            remove_folder_atomically(folder / group.name)
+    failed: dict[str, str] = {}
+    with Bars(groups, quiet) as bars:
+        for group in groups:
+            if group.name in found:
+                bars.set(group, group.episodes * len(group.seeds))
+        together = alone if min(processes, len(waiting)) < 2 else spread
+        try:
+            together(run, processes, waiting, folder, bars, found, failed)
+        except KeyboardInterrupt as error:
+            raise Interrupted(f"{folder.parent} keeps the finished groups; --resume computes the others") from error
+    phrases = [f"{group.method.name}: {failed[group.name]}" for group in groups if group.name in failed]
+    for group in groups:
+        amiss = found.get(group.name, {"failed": {}})["failed"]
+        phrases += [f"{group.method.name}, run {run}: {reason}" for run, reason in amiss.items()]
+    return list(dict.fromkeys(phrases))
+
+
+def alone(
+    run: Callable[..., dict[str, Any]],
+    processes: int,
+    groups: Sequence[Group],
+    folder: Path,
+    bars: "Bars",
+    found: dict[str, Any],
+    failed: dict[str, str],
+) -> None:
+    """One group after the other, in this process."""
+    threads = torch.get_num_threads()
+    try:
+        for group in groups:
+            compute_it = partial(run, group, folder / group.name, partial(bars.set, group))
+            settle(group, compute_it, bars, found, failed)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def spread(
+    run: Callable[..., dict[str, Any]],
+    processes: int,
+    groups: Sequence[Group],
+    folder: Path,
+    bars: "Bars",
+    found: dict[str, Any],
+    failed: dict[str, str],
+) -> None:
+    """Several groups at a time, in processes with one thread each."""
+    with (
+        interruptible() as interrupted,
+        multiprocessing.get_context("spawn").Manager() as manager,
+        workers(min(processes, len(groups))) as pool,
+    ):
+        heard = manager.Queue()
+        pending = {pool.submit(work, run, group, folder / group.name, heard): group for group in groups}
+        while pending:
+            listen(heard, {group.name: group for group in pending.values()}, bars)
+            if interrupted():
+                raise KeyboardInterrupt
+            for future in [future for future in pending if future.done()]:
+                settle(pending.pop(future), future.result, bars, found, failed)
+
+
+@contextmanager
+def workers(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes with one thread each, gone at once where an error or Ctrl-C ends the block.
+
+    To ask them to stop would not do: a pool hands a process its next call before the one under way has ended.
+    """
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), start) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others:
+                process.kill()  # a group is finished or computed anew
+            raise
+
+
+def listen(heard: Any, pending: Mapping[str, Group], bars: "Bars") -> None:
+    """Take in what the queue holds, waiting half a second for it at most. Of a group that is over, nothing is new."""
+    wait = 0.5
+    with suppress(Empty):
+        while True:
+            name, episodes = heard.get(timeout=wait)
+            wait = 0.0
+            if name in pending:
+                bars.set(pending[name], episodes)
+
+
+def settle(
+    group: Group, result: Callable[[], dict[str, Any]], bars: "Bars", found: dict[str, Any], failed: dict[str, str]
+) -> None:
+    """Take in what became of a group. A mistake of the user's in it does not stop the others."""
+    try:
+        found[group.name] = result()
+        bars.done(group, found[group.name]["seconds"])
+    except UserError as error:
+        failed[group.name] = str(error)
+    except BrokenProcessPool:
+        failed[group.name] = "a process was killed, for want of memory perhaps: go on with --resume and fewer processes"
+
+
+def start() -> None:
+    """A process computes with one thread, there being one a core, and leaves Ctrl-C to who waits for it."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def work(run: Callable[..., dict[str, Any]], group: Group, folder: Path, heard: Any) -> dict[str, Any]:
+    """`run` the group, telling the queue once a second at most how far it is."""
+    last = 0.0
+
+    def told(episodes: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > 1:
+            last = time.monotonic()
+            heard.put((group.name, episodes))
+
+    return run(group, folder, told)
+
+
+def finished(folder: Path) -> bool:
+    return (folder / FINISHED).is_file() and (folder / RETURNS).is_file()
+
+
+def collected(groups: Sequence[Any], folder: Path, kind: str, order: Sequence[str]) -> pd.DataFrame:
+    """Every episode of every run as one table, sorted by the column `kind` in this order, and in `returns.parquet`."""
+    parts = [folder / GROUPS / group.name / RETURNS for group in groups]
+    frames = [frame for path in parts if path.is_file() and not (frame := pd.read_parquet(path)).empty]
+    if not frames:
+        return pd.DataFrame()
+    frame = pd.concat(frames, ignore_index=True)
+    frame = frame.sort_values([kind, "run", "episode"], key=lambda c: c.map(order.index) if c.name == kind else c)
+    frame.to_parquet(folder / RETURNS, index=False)
+    return frame
+
+
+def conclude(plan: Experiment, frame: pd.DataFrame, folder: Path, command: str | None) -> None:
+    """Summary, figures and page."""
+    seconds: dict[str, float] = {}
+    for group in groups_of(plan):
+        if finished(folder / GROUPS / group.name):
+            spent = read_mapping(folder / GROUPS / group.name / FINISHED)["seconds"]
+            seconds[group.method.name] = round(seconds.get(group.method.name, 0.0) + spent, 3)
+    threshold = gymnasium.spec(plan.settings.env.rpartition(":")[2]).reward_threshold
+    if "max_episode_steps" in plan.env_options:
+        threshold = None  # it is that of the environment as it was registered
+    found = summarise(frame, threshold, plan.settings.seed, seconds, plan.settings.episodes)
+    found |= {"env": plan.settings.env, "command": command}
+    write_atomically(folder / "summary.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
+    classic_page(folder)
+
+
+def describe(run: RunFolder, plan: Experiment) -> None:
+    """Write down what the numbers depend on beside the configuration."""
+    packages = ("burnish", "torch", "gymnasium", "numpy")
+    now = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: metadata.version(name) for name in packages},
+        "seed": plan.settings.seed,
+    }
+    if (differences := run.describe(now)) and not plan.settings.quiet:
+        told = f"resumed elsewhere, so not to the same bits: {', '.join(differences)}"
+        Console(stderr=True).print(told, highlight=False, markup=False)
+
+
+class Bars:
+    """A bar an algorithm on standard error; a line a finished group where that is no terminal."""
+
+    def __init__(self, groups: Sequence[Group], quiet: bool) -> None:
+        self.console, self.quiet = Console(stderr=True), quiet
+        columns = (
+            TextColumn("{task.description:<24}"),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f} episodes"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self.bars = Progress(*columns, console=self.console, disable=quiet or not self.console.is_terminal)
+        self.groups, self.counts = groups, {group.name: 0 for group in groups}
+        totals: dict[str, int] = {}
+        for group in reversed(groups):
+            totals[group.method.name] = totals.get(group.method.name, 0) + group.episodes * len(group.seeds)
+        self.tasks = {name: self.bars.add_task(label(name), total=total) for name, total in totals.items()}
+
+    def __enter__(self) -> "Bars":
+        self.bars.start()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.bars.stop()
+
+    def set(self, group: Group, episodes: int) -> None:
+        """So many of the group's episodes have ended."""
+        self.counts[group.name] = episodes
+        name = group.method.name
+        done = sum(self.counts[other.name] for other in self.groups if other.method.name == name)
+        self.bars.update(self.tasks[name], completed=done)
+
+    def done(self, group: Group, seconds: float) -> None:
+        self.set(group, group.episodes * len(group.seeds))
+        if not self.quiet and not self.console.is_terminal:
+            runs = f"runs {group.first} to {group.last}" if group.last > group.first else f"run {group.first}"
+            self.console.print(f"{group.method.name}, {runs}: {seconds:.0f} s", highlight=False)

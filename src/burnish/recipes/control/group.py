@@ -1,0 +1,141 @@
+"""One group of runs in lockstep, from its settings to its folder: what a process of `burnish classic` does."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+
+from burnish.algorithms.table import CLASSIC, name_of
+from burnish.batches import Drawn
+from burnish.experience.control.environments import make_environments
+from burnish.experience.control.rollouts import Ledger, Player, episodes_of_control
+from burnish.policies.control.policy import ControlCritic, ControlPolicy
+from burnish.policies.interface import Models
+from burnish.recipes.control.settings import Method
+from burnish.run import RunFolder, write_atomically
+from burnish.training.control.lockstep import LockstepLearner
+from burnish.training.control.trust_region import TrustRegionLearner
+from burnish.training.loop import train_loop
+from burnish.training.progress import Progress
+from burnish.training.resume import State
+
+RETURNS, WEIGHTS, FINISHED = "returns.parquet", "weights.safetensors", "group.json"
+LOGGED = 20
+SEEDS_APART = 1_000_003
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs `first` … `last` of one method."""
+
+    method: Method
+    env: str
+    env_options: Mapping[str, Any]
+    hidden: tuple[int, ...]
+    episodes: int
+    seed: int
+    first: int
+    last: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.method.name}-{self.first:02d}-{self.last:02d}"
+
+    @property
+    def seeds(self) -> list[int]:
+        return [self.seed * SEEDS_APART + run for run in range(self.first, self.last + 1)]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What the loop asks: no evaluation and no checkpoint, since environments cannot be written down."""
+
+    seed: int
+    eval_every: int | None = None
+    save_every: int = 0
+    patience: int = 0
+
+
+def run_group(group: Group, folder: Path, told: Callable[[int], None]) -> dict[str, Any]:
+    """Train the group's runs to the end and write down their episodes and weights; what `group.json` says.
+
+    `told` hears now and then how many of the group's episodes have ended. Returns are written of every run that ended
+    as it should, also where others failed.
+    """
+    began = time.perf_counter()
+    with RunFolder.open(folder) as run:
+        run.claim(plain_group(group))
+        player = play(group, run, told)
+        finished = pd.DataFrame([asdict(episode) for episode in player.ledger.finished])
+        frame = pd.DataFrame(columns=["run", "episode", "return_", "length", "steps"]) if finished.empty else finished
+        frame = frame.rename(columns={"return_": "return"}).sort_values(["run", "episode"])
+        frame = frame[~frame.run.isin(list(player.failed))]
+        frame.insert(0, "algorithm", group.method.name)
+        frame.to_parquet(run.path / RETURNS, index=False)
+        if weights := stacked(player.retired):
+            save_file(weights, run.path / WEIGHTS)
+        failed = {str(number): reason for number, reason in sorted(player.failed.items())}
+        found = {"seconds": round(time.perf_counter() - began, 3), "failed": failed}
+        write_atomically(run.path / FINISHED, json.dumps(found) + "\n")  # last: it says that the group is finished
+    return found
+
+
+def plain_group(group: Group) -> dict[str, Any]:
+    own = {key: value for key, value in vars(group).items() if key != "method"}
+    hidden = ",".join(map(str, group.hidden))
+    return own | {"algorithm": group.method.name, "env_options": dict(group.env_options), "hidden": hidden}
+
+
+def play(
+    group: Group,
+    run: RunFolder,
+    told: Callable[[int], None] | None = None,
+    through: Callable[[Iterator[Drawn]], Iterator[Drawn]] = lambda stream: stream,
+) -> Player:
+    """The group's runs through the loop, until each has had its episodes; rollouts go `through` a function first."""
+    torch.set_num_threads(1)  # groups are what is spread over the cores: more threads would only wait for each other
+    method, entry = group.method, CLASSIC[name_of(group.method.algorithm)]
+    environments = make_environments(group.env, group.seeds, method.control.copies, **group.env_options)
+    size = environments.observations
+    policy = ControlPolicy(
+        size, environments.actions, group.seeds, continuous=environments.continuous, hidden=group.hidden
+    )
+    critic = ControlCritic(size, group.seeds, hidden=group.hidden) if entry.critic else None
+    models = Models(policy, critic=critic)
+    player = Player(models, method.control, environments, group.seeds, group.episodes, group.first)
+    learner = (TrustRegionLearner if entry.trust_region else LockstepLearner)(
+        method.algorithm, models, method.steps, group.seeds, group.first
+    )
+    heard = (lambda ledger: told(ended(ledger, player, group.episodes))) if told else None
+    with Progress(group.name, 1, quiet=True) as progress:
+        train_loop(
+            method.algorithm,
+            models,
+            through(episodes_of_control(player, heard)),
+            learner=learner,
+            settings=Pace(group.seed),
+            steps=float("inf"),
+            run=run,
+            state=State(),
+            evaluator=None,
+            progress=progress,
+            log_every=LOGGED,
+        )
+    environments.close()
+    return player
+
+
+def ended(ledger: Ledger, player: Player, episodes: int) -> int:
+    """Episodes that need no more work: finished ones, and those of runs that are over."""
+    return int(ledger.ended.sum()) + len(player.retired) * episodes
+
+
+def stacked(retired: Mapping[int, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The runs' last weights under `run/part/layer`."""
+    return {f"{number}/{name}": weight.contiguous() for number, ws in retired.items() for name, weight in ws.items()}

@@ -1,0 +1,1 @@
+"""`burnish demo`: the whole path on the built-in data."""

@@ -1,0 +1,1 @@
+"""`burnish evaluate`: what a finished run learned."""

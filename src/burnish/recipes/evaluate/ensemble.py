@@ -1,0 +1,95 @@
+"""What `burnish evaluate` finds of several reward models that score as one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from burnish.algorithms.table import ALGORITHMS, name_of
+from burnish.config import Settings
+from burnish.policies.language.scorer import LanguageScorer, load_scorer
+from burnish.recipes.evaluate.reward import scorer_findings
+from burnish.recipes.evaluate.run import build_from, data_for, evaluate_run
+from burnish.recipes.train.models import pick_device
+from burnish.recipes.train.run import prepare_torch
+from burnish.rewards.ensemble import combined, read_ensemble
+from burnish.rewards.model import check_same_tokenizer
+from burnish.run import UserError
+
+
+@dataclass(frozen=True)
+class Jury:
+    """Scorers that answer as one: a score is what `combined` makes of theirs."""
+
+    members: tuple[LanguageScorer, ...]
+    how: str
+    penalty: float
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.members[0].tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        return self.members[0].device
+
+    @property
+    def context(self) -> int | None:
+        """The longest row that all of them can read."""
+        known = [member.context for member in self.members if member.context is not None]
+        return min(known, default=None)
+
+    def scores(self, batch: Any) -> Tensor:
+        scores = torch.stack([member.scores(batch) for member in self.members]).double().cpu().numpy()
+        return torch.from_numpy(np.asarray(combined(scores, self.how, self.penalty)))
+
+    def parameters(self) -> dict[str, Any]:
+        """They are not trained here."""
+        return {}
+
+    def dropout(self, on: bool) -> None:
+        for member in self.members:
+            member.dropout(on)
+
+
+def evaluate_named(run: Path, data: str | None, prefixes: int | None, base: Settings) -> dict[str, Any]:
+    """What is found of a finished run's folder, or of several reward models that a text names as one."""
+    if run.is_dir() or read_ensemble(str(run)) is None:
+        return evaluate_run(run, data, prefixes, base)
+    if prefixes:
+        raise UserError("--prefixes are to be continued, and a reward model writes nothing: leave it out")
+    return evaluate_ensemble(str(run), data, base)
+
+
+def evaluate_ensemble(text: str, data: str | None, base: Settings) -> dict[str, Any]:
+    """What `reward_model_findings` says of an ensemble of finished runs, and each member's accuracy beside it.
+
+    On `data`, or on what the first member is evaluated on. It belongs to no one run, so nothing is written.
+    Raises UserError where a member is no finished reward model, or reads ids differently than the first.
+    """
+    found = read_ensemble(text)
+    assert found is not None
+    folders, how, penalty = found
+    runs = [Path(folder) for folder in folders]
+    for run in runs:
+        if not (run / "config.yaml").exists() or not (run / "model").exists():
+            raise UserError(
+                f"{run} has no finished model: give the folders of finished runs, as `burnish reward` leaves"
+            )
+        if ALGORITHMS[name_of(build_from(run)[0])].trains != "scorer":
+            raise UserError(f"{run} is no reward model, and an ensemble is of reward models: leave it out")
+    prepare_torch(base)
+    algorithm, settings = build_from(runs[0])
+    data = data_for(runs[0], settings, data)
+    members = tuple(load_scorer(run / "model", pick_device(base.device)) for run in runs)
+    for run, member in zip(runs, members, strict=True):
+        check_same_tokenizer(members[0].tokenizer, member.tokenizer, str(run))
+    told = scorer_findings(Jury(members, how, penalty), algorithm, settings, data)
+    alone = {
+        folder: scorer_findings(member, algorithm, settings, data)["accuracy"]
+        for folder, member in zip(folders, members, strict=True)
+    }
+    return {"run": text, "data": data} | told | {"members": alone}

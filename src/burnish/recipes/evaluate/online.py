@@ -1,0 +1,132 @@
+"""What `burnish evaluate` finds of a policy that learned from a reward: its completions of held-out prompts."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from burnish.config import Settings
+from burnish.data.prompts import Prompts
+from burnish.evaluation.collapse import text_statistics
+from burnish.evaluation.statistics import bootstrap_interval
+from burnish.evaluation.text import distinct_n, word_lengths
+from burnish.experience.language.completions import complete
+from burnish.functional import masked_sum
+from burnish.policies.language.policy import LanguagePolicy
+from burnish.recipes.demo.measure import gold_judge
+from burnish.recipes.evaluate.written import PROMPTS, beside_start
+from burnish.recipes.train.models import say
+from burnish.recipes.train.rewards import resolve_reward
+from burnish.recipes.train.rows import tokenised
+from burnish.rewards.completed import Completed, Reward, checked_scores
+from burnish.run import UserError
+
+
+@dataclass(frozen=True)
+class Rewarded:
+    """Completions with a number each: score by the run's reward, gold score on built-in prompts, sequence KL."""
+
+    completed: Completed
+    score: Float[np.ndarray, "N"]
+    gold: Float[np.ndarray, "N"] | None
+    kl: Float[np.ndarray, "N"]
+    logprobs: list[list[float]]
+
+
+def online_findings(
+    algorithm: Any,
+    settings: Settings,
+    policy: LanguagePolicy,
+    start: LanguagePolicy,
+    data: str,
+    count: int | None,
+    seed: int,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What `evaluation.json` says of a policy on the first `count` prompts of `data` (256 of them, or all), and a
+    record a completion for `evaluation_samples.jsonl`.
+
+    Every prompt is completed once, with the temperature and the limit that the run trained with, so that KL and score
+    are of the policy that was trained; prompt i has random stream i, as for the other methods.
+    """
+    knobs = settings.experience
+    assert knobs is not None
+    prompts: Prompts = tokenised(algorithm, settings, policy, data, "held_out")
+    if count is not None and not 1 <= count <= len(prompts):
+        raise UserError(f"--prefixes {count}: there are {len(prompts)} prompts in {prompts.name}, and one is needed")
+    count = count or min(256, len(prompts))
+    say(settings, prompts.describe() + f"; the first {count:,} are completed")
+    policy.temperature = start.temperature = knobs.temperature
+    reward = reward_of(knobs.reward, policy)
+    measured = rewarded(policy, start, replace(knobs, rollout=count), prompts, reward, data == "builtin", seed)
+    found: dict[str, Any] = {"rows": len(prompts), "prefixes": count}
+    found |= {"temperature": knobs.temperature, "max_new_tokens": knobs.max_new_tokens, "reward": str(knobs.reward)}
+    written = measured.completed
+    statistics = text_statistics(written.responses, written.ended, measured.logprobs)
+    ids, limit = prompts.ids[: min(count, PROMPTS)], knobs.max_new_tokens
+    found |= means(measured) | beside_start(statistics, start, ids, seed, limit, knobs.temperature)
+    return found, records(measured)
+
+
+def reward_of(named: Any, policy: LanguagePolicy) -> Reward:
+    """The reward that a run's configuration names. Raises UserError where it is there no more."""
+    try:
+        return resolve_reward(named, policy)
+    except UserError as error:
+        raise UserError(
+            f"the run's reward cannot be used now, and its scores cannot be found without: {error}"
+        ) from error
+
+
+@torch.no_grad()
+def rewarded(
+    policy: LanguagePolicy,
+    start: LanguagePolicy,
+    knobs: Any,
+    prompts: Prompts,
+    reward: Reward,
+    with_gold: bool,
+    seed: int,
+) -> Rewarded:
+    """Complete the first `knobs.rollout` prompts, once each, and take every number of the same completions.
+
+    kl is Σ_t log π(y_t) − log π_start(y_t) with the sampler's own log-probabilities; see `evaluation.continuations`.
+    """
+    completed, sampled = complete(policy, knobs, prompts, list(range(knobs.rollout)), seed, turn=0)
+    batch = completed.batch
+    ours = np.array([sum(values) for values in sampled.logprobs])
+    theirs = masked_sum(start.logprobs(batch), batch.mask, dim=-1).double().cpu().numpy()
+    score = np.array(checked_scores(reward, completed))
+    gold = None
+    if with_gold:
+        gold = score if reward.name == "gold" else np.asarray(gold_judge().score(completed.texts), dtype=float)
+    return Rewarded(completed, score, gold, ours - theirs, sampled.logprobs)
+
+
+def means(measured: Rewarded) -> dict[str, Any]:
+    """Score, gold score and KL with their intervals; length, diversity, and how many completions ended themselves."""
+    written = measured.completed.responses
+    found = {"score": bootstrap_interval(measured.score).as_dict()}
+    if measured.gold is not None:
+        found["gold"] = bootstrap_interval(measured.gold).as_dict()
+    return found | {
+        "kl": bootstrap_interval(measured.kl).as_dict(),
+        "tokens": float(measured.completed.batch.mask.sum(-1).double().mean()),
+        "words": float(np.mean(word_lengths(written))),
+        "distinct_2": distinct_n(written, 2),
+        "eos_rate": float(np.mean(measured.completed.ended)),
+    }
+
+
+def records(measured: Rewarded) -> list[dict[str, Any]]:
+    """One JSON record a completion."""
+    found = measured.completed
+    lines = []
+    for i in range(len(found)):
+        line = {"row": found.rows[i], "prompt": found.prompts[i], "response": found.responses[i]}
+        line["score"] = round(float(measured.score[i]), 4)
+        if measured.gold is not None:
+            line["gold"] = round(float(measured.gold[i]), 4)
+        lines.append(line | {"kl": round(float(measured.kl[i]), 4), "ended": found.ended[i]})
+    return lines

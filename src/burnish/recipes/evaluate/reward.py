@@ -1,0 +1,138 @@
+"""What `burnish evaluate` finds of a reward model: how often it is right, how surely, and on which pairs."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from datasets import Dataset
+from jaxtyping import Float
+from torch import Tensor
+
+from burnish.batches import Demonstrations, Preferences
+from burnish.config import Settings
+from burnish.data import builtin, sources, tokenise
+from burnish.data.tokenised import Tokenised
+from burnish.data.walk import in_order
+from burnish.evaluation.reward_models import (
+    Bin,
+    accuracy,
+    accuracy_by_gap,
+    calibration_curve,
+    length_correlation,
+    score_pairs,
+    score_texts,
+)
+from burnish.evaluation.statistics import bootstrap_interval
+from burnish.policies.interface import Models
+from burnish.policies.language.scorer import load_scorer
+from burnish.recipes.train.models import say
+from burnish.recipes.train.rows import tokenised
+from burnish.run import UserError
+from burnish.training.step import evaluate
+
+MEANS = ("chosen_mean", "rejected_mean")
+CURVE_BINS, GAP_BINS = 10, 5
+DRAWS = 200
+PAIRS_A_BIN = 25  # with fewer, a bin's interval is wider than the whole curve
+
+
+@dataclass(frozen=True)
+class Known:
+    """A scorer that answers with the scores it has given before, of all rows at once."""
+
+    values: Float[Tensor, "N 2"]
+
+    def scores(self, batch: Preferences) -> Float[Tensor, "N 2"]:
+        return self.values
+
+    def parameters(self) -> dict[str, Any]:
+        return {}
+
+    def dropout(self, on: bool) -> None:
+        """There is none."""
+
+
+def reward_model_findings(run: Path, algorithm: Any, settings: Settings, data: str, device: str) -> dict[str, Any]:
+    """What `evaluation.json` says of the reward model of `run` on the comparisons `data`: see `scorer_findings`."""
+    return scorer_findings(load_scorer(run / "model", device), algorithm, settings, data)
+
+
+def scorer_findings(scorer: Any, algorithm: Any, settings: Settings, data: str) -> dict[str, Any]:
+    """What is found of a reward model on the comparisons `data`; each pair is scored once.
+
+    Accuracy with its interval, on built-in data beside how often one rater agrees with the others; the calibration
+    curve; accuracy by how far apart the raters' means are, where the data tell them as `chosen_mean` and
+    `rejected_mean`; the correlation of score with the response's length in tokens; and mean scores: of chosen, of
+    rejected, and on built-in data of held-out demonstrations, which ought to be near 0.
+    """
+    rows: Tokenised = tokenised(algorithm, settings, scorer, data, "held_out")
+    say(settings, rows.describe())
+    if rows.largest_group > 2:
+        raise UserError(f"{data}: a row ranks {rows.largest_group} responses, and what is measured here is of pairs")
+    scores = score_pairs(scorer, cast(Iterator[Preferences], in_order(rows, 64)))
+    everything = rows.batch(range(len(rows)))
+    known: Any = Known(torch.from_numpy(scores))
+    found: dict[str, Any] = {"rows": len(rows)} | evaluate(algorithm, Models(scorer=known), [everything])
+    margins = scores[:, 0] - scores[:, 1]
+    found["accuracy"] = accuracy(margins).as_dict()
+    if data == "builtin":
+        ceiling = builtin.human_ceiling("held_out")
+        ends = {"mean": ceiling.agreement, "low": ceiling.low, "high": ceiling.high}
+        found["ceiling"] = ends | {"n": ceiling.pairs}
+    found["calibration"] = calibration(margins)
+    dataset = builtin.comparisons("held_out") if data == "builtin" else sources.load(data)
+    if bins := by_gap(margins, dataset, rows.dataset["row"]):
+        found["accuracy_by_gap"] = [asdict(one) for one in bins]
+    correlated = length_correlation(scores, everything.mask.sum(-1).numpy())
+    found["length_correlation"] = None if correlated is None else correlated.as_dict()
+    found["score"] = mean_scores(scorer, scores, settings, data)
+    return found
+
+
+def calibration(margins: Float[np.ndarray, "N"]) -> dict[str, Any]:
+    """The calibration curve and its expected error, which is above 0 for a calibrated model too: by `chance` on average
+    over labels drawn from the model itself."""
+    bins, sure = bins_for(len(margins), CURVE_BINS), np.abs(margins)
+    curve, random = calibration_curve(margins, bins), np.random.default_rng(0)
+    right = (random.random(len(sure)) < 1 / (1 + np.exp(-sure)) for _ in range(DRAWS))
+    chance = np.mean([calibration_curve(np.where(drawn, sure, -sure), bins).error for drawn in right])
+    return {"error": curve.error, "chance": float(chance), "bins": [asdict(one) for one in curve.bins]}
+
+
+def bins_for(count: int, most: int) -> int:
+    """As many bins as keep `PAIRS_A_BIN` pairs each, at least one and at most `most`."""
+    return min(most, max(1, count // PAIRS_A_BIN))
+
+
+def by_gap(margins: Float[np.ndarray, "N"], dataset: Dataset, rows: Any) -> tuple[Bin, ...]:
+    """Accuracy by the distance of the raters' means of the pairs that have both; none without such numbers.
+
+    `rows` are the places in `dataset` that the margins belong to.
+    """
+    if not set(MEANS) <= set(dataset.column_names) or not all(is_number(dataset.features[name]) for name in MEANS):
+        return ()
+    chosen, rejected = (np.array(dataset.with_format(None)[name][:], dtype=float)[list(rows)] for name in MEANS)
+    told = np.isfinite(gaps := chosen - rejected)
+    if not told.any():
+        return ()
+    return accuracy_by_gap(margins[told], gaps[told], bins=bins_for(int(told.sum()), GAP_BINS))
+
+
+def is_number(feature: Any) -> bool:
+    return str(getattr(feature, "dtype", "")).startswith(("int", "uint", "float"))
+
+
+def mean_scores(
+    scorer: Any, scores: Float[np.ndarray, "N 2"], settings: Settings, data: str
+) -> dict[str, dict[str, float]]:
+    """Mean scores with their intervals."""
+    found = {"chosen": scores[:, 0], "rejected": scores[:, 1]}
+    if data == "builtin":
+        texts = tokenise.demonstrations(
+            builtin.demonstrations("held_out"), scorer.tokenizer, settings.max_length, "the built-in demonstrations"
+        )
+        found["demonstrations"] = score_texts(scorer, cast(Iterator[Demonstrations], in_order(texts, 64)))
+    return {name: bootstrap_interval(values).as_dict() for name, values in found.items()}

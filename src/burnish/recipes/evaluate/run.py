@@ -1,0 +1,187 @@
+"""`burnish evaluate RUN`: what a finished run learned, on data that it did not train on."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from burnish.algorithms.table import ALGORITHMS, name_of
+from burnish.config import Settings, build
+from burnish.data import builtin, sources, tokenise
+from burnish.data.prompts import read_prompts
+from burnish.evaluation.statistics import Interval, bootstrap_interval, proportion
+from burnish.policies.interface import Models
+from burnish.policies.language.policy import LanguagePolicy, load_policy
+from burnish.policies.language.reference import weights_hash
+from burnish.recipes.demo.measure import MAX_LENGTH, MAX_NEW_TOKENS, Measured, measure
+from burnish.recipes.evaluate.online import online_findings
+from burnish.recipes.evaluate.reward import reward_model_findings
+from burnish.recipes.evaluate.written import PROMPTS, beside_start, sampled_statistics, statistics_of
+from burnish.recipes.train.batches import evaluator_of
+from burnish.recipes.train.card import add_evaluation
+from burnish.recipes.train.models import language, pick_device, say
+from burnish.recipes.train.rows import IN_MEMORY, tokenised
+from burnish.recipes.train.run import prepare_torch
+from burnish.run import UserError, read_mapping, write_atomically
+
+SAMPLES = "evaluation_samples.jsonl"
+AGREED = "rewards/accuracies"
+
+
+def evaluate_run(run: Path, data: str | None, prefixes: int | None, base: Settings) -> dict[str, Any]:
+    """Evaluate the model of `run`; write `evaluation.json` there, and what it sampled to `evaluation_samples.jsonl`.
+
+    On `data`, or on the run's own `eval_data`, or on the built-in held-out part where it learned from built-in data.
+    Of a policy: the method's loss and metrics and a preference method's accuracy with its interval; on the built-in
+    part also gold score, KL to the model that it began as, and diversity of continuations of `prefixes` (default 256).
+    Of a reward model see `reward_model_findings`, of a policy that learned from a reward `online_findings`.
+    """
+    if not (run / "model").exists():
+        raise UserError(f"{run} has no finished model: give the folder of a finished run, as `burnish sft` leaves it")
+    algorithm, settings = build_from(run)
+    data = data_for(run, settings, data)
+    settings = dataclasses.replace(settings, quiet=base.quiet)
+    scorer = ALGORITHMS[name_of(algorithm)].trains == "scorer"
+    if prefixes and scorer:
+        raise UserError("--prefixes are to be continued, and a reward model writes nothing: leave it out")
+    if prefixes and data != "builtin" and settings.experience is None:
+        raise UserError("--prefixes are of the built-in held-out reviews: leave it out, or leave --data out")
+    prompts = [] if scorer or settings.experience or data != "builtin" else held_out_prefixes(prefixes)
+    prepare_torch(base)
+    device = pick_device(base.device)
+    found: dict[str, Any] = {"run": str(run), "data": data}
+    samples: list[dict[str, Any]] = []
+    if scorer:
+        found |= reward_model_findings(run, algorithm, settings, data, device)
+    else:
+        policy, start = policies(run, settings, device)
+        if settings.experience:
+            more, samples = online_findings(algorithm, settings, policy, start, data, prefixes, base.seed)
+        else:
+            more = offline_findings(algorithm, settings, policy, start, data)
+            if data != "builtin":
+                more |= own_texts(policy, start, data, settings, base.seed)
+        found |= more
+        if prompts:
+            more, samples = continuations(policy, start, prompts, base.seed)
+            found |= more
+    for warning in found.get("warnings", []):
+        say(base, f"warning: {warning}")
+    if samples:
+        write_atomically(run / SAMPLES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in samples))
+    else:
+        (run / SAMPLES).unlink(missing_ok=True)  # those of an earlier evaluation, whose numbers are replaced too
+    write_atomically(run / "evaluation.json", json.dumps(found, indent=2) + "\n")
+    add_evaluation(run / "model", found)
+    return found
+
+
+def build_from(run: Path) -> tuple[Any, Settings]:
+    """The algorithm and settings of a run folder."""
+    config = read_mapping(run / "config.yaml")
+    return build(config["algorithm"], config)
+
+
+def data_for(run: Path, settings: Settings, data: str | None) -> str:
+    """What to evaluate on. Raises UserError where neither the user nor the run tells."""
+    data = data or settings.eval_data or ("builtin" if settings.data == "builtin" else None)
+    if data is None:
+        raise UserError(
+            f"{run} was trained on {settings.data} without --eval-data: say with --data what to evaluate on"
+        )
+    if data == IN_MEMORY:
+        raise UserError(f"{run} was evaluated on data in memory, which are gone: say with --data what to evaluate on")
+    return data
+
+
+def held_out_prefixes(count: int | None) -> list[str]:
+    """The first built-in prefixes, 256 unless told otherwise."""
+    every = builtin.prefixes("held_out")["prompt"]
+    if count is not None and count > len(every):
+        raise UserError(f"--prefixes {count}: there are {len(every)} held-out prefixes")
+    return list(every[: 256 if count is None else count])
+
+
+def policies(run: Path, settings: Settings, device: str) -> tuple[LanguagePolicy, LanguagePolicy]:
+    """The policy of a run, and the model that it began as. Raises UserError where that has changed since."""
+    policy = load_policy(run / "model", device)
+    start = language(dataclasses.replace(settings, device=device, precision="float32"))
+    if weights_hash(start.model) != read_mapping(run / "environment.json")["model_sha256"]:
+        raise UserError(f"{settings.model} is not what {run} began from: its weights have changed; restore them")
+    return policy, start
+
+
+def offline_findings(
+    algorithm: Any, settings: Settings, policy: LanguagePolicy, start: LanguagePolicy, data: str
+) -> dict[str, Any]:
+    """Loss and metrics on held rows; an interval for the accuracy of a preference method, perplexity for the others."""
+    rows = tokenised(algorithm, settings, policy, data, "held_out")
+    say(settings, rows.describe())
+    found: dict[str, Any] = {"rows": len(rows)} | evaluator_of(algorithm, Models(policy, reference=start), rows)()
+    if AGREED in found:
+        found["accuracy"] = agreement(found[AGREED], len(rows)).as_dict()
+    elif rows.kind == "demonstrations":
+        found["perplexity"] = float(np.exp(found["loss"]))
+    return found
+
+
+def own_texts(
+    policy: LanguagePolicy, start: LanguagePolicy, data: str, settings: Settings, seed: int
+) -> dict[str, Any]:
+    """What the policy writes after the first prompts of the user's data; after nothing, where these have no prompts."""
+    longest = min(settings.max_length, policy.context or settings.max_length)
+    room = max(1, longest - MAX_NEW_TOKENS)
+    dataset = sources.load(data, row_limit=PROMPTS)
+    try:
+        ids = read_prompts(dataset, policy.tokenizer, room, data).ids
+    except UserError:
+        ids = tokenise.prompts([""] * len(dataset), policy.tokenizer, room) if policy.tokenizer.bos_token else []
+    if not ids:
+        return {}
+    found = sampled_statistics(policy, ids, seed)
+    told = {"texts": found.texts, "words": found.words, "distinct_2": found.distinct_2, "eos_rate": found.eos_rate}
+    return told | beside_start(found, start, ids, seed)
+
+
+def agreement(share: float, pairs: int) -> Interval:
+    """The interval of an accuracy, whose pairs each count 0, ½ or 1: what of the share is no multiple of a half pair
+    is rounding."""
+    return proportion(round(2 * share * pairs) / 2, pairs)
+
+
+def continuations(
+    policy: LanguagePolicy, start: LanguagePolicy, prompts: list[str], seed: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Gold score, KL and diversity of continuations of `prompts`, and a record a continuation."""
+    measured = measure(policy, start, prompts, seed)
+    found = {
+        "prefixes": len(prompts),
+        "temperature": 1.0,
+        "max_new_tokens": MAX_NEW_TOKENS,
+        "gold": bootstrap_interval(measured.gold).as_dict(),
+        "kl": bootstrap_interval(measured.kl).as_dict(),
+        "words": float(measured.words.mean()),
+        "distinct_2": measured.distinct_2,
+        "eos_rate": measured.eos_rate,
+    }
+    ids = tokenise.prompts(prompts[:PROMPTS], start.tokenizer, MAX_LENGTH)
+    return found | beside_start(statistics_of(measured), start, ids, seed), records(measured)
+
+
+def records(measured: Measured) -> list[dict[str, Any]]:
+    """One JSON record a continuation."""
+    found = measured.continuations
+    return [
+        {
+            "prompt": prompt,
+            "response": text[len(prompt) :],
+            "gold": round(float(gold), 4),
+            "kl": round(float(kl), 4),
+            "ended": ended,
+        }
+        for prompt, text, gold, kl, ended in zip(
+            found.prompts, found.texts, measured.gold, measured.kl, found.ended, strict=True
+        )
+    ]

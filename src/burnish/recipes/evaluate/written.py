@@ -1,0 +1,51 @@
+"""What a policy writes, beside what it wrote before it was trained: the numbers and warnings of an evaluation."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from burnish.evaluation.collapse import TextStatistics, collapse_warnings, text_statistics
+from burnish.policies.language.policy import LanguagePolicy
+from burnish.policies.language.sampler import sample
+from burnish.recipes.demo.measure import MAX_NEW_TOKENS, Measured
+
+PROMPTS = 64
+"""How many prompts the starting model answers again: its shares are compared, and none depends on their number."""
+
+BESIDE = ("distinct_2_nearby", "repetition", "same", "entropy")
+"""The statistics that evaluations have besides words, distinct_2 and eos_rate."""
+
+
+def sampled_statistics(
+    policy: LanguagePolicy,
+    ids: Sequence[Sequence[int]],
+    seed: int,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    temperature: float = 1.0,
+) -> TextStatistics:
+    """Statistics of one completion of each prompt."""
+    found = sample(policy, ids, seed=seed, max_new_tokens=max_new_tokens, temperature=temperature)
+    texts = policy.tokenizer.batch_decode(found.tokens, skip_special_tokens=True)
+    return text_statistics(texts, found.ended, found.logprobs)
+
+
+def beside_start(
+    found: TextStatistics,
+    start: LanguagePolicy,
+    ids: Sequence[Sequence[int]],
+    seed: int,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    temperature: float = 1.0,
+) -> dict[str, Any]:
+    """For `evaluation.json`: the statistics `found` of a policy's completions of the prompts `ids`, those of the model
+    that it began as on the first of them, and warnings where it has collapsed since."""
+    before = sampled_statistics(start, ids[:PROMPTS], seed, max_new_tokens, temperature)
+    warnings = collapse_warnings(found, before)
+    told = {name: getattr(found, name) for name in BESIDE}
+    return told | {"start": before.as_dict(), "warnings": warnings}
+
+
+def statistics_of(measured: Measured) -> TextStatistics:
+    """Statistics of continuations, without their prompts."""
+    found = measured.continuations
+    written = [text[len(prompt) :] for prompt, text in zip(found.prompts, found.texts, strict=True)]
+    return text_statistics(written, found.ended, found.logprobs)

@@ -1,0 +1,1 @@
+"""`burnish.train`: from settings to a run folder."""

@@ -1,0 +1,188 @@
+"""The model card of a run: `README.md` beside the weights, with Hugging Face's front matter.
+
+What is written depends on the run's inputs and results alone, not on the day, the machine or the folder, so that a
+resumed run has the same card to the byte.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from burnish.algorithms.table import ALGORITHMS, name_of
+from burnish.config import Settings, as_dict
+from burnish.policies.language.adapters import is_adapter
+from burnish.report.wording import flatten, value
+from burnish.run import read_jsonl, write_atomically
+from burnish.run.records import HARMLESS
+
+CARD = "README.md"
+BEGIN, END = "<!-- burnish evaluate: begin -->", "<!-- burnish evaluate: end -->"
+NOT_YET = "None yet: `burnish evaluate` on the run's folder writes here what it finds, with intervals."
+PATHS = ("model", "data", "eval_data", "reward", "critic")
+"""Settings that may name a file or folder."""
+
+LIMITS = {
+    "scorer": (
+        "A score orders answers to one prompt; scores of different prompts, or of another model, are not comparable.",
+        "A policy that is trained on the scores finds what they get wrong: beyond some distance from where it began, "
+        "higher scores are no better texts. Hold it near its reference and let somebody else judge.",
+    ),
+    "demonstrations": ("It imitates its demonstrations, their mistakes included, and knows nothing that they lack.",),
+    "prompts": (
+        "It was trained to be rewarded: where the reward is wrong, so is it. Look at what it writes, not at its score.",
+    ),
+    "preferences": (
+        "It prefers what the people, or the model, behind the comparisons preferred, and is unknown elsewhere.",
+        "Its accuracy on comparisons says little of what it writes: look at samples.",
+    ),
+}
+ALWAYS = (
+    "One seed was run: how much its results vary over seeds is unknown.",
+    "Nobody has examined it for use with people: what it says may be false, offensive or harmful.",
+)
+SMALL = "The built-in model is small and knows little but film reviews: it shows methods, and is of no use otherwise."
+
+
+def write_card(folder: Path, algorithm: Any, settings: Settings, rows: Any, held: Any, metrics: Path) -> None:
+    """Write the card of a finished run into the model's `folder`.
+
+    `rows` and `held` are the data as the trainer saw them, `held` None where there are none; `metrics` is the run's
+    `metrics.jsonl`.
+    """
+    name = name_of(algorithm)
+    entry = ALGORITHMS[name]
+    scorer, adapter = entry.trains == "scorer", is_adapter(folder)
+    limits = [*LIMITS.get("scorer" if scorer else entry.data, LIMITS["preferences"]), *ALWAYS]
+    data = (facts("training", settings.data, rows), facts("evaluation", settings.eval_data or settings.data, held))
+    values = {
+        "front": front_matter(name, settings, scorer, adapter),
+        "burnish": metadata.version("burnish"),
+        "versions": ", ".join(f"{one} {metadata.version(one)}" for one in ("torch", "transformers")),
+        "method": name,
+        "summary": entry.summary,
+        "model": shown(settings.model),
+        "scorer": scorer,
+        "adapter": adapter,
+        "chat": (folder / "chat_template.jinja").exists(),
+        "data": [part for part in data if part],
+        "result": final(read_jsonl(metrics), patient=settings.patience > 0),
+        "best": settings.patience > 0,
+        "config": configuration(algorithm, settings),
+        "limits": [*limits, *([SMALL] if settings.model == "builtin" else [])],
+        "evaluation": marked(NOT_YET),
+    }
+    write_atomically(folder / CARD, _environment().get_template("card.md.j2").render(values))
+
+
+def add_evaluation(folder: Path, found: Mapping[str, Any]) -> None:
+    """Put what `burnish evaluate` found in its place in the card of `folder`, in place of what was there before.
+
+    The rest of the card stays as it is, edited or not; a card without the place gets it at its end. A folder without a
+    card, of an older run, gets none.
+    """
+    card = folder / CARD
+    if not card.exists():
+        return
+    text = card.read_text(encoding="utf-8")
+    section = marked(evaluated(found))
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        before, after = f"{text.rstrip()}\n\n## Evaluation\n\n", "\n"
+    write_atomically(card, before + section + after)
+
+
+def marked(text: str) -> str:
+    return f"{BEGIN}\n{text}\n{END}"
+
+
+def evaluated(found: Mapping[str, Any]) -> str:
+    """An evaluation as Markdown: every number of it, with its interval where it has one."""
+    flat = {key: item for key, item in flatten(found).items() if key not in ("run", "data")}
+    numbers = {key: item for key, item in flat.items() if isinstance(item, int | float | Mapping)}
+    lines = [f"| {cell(key)} | {cell(value(item))} |" for key, item in numbers.items()]
+    head = f"On {of(str(found['data']))}; ranges are 95 % intervals."
+    return "\n".join([head, "", "| | |", "|---|---|", *lines])
+
+
+def front_matter(name: str, settings: Settings, scorer: bool, adapter: bool) -> str:
+    """The card's YAML. What is not known, the licence for one, and what is no name of the hub, is left out."""
+    front: dict[str, Any] = {
+        "library_name": "peft" if adapter else "transformers",
+        "pipeline_tag": "text-classification" if scorer else "text-generation",
+    }
+    if on_hub(settings.model):
+        front["base_model"] = settings.model
+    datasets = [one.partition(":")[0] for one in (settings.data, settings.eval_data) if one and on_hub(one, owner=True)]
+    if datasets:
+        front["datasets"] = list(dict.fromkeys(datasets))
+    front["tags"] = ["burnish", name, *(["reward-model"] if scorer else [])]
+    return yaml.safe_dump(front, sort_keys=False)
+
+
+def on_hub(name: str, owner: bool = False) -> bool:
+    """Whether a text can only be a name of the hub: `owner/name`, or of a model also one word."""
+    word = r"[A-Za-z0-9][\w.-]*"
+    pattern = rf"{word}/{word}(:[\w.-]+)?" if owner else rf"({word}/)?{word}"
+    return name != "builtin" and bool(re.fullmatch(pattern, name)) and not Path(name).exists()
+
+
+def shown(name: str) -> str:
+    """A model, a file or a folder as a reader elsewhere can know it: without where it lay on this machine."""
+    if on_hub(name) or on_hub(name, owner=True) or not ("/" in name or Path(name).exists()):
+        return name
+    return Path(name).resolve().name
+
+
+def of(data: str) -> str:
+    return "built-in data, the held-out part" if data == "builtin" else f"`{shown(data)}`"
+
+
+def facts(part: str, name: str, rows: Any) -> dict[str, Any] | None:
+    """What is known of a data set: its name, counts and hash; None where there is none."""
+    if rows is None:
+        return None
+    counts = {key.replace("_", " "): count for key, count in rows.counts.items() if count and key != "largest_group"}
+    return {"part": part, "name": shown(name), "counts": counts, "sha256": rows.fingerprint}
+
+
+def final(records: list[dict[str, Any]], patient: bool) -> dict[str, Any]:
+    """The last step's metrics, or with patience those of the evaluation whose weights were kept."""
+    held = [one for one in records if one.get("eval_loss") is not None]
+    if patient and held:
+        return min(held, key=lambda one: one["eval_loss"])
+    return records[-1] if records else {}
+
+
+def configuration(algorithm: Any, settings: Settings) -> str:
+    """The configuration as YAML, without what touches no result."""
+    config = {key: item for key, item in as_dict(algorithm, settings).items() if key not in HARMLESS}
+    for key in PATHS:
+        if isinstance(config.get(key), str):
+            config[key] = shown(config[key])
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+
+
+def cell(text: Any) -> str:
+    """Text that a table's cell can hold."""
+    return str(text).replace("|", "\\|").replace("\n", " ")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("burnish.recipes", "templates"),
+        autoescape=False,  # Markdown
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"value": value, "cell": cell}
+    return environment

@@ -1,0 +1,132 @@
+"""The models of a run: loaded, put on their device, and given their optimizer."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from burnish.algorithms.table import ALGORITHMS, name_of
+from burnish.config import Settings
+from burnish.data.corpora import cache_folder
+from burnish.data.walk import in_order
+from burnish.experience.language.completions import Completions
+from burnish.policies.interface import Distribution, Models
+from burnish.policies.language.adapters import Lora, is_adapter, own_lora
+from burnish.policies.language.policy import LanguagePolicy, load_policy
+from burnish.policies.language.reference import StartingAdapter, cached_reference
+from burnish.policies.language.scorer import LanguageScorer, load_scorer
+from burnish.recipes.assets import resolve_model
+from burnish.recipes.train.rewards import is_scorer, reward_folder
+from burnish.run import UserError
+from burnish.training.progress import Progress
+
+
+def load_models(algorithm: Any, settings: Settings) -> Models:
+    """What `algorithm` trains, and what it is held against, as they are before the first update.
+
+    A reference that a table can stand for is no model here: see `with_reference`.
+    """
+    entry = ALGORITHMS[name_of(algorithm)]
+    if entry.trains == "scorer":
+        return Models(scorer=scorer(settings.model, settings))
+    policy = language(settings)
+    if settings.experience is None:
+        return Models(policy)
+    knobs = settings.experience
+    policy.temperature = knobs.temperature
+    reference = starting_point(policy, settings)
+    if not isinstance(knobs, Completions):
+        return Models(policy, reference)
+    rewarding = reward_folder(knobs.reward)
+    name = knobs.critic or (rewarding if is_scorer(rewarding) else settings.model)
+    critic = scorer(name, settings, "--critic" if knobs.critic else "--reward" if name == rewarding else "--model")
+    theirs = critic.tokenizer.get_vocab()
+    if knobs.critic and any(theirs.get(word) != number for word, number in policy.tokenizer.get_vocab().items()):
+        raise UserError(f"the critic {name} has another tokenizer than the policy: give a model of the policy's family")
+    return Models(policy, reference, critic)
+
+
+def language(settings: Settings) -> LanguagePolicy:
+    """The policy as it is before its first update."""
+    model, device = resolve_model(settings.model), pick_device(settings.device)
+    return load_policy(model, device, settings.precision, lora_of(settings), settings.seed)
+
+
+def starting_point(policy: LanguagePolicy, settings: Settings) -> Distribution:
+    """What the policy is now, to be asked while it learns: a second model, or where adapters are trained none."""
+    if policy.adapter is not None:
+        return StartingAdapter(policy)
+    reference = language(settings)
+    reference.temperature = policy.temperature
+    return reference
+
+
+def scorer(name: str, settings: Settings, option: str = "--model") -> LanguageScorer:
+    """A reward model, or a critic, as it is before its first update.
+
+    A critic that begins as an adapter is that adapter, trained further, whatever its rank.
+    """
+    model, lora = resolve_model(name), lora_of(settings)
+    if lora and option != "--model" and is_adapter(model):
+        lora = own_lora(Path(model), lora.dropout)
+    return load_scorer(model, pick_device(settings.device), settings.precision, settings.seed, option, lora)
+
+
+def lora_of(settings: Settings) -> Lora | None:
+    """The adapters that a run trains, None where it trains all weights."""
+    if settings.lora_rank is None:
+        return None
+    return Lora(settings.lora_rank, settings.lora_alpha, settings.lora_dropout, settings.lora_targets)
+
+
+def count_trained(models: Models) -> str:
+    """How many of the parameters are trained, for the terminal."""
+    trained: Any = models.trained().values()
+    moving = sum(p.numel() for model in trained for p in model.parameters().values())
+    every = sum(p.numel() for model in trained for p in model.model.parameters())
+    return f"trainable parameters {moving:,} of {every:,}"
+
+
+def device_of(models: Models) -> torch.device:
+    """Where the trained models live."""
+    return next(p.device for model in models.trained().values() for p in model.parameters().values())
+
+
+def adamw(models: Models, settings: Settings) -> torch.optim.AdamW:
+    """AdamW over every trained model; weight decay shrinks matrices alone, not biases and norms."""
+    parameters = [p for model in models.trained().values() for p in model.parameters().values()]
+    groups = [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate or 0.0, fused=True)
+
+
+def with_reference(algorithm: Any, models: Models, rows: Any, seen: Sequence[int], settings: Settings) -> Models:
+    """The models of a run that sees these rows. The reference is the policy as it is now, before its first update."""
+    if not ALGORITHMS[name_of(algorithm)].reference:
+        return models
+    policy = cast(LanguagePolicy, models.policy)
+    with Progress("reference", -(-len(seen) // 64), quiet=settings.quiet) as progress:
+        batches = lambda: (progress.passing(b.to(policy.device)) for b in in_order(rows, 64, seen))  # noqa: E731
+        # The same ids may stand in other rows of the user's data, where some before them were dropped.
+        fingerprint = " ".join([rows.fingerprint, *map(str, rows.dataset.select(seen)["row"])])
+        return Models(policy, cached_reference(policy, batches, fingerprint, cache_folder() / "reference"))
+
+
+def pick_device(device: str) -> str:
+    """The device that "auto" stands for. Raises UserError for one that is not there."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"--device {device}: PyTorch finds no such device here; give --device cpu") from error
+    return device
+
+
+def say(settings: Settings, sentence: str) -> None:
+    if not settings.quiet:
+        print(sentence, file=sys.stderr)

@@ -1,0 +1,79 @@
+"""What `--reward` names, made ready to score a policy's completions."""
+
+from pathlib import Path
+from typing import Any
+
+from burnish.data.corpora import lexicon
+from burnish.policies.language.adapters import is_adapter, is_scorer_adapter
+from burnish.policies.language.policy import LanguagePolicy
+from burnish.policies.language.scorer import load_scorer
+from burnish.recipes.assets import resolve_model
+from burnish.recipes.demo.measure import gold_judge
+from burnish.rewards.builtin import gold_reward, lexicon_reward
+from burnish.rewards.completed import Reward
+from burnish.rewards.ensemble import Ensemble, read_ensemble
+from burnish.rewards.function import function_reward, is_reward, load_function
+from burnish.rewards.model import model_reward
+from burnish.run import UserError, read_mapping
+
+POSSIBLE = "a reward model's folder (several with commas), 'gold', 'lexicon', or module:function"
+
+
+def resolve_reward(reward: Any, policy: LanguagePolicy) -> Reward:
+    """The reward that a text names, or that a Python callable is.
+
+    'gold' and 'lexicon' are built in; a folder that exists is a reward model, in a run folder or as `save_pretrained`
+    writes it, and several of them with commas are an ensemble, see `read_ensemble`; `module:function`, or a function
+    itself, is called with prompts, responses and the data's columns. Raises UserError for anything else, and for a
+    reward model with another tokenizer than the policy's.
+    """
+    if callable(reward):
+        return reward if is_reward(reward) else function_reward(reward)
+    if not isinstance(reward, str | Path):
+        raise UserError(f"the reward is a {type(reward).__name__}: give {POSSIBLE}, or a function in Python")
+    if reward == "gold":
+        return gold_reward(gold_judge())
+    if reward == "lexicon":
+        return lexicon_reward(lexicon())
+    if Path(reward).is_dir():
+        return reward_model(str(reward), policy)
+    if found := read_ensemble(str(reward)):
+        folders, how, penalty = found
+        return Ensemble(str(reward), tuple(reward_model(folder, policy) for folder in folders), how, penalty)
+    if ":" in str(reward):
+        return load_function(str(reward))
+    hint = f", as in {Path(reward).stem}:score" if str(reward).endswith(".py") else ""
+    raise UserError(f"--reward {reward} is no folder and no reward: give {POSSIBLE}{hint}")
+
+
+def reward_folder(reward: Any) -> str:
+    """The folder of the reward model that a text names, of an ensemble the first; "" where it names no text."""
+    if not isinstance(reward, str):
+        return ""
+    found = None if Path(reward).is_dir() else read_ensemble(reward)
+    return resolve_model(found[0][0] if found else reward)
+
+
+def reward_model(folder: str, policy: LanguagePolicy) -> Reward:
+    """The reward model of a run folder or a model's folder, on the policy's device."""
+    model = resolve_model(folder)
+    if not (Path(model) / "config.json").exists() and not is_adapter(model):
+        problem = (
+            "a run that has not finished" if (Path(folder) / "config.yaml").exists() else "a folder without a model"
+        )
+        raise UserError(f"--reward {folder} is {problem}: give the folder of a finished `burnish reward` run")
+    if not is_scorer(model):
+        raise UserError(
+            f"--reward {folder} holds a model that is no reward model: train one with `burnish reward --model {folder}`"
+        )
+    scorer = load_scorer(model, str(policy.device), policy.precision, option="--reward")
+    return model_reward(scorer, policy.tokenizer, folder)
+
+
+def is_scorer(model: str | Path) -> bool:
+    """Whether a folder holds a model that gives a text one score, as `burnish reward` and transformers save it."""
+    config = Path(model) / "config.json"
+    if not str(model) or not config.exists():
+        return bool(str(model)) and is_scorer_adapter(model)
+    kinds = read_mapping(config).get("architectures") or []
+    return any(str(kind).endswith("ForSequenceClassification") for kind in kinds)

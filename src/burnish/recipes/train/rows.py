@@ -1,0 +1,82 @@
+"""The data of a run as its method reads them: built-in or the user's own, tokenised."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from burnish.algorithms.table import ALGORITHMS, name_of, objection
+from burnish.batches import Demonstrations, Preferences
+from burnish.config import Settings
+from burnish.data import builtin, sources, tokenise
+from burnish.data.prompts import read_prompts
+from burnish.recipes.train.models import say
+from burnish.run import UserError
+
+IN_MEMORY = "(in memory)"
+BUILTIN = {
+    "demonstrations": builtin.demonstrations,
+    "preferences": builtin.comparisons,
+    "feedback": builtin.comparisons,
+    "prompts": builtin.prefixes,
+}
+READERS: dict[str, Callable[..., Any]] = {
+    "demonstrations": tokenise.demonstrations,
+    "preferences": tokenise.preferences,
+    "feedback": tokenise.feedback,
+    "prompts": read_prompts,
+}
+
+
+def tokenised(algorithm: Any, settings: Settings, policy: Any, data: Any, part: str) -> Any:
+    """The data of `settings` as the trainer sees it; `part` picks a split of the built-in data."""
+    name = name_of(algorithm)
+    kind = ALGORITHMS[name].data
+    if data == "builtin":
+        dataset = BUILTIN[kind](part)
+        label = f"the built-in {kind}, {part}"
+    else:
+        dataset = sources.load(data)
+        label = str(data) if isinstance(data, str | Path) else IN_MEMORY
+    limit = min(settings.max_length, policy.context or settings.max_length)
+    if part == "train" and limit < settings.max_length != Settings.max_length:
+        say(settings, f"--max-length {settings.max_length}: the model's context, {limit} tokens, is the limit")
+    if settings.experience:
+        room, limit = limit, limit - settings.experience.max_new_tokens
+        if limit < 1:
+            raise UserError(
+                f"max_new_tokens {settings.experience.max_new_tokens} leaves no room for a prompt in the model's "
+                f"context of {room} tokens: make it smaller"
+            )
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        options = {"mask_formatting": True} if settings.mask_formatting else {}
+        rows = READERS[kind](dataset, policy.tokenizer, limit, label, **options)
+    for warning in told:
+        say(settings, f"warning: {warning.message}")
+    if kind == "preferences":
+        refuse_rankings(label, name, rows.largest_group)
+    if kind == "preferences" and (problem := objection(algorithm, rows.batch([0]), rows.largest_group)):
+        raise UserError(f"{label}: {problem}")
+    return rows
+
+
+def refuse_rankings(label: str, method: str, responses: int) -> None:
+    """Raise UserError where a row ranks more responses than the method compares."""
+    if responses > 2 and ALGORITHMS[method].data == "preferences" and ALGORITHMS[method].trains != "scorer":
+        raise UserError(
+            f"{label}: a row ranks {responses} responses, but {method} learns from pairs; rankings are for "
+            "`burnish reward`"
+        )
+
+
+def evaluation_rows(algorithm: Any, settings: Settings, policy: Any, data: Any) -> Any:
+    """Evaluation data: what was given; the validation part of the built-in data, where that is trained on; or none."""
+    if data is None and settings.data != "builtin":
+        return None
+    return tokenised(algorithm, settings, policy, "builtin" if data is None else data, "validation")
+
+
+def first_responses(batch: Preferences) -> Demonstrations:
+    """The best response of each row."""
+    return Demonstrations(batch.tokens[:, 0], batch.mask[:, 0], batch.lengths[:, 0], batch.rows)

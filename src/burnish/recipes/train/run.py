@@ -1,0 +1,160 @@
+"""One training run, from settings to a run folder."""
+
+import dataclasses
+import platform
+from collections.abc import Callable
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from burnish.algorithms.table import name_of
+from burnish.config import Settings, as_dict, build, checked
+from burnish.data import builtin, tokenise
+from burnish.data.walk import in_order
+from burnish.evaluation.reward_models import centre_on
+from burnish.policies.interface import Models
+from burnish.policies.language.reference import weights_hash
+from burnish.recipes.train.batches import length, offline, online
+from burnish.recipes.train.card import write_card
+from burnish.recipes.train.models import adamw, count_trained, load_models, pick_device, say
+from burnish.recipes.train.rows import IN_MEMORY, evaluation_rows, first_responses, tokenised
+from burnish.run import RunFolder, UserError
+from burnish.training.language.learner import GradientLearner
+from burnish.training.loop import out_of_patience, train_loop
+from burnish.training.progress import Progress
+from burnish.training.resume import State, load_best, restore
+
+
+def train(algorithm: Any, *, data: Any = "builtin", eval_data: Any = None, **options: Any) -> Path:
+    """Train a language model with `algorithm` and return the run folder.
+
+    `train(DPO(beta=0.1), model="gpt2", data="pairs.jsonl", out="runs/dpo")`. Every option is a field of
+    `burnish.config.Settings`, as on the command line. `data` and `eval_data` may also be a `datasets.Dataset` or a
+    list of rows. Raises UserError where the input is at fault.
+    """
+    known = data if isinstance(data, str | Path) else IN_MEMORY
+    known_eval = eval_data if isinstance(eval_data, str | Path | None) else IN_MEMORY
+    own = dataclasses.asdict(algorithm) | {"algorithm": name_of(algorithm)}
+    if doubled := own.keys() & options.keys():
+        raise UserError(f"{min(doubled)} belongs to the algorithm: give it there, as {type(algorithm).__name__}(…)")
+    algorithm, settings = build(name_of(algorithm), own | {"data": known, "eval_data": known_eval} | options)
+    return run_training(algorithm, settings, data, eval_data)
+
+
+def run_training(
+    algorithm: Any,
+    settings: Settings,
+    data: Any = None,
+    eval_data: Any = None,
+    change: Callable[[Models], None] | None = None,
+) -> Path:
+    """`train` with checked settings; `data` stands in for the settings' own where it lives in memory, and `change` is
+    done to the models before anything else is."""
+    settings = checked(algorithm, settings)
+    if settings.out is None:
+        raise UserError("give --out, the run folder to write")
+    prepare_torch(settings)
+    with RunFolder.open(settings.out, resume=settings.resume) as run:
+        run.claim(as_dict(algorithm, settings))
+        if (run.path / "model").exists():
+            say(settings, f"{run.path} is complete: nothing to resume")
+            return run.path
+        models = load_models(algorithm, settings)
+        if settings.lora_rank is not None:
+            say(settings, count_trained(models))
+        if change is not None:
+            change(models)
+        trained: Any = models.scorer or models.policy
+        rows = tokenised(algorithm, settings, trained, settings.data if data is None else data, "train")
+        held = evaluation_rows(algorithm, settings, trained, settings.eval_data if eval_data is None else eval_data)
+        for data_set in (rows, held):
+            if data_set is not None:
+                say(settings, data_set.describe())
+        note_environment(run, settings, rows, held, models)
+        models = _fit(algorithm, models, settings, run, rows, held)
+        if models.scorer:
+            centre(models.scorer, rows, settings)
+        critic: Any = models.critic
+        if critic:
+            with run.replace_folder("critic") as folder:
+                critic.save(folder)
+        with run.replace_folder("model") as folder:  # last: it is what says that the run is complete
+            trained.save(folder)
+            write_card(folder, algorithm, settings, rows, held, run.path / "metrics.jsonl")
+    return run.path
+
+
+def _fit(algorithm: Any, models: Models, settings: Settings, run: RunFolder, rows: Any, held: Any) -> Models:
+    """Reference, optimizer, resumption and the loop."""
+    steps, per_epoch = length(algorithm, settings, len(rows))
+    turns = (online if settings.experience else offline)(algorithm, models, settings, rows, held, steps)
+    optimizer = adamw(turns.models, settings)
+    tell = partial(say, settings)
+    state = restore(run, turns.models, optimizer, tell) if settings.resume else State()
+    learner = GradientLearner(algorithm, turns.models, optimizer, settings, steps, per_epoch, run)
+    with Progress(name_of(algorithm).upper(), steps, state.step, settings.quiet) as progress:
+        state = train_loop(
+            algorithm,
+            turns.models,
+            turns.batches(state),
+            learner=learner,
+            settings=settings,
+            steps=steps,
+            run=run,
+            state=state,
+            evaluator=turns.evaluator,
+            progress=progress,
+        )
+    if settings.patience:
+        if out_of_patience(settings, state):
+            say(settings, f"stopped after step {state.step}: no better evaluation in the last {settings.patience}")
+        load_best(run, turns.models)
+    return turns.models
+
+
+def centre(scorer: Any, rows: Any, settings: Settings) -> None:
+    """Let demonstrations score 0 on average: the built-in ones, or in a user's comparisons the chosen responses."""
+    label = "the built-in demonstrations"
+    if settings.data == "builtin":
+        demonstrations = builtin.demonstrations("train")
+        texts = tokenise.demonstrations(demonstrations, scorer.tokenizer, settings.max_length, label)
+        batches: Any = in_order(texts, 64)
+    else:
+        label = "the chosen responses"
+        batches = (first_responses(batch) for batch in in_order(rows, 64))
+    mean = centre_on(scorer, batches)
+    say(settings, f"scores are centred on {label}, which scored {mean:.3f} on average and now score 0")
+
+
+def note_environment(run: RunFolder, settings: Settings, rows: Any, held: Any, models: Models) -> None:
+    """Write down, or compare, what the result depends on beside the configuration."""
+    trained: Any = models.scorer or models.policy
+    critic: Any = models.critic
+    packages = ("burnish", "torch", "transformers", "tokenizers", "datasets", "safetensors", "peft", "numpy")
+    now = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: metadata.version(name) for name in packages},
+        "device": pick_device(settings.device),
+        "threads": torch.get_num_threads(),
+        "seed": settings.seed,
+        "data_sha256": rows.fingerprint,
+        "eval_data_sha256": None if held is None else held.fingerprint,
+        "model_sha256": weights_hash(trained.model),
+    }
+    if critic:
+        now["critic_sha256"] = weights_hash(critic.model)
+    if differences := run.describe(now):
+        say(settings, f"resumed elsewhere, so not to the same bits: {', '.join(differences)}")
+
+
+def prepare_torch(settings: Settings) -> None:
+    """Threads and determinism: the same machine, versions and thread count give the same bits."""
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    transformers.utils.logging.disable_progress_bar()  # the bars that matter are ours

@@ -1,0 +1,216 @@
+"""The page of the classical path: what each algorithm reached on one environment, how sure that is, and the story.
+
+It reads what `burnish classic` left in its folder: `returns.parquet` (a row an episode), `summary.json` (as
+`burnish.evaluation.returns.summarise` makes it), and, where they are, `config.yaml` and `environment.json`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from burnish.report import theme, wording
+from burnish.report.control.classic_figures import (
+    By,
+    LightFigure,
+    curves_of,
+    learning_curves,
+    multiples,
+    panel,
+    save_curves,
+    window,
+)
+from burnish.report.figures import Colours, to_spec
+from burnish.report.page import Figure, write_page
+from burnish.run import UserError, read_mapping
+
+STEMS: dict[By, str] = {"episode": "returns", "steps": "returns_by_steps"}
+OF_THE_MACHINE = ("out", "processes", "resume", "quiet", "debug", "overwrite")
+VERDICTS = ("holds", "does not hold", "cannot be told")
+
+
+def classic_page(folder: Path) -> Path:
+    """Write `report.html` and the figures `returns` and `returns_by_steps` (PNG and SVG) into `folder`; its path.
+
+    Raises UserError where the table of returns or the summary is missing or lacks what the page cannot do without.
+    """
+    found = read_summary(folder / "summary.json")
+    config, environment = (_mapping(folder / name) for name in ("config.yaml", "environment.json"))
+    frame = _finished(_returns(folder / "returns.parquet"), found)
+    models = found["algorithms"]
+    colours = theme.series_colours([one["label"] for one in models.values()])
+    figures: dict[By, list[Figure]] = {}
+    for by, stem in STEMS.items():
+        save_curves(learning_curves(frame, by, found["threshold"], colours), folder / stem)
+        figures[by] = _figures(frame, by, found, colours)
+    place = config.get("env") or "the environment"
+    return write_page(
+        "classic.html.j2",
+        folder / "report.html",
+        [*figures["episode"], *figures["steps"]],
+        title=title(found, place),
+        result=result(found),
+        place=place,
+        found=found,
+        models=models,
+        runs=sorted({one["runs"] for one in models.values()}),
+        swatches=colours,
+        panels={by: several[0] for by, several in figures.items()},
+        grids={by: several[1:] for by, several in figures.items()},
+        heads=list(colours),
+        timed=any(one["seconds"] is not None for one in models.values()),
+        tally=tally(found["story"]),
+        settings=settings(config, models),
+        command=found.get("command") or command(config, models, found),
+        facts={"Experiment": experiment(config), "Versions": versions(environment)},
+    )
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """The summary, with the keys that the page needs; raises UserError where one is missing."""
+    if not path.is_file():
+        raise UserError(f"{path.parent} has no {path.name}: give the folder that burnish classic wrote.")
+    found = read_mapping(path)
+    for key in ("algorithms", "episodes", "last", "digits", "probability_of_improvement", "leader", "story"):
+        if key not in found or (key == "algorithms" and not found[key]):
+            raise UserError(f"{path} has no `{key}`: write it anew with burnish.evaluation.returns.summarise.")
+    return {"threshold": None, "unfinished": {}} | found
+
+
+def title(found: Mapping[str, Any], place: str) -> str:
+    """What was found, from the numbers: who is ahead, if anyone is."""
+    models, first = found["algorithms"], found["leader"]
+    if first is None:
+        (one,) = models.values()
+        mean = wording.number(one["mean"]["mean"], found["digits"])
+        return f"{one['label']} on {place}: a mean return of {mean} over {found['episodes']:,} episodes"
+    label = models[first["algorithm"]]["label"]
+    if first["difference"] is None:
+        return (
+            f"{wording.listed([one['label'] for one in models.values()])} on {place}: too few runs to tell them apart"
+        )
+    level = [models[name]["label"] for name in first["undecided"]]
+    if not level:
+        return f"{label} has the highest mean return on {place}"
+    if len(level) == len(models) - 1:
+        return f"On {place}, {wording.listed([label, *level])} cannot be told apart by their mean return"
+    return f"{wording.listed([label, *level])} have the highest mean returns on {place} and cannot be told apart"
+
+
+def result(found: Mapping[str, Any]) -> str:
+    """The leader's numbers in a sentence, or those of the only algorithm."""
+    models, first, digits = found["algorithms"], found["leader"], found["digits"]
+    name = next(iter(models)) if first is None else first["algorithm"]
+    one = models[name]
+    ends = wording.range_of(one["mean"], digits)
+    mean = wording.number(one["mean"]["mean"], digits) + (f" (95 % interval {ends})" if ends else "")
+    over = f"over all {found['episodes']:,} episodes" + (
+        f" and {one['runs']} runs" if one["runs"] > 1 else " of one run"
+    )
+    said = f"{one['label']}’s mean return {over} is {mean}"
+    if first is None:
+        return f"{said}."
+    rival = models[first["rival"]]
+    other = wording.number(rival["mean"]["mean"], digits)
+    if first["difference"] is None:
+        return f"{said}, {rival['label']}’s {other}."
+    return (
+        f"{said}, {rival['label']}’s {other}: a difference of "
+        f"{wording.number(first['difference']['mean'], digits)} ({wording.range_of(first['difference'], digits)})."
+    )
+
+
+def tally(story: list[Mapping[str, Any]]) -> str:
+    """How many of the story's tests came out which way."""
+    counts = {verdict: sum(test["verdict"] == verdict for test in story) for verdict in VERDICTS}
+    words = {"holds": ("holds", "hold"), "does not hold": ("does not hold", "do not hold")}
+    parts = [
+        f"{count} {words.get(verdict, (verdict, verdict))[count > 1]}" for verdict, count in counts.items() if count
+    ]
+    return f"Of {len(story)} tests {wording.listed(parts)}."
+
+
+def settings(config: Mapping[str, Any], models: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The hyperparameters as rows for a table with a column an algorithm; one that a method has not is a dash."""
+    given = config.get("algorithms")
+    if not isinstance(given, Mapping):
+        return []
+    columns = [wording.flatten(given.get(name) or {}) for name in models]
+    keys = dict.fromkeys(key for column in columns for key in column)
+    return [{"key": key, "values": [column.get(key) for column in columns], "differs": False} for key in keys]
+
+
+def experiment(config: Mapping[str, Any]) -> dict[str, str]:
+    """What holds for all algorithms alike; not what only says where and how it was run."""
+    return {
+        key: wording.value(item)
+        for key, item in wording.flatten(config).items()
+        if key.split(".")[0] not in ("algorithms", *OF_THE_MACHINE) and item not in ({}, None)
+    }
+
+
+def versions(environment: Mapping[str, Any]) -> dict[str, str]:
+    """Packages by their bare names, and what else the run wrote down of its surroundings."""
+    flat = wording.flatten(environment).items()
+    return {key.removeprefix("packages.").removeprefix("versions."): wording.value(item) for key, item in flat}
+
+
+def command(config: Mapping[str, Any], models: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """The command that repeats the experiment, where its method settings are the defaults."""
+    runs = config.get("runs") or max(one["runs"] for one in models.values())
+    env = f" --env {config['env']}" if config.get("env") else ""
+    return (
+        f"burnish classic{env} --algorithms {','.join(models)} --runs {runs} --episodes {found['episodes']} --out DIR"
+    )
+
+
+def _figures(frame: pd.DataFrame, by: By, found: Mapping[str, Any], colours: Colours) -> list[Figure]:
+    """The panel, then the small multiples, with what stands under the panel."""
+    curves = curves_of(frame, by)
+    smooth = window(found["episodes"])
+    caption = f"Every run is smoothed: a point is the mean of its last {smooth} episodes. " if smooth > 1 else ""
+    if by == "steps":
+        caption += (
+            "A run is drawn against its own environment steps, interpolated between the ends of its episodes. A mean "
+            "ends where the first of its runs had its last episode, so that each point is a mean over all runs. "
+        )
+    if any(curve.low is not None for curve in curves):
+        caption += "Bands are 95 % bootstrap intervals of the mean over runs. "
+    if found["threshold"] is not None:
+        caption += f"Dashed: {found['threshold']:g}.".replace("-", wording.MINUS)
+    main = LightFigure(STEMS[by], to_spec(panel(curves, colours, by, found["threshold"])), caption.strip())
+    each = [LightFigure(f"{STEMS[by]}-{i}", to_spec(chart)) for i, chart in enumerate(multiples(curves, colours, by))]
+    return [main, *each]
+
+
+def _returns(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise UserError(f"{path.parent} has no {path.name}: give the folder that burnish classic wrote.")
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): restore it.") from error
+    return frame
+
+
+def _finished(frame: pd.DataFrame, found: Mapping[str, Any]) -> pd.DataFrame:
+    """The episodes that the summary counts, in the order of its algorithms and under their labels."""
+    models = found["algorithms"]
+    columns = {"algorithm", "run", "episode"}
+    if missing := sorted(columns - set(frame.columns)):
+        raise UserError(f"The table of returns has no column {wording.listed(missing)}: it needs one row an episode.")
+    parts = []
+    for name, one in models.items():
+        rows = frame[(frame.algorithm == name) & (frame.episode <= found["episodes"])]
+        rows = rows[rows.groupby("run").episode.transform("size") == found["episodes"]]
+        if rows.empty:
+            raise UserError(
+                f"The table of returns has no finished run of {name}, which the summary has: write it anew."
+            )
+        parts.append(rows.assign(algorithm=one["label"]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    return read_mapping(path) if path.is_file() else {}

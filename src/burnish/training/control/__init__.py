@@ -1,0 +1,1 @@
+"""Gradient steps and trust-region steps of many runs in lockstep."""

@@ -1,0 +1,1 @@
+"""Gradient steps of a language model."""

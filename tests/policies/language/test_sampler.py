@@ -1,0 +1,256 @@
+"""Sampling: the right distribution, the right log-probabilities, and rows that do not know of each other."""
+
+import math
+from collections import Counter
+from itertools import product
+
+import pytest
+import tiny
+import torch
+from scipy.stats import chisquare
+
+from burnish.policies.language.policy import LanguagePolicy
+from burnish.policies.language.sampler import (
+    Sampled,
+    completions_batch,
+    draw,
+    log_distribution,
+    sample,
+    stream_tokens,
+    uniforms,
+)
+from burnish.run import UserError
+
+FAMILIES = sorted(tiny.FAMILIES)
+PROMPTS = [[0], [0, 5, 6, 7, 8, 9, 10], [0, 4], [0, 11, 3], [0, 5, 6, 7, 8, 9, 10], [0, 3, 3, 3]]
+
+
+def enumerate_completions(policy: LanguagePolicy, prompt: list[int], limit: int, words: int) -> dict[tuple, float]:
+    """The exact probability of every completion of at most `limit` tokens: it ends with EOS, or at the limit."""
+    found = {}
+    for length in range(1, limit + 1):
+        for ids in product(range(words), repeat=length):
+            ended = ids[-1] == tiny.EOS
+            if tiny.EOS in ids[:-1] or (length < limit and not ended):
+                continue
+            mask = [False] * len(prompt) + [True] * length
+            with torch.no_grad():
+                logprob = sum(tiny.naive_logprobs(policy.model, [*prompt, *ids], mask)).item()
+            found[ids] = math.exp(logprob)
+    return found
+
+
+def test_completions_have_their_exact_frequencies() -> None:
+    """4 words, at most 3 tokens: 1 + 3 + 9·4 = 40 completions, whose probabilities are enumerated."""
+    policy = tiny.make_policy("gpt2", vocab_size=4)
+    prompt = [0, 3]
+    exact = enumerate_completions(policy, prompt, 3, 4)
+    assert len(exact) == 40
+    assert sum(exact.values()) == pytest.approx(1.0, abs=1e-9)
+    count = 3000
+    drawn = Counter(tuple(ids) for ids in sample(policy, [prompt] * count, seed=0, max_new_tokens=3).tokens)
+    common = [ids for ids, p in exact.items() if p * count >= 5]
+    observed, expected = [drawn[ids] for ids in common], [exact[ids] * count for ids in common]
+    observed.append(count - sum(observed))
+    expected.append(count - sum(expected))
+    assert len(observed) > 12
+    assert chisquare(observed, expected).pvalue > 1e-3
+
+
+def test_prompts_and_completions_make_a_batch() -> None:
+    batch = completions_batch([[0, 5], [0]], [[7, 1], [8, 9, 4, 1]])
+    assert batch.tokens.tolist() == [[0, 5, 7, 1, 0], [0, 8, 9, 4, 1]]
+    assert batch.mask.tolist() == [[False, False, True, True, False], [False, True, True, True, True]]
+    assert batch.lengths.tolist() == [4, 5]
+    assert batch.rows.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logprobs_are_the_policys_own(family: str) -> None:
+    policy = tiny.make_policy(family, double=False)
+    drawn = sample(policy, PROMPTS, seed=3, max_new_tokens=12)
+    batch = completions_batch(PROMPTS, drawn.tokens)
+    with torch.no_grad():
+        expected = policy.logprobs(batch)
+    for i, values in enumerate(drawn.logprobs):
+        torch.testing.assert_close(torch.tensor(values), expected[i][batch.mask[i]], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_row_does_not_know_of_the_others(family: str) -> None:
+    """Alone, among others, in small groups or large, behind much padding or none: the same ids."""
+    # Gemma 2's attention takes its softmax in float32, in which float64's mask is −∞, and a row of padding NaN.
+    policy = tiny.make_policy(family, double=family != "gemma2")
+    options = {"seed": 5, "max_new_tokens": 10}
+    together = sample(policy, PROMPTS, **options)
+    assert len({tuple(ids) for ids in together.tokens}) >= 5
+    for rows_at_once in (1, 2, 4):
+        assert sample(policy, PROMPTS, rows_at_once=rows_at_once, **options).tokens == together.tokens
+    for i, prompt in enumerate(PROMPTS):
+        alone = sample(policy, [prompt], streams=[i], **options)
+        assert alone.tokens == [together.tokens[i]]
+        assert alone.logprobs[0] == pytest.approx(together.logprobs[i], abs=1e-6)
+    order = [3, 1, 5, 0]
+    some = sample(policy, [PROMPTS[i] for i in order], streams=order, **options)
+    assert some.tokens == [together.tokens[i] for i in order]
+
+
+def test_two_rows_of_one_prompt_differ_and_a_seed_repeats() -> None:
+    policy = tiny.make_policy("llama")
+    one = sample(policy, [[0, 4]] * 8, seed=1, max_new_tokens=12)
+    assert len({tuple(ids) for ids in one.tokens}) == 8
+    assert sample(policy, [[0, 4]] * 8, seed=1, max_new_tokens=12) == one
+    assert sample(policy, [[0, 4]] * 8, seed=2, max_new_tokens=12).tokens != one.tokens
+
+
+def test_streams_begin_alike_whatever_their_length_and_are_uniform() -> None:
+    long, short = uniforms(7, [0, 3, 9], 100), uniforms(7, [9, 0], 7)
+    assert torch.equal(short, long[[2, 0], :7])
+    many = uniforms(0, range(500), 4)
+    assert ((many >= 0) & (many < 1)).all()
+    assert many.unique().numel() == many.numel()
+    assert many.mean(0) == pytest.approx([0.5] * 4, abs=0.05)
+
+
+def assert_well_formed(drawn: Sampled, limits: list[int]) -> None:
+    for ids, values, ended, limit in zip(drawn.tokens, drawn.logprobs, drawn.ended, limits, strict=True):
+        assert len(ids) == len(values)
+        assert tiny.EOS not in ids[:-1]
+        assert ended == (ids[-1] == tiny.EOS)
+        assert ended or len(ids) == limit
+        assert len(ids) <= limit
+
+
+def test_completions_end_with_eos_or_at_the_limit() -> None:
+    drawn = sample(tiny.make_policy("llama"), [[0, 4]] * 60, seed=0, max_new_tokens=10)
+    assert_well_formed(drawn, [10] * 60)
+    assert 10 < sum(drawn.ended) < 60
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "opt"])
+def test_completions_end_with_the_context_each_with_its_own(family: str) -> None:
+    """A long prompt ends after the 3 tokens that fit; a short one beside it goes on."""
+    policy = tiny.make_policy(family)
+    policy.tokenizer.eos_token = None
+    prompts = [[0, *[5] * (tiny.CONTEXT - 4)], [0, 4], [0, *[6] * (tiny.CONTEXT - 2)]]
+    drawn = sample(policy, prompts, seed=0, max_new_tokens=20)
+    assert [len(ids) for ids in drawn.tokens] == [3, 20, 1]
+    assert drawn.ended == [False] * 3
+    for i, prompt in enumerate(prompts):
+        assert sample(policy, [prompt], streams=[i], seed=0, max_new_tokens=20).tokens == [drawn.tokens[i]]
+
+
+def test_a_model_that_diverged_is_not_sampled_from() -> None:
+    policy = tiny.make_policy("gpt2")
+    with torch.no_grad():
+        policy.model.transformer.ln_f.weight.fill_(math.nan)
+    with pytest.raises(UserError, match="not finite"):
+        sample(policy, PROMPTS, seed=0, max_new_tokens=3)
+
+
+def test_sampling_leaves_dropout_off() -> None:
+    policy = tiny.make_policy("gpt2", resid_pdrop=0.5)
+    policy.dropout(True)
+    calm = tiny.make_policy("gpt2")
+    options = {"seed": 0, "max_new_tokens": 6}
+    assert sample(policy, PROMPTS, **options).tokens == sample(calm, PROMPTS, **options).tokens
+
+
+P = torch.tensor([[0.1, 0.4, 0.2, 0.3]], dtype=torch.float64)
+
+
+def probabilities(**knobs: float) -> list[float]:
+    return log_distribution(P.log(), **({"temperature": 1.0} | knobs))[0].exp().tolist()  # type: ignore[arg-type]
+
+
+def test_temperature_top_k_and_top_p_by_hand() -> None:
+    """p = .1 .4 .2 .3. Temperature ½ squares it: .01 .16 .04 .09 over .30. The top 2 are .4 and .3, over .7. A nucleus
+    of .5 needs .4 and .3 (.4 falls short); one of .39 is .4 alone; .75 needs .2 as well, over .9."""
+    assert probabilities() == pytest.approx(P[0].tolist())
+    assert probabilities(temperature=0.5) == pytest.approx([1 / 30, 16 / 30, 4 / 30, 9 / 30])
+    assert probabilities(top_k=2) == pytest.approx([0, 4 / 7, 0, 3 / 7])
+    assert probabilities(top_k=1) == pytest.approx([0, 1, 0, 0])
+    assert probabilities(top_k=99) == pytest.approx(P[0].tolist())
+    assert probabilities(top_p=0.5) == pytest.approx([0, 4 / 7, 0, 3 / 7])
+    assert probabilities(top_p=0.39) == pytest.approx([0, 1, 0, 0])
+    assert probabilities(top_p=0.75) == pytest.approx([0, 4 / 9, 2 / 9, 3 / 9])
+    assert probabilities(top_p=1.0) == pytest.approx(P[0].tolist())
+    # The nucleus is taken of what the temperature made: .16/.30 is more than a half.
+    assert probabilities(temperature=0.5, top_p=0.5) == pytest.approx([0, 1, 0, 0])
+    assert probabilities(top_k=3, top_p=0.5) == pytest.approx([0, 4 / 7, 0, 3 / 7])
+
+
+def test_low_precision_logits_are_widened_first() -> None:
+    assert log_distribution(P.log().bfloat16(), 1.0).dtype == torch.float32
+
+
+def test_draws_invert_the_cumulative_distribution() -> None:
+    """Cumulative .1 .5 .7 1: a number just below a step is still the token before it; what has no probability never
+    comes, at either end."""
+    numbers = torch.tensor([0.0, 0.0999, 0.1001, 0.4999, 0.5001, 0.6999, 0.7001, 1 - 2**-53], dtype=torch.float64)
+    assert draw(P.log().expand(8, 4), numbers).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    impossible = torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0]], dtype=torch.float64).log().expand(3, 5)
+    assert draw(impossible, torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64)).tolist() == [1, 3, 3]
+
+
+def test_knobs_reach_the_sampler() -> None:
+    """With the likeliest token alone every row is the greedy one, which is found here by plain forwards."""
+    policy = tiny.make_policy("llama")
+    ids = [0, 4]
+    for _ in range(6):
+        with torch.no_grad():
+            ids.append(int(policy.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+        if ids[-1] == tiny.EOS:
+            break
+    for knobs in ({"top_k": 1}, {"top_p": 1e-9}, {"temperature": 1e-4}):
+        drawn = sample(policy, [[0, 4]] * 3, seed=0, max_new_tokens=6, **knobs)  # type: ignore[arg-type]
+        assert drawn.tokens == [ids[2:]] * 3
+        assert drawn.logprobs[0] == pytest.approx([0.0] * len(drawn.tokens[0]), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "options", "message"),
+    [
+        ([[0, 4], []], {}, "prompt 1 is empty"),
+        ([[0] * tiny.CONTEXT], {}, f"prompt 0 has {tiny.CONTEXT} tokens"),
+        ([[0]], {"temperature": 0.0}, "temperature"),
+        ([[0]], {"temperature": math.nan}, "temperature"),
+        ([[0]], {"top_k": 0}, "top_k"),
+        ([[0]], {"top_p": 0.0}, "top_p"),
+        ([[0]], {"top_p": 1.5}, "top_p"),
+        ([[0]], {"max_new_tokens": 0}, "max_new_tokens"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused(prompts: list[list[int]], options: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        sample(tiny.make_policy(), prompts, **({"seed": 0, "max_new_tokens": 4} | options))
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.5, "top_k": 4}], ids=["plain", "sharp"])
+def test_streamed_tokens_are_the_sampled_ones(options: dict) -> None:
+    policy = tiny.make_policy()
+    for number in range(8):
+        prompt = [tiny.BOS, 3 + number]
+        (whole,) = sample(policy, [prompt], seed=5, max_new_tokens=9, streams=[number], **options).tokens
+        assert list(stream_tokens(policy, prompt, seed=5, max_new_tokens=9, stream=number, **options)) == whole
+
+
+def test_a_stream_gives_each_token_before_the_next_is_computed() -> None:
+    policy, calls = tiny.make_policy(), []
+    policy.model.base_model.register_forward_hook(lambda *_: calls.append(1))
+    drawn = stream_tokens(policy, [tiny.BOS, 5], seed=0, max_new_tokens=4)
+    assert calls == []
+    next(drawn)
+    assert len(calls) == 1
+    next(drawn)
+    assert len(calls) == 2
+    assert torch.is_grad_enabled()  # what the generator computes without gradients is nobody else's
+
+
+def test_a_stream_refuses_what_sample_refuses() -> None:
+    policy = tiny.make_policy()
+    with pytest.raises(UserError, match="is empty"):
+        next(stream_tokens(policy, [], seed=0, max_new_tokens=4))
+    with pytest.raises(UserError, match="max_new_tokens must be at least 1"):
+        next(stream_tokens(policy, [tiny.BOS], seed=0, max_new_tokens=0))
+    assert len(list(stream_tokens(policy, [tiny.BOS] * (tiny.CONTEXT - 1), seed=0, max_new_tokens=4))) == 1

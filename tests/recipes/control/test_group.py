@@ -1,0 +1,251 @@
+"""A group of runs from its settings to its folder: episodes worked by hand, weights, faults, and runs of their own."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from burnish.policies.control.policy import ControlCritic, ControlPolicy
+from burnish.recipes.control.group import Group, run_group
+from burnish.recipes.control.settings import method
+from burnish.run import UserError, read_jsonl, read_mapping
+from recipes.classic_worlds import HERE, Loose
+
+KNOBS: dict[str, dict[str, Any]] = {
+    "reinforce": {"copies": 1, "rollout": None},
+    "reinforce_baseline": {"copies": 2, "rollout": None},
+    "actor_critic": {"copies": 2, "rollout": 5},
+    "trpo": {"copies": 2, "rollout": 24, "update_epochs": 2, "batch_size": 16},
+    "ppo": {"copies": 2, "rollout": 16, "update_epochs": 2, "batch_size": 16},
+}
+
+
+def group(
+    name: str = "reinforce",
+    first: int = 0,
+    last: int = 1,
+    *,
+    env: str = f"{HERE}:Stairs-v0",
+    episodes: int = 4,
+    seed: int = 5,
+    options: Mapping[str, Any] | None = None,
+    **knobs: Any,
+) -> Group:
+    return Group(method(name, KNOBS[name] | knobs), env, options or {}, (8, 6), episodes, seed, first, last)
+
+
+def unheard(episodes: int) -> None:
+    pass
+
+
+def table(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "returns.parquet")
+
+
+def weights(folder: Path, run: int, part: str) -> dict[str, torch.Tensor]:
+    """One run's weights, with the leading dimension of one run."""
+    prefix = f"{run}/{part}/"
+    found = load_file(folder / "weights.safetensors")
+    return {name.removeprefix(prefix): x[None] for name, x in found.items() if name.startswith(prefix)}
+
+
+def test_every_episode_of_every_run_is_written_down(tmp_path: Path) -> None:
+    """Stairs: each episode has 3 steps and returns 1 + 2 + 4; the k-th ends when 3k steps were made."""
+    found = run_group(group(first=3, last=4), tmp_path / "g", unheard)
+    rows = [("reinforce", run, k, 7.0, 3, 3 * k) for run in (3, 4) for k in (1, 2, 3, 4)]
+    columns = ["algorithm", "run", "episode", "return", "length", "steps"]
+    pd.testing.assert_frame_equal(table(tmp_path / "g"), pd.DataFrame(rows, columns=columns))
+    assert found == read_mapping(tmp_path / "g" / "group.json")
+    assert found["failed"] == {}
+    assert found["seconds"] > 0
+
+
+def test_two_copies_climb_side_by_side(tmp_path: Path) -> None:
+    """Episodes 1 and 2 begin together, and so do 3 and 4: a pair of them takes 6 steps. The 4th of 3 is not counted."""
+    run_group(group("reinforce_baseline", episodes=3), tmp_path / "g", unheard)
+    assert table(tmp_path / "g").query("run == 1")[["episode", "steps"]].values.tolist() == [[1, 6], [2, 6], [3, 12]]
+
+
+def test_an_episode_goes_on_in_the_next_rollout(tmp_path: Path) -> None:
+    """Rollouts of 5 steps cut episodes of 3: the ledger does not mind. Of 2 copies, each episode's end is told once."""
+    run_group(group("actor_critic", episodes=5), tmp_path / "g", unheard)
+    rows = table(tmp_path / "g").query("run == 0")
+    assert rows["return"].tolist() == [7.0] * 5
+    assert rows.length.tolist() == [3] * 5
+    assert rows.steps.tolist() == [6, 6, 12, 12, 18]
+
+
+def test_a_folder_says_what_it_holds(tmp_path: Path) -> None:
+    asked = group(first=3, last=4, options={"max_episode_steps": 2})
+    assert asked.name == "reinforce-03-04"
+    run_group(asked, tmp_path / "g", unheard)
+    config = read_mapping(tmp_path / "g" / "config.yaml")
+    assert (config["algorithm"], config["env"], config["env_options"]) == (
+        "reinforce",
+        f"{HERE}:Stairs-v0",
+        {"max_episode_steps": 2},
+    )
+    assert (config["first"], config["last"], config["hidden"], config["seed"]) == (3, 4, "8,6", 5)
+    assert table(tmp_path / "g").length.unique().tolist() == [2]
+    with pytest.raises(UserError, match="exists and is not empty"):
+        run_group(asked, tmp_path / "g", unheard)
+
+
+def test_metrics_are_logged_now_and_then(tmp_path: Path) -> None:
+    """One update an episode, the last of which a run does not learn from: 41 episodes have 40 updates, 2 are logged."""
+    run_group(group(episodes=41), tmp_path / "g", unheard)
+    lines = read_jsonl(tmp_path / "g" / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [20, 40]
+    assert [line["episodes"] for line in lines] == [20, 40]
+    assert [line["return"] for line in lines] == [7, 7]
+
+
+def test_who_waits_hears_how_far_the_runs_are(tmp_path: Path) -> None:
+    """2 runs of 5 episodes with 2 copies: 2, 4 and at last all 5 of each; what is climbed beyond does not count."""
+    heard: list[int] = []
+    run_group(group("reinforce_baseline", episodes=5), tmp_path / "g", heard.append)
+    assert heard == [4, 8, 10]
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_weights_of_each_run_are_saved_and_loaded(name: str, tmp_path: Path) -> None:
+    """[out, in] a layer, as torch.nn.Linear has them, under each run's number in the experiment."""
+    run_group(group(name, first=2, last=3, env="CartPole-v1"), tmp_path / "g", unheard)
+    found = load_file(tmp_path / "g" / "weights.safetensors")
+    layers = {"layers.0.weight": (8, 4), "layers.0.bias": (8,), "layers.1.weight": (6, 8), "layers.1.bias": (6,)}
+    ends = {"policy": 2} | ({} if name == "reinforce" else {"critic": 1})
+    expected = {
+        f"{run}/{part}/{layer}": shape
+        for run in (2, 3)
+        for part, out in ends.items()
+        for layer, shape in (layers | {"layers.2.weight": (out, 6), "layers.2.bias": (out,)}).items()
+    }
+    assert {key: tuple(x.shape) for key, x in found.items()} == expected
+    policy = ControlPolicy(4, 2, [0], hidden=(8, 6))
+    policy.load_named(weights(tmp_path / "g", 3, "policy"))
+    observation = np.array([0.1, -0.2, 0.3, -0.4], np.float32)
+    x = observation
+    for i in range(3):
+        x = found[f"3/policy/layers.{i}.weight"].numpy() @ x + found[f"3/policy/layers.{i}.bias"].numpy()
+        x = np.tanh(x) if i < 2 else x
+    chance = np.exp(x[0]) / np.exp(x).sum()
+    _, logprobs = policy.act(torch.from_numpy(observation)[None, None], torch.zeros(1, 1))
+    assert logprobs.item() == pytest.approx(np.log(chance), abs=1e-6)
+    if name != "reinforce":
+        critic = ControlCritic(4, [0], hidden=(8, 6))
+        critic.load_named(weights(tmp_path / "g", 3, "critic"))
+
+
+@pytest.mark.parametrize("name", ["reinforce", "reinforce_baseline"])
+def test_a_run_begins_from_its_own_seed_and_learns_nothing_from_its_last_episode(name: str, tmp_path: Path) -> None:
+    """Runs of a single rollout leave with the weights that they came with; run i has the seed 5 · 1,000,003 + i."""
+    episodes = KNOBS[name]["copies"]
+    run_group(group(name, first=2, last=3, env="CartPole-v1", episodes=episodes), tmp_path / "g", unheard)
+    for run in (2, 3):
+        seed = 5_000_015 + run
+        made = {"policy": ControlPolicy(4, 2, [seed], hidden=(8, 6)), "critic": ControlCritic(4, [seed], hidden=(8, 6))}
+        if name == "reinforce":
+            del made["critic"]
+        for part, model in made.items():
+            found = weights(tmp_path / "g", run, part)
+            assert found.keys() == model.named().keys()
+            for layer, x in model.named().items():
+                assert torch.equal(found[layer], x), (run, part, layer)
+    assert not torch.equal(
+        weights(tmp_path / "g", 2, "policy")["layers.0.weight"], weights(tmp_path / "g", 3, "policy")["layers.0.weight"]
+    )
+
+
+def test_a_run_that_has_more_episodes_has_learned(tmp_path: Path) -> None:
+    run_group(group(first=2, last=2, env="CartPole-v1", episodes=2), tmp_path / "g", unheard)
+    began = ControlPolicy(4, 2, [5_000_017], hidden=(8, 6)).named()
+    for layer, x in weights(tmp_path / "g", 2, "policy").items():
+        assert not torch.equal(x, began[layer]), layer
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_a_run_is_the_same_in_any_group(name: str, tmp_path: Path) -> None:
+    """Episodes on CartPole to the last step, weights to 1e-4.
+
+    A product of several runs at once may round otherwise than that of one. Such a difference of 1e-7 turns an action
+    about once in ten million steps, of which there are some hundreds here; it grows by Adam's first steps at most.
+    """
+    asked: dict[str, Any] = {"env": "CartPole-v1", "episodes": 6, "learning_rate": 0.01}
+    run_group(group(name, 0, 2, **asked), tmp_path / "all", unheard)
+    together = table(tmp_path / "all")
+    parts = []
+    for first, last in [(0, 0), (1, 2)]:
+        folder = tmp_path / f"{first}-{last}"
+        run_group(group(name, first, last, **asked), folder, unheard)
+        parts.append(table(folder))
+        for key, x in load_file(folder / "weights.safetensors").items():
+            torch.testing.assert_close(load_file(tmp_path / "all" / "weights.safetensors")[key], x, atol=1e-4, rtol=0)
+    pd.testing.assert_frame_equal(together, pd.concat(parts, ignore_index=True))
+    lengths = together.groupby("run").length.apply(tuple)
+    assert len(set(lengths)) == 3  # Else runs that are all the same would pass.
+
+
+def test_runs_choose_their_actions_each_by_itself(tmp_path: Path) -> None:
+    """The world is the same for all, and returns tell the actions: 8 ways to climb, 4 times, by chance."""
+    run_group(group(last=2, env=f"{HERE}:Told-v0"), tmp_path / "g", unheard)
+    returns = table(tmp_path / "g").groupby("run")["return"].apply(tuple)
+    assert len(set(returns)) == 3
+    assert {total for run in returns for total in run} <= set(range(8))
+
+
+def test_another_seed_is_another_experiment_and_the_same_is_the_same(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"env": "CartPole-v1", "episodes": 3}
+    for name, seed in {"a": 5, "again": 5, "b": 6}.items():
+        run_group(group(seed=seed, **asked), tmp_path / name, unheard)
+    files = {name: (tmp_path / name / "returns.parquet").read_bytes() for name in ("a", "again", "b")}
+    assert files["a"] == files["again"]
+    assert files["a"] != files["b"]
+    a, again = (load_file(tmp_path / name / "weights.safetensors") for name in ("a", "again"))
+    assert all(torch.equal(x, again[key]) for key, x in a.items())
+
+
+FAULTS = {
+    "raise": "in episode 3, RuntimeError: the third stair is loose",
+    "observation": "in episode 3, copy 0 gave an observation that is not finite",
+    "reward": "in episode 3, copy 0 gave a reward that is not finite",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_run_whose_environment_fails_does_not_take_the_others_along(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of three runs: it is named by its number in the experiment, and its episodes are left out."""
+    monkeypatch.setattr(Loose, "made", 0)
+    asked = group(first=7, last=9, env=f"{HERE}:Loose-v0", options={"fault": fault})
+    heard: list[int] = []
+    found = run_group(asked, tmp_path / "g", heard.append)
+    assert found["failed"] == {"8": FAULTS[fault]}
+    assert heard == [3, 6, 8, 12]  # The third episode ends in two runs; a run that is over needs no more work.
+    assert json.loads((tmp_path / "g" / "group.json").read_text()) == found
+    rows = table(tmp_path / "g")
+    assert rows[["run", "episode"]].values.tolist() == [[run, k] for run in (7, 9) for k in (1, 2, 3, 4)]
+    assert rows["return"].tolist() == [7.0] * 8
+    assert rows.steps.tolist() == [3, 6, 9, 12] * 2
+
+
+def test_a_group_of_which_every_run_fails_leaves_an_empty_table(tmp_path: Path) -> None:
+    found = run_group(group(env=f"{HERE}:Loose-v0", options={"loose": -1}), tmp_path / "g", unheard)
+    assert found["failed"] == {"0": FAULTS["raise"], "1": FAULTS["raise"]}
+    rows = table(tmp_path / "g")
+    assert rows.empty
+    assert list(rows.columns) == ["algorithm", "run", "episode", "return", "length", "steps"]
+
+
+def test_a_gradient_that_is_not_finite_is_told_with_the_run(tmp_path: Path) -> None:
+    """A step of 1e30 sends weights where no logit is finite; which run shows it first is chance."""
+    asked = group("ppo", first=6, last=7, env="CartPole-v1", episodes=30, learning_rate=1e30)
+    with pytest.raises(UserError, match=r"^run [67]: the gradient's norm is (nan|inf), and nothing was updated"):
+        run_group(asked, tmp_path / "g", unheard)
+    assert not (tmp_path / "g" / "group.json").exists()

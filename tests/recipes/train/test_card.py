@@ -1,0 +1,202 @@
+"""The card is read as its readers read it: by the hub's own parser, and by running the code that it shows."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from huggingface_hub import ModelCard
+
+from burnish import train
+from burnish.algorithms.dpo import DPO
+from burnish.algorithms.reward_model import RewardModel
+from burnish.algorithms.sft import SFT
+from burnish.config import Settings, build
+from burnish.policies.language.scorer import load_scorer
+from burnish.recipes.evaluate.run import evaluate_run
+from burnish.recipes.train.card import add_evaluation, final, front_matter, on_hub, shown
+
+SMALL: dict[str, Any] = {"steps": 2, "batch_size": 4, "learning_rate": 0.01, "quiet": True, "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("secret-place")
+    tiny.write_rows(folder / "pairs.jsonl", tiny.pair_rows(6))
+    tiny.write_rows(folder / "held.jsonl", tiny.pair_rows(5, seed=1))
+    tiny.save_model(folder / "tiny")
+    return folder
+
+
+def trained(folder: Path, algorithm: Any, name: str, **options: Any) -> Path:
+    files = {"data": folder / "pairs.jsonl", "eval_data": folder / "held.jsonl", "model": folder / "tiny"}
+    return train(algorithm, out=folder / name, **SMALL | files | options)
+
+
+@pytest.fixture(scope="module")
+def reward_run(folder: Path) -> Path:
+    return trained(folder, RewardModel(), "reward")
+
+
+@pytest.fixture(scope="module")
+def dpo_run(folder: Path) -> Path:
+    return trained(folder, DPO(beta=0.25), "dpo")
+
+
+def card(run: Path) -> str:
+    return (run / "model" / "README.md").read_text()
+
+
+def run_code(run: Path) -> str:
+    """What the card's Python prints, run beside it by a fresh interpreter."""
+    (code,) = re.findall(r"```python\n(.*?)```", card(run), re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=run / "model",
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def score(run: Path) -> float:
+    """Burnish's own score of the text in the card."""
+    ids = [tiny.BOS, *(3 + tiny.WORDS.index(word) for word in ("the", "film", "is", "good")), tiny.EOS]
+    with torch.no_grad():
+        return load_scorer(run / "model").scores(tiny.demonstrations([(ids, [False] + [True] * 5)])).item()
+
+
+def test_the_front_matter_is_what_the_hub_reads(reward_run: Path, dpo_run: Path) -> None:
+    found = ModelCard.load(dpo_run / "model" / "README.md").data.to_dict()
+    assert found == {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": ["burnish", "dpo"]}
+    found = ModelCard.load(reward_run / "model" / "README.md").data.to_dict()
+    assert found["pipeline_tag"] == "text-classification"
+    assert found["tags"] == ["burnish", "reward", "reward-model"]
+
+
+def test_names_of_the_hub_are_linked_and_a_licence_is_never_guessed() -> None:
+    _, settings = build("dpo", {"model": "gpt2", "data": "owner/pairs:train", "eval_data": "owner/pairs:test"})
+    found = front_matter("dpo", settings, scorer=False, adapter=True)
+    assert "base_model: gpt2\n" in found
+    assert "datasets:\n- owner/pairs\n" in found
+    assert found.count("owner/pairs") == 1
+    assert "library_name: peft" in found
+    assert "license" not in found
+    own = front_matter("dpo", Settings(), scorer=False, adapter=False)
+    assert "base_model" not in own
+    assert "datasets" not in own
+
+
+def test_what_is_a_name_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert on_hub("gpt2")
+    assert on_hub("owner/name-1.5")
+    assert not on_hub("builtin")
+    assert not on_hub("/somewhere/model")
+    assert not on_hub("../model")
+    assert not on_hub("a/b/c")
+    assert not on_hub("pairs", owner=True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    assert not on_hub("owner/name")
+    assert shown("owner/name") == "name"
+    assert shown("owner/other:test") == "owner/other:test"
+    assert shown("/home/somebody/rows.jsonl") == "rows.jsonl"
+    assert shown("/home/somebody/folder:test") == "folder:test"
+    assert shown("rewards:by_length") == "rewards:by_length"
+
+
+def test_the_code_of_a_reward_model_gives_its_score(reward_run: Path) -> None:
+    assert load_scorer(reward_run / "model").offset != 0
+    assert float(run_code(reward_run)) == pytest.approx(score(reward_run), abs=1e-5)
+
+
+def test_the_code_of_a_policy_continues_its_text(dpo_run: Path) -> None:
+    assert run_code(dpo_run).startswith("the film is")
+
+
+def test_the_code_of_an_adapter_loads_it(folder: Path) -> None:
+    run = trained(folder, DPO(), "lora", lora_rank=2)
+    assert "library_name: peft" in card(run)
+    assert run_code(run).startswith("the film is")
+    scorer = trained(folder, RewardModel(), "lora-reward", lora_rank=2)
+    assert float(run_code(scorer)) == pytest.approx(score(scorer), abs=1e-5)
+
+
+def test_counts_hash_results_and_settings(dpo_run: Path) -> None:
+    text = card(dpo_run)
+    environment = json.loads((dpo_run / "environment.json").read_text())
+    assert "training: `pairs.jsonl`; 6 rows, 6 used" in text
+    assert "evaluation: `held.jsonl`; 5 rows, 5 used" in text
+    assert environment["data_sha256"] in text
+    assert environment["eval_data_sha256"] in text
+    last = json.loads((dpo_run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == 2
+    assert f"| eval_loss | {last['eval_loss']:.4g} |" in text
+    assert "beta: 0.25\n" in text
+    assert "Of step 2, the last" in text
+    assert "largest" not in text
+    assert text.split("\n# ")[1].split("\n")[0].endswith(", trained with dpo")
+
+
+def test_nothing_of_the_machine_or_the_day(folder: Path, dpo_run: Path) -> None:
+    """Another folder and other harmless options: the same card, to the byte."""
+    assert "secret-place" not in card(dpo_run)
+    other = trained(folder, DPO(beta=0.25), "elsewhere", save_every=1)
+    assert card(other) == card(dpo_run)
+
+
+def test_with_patience_the_results_are_those_of_the_kept_weights() -> None:
+    records = [{"step": 1, "eval_loss": 3.0}, {"step": 2, "eval_loss": 1.0}, {"step": 3}, {"step": 4, "eval_loss": 1.0}]
+    assert final(records, patient=True)["step"] == 2
+    assert final(records, patient=False)["step"] == 4
+    assert final([], patient=True) == {}
+
+
+def test_an_evaluation_adds_its_numbers_and_replaces_older_ones(reward_run: Path, folder: Path) -> None:
+    before = card(reward_run)
+    assert "None yet" in before
+    edited = before.replace("## Known limits\n", "## Known limits\n\n- My own remark.\n")
+    (reward_run / "model" / "README.md").write_text(edited)
+    found = evaluate_run(reward_run, str(folder / "held.jsonl"), None, Settings(quiet=True))
+    once = card(reward_run)
+    share = found["accuracy"]
+    assert f"| accuracy | {share['mean']:.4g} ({share['low']:.4g} to {share['high']:.4g}) |" in once
+    assert "On `held.jsonl`" in once
+    assert "None yet" not in once
+    assert "My own remark." in once
+    assert "secret-place" not in once
+    add_evaluation(reward_run / "model", {"data": "builtin", "rows": 3})
+    again = card(reward_run)
+    assert "| rows | 3 |" in again
+    assert "held-out part" in again
+    assert "| accuracy | " + f"{share['mean']:.4g} (" not in again
+    assert again.count("## Evaluation") == 1
+
+
+def test_a_card_that_lost_the_place_gets_one(tmp_path: Path) -> None:
+    add_evaluation(tmp_path, {"data": "builtin", "rows": 3})
+    assert not (tmp_path / "README.md").exists()
+    (tmp_path / "README.md").write_text("# Mine\n")
+    add_evaluation(tmp_path, {"data": "builtin", "rows": 3})
+    add_evaluation(tmp_path, {"data": "builtin", "rows": 4})
+    text = (tmp_path / "README.md").read_text()
+    assert text.startswith("# Mine\n")
+    assert text.count("## Evaluation") == 1
+    assert "| rows | 4 |" in text
+
+
+def test_the_built_in_model_is_said_to_be_small(tmp_path: Path) -> None:
+    data = tiny.write_rows(tmp_path / "texts.jsonl", tiny.text_rows(4))
+    run = train(SFT(), data=data, out=tmp_path / "run", **SMALL | {"steps": 1})
+    assert "The built-in model is small" in card(run)
+    assert "imitates its demonstrations" in card(run)

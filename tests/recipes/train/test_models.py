@@ -1,0 +1,237 @@
+"""The models of each method, as they are before the first update."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from tiny_scorers import make_scorer
+
+from burnish.algorithms.dpo import DPO
+from burnish.algorithms.ppo import PPO
+from burnish.algorithms.reward_model import RewardModel
+from burnish.algorithms.sft import SFT
+from burnish.config import Settings
+from burnish.experience.language.completions import Completions
+from burnish.policies.interface import Models
+from burnish.policies.language.adapters import Lora
+from burnish.policies.language.policy import LanguagePolicy, load_policy
+from burnish.policies.language.reference import StartingAdapter
+from burnish.policies.language.scorer import LanguageScorer, load_scorer
+from burnish.recipes.train.models import adamw, count_trained, device_of, load_models, pick_device, say, with_reference
+from burnish.recipes.train.rows import tokenised
+from burnish.run import UserError
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    tiny.save_model(folder / "model", "gpt2")
+    make_scorer(seed=2, double=False).save(folder / "scorer")
+    make_scorer("llama", seed=3, double=False).save(folder / "run" / "model")
+    stranger = make_scorer(seed=4, double=False)
+    stranger.tokenizer = tiny.make_tokenizer(reversed(tiny.WORDS))
+    stranger.save(folder / "stranger")
+    return folder
+
+
+def settings(files: Path, **knobs: Any) -> Settings:
+    experience = Completions(**knobs) if knobs else None
+    return Settings(model=str(files / "model"), experience=experience, learning_rate=0.1, device="cpu", quiet=True)
+
+
+def loaded(files: Path, **knobs: Any) -> tuple[LanguagePolicy, LanguagePolicy, LanguageScorer]:
+    models: Any = load_models(PPO(), settings(files, **knobs))
+    assert models.scorer is None
+    return models.policy, models.reference, models.critic
+
+
+def same_weights(one: Any, other: Any) -> bool:
+    mine, theirs = one.parameters(), other.parameters()
+    return all(torch.equal(mine[name], theirs[name]) for name in mine.keys() | theirs.keys())
+
+
+def test_each_method_trains_its_own(files: Path) -> None:
+    for algorithm in (SFT(), DPO()):
+        models = load_models(algorithm, settings(files))
+        assert models.trained() == {"policy": models.policy}
+        assert models.reference is None
+    models = load_models(RewardModel(), settings(files))
+    assert models.trained() == {"scorer": models.scorer}
+    models = load_models(PPO(), settings(files, reward="gold"))
+    assert models.trained() == {"policy": models.policy, "critic": models.critic}
+
+
+def test_policy_and_reference_begin_alike_and_are_two(files: Path) -> None:
+    """At one temperature, so that the KL is between what is sampled and the same of the reference."""
+    policy, reference, _ = loaded(files, reward="gold", temperature=0.7)
+    assert same_weights(policy, reference)
+    assert (policy.temperature, reference.temperature) == (0.7, 0.7)
+    with torch.no_grad():
+        for parameter in policy.parameters().values():
+            parameter.add_(1.0)
+    assert not same_weights(policy, reference)
+
+
+def test_the_critic_begins_as_the_reward_model_or_as_what_was_named_or_as_the_policy(files: Path) -> None:
+    scorer = make_scorer(seed=2, double=False)
+    as_reward = loaded(files, reward=str(files / "scorer"))[2]
+    as_run = loaded(files, reward=str(files / "run"))[2]
+    as_named = loaded(files, reward=str(files / "run"), critic=str(files / "scorer"))[2]
+    as_policy = loaded(files, reward="gold")[2]
+    in_python = loaded(files, reward=lambda prompts, responses: [0.0])[2]
+    for critic in (as_reward, as_named):
+        assert torch.equal(critic.model.score.weight, scorer.model.score.weight)
+    assert as_run.model.config.model_type == "llama"
+    body = tiny.make_model("gpt2").transformer.h[0].attn.c_attn.weight
+    for critic in (as_policy, in_python):
+        assert torch.equal(critic.model.transformer.h[0].attn.c_attn.weight, body)
+    assert not torch.equal(as_reward.model.transformer.h[0].attn.c_attn.weight, body)
+
+
+def test_a_new_head_is_a_function_of_the_seed(files: Path) -> None:
+    chosen = settings(files)
+    one, again, other = (
+        load_models(RewardModel(), dataclasses.replace(chosen, seed=seed)).scorer for seed in (0, 0, 1)
+    )
+    assert same_weights(one, again)
+    assert not same_weights(one, other)
+
+
+def test_a_critic_with_another_tokenizer_is_refused(files: Path) -> None:
+    with pytest.raises(UserError, match=r"the critic .*stranger has another tokenizer than the policy"):
+        loaded(files, reward="gold", critic=str(files / "stranger"))
+
+
+def test_a_critic_or_model_that_is_none_is_refused(files: Path) -> None:
+    with pytest.raises(UserError, match=r"--critic .*nowhere could not be loaded as a reward model"):
+        loaded(files, reward="gold", critic=str(files / "nowhere"))
+    with pytest.raises(UserError, match=r"--model .*nowhere could not be loaded"):
+        load_models(SFT(), dataclasses.replace(settings(files), model=str(files / "nowhere")))
+
+
+def test_the_optimizer_has_every_trained_parameter_once(files: Path) -> None:
+    """Weight decay shrinks matrices alone; the reference is nowhere."""
+    models = load_models(PPO(), settings(files, reward="gold"))
+    chosen = dataclasses.replace(settings(files), weight_decay=0.25)
+    optimizer = adamw(models, chosen)
+    groups = optimizer.param_groups
+    assert [group["weight_decay"] for group in groups] == [0.25, 0.0]
+    assert [group["lr"] for group in groups] == [0.1, 0.1]
+    assert {p.dim() >= 2 for p in groups[0]["params"]} == {True}
+    assert {p.dim() >= 2 for p in groups[1]["params"]} == {False}
+    found = [id(p) for group in groups for p in group["params"]]
+    critic: Any = models.critic
+    trained = [*models.policy.parameters().values(), *critic.parameters().values()]
+    assert len(found) == len(set(found))
+    assert set(found) == {id(p) for p in trained}
+
+
+def test_a_reference_that_a_table_can_stand_for(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a method that says so: its numbers are the policy's own, and stay when the policy moves."""
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path))
+    chosen = settings(files)
+    models = load_models(DPO(), chosen)
+    rows = tokenised(DPO(), chosen, models.policy, tiny.pair_rows(5), "train")
+    complete = with_reference(DPO(), models, rows, range(5), chosen)
+    assert complete.policy is models.policy
+    assert complete.reference is not None
+    batch = rows.batch([4, 0, 2])
+    with torch.no_grad():
+        expected = models.policy.logprobs(batch)
+        torch.testing.assert_close(complete.reference.logprobs(batch), expected, rtol=0, atol=1e-5)
+        for parameter in models.policy.parameters().values():
+            parameter.mul_(0.5)
+    torch.testing.assert_close(complete.reference.logprobs(batch), expected, rtol=0, atol=1e-5)
+    assert with_reference(SFT(), models, rows, range(5), chosen) is models
+
+
+def test_devices() -> None:
+    models = Models(tiny.make_policy())
+    assert device_of(models) == torch.device("cpu")
+    assert device_of(Models(scorer=make_scorer())) == torch.device("cpu")
+    assert pick_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert pick_device("cpu") == "cpu"
+    with pytest.raises(UserError, match="--device abacus: PyTorch finds no such device here"):
+        pick_device("abacus")
+
+
+def test_quiet_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    say(Settings(), "a sentence")
+    say(Settings(quiet=True), "another")
+    assert capfd.readouterr() == ("", "a sentence\n")
+
+
+# Adapters ----------------------------------------------------------------------------------------------------------
+
+
+def with_lora(files: Path, rank: int = 2, **knobs: Any) -> Settings:
+    return dataclasses.replace(settings(files, **knobs), lora_rank=rank)
+
+
+def test_adapters_are_trained_where_a_rank_is_given(files: Path) -> None:
+    """GPT-2 of width 16 has 512 parameters a rank (see test_adapters), and a head 16."""
+    for algorithm, expected in ((SFT(), 1024), (DPO(), 1024), (RewardModel(), 1024 + 16)):
+        models = load_models(algorithm, with_lora(files))
+        parameters = [p for group in adamw(models, with_lora(files)).param_groups for p in group["params"]]
+        assert sum(p.numel() for p in parameters) == expected
+        assert count_trained(models).startswith(f"trainable parameters {expected:,} of ")
+    assert load_models(SFT(), settings(files)).policy.adapter is None  # type: ignore[attr-defined]
+
+
+def test_options_reach_the_adapter(files: Path) -> None:
+    asked = dataclasses.replace(with_lora(files, 3), lora_alpha=5, lora_dropout=0.25, lora_targets="c_fc", seed=4)
+    policy: Any = load_models(SFT(), asked).policy
+    config = policy.adapter.peft_config["default"]
+    assert (config.r, config.lora_alpha, config.lora_dropout) == (3, 5, 0.25)
+    assert {name.split(".lora_")[0].split(".")[-1] for name in policy.parameters()} == {"c_fc"}
+    other: Any = load_models(SFT(), dataclasses.replace(asked, seed=5)).policy
+    assert same_weights(policy, load_models(SFT(), asked).policy)
+    assert not same_weights(policy, other)
+
+
+def test_ppo_with_adapters_holds_no_second_policy(files: Path) -> None:
+    """Policy and critic have an adapter each, and the reference is the policy's own base."""
+    models: Any = load_models(PPO(), with_lora(files, reward="gold", temperature=0.7))
+    assert isinstance(models.reference, StartingAdapter)
+    assert models.reference.policy is models.policy
+    assert models.policy.temperature == 0.7
+    assert models.policy.adapter is not None
+    assert models.critic.adapter is not None
+    assert models.policy.model is not models.critic.model
+    heads = {name for name in models.critic.parameters() if "lora" not in name}
+    assert heads == {"score.modules_to_save.default.weight"}
+
+
+@pytest.mark.parametrize("option", ["reward", "critic"])
+def test_a_critic_that_begins_as_an_adapter_goes_on_with_it(files: Path, tmp_path: Path, option: str) -> None:
+    """Whatever its rank; the critic of a policy's adapter has that of the policy, and its rank has to be the run's."""
+    scorer = load_scorer(files / "model", lora=Lora(5), seed=3)
+    with torch.no_grad():
+        for parameter in scorer.parameters().values():
+            parameter += 0.1
+    scorer.save(tmp_path / "adapter")
+    knobs = {"reward": "gold"} | {option: str(tmp_path / "adapter")}
+    models: Any = load_models(PPO(), with_lora(files, **knobs))
+    assert same_weights(models.critic, scorer)
+    whole: Any = load_models(PPO(), settings(files, **knobs))
+    assert whole.critic.adapter is None
+    batch = tiny.demonstrations(tiny.random_rows(3))
+    torch.testing.assert_close(whole.critic.scores(batch), scorer.scores(batch), rtol=0, atol=1e-5)
+
+
+def test_ppo_from_a_policys_adapter(files: Path, tmp_path: Path) -> None:
+    policy = load_policy(files / "model", lora=Lora(2))
+    with torch.no_grad():
+        for parameter in policy.parameters().values():
+            parameter += 0.1
+    policy.save(tmp_path / "adapter")
+    asked = dataclasses.replace(with_lora(files, reward="gold"), model=str(tmp_path / "adapter"))
+    models: Any = load_models(PPO(), asked)
+    assert same_weights(models.policy, policy)
+    bodies = {name: p for name, p in models.critic.parameters().items() if "lora" in name}
+    assert all(torch.equal(p, policy.parameters()[name]) for name, p in bodies.items())
+    with pytest.raises(UserError, match="is an adapter of rank 2"):
+        load_models(PPO(), dataclasses.replace(asked, lora_rank=3))

@@ -1,0 +1,684 @@
+"""One training run from settings to folder; and that every option changes something."""
+
+import dataclasses
+import functools
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+import yaml
+from datasets import Dataset
+from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassification
+from safetensors.torch import load_file
+from tiny_scorers import make_scorer, naive_score
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+import burnish
+from burnish.algorithms.ppo import PPO
+from burnish.algorithms.table import ALGORITHMS
+from burnish.config import Settings, build
+from burnish.experience.language.completions import Completions
+from burnish.recipes.train.run import run_training, train
+from burnish.run import UserError, read_jsonl
+
+WEIGHTS = "model/model.safetensors"
+DATA = {"demonstrations": "texts", "preferences": "pairs", "feedback": "pairs", "prompts": "prompts"}
+# Rollouts of 8 in two batches, each learned from twice: 4 steps are one rollout.
+ONLINE = {"reward": "lexicon", "rollout": 8, "max_new_tokens": 5, "update_epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    tiny.save_model(folder / "model", "gpt2")
+    tiny.save_model(folder / "other model", "llama", seed=1)
+    tiny.write_rows(folder / "texts.jsonl", tiny.text_rows(14))
+    tiny.write_rows(folder / "other.jsonl", tiny.text_rows(14, seed=1))
+    pairs = [row | {"margin": 0.5 * i} for i, row in enumerate(tiny.pair_rows(14))]
+    tiny.write_rows(folder / "pairs.jsonl", pairs)
+    tiny.write_rows(folder / "prompts.jsonl", tiny.prompt_rows(14))
+    make_scorer(seed=2, double=False).save(folder / "scorer")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def go(files: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Run a method with options beside the common ones; folders are numbered."""
+    count = 0
+
+    def run(method: str = "sft", **options: Any) -> Path:
+        nonlocal count
+        count += 1
+        common = {
+            "model": str(files / "model"),
+            "data": str(files / f"{DATA[ALGORITHMS[method].data]}.jsonl"),
+            "out": str(tmp_path / f"run-{count}"),
+            "steps": 4,
+            "batch_size": 4,
+            "learning_rate": 0.01,
+            "threads": 1,
+            "max_length": 40,
+        }
+        if "epochs" in options:
+            del common["steps"]
+        if ALGORITHMS[method].experience:
+            common |= ONLINE | {"model": str(files / "other model")}  # which ends some of its completions
+        return run_training(*build(method, common | options))
+
+    return run
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / WEIGHTS)
+
+
+def same_bits(one: Path, other: Path, name: str = WEIGHTS) -> bool:
+    return (one / name).read_bytes() == (other / name).read_bytes()
+
+
+# Each changes the weights that the run ends with.
+CHANGE_WEIGHTS: dict[str, Any] = {
+    "seed": 1,
+    "steps": 5,
+    "epochs": 2.0,
+    "batch_size": 3,
+    "accumulate": 3,  # by rounding alone: see below
+    "learning_rate": 0.02,
+    "warmup": 2,
+    "schedule": "cosine",
+    "weight_decay": 0.5,
+    "max_grad_norm": 0.01,
+    "max_length": 5,
+    "precision": "bfloat16",
+}
+# Each is shown by a test of its own, named here.
+SHOWN_ELSEWHERE = {
+    "model": "test_model_and_data_are_those_given",
+    "data": "test_model_and_data_are_those_given",
+    "out": "test_model_and_data_are_those_given",
+    "eval_data": "test_evaluation_is_written_down",
+    "eval_every": "test_evaluation_is_written_down",
+    "patience": "test_patience_ends_a_run_early",
+    "save_every": "test_checkpoints_are_kept",
+    "resume": "test_resume_goes_on",
+    "device": "test_a_device_that_is_not_there_is_refused",
+    "threads": "test_threads_are_set_and_noted",
+    "lora_rank": "test_every_option_of_lora_changes_the_weights",
+    "lora_alpha": "test_every_option_of_lora_changes_the_weights",
+    "lora_dropout": "test_every_option_of_lora_changes_the_weights",
+    "lora_targets": "test_every_option_of_lora_changes_the_weights",
+    "quiet": "test_quiet_says_nothing",
+    "mask_formatting": "test_masked_formatting_changes_the_weights",
+    "debug": "tests/cli/test_flags.py: it shows tracebacks, which only the command line hides",
+}
+OWN: dict[str, dict[str, Any]] = {
+    "sft": {"over": "sequence"},
+    "reward": {"centre_coefficient": 0.5, "margin_weight": 0.5},
+    "ppo": {
+        "clip": 0.01,
+        "value_clip": None,
+        "value_weight": 0.5,
+        "entropy_weight": 0.1,
+        "lambda_": 0.5,
+        "update_epochs": 1,
+        "standardise_advantages": False,
+        "stop_kl": 1e-4,
+        "kl_penalty": 5.0,
+        "kl_penalty_target": 1e-9,
+        "over": "sequence",
+    },
+    "dpo": {
+        "beta": 0.9,
+        "label_smoothing": 0.3,
+        "length_normalised": True,
+        "divergence": "js",
+        "alpha": 0.9,
+        "nll_weight": 0.2,
+        "margin_weight": 0.5,
+    },
+    "online_dpo": {"beta": 0.9, "label_smoothing": 0.3, "nll_weight": 0.2, "update_epochs": 1},
+    "rejection": {"over": "sequence", "update_epochs": 1},
+    "robust_dpo": {"beta": 0.9, "label_smoothing": 0.3},
+    "hinge": {"beta": 0.9, "nll_weight": 0.2},
+    "ipo": {"tau": 0.9, "log_ratios": "mean"},
+    "orpo": {"odds_weight": 0.9},
+    "simpo": {"beta": 3.0, "gamma": 0.2},
+    "cpo": {"beta": 0.9, "nll_weight": 0.2},
+    "apo_zero": {"beta": 0.9},
+    "apo_down": {"beta": 0.9},
+    "exo": {"beta": 0.9, "label_smoothing": 0.3},
+    "nca": {"beta": 0.9},
+    "sppo": {"beta": 0.9},
+    "kto": {"beta": 0.9, "desirable_weight": 1.5, "undesirable_weight": 0.5},
+}
+# What an option needs beside it, in the run that it changes too; and those that do not go with the others.
+BESIDE: dict[str, dict[str, Any]] = {
+    "kl_penalty_target": {"kl_penalty": 5.0, "steps": 9},  # it adapts the price from the second rollout on
+    "alpha": {"divergence": "alpha"},
+}
+BEFORE: dict[str, dict[str, Any]] = {"alpha": {"alpha": 0.2}}
+APART = {"length_normalised", "alpha"}
+# Of completions; 9 steps are more than two rollouts, so that the last is priced at a β that was adapted.
+KNOBS: dict[str, Any] = {
+    "reward": "gold",
+    "critic": "scorer",
+    "rollout": 6,
+    "max_new_tokens": 6,
+    "temperature": 0.5,
+    "beta": 0.5,
+    "kl_target": 0.1,
+    "kl_horizon": 20,
+    "gamma": 0.5,
+    "missing_eos_penalty": 3.0,
+}
+
+
+def test_no_option_is_left_out() -> None:
+    settings = {f.name for f in dataclasses.fields(Settings)} - {"experience"}
+    assert CHANGE_WEIGHTS.keys() | SHOWN_ELSEWHERE.keys() == settings
+    assert KNOBS.keys() | {"keep_samples"} == {f.name for f in dataclasses.fields(Completions)}
+    assert {name: set(own) for name, own in OWN.items()} == {
+        name: {f.name for f in dataclasses.fields(entry.algorithm)} for name, entry in ALGORITHMS.items()
+    }
+    for name in SHOWN_ELSEWHERE.values():
+        assert name in globals() or name.startswith("tests/cli/test_flags.py")
+
+
+def test_every_option_changes_the_weights_it_should(go: Callable[..., Path]) -> None:
+    base = go()
+    assert same_bits(base, go())
+    for key, value in CHANGE_WEIGHTS.items():
+        assert not same_bits(base, go(**{key: value})), key
+
+
+@pytest.mark.parametrize("method", ALGORITHMS)
+def test_every_option_of_a_method_changes_the_weights(method: str, go: Callable[..., Path]) -> None:
+    base = go(method)
+    assert same_bits(base, go(method))
+    for key, value in OWN[method].items():
+        beside = BESIDE.get(key, {})
+        before = go(method, **beside, **BEFORE.get(key, {})) if beside else base
+        assert not same_bits(before, go(method, **beside, **{key: value})), key
+
+
+def test_masked_formatting_changes_the_weights(go: Callable[..., Path]) -> None:
+    assert not same_bits(go("dpo"), go("dpo", mask_formatting=True))
+
+
+def test_every_knob_of_completions_changes_the_weights(files: Path, go: Callable[..., Path]) -> None:
+    base, adaptive = go("ppo", steps=9), go("ppo", steps=9, kl_target=0.1)
+    assert same_bits(base, go("ppo", steps=9))
+    for key, value in KNOBS.items():
+        value = str(files / value) if key == "critic" else value
+        more = {"kl_target": 0.1} if key == "kl_horizon" else {}
+        assert not same_bits(adaptive if more else base, go("ppo", steps=9, **{key: value} | more)), key
+
+
+def test_keeping_samples_changes_nothing_but_samples(go: Callable[..., Path]) -> None:
+    """Two rollouts, begun at steps 0 and 4, of 8 and 6 completions, of which 3, all, and none are kept."""
+    runs = {keep: go("ppo", steps=5, keep_samples=keep) for keep in (3, 9, 0)}
+    kept = {keep: read_jsonl(runs[keep] / "samples.jsonl") for keep in (3, 9)}
+    assert [sample["step"] for sample in kept[3]] == [0] * 3 + [4] * 3
+    assert [sample["step"] for sample in kept[9]] == [0] * 8 + [4] * 6
+    assert kept[3] == kept[9][:3] + kept[9][8:11]
+    assert sorted(sample["row"] for sample in kept[9]) == list(range(14))
+    assert not (runs[0] / "samples.jsonl").exists()
+    for keep in (9, 0):
+        for name in (WEIGHTS, "metrics.jsonl", "critic/model.safetensors"):
+            assert same_bits(runs[3], runs[keep], name)
+
+
+def test_accumulation_changes_nothing_but_rounding(go: Callable[..., Path]) -> None:
+    """Losses, since Adam makes a whole step of a gradient that is 0 but for rounding."""
+    runs = [read_jsonl(go(accumulate=pieces, learning_rate=1e-3) / "metrics.jsonl") for pieces in (1, 3)]
+    for one, other in zip(*runs, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+
+
+def test_model_and_data_are_those_given(files: Path, go: Callable[..., Path]) -> None:
+    base, model, data = go(), go(model=str(files / "other model")), go(data=str(files / "other.jsonl"))
+    assert json.loads((model / "model/config.json").read_text())["model_type"] == "llama"
+    assert not same_bits(base, data)
+    assert base.name == "run-1"
+
+
+def test_a_run_folder_serves_as_a_model(go: Callable[..., Path]) -> None:
+    """A rate of next to nothing leaves the weights of the run that it started from."""
+    first = go()
+    second = go(model=str(first), learning_rate=1e-12)
+    for name, tensor in weights(first).items():
+        torch.testing.assert_close(weights(second)[name], tensor, rtol=0, atol=1e-9)
+
+
+def test_evaluation_is_written_down(files: Path, go: Callable[..., Path]) -> None:
+    held = str(files / "other.jsonl")
+    for options, expected in (({}, []), ({"eval_data": held}, [4]), ({"eval_data": held, "eval_every": 2}, [2, 4])):
+        metrics = read_jsonl(go(**options) / "metrics.jsonl")
+        assert [m["step"] for m in metrics if "eval_loss" in m] == expected
+    run = go(eval_data=held)
+    model = AutoModelForCausalLM.from_pretrained(run / "model")
+    total, count = 0.0, 0
+    for row in tiny.text_rows(14, seed=1):
+        ids = [tiny.BOS, *(3 + tiny.WORDS.index(word) for word in row["text"].split()), tiny.EOS]
+        values = tiny.naive_logprobs(model, ids, [False] + [True] * (len(ids) - 1))
+        total, count = total - sum(v.item() for v in values), count + len(ids) - 1
+    assert read_jsonl(run / "metrics.jsonl")[-1]["eval_loss"] == pytest.approx(total / count, abs=1e-5)
+
+
+def test_patience_ends_a_run_early(files: Path, go: Callable[..., Path]) -> None:
+    options = {"eval_data": str(files / "other.jsonl"), "eval_every": 1, "learning_rate": 0.5, "steps": 30}
+    patient, impatient = go(**options), go(**options, patience=1)
+    assert len(read_jsonl(patient / "metrics.jsonl")) == 30
+    losses = [m["eval_loss"] for m in read_jsonl(impatient / "metrics.jsonl")]
+    assert len(losses) < 30
+    assert losses[-1] >= min(losses[:-1])
+
+
+def test_checkpoints_are_kept(go: Callable[..., Path]) -> None:
+    for every, expected in ((0, []), (2, [2, 4]), (3, [3])):
+        names = [path.name for path in go(save_every=every).glob("checkpoints/step-*")]
+        assert sorted(names) == [f"step-{step:06d}" for step in expected]
+
+
+def test_a_warm_up_that_never_ends_is_refused(go: Callable[..., Path]) -> None:
+    assert go(warmup=3)
+    with pytest.raises(UserError, match="a warmup of 4 steps never ends in a run of 4"):
+        go(warmup=4)
+
+
+def test_evaluation_data_are_described_too(
+    files: Path, go: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    go(eval_data=str(files / "other.jsonl"))
+    assert "other.jsonl (text): 14 of 14 rows used" in capfd.readouterr().err
+
+
+def test_resume_goes_on(go: Callable[..., Path], tmp_path: Path) -> None:
+    whole = go(save_every=1)
+    with pytest.raises(UserError, match="--resume"):
+        go(out=str(whole))
+    shutil.rmtree(whole / "model")
+    shutil.copytree(whole, tmp_path / "again")
+    assert same_bits(go(out=str(tmp_path / "again"), save_every=1, resume=True), go(save_every=1))
+
+
+def test_resuming_with_another_option_is_refused(go: Callable[..., Path]) -> None:
+    run = go()
+    with pytest.raises(UserError, match=r"learning_rate \(was 0.01, now 0.5\)"):
+        go(out=str(run), resume=True, learning_rate=0.5)
+
+
+def test_resuming_on_other_rows_is_refused(files: Path, go: Callable[..., Path], tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    shutil.copy(files / "texts.jsonl", data)
+    run = go(data=str(data))
+    shutil.rmtree(run / "model")
+    shutil.copy(files / "other.jsonl", data)
+    with pytest.raises(UserError, match="data_sha256"):
+        go(data=str(data), out=str(run), resume=True)
+
+
+def test_a_device_that_is_not_there_is_refused(go: Callable[..., Path]) -> None:
+    assert json.loads((go(device="cpu") / "environment.json").read_text())["device"] == "cpu"
+    for device in ("cuda:99", "abacus"):
+        with pytest.raises(UserError, match=f"--device {device}"):
+            go(device=device)
+
+
+def test_threads_are_set_and_noted(go: Callable[..., Path]) -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 1):
+            run = go(threads=threads, steps=1)
+            assert torch.get_num_threads() == threads
+            assert json.loads((run / "environment.json").read_text())["threads"] == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_quiet_says_nothing(go: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:
+    go("dpo")
+    assert "rows used" in capfd.readouterr().err
+    go("dpo", quiet=True)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("method", ALGORITHMS)
+def test_a_resolved_configuration_runs_again_to_the_same_bits(
+    method: str, go: Callable[..., Path], tmp_path: Path
+) -> None:
+    run = go(method, **{key: value for key, value in OWN[method].items() if key not in APART})
+    options = yaml.safe_load((run / "config.yaml").read_text())
+    again = run_training(*build(method, options | {"out": str(tmp_path / "again")}))
+    assert same_bits(run, again)
+    assert same_bits(run, again, "metrics.jsonl")
+
+
+def test_the_model_is_plain_transformers(go: Callable[..., Path]) -> None:
+    run = go()
+    model, tokenizer = (auto.from_pretrained(run / "model") for auto in (AutoModelForCausalLM, AutoTokenizer))
+    assert tokenizer("good film")["input_ids"] == [3, 5]
+    with torch.no_grad():
+        logits = model(torch.tensor([[0, 3, 5]])).logits
+    assert torch.isfinite(logits).all()
+    again = AutoModelForCausalLM.from_pretrained(run / "model")
+    assert torch.equal(again(torch.tensor([[0, 3, 5]])).logits, logits)
+    assert not torch.equal(again.transformer.wte.weight, tiny.make_model("gpt2").transformer.wte.weight)
+
+
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_python_trains_on_rows_in_memory(
+    files: Path, tmp_path: Path, as_dataset: bool, go: Callable[..., Path]
+) -> None:
+    rows: Any = tiny.pair_rows(14)
+    rows = Dataset.from_list(rows) if as_dataset else rows
+    options = {"model": files / "model", "steps": 4, "batch_size": 4, "learning_rate": 0.01, "threads": 1}
+    run = burnish.train(
+        burnish.DPO(beta=0.1), data=rows, eval_data=rows, out=tmp_path / "run", max_length=40, **options
+    )
+    assert run == tmp_path / "run"
+    assert same_bits(run, go("dpo", beta=0.1))
+    metrics = read_jsonl(run / "metrics.jsonl")
+    assert metrics[0]["loss"] == pytest.approx(0.6931472, abs=1e-5)
+    assert "eval_rewards/accuracies" in metrics[-1]
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert (config["algorithm"], config["beta"], config["data"]) == ("dpo", 0.1, "(in memory)")
+
+
+def shortness(prompts: list[str], responses: list[str], number: list[int]) -> list[float]:
+    """A reward: minus the number of words, and a hundredth of the prompt's own number."""
+    return [n / 100 - len(response.split()) for response, n in zip(responses, number, strict=True)]
+
+
+def test_python_takes_a_function_as_reward(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In memory, or as `module:function`, or by a resolved configuration, which names it: the same run."""
+    (tmp_path / "my_rewards.py").write_text(
+        "def shortness(prompts, responses, number):\n"
+        "    return [n / 100 - len(response.split()) for response, n in zip(responses, number)]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    common = {"batch_size": 4, "rollout": 8, "max_new_tokens": 4, "learning_rate": 0.01, "threads": 1, "quiet": True}
+    common |= {"model": files / "model", "max_length": 40}
+    options: dict[str, Any] = {"data": tiny.prompt_rows(14), **common}
+    run = train(PPO(update_epochs=1), reward=shortness, out=tmp_path / "run", **options)
+    named = train(PPO(update_epochs=1), reward="my_rewards:shortness", out=tmp_path / "named", **options)
+    written = yaml.safe_load((run / "config.yaml").read_text())
+    assert written["reward"] == f"{shortness.__module__}:shortness"
+    again = written | {"data": str(files / "prompts.jsonl"), "out": str(tmp_path / "again")}
+    for other in (named, run_training(*build("ppo", again | {"reward": "my_rewards:shortness"}))):
+        for name in (WEIGHTS, "metrics.jsonl", "samples.jsonl"):
+            assert same_bits(run, other, name)
+    samples = read_jsonl(run / "samples.jsonl")
+    assert [s["score"] for s in samples] == [s["row"] / 100 - len(s["response"].split()) for s in samples]
+    assert len(samples) == 14
+
+
+def test_a_reward_without_a_name_is_a_reward_too(files: Path, tmp_path: Path) -> None:
+    reward = functools.partial(shortness, number=[0] * 4)
+    options = {"batch_size": 4, "rollout": 4, "max_new_tokens": 4, "steps": 1, "quiet": True, "threads": 1}
+    rows = [{"prompt": row["prompt"]} for row in tiny.prompt_rows(4)]
+    run = train(PPO(), model=files / "model", data=rows, reward=reward, out=tmp_path / "run", **options)
+    assert yaml.safe_load((run / "config.yaml").read_text())["reward"] == "partial"
+
+
+def test_a_reward_model_is_plain_transformers_and_serves_as_a_reward(files: Path, go: Callable[..., Path]) -> None:
+    """Chosen responses score 0 on average, by transformers' own forward; and PPO's scores are those of its texts."""
+    trained = go("reward")
+    model = AutoModelForSequenceClassification.from_pretrained(trained / "model")
+    tokenizer = AutoTokenizer.from_pretrained(trained / "model")
+    model.config.pad_token_id = None
+
+    def score(text: str, *more: int) -> float:
+        with torch.no_grad():
+            ids = [tiny.BOS, *tokenizer(text)["input_ids"], *more]
+            return naive_score(model, ids).item() - model.config.score_offset
+
+    scores = [score(f"{row['prompt']} {row['chosen']}", tiny.EOS) for row in tiny.pair_rows(14)]
+    assert sum(scores) / 14 == pytest.approx(0.0, abs=1e-5)
+    assert max(map(abs, scores)) > 0.1
+    samples = read_jsonl(go("ppo", reward=str(trained), keep_samples=14) / "samples.jsonl")
+    plain = [sample for sample in samples if len(sample["response"].split()) == 5]  # five ids, none of which is special
+    assert plain
+    for sample in plain:
+        expected = score(f"{sample['prompt']} {sample['response']}")
+        assert sample["score"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_ppo_leaves_a_critic_beside_the_model(files: Path, go: Callable[..., Path]) -> None:
+    """Which has learned, and in which the next run may begin."""
+    run = go("ppo", critic=str(files / "scorer"))
+    before, after = (load_file(path / "model.safetensors") for path in (files / "scorer", run / "critic"))
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    assert go("ppo", critic=str(run / "critic"))
+
+
+def test_ppo_evaluates_on_held_prompts(files: Path, go: Callable[..., Path]) -> None:
+    """Its loss is minus the objective, and it leaves the run as it is: weights, samples and its own numbers."""
+    options = {"eval_data": str(files / "held.jsonl"), "eval_every": 2, "missing_eos_penalty": 1.0, "kl_target": 0.5}
+    tiny.write_rows(files / "held.jsonl", tiny.prompt_rows(5, seed=1))
+    run, plain = go("ppo", **options), go("ppo", missing_eos_penalty=1.0, kl_target=0.5)
+    metrics = read_jsonl(run / "metrics.jsonl")
+    assert [m["step"] for m in metrics if "eval_loss" in m] == [2, 4]
+    first, second = (m for m in metrics if "eval_loss" in m)
+    for m in (first, second):
+        assert m["eval_loss"] == -m["eval_objective/rlhf_reward"]
+        assert m["eval_objective/kl_coef"] == Completions.beta
+    assert first["eval_objective/kl"] != second["eval_objective/kl"]
+    ours = [{key: value for key, value in m.items() if not key.startswith("eval_")} for m in metrics]
+    assert ours == read_jsonl(plain / "metrics.jsonl")
+    for name in (WEIGHTS, "samples.jsonl"):
+        assert same_bits(run, plain, name)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options", "message"),
+    [
+        (burnish.DPO(), {"betta": 1}, "unknown key 'betta' for dpo: did you mean 'beta'"),
+        (burnish.DPO(), {"beta": 0.5}, r"beta belongs to the algorithm: give it there, as DPO\(…\)"),
+        (PPO(), {}, "ppo needs a reward"),
+        (PPO(), {"clip": 0.1, "reward": "gold"}, r"clip belongs to the algorithm: give it there, as PPO\(…\)"),
+        (PPO(), {"reward": print, "betta": 0.1}, "unknown key 'betta' for ppo: did you mean 'beta'"),
+        (burnish.SFT(), {"steps": "three"}, "steps must be a whole number"),
+        (burnish.SFT(), {"out": None}, "give --out"),
+        (burnish.SFT(), {"data": []}, "has no rows"),
+        (burnish.SFT(), {"data": tiny.pair_rows(2)}, "burnish dpo"),
+        (burnish.DPO(), {"data": tiny.text_rows(2)}, "burnish sft"),
+    ],
+)
+def test_python_refuses_what_makes_no_sense(
+    algorithm: Any, options: dict, message: str, files: Path, tmp_path: Path
+) -> None:
+    common = {"model": str(files / "model"), "data": tiny.text_rows(3), "out": str(tmp_path / "run")}
+    with pytest.raises(UserError, match=message):
+        train(algorithm, **common | options)
+
+
+def test_python_checks_the_algorithm_itself(files: Path, tmp_path: Path) -> None:
+    algorithm = burnish.SFT()
+    object.__setattr__(algorithm, "over", "words")  # what no type checker stopped
+    with pytest.raises(UserError, match="over must be one of token, sequence"):
+        train(algorithm, model=str(files / "model"), data=tiny.text_rows(3), out=str(tmp_path / "run"))
+
+
+def test_rows_longer_than_the_models_context_are_cut(
+    files: Path, go: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """GPT-2's tiny kin has 48 positions; the default limit of 512 would ask it for more."""
+    data = tiny.write_rows(files / "long.jsonl", [{"text": "good film " * 40}] * 4)
+    run = go(data=str(data), max_length=500)
+    assert "48 tokens" in capfd.readouterr().err
+    assert read_jsonl(run / "metrics.jsonl")[0]["num_tokens"] == 4 * 48
+
+
+def test_a_reference_cached_for_the_same_ids_in_other_rows_is_no_hit(
+    files: Path, tmp_path: Path, go: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without BOS a row of nothing but EOS cannot be trained on and is dropped: the rows behind it have other numbers,
+    and the same ids."""
+    folder = tmp_path / "no bos"
+    tiny.make_model("gpt2").save_pretrained(folder)
+    tokenizer = tiny.make_tokenizer()
+    tokenizer.bos_token = None
+    tokenizer.save_pretrained(folder)
+    rows = [row | {"prompt": "the film"} for row in tiny.pair_rows(5)]
+    empty = {"prompt": "", "chosen": " ", "rejected": " "}
+    shifted = tiny.write_rows(files / "shifted.jsonl", [empty, *rows])
+    plain = tiny.write_rows(files / "plain.jsonl", rows)
+    go("dpo", model=str(folder), data=str(shifted))
+    after = go("dpo", model=str(folder), data=str(plain))
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "fresh"))
+    assert same_bits(after, go("dpo", model=str(folder), data=str(plain)), "metrics.jsonl")
+
+
+def test_a_loss_that_is_not_finite_names_step_and_rows(files: Path, go: Callable[..., Path], tmp_path: Path) -> None:
+    model = tiny.make_model("untied_llama")
+    with torch.no_grad():
+        model.model.embed_tokens.weight[3 + tiny.WORDS.index("dull")] = float("nan")
+    model.save_pretrained(tmp_path / "broken")
+    tiny.make_tokenizer().save_pretrained(tmp_path / "broken")
+    rows = [{"text": "good film"}] * 6 + [{"text": "a dull plot"}] + [{"text": "bad film"}]
+    data = tiny.write_rows(tmp_path / "rows.jsonl", rows)
+    with pytest.raises(UserError, match=r"^step \d: the loss is nan on row\(s\) 6 of .*rows\.jsonl; "):
+        go(model=str(tmp_path / "broken"), data=str(data))
+
+
+# Adapters ----------------------------------------------------------------------------------------------------------
+
+ADAPTER = "model/adapter_model.safetensors"
+
+
+@pytest.fixture
+def lora(files: Path, go: Callable[..., Path]) -> Callable[..., Path]:
+    """`go` with adapters of rank 2, whatever the method and its data."""
+
+    def run(method: str = "sft", **options: Any) -> Path:
+        common: dict[str, Any] = {
+            "lora_rank": 2,
+            "data": str(files / f"{DATA[ALGORITHMS[method].data]}.jsonl"),
+        }
+        if ALGORITHMS[method].experience:
+            common |= {"reward": "lexicon", "rollout": 8, "max_new_tokens": 5, "model": str(files / "other model")}
+        return go(method, **common | options)
+
+    return run
+
+
+def adapter_weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / ADAPTER)
+
+
+@pytest.mark.parametrize("method", ALGORITHMS)
+def test_every_method_trains_adapters(method: str, files: Path, lora: Callable[..., Path]) -> None:
+    """And the head of a reward model or critic; checkpoints hold no more, and the base stays as it is."""
+    bases = {path: path.read_bytes() for path in files.rglob("model.safetensors")}
+    run = lora(method, save_every=4)
+    folders = [run / "model", *([run / "critic"] if (run / "critic").exists() else [])]
+    assert len(folders) == (2 if method == "ppo" else 1)
+    for folder in folders:
+        assert not (folder / "model.safetensors").exists()
+        moved = load_file(folder / "adapter_model.safetensors")
+        assert all(("score" in name) or ("lora_A" in name) or ("lora_B" in name) for name in moved)
+        assert any("score" in name for name in moved) == (folder.name == "critic" or method == "reward")
+        assert all(tensor.abs().max() > 0 for name, tensor in moved.items() if "lora_B" in name)  # B began as 0
+    kept = load_file(run / "checkpoints/step-000004/tensors.safetensors")
+    names = [name for name in kept if not name.startswith("optimizer/")]
+    assert names
+    assert all(".lora_" in name or "score.modules_to_save" in name for name in names)
+    assert {name.split("/")[1] for name in kept if name.startswith("optimizer/")} == {str(i) for i in range(len(names))}
+    assert {path: path.read_bytes() for path in bases} == bases
+
+
+def test_every_option_of_lora_changes_the_weights(lora: Callable[..., Path]) -> None:
+    base = lora()
+    assert same_bits(base, lora(), ADAPTER)
+    for key, value in {"lora_rank": 3, "lora_alpha": 7, "lora_dropout": 0.5, "lora_targets": "c_attn"}.items():
+        assert not same_bits(base, lora(**{key: value}), ADAPTER), key
+    assert not same_bits(base, lora(seed=1), ADAPTER)
+
+
+@pytest.mark.parametrize("start", ["new", "trained before"])
+def test_the_reference_is_the_policy_as_it_was_adapter_included(
+    start: str, lora: Callable[..., Path], go: Callable[..., Path]
+) -> None:
+    """DPO's first loss is log 2, PPO's first KL is 0 and its first ratio 1; and later they are not."""
+    before = {} if start == "new" else {"model": str(lora("sft", steps=8, learning_rate=0.05))}
+    losses = [m["loss"] for m in read_jsonl(lora("dpo", **before) / "metrics.jsonl")]
+    assert losses[0] == pytest.approx(0.6931472, abs=1e-6)
+    assert abs(losses[-1] - 0.6931472) > 1e-3
+    metrics = read_jsonl(lora("ppo", steps=9, **before) / "metrics.jsonl")
+    assert metrics[0]["objective/kl"] == pytest.approx(0.0, abs=1e-5)
+    assert metrics[0]["val/ratio"] == pytest.approx(1.0, abs=1e-6)
+    assert abs(metrics[-1]["objective/kl"]) > 1e-3
+
+
+def test_adapters_follow_one_another_over_one_base(files: Path, lora: Callable[..., Path]) -> None:
+    """A rate of next to nothing leaves the adapter that a run began with."""
+    first = lora("sft")
+    second = lora("dpo", model=str(first), learning_rate=1e-12)
+    third = lora("dpo", model=str(second / "model"), learning_rate=1e-12)
+    before, after = adapter_weights(first), adapter_weights(third)
+    assert before.keys() == after.keys()
+    for name in before:
+        torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-9)
+    config = json.loads((third / "model/adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(files / "model")
+
+
+def test_without_lora_an_adapter_is_merged_and_all_weights_are_trained(
+    lora: Callable[..., Path], go: Callable[..., Path]
+) -> None:
+    first = lora("sft")
+    second = go("dpo", model=str(first), learning_rate=1e-12)
+    third = go("dpo", model=str(first))
+    merged, ids = AutoModelForCausalLM.from_pretrained(second / "model"), torch.tensor([[0, 3, 5, 7]])
+    with torch.no_grad():
+        expected = AutoPeftModelForCausalLM.from_pretrained(first / "model")(ids).logits
+        torch.testing.assert_close(merged(ids).logits, expected, rtol=0, atol=1e-5)
+    start = weights(second)
+    assert any("wte" in name for name in start)
+    assert all(not torch.equal(tensor, start[name]) for name, tensor in weights(third).items())
+
+
+def test_a_reward_models_adapter_rewards_and_is_what_the_critic_begins_as(
+    files: Path, lora: Callable[..., Path]
+) -> None:
+    """Of its own rank, with its offset; and the scores are those of transformers' own forward pass."""
+    trained = lora("reward", lora_rank=3)
+    run = lora("ppo", reward=str(trained), model=str(files / "model"), learning_rate=1e-12, keep_samples=14)
+    before, after = adapter_weights(trained), load_file(run / "critic/adapter_model.safetensors")
+    for name in before:
+        torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-9)
+    offsets = [
+        json.loads((run_ / "config.json").read_text())["score_offset"] for run_ in (trained / "model", run / "critic")
+    ]
+    assert offsets[0] == offsets[1] != 0
+    model = AutoPeftModelForSequenceClassification.from_pretrained(trained / "model", num_labels=1)
+    tokenizer = AutoTokenizer.from_pretrained(trained / "model")
+    plain = [s for s in read_jsonl(run / "samples.jsonl") if len(s["response"].split()) == 5]
+    assert plain
+    for sample in plain:
+        ids = [tiny.BOS, *tokenizer(f"{sample['prompt']} {sample['response']}")["input_ids"]]
+        with torch.no_grad():
+            score = model(input_ids=torch.tensor([ids])).logits[0, 0].item() - offsets[0]
+        assert sample["score"] == pytest.approx(score, abs=1e-5)
+
+
+def test_trainable_parameters_are_counted(lora: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:
+    """Two of rank 2 for each of GPT-2's 512 a rank (see test_adapters), of its own 18·16 + 48·16 + 2·3,280 + 32 and
+    these. A block has 2·32 + 16·48 + 48 + 16·16 + 16 + 16·64 + 64 + 64·16 + 16 = 3,280."""
+    lora("sft")
+    assert "trainable parameters 1,024 of 8,672\n" in capfd.readouterr().err
+    lora("sft", quiet=True)
+    assert capfd.readouterr().err == ""
