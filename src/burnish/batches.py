@@ -1,8 +1,8 @@
-"""What one update sees: frozen tensors with a shape for every field.
+"""Batches: frozen dataclasses of tensors that select rows, move between devices, and count themselves.
 
-A row belongs to one episode; a completion is an episode. `mask` is True where the policy chose the token, so it is
-the only mask: prompt, padding and masked-out tokens are all False. Rows are padded on the right. How a policy lays
-the tokens out to compute with them is its own affair.
+A row belongs to one episode; a completion is an episode. `mask` is True where the policy chose the token or action. It
+is the only mask: prompt, padding and masked-out tokens are all False. Rows are padded on the right. What an algorithm's
+`prepare` adds to a batch is a type of its own, which holds the batch.
 """
 
 from dataclasses import dataclass, field, fields, replace
@@ -12,35 +12,49 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-R = TypeVar("R", bound="_Rows")  # not Self, which the checks of shapes do not know outside a decorated class
+R = TypeVar("R", bound="Rows")  # not Self, which the checks of shapes do not know outside a decorated class
 
 
-class _Rows:
-    """Row selection, shared by the batches whose every tensor has rows as its first dimension."""
+class Rows:
+    """What generic code asks of every batch, prepared or not."""
 
     rows: Tensor
+    """Row numbers in the data set, so that an error can name them."""
+    mask: Tensor
+    lengths: Tensor
 
     def __len__(self) -> int:
         return self.rows.shape[0]
 
     def select(self: R, index: Tensor | slice) -> R:
-        """The batch of these rows, in this order. A single number is of every row alike."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-        chosen = {k: v if v is None or v.dim() == 0 else v[index] for k, v in tensors.items()}
+        """The batch of these rows, in this order. A 0-d tensor holds for all rows and stays."""
+        parts = {name: value for name, value in self._parts().items() if isinstance(value, Rows) or value.dim() > 0}
+        chosen = {name: v.select(index) if isinstance(v, Rows) else v[index] for name, v in parts.items()}
         return replace(self, **chosen)  # type: ignore[type-var]
 
     def to(self: R, device: str | torch.device) -> R:
         """The batch on `device`."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-        return replace(self, **{k: None if v is None else v.to(device) for k, v in tensors.items()})  # type: ignore[type-var]
+        return replace(self, **{name: value.to(device) for name, value in self._parts().items()})  # type: ignore[type-var]
+
+    def _parts(self) -> dict[str, Any]:
+        """Tensors, and the batch inside a prepared one, by field; fields that are None are left out."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {name: value for name, value in values.items() if value is not None}
+
+    def counted(self) -> Bool[Tensor, "B"]:
+        """The rows that count: those in which the policy chose something."""
+        return self.mask.any(-1)
+
+    def counts(self) -> dict[str, Tensor]:
+        """The denominators that a `Term` may divide by, for this part of a batch; those of all parts add up."""
+        return {"token": self.mask.sum(), "sequence": self.mask.any(-1).sum(), "row": self.counted().sum()}
 
 
 @dataclass(frozen=True)
-class Demonstrations(_Rows):
+class Demonstrations(Rows):
     """Texts to imitate: prompt and response as one row of tokens.
 
-    `tokens[b, t]` for t < `lengths[b]` are the ids the model sees; `mask` is True on response tokens. `rows` are the
-    positions in the data set, so that an error can name them.
+    `tokens[b, t]` for t < `lengths[b]` are the ids that the model sees; `mask` is True on response tokens.
     """
 
     tokens: Int[Tensor, "B T"]
@@ -50,12 +64,12 @@ class Demonstrations(_Rows):
 
 
 @dataclass(frozen=True)
-class Preferences(_Rows):
+class Preferences(Rows):
     """A prompt with G ≥ 2 responses, best first; a pair is G = 2 with `chosen` = 0 and `rejected` = 1.
 
-    A row of fewer than G responses has no real token in the last of them. `margins` say by how much the chosen one is
-    better in the judge's own units, `confidences` with what probability it is; None where the data do not say.
-    `ref_logprobs` are the reference's log-probabilities of the same tokens, filled in by an algorithm's `prepare`.
+    A row with fewer than G responses has an all-False mask in the missing ones. `margins` say how much better the
+    chosen response is, in the judge's units; `confidences` are the probabilities that the labels are right. Both are
+    None where the data do not say.
     """
 
     tokens: Int[Tensor, "B G T"]
@@ -64,16 +78,22 @@ class Preferences(_Rows):
     rows: Int[Tensor, "B"]
     margins: Float[Tensor, "B"] | None = None
     confidences: Float[Tensor, "B"] | None = None
-    ref_logprobs: Float[Tensor, "B G T"] | None = None
+
+    def counted(self) -> Bool[Tensor, "B"]:
+        """The rows with at least two responses."""
+        return self.mask.any(-1).sum(1) >= 2
+
+    def counts(self) -> dict[str, Tensor]:
+        """`Rows.counts`, and as "chosen" the real tokens of the first responses of the rows that count."""
+        return super().counts() | {"chosen": (self.mask[:, 0] & self.counted()[:, None]).sum()}
 
 
 @dataclass(frozen=True)
-class Feedback(_Rows):
-    """Single responses that somebody found good or bad, without a partner to compare with.
+class Feedback(Rows):
+    """Single responses labelled good or bad, without a partner to compare with.
 
-    Response 0 is the row's own; response 1 is another row's, put behind this row's prompt: from these mismatched texts
-    an algorithm's `prepare` estimates `kl`, how far the policy has moved from the reference at all, one number for the
-    batch. `desirable` is of response 0. `ref_logprobs` are filled in by `prepare` as well.
+    Response 0 is the row's own; response 1 is another row's response behind this row's prompt. These mismatched texts
+    estimate how far the policy has moved from the reference. `desirable` labels response 0.
     """
 
     tokens: Int[Tensor, "B 2 T"]
@@ -81,48 +101,132 @@ class Feedback(_Rows):
     lengths: Int[Tensor, "B 2"]
     rows: Int[Tensor, "B"]
     desirable: Bool[Tensor, "B"]
-    ref_logprobs: Float[Tensor, "B 2 T"] | None = None
-    kl: Float[Tensor, ""] | None = None
+
+    def counted(self) -> Bool[Tensor, "B"]:
+        """The rows whose own response has a real token."""
+        return self.mask[:, 0].any(-1)
+
+    def counts(self) -> dict[str, Tensor]:
+        """`Rows.counts`, the counts of either label, and as "chosen" the real tokens of the rows' own responses."""
+        rows = self.counted()
+        own = {"desirable": (rows & self.desirable).sum(), "undesirable": (rows & ~self.desirable).sum()}
+        return super().counts() | {"chosen": (self.mask[:, 0] & rows[:, None]).sum()} | own
 
 
 @dataclass(frozen=True)
-class Episodes(_Rows):
-    """What a policy did: a row is one episode, or a piece of one, with a reward for every step.
+class Episodes(Rows):
+    """Completions that a policy sampled, with a reward for every token.
 
-    `old_logprobs` are those of the distribution that sampled. `discounts` is gamma, and 0 on the step that terminated.
-    `old_values` to `returns` are filled in by an algorithm's `prepare`: the critic's values of the states that steps
-    began in, and what an update takes for given.
-
-    A language model's episodes have `tokens`, and rows as their only leading dimension. Those of control have
-    `observations` and `actions`, of R runs in lockstep: `observations` has one column more than there are steps, the
-    final state's; loose steps, with which an update of control works, have none. `runs` are the numbers of the runs,
-    `progress` the share of its episodes that each has finished.
-
-    `kl_penalty` is the price of KL from the sampling policy that an adaptive penalty has come to, one for each run.
+    Three log-probabilities of the same tokens: `sampler_logprobs` of the distribution that they were drawn from,
+    `old_logprobs` of the trained policy before the rollout's first update, and `ref_logprobs` of the reference, None
+    where nothing uses one. `discounts` is gamma, and 0 on the step that terminated. `limit` is the largest number of
+    tokens that a completion may have.
     """
 
-    tokens: Int[Tensor, "B T"] | None
-    mask: Bool[Tensor, "*runs B T"]
-    lengths: Int[Tensor, "*runs B"]
+    tokens: Int[Tensor, "B T"]
+    mask: Bool[Tensor, "B T"]
+    lengths: Int[Tensor, "B"]
     rows: Int[Tensor, "B"]
-    old_logprobs: Float[Tensor, "*runs B T"]
-    rewards: Float[Tensor, "*runs B T"]
-    discounts: Float[Tensor, "*runs B T"]
+    sampler_logprobs: Float[Tensor, "B T"]
+    old_logprobs: Float[Tensor, "B T"]
+    rewards: Float[Tensor, "B T"]
+    discounts: Float[Tensor, "B T"]
+    limit: Int[Tensor, ""]
+    ref_logprobs: Float[Tensor, "B T"] | None = None
+
+    def counts(self) -> dict[str, Tensor]:
+        """`Rows.counts`, and as "constant" the tokens that the completions could have at most (Dr. GRPO's divisor)."""
+        return super().counts() | {"constant": self.counted().sum() * self.limit}
+
+
+@dataclass(frozen=True)
+class Transitions(Rows):
+    """Steps of R runs in their environments, in lockstep: a row is an episode, or a piece of one.
+
+    `observations` has one column more than there are steps, for the final state; single steps, which an update learns
+    from, have no such column. `old_logprobs` are the log-probabilities of the policy that acted. `discounts` is gamma,
+    and 0 on the step that terminated. `runs` are the numbers of the runs, `progress` the share of its episodes that
+    each run has finished.
+    """
+
+    observations: Float[Tensor, "R B T_or_one_more O"]
+    actions: Int[Tensor, "R B T"] | Float[Tensor, "R B T A"]
+    mask: Bool[Tensor, "R B T"]
+    lengths: Int[Tensor, "R B"]
+    rows: Int[Tensor, "B"]
+    old_logprobs: Float[Tensor, "R B T"]
+    rewards: Float[Tensor, "R B T"]
+    discounts: Float[Tensor, "R B T"]
+    runs: Int[Tensor, "R"]
+    progress: Float[Tensor, "R"]
+
+    def counts(self) -> dict[str, Tensor]:
+        """Real steps, and rows with one, per run `[R]`."""
+        rows = self.mask.any(-1).sum(-1)
+        return {"token": self.mask.sum((-2, -1)), "sequence": rows, "row": rows}
+
+
+class Prepared(Rows):
+    """A batch together with what `prepare` computed for it."""
+
+    batch: Any
+
+    @property
+    def rows(self) -> Tensor:  # type: ignore[override]
+        return self.batch.rows
+
+    @property
+    def mask(self) -> Tensor:  # type: ignore[override]
+        return self.batch.mask
+
+    @property
+    def lengths(self) -> Tensor:  # type: ignore[override]
+        return self.batch.lengths
+
+    def counted(self) -> Tensor:
+        return self.batch.counted()
+
+    def counts(self) -> dict[str, Tensor]:
+        return self.batch.counts()
+
+
+@dataclass(frozen=True)
+class PreparedPreferences(Prepared):
+    """Preferences with the reference's log-probabilities of their tokens, None for methods without a reference."""
+
+    batch: Preferences
+    ref_logprobs: Float[Tensor, "B G T"] | None = None
+
+
+@dataclass(frozen=True)
+class PreparedFeedback(Prepared):
+    """Feedback with the reference's log-probabilities, and `kl`, how far the policy has moved: one number."""
+
+    batch: Feedback
+    ref_logprobs: Float[Tensor, "B 2 T"]
+    kl: Float[Tensor, ""]
+
+
+@dataclass(frozen=True)
+class PreparedEpisodes(Prepared):
+    """Episodes or transitions with what the updates of a rollout keep fixed; 0 at masked places.
+
+    `old_values` are the critic's values of the states that steps began in, and `returns` what it learns; None without
+    a critic. `kl_penalty` is the current coefficient of an adaptive penalty on KL(π_old‖π), one per run.
+    """
+
+    batch: Any
+    advantages: Float[Tensor, "*runs B T"]
     old_values: Float[Tensor, "*runs B T"] | None = None
-    advantages: Float[Tensor, "*runs B T"] | None = None
     returns: Float[Tensor, "*runs B T"] | None = None
-    observations: Float[Tensor, "R B T_or_one_more O"] | None = None
-    actions: Int[Tensor, "R B T"] | Float[Tensor, "R B T A"] | None = None
-    runs: Int[Tensor, "R"] | None = None
-    progress: Float[Tensor, "R"] | None = None
     kl_penalty: Float[Tensor, "*runs"] | None = None
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One turn of the loop's iterator: a batch, and what is to be told and remembered of how it came about.
+    """A batch with its metrics, samples and resumable state: what an experience draws.
 
-    `metrics` go to `metrics.jsonl`, `samples` to `samples.jsonl`, and `state`, numbers that the iterator goes on from,
+    `metrics` go to `metrics.jsonl`, `samples` to `samples.jsonl`, and `state`, numbers that the next draw starts from,
     to the checkpoint.
     """
 

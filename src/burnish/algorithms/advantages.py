@@ -1,36 +1,68 @@
-"""What the updates of a rollout take for given, in every policy gradient alike."""
+"""What every policy gradient does with a rollout: advantages and returns to keep fixed, and the common loss."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from burnish.batches import Episodes
-from burnish.functional import standardise
+from burnish.algorithms.interface import Statistics
+from burnish.algorithms.terms import Loss, Term
+from burnish.batches import Episodes, PreparedEpisodes, Transitions
+from burnish.functional import gae, moments, policy_gradient, standardise, value_loss
+from burnish.policies.interface import Models
+
+
+@torch.no_grad()
+def estimated(models: Models, part: Episodes | Transitions, lambda_: float) -> tuple[Tensor, Tensor]:
+    """GAE(λ) advantages [..., B, T], and the critic's values [..., B, T + 1] that they are based on."""
+    values = models.critic.values(part)
+    return gae(part.rewards, values, part.discounts, part.mask, lambda_), values
+
+
+def advantage_moments(advantages: Float[Tensor, "*lead t"], mask: Bool[Tensor, "*lead t"], wanted: bool) -> Statistics:
+    """The `statistics` of an algorithm that standardises advantages over the whole rollout, if it is `wanted`."""
+    return {"advantages": moments(advantages, mask)} if wanted else {}
 
 
 def prepared(
-    batch: Episodes,
+    batch: Episodes | Transitions,
     advantages: Float[Tensor, "*lead t"],
+    statistics: Statistics,
     values: Float[Tensor, "*lead t_plus_1"] | None = None,
-    standardised: bool = False,
-) -> Episodes:
-    """The episodes of a whole rollout with their advantages and, where a critic gave values, their returns.
+    **more: Any,
+) -> PreparedEpisodes:
+    """Episodes with their advantages and, where a critic gave values, their returns; 0 at masked places.
 
-    R_t = A_t + V(s_t), of the advantages as they are; only the policy's own are standardised, once, over the rollout
+    R_t = A_t + V(s_t), from the advantages before they are standardised by the moments in `statistics`, if any
 
-    Shapes: advantages [..., B, T], 0 at masked places; values [..., B, T + 1]. At masked places all comes out as 0.
+    Shapes: advantages [..., B, T], 0 at masked places; values [..., B, T + 1].
     """
     mask = batch.mask
     if values is not None:
         old_values = real(values[..., :-1], mask)
-        batch = replace(batch, old_values=old_values, returns=advantages + old_values)
-    return replace(
-        batch,
-        old_logprobs=real(batch.old_logprobs, mask),
-        advantages=standardise(advantages, mask) if standardised else advantages,
+        more |= {"old_values": old_values, "returns": advantages + old_values}
+    of = statistics.get("advantages")
+    return PreparedEpisodes(
+        batch=replace(batch, old_logprobs=real(batch.old_logprobs, mask)),
+        advantages=advantages if of is None else standardise(advantages, mask, of=of),
+        **more,
     )
+
+
+def actor_critic_loss(models: Models, batch: PreparedEpisodes, value_weight: float, entropy_weight: float) -> Loss:
+    """The policy gradient with these advantages, the critic's regression on the returns, and an entropy bonus."""
+    assert batch.returns is not None
+    logprobs, entropy = models.policy.logprobs_and_entropy(batch.batch)
+    values = real(models.critic.values(batch.batch)[..., :-1], batch.mask)
+    terms = {
+        "policy_avg": Term(policy_gradient(logprobs, batch.advantages), batch.mask),
+        "value_avg": Term(value_loss(values, batch.returns), batch.mask, weight=value_weight),
+    }
+    if entropy_weight:
+        terms["entropy_avg"] = Term(-entropy, batch.mask, weight=entropy_weight)
+    return Loss(terms, {"policy/entropy_avg": entropy.detach()})
 
 
 def real(x: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

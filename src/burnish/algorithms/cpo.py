@@ -1,17 +1,16 @@
 """Contrastive preference optimisation."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from burnish.algorithms.pairs import check_positive, check_weight, read
-from burnish.algorithms.terms import Loss
-from burnish.batches import Preferences
+from torch import Tensor
+
+from burnish.algorithms.pairs import PairLogprobs, Pairwise, beta_option, nll_option
 from burnish.functional import dpo
-from burnish.policies.interface import Models
 
 
 @dataclass(frozen=True)
-class CPO:
-    """DPO whose reference is uniform, and imitation of the chosen responses to hold the policy.
+class CPO(Pairwise):
+    """DPO with a uniform reference, plus imitation of the chosen responses that anchors the policy.
 
     L(θ) = −E log σ(β·(log π_θ(chosen|x) − log π_θ(rejected|x))) + nll_weight · NLL(chosen)
 
@@ -19,21 +18,23 @@ class CPO:
 
     Xu et al. (2024), "Contrastive Preference Optimization: Pushing the Boundaries of LLM Performance in Machine
     Translation", eq. 3 and 5.
-    Differs: the paper's likelihood is of whole responses; here, as in its code, every token counts the same.
+    Differs: the paper's likelihood is that of whole responses; here, as in its code, every token counts the same.
     """
 
-    beta: float = field(default=0.1, metadata={"help": "scale of the log-probabilities"})
-    nll_weight: float = field(default=1.0, metadata={"help": "weight of the likelihood of chosen responses"})
+    name = "cpo"
+    roles = ("policy",)
+    soft_labels = True
+    paper = "Xu et al. 2024"
 
-    def __post_init__(self) -> None:
-        check_positive(beta=self.beta)
-        check_weight(nll_weight=self.nll_weight)
+    beta: float = beta_option(0.1, "scale of the log-probabilities")
+    nll_weight: float = nll_option(1.0)
 
-    def prepare(self, models: Models, batch: Preferences) -> Preferences:
-        return batch
-
-    def loss(self, models: Models, batch: Preferences) -> Loss:
-        pairs = read(models, batch)
+    def losses(self, pairs: PairLogprobs) -> Tensor:
         chosen, rejected = pairs.logps.unbind(-1)
-        losses = dpo(chosen, rejected, self.beta, confidence=pairs.confidence)
-        return pairs.loss("cpo", losses, self.beta * pairs.logps, self.nll_weight)
+        return dpo(chosen, rejected, self.beta, confidence=pairs.confidence)
+
+    def rewards(self, pairs: PairLogprobs) -> Tensor:
+        return self.beta * pairs.logps
+
+    def weights(self) -> tuple[float, float]:
+        return 1.0, self.nll_weight

@@ -1,17 +1,16 @@
-"""A hinge on implicit rewards."""
+"""A hinge loss on implicit rewards."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from burnish.algorithms.pairs import check_positive, check_weight, read, with_reference
-from burnish.algorithms.terms import Loss
-from burnish.batches import Preferences
+from torch import Tensor
+
+from burnish.algorithms.pairs import PairLogprobs, Pairwise, beta_option, nll_option
 from burnish.functional import hinge
-from burnish.policies.interface import Models
 
 
 @dataclass(frozen=True)
-class Hinge:
-    """A margin between the implicit rewards of a pair, and nothing to gain beyond it.
+class Hinge(Pairwise):
+    """A hinge loss on the implicit rewards of a pair: nothing to gain beyond a margin.
 
     L(θ) = E max(0, 1 − β·(Δ_chosen − Δ_rejected)),  Δ = log π_θ(y|x) − log π_ref(y|x)
 
@@ -21,18 +20,15 @@ class Hinge:
     fine-tuning target is here `nll_weight` times the negative log-likelihood of the chosen responses.
     """
 
-    beta: float = field(default=0.1, metadata={"help": "log-ratios shall differ by one over this"})
-    nll_weight: float = field(default=0.0, metadata={"help": "weight of the likelihood of chosen responses"})
+    name = "hinge"
+    paper = "Zhao et al. 2023"
 
-    def __post_init__(self) -> None:
-        check_positive(beta=self.beta)
-        check_weight(nll_weight=self.nll_weight)
+    beta: float = beta_option(0.1, "the margin between log-ratios is 1/β")
+    nll_weight: float = nll_option()
 
-    def prepare(self, models: Models, batch: Preferences) -> Preferences:
-        return with_reference(models, batch)
-
-    def loss(self, models: Models, batch: Preferences) -> Loss:
-        pairs = read(models, batch)
+    def losses(self, pairs: PairLogprobs) -> Tensor:
         chosen, rejected = pairs.logratios.unbind(-1)
-        losses = hinge(chosen, rejected, self.beta)
-        return pairs.loss("hinge", losses, self.beta * pairs.logratios, self.nll_weight)
+        return hinge(chosen, rejected, self.beta)
+
+    def weights(self) -> tuple[float, float]:
+        return 1.0, self.nll_weight

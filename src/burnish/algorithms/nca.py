@@ -1,35 +1,29 @@
-"""Noise contrastive alignment, of pairs."""
+"""Noise contrastive alignment on pairs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from burnish.algorithms.pairs import check_positive, read, with_reference
-from burnish.algorithms.terms import Loss
-from burnish.batches import Preferences
+from torch import Tensor
+
+from burnish.algorithms.pairs import PairLogprobs, Pairwise, beta_option
 from burnish.functional import nca_pair
-from burnish.policies.interface import Models
 
 
 @dataclass(frozen=True)
-class NCA:
-    """Each response told from noise that the reference made, so that the chosen one's likelihood does not fall.
+class NCA(Pairwise):
+    """Separates each response from noise drawn from the reference, so that the chosen one stays likely.
 
     L(θ) = E [ −log σ(c) − ½ log σ(−c) − ½ log σ(−r) ],  c = β·Δ_chosen, r = β·Δ_rejected
 
-    Δ is a response's log-ratio to the reference. Left to itself, c comes to rest at log 2.
+    Δ is a response's log-ratio to the reference. The minimum over c alone is at log 2.
 
     Chen et al. (2024), "Noise Contrastive Alignment of Language Models with Explicit Rewards", for pairs.
     """
 
-    beta: float = field(default=0.01, metadata={"help": "strength of the pull to the reference; its KL temperature"})
+    name = "nca"
+    paper = "Chen et al. 2024"
 
-    def __post_init__(self) -> None:
-        check_positive(beta=self.beta)
+    beta: float = beta_option(0.01)
 
-    def prepare(self, models: Models, batch: Preferences) -> Preferences:
-        return with_reference(models, batch)
-
-    def loss(self, models: Models, batch: Preferences) -> Loss:
-        pairs = read(models, batch)
+    def losses(self, pairs: PairLogprobs) -> Tensor:
         chosen, rejected = pairs.logratios.unbind(-1)
-        losses = nca_pair(chosen, rejected, self.beta)
-        return pairs.loss("nca", losses, self.beta * pairs.logratios)
+        return nca_pair(chosen, rejected, self.beta)

@@ -1,18 +1,19 @@
 """Direct preference optimisation on pairs that the policy samples itself."""
 
-from dataclasses import dataclass, field
-
-import torch
+from dataclasses import dataclass
 
 from burnish.algorithms.dpo import DPO
+from burnish.algorithms.interface import Algorithm, Statistics
+from burnish.algorithms.pairs import beta_option, nll_option, smoothing_option
 from burnish.algorithms.terms import Loss
-from burnish.batches import Preferences
+from burnish.batches import PreparedPreferences
+from burnish.options import option
 from burnish.policies.interface import Models
 
 
 @dataclass(frozen=True)
-class OnlineDPO:
-    """DPO's loss on two completions of the policy as it is, the better one by a reward against the worse.
+class OnlineDPO(Algorithm):
+    """DPO's loss on two completions of the current policy, the better one by a reward against the worse.
 
     L(θ) = −E log σ(β·(Δ_y⁺ − Δ_y⁻)),  y⁺, y⁻ ~ π_θ(·|x),  Δ = log π_θ(y|x) − log π_ref(y|x); no gradient through the
     sampling.
@@ -22,24 +23,24 @@ class OnlineDPO:
     Reasoning Preference Optimization".
     """
 
-    beta: float = field(default=0.1, metadata={"help": "strength of the pull to the reference; its KL temperature"})
-    label_smoothing: float = field(default=0.0, metadata={"help": "probability that a label is flipped (cDPO)"})
-    nll_weight: float = field(default=0.0, metadata={"help": "weight of the likelihood of chosen responses"})
-    update_epochs: int = field(default=1, metadata={"help": "passes over each rollout"})
+    name = "online_dpo"
+    data = "prompts"
+    experience = "burnish.experience.language.pairs:Pairs"
+    paper = "Guo et al. 2024"
 
-    def __post_init__(self) -> None:
-        self.offline()
-        if self.update_epochs < 1:
-            raise ValueError(f"update_epochs must be at least 1, not {self.update_epochs}")
+    beta: float = beta_option(0.1)
+    label_smoothing: float = smoothing_option(0.0, "probability that a label is flipped (cDPO)")
+    nll_weight: float = nll_option()
+    update_epochs: int = option(1, "passes over each rollout", ge=1)
 
-    def offline(self) -> DPO:
-        """The method whose loss this is."""
-        return DPO(beta=self.beta, label_smoothing=self.label_smoothing, nll_weight=self.nll_weight)
+    @property
+    def passes(self) -> int:
+        return self.update_epochs
 
-    @torch.no_grad()
-    def prepare(self, models: Models, batch: Preferences) -> Preferences:
-        """Pairs come with their reference, which may be a younger one than the models'."""
-        return batch if batch.ref_logprobs is not None else self.offline().prepare(models, batch)
+    def prepare(self, models: Models, part: PreparedPreferences, statistics: Statistics) -> PreparedPreferences:
+        """Sampled pairs come with the log-probabilities of their reference, which may be newer than the start."""
+        return part
 
-    def loss(self, models: Models, batch: Preferences) -> Loss:
-        return self.offline().loss(models, batch)
+    def loss(self, models: Models, batch: PreparedPreferences) -> Loss:
+        offline = DPO(beta=self.beta, label_smoothing=self.label_smoothing, nll_weight=self.nll_weight)
+        return offline.loss(models, batch)

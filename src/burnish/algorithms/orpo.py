@@ -1,17 +1,17 @@
 """Odds-ratio preference optimisation."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from burnish.algorithms.pairs import check_positive, read
-from burnish.algorithms.terms import Loss
-from burnish.batches import Preferences
+from torch import Tensor
+
+from burnish.algorithms.pairs import PairLogprobs, Pairwise
 from burnish.functional import orpo_odds
-from burnish.policies.interface import Models
+from burnish.options import option
 
 
 @dataclass(frozen=True)
-class ORPO:
-    """Imitation of the chosen response, and a ratio of odds that tells it from the rejected one: one run, no reference.
+class ORPO(Pairwise):
+    """Imitation of the chosen response plus an odds ratio against the rejected one: one run, no reference.
 
     L(θ) = NLL(chosen) − odds_weight · E log σ(log odds(chosen) − log odds(rejected)),  odds = p/(1 − p),
 
@@ -19,19 +19,22 @@ class ORPO:
 
     Hong et al. (2024), "ORPO: Monolithic Preference Optimization without Reference Model", eq. 6 and 7; the weight is
     its λ, which codes call β.
-    Differs: some codes imitate the prompt as well; the loss is on responses alone, as everywhere here.
+    Differs: some codes imitate the prompt as well; the loss here covers responses alone.
     """
 
-    odds_weight: float = field(default=0.1, metadata={"help": "weight of the odds ratio beside imitation"})
+    name = "orpo"
+    roles = ("policy",)
+    learning_rate = 8e-6
+    paper = "Hong et al. 2024"
 
-    def __post_init__(self) -> None:
-        check_positive(odds_weight=self.odds_weight)
+    odds_weight: float = option(0.1, "weight of the odds ratio beside imitation", gt=0)
 
-    def prepare(self, models: Models, batch: Preferences) -> Preferences:
-        return batch
-
-    def loss(self, models: Models, batch: Preferences) -> Loss:
-        pairs = read(models, batch)
+    def losses(self, pairs: PairLogprobs) -> Tensor:
         chosen, rejected = pairs.mean_logps.unbind(-1)
-        losses = orpo_odds(chosen, rejected)
-        return pairs.loss("orpo", losses, self.odds_weight * pairs.mean_logps, nll_weight=1.0, weight=self.odds_weight)
+        return orpo_odds(chosen, rejected)
+
+    def rewards(self, pairs: PairLogprobs) -> Tensor:
+        return self.odds_weight * pairs.mean_logps
+
+    def weights(self) -> tuple[float, float]:
+        return self.odds_weight, 1.0

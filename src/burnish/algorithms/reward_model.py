@@ -1,53 +1,54 @@
-"""The reward model: one number a text, learned from comparisons and rankings."""
+"""The reward model: one number per text, learned from comparisons and rankings."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from burnish.algorithms.pairs import check_weight
+from burnish.algorithms.interface import Algorithm
+from burnish.algorithms.pairs import refused
 from burnish.algorithms.terms import Loss, Term
 from burnish.batches import Preferences
 from burnish.functional import masked_mean, ranked_bradley_terry
+from burnish.options import option
 from burnish.policies.interface import Models
 
 
 @dataclass(frozen=True)
-class RewardModel:
+class RewardModel(Algorithm):
     """Maximum likelihood of people's choices under the Bradley–Terry model.
 
     L(φ) = −E log σ(r_φ(chosen) − r_φ(rejected) − w·m) + c·E (r_φ(chosen) + r_φ(rejected))²,
     w = `margin_weight`, m the data's margin, c = `centre_coefficient`
 
-    r_φ is the score of prompt and response as one text. A comparison says nothing of the level of the scores, which
-    is free to drift; centring on demonstrations after training settles it, and c above 0 keeps it near 0 meanwhile.
-    Of a prompt with K responses in order, all C(K, 2) pairs are one element of the batch, each weighing 1/C(K, 2):
-    taken for comparisons of their own they would be learned by heart. A confidence of the data is the probability that
-    a pair's label is right.
+    r_φ is the score of prompt and response as one text. Comparisons do not determine the level of the scores, which can
+    drift; centring on demonstrations after training fixes it, and c above 0 keeps it near 0 during training. For a
+    prompt with K responses in order, all C(K, 2) pairs are one element of the batch, each with weight 1/C(K, 2): as
+    separate comparisons they would be overfitted. A confidence of the data is the probability that a pair's label is
+    right.
 
     Ouyang et al. (2022), "Training language models to follow instructions with human feedback", eq. 1; the margin:
     Touvron et al. (2023), "Llama 2", eq. 2, with w = 1; the second term: Eisenstein et al. (2023), "Helping or
     Herding?".
     """
 
-    centre_coefficient: float = field(
-        default=0.0, metadata={"help": "strength of the pull of a pair's summed scores to 0"}
-    )
-    margin_weight: float = field(default=0.0, metadata={"help": "what a unit of the data's margins is worth in scores"})
+    name = "reward"
+    data = "preferences"
+    roles = ("scorer",)
+    learning_rate = 1e-5
+    soft_labels = True
+    rankings = True
+    paper = "Ouyang et al. 2022"
 
-    def __post_init__(self) -> None:
-        check_weight(centre_coefficient=self.centre_coefficient, margin_weight=self.margin_weight)
-
-    def prepare(self, models: Models, batch: Preferences) -> Preferences:
-        return batch
+    centre_coefficient: float = option(0.0, "weight of the squared sum of a pair's scores, which pulls it to 0", ge=0)
+    margin_weight: float = option(0.0, "weight of the data's margins, in scores", ge=0)
 
     def loss(self, models: Models, batch: Preferences) -> Loss:
-        assert models.scorer is not None
         scores = models.scorer.scores(batch)
         answered = batch.mask.any(-1)
         margin = 0.0 if batch.margins is None else self.margin_weight * batch.margins
         confidence = 1.0 if batch.confidences is None else batch.confidences
-        counted = answered.sum(-1) >= 2
+        counted = batch.counted()
         terms = {"bradley_terry": Term(ranked_bradley_terry(scores, answered, margin, confidence), counted, "row")}
         if self.centre_coefficient:
             better, worse, real = every_pair(scores, answered)
@@ -66,11 +67,14 @@ class RewardModel:
             "mean_reward": masked_mean(scores, answered, -1),
         }
 
+    def refuses(self, batch: Preferences, responses: int) -> str | None:
+        return refused(self, batch, responses, uses_margins=self.margin_weight > 0)
+
 
 def every_pair(scores: Tensor, answered: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The better and the worse score of every pair of a row's responses, best first, and whether there are such two.
+    """The better and the worse score of every pair of a row's responses, best first, and whether both exist.
 
-    `[B, G]` → three times `[B, G(G−1)/2]`; what is no response scores 0.
+    `[B, G]` → three times `[B, G(G−1)/2]`; a missing response scores 0.
     """
     one, other = torch.triu_indices(scores.shape[-1], scores.shape[-1], 1, device=scores.device)
     kept = torch.where(answered, scores, 0.0)

@@ -1,39 +1,38 @@
 """Simple preference optimisation."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from burnish.algorithms.pairs import check_positive, check_weight, read
-from burnish.algorithms.terms import Loss
-from burnish.batches import Preferences
+from torch import Tensor
+
+from burnish.algorithms.pairs import PairLogprobs, Pairwise, beta_option
 from burnish.functional import simpo
-from burnish.policies.interface import Models
+from burnish.options import option
 
 
 @dataclass(frozen=True)
-class SimPO:
-    """Bradley–Terry on log-probabilities a token, with a margin and without a reference.
+class SimPO(Pairwise):
+    """Bradley–Terry on mean log-probabilities per token, with a margin and without a reference.
 
     L(θ) = −E log σ(β·(ℓ_chosen − ℓ_rejected) − γ),  ℓ = (1/|y|) log π_θ(y|x)
 
-    What is trained is what sampling goes by, and length is no merit. Nothing holds the policy to where it began but
-    the learning rate.
+    It trains the quantity that sampling follows, and length is not rewarded. Only the learning rate keeps the policy
+    near its start.
 
-    Meng et al. (2024), "SimPO: Simple Preference Optimization with a Reference-Free Reward", eq. 6; β and γ are those
-    of its Llama-3 base setting. γ is no fraction of β, as it is in some codes.
+    Meng et al. (2024), "SimPO: Simple Preference Optimization with a Reference-Free Reward", eq. 6; the defaults of β
+    and γ are those of its Llama-3 base setting. γ is not a fraction of β, as it is in some codes.
     """
 
-    beta: float = field(default=2.0, metadata={"help": "scale of the log-probabilities a token"})
-    gamma: float = field(default=1.0, metadata={"help": "margin that the scaled log-probabilities shall differ by"})
+    name = "simpo"
+    roles = ("policy",)
+    soft_labels = True
+    paper = "Meng et al. 2024"
 
-    def __post_init__(self) -> None:
-        check_positive(beta=self.beta)
-        check_weight(gamma=self.gamma)
+    beta: float = beta_option(2.0, "scale of the mean log-probabilities")
+    gamma: float = option(1.0, "margin between the scaled log-probabilities", ge=0)
 
-    def prepare(self, models: Models, batch: Preferences) -> Preferences:
-        return batch
-
-    def loss(self, models: Models, batch: Preferences) -> Loss:
-        pairs = read(models, batch)
+    def losses(self, pairs: PairLogprobs) -> Tensor:
         chosen, rejected = pairs.mean_logps.unbind(-1)
-        losses = simpo(chosen, rejected, self.beta, self.gamma, pairs.confidence)
-        return pairs.loss("simpo", losses, self.beta * pairs.mean_logps)
+        return simpo(chosen, rejected, self.beta, self.gamma, pairs.confidence)
+
+    def rewards(self, pairs: PairLogprobs) -> Tensor:
+        return self.beta * pairs.mean_logps

@@ -1,37 +1,31 @@
-"""Self-play preference optimisation, of pairs."""
+"""Self-play preference optimisation on pairs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from burnish.algorithms.pairs import check_positive, read, with_reference
-from burnish.algorithms.terms import Loss
-from burnish.batches import Preferences
+from torch import Tensor
+
+from burnish.algorithms.pairs import PairLogprobs, Pairwise, beta_option
 from burnish.functional import sppo
-from burnish.policies.interface import Models
 
 
 @dataclass(frozen=True)
-class SPPO:
-    """A regression of each response's log-ratio on how often it wins.
+class SPPO(Pairwise):
+    """Regression of each response's log-ratio on its win rate.
 
     L(θ) = E [ (Δ_chosen − (p − ½)/β)² + (Δ_rejected + (p − ½)/β)² ],  Δ = log π_θ(y|x) − log π_ref(y|x)
 
-    p is the data's confidence, or 1 where they have none: the hard form. Unlike IPO it says of each response where it
-    shall come to lie.
+    p is the data's confidence, or 1 without one: the hard form. Unlike IPO it gives each response its own target.
 
     Wu et al. (2024), "Self-Play Preference Optimization for Language Model Alignment", eq. 4.7, whose η = 10³ is 1/β.
-    Differs: one round, on pairs that are given; the paper samples anew each round, and rates against all samples.
+    Differs: one round on given pairs; the paper samples anew in each round, and rates against all samples.
     """
 
-    beta: float = field(default=0.001, metadata={"help": "log-ratios shall be half of one over this, up and down"})
+    name = "sppo"
+    soft_labels = True
+    paper = "Wu et al. 2024"
 
-    def __post_init__(self) -> None:
-        check_positive(beta=self.beta)
+    beta: float = beta_option(0.001, "the targets of the log-ratios are ±1/(2β)")
 
-    def prepare(self, models: Models, batch: Preferences) -> Preferences:
-        return with_reference(models, batch)
-
-    def loss(self, models: Models, batch: Preferences) -> Loss:
-        pairs = read(models, batch)
+    def losses(self, pairs: PairLogprobs) -> Tensor:
         chosen, rejected = pairs.logratios.unbind(-1)
-        losses = sppo(chosen, rejected, self.beta, pairs.confidence)
-        return pairs.loss("sppo", losses, self.beta * pairs.logratios)
+        return sppo(chosen, rejected, self.beta, pairs.confidence)

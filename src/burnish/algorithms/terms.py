@@ -1,4 +1,4 @@
-"""What an algorithm's `loss` returns: numbers that nobody has averaged yet."""
+"""What an algorithm's `loss` returns: losses per token or row, before any mean, and metrics."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,11 +10,11 @@ from torch import Tensor
 class Term:
     """One term of an objective, before any mean.
 
-    `losses` and `mask` are `[..., B, T]` (`over` "token" or "sequence") or `[..., B]` ("row"), as
-    `burnish.functional.aggregate` takes them. The step divides by the count of the *whole* batch, so micro-batches
-    and padding cannot change a loss. Which count that is, `total` says by its name in `burnish.training.step.totals`;
-    without it, that of `over`. The mask must be True at just the places that are counted there.
-    `weight` is a number, or a tensor of one for each of the leading dimensions.
+    `losses` and `mask` are `[..., B, T]` (`over` "token", "sequence" or "constant") or `[..., B]` ("row"), as
+    `burnish.functional.aggregate` takes them. The step divides by a count of the *whole* batch, so micro-batches and
+    padding cannot change a loss: the count named `total` in `batch.counts()`, by default the one named like `over`. The
+    mask must be True at exactly the places that this count counts. `weight` is a number, or a tensor with one number
+    per leading dimension.
     """
 
     losses: Tensor
@@ -26,8 +26,8 @@ class Term:
 
 @dataclass(frozen=True)
 class Loss:
-    """The terms to minimise by name, and numbers to report: means over the rows that count of what is a number a row,
-    and means over real tokens of what is shaped like the mask. A metric of other places than these is a `Term`."""
+    """The terms to minimise by name, and metrics: a tensor of one number per row is averaged over the rows that count,
+    a tensor shaped like the mask over real tokens. A metric over other places is a `Term`."""
 
     terms: dict[str, Term]
     metrics: dict[str, Any] = field(default_factory=dict)

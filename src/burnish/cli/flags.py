@@ -9,7 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
 
-from burnish.config import Settings, machine_checked, option_names
+from burnish.config import Settings, construct, option_names
+from burnish.options import shown
 from burnish.run import UserError
 
 
@@ -19,8 +20,10 @@ def flag(field: dataclasses.Field, hint: Any, rate: float | None = None) -> Call
     kind = next(k for k in kinds if k is not NoneType)
     name = field.name.rstrip("_").replace("_", "-")
     help = field.metadata["help"].replace("default: the method's own", f"default: {rate}")
-    if field.default is not None and kind is not bool:
-        help += f"  [default: {field.default}]"
+    notes = [f"default: {field.default}"] if field.default is not None and kind is not bool else []
+    notes += [f"range: {allowed}"] if (allowed := shown(field)) else []
+    if notes:
+        help += f"  [{'; '.join(notes)}]"
     if kind is bool:
         return click.option(f"--{name}/--no-{name}", field.name, default=None, help=help)
     type_ = click.Choice(get_args(kind)) if get_origin(kind) is Literal else str if kind is Any else kind
@@ -65,4 +68,4 @@ def common(*names: str) -> Callable[[Any], Any]:
 
 
 def settings_of(flags: dict[str, Any]) -> Settings:
-    return machine_checked(Settings(**{key: value for key, value in flags.items() if value is not None}))
+    return construct(Settings, {key: value for key, value in flags.items() if value is not None})

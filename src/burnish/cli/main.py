@@ -5,11 +5,7 @@ import traceback
 
 import click
 
-from burnish.algorithms.table import ALGORITHMS
-from burnish.cli.data import data_group
-from burnish.cli.methods import method_command
-from burnish.cli.models import chat, compare, evaluate, merge, report, rewardbench, sample
-from burnish.cli.studies import classic_command, demo, judge, pretrain
+from burnish.cli.commands import Commands
 from burnish.run import UserError
 
 INTERRUPTED = 130
@@ -45,22 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(INTERRUPTED)
 
 
-class Commands(click.Group):
-    """Commands whose names may be written with a hyphen for the underscore, as flags may."""
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return super().get_command(ctx, cmd_name) or super().get_command(ctx, cmd_name.replace("-", "_"))
-
-
 @click.group(cls=Commands, context_settings=CONTEXT)
 @click.version_option(package_name="burnish")
 def cli() -> None:
     """Post-training for language models, from REINFORCE to DPO."""
-
-
-for _name in ALGORITHMS:
-    cli.add_command(method_command(_name))
-for _command in (demo, classic_command(), pretrain, judge, data_group):
-    cli.add_command(_command)
-for _command in (evaluate, sample, rewardbench, merge, compare, chat, report):
-    cli.add_command(_command)

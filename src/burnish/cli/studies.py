@@ -7,9 +7,7 @@ from typing import Any
 
 import click
 
-from burnish.cli.flags import common, flags_of, settings_of, tracebacks
-from burnish.config import read_config
-from burnish.run import UserError
+from burnish.cli.flags import common, settings_of
 
 
 @click.command()
@@ -29,61 +27,6 @@ def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> No
     command = shlex.join(["burnish", *sys.argv[1:]])
     run_demo(out, settings_of(flags), runs, QUICK if quick else FULL, overwrite, command)
     click.echo(out / "report.html")
-
-
-REWARDS = ("environment", "comparisons")
-
-
-def classic_command() -> click.Command:
-    """`burnish classic`: a configuration file's keys, overridden by flags."""
-    from burnish.recipes.control.settings import ClassicSettings, experiment
-
-    def command(
-        config: str | None, algorithms: str | None, reward: str | None, labels: str | None, **flags: Any
-    ) -> None:
-        """Run the classical path on a Gymnasium environment: REINFORCE to PPO, many runs of each, and a page.
-
-        Hyperparameters are given in a file: algorithms: {ppo: {clip: 0.1}}; docs/classic.md has them all. With --reward
-        comparisons PPO learns from a judge's comparisons in place of rewards: docs/comparisons.md.
-        """
-        from burnish.recipes.control.classic import run_experiment
-        from burnish.recipes.control.comparisons import comparisons_settings, run_comparisons, study_of
-
-        given = (read_config(config) if config else {}) | {k: v for k, v in flags.items() if v is not None}
-        if algorithms is not None:
-            given["algorithms"] = narrowed(given.get("algorithms"), algorithms)
-        said, written = shlex.join(["burnish", *sys.argv[1:]]), given.pop("reward", REWARDS[0])
-        with tracebacks(given, flags):
-            if (reward or written) not in REWARDS:
-                raise UserError(f"reward must be one of {', '.join(REWARDS)}, not {written!r}")
-            labels = given.pop("labels", None) if labels is None else labels
-            if (reward or written) == REWARDS[0]:
-                if labels is not None:
-                    raise UserError("labels are of --reward comparisons: give that, or leave them out")
-                path = run_experiment(experiment(given), said)
-            else:
-                path = run_comparisons(comparisons_settings(given), said, study_of(labels))
-        if not given.get("quiet"):
-            click.echo(path / "report.html")
-
-    for decorator in reversed(flags_of(ClassicSettings)):
-        command = decorator(command)
-    help = "names with commas between  [default: all]"
-    command = click.option("--algorithms", help=help)(command)
-    help = "numbers of labels with commas between, of --reward comparisons  [default: the whole study]"
-    command = click.option("--labels", help=help)(command)
-    help = f"what the policy learns from  [default: {REWARDS[0]}]"
-    command = click.option("--reward", type=click.Choice(REWARDS), default=None, help=help)(command)
-    command = click.option("--config", type=click.Path(), help="YAML file of the same keys; flags win")(command)
-    return click.command("classic")(command)
-
-
-def narrowed(given: Any, names: str) -> Any:
-    """The algorithms that a flag names, with what a file says of them."""
-    own = given if isinstance(given, dict) else {}
-    own = {str(name).replace("-", "_"): value for name, value in own.items()}
-    asked = [name.strip().replace("-", "_") for name in names.split(",") if name.strip()]
-    return {name: own.get(name) for name in asked}
 
 
 @click.command()

@@ -8,8 +8,9 @@ from jaxtyping import Float
 
 from burnish.batches import Demonstrations
 from burnish.functional import masked_sum
+from burnish.policies.language.layout import completions_batch
 from burnish.policies.language.policy import LanguagePolicy
-from burnish.policies.language.sampler import completions_batch, sample
+from burnish.policies.language.sampler import sample
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from burnish.functional.categorical import action_logprobs, entropy, log_softmax
 from burnish.functional.divergences import alpha_reward, forward_kl_reward, js_reward
 from burnish.functional.gaussian import gaussian_entropy, gaussian_kl, gaussian_logprobs
 from burnish.functional.kl import categorical_kl, k1, k2, k3
-from burnish.functional.masked import aggregate, centre, masked_mean, masked_sum, standardise
+from burnish.functional.masked import Moments, aggregate, centre, masked_mean, masked_sum, moments, standardise
 from burnish.functional.policy_gradient import clipped_surrogate, policy_gradient, surrogate
 from burnish.functional.preference import (
     bradley_terry,
@@ -32,6 +32,7 @@ from burnish.functional.trust_region import backtracking_search, conjugate_gradi
 from burnish.functional.value import clipped_value_loss, explained_variance, value_loss
 
 __all__ = [
+    "Moments",
     "action_logprobs",
     "aggregate",
     "alpha_reward",
@@ -70,6 +71,7 @@ __all__ = [
     "log_softmax",
     "masked_mean",
     "masked_sum",
+    "moments",
     "nca_pair",
     "orpo_odds",
     "policy_gradient",

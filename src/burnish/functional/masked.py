@@ -5,9 +5,10 @@ before any arithmetic sees it, so whatever lies there changes neither value nor 
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from burnish.functional.precision import Count, Number, widen
@@ -46,12 +47,57 @@ def is_last(mask: Bool[Tensor, "*lead t"]) -> Bool[Tensor, "*lead t"]:
     return mask & (real_from_here_on == 1)
 
 
-def centre(x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"]) -> Float[Tensor, "*shape"]:
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean and squared deviations of real numbers, such that the moments of the parts of a batch add up.
+
+    n,  c = max x,  Σ (x − c),  Σ (x − x̄)²;  the sum of two: Chan, Golub and LeVeque (1979), equation 2.1
+
+    Shapes: one number per leading dimension. The mean is held as a deviation from the largest number, so that equal
+    numbers have exactly that mean.
+    """
+
+    count: Int[Tensor, "*lead"]
+    largest: Float[Tensor, "*lead"]
+    shifted: Float[Tensor, "*lead"]
+    squares: Float[Tensor, "*lead"]
+
+    def __add__(self, other: "Moments") -> "Moments":
+        """The moments of both parts together."""
+        largest, count = torch.maximum(self.largest, other.largest), self.count + other.count
+        parts = [(part, part.moved(largest)) for part in (self, other)]
+        shifted = parts[0][1] + parts[1][1]
+        mean = shifted / count.clamp(min=1)
+        apart = [part.count * (moved / part.count.clamp(min=1) - mean).square() for part, moved in parts]
+        return Moments(count, largest, shifted, self.squares + other.squares + apart[0] + apart[1])
+
+    def moved(self, largest: Float[Tensor, "*lead"]) -> Float[Tensor, "*lead"]:
+        """Σ (x − largest) for another number in the place of the own largest one."""
+        return self.shifted + torch.where(self.count > 0, self.count * (self.largest - largest), 0.0)
+
+
+def moments(x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"]) -> Moments:
+    """The moments of the real numbers, over the last two dimensions.
+
+    Shapes: x, mask [..., B, T] → [...].
+    """
+    x, mask = torch.broadcast_tensors(widen(x), mask)
+    largest = torch.where(mask, x.detach(), -math.inf).amax((-2, -1))
+    shifted, count = x - largest[..., None, None], mask.sum((-2, -1))
+    total = masked_sum(shifted, mask, (-2, -1))
+    centred = torch.where(mask, shifted - (total / count.clamp(min=1))[..., None, None], 0.0)
+    return Moments(count, largest, total, masked_sum(centred.square(), mask, (-2, -1)))
+
+
+def centre(
+    x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"], of: Moments | None = None
+) -> Float[Tensor, "*shape"]:
     """Deviation from the mean over real steps, leading dimensions apart; 0 at masked places.
 
     xᵢ − (Σⱼ mⱼ xⱼ) / (Σⱼ mⱼ)
 
     Shapes: x, mask [..., B, T] → [..., B, T]; the mean is over B and T together, never over the leading dimensions.
+    `of` are the moments of a larger batch that x is a part of (default: those of x).
 
     Equal numbers give exactly 0: the mean is taken of differences from the largest real number, since the mean of
     three times 0.1 is not 0.1 in floating point.
@@ -59,24 +105,29 @@ def centre(x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"]) -> Float[
     x, mask = torch.broadcast_tensors(widen(x), mask)
     if x.numel() == 0:
         return x
-    shifted = x - torch.where(mask, x.detach(), -math.inf).amax((-2, -1), keepdim=True)
-    return torch.where(mask, shifted - masked_mean(shifted, mask, (-2, -1))[..., None, None], 0.0)
+    of = moments(x, mask) if of is None else of
+    mean = of.shifted / of.count.clamp(min=1)
+    return torch.where(mask, x - of.largest[..., None, None] - mean[..., None, None], 0.0)
 
 
 def standardise(
-    x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"], eps: Number = 1e-8
+    x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"], eps: Number = 1e-8, of: Moments | None = None
 ) -> Float[Tensor, "*shape"]:
     """Real steps to mean 0 and variance 1, leading dimensions apart; 0 at masked places.
 
     (xᵢ − x̄) / √(σ² + ε), with σ² the population variance (divided by the number of real steps)
 
-    Shapes: x, mask [..., B, T] → [..., B, T]; the statistics are over B and T together, so runs never mix.
+    Shapes: x, mask [..., B, T] → [..., B, T]; the statistics are over B and T together, so runs never mix. `of` are the
+    moments of a larger batch that x is a part of (default: those of x).
 
     Differs: among codes for PPO, which divide by σ + ε, and by n − 1 within σ, as often as not.
     """
-    centred = centre(x, mask)
-    power = masked_mean(centred.square(), mask, (-2, -1))[..., None, None] + eps
-    return centred / torch.where(power == 0, 1.0, power).sqrt()
+    x, mask = torch.broadcast_tensors(widen(x), mask)
+    if x.numel() == 0:
+        return x
+    of = moments(x, mask) if of is None else of
+    power = (of.squares / of.count.clamp(min=1))[..., None, None] + eps
+    return centre(x, mask, of) / torch.where(power == 0, 1.0, power).sqrt()
 
 
 def aggregate(

@@ -1,10 +1,10 @@
-"""What an algorithm may ask of a model.
+"""What algorithms and experiences may ask of a model or a sampler.
 
 Algorithms import this module and nothing else of `policies`: they never learn whether a policy is a two-layer
 network or a language model, nor how its tokens lie in a tensor.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class Distribution(Protocol):
-    """A distribution over actions that can be asked and not trained: a reference, for one."""
+    """A distribution over actions that can be evaluated but is not trained, such as a reference."""
 
     def logprobs(self, batch: Any) -> Tensor:
         """log π(action | what came before), shaped like the batch's mask and 0 where the mask is False."""
@@ -22,14 +22,14 @@ class Distribution(Protocol):
 
 @runtime_checkable
 class Trained(Protocol):
-    """What an optimizer can move."""
+    """A model with parameters that an optimizer updates."""
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The trainable parameters by name; a tied weight appears once."""
         ...
 
     def dropout(self, on: bool) -> None:
-        """Switch dropout; it is off wherever a ratio or a reference matters."""
+        """Switch dropout on or off; it is off wherever a ratio or a reference matters."""
         ...
 
 
@@ -38,33 +38,33 @@ class Policy(Distribution, Trained, Protocol):
     """A distribution over actions that is trained."""
 
     def logprobs_and_entropy(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """`logprobs`, and the entropy of the distribution that each action was chosen from, of the same shape."""
+        """`logprobs`, and the entropy of the distribution that each action was chosen from, in the same shape."""
         ...
 
 
 @runtime_checkable
 class Divergent(Protocol):
-    """Distributions over actions, one a step, whose exact divergence is known."""
+    """Distributions over actions, one per step, with an exact KL divergence."""
 
     def kl(self, other: Any) -> Tensor:
         """KL(self‖other) of each step's distribution, in nats, shaped like the batch's mask."""
         ...
 
     def detach(self) -> Any:
-        """The same distributions, without gradient."""
+        """The same distributions without gradient."""
         ...
 
 
 @runtime_checkable
 class ExactPolicy(Policy, Protocol):
-    """A policy whose distributions can be held against each other: what a trust region needs."""
+    """A policy with exact divergences between its distributions, as a trust region needs them."""
 
     def distribution(self, batch: Any) -> Divergent:
         """The distributions that the batch's actions are chosen from."""
         ...
 
     def fisher_product(self, batch: Any) -> Callable[[Tensor], Tensor]:
-        """v ↦ F v for the parameters as they are, F the Fisher matrix, its mean over the real steps of each run."""
+        """v ↦ F v at the current parameters, with F the Fisher matrix averaged over the real steps of each run."""
         ...
 
 
@@ -73,13 +73,13 @@ class Critic(Trained, Protocol):
     """An estimate of the return to come."""
 
     def values(self, batch: Any) -> Tensor:
-        """V of the state that each step begins in, one column more than the batch's mask: the final state's."""
+        """V of the state that each step begins in, with one column more than the batch's mask for the final state."""
         ...
 
 
 @runtime_checkable
 class Scorer(Trained, Protocol):
-    """A reward model: one number a text."""
+    """A reward model: one number per text."""
 
     def scores(self, batch: Any) -> Tensor:
         """The score of each whole text, shaped like the batch's `lengths`."""
@@ -87,18 +87,94 @@ class Scorer(Trained, Protocol):
 
 
 @dataclass(frozen=True)
-class Models:
-    """The models of one run. `reference` is the policy as it was when training began.
+class SamplingKnobs:
+    """How completions are drawn. `top_k` and `top_p` are for showing text, not for training."""
 
-    A reward model's run has a `scorer` and no policy; every other has a policy.
+    seed: int
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One completion per prompt: token ids (with the final EOS), the log-probabilities of the distribution that they
+    were drawn from, whether it ended by itself rather than at the length limit, and the version of the weights."""
+
+    tokens: list[list[int]]
+    logprobs: list[list[float]]
+    ended: list[bool]
+    version: int = 0
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Draws completions, in this process or elsewhere.
+
+    `exact` says that its log-probabilities are those of the trained policy itself, so that nobody has to compute them
+    again before the first update.
     """
 
-    policy: Policy = None  # type: ignore[assignment]
-    reference: Distribution | None = None
-    critic: Critic | None = None
-    scorer: Scorer | None = None
+    exact: bool
 
-    def trained(self) -> dict[str, Trained]:
-        """The models that the optimizer moves, by name."""
-        every = {"policy": self.policy, "critic": self.critic, "scorer": self.scorer}
-        return {name: model for name, model in every.items() if model is not None}
+    def sample(self, prompts: Sequence[Sequence[int]], streams: Sequence[int], knobs: SamplingKnobs) -> Sampled:
+        """One completion per prompt (token ids), each drawn from the random stream with the number beside it."""
+        ...
+
+    def load(self, weights: Mapping[str, Tensor], version: int) -> None:
+        """Sample with these weights from now on, and report `version` with every completion."""
+        ...
+
+
+ROLES = {"policy": True, "critic": True, "scorer": True, "reference": False, "target": False, "teacher": False}
+"""What a part of a run's models is for, and whether an optimizer updates it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A model and its role, for parts whose name is not their role, such as one of two critics."""
+
+    role: str
+    model: Any
+
+
+class Models:
+    """The models of one run as named parts, each with a role.
+
+    `Models(policy=p, reference=r)`: a part's role is its name, unless it is given as `Part(role, model)`, as in
+    `Models(policy=p, critic_1=Part("critic", a), critic_2=Part("critic", b))`. A part is an attribute. The reference
+    is the policy as it was when training began. Raises ValueError for a role that is not in `ROLES`, LookupError for a
+    part that is not there.
+    """
+
+    def __init__(self, **parts: Any) -> None:
+        given = {name: part if isinstance(part, Part) else Part(name, part) for name, part in parts.items()}
+        for name, part in given.items():
+            if part.role not in ROLES:
+                raise ValueError(f"the part {name} has no role: give Part(role, model) with one of {', '.join(ROLES)}")
+        self.parts = given
+
+    def __getattr__(self, name: str) -> Any:
+        parts = self.__dict__.get("parts", {})
+        if name in parts:
+            return parts[name].model
+        if name.startswith("__") or name == "parts":
+            raise AttributeError(name)
+        raise LookupError(f"these models have no {name}: their parts are {', '.join(parts) or 'none'}")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.parts
+
+    def having(self, **parts: Any) -> "Models":
+        """These models with more parts, or others in their place."""
+        return Models(**{**self.parts, **parts})
+
+    def trained(self) -> dict[str, Any]:
+        """The models that the optimizer updates, by name."""
+        return {name: part.model for name, part in self.parts.items() if ROLES[part.role]}
+
+    @property
+    def main(self) -> Any:
+        """The model that the run is about and that it saves as `model/`: the policy, or else the reward model."""
+        return self.policy if "policy" in self else self.scorer

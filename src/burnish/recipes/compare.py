@@ -29,7 +29,7 @@ from burnish.evaluation.judges import (
     win_rate,
 )
 from burnish.evaluation.statistics import bootstrap_interval, paired_difference
-from burnish.experience.language.completions import completed_rows
+from burnish.experience.language.sampling import completed_rows
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import Sampled, sample
 from burnish.recipes.assets import resolve_model

@@ -12,7 +12,7 @@ import click
 import numpy as np
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
-from burnish.algorithms.table import ALGORITHMS, objection
+from burnish.algorithms.table import LANGUAGE, load
 from burnish.config import Settings
 from burnish.data import adapters, encode, sources, tokenise
 from burnish.data.adapters import Reading
@@ -20,9 +20,9 @@ from burnish.data.encode import Encoder, Fitted
 from burnish.data.formats import RANKED, Example
 from burnish.data.partners import partners
 from burnish.data.tokenised import LEFT_OUT
-from burnish.experience.language.completions import Completions
+from burnish.experience.language.sampling import Sampling
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.train.rows import BUILTIN, refuse_rankings
+from burnish.recipes.train.rows import BUILTIN
 from burnish.run import UserError
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -108,14 +108,13 @@ class Show:
 
     def check(self, one: Example) -> None:
         """Refuse a row as the method's own run would, with its options as they are by default."""
-        refuse_rankings(self.name, self.method, len(one.responses))
         said = SimpleNamespace(margins=one.margin, confidences=one.confidence)
-        if self.kind == "preferences" and (problem := objection(self.algorithm, said, len(one.responses))):
+        if self.kind == "preferences" and (problem := self.algorithm.refuses(said, len(one.responses))):
             raise UserError(f"{self.name}: {problem}")
 
     @cached_property
     def algorithm(self) -> Any:
-        return ALGORITHMS[self.method].algorithm()
+        return load(self.method)()
 
     def prompt(self, example: Example) -> Fitted:
         """A prompt to be answered: nothing but its left can be cut."""
@@ -230,15 +229,15 @@ def data_show(
     """
     tokenizer, context = tokenizer_of(model)
     method = method or ("dpo" if data == "builtin" else guess(sources.load(data), tokenizer, data))
-    kind = ALGORITHMS[method].data
-    if mask_formatting and (kind not in ("preferences", "feedback") or ALGORITHMS[method].trains == "scorer"):
+    kind = load(method).data
+    if mask_formatting and (kind not in ("preferences", "feedback") or "scorer" in load(method).roles):
         raise UserError(f"mask_formatting is not of {method}: leave it out")
     dataset = BUILTIN[kind]("train") if data == "builtin" else sources.load(data)
     limit = min(max_length, context or max_length)
     if kind != "prompts" and max_new_tokens is not None:
         raise UserError(f"max_new_tokens is of methods that sample, and {method} does not: leave it out")
     if kind == "prompts":
-        sampled = Completions.max_new_tokens if max_new_tokens is None else max_new_tokens
+        sampled = Sampling.max_new_tokens if max_new_tokens is None else max_new_tokens
         limit -= sampled
         if limit < 1:
             raise UserError(
@@ -257,7 +256,7 @@ def guess(dataset: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> str:
         except UserError:
             continue
         preferred = ("reward" if reading.columns == RANKED else "dpo", "kto", "sft", "ppo")
-        return next(one for one in (*preferred, *ALGORITHMS) if one in ALGORITHMS and ALGORITHMS[one].data == kind)
+        return next(one for one in (*preferred, *LANGUAGE) if one in LANGUAGE and load(one).data == kind)
     known = "`chosen` and `rejected`, `completion` and `label`, `messages`, `text` or `prompt`"
     have = ", ".join(f"`{column}`" for column in sorted(dataset.column_names))
     raise UserError(

@@ -124,7 +124,7 @@ def add_dropout(models: Models, share: float) -> None:
 
     Llama was made without, for text that is read once. It acts while the model trains and leaves no trace in it.
     """
-    model: Any = models.policy.model  # type: ignore[attr-defined]
+    model: Any = models.policy.model
 
     def drop(module: Any, inputs: Any, output: Any) -> Any:
         if isinstance(output, tuple):
@@ -148,7 +148,7 @@ def describe(policy: LanguagePolicy, training_texts: list[str], samples: int = 2
     rows = tokenise.demonstrations(
         builtin.demonstrations("held_out"), policy.tokenizer, policy.context or 256, "held-out reviews"
     )
-    nats = evaluate(SFT(), Models(policy), [b.to(policy.device) for b in in_order(rows, 64)])["loss"]
+    nats = evaluate(SFT(), Models(policy=policy), [b.to(policy.device) for b in in_order(rows, 64)])["loss"]
     tokens, words = rows.counts["trained_tokens"], sum(len(text.split()) for text in held_out)
     bos = policy.tokenizer.bos_token_id
     texts = continue_prompts(policy, [""] * samples, [[bos]] * samples, seed=0, max_new_tokens=96).texts

@@ -13,7 +13,6 @@ from rich.markup import escape
 from rich.table import Table
 from transformers import AutoConfig
 
-from burnish.algorithms.table import ALGORITHMS
 from burnish.batches import Preferences
 from burnish.config import Settings
 from burnish.data import sources, tokenise
@@ -214,7 +213,6 @@ def began_as(model: str) -> str:
             "implicit reward"
         )
     settings = read_mapping(config)
-    assert ALGORITHMS[settings["algorithm"]].trains == "policy"
     return str(settings["model"])
 
 

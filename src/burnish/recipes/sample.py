@@ -14,7 +14,7 @@ from burnish.data import builtin, sources
 from burnish.data.prompts import Prompts, read_prompts
 from burnish.evaluation.best_of_n import best_of_n_kl, expected_best
 from burnish.evaluation.statistics import bootstrap_interval, paired_difference
-from burnish.experience.language.completions import completed_rows
+from burnish.experience.language.sampling import completed_rows
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import sample
 from burnish.recipes.assets import resolve_model

@@ -10,9 +10,8 @@ little above that on the others; no dropout.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,38 +19,26 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from burnish.functional import erring_bradley_terry
+from burnish.options import check, option
 
 PREDICTOR_STREAM = 5
 SLOPE = 0.01  # of the leaky ReLU, as in the paper
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 
-def knob(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
-
-
 @dataclass(frozen=True)
 class Predictor:
-    """What a predictor of rewards is made of and how it descends."""
+    """The networks of a reward predictor and how they are optimised."""
 
-    members: int = knob(3, "networks whose normalised predictions are averaged, each with its own bootstrap sample")
-    hidden: tuple[int, ...] = knob((64, 64), "sizes of their hidden layers")
-    learning_rate: float = knob(1e-3, "Adam's learning rate")
-    weight_decay: float = knob(1e-2, "decoupled from the gradient, as a share of the learning rate")
-    error: float = knob(0.1, "how often the judge is taken to answer at random")
-    deviation: float = knob(0.2, "standard deviation of each member's predictions over recent experience")
+    members: int = option(3, "networks whose normalised predictions are averaged, each with a bootstrap sample", ge=1)
+    hidden: tuple[int, ...] = option((64, 64), "sizes of their hidden layers")
+    learning_rate: float = option(1e-3, "Adam's learning rate", gt=0)
+    weight_decay: float = option(1e-2, "decoupled weight decay, as a share of the learning rate", ge=0)
+    error: float = option(0.1, "assumed share of random answers", ge=0, lt=1, why="at 1 labels carry no information")
+    deviation: float = option(0.2, "standard deviation of each member's predictions over recent experience", gt=0)
 
     def __post_init__(self) -> None:
-        if self.members < 1:
-            raise ValueError(f"members must be at least 1, not {self.members}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight_decay must not be negative, as {self.weight_decay} is")
-        if not 0 <= self.error < 1:
-            raise ValueError(f"error must lie in [0, 1), not {self.error}: at 1 no label says anything")
-        if not self.deviation > 0:
-            raise ValueError(f"deviation must be above 0, not {self.deviation}")
+        check(self)
 
 
 class PredictedReward:

@@ -12,10 +12,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from burnish.batches import Drawn
-from burnish.experience.language.completions import RolloutError
+from burnish.experience.interface import RolloutError
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError, write_atomically
-from burnish.training.language.learner import Learner
+from burnish.training.learner import Learner
 from burnish.training.progress import Progress
 from burnish.training.resume import State, save_best
 
@@ -39,7 +39,6 @@ class Interrupted(KeyboardInterrupt):
 
 
 def train_loop(
-    algorithm: Any,
     models: Models,
     batches: Iterator[Drawn],
     *,
@@ -52,12 +51,12 @@ def train_loop(
     progress: Progress,
     log_every: int = 1,
 ) -> State:
-    """Run the loop from `state` to `steps` updates, or to the end of `batches`, and return the state it ended in.
+    """Run the loop from `state` to `steps` updates, or to the end of `batches`, and return the final state.
 
-    One turn draws a batch, prepares it and learns from it: offline in one update, online in several. Checkpoints lie
-    between turns, so that whatever a killed turn did is done again, to the same bits. Every `log_every`th update has
+    Each round draws a batch, prepares it and learns from it: offline in one update, online in several. Checkpoints lie
+    between rounds, so that whatever a killed round did is done again, to the same bits. Every `log_every`th update has
     a line in the run's metrics. Raises UserError where a loss is not finite, before the weights are touched, or a
-    reward is amiss, and Interrupted on Ctrl-C.
+    reward fails, and Interrupted on Ctrl-C.
     """
     with interruptible() as interrupted:
         while state.step < steps and not out_of_patience(settings, state):
@@ -66,31 +65,31 @@ def train_loop(
             drawn = draw(batches, learner, state, run)
             if drawn is None:
                 break
-            batch = algorithm.prepare(models, drawn.batch)
-            told = drawn.metrics
+            batch = learner.prepare(drawn.batch, state)
+            news = drawn.metrics
             for part in learner.minibatches(batch, state):
                 if state.step == steps:
                     break
                 if learner.dropout:  # its masks are a function of the step
                     torch.manual_seed(settings.seed * 1_000_003 + state.step)
                     switch_dropout(models, True)
-                metrics = learner.update(part, state, between=state.step == first)
+                metrics = learner.update(part, state, first=state.step == first)
                 if metrics is None:
                     break
                 state.step += 1
                 due = evaluator is not None and is_due(settings.eval_every, state.step, steps)
                 if due or state.step % log_every == 0:
-                    record = {"step": state.step} | learner.record(metrics) | told
+                    record = {"step": state.step} | learner.record(metrics) | news
                     if evaluator and due:
                         record |= evaluation(evaluator, models, settings, state, run)
                     run.append("metrics", record)
                     run.append("timings", {"step": state.step, "seconds": round(time.perf_counter() - began, 6)})
                     progress.step(record)
-                    began, told = time.perf_counter(), {}
+                    began, news = time.perf_counter(), {}
             if state.step == first:
                 raise UserError(
-                    f"step {state.step + 1}: stop_kl {algorithm.stop_kl} stopped a rollout before its first update, "
-                    "when rounding was all that had moved the policy: make stop_kl larger"
+                    f"step {state.step + 1}: the method's early stop ended a rollout before its first update, when "
+                    "only rounding had moved the policy: raise its limit"
                 )
             learner.conclude(batch, state)
             for sample in drawn.samples:
@@ -106,8 +105,8 @@ def train_loop(
 
 
 def draw(batches: Iterator[Drawn], learner: Learner, state: State, run: RunFolder) -> Drawn | None:
-    """The next batch, None at the end. Where a reward is amiss, the state is saved and the rollout kept before
-    UserError goes on."""
+    """The next batch, None at the end. Where a reward fails, the state and the rollout are saved before UserError is
+    raised."""
     try:
         return next(batches, None)
     except RolloutError as error:

@@ -1,15 +1,15 @@
-"""One optimizer update, or one evaluation: the only place where losses are averaged."""
+"""One preparation, one gradient, or one evaluation: the only place where losses are averaged."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from burnish.algorithms.interface import Algorithm, Statistics
 from burnish.algorithms.terms import Loss, Term
-from burnish.batches import Feedback
-from burnish.functional import aggregate, masked_sum
+from burnish.functional import aggregate
 from burnish.policies.interface import Models
 
 
@@ -21,27 +21,23 @@ class NonFiniteLossError(Exception):
         self.what, self.rows = what, rows
 
 
-def counted(batch: Any) -> Tensor:
-    """The rows that count, `[B]`: those with a text; of comparisons, two at least; of feedback, the row's own."""
-    texts = batch.mask.any(-1)
-    if texts.dim() == 1:
-        return texts
-    return texts[:, 0] if isinstance(batch, Feedback) else texts.sum(1) >= 2
+@torch.no_grad()
+def prepared(algorithm: Algorithm, models: Models, parts: Sequence[Any], carried: dict[str, Any]) -> list[Any]:
+    """The parts of a batch, prepared with the statistics of all of them.
 
-
-def totals(batch: Any) -> dict[str, Tensor]:
-    """The denominators of a whole batch: its real tokens, its texts with one, and its rows that count.
-
-    Where a row has several texts, `chosen` are the real tokens of its first; of feedback, `desirable` and
-    `undesirable` are the rows that count of either kind.
+    Two phases: sums over the parts first, then each part with the total. `carried` is what the algorithm's `conclude`
+    returned after the last rollout.
     """
-    texts, rows = batch.mask.any(-1), counted(batch)
-    counts = {"token": batch.mask.sum(), "sequence": texts.sum(), "row": rows.sum()}
-    if texts.dim() > 1:
-        counts["chosen"] = (batch.mask[:, 0] & rows[:, None]).sum()
-    if isinstance(batch, Feedback):
-        counts |= {"desirable": (rows & batch.desirable).sum(), "undesirable": (rows & ~batch.desirable).sum()}
-    return counts
+    total = added([algorithm.statistics(models, part) for part in parts])
+    return [algorithm.prepare(models, part, total | carried) for part in parts]
+
+
+def added(parts: Sequence[dict[str, Any]]) -> Statistics:
+    """Sums of the parts' statistics or counts, by name."""
+    total = dict(parts[0])
+    for part in parts[1:]:
+        total = {name: value + part[name] for name, value in total.items()}
+    return total
 
 
 def microbatches(batch: Any, pieces: int) -> Iterator[Any]:
@@ -61,12 +57,12 @@ def _share(term: Term, denominators: dict[str, Tensor]) -> Tensor:
     return aggregate(term.losses, term.mask, over=term.over, total=denominators[term.total or term.over])
 
 
-def measure(loss: Loss, batch: Any, denominators: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A part's share of the metrics: sums over its rows or tokens, divided by those of the whole batch.
+def metric_shares(loss: Loss, batch: Any, denominators: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A part's share of the metrics: sums over its rows or tokens, divided by the counts of the whole batch.
 
-    What is counted nowhere in the whole batch, as of desirable rows where there is none, has no mean and is left out.
+    A metric over something that the whole batch has none of, such as desirable rows, has no mean and is left out.
     """
-    places = {batch.mask.dim(): (batch.mask, "token"), 1: (counted(batch), "row")}
+    places = {batch.mask.dim(): (batch.mask, "token"), 1: (batch.counted(), "row")}
     shares = {}
     for name, values in loss.metrics.items():
         term = values if isinstance(values, Term) else Term(values, *places[values.dim()])
@@ -77,12 +73,12 @@ def measure(loss: Loss, batch: Any, denominators: dict[str, Tensor]) -> dict[str
     return shares
 
 
-def gradient(algorithm: Any, models: Models, batch: Any, pieces: int = 1) -> dict[str, float]:
-    """Add the gradient of the batch's loss to the parameters' `.grad`, piece by piece; return loss and metrics.
+def gradient(algorithm: Algorithm, models: Models, batch: Any, pieces: int = 1) -> dict[str, float]:
+    """Add the gradient of the prepared batch's loss to the parameters' `.grad`, piece by piece; return metrics.
 
     Raises NonFiniteLossError before any optimizer has moved.
     """
-    denominators = totals(batch)
+    denominators = batch.counts()
     sums: dict[str, Tensor] = {}
     for part in microbatches(batch, pieces):
         loss = algorithm.loss(models, part)
@@ -91,30 +87,24 @@ def gradient(algorithm: Any, models: Models, batch: Any, pieces: int = 1) -> dic
             raise NonFiniteLossError(f"the loss is {value.item()}", faulty_rows(loss, part))
         if value.requires_grad:  # a part in which nothing counts has no gradient
             value.backward()
-        _add(sums, {"loss": value.detach()} | measure(loss, part, denominators))
+        _add(sums, {"loss": value.detach()} | metric_shares(loss, part, denominators))
     return {name: value.item() for name, value in sums.items()}
+
+
+def evaluate(algorithm: Algorithm, models: Models, batches: list[Any]) -> dict[str, float]:
+    """Loss and metrics over all batches as if they were one."""
+    return mean_metrics(algorithm, models, prepared(algorithm, models, batches, {}))
 
 
 @torch.no_grad()
-def evaluate(algorithm: Any, models: Models, batches: list[Any], are_prepared: bool = False) -> dict[str, float]:
-    """Loss and metrics over all batches as if they were one."""
-    prepared = batches if are_prepared else pooled([algorithm.prepare(models, batch) for batch in batches])
-    counts = [totals(batch) for batch in prepared]
-    denominators = {name: torch.stack([count[name] for count in counts]).sum() for name in counts[0]}
+def mean_metrics(algorithm: Algorithm, models: Models, parts: list[Any]) -> dict[str, float]:
+    """Loss and metrics over all prepared parts as if they were one batch."""
+    denominators = added([part.counts() for part in parts])
     sums: dict[str, Tensor] = {}
-    for batch in prepared:
-        loss = algorithm.loss(models, batch)
-        _add(sums, {"loss": objective(loss, denominators)} | measure(loss, batch, denominators))
+    for part in parts:
+        loss = algorithm.loss(models, part)
+        _add(sums, {"loss": objective(loss, denominators)} | metric_shares(loss, part, denominators))
     return {name: value.item() for name, value in sums.items()}
-
-
-def pooled(batches: list[Any]) -> list[Any]:
-    """The batches, of which feedback has the KL that all of them together show."""
-    if not all(isinstance(batch, Feedback) and batch.kl is not None for batch in batches):
-        return batches
-    kl = torch.stack([batch.kl for batch in batches])
-    rows = torch.stack([batch.mask[:, 1].any(-1).sum() for batch in batches])
-    return [replace(batch, kl=masked_sum(kl * rows, rows > 0) / rows.sum().clamp(min=1)) for batch in batches]
 
 
 def _add(sums: dict[str, Tensor], shares: dict[str, Tensor]) -> None:

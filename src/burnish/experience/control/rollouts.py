@@ -1,252 +1,52 @@
-"""Episodes of control: what the runs' policies do in their environments, as long as a run has episodes to go."""
+"""Rollouts in environments: the experience of control, and its steps laid out as rows."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from burnish.batches import Drawn, Episodes
-from burnish.experience.control.environments import Environments, Transition
-from burnish.experience.control.normalise import ObservationNormaliser, RewardNormaliser
-from burnish.policies.interface import Models
-
-ACTION_STREAM = 1
-NOISE_AT_ONCE = 64
-
-
-def knob(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
+from burnish.batches import Drawn, Transitions
+from burnish.experience.interface import Experience
+from burnish.options import option
 
 
 @dataclass(frozen=True)
-class Control:
-    """How a run meets its environment. One of the algorithms that need whole episodes plays `copies` of them a rollout;
-    the others take `rollout` steps of each copy, and an episode that a rollout's end cuts goes on in the next."""
+class Control(Experience):
+    """How a run interacts with its environment.
 
-    copies: int = knob(8, "copies of the environment that a run steps at once")
-    rollout: int | None = knob(32, "steps of each copy before the policy learns from them; none: one whole episode")
-    gamma: float = knob(0.99, "discount of the rewards to come")
-    normalise_observations: bool = knob(False, "observations less their running mean, over their deviation")
-    normalise_rewards: bool = knob(False, "rewards over the running deviation of the discounted return")
-
-    def __post_init__(self) -> None:
-        if self.copies < 1:
-            raise ValueError(f"copies must be at least 1, not {self.copies}")
-        if self.rollout is not None and self.rollout < 1:
-            raise ValueError(f"rollout must be at least 1, not {self.rollout}: leave it out for whole episodes")
-        if not 0 <= self.gamma <= 1:
-            raise ValueError(f"gamma must lie in [0, 1], not {self.gamma}")
-
-
-@dataclass(frozen=True)
-class Episode:
-    """A finished episode. `steps` are all that the run had made in its environments when it ended."""
-
-    run: int
-    episode: int
-    return_: float
-    length: int
-    steps: int
-
-
-@dataclass
-class Ledger:
-    """Which episodes the runs are at, and how the finished ones went.
-
-    Episodes are numbered in the order in which they began; of two that began together, the one of the first copy comes
-    first. The runs are numbered from `first`. One is finished when all of its first `episodes` have ended: those that
-    began later are not counted.
+    Algorithms that need whole episodes play `copies` of them per rollout; the others take `rollout` steps of each copy,
+    and an episode that is cut by a rollout's end continues in the next.
     """
 
-    runs: int
-    copies: int
-    episodes: int
-    first: int = 0
-    finished: list[Episode] = field(default_factory=list)
+    copies: int = option(8, "copies of the environment that a run steps at once", ge=1)
+    rollout: int | None = option(32, "steps per copy and rollout; none: one whole episode per copy", ge=1)
+    gamma: float = option(0.99, "discount factor", ge=0, le=1)
+    normalise_observations: bool = option(False, "normalise observations by their running mean and deviation")
+    normalise_rewards: bool = option(False, "divide rewards by the running deviation of the discounted return")
 
-    def __post_init__(self) -> None:
-        self.names = self.first + np.arange(self.runs)
-        self.begun = np.zeros(self.runs, dtype=np.int64)
-        self.ended = np.zeros(self.runs, dtype=np.int64)
-        self.steps = np.zeros(self.runs, dtype=np.int64)
-        self.numbers = np.zeros((self.runs, self.copies), dtype=np.int64)
-        self.returns = np.zeros((self.runs, self.copies))
-        self.lengths = np.zeros((self.runs, self.copies), dtype=np.int64)
+    def draw(self, source: Any, number: int, carried: dict[str, float]) -> Drawn | None:
+        """The next rollout of the runs that have episodes left, played by the `source`, a `Player`; None at the end.
 
-    def begin(self, which: np.ndarray) -> None:
-        """New episodes in the copies `which`, `[R, E]`."""
-        self.numbers = np.where(which, self.begun[:, None] + which.cumsum(1), self.numbers)
-        self.begun += which.sum(1)
-        self.returns[which], self.lengths[which] = 0.0, 0
-
-    def add(self, moved: Transition, counted: np.ndarray) -> np.ndarray:
-        """One step in the copies `counted`; returns where an episode ended."""
-        self.returns += np.where(counted, moved.rewards, 0.0)
-        self.lengths += counted
-        self.steps += counted.sum(1)
-        ended = (moved.terminated | moved.truncated) & counted
-        if ended.any():
-            for r, e in np.argwhere(ended):
-                if self.numbers[r, e] <= self.episodes:
-                    self.ended[r] += 1
-                    told = (self.names[r], self.numbers[r, e], self.returns[r, e], self.lengths[r, e], self.steps[r])
-                    self.finished.append(Episode(*(x.item() for x in told)))
-        return ended
-
-    def where(self, r: int) -> str:
-        """The episodes that the run at position r is in, as the beginning of a sentence."""
-        first, last = self.numbers[r].min(), self.numbers[r].max()
-        return f"in episode {first}, " if first == last else f"in one of episodes {first} to {last}, "
-
-    def keep(self, index: np.ndarray) -> None:
-        for name in ("names", "begun", "ended", "steps", "numbers", "returns", "lengths"):
-            setattr(self, name, getattr(self, name)[index])
+        A run that has finished leaves before it learns from its last rollout.
+        """
+        while len(source.streams):
+            columns, failing = source.play()
+            over = failing | (source.ledger.ended >= source.ledger.episodes)
+            source.report(source.ledger)
+            remaining = source.retire(over)
+            if not len(remaining):
+                return None
+            kept = {name: values[:, remaining] for name, values in columns.items()} if over.any() else columns
+            theta: Any = next(iter(source.models.policy.parameters().values()))
+            names = torch.from_numpy(source.ledger.names.copy())
+            progress = torch.from_numpy(source.ledger.ended / source.ledger.episodes).to(theta.device, theta.dtype)
+            return Drawn(transitions(kept, self.gamma, names, progress, theta), metrics_of(source.ledger))
+        return None
 
 
-class Player:
-    """Steps the environments of all runs with their policies, from their own streams of noise.
-
-    `failed` tells by the number of a run what its environment did amiss, and `retired` holds the weights of the runs
-    that are over, as they were when their last episode ended.
-    """
-
-    def __init__(
-        self,
-        models: Models,
-        knobs: Control,
-        environments: Environments,
-        seeds: Sequence[int],
-        episodes: int,
-        first: int = 0,
-    ) -> None:
-        self.models, self.knobs, self.environments = models, knobs, environments
-        self.streams = [np.random.Generator(np.random.PCG64([seed, ACTION_STREAM])) for seed in seeds]
-        runs, copies = len(seeds), knobs.copies
-        self.ledger = Ledger(runs, copies, episodes, first)
-        self.seen = ObservationNormaliser(runs, environments.observations) if knobs.normalise_observations else None
-        self.earned = RewardNormaliser(runs, copies, knobs.gamma) if knobs.normalise_rewards else None
-        self.current: np.ndarray | None = None
-        self.failed: dict[int, str] = {}
-        self.retired: dict[int, dict[str, Tensor]] = {}
-
-    def play(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """One rollout: `[T, R, E, …]` arrays by name, and the runs that failed in it `[R]`."""
-        whole = self.knobs.rollout is None
-        if self.current is None or whole:
-            self.current = self._shown(self.environments.reset())
-            self.ledger.begin(np.ones(self.current.shape[:2], dtype=bool))
-        waiting = np.zeros(self.current.shape[:2], dtype=bool)
-        failing = np.zeros(len(waiting), dtype=bool)
-        columns: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
-        at_once, noise, t = min(self.knobs.rollout or NOISE_AT_ONCE, NOISE_AT_ONCE), np.empty(0), 0
-        while not waiting.all() if whole else t < self.knobs.rollout:  # type: ignore[operator]
-            stepping = ~(waiting.all(1) | failing)
-            if not stepping.any():
-                break
-            if t % at_once == 0:
-                noise = self._noise(stepping, at_once)
-            actions, logprobs = self._act(self.current, noise[:, t % at_once])
-            moved = self.environments.step(actions, stepping)
-            for r, reason in moved.failed.items():
-                failing[r] = True
-                self.failed[int(self.ledger.names[r])] = self.ledger.where(r) + reason
-            counted = moved.real & ~waiting
-            ended = self.ledger.add(moved, counted)
-            reached, rewards = self._reached(moved, ended, counted)
-            row = (self.current, actions, logprobs, rewards, moved.terminated, ended, counted, reached)
-            for name, values in zip(COLUMNS, row, strict=True):
-                columns[name].append(values)
-            self.current = self._shown(moved.following, counted)
-            if whole:
-                waiting |= ended
-            elif ended.any():
-                self.ledger.begin(ended)
-            t += 1
-        return {name: np.stack(values) for name, values in columns.items()}, failing
-
-    def _act(self, observations: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        policy: Any = self.models.policy
-        device, dtype = policy.theta.device, policy.theta.dtype
-        shown = torch.from_numpy(observations).to(device, dtype)
-        actions, logprobs = policy.act(shown, torch.from_numpy(noise).to(device, dtype))
-        return actions.cpu().numpy(), logprobs.cpu().numpy()
-
-    def _noise(self, stepping: np.ndarray, steps: int) -> np.ndarray:
-        """Noise for the next `steps` actions `[R, t, E, …]`; a run that waits draws none, as it would not alone."""
-        shape: tuple[int, ...] = (steps, self.knobs.copies)
-        if self.environments.continuous:
-            shape = (*shape, self.environments.actions)
-        theta: Any = next(iter(self.models.policy.parameters().values()))
-        # Drawn in the policy's own type: a number just below 1 would be 1 when rounded to a shorter one.
-        dtype: Any = np.float64 if theta.dtype == torch.float64 else np.float32
-        noise = np.zeros((len(self.streams), *shape), dtype)
-        for r in np.flatnonzero(stepping):
-            draw = self.streams[r].standard_normal if self.environments.continuous else self.streams[r].random
-            noise[r] = draw(shape, dtype)
-        return noise
-
-    def _shown(self, observations: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
-        """Observations as the policy sees them; the running statistics learn of them first."""
-        if self.seen is None:
-            return observations
-        self.seen.update(observations, np.ones(observations.shape[:2], dtype=bool) if counted is None else counted)
-        return self.seen(observations)
-
-    def _reached(self, moved: Transition, ended: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The observation that a step led to, and its reward, as policy and critic are to see them."""
-        reached = moved.observations if self.seen is None else self.seen(moved.observations)
-        return reached, moved.rewards if self.earned is None else self.earned(moved.rewards, ended, counted)
-
-    def retire(self, over: np.ndarray) -> np.ndarray:
-        """Let the runs `over` `[R]` go; returns the positions of those that go on."""
-        remaining = np.flatnonzero(~over)
-        if not over.any():
-            return remaining
-        trained: Any = self.models.trained()
-        weights = {f"{part}/{name}": x for part, model in trained.items() for name, x in model.named().items()}
-        for r in np.flatnonzero(over):
-            self.retired[int(self.ledger.names[r])] = {name: stacked[r].clone() for name, stacked in weights.items()}
-        for model in trained.values():
-            model.keep(torch.from_numpy(remaining))
-        self.environments.keep(remaining.tolist())
-        self.ledger.keep(remaining)
-        self.streams = [self.streams[r] for r in remaining]
-        for normaliser in (self.seen, self.earned):
-            if normaliser is not None:
-                normaliser.keep(remaining.tolist())
-        if self.current is not None:
-            self.current = self.current[remaining]
-        return remaining
-
-
-COLUMNS = ("observations", "actions", "logprobs", "rewards", "terminated", "ended", "real", "reached")
-
-
-def episodes_of_control(player: Player, told: Callable[[Ledger], None] | None = None) -> Iterator[Drawn]:
-    """Rollouts until every run has had its episodes. A run that is over leaves before it learns from its last rollout.
-
-    `told` hears of the ledger after each rollout, which is what a progress bar needs.
-    """
-    while len(player.streams):
-        columns, failing = player.play()
-        over = failing | (player.ledger.ended >= player.ledger.episodes)
-        if told:
-            told(player.ledger)
-        remaining = player.retire(over)
-        if not len(remaining):
-            return
-        kept = {name: values[:, remaining] for name, values in columns.items()} if over.any() else columns
-        theta: Any = next(iter(player.models.policy.parameters().values()))
-        names = torch.from_numpy(player.ledger.names.copy())
-        progress = torch.from_numpy(player.ledger.ended / player.ledger.episodes).to(theta.device, theta.dtype)
-        batch = replace(episodes(kept, player.knobs.gamma, names, theta), progress=progress)
-        yield Drawn(batch, metrics_of(player.ledger))
-
-
-def metrics_of(ledger: Ledger) -> dict[str, float]:
+def metrics_of(ledger: Any) -> dict[str, float]:
     """What a line of metrics says of the episodes: how far the runs are, and the mean return of the latest."""
     latest = ledger.finished[-100:]
     return {
@@ -257,10 +57,12 @@ def metrics_of(ledger: Ledger) -> dict[str, float]:
     }
 
 
-def episodes(columns: dict[str, np.ndarray], gamma: float, runs: Tensor, like: Tensor) -> Episodes:
-    """Steps `[T, R, E]` as rows `[R, B, T′]`, one an episode or a piece of one, with device and type of `like`.
+def transitions(
+    columns: dict[str, np.ndarray], gamma: float, runs: Tensor, progress: Tensor, like: Tensor
+) -> Transitions:
+    """Steps `[T, R, E]` as rows `[R, B, T′]`, one per episode or piece of one, with device and type of `like`.
 
-    A row ends with its episode or with the rollout; where that is no termination its discount stays gamma, and the
+    A row ends with its episode or with the rollout; where that is not a termination its discount stays gamma, and the
     column behind its last step holds the observation that it reached.
     """
     real = np.moveaxis(columns["real"], 0, -1)
@@ -287,8 +89,7 @@ def episodes(columns: dict[str, np.ndarray], gamma: float, runs: Tensor, like: T
     mask = laid("real")
     tensor = lambda x: torch.from_numpy(x).to(like.device, like.dtype)  # noqa: E731
     actions = torch.from_numpy(laid("actions")).to(like.device)
-    return Episodes(
-        tokens=None,
+    return Transitions(
         mask=torch.from_numpy(mask).to(like.device),
         lengths=torch.from_numpy(mask.sum(-1)).to(like.device),
         rows=torch.arange(shape[1], device=like.device),
@@ -298,4 +99,5 @@ def episodes(columns: dict[str, np.ndarray], gamma: float, runs: Tensor, like: T
         observations=tensor(observations),
         actions=actions,
         runs=runs.to(like.device),
+        progress=progress,
     )

@@ -19,8 +19,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from burnish.batches import Drawn, Episodes
+from burnish.batches import Drawn, Transitions
 from burnish.experience.control.normalise import Moments
+from burnish.options import check, option
 from burnish.rewards.predicted import PredictedReward, Predictor
 from burnish.run import UserError
 
@@ -28,42 +29,32 @@ LABEL_STREAM = 6
 ALBUM = 16  # segments of each rollout that are kept to measure predictors on
 
 
-def knob(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
-
-
 @dataclass(frozen=True)
 class Comparisons:
     """How many labels a run may ask for, when, and about what."""
 
-    labels: int = knob(700, "comparisons that the judge answers in a run")
-    when: Literal["learning", "start"] = knob("learning", "start: all about the first policy's segments")
-    choose: Literal["variance", "random"] = knob("variance", "pairs about which the ensemble disagrees, or any")
-    segment: int = knob(25, "steps of a segment")
-    warmup: int = knob(2, "rollouts of the first policy before anything is learned")
-    first: float = knob(0.25, "share of the labels that is asked for then, where not all are")
-    until: float = knob(0.8, "share of a run's episodes by which all have been asked for")
-    decay: float = knob(0.25, "share of that time after which the rate of labels has halved")
-    candidates: int = knob(10, "pairs drawn for each that is asked about, where the ensemble chooses")
-    recent: int = knob(256, "segments that questions are about, and over which rewards are normalised: the latest")
-    fits: int = knob(40, "steps of the predictor after each rollout that brought labels")
-    first_fits: int = knob(400, "the same, the first time")
-    batch_size: int = knob(32, "comparisons of one step of the predictor, for each member")
+    labels: int = option(700, "comparisons that the judge answers in a run", ge=1)
+    when: Literal["learning", "start"] = option("learning", "start: ask for all labels about the first policy")
+    choose: Literal["variance", "random"] = option("variance", "ask about the pairs the ensemble disagrees on, or any")
+    segment: int = option(25, "steps per segment", ge=1)
+    warmup: int = option(2, "rollouts of the first policy before anything is learned", ge=1)
+    first: float = option(0.25, "share of the labels asked for after the warm-up", gt=0, le=1)
+    until: float = option(0.8, "share of a run's episodes by which all labels have been asked for", gt=0, le=1)
+    decay: float = option(0.25, "share of that time after which the rate of labels has halved", gt=0)
+    candidates: int = option(10, "pairs drawn per label, where the ensemble chooses", ge=1)
+    recent: int = option(
+        256,
+        "segments that labels are about and rewards are normalised over: the latest",
+        ge=2,
+        why="a comparison has two",
+    )
+    fits: int = option(40, "steps of the predictor after each rollout that brought labels", ge=1)
+    first_fits: int = option(400, "the same, the first time", ge=1)
+    batch_size: int = option(32, "comparisons per step of the predictor and member", ge=1)
     predictor: Predictor = field(default_factory=Predictor)
 
     def __post_init__(self) -> None:
-        whole = ("labels", "segment", "warmup", "candidates", "fits", "first_fits", "batch_size")
-        for name in whole:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.recent < 2:
-            raise ValueError(f"recent must be at least 2, not {self.recent}: a comparison is of two segments")
-        if not 0 < self.first <= 1:
-            raise ValueError(f"first must lie in (0, 1], not {self.first}")
-        if not 0 < self.until <= 1:
-            raise ValueError(f"until must lie in (0, 1], not {self.until}")
-        if not self.decay > 0:
-            raise ValueError(f"decay must be above 0, not {self.decay}")
+        check(self)
 
     def due(self, progress: float) -> int:
         """How many labels a run that has finished this share of its episodes should have.
@@ -166,9 +157,8 @@ class Teacher:
         place: dict[str, Any] = {"dtype": features.dtype, "device": features.device}
         self.predictor = PredictedReward(inputs, self.seeds, self.knobs.predictor, **place)
 
-    def narrow(self, batch: Episodes) -> None:
+    def narrow(self, batch: Transitions) -> None:
         """Measure and forget the runs that are no longer in the batch."""
-        assert batch.runs is not None
         remaining = batch.runs.tolist()
         if remaining == self.runs:
             return
@@ -180,16 +170,14 @@ class Teacher:
             self.memories = [self.memories[i] for i in index]
         self.seeds, self.runs = [self.seeds[i] for i in index], remaining
 
-    def features(self, batch: Episodes) -> Float[Tensor, "runs B T F"]:
+    def features(self, batch: Transitions) -> Float[Tensor, "runs B T F"]:
         """Observation and action of each step; 0 where there is none."""
-        assert batch.observations is not None
-        assert batch.actions is not None
         observations = batch.observations[:, :, : batch.mask.shape[-1]]
         actions = torch.where(batch.mask.view(*batch.mask.shape, *[1] * (batch.actions.dim() - 3)), batch.actions, 0)
         both = torch.cat([observations, self.actions(actions, observations)], -1)
         return torch.where(batch.mask[..., None], both, 0.0)
 
-    def watch(self, batch: Episodes, features: Float[Tensor, "runs B T F"]) -> None:
+    def watch(self, batch: Transitions, features: Float[Tensor, "runs B T F"]) -> None:
         """Remember the rollout's segments: pieces of one length, none of which goes over an episode's end."""
         if not self.memories:
             self.begin(features)
@@ -250,10 +238,9 @@ class Teacher:
             losses = self.predictor.descend(pairs[runs, which], labels[runs, which], going)
             self.loss = losses[going].mean().item()
 
-    def rewards(self, batch: Episodes, features: Float[Tensor, "runs B T F"]) -> Float[Tensor, "runs B T"]:
+    def rewards(self, batch: Transitions, features: Float[Tensor, "runs B T F"]) -> Float[Tensor, "runs B T"]:
         """Predictions for the batch's steps, 0 where there is none; those of a run's end are kept to be measured."""
         predicted = torch.where(batch.mask, self.predictor(features), 0.0)
-        assert batch.progress is not None
         late = (batch.progress >= self.knobs.until).tolist()
         for memory, mask, given, true, go in zip(
             self.memories, batch.mask, predicted, batch.rewards, late, strict=True

@@ -1,6 +1,5 @@
-"""Several completions of every prompt, sampled with the policy as it is and scored: what pairs are made of."""
+"""Several completions per prompt, sampled with the current policy and scored: what pairs and bests are made of."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,141 +7,108 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from burnish.data.prompts import Prompts
-from burnish.experience.language.completions import (
-    STREAMS_A_TURN,
-    check_sampling,
-    complete,
-    knob,
-    old_logprobs_of,
-    rows_of_turn,
-    scored,
-)
+from burnish.batches import Demonstrations
+from burnish.experience.interface import Source
+from burnish.experience.language.sampling import Sampling, Scored, rollout_rows
 from burnish.functional import masked_sum
-from burnish.policies.interface import Models
-from burnish.rewards.completed import Completed, Reward
-from burnish.run import UserError
+from burnish.options import option
 
 
 @dataclass(frozen=True)
-class Groups:
-    """The knobs that every way of learning from scored groups has; those that `Completions` has mean the same."""
+class Groups(Sampling):
+    """The options of every experience that compares several completions of one prompt."""
 
-    reward: Any = knob(None, "what scores completions: a reward-model folder, 'gold', 'lexicon', or module:function")
-    completions_per_prompt: int = knob(2, "completions sampled for each prompt")
-    rollout: int = knob(128, "prompts that are completed before the policy learns from them")
-    max_new_tokens: int = knob(64, "longest completion in tokens")
-    temperature: float = knob(1.0, "divides the logits, in sampling and in training")
-    missing_eos_penalty: float | None = knob(None, "taken from the score of a completion that did not end itself")
-    keep_samples: int = knob(8, "prompts of each rollout whose completions are written to samples.jsonl")
+    completions_per_prompt: int = option(
+        2, "completions sampled per prompt", ge=2, why="a single one has nothing to be compared with"
+    )
 
-    def __post_init__(self) -> None:
-        check_sampling(self)
-        if self.completions_per_prompt < 2:
-            raise ValueError(
-                f"completions_per_prompt must be at least 2, not {self.completions_per_prompt}: one has no other to be "
-                "better than"
-            )
+    def group(self, source: Source, number: int) -> "ScoredGroups":
+        """The groups of one rollout, each completion from a random stream of its own."""
+        which = rollout_rows(len(source.prompts), self.rollout, source.seed, number)
+        count = self.completions_per_prompt
+        found = self.complete(source, [i for i in which for _ in range(count)], number)
+        return grouped(source, found, count, "reference" in self.needs)
+
+    def evaluate(self, source: Source, count: int) -> dict[str, float]:
+        """Metrics of one completion per held-out prompt; the loss is the negative mean of the scores that count."""
+        which = rollout_rows(len(source.prompts), count, source.seed, 0)
+        group = grouped(source, self.complete(source, which, 0), 1, "reference" in self.needs)
+        return {"loss": -group.counted.mean().item()} | metrics(group)
 
 
 @dataclass(frozen=True)
-class Group:
-    """G completions of each of N prompts; row i·G + k of the batch is the k-th of prompt i.
+class ScoredGroups:
+    """G scored completions for each of N prompts; row i·G + k of the batch is the k-th completion of prompt i.
 
-    `scores` are the reward's own, `counted` those less a missing end's penalty, which decide. `kl` is a sample of the
-    sequence KL, Σ_t log π(y_t) − log π_ref(y_t), and `entropy` one of the entropy.
+    `scores` are the reward's own, `counted` those less the penalty for a missing end, which decide. `kl` is one sample
+    of the sequence KL, Σ_t log π(y_t) − log π_ref(y_t), None without a reference; `entropy` one of the entropy.
     """
 
-    completed: Completed
+    found: Scored
     scores: Float[Tensor, "N G"]
     counted: Float[Tensor, "N G"]
-    kl: Float[Tensor, "N G"]
     entropy: Float[Tensor, "N G"]
-    ref_logprobs: Float[Tensor, "NG T"]
+    kl: Float[Tensor, "N G"] | None = None
+    ref_logprobs: Float[Tensor, "NG T"] | None = None
+
+    @property
+    def batch(self) -> Demonstrations:
+        """All completions, as the exact ids that were sampled."""
+        return self.found.completed.batch
 
     def flat(self, places: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
-        """The batch's rows of `places`, whose first dimension is that of the prompts."""
+        """The batch's rows at `places` within the groups; the first dimension is that of the prompts."""
         first = torch.arange(len(places), device=places.device) * self.scores.shape[1]
         return places + (first if places.dim() == 1 else first[:, None])
 
+    def rows(self, index: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
+        """The data set's rows of these rows of the batch."""
+        return torch.tensor(self.found.completed.rows, device=index.device)[index]
+
 
 @torch.no_grad()
-def sample_group(
-    models: Models, knobs: Groups, prompts: Prompts, reward: Reward, which: list[int], seed: int, turn: int, count: int
-) -> Group:
-    """Complete each of the prompts `which` `count` times, each time from a random stream of its own, and score all.
-
-    Raises RolloutError where the reward raises, or returns what is no score.
-    """
-    assert models.reference is not None
-    if len(which) * count > STREAMS_A_TURN:
-        raise UserError(
-            f"a rollout of {len(which):,} prompts with {count:,} completions each is more than {STREAMS_A_TURN:,}: "
-            "make rollout or completions_per_prompt smaller"
-        )
-    completed, sampled = complete(models.policy, knobs, prompts, [i for i in which for _ in range(count)], seed, turn)
-    raw = scored(reward, completed)
-    batch = completed.batch
-    old_logprobs = old_logprobs_of(sampled, batch.mask)
-    ref_logprobs = models.reference.logprobs(batch)
-    # In float64, as the reward gave them: scores that differ there must not be a tie here.
-    scores = torch.tensor(raw, device=batch.mask.device, dtype=torch.float64)
-    ended = torch.tensor(completed.ended, device=batch.mask.device)
-    counted = scores if knobs.missing_eos_penalty is None else scores - knobs.missing_eos_penalty * ~ended
-    return Group(
-        completed,
-        scores.view(-1, count),
-        counted.view(-1, count),
-        masked_sum(old_logprobs - ref_logprobs, batch.mask, dim=-1).view(-1, count),
+def grouped(source: Source, found: Scored, count: int, with_reference: bool) -> ScoredGroups:
+    """Scored completions in groups of `count`, with the reference's log-probabilities where they are wanted."""
+    batch = found.completed.batch
+    old_logprobs = found.old_logprobs(source)
+    ref_logprobs = source.models.reference.logprobs(batch) if with_reference else None
+    kl = None if ref_logprobs is None else masked_sum(old_logprobs - ref_logprobs, batch.mask, dim=-1).view(-1, count)
+    return ScoredGroups(
+        found,
+        found.scores.view(-1, count),
+        found.counted.view(-1, count),
         masked_sum(-old_logprobs, batch.mask, dim=-1).view(-1, count),
+        kl,
         ref_logprobs,
     )
 
 
-def metrics(group: Group) -> dict[str, float]:
+def metrics(group: ScoredGroups) -> dict[str, float]:
     """Means over all completions, under TRL's names; the length is in tokens."""
-    batch = group.completed.batch
-    return {
-        "objective/kl": group.kl.mean().item(),
+    ended = group.found.completed.ended
+    kl = {} if group.kl is None else {"objective/kl": group.kl.mean().item()}
+    return kl | {
         "objective/entropy": group.entropy.mean().item(),
         "objective/scores": group.scores.mean().item(),
         "objective/scores_std": group.scores.std(correction=0).item(),
-        "objective/length": batch.mask.sum(-1).double().mean().item(),
-        "val/contain_eos_token": sum(group.completed.ended) / len(group.completed),
+        "objective/length": group.batch.mask.sum(-1).double().mean().item(),
+        "val/contain_eos_token": sum(ended) / len(ended),
     }
 
 
-def turns(
-    models: Models, knobs: Groups, prompts: Prompts, reward: Reward, seed: int, turn: int
-) -> Iterator[tuple[int, Group]]:
-    """Turns without end from `turn` on with their groups, each sampled when asked for, with the policy as it is then.
-
-    A turn knows of no other, so that its number and the policy are all that a resumed run needs.
-    """
-    while True:
-        which = rows_of_turn(len(prompts), knobs.rollout, seed, turn)
-        yield turn, sample_group(models, knobs, prompts, reward, which, seed, turn, knobs.completions_per_prompt)
-        turn += 1
-
-
-def held_out(
-    models: Models, knobs: Groups, prompts: Prompts, reward: Reward, seed: int, count: int
-) -> dict[str, float]:
-    """What single completions of the first turn's `count` prompts are worth; the loss is the negative of what the best
-    are chosen by, on average."""
-    group = sample_group(models, knobs, prompts, reward, rows_of_turn(len(prompts), count, seed, 0), seed, 0, 1)
-    return {"loss": -group.counted.mean().item()} | metrics(group)
-
-
-def told(group: Group, place: int, row: int) -> dict[str, Any]:
+def sample_record(group: ScoredGroups, place: int, row: int) -> dict[str, Any]:
     """One completion for samples.jsonl: the `place`-th of the `row`-th prompt."""
     index = row * group.scores.shape[1] + place
-    return {
-        "response": group.completed.responses[index],
-        "score": group.scores[row, place].item(),
-        "kl": round(group.kl[row, place].item(), 6),
-        "ended": group.completed.ended[index],
-    }
+    completed = group.found.completed
+    line = {"response": completed.responses[index], "score": group.scores[row, place].item()}
+    line |= {} if group.kl is None else {"kl": round(group.kl[row, place].item(), 6)}
+    return line | {"ended": completed.ended[index]}
+
+
+def prompt_record(group: ScoredGroups, row: int) -> dict[str, Any]:
+    """The `row`-th prompt for samples.jsonl."""
+    first = row * group.scores.shape[1]
+    return {"row": group.found.completed.rows[first], "prompt": group.found.completed.prompts[first]}
 
 
 def best(counted: Float[Tensor, "N G"]) -> Int[Tensor, "N"]:

@@ -1,101 +1,103 @@
-"""Pairs that a policy makes itself: of its completions of a prompt the one that a reward likes best, and the worst."""
+"""Pairs that a policy makes itself: of its completions of a prompt the one with the highest and the lowest score."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from burnish.batches import Drawn, Preferences
-from burnish.data.prompts import Prompts
-from burnish.experience.language.completions import knob
-from burnish.experience.language.groups import Group, Groups, best, metrics, told, turns, worst
-from burnish.policies.interface import Models
-from burnish.rewards.completed import Reward
+from burnish.batches import Drawn, Preferences, PreparedPreferences
+from burnish.experience.interface import Source
+from burnish.experience.language.groups import (
+    Groups,
+    ScoredGroups,
+    best,
+    metrics,
+    prompt_record,
+    sample_record,
+    worst,
+)
+from burnish.options import option
 
 
 @dataclass(frozen=True)
 class Pairs(Groups):
-    """Completions of each prompt, of which the best by a reward is chosen and the worst rejected.
+    """Several completions per prompt, of which the best by a reward is chosen and the worst rejected.
 
-    A tie, equal scores or equal completions, says nothing of either: it stays out of the loss, and is counted.
+    A tie (equal scores or equal completions) carries no information: it is left out of the loss, and counted.
 
     Guo et al. (2024), "Direct Language Model Alignment from Online AI Feedback", algorithm 1. With `refresh_reference`
     and large rollouts it is iterative DPO: Xu et al. (2023), "Some things are more CRINGE than others"; Yuan et al.
-    (2024), "Self-Rewarding Language Models", where each iteration's reference is the model that it begins with.
+    (2024), "Self-Rewarding Language Models", where each iteration's reference is the model that it starts from.
     """
 
-    completions_per_prompt: int = knob(2, "completions sampled for each prompt, of which the best and the worst count")
-    refresh_reference: bool = knob(
-        False, "let DPO's reference be the policy as it was when the rollout began, not when training did"
+    completions_per_prompt: int = option(
+        2,
+        "completions sampled per prompt, of which the best and the worst are compared",
+        ge=2,
+        why="a single one has nothing to be compared with",
+    )
+    refresh_reference: bool = option(
+        False, "use the policy at the start of each rollout as DPO's reference, not the policy at the start of training"
     )
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The reference that training began with only where it is DPO's."""
+        return ("reward",) if self.refresh_reference else ("reward", "reference")
 
-def pairs(
-    models: Models,
-    knobs: Pairs,
-    prompts: Prompts,
-    reward: Reward,
-    seed: int,
-    turn: int = 0,
-    state: dict[str, float] | None = None,
-) -> Iterator[Drawn]:
-    """Batches of pairs without end from `turn` on, each sampled when asked for, with the policy as it is then.
-
-    Raises RolloutError where the reward raises, or returns what is no score.
-    """
-    for number, group in turns(models, knobs, prompts, reward, seed, turn):
-        yield paired(models, knobs, group, number)
+    def draw(self, source: Source, number: int, carried: dict[str, float]) -> Drawn:
+        """The best and the worst completion of each prompt. Raises RolloutError where the reward fails."""
+        return paired(self, source, self.group(source, number), number)
 
 
 @torch.no_grad()
-def paired(models: Models, knobs: Pairs, group: Group, turn: int) -> Drawn:
-    """Best and worst of every prompt as a pair, with the log-probabilities of the reference that counts.
+def paired(knobs: Pairs, source: Source, group: ScoredGroups, number: int) -> Drawn:
+    """Best and worst of every prompt as a pair, with the log-probabilities of DPO's reference.
 
     A refreshed reference is the policy that has just sampled: its log-probabilities are taken now, so that no second
-    copy of it is kept, and KL stays that to the policy as it was when training began.
+    copy of it is kept.
     """
     places = torch.stack([best(group.counted), worst(group.counted)], -1)
     tie = tied(group, places)
-    index, batch = group.flat(places), group.completed.batch
+    index, batch = group.flat(places), group.batch
     # A tie has no response, so that it counts in no denominator and is not computed with.
     found = Preferences(
         tokens=batch.tokens[index],
         mask=batch.mask[index] & ~tie[:, None, None],
         lengths=torch.where(tie[:, None], 0, batch.lengths[index]),
-        rows=torch.tensor(group.completed.rows, device=index.device)[index[:, 0]],
-        ref_logprobs=group.ref_logprobs[index],
+        rows=group.rows(index[:, 0]),
     )
-    if knobs.refresh_reference:
-        found = replace(found, ref_logprobs=models.policy.logprobs(found))
+    ref_logprobs = source.models.policy.logprobs(found) if group.ref_logprobs is None else group.ref_logprobs[index]
     chosen, rejected = group.scores.gather(1, places).unbind(-1)
     more = {
         "objective/scores_margin": (chosen - rejected).mean().item(),
         "objective/ties": tie.double().mean().item(),
-        "rollout": turn + 1,
+        "rollout": number + 1,
     }
-    return Drawn(found, metrics(group) | more, samples(group, places, tie, knobs.keep_samples))
+    drawn = PreparedPreferences(found, ref_logprobs)
+    return Drawn(drawn, metrics(group) | more, samples(group, places, tie, knobs.keep_samples))
 
 
-def tied(group: Group, places: Int[Tensor, "N 2"]) -> Bool[Tensor, "N"]:
+def tied(group: ScoredGroups, places: Int[Tensor, "N 2"]) -> Bool[Tensor, "N"]:
     """Whether the best is no better than the worst, or is the very same completion."""
     chosen, rejected = group.flat(places).unbind(-1)
-    batch = group.completed.batch
+    batch = group.batch
     same = (batch.tokens[chosen] == batch.tokens[rejected]).all(-1) & (batch.lengths[chosen] == batch.lengths[rejected])
     one, other = group.counted.gather(1, places).unbind(-1)
     return same | (one == other)
 
 
-def samples(group: Group, places: Int[Tensor, "N 2"], tie: Bool[Tensor, "N"], count: int) -> list[dict[str, Any]]:
-    """The first `count` pairs as records for samples.jsonl; their text is what `burnish dpo` reads."""
+def samples(
+    group: ScoredGroups, places: Int[Tensor, "N 2"], tie: Bool[Tensor, "N"], count: int
+) -> list[dict[str, Any]]:
+    """The first `count` pairs as records for samples.jsonl; `burnish dpo` reads their text."""
     lines = []
     for i in range(min(count, len(places))):
-        first = i * group.scores.shape[1]
-        line: dict[str, Any] = {"row": group.completed.rows[first], "prompt": group.completed.prompts[first]}
+        line = prompt_record(group, i)
         for side, place in zip(("chosen", "rejected"), places[i].tolist(), strict=True):
-            one = told(group, place, i)
+            one = sample_record(group, place, i)
             line |= {side: one.pop("response")} | {f"{side}_{name}": value for name, value in one.items()}
         lines.append(line | {"tie": bool(tie[i])})
     return lines

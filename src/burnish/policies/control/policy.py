@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
-from burnish.batches import Episodes
+from burnish.batches import Transitions
 from burnish.policies.control.distributions import Categorical, DiagonalGaussian
 from burnish.policies.control.networks import Networks, Sizes, networks, outputs, pulled, pushed, split
 from burnish.run import UserError
@@ -118,7 +118,7 @@ class ControlPolicy(StackedMLP):
         super().__init__(sizes, seeds, gain=0.01, stream=0, beside=beside, dtype=dtype, device=device)
         self.continuous = continuous
 
-    def distribution(self, batch: Episodes) -> Categorical | DiagonalGaussian:
+    def distribution(self, batch: Transitions) -> Categorical | DiagonalGaussian:
         """The distributions that actions are chosen from, [R, B, T]; at masked places those of the observation 0.
 
         Made openly, for products with second derivatives, which would recompute what a gradient by hand has saved.
@@ -126,19 +126,19 @@ class ControlPolicy(StackedMLP):
         out, beside = networks(self.theta, self._observations(batch), self.sizes)
         return self._distributions(out, beside, batch.mask.shape)
 
-    def logprobs(self, batch: Episodes) -> Float[Tensor, "runs B T"]:
+    def logprobs(self, batch: Transitions) -> Float[Tensor, "runs B T"]:
         """Log-probabilities of the actions taken; 0 at masked places."""
         distributions, actions = self._chosen(batch)
         return torch.where(batch.mask, distributions.logprobs(actions), 0.0)
 
-    def logprobs_and_entropy(self, batch: Episodes) -> tuple[Float[Tensor, "runs B T"], Float[Tensor, "runs B T"]]:
+    def logprobs_and_entropy(self, batch: Transitions) -> tuple[Float[Tensor, "runs B T"], Float[Tensor, "runs B T"]]:
         """`logprobs`, and the entropy in nats of the distribution that each action was drawn from."""
         distributions, actions = self._chosen(batch)
         logprobs, entropy = distributions.logprobs(actions), distributions.entropy()
         return torch.where(batch.mask, logprobs, 0.0), torch.where(batch.mask, entropy, 0.0)
 
     @torch.no_grad()
-    def fisher_product(self, batch: Episodes) -> Callable[[Tensor], Tensor]:
+    def fisher_product(self, batch: Transitions) -> Callable[[Tensor], Tensor]:
         """v ↦ F v of every run, [R, n], at theta as it is now, whatever becomes of it.
 
         F = mean_t Jᵀ H J = ∇²KL(π‖π_θ) at π_θ = π, over the real steps of a run
@@ -175,15 +175,13 @@ class ControlPolicy(StackedMLP):
         out = outputs(parts, observations.to(parts[0].dtype))
         return self._distributions(out, beside, out.shape[:-1]).draw(noise)
 
-    def _chosen(self, batch: Episodes) -> tuple[Categorical | DiagonalGaussian, Tensor]:
+    def _chosen(self, batch: Transitions) -> tuple[Categorical | DiagonalGaussian, Tensor]:
         """`distribution`, quickly, and the actions; 0 for those that nobody took, which may be anything."""
-        assert batch.actions is not None
         out, beside = Networks.apply(self.theta, self._observations(batch), self.sizes)
         taken = batch.mask[..., None] if self.continuous else batch.mask
         return self._distributions(out, beside, batch.mask.shape), torch.where(taken, batch.actions, 0)
 
-    def _observations(self, batch: Episodes) -> Float[Tensor, "runs N inputs"]:
-        assert batch.observations is not None
+    def _observations(self, batch: Transitions) -> Float[Tensor, "runs N inputs"]:
         return select(batch.observations[:, :, : batch.mask.shape[-1]], batch.mask).to(self.theta.dtype)
 
     def _distributions(
@@ -210,12 +208,11 @@ class ControlCritic(StackedMLP):
         sizes = (observations, *hidden, 1)
         super().__init__(sizes, seeds, gain=1.0, stream=1, beside=0, dtype=dtype, device=device)
 
-    def values(self, batch: Episodes) -> Float[Tensor, "runs B T_and_one"]:
+    def values(self, batch: Transitions) -> Float[Tensor, "runs B T_and_one"]:
         """V of the states that steps begin in and that rows end in, [R, B, T + 1]; 0 behind them.
 
         Loose steps, whose observations have no column for the final state, have 0 there.
         """
-        assert batch.observations is not None
         reached = batch.mask
         loose = batch.observations.shape[2] == reached.shape[2]
         if not loose:

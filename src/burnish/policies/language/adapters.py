@@ -47,23 +47,8 @@ class Lora:
     targets: str | None = None
 
 
-def lora_problems(
-    rank: int | None, alpha: int | None, dropout: float, targets: str | None, may_drop: bool
-) -> dict[str, bool]:
-    """Sentences on what may be wrong with the options of LoRA, and whether it is; `may_drop` is of the method."""
-    given = {"lora_alpha": alpha is not None, "lora_dropout": dropout != 0, "lora_targets": targets is not None}
-    alone = {f"{key} is of LoRA: give lora_rank as well": rank is None and said for key, said in given.items()}
-    return alone | {
-        "lora_rank must be at least 1": rank is not None and rank < 1,
-        "lora_alpha must be at least 1": alpha is not None and alpha < 1,
-        "lora_dropout must lie in [0, 1)": not 0 <= dropout < 1,
-        "lora_dropout is of methods that learn with dropout on, as sft: it would be noise in a ratio, a reference or a "
-        "score": dropout > 0 and not may_drop,
-    }
-
-
 @dataclass(frozen=True)
-class Source:
+class AdapterSource:
     """Where a model comes from: the name or folder of its base, and the folder of an adapter over it, if any."""
 
     base: str
@@ -81,7 +66,7 @@ def is_adapter(folder: str | Path) -> bool:
     return (Path(folder) / CONFIG).exists()
 
 
-def source_of(name: str | Path) -> Source:
+def source_of(name: str | Path) -> AdapterSource:
     """What to load for a name: itself, or an adapter and the base that it was trained on.
 
     Raises UserError where an adapter's base is not there.
@@ -91,14 +76,14 @@ def source_of(name: str | Path) -> Source:
         with contextlib.suppress(OSError):  # which loading the model will tell of
             found = find_adapter_config_file(str(name))
         if found is None:
-            return Source(str(name))
+            return AdapterSource(str(name))
         from huggingface_hub import snapshot_download
 
         name = snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"])
     folder = Path(name)
     if not is_adapter(folder):
-        return Source(os.path.abspath(folder))
-    return Source(base_of(folder), folder)
+        return AdapterSource(os.path.abspath(folder))
+    return AdapterSource(base_of(folder), folder)
 
 
 def base_of(folder: Path) -> str:
@@ -132,8 +117,8 @@ def own_lora(folder: Path, dropout: float = 0.0) -> Lora:
     return Lora(int(config["r"]), int(config["lora_alpha"]), dropout)
 
 
-def adapted(
-    model: PreTrainedModel, source: Source, lora: Lora | None, task: str, seed: int = 0, option: str = "--model"
+def with_adapter(
+    model: PreTrainedModel, source: AdapterSource, lora: Lora | None, task: str, seed: int = 0, option: str = "--model"
 ) -> tuple[PreTrainedModel, Any]:
     """A base's model as it is to be used, and peft's hold on its adapter, None where all weights are its own.
 
@@ -168,7 +153,7 @@ def attach(model: PreTrainedModel, base: str, lora: Lora, task: str, seed: int) 
     return adapter
 
 
-def read(model: PreTrainedModel, source: Source, lora: Lora | None, task: str, option: str) -> Any:
+def read(model: PreTrainedModel, source: AdapterSource, lora: Lora | None, task: str, option: str) -> Any:
     """The adapter of `source` in `model`. A policy's adapter may serve a reward model, which then has a new head.
 
     Raises UserError where it is none of LoRA, not of the rank asked for, or not one of this model.

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from burnish.batches import Demonstrations
+
 
 @dataclass(frozen=True)
 class Bucket:
@@ -62,3 +64,15 @@ def behind_the_end(
     """
     columns = torch.arange(tokens.shape[1] + 1, device=tokens.device)
     return torch.nn.functional.pad(tokens, (0, 1)), (columns == lengths[:, None]) & (lengths > 0)[:, None]
+
+
+def completions_batch(prompts: list[list[int]], completions: list[list[int]]) -> Demonstrations:
+    """Prompts and completions as a batch whose mask is True on the completions."""
+    lengths = torch.tensor([len(p) + len(c) for p, c in zip(prompts, completions, strict=True)])
+    starts = torch.tensor([len(p) for p in prompts])
+    tokens = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
+    for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+        tokens[row, : lengths[row]] = torch.tensor(prompt + completion)
+    columns = torch.arange(tokens.shape[1])
+    mask = (columns >= starts[:, None]) & (columns < lengths[:, None])
+    return Demonstrations(tokens, mask, lengths, torch.arange(len(prompts)))

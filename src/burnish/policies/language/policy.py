@@ -1,34 +1,30 @@
 """A Hugging Face causal language model as a policy."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from burnish.batches import Demonstrations, Episodes, Feedback, Preferences
 from burnish.functional import action_logprobs, entropy
 from burnish.policies.language import adapters
 from burnish.policies.language.adapters import Lora
-from burnish.policies.language.layout import Bucket, buckets
+from burnish.policies.language.reader import TokenReader
 from burnish.run import UserError
 
 LOGITS_AT_ONCE = 2**24  # elements of the largest logits tensor: 64 MB in float32
-TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 16384}
 
 
-class LanguagePolicy:
+class LanguagePolicy(TokenReader):
     """log π(token | tokens before it) of a causal language model.
 
-    `precision` "bfloat16" runs the model under autocast; its log-softmax stays in float32 or wider all the same.
-    `temperature` divides the logits: what is sampled at a temperature is trained at it. `adapter` is peft's hold on the
-    adapter within the model, where that alone is trained.
+    Its log-softmax stays in float32 or wider whatever the `precision`. `temperature` divides the logits: what is
+    sampled at a temperature is trained at it.
     """
 
     def __init__(
@@ -39,62 +35,31 @@ class LanguagePolicy:
         temperature: float = 1.0,
         adapter: Any = None,
     ) -> None:
-        self.model = model
-        self.tokenizer = tokenizer
-        self.adapter = adapter
-        self.precision = precision
+        super().__init__(model, tokenizer, precision, adapter)
         self.temperature = temperature
-        self.dropout(False)
         check_head(model)
 
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
-
-    @property
-    def context(self) -> int | None:
-        """The longest row that the model has positions for, where its configuration tells."""
-        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-
-    def dropout(self, on: bool) -> None:
-        """Dropout is off wherever a ratio or a reference matters; imitation may use what the model is built with."""
-        self.model.train(on)
-
-    def logprobs(self, batch: Demonstrations | Preferences | Feedback | Episodes) -> Float[Tensor, "*lead T"]:
+    def logprobs(self, batch: Any) -> Float[Tensor, "*lead T"]:
         """Log-probabilities of the chosen tokens, `[B, T]` or `[B, G, T]`, in float32 or wider; 0 elsewhere.
 
         A row's numbers do not depend on its padding, its neighbours or their order.
         """
-        return self._per_token(batch, lambda logits, targets: action_logprobs(logits, targets)[:, None])[..., 0]
+        return self._per_token(batch, lambda logits, targets: action_logprobs(logits, targets)[:, None], 1)[..., 0]
 
-    def logprobs_and_entropy(
-        self, batch: Demonstrations | Preferences | Feedback | Episodes
-    ) -> tuple[Float[Tensor, "*lead T"], Float[Tensor, "*lead T"]]:
+    def logprobs_and_entropy(self, batch: Any) -> tuple[Float[Tensor, "*lead T"], Float[Tensor, "*lead T"]]:
         """`logprobs`, and the entropy in nats of the distribution that each chosen token was drawn from."""
         both = self._per_token(
-            batch, lambda logits, targets: torch.stack([action_logprobs(logits, targets), entropy(logits)], -1)
+            batch, lambda logits, targets: torch.stack([action_logprobs(logits, targets), entropy(logits)], -1), 2
         )
         return both[..., 0], both[..., 1]
 
     def _per_token(
-        self, batch: Demonstrations | Preferences | Feedback | Episodes, numbers: Callable[[Tensor, Tensor], Tensor]
+        self, batch: Any, numbers: Callable[[Tensor, Tensor], Tensor], count: int
     ) -> Float[Tensor, "*lead T n"]:
         """`numbers` of the logits `[k, V]` and ids `[k]` of chosen tokens, where they belong; 0 elsewhere."""
-        assert batch.tokens is not None
         tokens, mask = batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2)
-        limit = TOKENS_AT_ONCE.get(self.device.type, TOKENS_AT_ONCE["cuda"])
-        parts = buckets(tokens, mask, limit)
-        if not parts:
-            return torch.zeros(*batch.mask.shape, 2, device=tokens.device)
-        values = torch.cat([self._bucket(bucket, numbers) for bucket in parts])
-        rows, columns = torch.cat([b.rows for b in parts]), torch.cat([b.columns for b in parts])
-        out = values.new_zeros(*mask.shape, values.shape[-1]).index_put((rows, columns), values)
-        return out.view(*batch.mask.shape, -1)
-
-    def _bucket(self, bucket: Bucket, numbers: Callable[[Tensor, Tensor], Tensor]) -> Float[Tensor, "k n"]:
-        with self.autocast():
-            hidden = self.model.base_model(input_ids=bucket.inputs, use_cache=False).last_hidden_state
-        return self._head_numbers(hidden[bucket.chosen], bucket.targets, numbers)
+        found = self.numbers(tokens, mask, lambda hidden, targets: self._head_numbers(hidden, targets, numbers), count)
+        return found.view(*batch.mask.shape, -1)
 
     def _head_numbers(
         self, hidden: Float[Tensor, "k d"], targets: Int[Tensor, "k"], numbers: Callable[[Tensor, Tensor], Tensor]
@@ -114,15 +79,6 @@ class LanguagePolicy:
             return one(hidden, targets)
         chunks = zip(hidden.split(size), targets.split(size), strict=True)
         return torch.cat([checkpoint(one, h, t, use_reentrant=False) for h, t in chunks])
-
-    @contextmanager
-    def autocast(self) -> Iterator[None]:
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
-            yield
-
-    def parameters(self) -> dict[str, nn.Parameter]:
-        """The trainable parameters by name; a tied weight appears once."""
-        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
     def save(self, folder: Path) -> None:
         """Write weights, config and tokenizer so that plain transformers loads them; an adapter as peft writes it."""
@@ -148,7 +104,7 @@ def load_policy(
         # PyTorch's fused attention on a CPU takes a fifth of a bfloat16 step in its backward pass; plain is faster.
         attention = {"attn_implementation": "eager"} if (device, precision) == ("cpu", "bfloat16") else {}
         base = AutoModelForCausalLM.from_pretrained(source.base, dtype=torch.float32, **attention)
-        model, adapter = adapters.adapted(base, source, lora, adapters.POLICY, seed)
+        model, adapter = adapters.with_adapter(base, source, lora, adapters.POLICY, seed)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise UserError(

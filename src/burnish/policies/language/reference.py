@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -22,7 +23,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
-from burnish.batches import Demonstrations, Episodes, Feedback, Preferences
+from burnish.batches import Feedback, Preferences
 from burnish.policies.language.adapters import arithmetic
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.run import UserError, write_atomically
@@ -57,7 +58,7 @@ class StartingAdapter:
         self.start = {name: p.detach().clone() for name, p in policy.parameters().items()}
 
     @torch.no_grad()
-    def logprobs(self, batch: Demonstrations | Preferences | Feedback | Episodes) -> Float[Tensor, "*lead T"]:
+    def logprobs(self, batch: Any) -> Float[Tensor, "*lead T"]:
         """The log-probabilities that the policy gave when training began, at the temperature that it has now."""
         with self.in_place():
             return self.policy.logprobs(batch)

@@ -8,27 +8,44 @@ default, with the temperature as its only knob; `top_k` and `top_p` are for show
 import hashlib
 import inspect
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
-from burnish.batches import Demonstrations
+from burnish.policies.interface import Sampled, SamplingKnobs
 from burnish.policies.language.policy import LanguagePolicy, head
 from burnish.run import UserError
 
 
-@dataclass(frozen=True)
-class Sampled:
-    """One completion a prompt: its ids (the final EOS included), its ids' log-probabilities under the distribution
-    that sampled them, and whether it ended by itself rather than at the length limit."""
+class PolicySampler:
+    """The sampler in this process: it draws from the policy as it is."""
 
-    tokens: list[list[int]]
-    logprobs: list[list[float]]
-    ended: list[bool]
+    exact = True
+
+    def __init__(self, policy: LanguagePolicy) -> None:
+        self.policy, self.version = policy, 0
+
+    def sample(self, prompts: Sequence[Sequence[int]], streams: Sequence[int], knobs: SamplingKnobs) -> Sampled:
+        """One completion per prompt, see `sample`."""
+        found = sample(
+            self.policy,
+            prompts,
+            seed=knobs.seed,
+            max_new_tokens=knobs.max_new_tokens,
+            temperature=knobs.temperature,
+            top_k=knobs.top_k,
+            top_p=knobs.top_p,
+            streams=streams,
+        )
+        return replace(found, version=self.version)
+
+    def load(self, weights: Mapping[str, Tensor], version: int) -> None:
+        """Note the version: the weights are the policy's own, and already in place."""
+        self.version = version
 
 
 def uniforms(seed: int, streams: Sequence[int], count: int) -> Float[Tensor, "N count"]:
@@ -190,18 +207,6 @@ def _steps(
             kept = going.nonzero()[:, 0]
             cache.batch_select_indices(kept)
             inputs, real, alive = inputs[kept], real[kept], alive[kept.cpu()]
-
-
-def completions_batch(prompts: list[list[int]], completions: list[list[int]]) -> Demonstrations:
-    """Prompts and completions as a batch whose mask is True on the completions."""
-    lengths = torch.tensor([len(p) + len(c) for p, c in zip(prompts, completions, strict=True)])
-    starts = torch.tensor([len(p) for p in prompts])
-    tokens = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
-    for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
-        tokens[row, : lengths[row]] = torch.tensor(prompt + completion)
-    columns = torch.arange(tokens.shape[1])
-    mask = (columns >= starts[:, None]) & (columns < lengths[:, None])
-    return Demonstrations(tokens, mask, lengths, torch.arange(len(prompts)))
 
 
 def log_distribution(

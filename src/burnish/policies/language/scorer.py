@@ -17,26 +17,22 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from burnish.batches import Demonstrations, Episodes, Preferences
 from burnish.policies.language import adapters
 from burnish.policies.language.adapters import Lora
-from burnish.policies.language.layout import Bucket, behind_the_end, buckets
-from burnish.policies.language.policy import TOKENS_AT_ONCE
+from burnish.policies.language.layout import behind_the_end
+from burnish.policies.language.reader import TokenReader
 from burnish.run import UserError, read_mapping
 
-Batch = Demonstrations | Preferences | Episodes
 
-
-class LanguageScorer:
+class LanguageScorer(TokenReader):
     """A scalar head on the hidden states of a causal language model: a `Scorer` and a `Critic`.
 
-    score(text) = w·h(last real token) − offset; V(state) = w·h(last token of the state) − offset. A critic that
-    begins as a reward model so begins on the scale of the centred scores, and at the end of a text agrees with it.
-    `precision` "bfloat16" runs the model under autocast; the head stays in float32 or wider. `adapter` is peft's hold
-    on the adapter within the model, where that and the head alone are trained.
+    score(text) = w·h(last real token) − offset; V(state) = w·h(last token of the state) − offset. A critic that starts
+    from a reward model so starts on the scale of the centred scores, and agrees with it at the end of a text. The head
+    stays in float32 or wider whatever the `precision`; with an `adapter`, the head is trained beside it.
 
     Ouyang et al. (2022), "Training language models to follow instructions with human feedback", section 3.5: the
-    reward model, centred on demonstrations, and a value function that begins as the reward model.
+    reward model, centred on demonstrations, and a value function initialised from the reward model.
     """
 
     def __init__(
@@ -46,21 +42,8 @@ class LanguageScorer:
         precision: str = "float32",
         adapter: Any = None,
     ) -> None:
-        self.model = model
-        self.tokenizer = tokenizer
-        self.adapter = adapter
-        self.precision = precision
-        self.dropout(False)
+        super().__init__(model, tokenizer, precision, adapter)
         check_scalar_head(model)
-
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
-
-    @property
-    def context(self) -> int | None:
-        """The longest row that the model has positions for, where its configuration tells."""
-        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
 
     @property
     def offset(self) -> float:
@@ -71,53 +54,32 @@ class LanguageScorer:
         """Let texts whose *uncentred* scores average `mean` have scores that average 0."""
         self.model.config.score_offset = float(mean)
 
-    def dropout(self, on: bool) -> None:
-        """Dropout is off wherever a score is a reward or a value a baseline."""
-        self.model.train(on)
-
-    def scores(self, batch: Batch) -> Float[Tensor, "*lead"]:
+    def scores(self, batch: Any) -> Float[Tensor, "*lead"]:
         """The score of each whole text, read at its last real token, `[B]` or `[B, G]` as the batch's `lengths`.
 
-        In float32 or wider. A text's score does not depend on its padding, its neighbours or their order; the score
-        of a text without a token, which stands for a missing answer, is 0.
+        In float32 or wider. A text's score does not depend on its padding, its neighbours or their order; a text
+        without a token, which stands for a missing answer, scores 0.
         """
-        assert batch.tokens is not None
         lengths = batch.lengths.flatten()
-        at_end = self._numbers(*behind_the_end(batch.tokens.flatten(0, -2), lengths))
+        at_end = self._scalars(*behind_the_end(batch.tokens.flatten(0, -2), lengths))
         return at_end.gather(1, lengths[:, None])[:, 0].view(batch.lengths.shape)
 
-    def values(self, batch: Batch) -> Float[Tensor, "*lead columns"]:
+    def values(self, batch: Any) -> Float[Tensor, "*lead columns"]:
         """V of the state that each chosen token was chosen in, `[B, T+1]`; 0 where the mask is False.
 
-        The state is all that stands before the token. The last column, V of the final state, is 0: an episode of
-        language always terminates, also at the length limit.
+        The state is everything before the token. The last column, V of the final state, is 0: an episode of language
+        always terminates, also at the length limit.
         """
-        assert batch.tokens is not None
-        values = self._numbers(batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2))
+        values = self._scalars(batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2))
         return nn.functional.pad(values, (0, 1)).view(*batch.mask.shape[:-1], values.shape[1] + 1)
 
-    def _numbers(self, tokens: Tensor, mask: Tensor) -> Float[Tensor, "N T"]:
+    def _scalars(self, tokens: Tensor, mask: Tensor) -> Float[Tensor, "N T"]:
         """The head minus the offset on what stands before each place where the mask is True; 0 elsewhere."""
-        parts = buckets(tokens, mask, TOKENS_AT_ONCE.get(self.device.type, TOKENS_AT_ONCE["cuda"]))
-        if not parts:
-            return torch.zeros(mask.shape, device=mask.device)
-        numbers = torch.cat([self._bucket(bucket) for bucket in parts]) - self.offset
-        rows, columns = torch.cat([b.rows for b in parts]), torch.cat([b.columns for b in parts])
-        return numbers.new_zeros(mask.shape).index_put((rows, columns), numbers)
 
-    def _bucket(self, bucket: Bucket) -> Float[Tensor, "k"]:
-        with self.autocast():
-            hidden = self.model.base_model(input_ids=bucket.inputs, use_cache=False).last_hidden_state
-        return scalar_head(self.model, hidden[bucket.chosen])
+        def head(hidden: Tensor, targets: Tensor) -> Tensor:
+            return (scalar_head(self.model, hidden) - self.offset)[:, None]
 
-    @contextmanager
-    def autocast(self) -> Iterator[None]:
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
-            yield
-
-    def parameters(self) -> dict[str, nn.Parameter]:
-        """The trainable parameters by name; a tied weight appears once."""
-        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        return self.numbers(tokens, mask, head, 1)[..., 0]
 
     def save(self, folder: Path) -> None:
         """Write weights, config and tokenizer so that transformers loads a sequence classifier.
@@ -201,7 +163,7 @@ def load_scorer(
         if "score.weight" in loading["missing_keys"]:
             new_head(model.score, seed)
         pad_apart(model, tokenizer)
-        model, adapter = adapters.adapted(model, source, lora, adapters.SCORER, seed, option)
+        model, adapter = adapters.with_adapter(model, source, lora, adapters.SCORER, seed, option)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise UserError(f"{option} {name} could not be loaded as a reward model: {advice} ({reason})") from error

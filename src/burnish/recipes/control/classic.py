@@ -24,7 +24,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from burnish.evaluation.returns import label, summarise
 from burnish.experience.control.environments import make_environments
-from burnish.recipes.control.group import FINISHED, RETURNS, Group, run_group
+from burnish.recipes.control.group import FINISHED, RETURNS, RunGroup, run_group
 from burnish.recipes.control.settings import Experiment, experiment
 from burnish.report.control.classic import classic_page
 from burnish.run import RunFolder, UserError, read_mapping, remove_folder_atomically, write_atomically
@@ -61,11 +61,11 @@ def run_experiment(plan: Experiment, command: str | None = None) -> Path:
     return run.path
 
 
-def groups_of(plan: Experiment) -> list[Group]:
+def groups_of(plan: Experiment) -> list[RunGroup]:
     """The groups, those that take longest first, so that no core is left alone with the last."""
     settings = plan.settings
     return [
-        Group(method, settings.env, plan.env_options, plan.hidden, settings.episodes, settings.seed, first, last)
+        RunGroup(method, settings.env, plan.env_options, plan.hidden, settings.episodes, settings.seed, first, last)
         for method in reversed(plan.methods)
         for first in range(0, settings.runs, settings.group)
         for last in [min(first + settings.group, settings.runs) - 1]
@@ -104,7 +104,7 @@ def compute(
 def alone(
     run: Callable[..., dict[str, Any]],
     processes: int,
-    groups: Sequence[Group],
+    groups: Sequence[RunGroup],
     folder: Path,
     bars: "Bars",
     found: dict[str, Any],
@@ -123,7 +123,7 @@ def alone(
 def spread(
     run: Callable[..., dict[str, Any]],
     processes: int,
-    groups: Sequence[Group],
+    groups: Sequence[RunGroup],
     folder: Path,
     bars: "Bars",
     found: dict[str, Any],
@@ -162,7 +162,7 @@ def workers(processes: int) -> Iterator[ProcessPoolExecutor]:
             raise
 
 
-def listen(heard: Any, pending: Mapping[str, Group], bars: "Bars") -> None:
+def listen(heard: Any, pending: Mapping[str, RunGroup], bars: "Bars") -> None:
     """Take in what the queue holds, waiting half a second for it at most. Of a group that is over, nothing is new."""
     wait = 0.5
     with suppress(Empty):
@@ -174,7 +174,7 @@ def listen(heard: Any, pending: Mapping[str, Group], bars: "Bars") -> None:
 
 
 def settle(
-    group: Group, result: Callable[[], dict[str, Any]], bars: "Bars", found: dict[str, Any], failed: dict[str, str]
+    group: RunGroup, result: Callable[[], dict[str, Any]], bars: "Bars", found: dict[str, Any], failed: dict[str, str]
 ) -> None:
     """Take in what became of a group. A mistake of the user's in it does not stop the others."""
     try:
@@ -192,7 +192,7 @@ def start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def work(run: Callable[..., dict[str, Any]], group: Group, folder: Path, heard: Any) -> dict[str, Any]:
+def work(run: Callable[..., dict[str, Any]], group: RunGroup, folder: Path, heard: Any) -> dict[str, Any]:
     """`run` the group, telling the queue once a second at most how far it is."""
     last = 0.0
 
@@ -254,7 +254,7 @@ def describe(run: RunFolder, plan: Experiment) -> None:
 class Bars:
     """A bar an algorithm on standard error; a line a finished group where that is no terminal."""
 
-    def __init__(self, groups: Sequence[Group], quiet: bool) -> None:
+    def __init__(self, groups: Sequence[RunGroup], quiet: bool) -> None:
         self.console, self.quiet = Console(stderr=True), quiet
         columns = (
             TextColumn("{task.description:<24}"),
@@ -277,14 +277,14 @@ class Bars:
     def __exit__(self, *exception: Any) -> None:
         self.bars.stop()
 
-    def set(self, group: Group, episodes: int) -> None:
+    def set(self, group: RunGroup, episodes: int) -> None:
         """So many of the group's episodes have ended."""
         self.counts[group.name] = episodes
         name = group.method.name
         done = sum(self.counts[other.name] for other in self.groups if other.method.name == name)
         self.bars.update(self.tasks[name], completed=done)
 
-    def done(self, group: Group, seconds: float) -> None:
+    def done(self, group: RunGroup, seconds: float) -> None:
         self.set(group, group.episodes * len(group.seeds))
         if not self.quiet and not self.console.is_terminal:
             runs = f"runs {group.first} to {group.last}" if group.last > group.first else f"run {group.first}"

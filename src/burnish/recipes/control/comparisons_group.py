@@ -12,9 +12,9 @@ import pandas as pd
 from gymnasium.spaces import Box
 
 from burnish.experience.control.fixed_cartpole import FIXED_CARTPOLE as FIXED_CARTPOLE  # importing it registers it
-from burnish.experience.control.rollouts import Player
+from burnish.experience.control.player import Player
 from burnish.experience.control.teacher import Actions, Comparisons, Teacher, compared
-from burnish.recipes.control.group import FINISHED, RETURNS, Group, play
+from burnish.recipes.control.group import FINISHED, RETURNS, RunGroup, play
 from burnish.run import RunFolder, write_atomically
 
 
@@ -40,7 +40,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class VariantGroup(Group):
+class VariantGroup(RunGroup):
     """Runs `first` … `last` of one variant, in lockstep. Its `method` is PPO and goes by the variant's label."""
 
     variant: Variant

@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
-from burnish.algorithms.table import CLASSIC, name_of
 from burnish.batches import Drawn
 from burnish.experience.control.environments import make_environments
-from burnish.experience.control.rollouts import Ledger, Player, episodes_of_control
+from burnish.experience.control.player import Ledger, Player
+from burnish.experience.interface import draws
 from burnish.policies.control.policy import ControlCritic, ControlPolicy
 from burnish.policies.interface import Models
 from burnish.recipes.control.settings import Method
@@ -31,7 +31,7 @@ SEEDS_APART = 1_000_003
 
 
 @dataclass(frozen=True)
-class Group:
+class RunGroup:
     """Runs `first` … `last` of one method."""
 
     method: Method
@@ -62,7 +62,7 @@ class Pace:
     patience: int = 0
 
 
-def run_group(group: Group, folder: Path, told: Callable[[int], None]) -> dict[str, Any]:
+def run_group(group: RunGroup, folder: Path, told: Callable[[int], None]) -> dict[str, Any]:
     """Train the group's runs to the end and write down their episodes and weights; what `group.json` says.
 
     `told` hears now and then how many of the group's episodes have ended. Returns are written of every run that ended
@@ -86,38 +86,39 @@ def run_group(group: Group, folder: Path, told: Callable[[int], None]) -> dict[s
     return found
 
 
-def plain_group(group: Group) -> dict[str, Any]:
+def plain_group(group: RunGroup) -> dict[str, Any]:
     own = {key: value for key, value in vars(group).items() if key != "method"}
     hidden = ",".join(map(str, group.hidden))
     return own | {"algorithm": group.method.name, "env_options": dict(group.env_options), "hidden": hidden}
 
 
 def play(
-    group: Group,
+    group: RunGroup,
     run: RunFolder,
     told: Callable[[int], None] | None = None,
     through: Callable[[Iterator[Drawn]], Iterator[Drawn]] = lambda stream: stream,
 ) -> Player:
     """The group's runs through the loop, until each has had its episodes; rollouts go `through` a function first."""
     torch.set_num_threads(1)  # groups are what is spread over the cores: more threads would only wait for each other
-    method, entry = group.method, CLASSIC[name_of(group.method.algorithm)]
+    method, algorithm = group.method, group.method.algorithm
     environments = make_environments(group.env, group.seeds, method.control.copies, **group.env_options)
     size = environments.observations
     policy = ControlPolicy(
         size, environments.actions, group.seeds, continuous=environments.continuous, hidden=group.hidden
     )
-    critic = ControlCritic(size, group.seeds, hidden=group.hidden) if entry.critic else None
-    models = Models(policy, critic=critic)
+    models = Models(policy=policy)
+    if "critic" in algorithm.roles:
+        models = models.having(critic=ControlCritic(size, group.seeds, hidden=group.hidden))
     player = Player(models, method.control, environments, group.seeds, group.episodes, group.first)
-    learner = (TrustRegionLearner if entry.trust_region else LockstepLearner)(
-        method.algorithm, models, method.steps, group.seeds, group.first
+    if told is not None:
+        player.report = lambda ledger: told(ended(ledger, player, group.episodes))
+    learner = (TrustRegionLearner if algorithm.region() else LockstepLearner)(
+        algorithm, models, method.steps, group.seeds, group.first
     )
-    heard = (lambda ledger: told(ended(ledger, player, group.episodes))) if told else None
     with Progress(group.name, 1, quiet=True) as progress:
         train_loop(
-            method.algorithm,
             models,
-            through(episodes_of_control(player, heard)),
+            through(draws(method.control, player)),
             learner=learner,
             settings=Pace(group.seed),
             steps=float("inf"),

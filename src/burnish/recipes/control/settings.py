@@ -3,36 +3,38 @@
 import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from burnish.algorithms.table import CLASSIC
-from burnish.config import bad_seed, construct, option_names, refuse, suggestion
+from burnish.algorithms.table import CONTROL, load
+from burnish.config import construct, option_names, refuse, suggestion
+from burnish.config.build import values_of
+from burnish.config.settings import LARGEST_SEED
 from burnish.experience.control.rollouts import Control
+from burnish.options import check, option
 from burnish.recipes.control.presets import PRESETS
 from burnish.run import UserError
 from burnish.training.control.lockstep import Steps
 
 
-def option(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
-
-
 @dataclass(frozen=True)
 class ClassicSettings:
-    """Everything about the experiment that is no algorithm's own."""
+    """Everything about the experiment that does not belong to an algorithm."""
 
     env: str = option("CartPole-v1", "Gymnasium environment id, or module:id")
-    runs: int = option(20, "independently seeded runs of each algorithm")
-    episodes: int = option(1000, "episodes of each run, numbered in the order in which they began")
+    runs: int = option(20, "independently seeded runs per algorithm", ge=1)
+    episodes: int = option(1000, "episodes per run, numbered in the order in which they began", ge=1)
     out: str = option("runs/classic", "folder to write")
-    seed: int = option(2, "seed of the experiment; run i has seed · 1,000,003 + i")
+    seed: int = option(2, "seed of the experiment; run i has seed · 1,000,003 + i", ge=0, le=LARGEST_SEED)
     hidden: str = option("64,64", "sizes of the hidden layers of every policy and critic")
-    group: int = option(20, "runs that are computed in lockstep; it changes the last bits of their numbers")
-    processes: int | None = option(None, "groups computed at the same time; default: one a core")
-    resume: bool = option(False, "keep the groups in --out that are finished and compute the others")
+    group: int = option(20, "runs computed in lockstep; it changes the last bits of their numbers", ge=1)
+    processes: int | None = option(None, "groups computed at the same time; default: one per core", ge=1)
+    resume: bool = option(False, "keep the finished groups in --out and compute the others")
     quiet: bool = option(False, "print nothing but errors")
     debug: bool = option(False, "show tracebacks")
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Method:
     steps: Steps
 
     def as_dict(self) -> dict[str, Any]:
-        parts = [dataclasses.asdict(part) for part in (self.algorithm, self.control, self.steps)]
+        parts = [values_of(part) for part in (self.algorithm, self.control, self.steps)]
         return parts[0] | parts[1] | parts[2]
 
 
@@ -79,7 +81,7 @@ def experiment(options: Mapping[str, Any]) -> Experiment:
     of the environment, or CartPole's. Raises UserError for a key or value amiss.
     """
     given = {key.replace("-", "_"): value for key, value in options.items()}
-    algorithms = given.pop("algorithms", ",".join(CLASSIC))
+    algorithms = given.pop("algorithms", ",".join(CONTROL))
     env_options = given.pop("env_options", {})
     if not isinstance(env_options, Mapping):
         raise UserError(f"env_options must hold keys and values, not {env_options!r}")
@@ -103,20 +105,20 @@ def asked_for(algorithms: Any) -> dict[str, dict[str, Any]]:
         raise UserError(f"algorithms must be names, or names with their hyperparameters, not {algorithms!r}")
     asked = {str(name).replace("-", "_"): {} if own is None else own for name, own in algorithms.items()}
     for name, own in asked.items():
-        if name not in CLASSIC:
-            raise UserError(f"there is no algorithm '{name}' for control{suggestion(name, set(CLASSIC))}")
+        if name not in CONTROL:
+            raise UserError(f"there is no algorithm '{name}' for control{suggestion(name, set(CONTROL))}")
         if not isinstance(own, Mapping):
             raise UserError(f"the hyperparameters of {name} must be keys and values, not {own!r}")
     if not asked:
-        raise UserError(f"algorithms names none: give one or more of {', '.join(CLASSIC)}")
-    return {name: dict(asked[name]) for name in CLASSIC if name in asked}
+        raise UserError(f"algorithms names none: give one or more of {', '.join(CONTROL)}")
+    return {name: dict(asked[name]) for name in CONTROL if name in asked}
 
 
 def method(name: str, options: Mapping[str, Any]) -> Method:
     """One algorithm with its hyperparameters."""
-    entry = CLASSIC[name]
+    algorithm = load(name)
     given = {key.replace("-", "_"): value for key, value in options.items()}
-    types: tuple[type[Any], ...] = (entry.algorithm, Control, Steps)
+    types: tuple[type[Any], ...] = (algorithm, Control, Steps)
     known = set().union(*map(option_names, types))
     for key in given:
         if key not in known:
@@ -126,11 +128,11 @@ def method(name: str, options: Mapping[str, Any]) -> Method:
     whole = control.rollout is None
     refuse(
         {
-            f"{name} learns from whole episodes: leave rollout out": entry.whole_episodes
+            f"{name} learns from whole episodes: leave rollout out": algorithm.whole_episodes
             and control.rollout is not None,
-            f"{name} learns from steps: give rollout": whole and not entry.whole_episodes,
+            f"{name} learns from steps: give rollout": whole and not algorithm.whole_episodes,
             f"{name} learns from a whole rollout at once: leave batch_size out": steps.batch_size is not None
-            and "update_epochs" not in option_names(entry.algorithm),
+            and "update_epochs" not in option_names(algorithm),
         }
     )
     return Method(name, *parts)
@@ -140,15 +142,10 @@ def checked(settings: ClassicSettings) -> ClassicSettings:
     """The settings; raises UserError for one that makes no sense."""
     sizes = settings.hidden.split(",")
     refuse(
-        bad_seed(settings.seed)
-        | {
-            "runs must be at least 1": settings.runs < 1,
-            "episodes must be at least 1": settings.episodes < 1,
-            "group must be at least 1": settings.group < 1,
-            "processes must be at least 1": settings.processes is not None and settings.processes < 1,
-            f"hidden must be sizes of layers with commas between, like 64,64, not {settings.hidden!r}": not all(
+        {
+            f"hidden must be sizes of layers, comma-separated, like 64,64, not {settings.hidden!r}": not all(
                 size.strip().isdecimal() and int(size) > 0 for size in sizes
-            ),
+            )
         }
     )
     return settings

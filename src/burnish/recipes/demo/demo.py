@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from burnish.algorithms.dpo import DPO
+from burnish.algorithms.table import load
 from burnish.config import Settings, build
 from burnish.data import builtin
 from burnish.policies.language.policy import load_policy
@@ -191,7 +192,7 @@ def trained(name: str, model: str | Path, out: Path, options: dict[str, Any], ba
     """Run one training stage, or find it done."""
     common = {"model": str(model), "out": str(out), "resume": True, "max_length": MAX_LENGTH}
     machine = {key: getattr(base, key) for key in ("seed", "device", "threads", "quiet")}
-    run_training(*build(name, common | machine | options))
+    run_training(*build(load(name), common | machine | options))
 
 
 def draw(out: Path, summary: dict[str, Any]) -> None:

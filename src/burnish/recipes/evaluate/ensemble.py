@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from burnish.algorithms.table import ALGORITHMS, name_of
 from burnish.config import Settings
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.evaluate.reward import scorer_findings
@@ -79,7 +78,7 @@ def evaluate_ensemble(text: str, data: str | None, base: Settings) -> dict[str, 
             raise UserError(
                 f"{run} has no finished model: give the folders of finished runs, as `burnish reward` leaves"
             )
-        if ALGORITHMS[name_of(build_from(run)[0])].trains != "scorer":
+        if "scorer" not in build_from(run)[0].roles:
             raise UserError(f"{run} is no reward model, and an ensemble is of reward models: leave it out")
     prepare_torch(base)
     algorithm, settings = build_from(runs[0])

@@ -12,15 +12,17 @@ from burnish.data.prompts import Prompts
 from burnish.evaluation.collapse import text_statistics
 from burnish.evaluation.statistics import bootstrap_interval
 from burnish.evaluation.text import distinct_n, word_lengths
-from burnish.experience.language.completions import complete
+from burnish.experience.interface import Source
 from burnish.functional import masked_sum
+from burnish.policies.interface import Models
 from burnish.policies.language.policy import LanguagePolicy
+from burnish.policies.language.sampler import PolicySampler
 from burnish.recipes.demo.measure import gold_judge
 from burnish.recipes.evaluate.written import PROMPTS, beside_start
 from burnish.recipes.train.models import say
 from burnish.recipes.train.rewards import resolve_reward
 from burnish.recipes.train.rows import tokenised
-from burnish.rewards.completed import Completed, Reward, checked_scores
+from burnish.rewards.completed import Completed, Reward
 from burnish.run import UserError
 
 
@@ -93,15 +95,16 @@ def rewarded(
 
     kl is Σ_t log π(y_t) − log π_start(y_t) with the sampler's own log-probabilities; see `evaluation.continuations`.
     """
-    completed, sampled = complete(policy, knobs, prompts, list(range(knobs.rollout)), seed, turn=0)
-    batch = completed.batch
-    ours = np.array([sum(values) for values in sampled.logprobs])
+    source = Source(Models(policy=policy), prompts, PolicySampler(policy), reward, seed)
+    found = knobs.complete(source, range(knobs.rollout), 0)
+    completed, batch = found.completed, found.completed.batch
+    ours = np.array([sum(values) for values in found.sampled.logprobs])
     theirs = masked_sum(start.logprobs(batch), batch.mask, dim=-1).double().cpu().numpy()
-    score = np.array(checked_scores(reward, completed))
+    score = found.scores.cpu().numpy()
     gold = None
     if with_gold:
         gold = score if reward.name == "gold" else np.asarray(gold_judge().score(completed.texts), dtype=float)
-    return Rewarded(completed, score, gold, ours - theirs, sampled.logprobs)
+    return Rewarded(completed, score, gold, ours - theirs, found.sampled.logprobs)
 
 
 def means(measured: Rewarded) -> dict[str, Any]:

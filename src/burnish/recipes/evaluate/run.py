@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.algorithms.table import ALGORITHMS, name_of
+from burnish.algorithms.table import load
 from burnish.config import Settings, build
 from burnish.data import builtin, sources, tokenise
 from burnish.data.prompts import read_prompts
@@ -43,7 +43,7 @@ def evaluate_run(run: Path, data: str | None, prefixes: int | None, base: Settin
     algorithm, settings = build_from(run)
     data = data_for(run, settings, data)
     settings = dataclasses.replace(settings, quiet=base.quiet)
-    scorer = ALGORITHMS[name_of(algorithm)].trains == "scorer"
+    scorer = "scorer" in algorithm.roles
     if prefixes and scorer:
         raise UserError("--prefixes are to be continued, and a reward model writes nothing: leave it out")
     if prefixes and data != "builtin" and settings.experience is None:
@@ -81,7 +81,7 @@ def evaluate_run(run: Path, data: str | None, prefixes: int | None, base: Settin
 def build_from(run: Path) -> tuple[Any, Settings]:
     """The algorithm and settings of a run folder."""
     config = read_mapping(run / "config.yaml")
-    return build(config["algorithm"], config)
+    return build(load(config["algorithm"]), config)
 
 
 def data_for(run: Path, settings: Settings, data: str | None) -> str:
@@ -119,7 +119,8 @@ def offline_findings(
     """Loss and metrics on held rows; an interval for the accuracy of a preference method, perplexity for the others."""
     rows = tokenised(algorithm, settings, policy, data, "held_out")
     say(settings, rows.describe())
-    found: dict[str, Any] = {"rows": len(rows)} | evaluator_of(algorithm, Models(policy, reference=start), rows)()
+    models = Models(policy=policy, reference=start)
+    found: dict[str, Any] = {"rows": len(rows)} | evaluator_of(algorithm, models, rows)()
     if AGREED in found:
         found["accuracy"] = agreement(found[AGREED], len(rows)).as_dict()
     elif rows.kind == "demonstrations":

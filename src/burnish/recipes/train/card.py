@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from burnish.algorithms.table import ALGORITHMS, name_of
+from burnish.algorithms.interface import name_of
+from burnish.algorithms.table import summary_of
 from burnish.config import Settings, as_dict
 from burnish.policies.language.adapters import is_adapter
 from burnish.report.wording import flatten, value
@@ -56,16 +57,15 @@ def write_card(folder: Path, algorithm: Any, settings: Settings, rows: Any, held
     `metrics.jsonl`.
     """
     name = name_of(algorithm)
-    entry = ALGORITHMS[name]
-    scorer, adapter = entry.trains == "scorer", is_adapter(folder)
-    limits = [*LIMITS.get("scorer" if scorer else entry.data, LIMITS["preferences"]), *ALWAYS]
+    scorer, adapter = "scorer" in algorithm.roles, is_adapter(folder)
+    limits = [*LIMITS.get("scorer" if scorer else algorithm.data, LIMITS["preferences"]), *ALWAYS]
     data = (facts("training", settings.data, rows), facts("evaluation", settings.eval_data or settings.data, held))
     values = {
         "front": front_matter(name, settings, scorer, adapter),
         "burnish": metadata.version("burnish"),
         "versions": ", ".join(f"{one} {metadata.version(one)}" for one in ("torch", "transformers")),
         "method": name,
-        "summary": entry.summary,
+        "summary": summary_of(name),
         "model": shown(settings.model),
         "scorer": scorer,
         "adapter": adapter,

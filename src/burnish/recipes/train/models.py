@@ -3,15 +3,14 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from burnish.algorithms.table import ALGORITHMS, name_of
+from burnish.algorithms.interface import Algorithm
 from burnish.config import Settings
 from burnish.data.corpora import cache_folder
 from burnish.data.walk import in_order
-from burnish.experience.language.completions import Completions
 from burnish.policies.interface import Distribution, Models
 from burnish.policies.language.adapters import Lora, is_adapter, own_lora
 from burnish.policies.language.policy import LanguagePolicy, load_policy
@@ -23,29 +22,33 @@ from burnish.run import UserError
 from burnish.training.progress import Progress
 
 
-def load_models(algorithm: Any, settings: Settings) -> Models:
-    """What `algorithm` trains, and what it is held against, as they are before the first update.
+def load_models(algorithm: Algorithm, settings: Settings) -> Models:
+    """The models that `algorithm` and its experience use, as they are before the first update.
 
-    A reference that a table can stand for is no model here: see `with_reference`.
+    A reference whose log-probabilities are read from a table is not loaded: see `with_reference`.
     """
-    entry = ALGORITHMS[name_of(algorithm)]
-    if entry.trains == "scorer":
+    if "scorer" in algorithm.roles:
         return Models(scorer=scorer(settings.model, settings))
-    policy = language(settings)
-    if settings.experience is None:
-        return Models(policy)
-    knobs = settings.experience
-    policy.temperature = knobs.temperature
-    reference = starting_point(policy, settings)
-    if not isinstance(knobs, Completions):
-        return Models(policy, reference)
-    rewarding = reward_folder(knobs.reward)
-    name = knobs.critic or (rewarding if is_scorer(rewarding) else settings.model)
-    critic = scorer(name, settings, "--critic" if knobs.critic else "--reward" if name == rewarding else "--model")
-    theirs = critic.tokenizer.get_vocab()
-    if knobs.critic and any(theirs.get(word) != number for word, number in policy.tokenizer.get_vocab().items()):
-        raise UserError(f"the critic {name} has another tokenizer than the policy: give a model of the policy's family")
-    return Models(policy, reference, critic)
+    policy, experience = language(settings), settings.experience
+    models = Models(policy=policy)
+    if experience is None:
+        return models
+    policy.temperature = experience.temperature
+    if "reference" in experience.needs:
+        models = models.having(reference=starting_point(policy, settings))
+    return models.having(critic=critic(policy, settings)) if "critic" in algorithm.roles else models
+
+
+def critic(policy: LanguagePolicy, settings: Settings) -> LanguageScorer:
+    """The critic as it starts: from the model that the experience names, the reward model, or the policy's model."""
+    asked = settings.experience.critic_model
+    rewarding = reward_folder(getattr(settings.experience, "reward", None))
+    name = asked or (rewarding if is_scorer(rewarding) else settings.model)
+    found = scorer(name, settings, "--critic" if asked else "--reward" if name == rewarding else "--model")
+    theirs = found.tokenizer.get_vocab()
+    if asked and any(theirs.get(word) != number for word, number in policy.tokenizer.get_vocab().items()):
+        raise UserError(f"the critic {name} has another tokenizer than the policy: use a model of the policy's family")
+    return found
 
 
 def language(settings: Settings) -> LanguagePolicy:
@@ -106,14 +109,14 @@ def adamw(models: Models, settings: Settings) -> torch.optim.AdamW:
 
 def with_reference(algorithm: Any, models: Models, rows: Any, seen: Sequence[int], settings: Settings) -> Models:
     """The models of a run that sees these rows. The reference is the policy as it is now, before its first update."""
-    if not ALGORITHMS[name_of(algorithm)].reference:
+    if "reference" not in algorithm.roles:
         return models
-    policy = cast(LanguagePolicy, models.policy)
+    policy: LanguagePolicy = models.policy
     with Progress("reference", -(-len(seen) // 64), quiet=settings.quiet) as progress:
         batches = lambda: (progress.passing(b.to(policy.device)) for b in in_order(rows, 64, seen))  # noqa: E731
         # The same ids may stand in other rows of the user's data, where some before them were dropped.
         fingerprint = " ".join([rows.fingerprint, *map(str, rows.dataset.select(seen)["row"])])
-        return Models(policy, cached_reference(policy, batches, fingerprint, cache_folder() / "reference"))
+        return models.having(reference=cached_reference(policy, batches, fingerprint, cache_folder() / "reference"))
 
 
 def pick_device(device: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from burnish.algorithms.table import ALGORITHMS, name_of, objection
+from burnish.algorithms.interface import Algorithm
 from burnish.batches import Demonstrations, Preferences
 from burnish.config import Settings
 from burnish.data import builtin, sources, tokenise
@@ -28,10 +28,9 @@ READERS: dict[str, Callable[..., Any]] = {
 }
 
 
-def tokenised(algorithm: Any, settings: Settings, policy: Any, data: Any, part: str) -> Any:
+def tokenised(algorithm: Algorithm, settings: Settings, policy: Any, data: Any, part: str) -> Any:
     """The data of `settings` as the trainer sees it; `part` picks a split of the built-in data."""
-    name = name_of(algorithm)
-    kind = ALGORITHMS[name].data
+    kind = algorithm.data
     if data == "builtin":
         dataset = BUILTIN[kind](part)
         label = f"the built-in {kind}, {part}"
@@ -42,10 +41,10 @@ def tokenised(algorithm: Any, settings: Settings, policy: Any, data: Any, part: 
     if part == "train" and limit < settings.max_length != Settings.max_length:
         say(settings, f"--max-length {settings.max_length}: the model's context, {limit} tokens, is the limit")
     if settings.experience:
-        room, limit = limit, limit - settings.experience.max_new_tokens
+        room, limit = limit, limit - settings.experience.room
         if limit < 1:
             raise UserError(
-                f"max_new_tokens {settings.experience.max_new_tokens} leaves no room for a prompt in the model's "
+                f"max_new_tokens {settings.experience.room} leaves no room for a prompt in the model's "
                 f"context of {room} tokens: make it smaller"
             )
     with warnings.catch_warnings(record=True) as told:
@@ -54,20 +53,9 @@ def tokenised(algorithm: Any, settings: Settings, policy: Any, data: Any, part: 
         rows = READERS[kind](dataset, policy.tokenizer, limit, label, **options)
     for warning in told:
         say(settings, f"warning: {warning.message}")
-    if kind == "preferences":
-        refuse_rankings(label, name, rows.largest_group)
-    if kind == "preferences" and (problem := objection(algorithm, rows.batch([0]), rows.largest_group)):
+    if kind == "preferences" and (problem := algorithm.refuses(rows.batch([0]), rows.largest_group)):
         raise UserError(f"{label}: {problem}")
     return rows
-
-
-def refuse_rankings(label: str, method: str, responses: int) -> None:
-    """Raise UserError where a row ranks more responses than the method compares."""
-    if responses > 2 and ALGORITHMS[method].data == "preferences" and ALGORITHMS[method].trains != "scorer":
-        raise UserError(
-            f"{label}: a row ranks {responses} responses, but {method} learns from pairs; rankings are for "
-            "`burnish reward`"
-        )
 
 
 def evaluation_rows(algorithm: Any, settings: Settings, policy: Any, data: Any) -> Any:

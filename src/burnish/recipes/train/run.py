@@ -1,6 +1,5 @@
 """One training run, from settings to a run folder."""
 
-import dataclasses
 import platform
 from collections.abc import Callable
 from functools import partial
@@ -11,8 +10,9 @@ from typing import Any
 import torch
 import transformers
 
-from burnish.algorithms.table import name_of
+from burnish.algorithms.interface import Algorithm, name_of
 from burnish.config import Settings, as_dict, build, checked
+from burnish.config.build import values_of
 from burnish.data import builtin, tokenise
 from burnish.data.walk import in_order
 from burnish.evaluation.reward_models import centre_on
@@ -29,31 +29,32 @@ from burnish.training.progress import Progress
 from burnish.training.resume import State, load_best, restore
 
 
-def train(algorithm: Any, *, data: Any = "builtin", eval_data: Any = None, **options: Any) -> Path:
+def train(algorithm: Algorithm, *, data: Any = "builtin", eval_data: Any = None, **options: Any) -> Path:
     """Train a language model with `algorithm` and return the run folder.
 
-    `train(DPO(beta=0.1), model="gpt2", data="pairs.jsonl", out="runs/dpo")`. Every option is a field of
-    `burnish.config.Settings`, as on the command line. `data` and `eval_data` may also be a `datasets.Dataset` or a
-    list of rows. Raises UserError where the input is at fault.
+    `train(DPO(beta=0.1), model="gpt2", data="pairs.jsonl", out="runs/dpo")`. `algorithm` is a built-in method, or any
+    frozen dataclass derived from `burnish.Algorithm`. Every option is a field of `burnish.config.Settings`, as on the
+    command line, or of the experience of an online method; `experience=` takes an experience of your own instead.
+    `data` and `eval_data` may also be a `datasets.Dataset` or a list of rows. Raises UserError for invalid input.
     """
     known = data if isinstance(data, str | Path) else IN_MEMORY
     known_eval = eval_data if isinstance(eval_data, str | Path | None) else IN_MEMORY
-    own = dataclasses.asdict(algorithm) | {"algorithm": name_of(algorithm)}
+    own = values_of(algorithm) | {"algorithm": name_of(algorithm)}
     if doubled := own.keys() & options.keys():
-        raise UserError(f"{min(doubled)} belongs to the algorithm: give it there, as {type(algorithm).__name__}(…)")
-    algorithm, settings = build(name_of(algorithm), own | {"data": known, "eval_data": known_eval} | options)
+        raise UserError(f"{min(doubled)} belongs to the algorithm: set it there, as {type(algorithm).__name__}(…)")
+    algorithm, settings = build(type(algorithm), own | {"data": known, "eval_data": known_eval} | options)
     return run_training(algorithm, settings, data, eval_data)
 
 
 def run_training(
-    algorithm: Any,
+    algorithm: Algorithm,
     settings: Settings,
     data: Any = None,
     eval_data: Any = None,
     change: Callable[[Models], None] | None = None,
 ) -> Path:
-    """`train` with checked settings; `data` stands in for the settings' own where it lives in memory, and `change` is
-    done to the models before anything else is."""
+    """`train` with checked settings; `data` replaces the settings' own where it is in memory, and `change` is applied
+    to the models before anything else is done."""
     settings = checked(algorithm, settings)
     if settings.out is None:
         raise UserError("give --out, the run folder to write")
@@ -68,7 +69,7 @@ def run_training(
             say(settings, count_trained(models))
         if change is not None:
             change(models)
-        trained: Any = models.scorer or models.policy
+        trained = models.main
         rows = tokenised(algorithm, settings, trained, settings.data if data is None else data, "train")
         held = evaluation_rows(algorithm, settings, trained, settings.eval_data if eval_data is None else eval_data)
         for data_set in (rows, held):
@@ -76,44 +77,42 @@ def run_training(
                 say(settings, data_set.describe())
         note_environment(run, settings, rows, held, models)
         models = _fit(algorithm, models, settings, run, rows, held)
-        if models.scorer:
+        if "scorer" in models:
             centre(models.scorer, rows, settings)
-        critic: Any = models.critic
-        if critic:
+        if "critic" in models:
             with run.replace_folder("critic") as folder:
-                critic.save(folder)
+                models.critic.save(folder)
         with run.replace_folder("model") as folder:  # last: it is what says that the run is complete
             trained.save(folder)
             write_card(folder, algorithm, settings, rows, held, run.path / "metrics.jsonl")
     return run.path
 
 
-def _fit(algorithm: Any, models: Models, settings: Settings, run: RunFolder, rows: Any, held: Any) -> Models:
+def _fit(algorithm: Algorithm, models: Models, settings: Settings, run: RunFolder, rows: Any, held: Any) -> Models:
     """Reference, optimizer, resumption and the loop."""
     steps, per_epoch = length(algorithm, settings, len(rows))
-    turns = (online if settings.experience else offline)(algorithm, models, settings, rows, held, steps)
-    optimizer = adamw(turns.models, settings)
+    feed = (online if settings.experience else offline)(algorithm, models, settings, rows, held, steps)
+    optimizer = adamw(feed.models, settings)
     tell = partial(say, settings)
-    state = restore(run, turns.models, optimizer, tell) if settings.resume else State()
-    learner = GradientLearner(algorithm, turns.models, optimizer, settings, steps, per_epoch, run)
+    state = restore(run, feed.models, optimizer, tell) if settings.resume else State()
+    learner = GradientLearner(algorithm, feed.models, optimizer, settings, steps, per_epoch, run)
     with Progress(name_of(algorithm).upper(), steps, state.step, settings.quiet) as progress:
         state = train_loop(
-            algorithm,
-            turns.models,
-            turns.batches(state),
+            feed.models,
+            feed.batches(state),
             learner=learner,
             settings=settings,
             steps=steps,
             run=run,
             state=state,
-            evaluator=turns.evaluator,
+            evaluator=feed.evaluator,
             progress=progress,
         )
     if settings.patience:
         if out_of_patience(settings, state):
             say(settings, f"stopped after step {state.step}: no better evaluation in the last {settings.patience}")
-        load_best(run, turns.models)
-    return turns.models
+        load_best(run, feed.models)
+    return feed.models
 
 
 def centre(scorer: Any, rows: Any, settings: Settings) -> None:
@@ -132,8 +131,6 @@ def centre(scorer: Any, rows: Any, settings: Settings) -> None:
 
 def note_environment(run: RunFolder, settings: Settings, rows: Any, held: Any, models: Models) -> None:
     """Write down, or compare, what the result depends on beside the configuration."""
-    trained: Any = models.scorer or models.policy
-    critic: Any = models.critic
     packages = ("burnish", "torch", "transformers", "tokenizers", "datasets", "safetensors", "peft", "numpy")
     now = {
         "python": platform.python_version(),
@@ -144,10 +141,10 @@ def note_environment(run: RunFolder, settings: Settings, rows: Any, held: Any, m
         "seed": settings.seed,
         "data_sha256": rows.fingerprint,
         "eval_data_sha256": None if held is None else held.fingerprint,
-        "model_sha256": weights_hash(trained.model),
+        "model_sha256": weights_hash(models.main.model),
     }
-    if critic:
-        now["critic_sha256"] = weights_hash(critic.model)
+    if "critic" in models:
+        now["critic_sha256"] = weights_hash(models.critic.model)
     if differences := run.describe(now):
         say(settings, f"resumed elsewhere, so not to the same bits: {', '.join(differences)}")
 

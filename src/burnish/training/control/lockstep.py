@@ -6,52 +6,44 @@ its own as well. Run i of a group therefore ends where the same run alone would.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from burnish.algorithms.ppo import adapted
+from burnish.algorithms.interface import Algorithm
 from burnish.algorithms.terms import Loss
-from burnish.batches import Episodes
+from burnish.batches import PreparedEpisodes, Transitions
 from burnish.functional import masked_mean
+from burnish.options import check, option
 from burnish.policies.interface import Models
 from burnish.run import UserError
 from burnish.training.resume import State
-from burnish.training.step import objective
+from burnish.training.step import objective, prepared
 
 MINIBATCH_STREAM = 2
 
 
-def knob(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
-
-
 @dataclass(frozen=True)
 class Steps:
-    """How the parameters of a run of control descend."""
+    """How the parameters of a run of control are optimised (Adam)."""
 
-    learning_rate: float = knob(1e-3, "Adam's learning rate, where it begins")
-    schedule: Literal["constant", "linear"] = knob("constant", "learning rate over a run's episodes; linear: down to 0")
-    batch_size: int | None = knob(None, "steps of one update; none: all of a rollout")
-    max_grad_norm: float = knob(0.5, "clip the gradient's norm to this; 0 does not clip")
-    adam_eps: float = knob(1e-5, "Adam's epsilon")
+    learning_rate: float = option(1e-3, "Adam's learning rate at the start", gt=0)
+    schedule: Literal["constant", "linear"] = option(
+        "constant", "learning rate over a run's episodes; linear: down to 0"
+    )
+    batch_size: int | None = option(None, "steps per update; none: the whole rollout", ge=1)
+    max_grad_norm: float = option(0.5, "clip the gradient norm to this; 0 disables clipping", ge=0)
+    adam_eps: float = option(1e-5, "Adam's epsilon", gt=0)
 
     def __post_init__(self) -> None:
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {self.batch_size}: leave it out for whole rollouts")
-        if not self.max_grad_norm >= 0:
-            raise ValueError(f"max_grad_norm must not be negative, as {self.max_grad_norm} is")
-        if not self.adam_eps > 0:
-            raise ValueError(f"adam_eps must be above 0, not {self.adam_eps}")
+        check(self)
 
-    def rates(self, batch: Episodes) -> float | Tensor:
+    def rates(self, batch: Transitions) -> float | Tensor:
         """The learning rate of each run, `[R, 1]`, or of all."""
-        if self.schedule == "constant" or batch.progress is None:
+        if self.schedule == "constant":
             return self.learning_rate
         return self.learning_rate * (1 - batch.progress.clamp(max=1.0))[:, None]
 
@@ -107,10 +99,9 @@ class StackedAdam:
 
 @dataclass
 class LockstepLearner:
-    """`update_epochs` passes of an algorithm's gradient over the loose steps of each rollout, of the runs numbered from
-    `first`."""
+    """`passes` of an algorithm's gradient over the single steps of each rollout, for the runs numbered from `first`."""
 
-    algorithm: Any
+    algorithm: Algorithm
     models: Models
     steps: Steps
     seeds: Sequence[int]
@@ -125,16 +116,20 @@ class LockstepLearner:
         self.trained = {name: model for name, model in self.models.trained().items() if name in self.parts}
         self.adams = {name: StackedAdam(self.steps.adam_eps) for name in self.trained}
         self.going = torch.ones(len(self.seeds), dtype=torch.bool)
-        self.price: Tensor | None = None
+        self.carried: dict[str, Tensor] = {}
 
-    def minibatches(self, batch: Episodes, state: State) -> Iterator[Episodes]:
-        """Loose steps, each once an epoch. What fills up a run that has fewer than another comes last, so that its
-        steps fall to minibatches as if it were alone."""
+    def prepare(self, batch: Transitions, state: State) -> PreparedEpisodes:
         self.narrow(batch)
-        loose = replace(loose_steps(batch), kl_penalty=self.price)
+        (ready,) = prepared(self.algorithm, self.models, [batch], self.carried)
+        return ready
+
+    def minibatches(self, batch: PreparedEpisodes, state: State) -> Iterator[PreparedEpisodes]:
+        """Single steps, each once per pass. What fills up a run that has fewer than another comes last, so that its
+        steps fall to minibatches as if it were alone."""
+        loose = single_steps(batch)
         self.going = torch.ones(len(self.runs), dtype=torch.bool, device=batch.mask.device)
         counts, size = loose.lengths[:, 0].tolist(), self.steps.batch_size
-        for _ in range(getattr(self.algorithm, "update_epochs", 1)):
+        for _ in range(self.algorithm.passes):
             if size is None or size >= max(counts):
                 yield loose
                 continue
@@ -145,9 +140,8 @@ class LockstepLearner:
             for index in torch.from_numpy(order).to(batch.mask.device).split(size, dim=1):
                 yield pick(loose, index)
 
-    def narrow(self, batch: Episodes) -> None:
+    def narrow(self, batch: Transitions) -> None:
         """Forget the runs that are no longer in the batch."""
-        assert batch.runs is not None
         remaining = batch.runs.tolist()
         if remaining != self.runs:
             index = [self.runs.index(run) for run in remaining]
@@ -155,36 +149,37 @@ class LockstepLearner:
             for adam in self.adams.values():
                 adam.keep(kept)
             self.orders, self.runs = [self.orders[i] for i in index], remaining
-            self.price = None if self.price is None else self.price[kept]
+            self.carried = {name: value[kept] for name, value in self.carried.items()}
 
-    def update(self, part: Episodes, state: State, between: bool) -> dict[str, Any] | None:
+    def update(self, part: PreparedEpisodes, state: State, first: bool) -> dict[str, Any] | None:
         loss = self.algorithm.loss(self.models, part)
-        stop_kl = getattr(self.algorithm, "stop_kl", None)
-        metrics = measure(loss, part)
-        if stop_kl is not None:
-            self.going = self.going & ~(metrics["policy/approxkl_avg"] > stop_kl)
+        metrics = metric_means(loss, part)
+        stops = self.algorithm.stops(metrics)
+        if stops is not False:
+            self.going = self.going & ~torch.as_tensor(stops, device=self.going.device)
             if not self.going.any():
                 return None
         return metrics | self.descend(loss, part)
 
     @torch.no_grad()
-    def conclude(self, batch: Episodes, state: State) -> None:
-        """Adapt each run's price of KL, where the algorithm has one that adapts."""
-        if (target := getattr(self.algorithm, "kl_penalty_target", None)) is not None:
-            kl = measure(self.algorithm.loss(self.models, batch), batch)["policy/kl_avg"]
-            price = torch.full_like(kl, self.algorithm.kl_penalty) if self.price is None else self.price
-            self.price = adapted(price, kl, target)
+    def conclude(self, batch: PreparedEpisodes, state: State) -> None:
+        """Let the algorithm adapt what it carries to the next rollout, one number per run."""
+
+        def measure() -> dict[str, Tensor]:
+            return metric_means(self.algorithm.loss(self.models, batch), batch)
+
+        self.carried = self.algorithm.conclude(measure, self.carried)
 
     def save(self, state: State) -> None:
-        """Nothing: environments cannot be written down, so a group of runs that was stopped begins anew."""
+        """Nothing: environments cannot be saved, so an interrupted group of runs starts again."""
 
     def record(self, metrics: dict[str, Any]) -> dict[str, float]:
         """Means over the runs that still run."""
         return {name: value.double().mean().item() for name, value in metrics.items()}
 
-    def descend(self, loss: Loss, part: Episodes) -> dict[str, Tensor]:
+    def descend(self, loss: Loss, part: PreparedEpisodes) -> dict[str, Tensor]:
         """One step of every run that is going. Raises UserError, before anything moves, where a run's is not finite."""
-        losses = objective(loss, denominators(part))
+        losses = objective(loss, part.counts())
         thetas = {name: next(iter(model.parameters().values())) for name, model in self.trained.items()}
         gradients = torch.autograd.grad(losses.sum(), list(thetas.values()))
         norms = torch.stack([g.square().sum(-1) for g in gradients]).sum(0).sqrt()
@@ -195,51 +190,47 @@ class LockstepLearner:
             if "policy" not in self.trained:  # whose own step comes before the critic's regression
                 told = f"the norm of the critic's gradient is {norms[worst].item()}, after the policy's step"
             raise UserError(f"run {self.runs[worst]}: {told}: lower the learning rate")
-        limit, rate = self.steps.max_grad_norm, self.steps.rates(part)
+        limit, rate = self.steps.max_grad_norm, self.steps.rates(part.batch)
         scale = (limit / (norms + 1e-6)).clamp(max=1.0)[:, None] if limit else None
         for (name, theta), gradient in zip(thetas.items(), gradients, strict=True):
             self.adams[name].step(theta, gradient if scale is None else gradient * scale, going, rate)
         return {"loss": losses.detach(), "grad_norm": norms}
 
 
-def denominators(batch: Episodes) -> dict[str, Tensor]:
-    """Of each run: its real steps, and its rows with one."""
-    rows = batch.mask.any(-1).sum(-1)
-    return {"token": batch.mask.sum((-2, -1)), "sequence": rows, "row": rows}
-
-
-def measure(loss: Loss, batch: Episodes) -> dict[str, Tensor]:
+def metric_means(loss: Loss, batch: PreparedEpisodes) -> dict[str, Tensor]:
     """The metrics of each run, `[R]`: means over its real steps."""
     return {name: masked_mean(values, batch.mask, (-2, -1)) for name, values in loss.metrics.items()}
 
 
-def loose_steps(batch: Episodes) -> Episodes:
-    """The steps of each run in one row `[R, 1, N]`, real ones first; N is the most that a run has.
+def single_steps(batch: PreparedEpisodes) -> PreparedEpisodes:
+    """The steps of each run in one row `[R, 1, N]`, real ones first; N is the largest number of steps of a run.
 
     Rows served to compute returns and advantages; from here on a step is a step, as in the literature.
     """
-    assert batch.observations is not None
     mask = batch.mask.flatten(1)
     width = int(mask.sum(1).max())
     order = torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)[:, :width]
-    flat = replace(batch, observations=batch.observations[:, :, : batch.mask.shape[-1]])
-    return pick(flat, order)
+    began = batch.batch.observations[:, :, : batch.mask.shape[-1]]
+    return pick(replace(batch, batch=replace(batch.batch, observations=began)), order)
 
 
-def pick(batch: Episodes, index: Tensor) -> Episodes:
+def pick(batch: PreparedEpisodes, index: Tensor) -> PreparedEpisodes:
     """These steps `[R, n]` of each run, counted through its rows, in one row `[R, 1, n]`."""
     runs, count = batch.mask.flatten(1).shape
     # One index for all: it takes a third of the time that an index for each of two dimensions does.
     where = (index + count * torch.arange(runs, device=index.device)[:, None]).flatten()
-    picked = {}
-    for name in present(batch):
-        values = getattr(batch, name)
-        chosen = values.flatten(0, 2).index_select(0, where)
-        picked[name] = chosen.view(runs, 1, -1, *values.shape[3:])
-    return replace(batch, **picked, lengths=picked["mask"].sum(-1), rows=batch.rows[:1])
+
+    def picked(part: Any) -> dict[str, Tensor]:
+        values = {name: getattr(part, name) for name in stepwise(part)}
+        flat = {name: value.flatten(0, 2).index_select(0, where) for name, value in values.items()}
+        return {name: flat[name].view(runs, 1, -1, *value.shape[3:]) for name, value in values.items()}
+
+    steps = picked(batch.batch)
+    inner = replace(batch.batch, **steps, lengths=steps["mask"].sum(-1), rows=batch.rows[:1])
+    return replace(batch, batch=inner, **picked(batch))
 
 
-def present(batch: Episodes) -> list[str]:
-    """The fields that hold something of every step."""
-    names = ("mask", "old_logprobs", "rewards", "discounts", "old_values", "advantages", "returns")
-    return [n for n in (*names, "observations", "actions") if getattr(batch, n) is not None]
+def stepwise(part: Any) -> list[str]:
+    """The fields of a batch that hold something for every step: three dimensions at least."""
+    values = {f.name: getattr(part, f.name) for f in fields(part)}
+    return [name for name, value in values.items() if isinstance(value, Tensor) and value.dim() >= 3]

@@ -2,58 +2,63 @@
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from burnish.algorithms.interface import Algorithm, TrustRegion
 from burnish.algorithms.terms import Loss
-from burnish.batches import Episodes
+from burnish.batches import PreparedEpisodes, Transitions
 from burnish.functional import backtracking_search, conjugate_gradient, masked_mean
 from burnish.policies.interface import ExactPolicy, Models
 from burnish.run import UserError
-from burnish.training.control.lockstep import LockstepLearner, Steps, denominators, loose_steps, measure
+from burnish.training.control.lockstep import LockstepLearner, Steps, metric_means, single_steps
 from burnish.training.resume import State
-from burnish.training.step import objective
+from burnish.training.step import objective, prepared
 
 
-@dataclass(frozen=True)
-class Regression:
+class CriticRegression(Algorithm):
     """The critic's own objective, as an algorithm for the gradient step."""
 
-    algorithm: Any
+    def __init__(self, algorithm: Any) -> None:
+        self.algorithm = algorithm
 
     @property
-    def update_epochs(self) -> int:
-        return self.algorithm.update_epochs
+    def passes(self) -> int:
+        return self.algorithm.passes
 
-    def loss(self, models: Models, batch: Episodes) -> Loss:
-        return self.algorithm.value_loss(models, batch)
+    def loss(self, models: Models, batch: PreparedEpisodes) -> Loss:
+        return self.algorithm.critic_loss(models, batch)
 
 
 class TrustRegionLearner:
-    """One trust-region step of the policy a rollout, and an ordinary regression of the critic."""
+    """One trust-region step of the policy per rollout, and an ordinary regression of the critic."""
 
     dropout = False
 
     def __init__(self, algorithm: Any, models: Models, steps: Steps, seeds: Sequence[int], first: int = 0) -> None:
-        self.algorithm, self.models = algorithm, models
-        self.critic = LockstepLearner(Regression(algorithm), models, steps, seeds, first, parts=("critic",))
+        self.algorithm, self.models, self.region = algorithm, models, algorithm.region()
+        self.critic = LockstepLearner(CriticRegression(algorithm), models, steps, seeds, first, parts=("critic",))
 
-    def minibatches(self, batch: Episodes, state: State) -> Iterator[Episodes]:
-        """All of the rollout, once: the critic divides it further for itself."""
+    def prepare(self, batch: Transitions, state: State) -> PreparedEpisodes:
+        self.critic.narrow(batch)
+        (ready,) = prepared(self.algorithm, self.models, [batch], {})
+        return ready
+
+    def minibatches(self, batch: PreparedEpisodes, state: State) -> Iterator[PreparedEpisodes]:
+        """The whole rollout, once: the critic divides it further for itself."""
         yield batch
 
-    def update(self, part: Episodes, state: State, between: bool) -> dict[str, Any] | None:
-        metrics = trust_region_step(self.algorithm, self.models, loose_steps(part))
-        # The policy moves first: its advantages are of the critic as it was.
+    def update(self, part: PreparedEpisodes, state: State, first: bool) -> dict[str, Any] | None:
+        metrics = trust_region_step(self.algorithm, self.region, self.models, single_steps(part))
+        # The policy moves first: its advantages are based on the critic before its update.
         for piece in self.critic.minibatches(part, state):
-            found = self.critic.update(piece, state, between)
+            found = self.critic.update(piece, state, first)
         return metrics | {"loss/value_avg": found["loss"]} if found else metrics
 
-    def conclude(self, batch: Episodes, state: State) -> None:
-        """Nothing: how far a step went, the step itself has seen to."""
+    def conclude(self, batch: PreparedEpisodes, state: State) -> None:
+        """Nothing: the step itself decides how far it goes."""
 
     def record(self, metrics: dict[str, Any]) -> dict[str, float]:
         return self.critic.record(metrics)
@@ -62,7 +67,9 @@ class TrustRegionLearner:
         self.critic.save(state)
 
 
-def trust_region_step(algorithm: Any, models: Models, batch: Episodes) -> dict[str, Tensor]:
+def trust_region_step(
+    algorithm: Algorithm, region: TrustRegion, models: Models, batch: PreparedEpisodes
+) -> dict[str, Tensor]:
     """Move every run's policy, in place, and say how far; a run for which no step is good enough stays where it was.
 
     s = (F + damping·I)⁻¹ g,  Δθ = √(2·max_kl / sᵀ(F + damping·I)s) · s, and then shorter until the surrogate has
@@ -75,20 +82,24 @@ def trust_region_step(algorithm: Any, models: Models, batch: Episodes) -> dict[s
     policy = cast(ExactPolicy, models.policy)
     (theta,) = policy.parameters().values()
     before = theta.detach().clone()
-    old = deepcopy(policy.distribution(batch).detach())  # theta moves in place, and a Gaussian's deviations are of it
+    old = deepcopy(
+        policy.distribution(batch.batch).detach()
+    )  # theta moves in place, and a Gaussian's deviations are of it
     loss = algorithm.loss(models, batch)
-    began = objective(loss, denominators(batch))
+    began = objective(loss, batch.counts())
     (slope,) = torch.autograd.grad(began.sum(), theta)
     began = began.detach()
     if not torch.isfinite(slope).all():
         worst = int((~torch.isfinite(slope).all(-1)).nonzero()[0])
-        number = "" if batch.runs is None else f"run {int(batch.runs[worst])}: "
-        raise UserError(f"{number}the surrogate's gradient is not finite, and nothing was updated: lower max_kl")
-    product = policy.fisher_product(batch)
-    direction = conjugate_gradient(product, -slope, algorithm.cg_iterations, algorithm.damping)
-    curvature = (direction * (product(direction) + algorithm.damping * direction)).sum(-1, keepdim=True)
+        raise UserError(
+            f"run {int(batch.batch.runs[worst])}: the surrogate's gradient is not finite, and nothing was updated: "
+            "lower max_kl"
+        )
+    product = policy.fisher_product(batch.batch)
+    direction = conjugate_gradient(product, -slope, region.iterations, region.damping)
+    curvature = (direction * (product(direction) + region.damping * direction)).sum(-1, keepdim=True)
     # Without curvature there is no direction either, and a step of 0 is right.
-    full_step = direction * (2 * algorithm.max_kl / torch.where(curvature > 0, curvature, 1.0)).sqrt()
+    full_step = direction * (2 * region.max_kl / torch.where(curvature > 0, curvature, 1.0)).sqrt()
 
     value, kl = began, torch.zeros_like(began)
 
@@ -96,13 +107,13 @@ def trust_region_step(algorithm: Any, models: Models, batch: Episodes) -> dict[s
     def good(step: Tensor) -> Tensor:
         nonlocal value, kl  # of the latest steps, which are in the end those of the runs that have accepted one
         theta.copy_(before + step)
-        value = objective(algorithm.loss(models, batch), denominators(batch))
-        kl = masked_mean(old.kl(policy.distribution(batch)), batch.mask, (-2, -1))
-        return (value < began) & (kl <= algorithm.max_kl)
+        value = objective(algorithm.loss(models, batch), batch.counts())
+        kl = masked_mean(old.kl(policy.distribution(batch.batch)), batch.mask, (-2, -1))
+        return (value < began) & (kl <= region.max_kl)
 
-    step, accepted = backtracking_search(good, full_step, algorithm.shrink, algorithm.search_steps)
+    step, accepted = backtracking_search(good, full_step, region.shrink, region.tries)
     theta.detach().copy_(before + step)
-    return measure(loss, batch) | {
+    return metric_means(loss, batch) | {
         "loss": began,
         "policy/surrogate_gain": torch.where(accepted, began - value, 0.0),
         "policy/kl_avg": torch.where(accepted, kl, 0.0),

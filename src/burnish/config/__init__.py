@@ -1,0 +1,23 @@
+"""The configuration of a training run: one flat set of keys for YAML files, flags and Python alike.
+
+An option that is unknown, has the wrong type, or makes no sense with another is refused before anything is loaded: none
+is accepted and ignored.
+"""
+
+from burnish.config.build import as_dict, build, option_types
+from burnish.config.checks import checked, refuse
+from burnish.config.parse import construct, option_names, read_config, suggestion
+from burnish.config.settings import Settings
+
+__all__ = [
+    "Settings",
+    "as_dict",
+    "build",
+    "checked",
+    "construct",
+    "option_names",
+    "option_types",
+    "read_config",
+    "refuse",
+    "suggestion",
+]

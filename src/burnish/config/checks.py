@@ -1,0 +1,62 @@
+"""Combinations of settings that make no sense, refused before anything is loaded."""
+
+import dataclasses
+from typing import Any
+
+from burnish.algorithms.interface import Algorithm, name_of
+from burnish.config.settings import Settings
+from burnish.run import UserError
+
+
+def refuse(problems: dict[str, bool]) -> None:
+    """Raise UserError with the first problem that applies."""
+    for problem, applies in problems.items():
+        if applies:
+            raise UserError(problem)
+
+
+def checked(algorithm: Algorithm, settings: Settings) -> Settings:
+    """The settings with their defaults filled in. Raises UserError for a combination that makes no sense."""
+    name, scoring = name_of(algorithm), "scorer" in algorithm.roles
+    refuse(
+        {
+            "steps and epochs both set the length of the run: give one of them": settings.steps is not None
+            and settings.epochs is not None,
+            f"batch_size must be at least {algorithm.least_rows} for {name}: it estimates how far the policy has moved "
+            "from the batch's rows, and one row alone is noise": settings.batch_size < algorithm.least_rows,
+            "accumulate must lie between 1 and batch_size": settings.accumulate > settings.batch_size,
+            "patience counts evaluations: set eval_every too": settings.patience > 0 and settings.eval_every is None,
+            "mask_formatting only applies to methods that learn from responses labelled better or worse": (
+                settings.mask_formatting and (algorithm.data not in ("preferences", "feedback") or scoring)
+            ),
+            "eval_every needs eval_data, unless the training data is built in": settings.eval_every is not None
+            and settings.eval_data is None
+            and settings.data != "builtin",
+        }
+        | lora_problems(settings, algorithm.dropout)
+    )
+    if settings.experience is not None:
+        refuse(settings.experience.problems(name, settings))
+    filled: dict[str, Any] = {}
+    if settings.learning_rate is None:
+        # An adapter's best rate is about ten times that of all weights, whatever its rank (Schulman et al. 2025).
+        filled["learning_rate"] = round(algorithm.learning_rate * (1 if settings.lora_rank is None else 10), 15)
+    if settings.steps is None and settings.epochs is None:
+        filled["epochs"] = 1.0
+    return dataclasses.replace(settings, **filled)
+
+
+def lora_problems(settings: Settings, dropout: bool) -> dict[str, bool]:
+    """What may be wrong with the LoRA options, and whether it is; `dropout`: the method trains with dropout."""
+    given = {
+        "lora_alpha": settings.lora_alpha is not None,
+        "lora_dropout": settings.lora_dropout != 0,
+        "lora_targets": settings.lora_targets is not None,
+    }
+    alone = {
+        f"{key} only applies to LoRA: set lora_rank too": settings.lora_rank is None and given[key] for key in given
+    }
+    return alone | {
+        "lora_dropout only applies to methods that train with dropout, such as sft: it would add noise to a ratio, a "
+        "reference or a score": settings.lora_dropout > 0 and not dropout,
+    }

@@ -1,0 +1,132 @@
+"""Reading a configuration: YAML files, and values converted to the types of dataclass fields.
+
+A key that is unknown, has the wrong type, or appears twice is refused here.
+"""
+
+import difflib
+import math
+from collections import Counter
+from dataclasses import fields
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from burnish.run import UserError
+
+ELSEWHERE = {
+    "max_steps": "steps",
+    "num_train_epochs": "epochs",
+    "per_device_train_batch_size": "batch_size",
+    "gradient_accumulation_steps": "accumulate",
+    "output_dir": "out",
+    "train_dataset": "data",
+    "eval_dataset": "eval_data",
+    "dataset_name": "data",
+    "model_name_or_path": "model",
+    "warmup_ratio": "warmup",
+    "warmup_steps": "warmup",
+    "lr_scheduler_type": "schedule",
+    "save_steps": "save_every",
+    "eval_steps": "eval_every",
+    "lr": "learning_rate",
+    "reward_model_path": "reward",
+    "kl_coef": "beta",
+    "init_kl_coef": "beta",
+    "cliprange": "clip",
+    "clip_range": "clip",
+    "cliprange_value": "value_clip",
+    "clip_range_vf": "value_clip",
+    "vf_coef": "value_weight",
+    "ent_coef": "entropy_weight",
+    "lam": "lambda_",
+    "gae_lambda": "lambda_",
+    "num_ppo_epochs": "update_epochs",
+    "n_epochs": "update_epochs",
+    "response_length": "max_new_tokens",
+    "num_generations": "completions_per_prompt",
+    "target_kl": "stop_kl",
+    "center_rewards_coefficient": "centre_coefficient",
+    "lora_r": "lora_rank",
+    "use_peft": "lora_rank",
+    "lora_target_modules": "lora_targets",
+}
+"""Names in TRL, transformers and Stable-Baselines3, and the names of the same options here."""
+
+
+def option_names(cls: type[Any]) -> set[str]:
+    """The keys of a dataclass of options: its fields with a help text."""
+    return {f.name for f in fields(cls) if "help" in f.metadata}
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The keys of a YAML file. Raises UserError where it cannot be read or is no mapping."""
+    try:
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as error:
+        raise UserError(f"--config {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"--config {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"--config {path} must hold one key: value pair a line")
+    return {str(key): value for key, value in content.items()}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key given twice is an error: the first would be ignored."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if doubled := [key for key, times in Counter(map(str, keys)).items() if times > 1]:
+            raise yaml.MarkedYAMLError(problem=f"the key '{doubled[0]}' is given twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def construct(cls: type, values: dict[str, Any]) -> Any:
+    """An object of a dataclass from values as files and flags have them. Raises UserError for one amiss."""
+    hints = get_type_hints(cls)
+    try:
+        return cls(**{key: _convert(key, value, hints[key]) for key, value in values.items()})
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _convert(key: str, value: Any, hint: Any) -> Any:
+    """The value as its field's type; whole numbers may be written as 1e3, paths given as Path."""
+    if hint is Any:
+        return str(value) if isinstance(value, Path) else value
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if value is None and NoneType in kinds:
+        return None
+    kind = next(k for k in kinds if k is not NoneType)
+    if get_origin(kind) is Literal:
+        if value in get_args(kind):
+            return value
+        raise UserError(f"{key} must be one of {', '.join(map(str, get_args(kind)))}, not {value!r}")
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+    elif kind is str:
+        if isinstance(value, str | Path):
+            return str(value)
+    elif kind is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    elif not isinstance(value, bool):
+        try:
+            number = float(value)  # YAML reads 1e-4 as text
+            if math.isfinite(number) and (kind is float or number.is_integer()):
+                return kind(number)
+        except (TypeError, ValueError, OverflowError):
+            pass
+    noun = {bool: "true or false", str: "text", int: "a whole number", float: "a finite number"}[kind]
+    given = repr(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
+    raise UserError(f"{key} must be {noun}, not {given}")
+
+
+def suggestion(key: str, known: set[str]) -> str:
+    """What to write in place of an unknown key, as the end of a sentence."""
+    if key in ELSEWHERE:
+        return f": it is '{ELSEWHERE[key]}' here"
+    near = difflib.get_close_matches(key, known, n=1)
+    return f": did you mean '{near[0]}'?" if near else f"; the keys are {', '.join(sorted(known))}"

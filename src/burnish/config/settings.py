@@ -1,0 +1,59 @@
+"""The settings of a training run: every option that is not the algorithm's or the experience's own."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from burnish.options import check, option
+
+LARGEST_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything about a run that does not belong to the algorithm or the experience.
+
+    Raises ValueError for a value outside its option's range.
+    """
+
+    model: str = option("builtin", "model to train: 'builtin', a folder, or a Hugging Face name")
+    data: str = option("builtin", "training data: 'builtin', a file, a folder, or a Hugging Face name[:split]")
+    out: str | None = option(None, "run folder to write")
+    seed: int = option(0, "seed of every random stream", ge=0, le=LARGEST_SEED)
+    steps: int | None = option(None, "optimizer updates; default: derived from --epochs", ge=1)
+    epochs: float | None = option(None, "passes over the data; default 1", gt=0)
+    batch_size: int = option(16, "rows per optimizer update", ge=1)
+    accumulate: int = option(1, "micro-batches per update: less memory, the same result (except for dropout)", ge=1)
+    learning_rate: float | None = option(
+        None, "peak learning rate; default: the method's own, ten times that with LoRA", gt=0
+    )
+    warmup: float = option(0.0, "learning-rate warm-up: a share of the steps if below 1, else a number of steps", ge=0)
+    schedule: Literal["constant", "linear", "cosine"] = option("linear", "learning-rate schedule after the warm-up")
+    weight_decay: float = option(0.0, "AdamW's decoupled weight decay", ge=0)
+    max_grad_norm: float = option(1.0, "clip the gradient norm to this; 0 disables clipping", ge=0)
+    max_length: int = option(512, "maximum length of prompt + response in tokens; the prompt's left is cut first", ge=2)
+    mask_formatting: bool = option(
+        False, "leave tokens that only begin or end a turn out of the preference losses, as Llama 3 does"
+    )
+    lora_rank: int | None = option(None, "train LoRA adapters of this rank instead of all weights", ge=1)
+    lora_alpha: int | None = option(
+        None, "LoRA's alpha, which scales an adapter by alpha/rank; default: twice the rank", ge=1
+    )
+    lora_dropout: float = option(0.0, "dropout on the adapters' inputs, for methods with dropout", ge=0, lt=1)
+    lora_targets: str | None = option(None, "layers with adapters, comma-separated names; default: all-linear")
+    precision: Literal["float32", "bfloat16"] = option("float32", "compute precision; weights stay float32")
+    eval_data: str | None = option(None, "data to evaluate on during training; for built-in data its validation split")
+    eval_every: int | None = option(None, "steps between evaluations; default: only at the end", ge=1)
+    patience: int = option(
+        0, "stop after this many evaluations without a lower loss and keep the best weights; 0 never stops", ge=0
+    )
+    save_every: int = option(100, "steps between checkpoints; 0 saves none", ge=0)
+    resume: bool = option(False, "continue from the newest checkpoint in --out; start fresh if there is none")
+    device: str = option("auto", "cpu, cuda, cuda:1 …; auto uses a GPU if there is one")
+    threads: int | None = option(None, "CPU threads; default: PyTorch's", ge=1)
+    quiet: bool = option(False, "print nothing but errors")
+    debug: bool = option(False, "show tracebacks")
+    experience: Any = None
+    """Where an online method's batches come from; its options are keys and flags like the others."""
+
+    def __post_init__(self) -> None:
+        check(self)

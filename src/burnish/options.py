@@ -1,0 +1,74 @@
+"""Options: dataclass fields that state in one place what they mean, which values they allow, and why.
+
+The same metadata refuses a value, documents it in `--help`, and says its range.
+"""
+
+import math
+from dataclasses import Field, field, fields
+from typing import Any
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    gt: float | None = None,
+    ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
+    infinite: bool = False,
+    why: str = "",
+) -> Any:
+    """A dataclass field with a help text and the range of its values.
+
+    `gt`, `ge`, `lt` and `le` are bounds (above, at least, below, at most), `infinite` allows ±∞, and `why` ends the
+    sentence that refuses a value. None, where the field's type allows it, is never checked.
+    """
+    bounds = {name: bound for name, bound in (("gt", gt), ("ge", ge), ("lt", lt), ("le", le)) if bound is not None}
+    return field(default=default, metadata={"help": help, "bounds": bounds, "infinite": infinite, "why": why})
+
+
+def check(options: Any) -> None:
+    """Raise ValueError, naming the field, for the first value of a dataclass that is outside its field's range."""
+    for one in fields(options):
+        value = getattr(options, one.name)
+        if one.metadata.get("bounds") and value is not None and not allows(one, value):
+            why = f": {one.metadata['why']}" if one.metadata["why"] else ""
+            raise ValueError(f"{one.name} must {described(one)}, not {value}{why}")
+
+
+def allows(one: Field, value: float) -> bool:
+    """Whether a number lies in the field's range; NaN never does."""
+    tests = {"gt": lambda v, b: v > b, "ge": lambda v, b: v >= b, "lt": lambda v, b: v < b, "le": lambda v, b: v <= b}
+    finite = math.isfinite(value) or (one.metadata["infinite"] and not math.isnan(value))
+    return finite and all(tests[name](value, bound) for name, bound in one.metadata["bounds"].items())
+
+
+def described(one: Field) -> str:
+    """The field's range as the end of "must …": "be above 0", "be at least 1", "lie in [0, 1)"."""
+    bounds = one.metadata["bounds"]
+    if len(bounds) == 2:
+        return f"lie in {interval(bounds)}"
+    words = {"gt": "be above", "ge": "be at least", "lt": "be below", "le": "be at most"}
+    return " ".join(f"{words[name]} {number(bound)}" for name, bound in bounds.items())
+
+
+def number(bound: float) -> str:
+    """A bound as text, a whole number in all its digits."""
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
+
+
+def interval(bounds: dict[str, float]) -> str:
+    """Two bounds in mathematical notation: [0, 1), (0, 1]."""
+    low = f"({number(bounds['gt'])}" if "gt" in bounds else f"[{number(bounds['ge'])}"
+    high = f"{number(bounds['lt'])})" if "lt" in bounds else f"{number(bounds['le'])}]"
+    return f"{low}, {high}"
+
+
+def shown(one: Field) -> str:
+    """The field's range for `--help`, as "> 0" or "in [0, 1)"; empty where any value is allowed."""
+    bounds = one.metadata.get("bounds") or {}
+    if len(bounds) == 2:
+        return f"in {interval(bounds)}"
+    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+    return "".join(f"{signs[name]} {number(bound)}" for name, bound in bounds.items())

@@ -1,0 +1,73 @@
+"""A transformers model that reads rows of tokens: what policies, reward models and critics share."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from burnish.policies.language.layout import Bucket, buckets
+
+TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 16384}
+
+Head = Callable[[Tensor, Tensor], Tensor]
+"""Numbers `[k, n]` from last hidden states `[k, d]` and the ids `[k]` of the tokens that follow them."""
+
+
+class TokenReader:
+    """A model with its tokenizer, run on the tokens before each masked place.
+
+    `precision` "bfloat16" runs the model under autocast. `adapter` is the peft model that holds the adapter, where only
+    an adapter is trained.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        precision: str = "float32",
+        adapter: Any = None,
+    ) -> None:
+        self.model, self.tokenizer, self.precision, self.adapter = model, tokenizer, precision, adapter
+        self.dropout(False)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def context(self) -> int | None:
+        """The longest row that the model has positions for, where its configuration says so."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+
+    def dropout(self, on: bool) -> None:
+        """Switch dropout on or off; it is off wherever a ratio, a reference, a score or a value matters."""
+        self.model.train(on)
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The trainable parameters by name; a tied weight appears once."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def numbers(
+        self, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"], head: Head, count: int
+    ) -> Float[Tensor, "N T n"]:
+        """`head` of the hidden state before each place where the mask is True; 0 elsewhere. `count` is its width."""
+        parts = buckets(tokens, mask, TOKENS_AT_ONCE.get(self.device.type, TOKENS_AT_ONCE["cuda"]))
+        if not parts:
+            return torch.zeros(*mask.shape, count, device=mask.device)
+        values = torch.cat([head(self.hidden(bucket)[bucket.chosen], bucket.targets) for bucket in parts])
+        rows, columns = torch.cat([b.rows for b in parts]), torch.cat([b.columns for b in parts])
+        return values.new_zeros(*mask.shape, values.shape[-1]).index_put((rows, columns), values)
+
+    def hidden(self, bucket: Bucket) -> Float[Tensor, "n s d"]:
+        """The model's last hidden states of a bucket's rows."""
+        with self.autocast():
+            return self.model.base_model(input_ids=bucket.inputs, use_cache=False).last_hidden_state
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
+            yield
