@@ -19,7 +19,7 @@ _HOMES = classes() | {
 }
 """Public names and their modules; every method of the table is among them."""
 
-__all__ = ["__version__", "functional", *_HOMES]  # noqa: PLE0604 - the names are text
+__all__ = ["__version__", "functional", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
