@@ -21,14 +21,20 @@ from burnish.cli.flags import common, settings_of
     default=None,
     help="prompts to continue: built-in held-out prefixes, for ppo those of --data; default 256",
 )
+@click.option(
+    "--max-new-tokens",
+    type=click.IntRange(min=1),
+    default=None,
+    help="longest completion in tokens  [default: the run's own, or 64]",
+)
 @common("seed", "device", "threads", "quiet", "debug")
-def evaluate(run: Path, data: str | None, prefixes: int | None, **flags: Any) -> None:
+def evaluate(run: Path, data: str | None, prefixes: int | None, max_new_tokens: int | None, **flags: Any) -> None:
     """Evaluate a finished RUN on held-out data. Several reward models with commas are one, as in --reward."""
     import json
 
     from burnish.recipes.evaluate.ensemble import evaluate_named
 
-    click.echo(json.dumps(evaluate_named(run, data, prefixes, settings_of(flags)), indent=2))
+    click.echo(json.dumps(evaluate_named(run, data, prefixes, settings_of(flags), max_new_tokens), indent=2))
 
 
 @click.command()

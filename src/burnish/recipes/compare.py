@@ -29,11 +29,10 @@ from burnish.evaluation.judges import (
     win_rate,
 )
 from burnish.evaluation.statistics import bootstrap_interval, paired_difference
-from burnish.experience.language.sampling import completed_rows
+from burnish.experience.language.sampling import Sampling, completed_rows
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import Sampled, sample
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.demo.measure import MAX_NEW_TOKENS
 from burnish.recipes.sample import GOLD, prompts_of
 from burnish.recipes.train.models import pick_device, say
 from burnish.recipes.train.rewards import is_scorer, resolve_reward
@@ -80,7 +79,7 @@ def compare(
     *,
     judge_model: str | None = None,
     judge_timeout: float = 60.0,
-    max_new_tokens: int = MAX_NEW_TOKENS,
+    max_new_tokens: int = Sampling.max_new_tokens,
     temperature: float = 1.0,
     base: Settings | None = None,
     command: str = "",

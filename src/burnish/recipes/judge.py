@@ -23,7 +23,7 @@ from burnish.data.corpora import FILES, PACKAGE, VERSION, Snippet, archive, lexi
 from burnish.data.splits import FILM_SPLITS, OTHER_SPLITS, word_runs
 from burnish.evaluation.preferences import accuracy_scores
 from burnish.evaluation.statistics import proportion
-from burnish.recipes.demo.measure import gold_judge
+from burnish.recipes.gold import gold_judge
 from burnish.rewards.gold import ALPHA, GoldJudge, cross_validated, quality
 from burnish.run import write_atomically
 

@@ -14,11 +14,11 @@ from burnish.data import builtin, sources
 from burnish.data.prompts import Prompts, read_prompts
 from burnish.evaluation.best_of_n import best_of_n_kl, expected_best
 from burnish.evaluation.statistics import bootstrap_interval, paired_difference
-from burnish.experience.language.sampling import completed_rows
+from burnish.experience.language.sampling import Sampling, completed_rows
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import sample
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.demo.measure import MAX_NEW_TOKENS, gold_judge
+from burnish.recipes.gold import gold_judge
 from burnish.recipes.train.models import pick_device, say
 from burnish.recipes.train.rewards import resolve_reward
 from burnish.recipes.train.run import prepare_torch
@@ -51,7 +51,7 @@ def sample_model(
     reward: Any = None,
     out: str | Path | None = None,
     *,
-    max_new_tokens: int = MAX_NEW_TOKENS,
+    max_new_tokens: int = Sampling.max_new_tokens,
     temperature: float = 1.0,
     limit: int | None = None,
     demonstrations: bool = False,

@@ -25,7 +25,6 @@ from burnish.recipes.demo.measure import (
     MAX_LENGTH,
     MAX_NEW_TOKENS,
     Measured,
-    gold_judge,
     measure,
     preference_margins,
     reward_margins,
@@ -33,6 +32,7 @@ from burnish.recipes.demo.measure import (
 from burnish.recipes.demo.rlhf import best_of, climb, sampled_pairs, with_proxy
 from burnish.recipes.demo.stopwatch import Stopwatch
 from burnish.recipes.demo.summary import print_table, summarise, to_json
+from burnish.recipes.gold import gold_judge
 from burnish.recipes.train.models import pick_device, say
 from burnish.recipes.train.run import prepare_torch, run_training
 from burnish.report.figures import save_figure

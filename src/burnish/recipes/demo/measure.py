@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import cast
 
 import numpy as np
@@ -10,7 +9,6 @@ from jaxtyping import Float
 
 from burnish.batches import Preferences
 from burnish.data import builtin, tokenise
-from burnish.data.corpora import lexicon
 from burnish.data.walk import in_order
 from burnish.evaluation.continuations import Continuations, continue_prompts, sequence_kl
 from burnish.evaluation.preferences import implicit_margins
@@ -18,7 +16,7 @@ from burnish.evaluation.reward_models import score_pairs
 from burnish.evaluation.text import distinct_n, word_lengths
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.scorer import LanguageScorer
-from burnish.rewards.gold import GoldJudge
+from burnish.recipes.gold import gold_judge
 
 MAX_LENGTH = 128  # no review is longer than this in tokens
 MAX_NEW_TOKENS = 64  # of a continuation: nearly all end before
@@ -38,13 +36,6 @@ class Measured:
     distinct_2: float
     eos_rate: float
     proxy: Float[np.ndarray, "N"] | None = None
-
-
-@cache
-def gold_judge() -> GoldJudge:
-    """The judge, fitted on the raters' means of the film split `gold`."""
-    snippets = builtin.split("film", "gold")
-    return GoldJudge.fit([s.text for s in snippets], [s.mean for s in snippets], lexicon())
 
 
 def measure(policy: LanguagePolicy, reference: LanguagePolicy, prompts: list[str], seed: int) -> Measured:

@@ -17,7 +17,8 @@ from burnish.evaluation.statistics import bootstrap_interval
 from burnish.evaluation.text import distinct_n, word_lengths
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.scorer import LanguageScorer
-from burnish.recipes.demo.measure import MAX_LENGTH, MAX_NEW_TOKENS, Measured, gold_judge
+from burnish.recipes.demo.measure import MAX_LENGTH, MAX_NEW_TOKENS, Measured
+from burnish.recipes.gold import gold_judge
 from burnish.recipes.sample import complete
 from burnish.rewards.completed import Completed
 from burnish.rewards.model import model_reward

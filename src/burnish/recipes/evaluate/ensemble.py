@@ -54,12 +54,16 @@ class Jury:
             member.dropout(on)
 
 
-def evaluate_named(run: Path, data: str | None, prefixes: int | None, base: Settings) -> dict[str, Any]:
+def evaluate_named(
+    run: Path, data: str | None, prefixes: int | None, base: Settings, max_new_tokens: int | None = None
+) -> dict[str, Any]:
     """What is found of a finished run's folder, or of several reward models that a text names as one."""
     if run.is_dir() or read_ensemble(str(run)) is None:
-        return evaluate_run(run, data, prefixes, base)
+        return evaluate_run(run, data, prefixes, base, max_new_tokens)
     if prefixes:
         raise UserError("--prefixes are to be continued, and a reward model writes nothing: leave it out")
+    if max_new_tokens is not None:
+        raise UserError("--max-new-tokens sets the length of completions, and a reward model writes none: leave it out")
     return evaluate_ensemble(str(run), data, base)
 
 

@@ -17,8 +17,8 @@ from burnish.functional import masked_sum
 from burnish.policies.interface import Models
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import PolicySampler
-from burnish.recipes.demo.measure import gold_judge
 from burnish.recipes.evaluate.written import PROMPTS, beside_start
+from burnish.recipes.gold import gold_judge
 from burnish.recipes.train.models import say
 from burnish.recipes.train.rewards import resolve_reward
 from burnish.recipes.train.rows import tokenised

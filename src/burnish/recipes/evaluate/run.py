@@ -12,6 +12,7 @@ from burnish.config import Settings, build
 from burnish.data import builtin, sources, tokenise
 from burnish.data.prompts import read_prompts
 from burnish.evaluation.statistics import Interval, bootstrap_interval, proportion
+from burnish.experience.language.sampling import Sampling
 from burnish.policies.interface import Models
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import weights_hash
@@ -30,7 +31,9 @@ SAMPLES = "evaluation_samples.jsonl"
 AGREED = "rewards/accuracies"
 
 
-def evaluate_run(run: Path, data: str | None, prefixes: int | None, base: Settings) -> dict[str, Any]:
+def evaluate_run(
+    run: Path, data: str | None, prefixes: int | None, base: Settings, max_new_tokens: int | None = None
+) -> dict[str, Any]:
     """Evaluate the model of `run`; write `evaluation.json` there, and what it sampled to `evaluation_samples.jsonl`.
 
     On `data`, or on the run's own `eval_data`, or on the built-in held-out part where it learned from built-in data.
@@ -49,6 +52,11 @@ def evaluate_run(run: Path, data: str | None, prefixes: int | None, base: Settin
     if prefixes and data != "builtin" and settings.experience is None:
         raise UserError("--prefixes are of the built-in held-out reviews: leave it out, or leave --data out")
     prompts = [] if scorer or settings.experience or data != "builtin" else held_out_prefixes(prefixes)
+    if max_new_tokens is not None and (scorer or prompts):
+        raise UserError("--max-new-tokens has no effect here: it sets the length of completions of your own data")
+    if max_new_tokens is not None and settings.experience:
+        own = dataclasses.replace(settings.experience, max_new_tokens=max_new_tokens)
+        settings = dataclasses.replace(settings, experience=own)
     prepare_torch(base)
     device = pick_device(base.device)
     found: dict[str, Any] = {"run": str(run), "data": data}
@@ -62,7 +70,7 @@ def evaluate_run(run: Path, data: str | None, prefixes: int | None, base: Settin
         else:
             more = offline_findings(algorithm, settings, policy, start, data)
             if data != "builtin":
-                more |= own_texts(policy, start, data, settings, base.seed)
+                more |= own_texts(policy, start, data, settings, base.seed, max_new_tokens or Sampling.max_new_tokens)
         found |= more
         if prompts:
             more, samples = continuations(policy, start, prompts, base.seed)
@@ -129,11 +137,11 @@ def offline_findings(
 
 
 def own_texts(
-    policy: LanguagePolicy, start: LanguagePolicy, data: str, settings: Settings, seed: int
+    policy: LanguagePolicy, start: LanguagePolicy, data: str, settings: Settings, seed: int, max_new_tokens: int
 ) -> dict[str, Any]:
     """What the policy writes after the first prompts of the user's data; after nothing, where these have no prompts."""
     longest = min(settings.max_length, policy.context or settings.max_length)
-    room = max(1, longest - MAX_NEW_TOKENS)
+    room = max(1, longest - max_new_tokens)
     dataset = sources.load(data, row_limit=PROMPTS)
     try:
         ids = read_prompts(dataset, policy.tokenizer, room, data).ids
@@ -141,9 +149,9 @@ def own_texts(
         ids = tokenise.prompts([""] * len(dataset), policy.tokenizer, room) if policy.tokenizer.bos_token else []
     if not ids:
         return {}
-    found = sampled_statistics(policy, ids, seed)
+    found = sampled_statistics(policy, ids, seed, max_new_tokens)
     told = {"texts": found.texts, "words": found.words, "distinct_2": found.distinct_2, "eos_rate": found.eos_rate}
-    return told | beside_start(found, start, ids, seed)
+    return told | beside_start(found, start, ids, seed, max_new_tokens)
 
 
 def agreement(share: float, pairs: int) -> Interval:
@@ -168,7 +176,7 @@ def continuations(
         "eos_rate": measured.eos_rate,
     }
     ids = tokenise.prompts(prompts[:PROMPTS], start.tokenizer, MAX_LENGTH)
-    return found | beside_start(statistics_of(measured), start, ids, seed), records(measured)
+    return found | beside_start(statistics_of(measured), start, ids, seed, MAX_NEW_TOKENS), records(measured)
 
 
 def records(measured: Measured) -> list[dict[str, Any]]:

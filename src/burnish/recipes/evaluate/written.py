@@ -6,7 +6,7 @@ from typing import Any
 from burnish.evaluation.collapse import TextStatistics, collapse_warnings, text_statistics
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import sample
-from burnish.recipes.demo.measure import MAX_NEW_TOKENS, Measured
+from burnish.recipes.demo.measure import Measured
 
 PROMPTS = 64
 """How many prompts the starting model answers again: its shares are compared, and none depends on their number."""
@@ -19,7 +19,7 @@ def sampled_statistics(
     policy: LanguagePolicy,
     ids: Sequence[Sequence[int]],
     seed: int,
-    max_new_tokens: int = MAX_NEW_TOKENS,
+    max_new_tokens: int,
     temperature: float = 1.0,
 ) -> TextStatistics:
     """Statistics of one completion of each prompt."""
@@ -33,7 +33,7 @@ def beside_start(
     start: LanguagePolicy,
     ids: Sequence[Sequence[int]],
     seed: int,
-    max_new_tokens: int = MAX_NEW_TOKENS,
+    max_new_tokens: int,
     temperature: float = 1.0,
 ) -> dict[str, Any]:
     """For `evaluation.json`: the statistics `found` of a policy's completions of the prompts `ids`, those of the model

@@ -8,7 +8,7 @@ from burnish.policies.language.adapters import is_adapter, is_scorer_adapter
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.scorer import load_scorer
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.demo.measure import gold_judge
+from burnish.recipes.gold import gold_judge
 from burnish.rewards.builtin import gold_reward, lexicon_reward
 from burnish.rewards.completed import Reward
 from burnish.rewards.ensemble import Ensemble, read_ensemble
