@@ -30,7 +30,7 @@ READERS: dict[str, Callable[..., Any]] = {
 
 def tokenised(algorithm: Algorithm, settings: Settings, policy: Any, data: Any, part: str) -> Any:
     """The data of `settings` as the trainer sees it; `part` picks a split of the built-in data."""
-    kind = algorithm.data
+    kind = "prompts" if settings.experience else algorithm.data
     if data == "builtin":
         dataset = BUILTIN[kind](part)
         label = f"the built-in {kind}, {part}"

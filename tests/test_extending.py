@@ -1,0 +1,62 @@
+"""The examples of docs/extending.md run as they stand, each in a process of its own, and none is long."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from burnish.run import read_jsonl, read_mapping
+
+PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
+EXAMPLES = dict(
+    zip(("algorithm", "experience", "reward", "loop"), re.findall(r"```python\n(.*?)```", PAGE, re.S), strict=True)
+)
+
+
+def run(name: str, folder: Path) -> str:
+    """Save the example as a module of its own name and run it there."""
+    (folder / f"my_{name}.py").write_text(EXAMPLES[name])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", f"my_{name}"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_no_example_is_longer_than_sixty_lines(name: str) -> None:
+    assert EXAMPLES[name].count("\n") < 60
+
+
+def test_the_algorithm_trains_and_is_named_by_its_path(tmp_path: Path) -> None:
+    run("algorithm", tmp_path)
+    assert (tmp_path / "runs/discopop/model/config.json").exists()
+    first, *_, last = read_jsonl(tmp_path / "runs/discopop/metrics.jsonl")
+    # Δ = 0 at the start: w = ½, so L = ½·log 2 + ½.
+    assert first["loss"] == pytest.approx(0.5 * 0.6931472 + 0.5, abs=1e-5)
+    assert last["step"] == 4
+    assert read_mapping(tmp_path / "runs/discopop/config.yaml")["tau"] == 0.05
+
+
+def test_the_experience_trains_a_policy_gradient(tmp_path: Path) -> None:
+    run("experience", tmp_path)
+    steps = read_jsonl(tmp_path / "runs/tries/metrics.jsonl")
+    assert [step["step"] for step in steps] == [1, 2, 3]
+    assert all(0 <= step["score"] <= 1 for step in steps)
+    assert read_mapping(tmp_path / "runs/tries/config.yaml")["tokens"] == 8
+
+
+def test_the_reward_is_what_the_samples_say(tmp_path: Path) -> None:
+    run("reward", tmp_path)
+    for sample in read_jsonl(tmp_path / "runs/kind/samples.jsonl"):
+        kind = any(word in sample["response"].lower() for word in ("good", "great", "love"))
+        assert sample["score"] == pytest.approx(kind - len(sample["response"].split()) / 100 + 0.5)
+
+
+def test_the_loop_of_ones_own_learns(tmp_path: Path) -> None:
+    losses = eval(run("loop", tmp_path))
+    assert len(losses) == 5
+    assert losses[-1] < losses[0] - 0.5
