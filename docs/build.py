@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import lists
 from excerpts import ROOT, BrokenReferenceError, differences, excerpt, path_of
 from markdown_it import MarkdownIt
 from pygments import highlight
@@ -297,7 +298,8 @@ def main(arguments: list[str] | None = None) -> int:
         pages = course.render()
         check_answers()
         check_others(pages)
-        for path, text in pages.items():
+        pages_with_lists = lists.pages()
+        for path, text in (pages | pages_with_lists).items():
             if options.check and (not path.is_file() or path.read_text(encoding="utf-8") != text):
                 raise BrokenReferenceError(f"{path.stem} is not up to date: make docs writes it anew")
         drawn = {
@@ -308,7 +310,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     if not options.check:
         (course.folder / "build").mkdir(exist_ok=True)
-        for path, text in (pages | drawn).items():
+        for path, text in (pages | drawn | pages_with_lists).items():
             path.write_text(text, encoding="utf-8")
         print(course.folder / "build" / "README.html")
     return 0

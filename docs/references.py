@@ -12,7 +12,7 @@ from excerpts import ROOT, BrokenReferenceError
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from burnish.algorithms.table import CLASSIC
+from burnish.algorithms.table import CONTROL
 from burnish.cli import cli
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
@@ -99,7 +99,7 @@ def check_burnish(words: list[str], line: str, whole: bool) -> None:
         raise BrokenReferenceError(f"`{line}` is no command of Burnish: {error.format_message()}") from None
     named = str(found.params.get("algorithms") or "") if name == "classic" else ""
     for algorithm in filter(None, named.split(",")):
-        if algorithm.strip().replace("-", "_") not in CLASSIC:
+        if algorithm.strip().replace("-", "_") not in CONTROL:
             raise BrokenReferenceError(f"`{line}` names {algorithm}, and there is no such algorithm for control")
 
 

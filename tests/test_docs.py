@@ -330,3 +330,14 @@ def test_a_wrong_answer_is_found(name: str) -> None:
 def test_asking_for_no_exercise_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert EXERCISES.main(["sums"]) == 2
     assert "name one exercise: returns, exact_gradient" in capsys.readouterr().err
+
+
+def test_the_lists_of_methods_are_those_of_the_table() -> None:
+    """A new method fails here until `make docs` has written it into README.md and docs/papers.md."""
+    import lists
+
+    for path, text in lists.pages().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is not up to date: run make docs"
+    for name in lists.LANGUAGE:
+        assert f"| `burnish {name}` |" in lists.readme()
+        assert f"| {name} |" in lists.papers()

@@ -12,10 +12,10 @@ def option(
     default: Any,
     help: str,
     *,
-    gt: float | None = None,
-    ge: float | None = None,
-    lt: float | None = None,
-    le: float | None = None,
+    gt: float | int | None = None,
+    ge: float | int | None = None,
+    lt: float | int | None = None,
+    le: float | int | None = None,
     infinite: bool = False,
     why: str = "",
 ) -> Any:
@@ -37,7 +37,7 @@ def check(options: Any) -> None:
             raise ValueError(f"{one.name} must {described(one)}, not {value}{why}")
 
 
-def allows(one: Field, value: float) -> bool:
+def allows(one: Field, value: float | int) -> bool:
     """Whether a number lies in the field's range; NaN never does."""
     tests = {"gt": lambda v, b: v > b, "ge": lambda v, b: v >= b, "lt": lambda v, b: v < b, "le": lambda v, b: v <= b}
     finite = math.isfinite(value) or (one.metadata["infinite"] and not math.isnan(value))
@@ -53,12 +53,12 @@ def described(one: Field) -> str:
     return " ".join(f"{words[name]} {number(bound)}" for name, bound in bounds.items())
 
 
-def number(bound: float) -> str:
+def number(bound: float | int) -> str:
     """A bound as text, a whole number in all its digits."""
     return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
-def interval(bounds: dict[str, float]) -> str:
+def interval(bounds: dict[str, Any]) -> str:
     """Two bounds in mathematical notation: [0, 1), (0, 1]."""
     low = f"({number(bounds['gt'])}" if "gt" in bounds else f"[{number(bounds['ge'])}"
     high = f"{number(bounds['lt'])})" if "lt" in bounds else f"{number(bounds['le'])}]"
