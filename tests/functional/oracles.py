@@ -47,20 +47,18 @@ def aggregated(losses: list[list[float]], mask: list[list[bool]], over: str, tot
 def returned(
     rewards: list[list[float]], discounts: list[list[float]], mask: list[list[bool]], bootstrap: list[float]
 ) -> list[list[float]]:
-    """Each real step's own sum over the steps after it, up to the first masked one."""
+    """For each chosen step, its own sum over the chosen steps from there on, gaps left out, and the bootstrap."""
     result = []
     for b in range(len(rewards)):
-        steps = len(rewards[b])
-        last = max((t for t in range(steps) if mask[b][t]), default=-1)
-        row = [0.0] * steps
-        for start in range(steps):
-            weight, t = 1.0, start
-            while t < steps and mask[b][t]:
+        row = [0.0] * len(rewards[b])
+        chosen = [t for t in range(len(row)) if mask[b][t]]
+        for i, start in enumerate(chosen):
+            weight = 1.0
+            for t in chosen[i:]:
                 row[start] += weight * rewards[b][t]
                 weight *= discounts[b][t]
-                if t == last and weight != 0.0:
-                    row[start] += weight * bootstrap[b]
-                t += 1
+            if weight != 0.0:
+                row[start] += weight * bootstrap[b]
         result.append(row)
     return result
 
@@ -72,18 +70,22 @@ def advantages(
     mask: list[list[bool]],
     lambda_: float,
 ) -> list[list[float]]:
-    """Each real step's own sum of temporal-difference errors, up to the first masked one."""
+    """For each chosen step, its own sum of temporal-difference errors over the chosen steps from there on.
+
+    The next value is that of the next chosen step, and after the last one that of the column behind it.
+    """
     result = []
     for b in range(len(rewards)):
-        steps = len(rewards[b])
-        row = [0.0] * steps
-        for start in range(steps):
-            weight, t = 1.0, start
-            while t < steps and mask[b][t]:
-                bootstrap = discounts[b][t] * values[b][t + 1] if discounts[b][t] != 0.0 else 0.0
+        row = [0.0] * len(rewards[b])
+        chosen = [t for t in range(len(row)) if mask[b][t]]
+        for i, start in enumerate(chosen):
+            weight = 1.0
+            for j in range(i, len(chosen)):
+                t = chosen[j]
+                following = chosen[j + 1] if j + 1 < len(chosen) else t + 1
+                bootstrap = discounts[b][t] * values[b][following] if discounts[b][t] != 0.0 else 0.0
                 row[start] += weight * (rewards[b][t] + bootstrap - values[b][t])
                 weight *= discounts[b][t] * lambda_
-                t += 1
         result.append(row)
     return result
 

@@ -42,11 +42,25 @@ def test_bootstrap_is_not_looked_at_where_a_row_terminated_or_is_empty(junk: flo
     close(result, [[2.0, 2.0], [0.0, 0.0]])
 
 
-def test_a_gap_cuts_returns() -> None:
-    """Real 1, gap, real 4 with γ = ½ and V(final) = 8: the last is 4 + ½·8 = 8, and the first sees none of it."""
-    mask = torch.tensor([[True, False, True]])
-    result = fn.discounted_returns(f64([[1.0, 2.0, 4.0]]), torch.full((1, 3), 0.5), mask, f64([8.0]))
-    close(result, [[1.0, 0.0, 8.0]])
+@pytest.mark.parametrize("junk", JUNK)
+def test_returns_skip_gaps_by_hand(junk: float) -> None:
+    """A reward of 1 at the end of two turns, γ = ½: at the end of the first turn it is worth ½, however long the tool's
+    answer, and ½·½ = ¼ one step earlier. The second row has a prompt, two gaps and a different discount at each step:
+    4, 2 + ¼·4 = 3 and 1 + ½·3 = 2.5."""
+    mask = torch.tensor([[1, 1, 0, 0, 0, 1], [0, 1, 0, 1, 0, 1]]) > 0
+    rewards = f64([[0, 0, junk, junk, junk, 1], [junk, 1, junk, 2, junk, 4]])
+    discounts = f64([[0.5, 0.5, junk, junk, junk, 0], [junk, 0.5, junk, 0.25, junk, 0]])
+    expected = [[0.25, 0.5, 0.0, 0.0, 0.0, 1.0], [0.0, 2.5, 0.0, 3.0, 0.0, 4.0]]
+    close(fn.discounted_returns(rewards, discounts, mask), expected)
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_returns_of_truncated_rows_with_gaps_by_hand(junk: float) -> None:
+    """γ = ½, V(final) = 8 enters only after the last chosen step: 4 + ½·8 = 8, and before the gap 1 + ½·8 = 5. The
+    second row is also short: 2 + ½·8 = 6 and 1 + ½·6 = 4."""
+    mask = torch.tensor([[1, 0, 0, 1], [1, 0, 1, 0]]) > 0
+    rewards, discounts = f64([[1, junk, junk, 4], [1, junk, 2, junk]]), torch.where(mask, 0.5, junk).double()
+    close(fn.discounted_returns(rewards, discounts, mask, f64([8, 8])), [[5.0, 0.0, 0.0, 8.0], [4.0, 0.0, 6.0, 0.0]])
 
 
 def test_gae_by_hand() -> None:
@@ -66,11 +80,43 @@ def test_gae_of_a_short_truncated_row_reads_the_column_after_its_last_real_step(
     close(result, [[2.5, 3.0, 0.0, 0.0]])
 
 
-def test_a_gap_cuts_gae_but_not_the_bootstrap() -> None:
-    """γ = ½, λ = 1: before the gap 1 + ½·6 − 1 = 3, with the value of the gap's column; after it 4 + ½·2 − 3 = 2."""
-    mask = torch.tensor([[True, False, True]])
-    result = fn.gae(f64([[1.0, NAN, 4.0]]), f64([[1.0, 6.0, 3.0, 2.0]]), torch.full((1, 3), 0.5), mask, 1.0)
-    close(result, [[3.0, 0.0, 2.0]])
+@pytest.mark.parametrize("junk", JUNK)
+def test_gae_skips_gaps_by_hand(junk: float) -> None:
+    """γ = λ = ½, terminated. V = 1 before the gap, 3 and 2 after it.
+    δ = 1 + ½·3 − 1 = 1.5, 2 + ½·2 − 3 = 0, 4 − 2 = 2; A = 2, 0 + ¼·2 = ½, 1.5 + ¼·½ = 1.625.
+    After a prompt, with two gaps, γ = ½ and then ¼, λ = ½, V = 2, 4, 8:
+    δ = 1 + ½·4 − 2 = 1, 2 + ¼·8 − 4 = 0, 4 − 8 = −4; A = −4, 0 + ⅛·(−4) = −½, 1 + ¼·(−½) = 0.875."""
+    mask = torch.tensor([[1, 0, 0, 1, 1, 0], [0, 1, 0, 1, 0, 1]]) > 0
+    rewards = f64([[1, junk, junk, 2, 4, junk], [junk, 1, junk, 2, junk, 4]])
+    values = f64([[1, junk, junk, 3, 2, junk, junk], [junk, 2, junk, 4, junk, 8, junk]])
+    discounts = f64([[0.5, junk, junk, 0.5, 0, junk], [junk, 0.5, junk, 0.25, junk, 0]])
+    expected = [[1.625, 0.0, 0.0, 0.5, 2.0, 0.0], [0.0, 0.875, 0.0, -0.5, 0.0, -4.0]]
+    close(fn.gae(rewards, values, discounts, mask, 0.5), expected)
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_gae_of_truncated_rows_with_gaps_by_hand(junk: float) -> None:
+    """γ = ½, λ = 1, V = 1 and 3, V(final) = 6 in the column after the last chosen step; the first row is also short.
+    δ = 1 + ½·3 − 1 = 1.5, 4 + ½·6 − 3 = 4; A = 4, 1.5 + ½·4 = 3.5. The 5 in the gap's first column is not read."""
+    mask = torch.tensor([[1, 0, 1, 0, 0], [1, 0, 0, 0, 1]]) > 0
+    rewards = f64([[1, junk, 4, junk, junk], [1, junk, junk, junk, 4]])
+    values = f64([[1, junk, 3, 6, junk, junk], [1, 5, junk, junk, 3, 6]])
+    result = fn.gae(rewards, values, torch.where(mask, 0.5, junk).double(), mask, 1)
+    close(result, [[3.5, 0.0, 4.0, 0.0, 0.0], [3.5, 0.0, 0.0, 0.0, 4.0]])
+
+
+def test_value_targets_with_gaps_by_hand() -> None:
+    """R = A + V, γ = ½. λ = 1 gives the discounted returns: 4 + ½·6 = 7 and 1 + ½·7 = 4.5 in the row with V(final) = 6,
+    4 and 1 + ½·4 = 3 in the one that terminated. λ = 0 looks one step ahead: before the gap 1 + ½·3 = 2.5."""
+    mask = torch.tensor([[True, False, True, False]] * 2)
+    rewards, values = f64([[1, NAN, 4, NAN]] * 2), f64([[1, NAN, 3, 6, NAN]] * 2)
+    discounts = f64([[0.5, NAN, 0.5, NAN], [0.5, NAN, 0, NAN]])
+    returns = fn.discounted_returns(rewards, discounts, mask, f64([6, NAN]))
+    for lambda_, expected in ((1, [[4.5, 7.0], [3.0, 4.0]]), (0, [[2.5, 7.0], [2.5, 4.0]])):
+        targets = fn.gae(rewards, values, discounts, mask, lambda_) + torch.where(mask, values[:, :-1], 0.0)
+        close(targets[:, ::2], expected)
+        assert (targets[:, 1::2] == 0).all()
+        assert lambda_ == 0 or torch.equal(targets, returns)
 
 
 def batch(lead: tuple[int, ...], seed: int, gaps: bool) -> tuple[torch.Tensor, ...]:
@@ -105,13 +151,46 @@ def test_against_loops_on_any_batch(seed: int, gaps: bool, lambda_: float) -> No
     close(fn.gae(rewards, values, discounts, mask, lambda_), expected)
 
 
+@given(seed=st.integers(0, 999), lambda_=st.floats(0, 1))
+def test_masked_places_are_as_if_they_had_been_cut_out(seed: int, lambda_: float) -> None:
+    """Every row has the same bits, in values and gradients, as the row of its chosen steps alone."""
+    rewards, values, discounts, mask = batch((), seed, gaps=True)
+    bootstrap = numbers(5, seed=seed + 3)
+
+    def results(chosen: torch.Tensor, read: torch.Tensor, b: int, *inputs: torch.Tensor) -> list[torch.Tensor]:
+        out = []
+        for function in (
+            lambda r, d, v: fn.gae(r, v, d, chosen[None], lambda_)[:, chosen],
+            lambda r, d, _: fn.discounted_returns(r, d, chosen[None], bootstrap[b : b + 1])[:, chosen],
+        ):
+            slopes = gradients(function, *inputs)
+            out += [function(*inputs), *(x[:, kept] for x, kept in zip(slopes, (chosen, chosen, read), strict=True))]
+        return out
+
+    for b, chosen in enumerate(mask):
+        read = torch.nn.functional.pad(chosen, (0, 1))
+        read[chosen.nonzero().max() + 1 if chosen.any() else 0] = True
+        cut = rewards[b, chosen], discounts[b, chosen], values[b, read]
+        with_gaps = results(chosen, read, b, *(x[b : b + 1] for x in (rewards, discounts, values)))
+        without = results(chosen[chosen], read[read], b, *(x[None] for x in cut))
+        for one, other in zip(with_gaps, without, strict=True):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
 @pytest.mark.parametrize("junk", JUNK)
-def test_junk_where_nobody_looks_changes_neither_value_nor_gradient(junk: float) -> None:
-    """Masked rewards and discounts; values after the last real step, except V(final) of the truncated row 1."""
+def test_junk_where_nobody_looks_changes_neither_value_nor_gradient(junk: float, gaps: bool) -> None:
+    """Junk in masked rewards and discounts, and in all values but those of chosen steps and V(final) of row 1, which is
+    truncated."""
     rewards, values, discounts, mask = batch((), 0, gaps=False)
-    discounts[0, 5], discounts[1, 3], discounts[2, 2], discounts[3, 0] = 0.0, 0.9, 0.0, 0.0
-    read = torch.cat([mask, torch.zeros(5, 1, dtype=torch.bool)], -1)
+    if gaps:
+        mask = mask & torch.tensor([1, 0, 0, 1, 1, 1], dtype=torch.bool)
+        mask[2] = torch.tensor([0, 1, 0, 1, 0, 1])
+    last = mask & (mask.flip(-1).cumsum(-1).flip(-1) == 1)
+    discounts = torch.where(last & (torch.arange(5) != 1)[:, None], 0.0, 0.9).double()
+    read = torch.nn.functional.pad(mask, (0, 1))
     read[1, 4] = True
+    assert (last[1].nonzero() == 3).all()
 
     def clean(x: torch.Tensor, real: torch.Tensor, fill: float) -> torch.Tensor:
         return torch.where(real, x, fill)

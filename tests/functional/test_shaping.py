@@ -20,6 +20,19 @@ def test_by_hand() -> None:
     close(fn.kl_shaped_rewards(f64([10.0] * 4), logprobs, ref_logprobs, mask, f64(0.5)), expected)
 
 
+@pytest.mark.parametrize("junk", JUNK)
+def test_two_turns_by_hand(junk: float) -> None:
+    """β = ½, score 10, log-ratios 1 and 2 in the first turn, 3 and 4 in the second: −½, −1, then −1.5 and 10 − 2. Every
+    chosen token pays for its KL; the score comes once, at the end of the last turn. The returns at γ = 1 are the sums
+    from each token on, across the gap: 5, 5.5, 6.5 and 8."""
+    mask = torch.tensor([[0, 1, 1, 0, 0, 1, 1, 0]]) > 0
+    logprobs = f64([[junk, -1, -2, junk, junk, -3, -4, junk]])
+    ref_logprobs = f64([[junk, -2, -4, junk, junk, -6, -8, junk]])
+    rewards = fn.kl_shaped_rewards(f64([10.0]), logprobs, ref_logprobs, mask, 0.5)
+    close(rewards, [[0.0, -0.5, -1.0, 0.0, 0.0, -1.5, 8.0, 0.0]])
+    close(fn.discounted_returns(rewards, mask.double(), mask), [[0.0, 5.0, 5.5, 0.0, 0.0, 6.5, 8.0, 0.0]])
+
+
 def test_beta_of_zero_is_the_score_alone() -> None:
     rewards = fn.kl_shaped_rewards(f64([0.0, 7.0]), numbers(2, 3), numbers(2, 3, seed=1), torch.ones(2, 3) > 0, 0)
     close(rewards, [[0.0, 0.0, 0.0], [0.0, 0.0, 7.0]])

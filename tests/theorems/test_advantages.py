@@ -12,18 +12,27 @@ from .bandits import close, numbers
 
 
 def rows(seed: int, gamma: float = 0.9) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Five rows of one run each way: full and short, terminated and truncated, and one without a step. V(final) is at
-    the column after the last real step, and what lies behind it is not a number."""
+    """Seven rows of one run: full and short, terminated and truncated, one without a step, and two with a gap, one of
+    which terminated. V(final) is in the column after the last chosen step, and no other masked place is a number."""
     generator = torch.Generator().manual_seed(seed)
-    lengths = torch.tensor([6, 6, 3, int(torch.randint(1, 6, (), generator=generator)), 0])
+    lengths = torch.tensor([6, 6, 3, int(torch.randint(1, 6, (), generator=generator)), 0, 5, 6])
     steps = torch.arange(6)
     mask = steps < lengths[:, None]
-    terminated = torch.tensor([True, False, True, False, False])
+    mask[5:] &= torch.tensor([1, 1, 0, 0, 1, 1], dtype=torch.bool)
+    terminated = torch.tensor([True, False, True, False, False, False, True])
     discounts = torch.where(terminated[:, None] & (steps == lengths[:, None] - 1), 0.0, gamma).double()
-    values = torch.where(torch.arange(7) <= lengths[:, None], numbers(5, 7, seed=seed), torch.nan)
+    at_end = torch.arange(7) == lengths[:, None]
+    values = torch.where(torch.nn.functional.pad(mask, (0, 1)) | at_end, numbers(7, 7, seed=seed), torch.nan)
     bootstrap = values.gather(-1, lengths[:, None]).squeeze(-1)
-    rewards = torch.where(mask, numbers(5, 6, seed=seed + 1), torch.nan)
+    rewards = torch.where(mask, numbers(7, 6, seed=seed + 1), torch.nan)
     return rewards, values, discounts, mask, torch.where(terminated, torch.nan, bootstrap)
+
+
+def discounted_next(values: Tensor, discounts: Tensor) -> Tensor:
+    """γ_t V_{t+1} for the rows above, whose gaps are the columns 2 and 3: column 1 is followed by column 4."""
+    following = values[:, 1:].clone()
+    following[5:, 1] = values[5:, 4]
+    return torch.where(discounts == 0, 0.0, discounts * following)
 
 
 @given(seed=st.integers(0, 999), gamma=st.floats(0.1, 1.0))
@@ -37,8 +46,7 @@ def test_lambda_1_is_return_minus_value(seed: int, gamma: float) -> None:
 @given(seed=st.integers(0, 999), gamma=st.floats(0.1, 1.0))
 def test_lambda_0_is_the_temporal_difference_error(seed: int, gamma: float) -> None:
     rewards, values, discounts, mask, _ = rows(seed, gamma)
-    following = torch.where(discounts == 0, 0.0, discounts * values[:, 1:])
-    expected = torch.where(mask, rewards + following - values[:, :-1], 0.0)
+    expected = torch.where(mask, rewards + discounted_next(values, discounts) - values[:, :-1], 0.0)
     close(fn.gae(rewards, values, discounts, mask, 0.0), expected)
 
 
@@ -46,15 +54,14 @@ def test_lambda_0_is_the_temporal_difference_error(seed: int, gamma: float) -> N
 def test_with_exact_values_every_lambda_has_no_advantage(seed: int, lambda_: float) -> None:
     """Rewards that are what the values say they are, r_t = V_t − γ V_{t+1}, surprise nobody."""
     _, values, discounts, mask, _ = rows(seed)
-    following = torch.where(discounts == 0, 0.0, discounts * values[:, 1:])
-    rewards = values[:, :-1] - following
-    close(fn.gae(rewards, values, discounts, mask, lambda_), torch.zeros(5, 6, dtype=torch.float64))
+    rewards = values[:, :-1] - discounted_next(values, discounts)
+    close(fn.gae(rewards, values, discounts, mask, lambda_), torch.zeros(7, 6, dtype=torch.float64))
 
 
 def test_without_values_lambda_is_a_discount() -> None:
     """V = 0: A(γ, λ) is the return discounted by γλ."""
     rewards, _, discounts, mask, _ = rows(0)
-    values = torch.zeros(5, 7, dtype=torch.float64)
+    values = torch.zeros(7, 7, dtype=torch.float64)
     close(fn.gae(rewards, values, discounts, mask, 0.7), fn.discounted_returns(rewards, 0.7 * discounts, mask))
 
 
@@ -77,7 +84,7 @@ def test_group_centring_is_gae_with_the_group_mean_as_value_and_leave_one_out_a_
 def test_rlhf_return_is_the_score_less_the_price_of_the_response() -> None:
     """γ = 1: the return of the first token is score − β Σ (log π − log π_ref), the papers' reward of a response."""
     scores, logprobs, ref_logprobs = numbers(3), numbers(3, 5, seed=1), numbers(3, 5, seed=2)
-    mask = torch.arange(5) < torch.tensor([5, 2, 1])[:, None]
+    mask = torch.tensor([[True] * 5, [True, True, False, False, False], [True, False, False, True, True]])
     rewards = fn.kl_shaped_rewards(scores, logprobs, ref_logprobs, mask, 0.3)
     returns = fn.discounted_returns(rewards, torch.ones(3, 5), mask)
     close(returns[:, 0], scores - 0.3 * fn.masked_sum(fn.k1(logprobs, ref_logprobs), mask, -1))
