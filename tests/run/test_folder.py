@@ -43,7 +43,7 @@ def test_a_folder_with_something_is_refused_and_left_alone(tmp_path: Path) -> No
     with pytest.raises(UserError, match=r"exists and is not empty: use --resume .* or another --out") as caught:
         RunFolder.open(tmp_path)
     assert str(tmp_path) in str(caught.value)
-    with pytest.raises(UserError, match="holds no run to resume"):
+    with pytest.raises(UserError, match="does not contain a run to resume"):
         RunFolder.open(tmp_path, resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 

@@ -1,7 +1,7 @@
-"""The mathematics: pure functions on tensors. No modules, no configuration, and no mean hidden inside.
+"""Post-training formulas as pure functions on tensors: no modules, no configuration, no hidden averages.
 
-Objectives return one number per step or per row, to be minimised; `aggregate` alone reduces them. Any leading
-dimensions are independent. Half precision goes in, float32 comes out; float64 stays.
+Objectives return one loss per step or per row, to be minimised; only `aggregate` reduces them. Leading dimensions are
+independent. Half precision inputs give float32 outputs; float64 stays float64.
 """
 
 from burnish.functional.anchored import apo_down, apo_zero, nca_pair, sppo

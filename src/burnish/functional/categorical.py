@@ -1,7 +1,7 @@
-"""Distributions over a finite set of actions, given by logits: two pushes of a cart, or the words of a vocabulary.
+"""Categorical distributions given by logits, over the two actions of CartPole or the tokens of a vocabulary.
 
-float32 or wider inside and out, whatever the logits' type. A logit of −∞ marks an action that cannot be taken; at
-least one action of each distribution must be possible.
+Computed and returned in float32 or wider, whatever the logits' dtype. A logit of −∞ marks an impossible action; each
+distribution needs at least one possible action.
 """
 
 import math
@@ -18,8 +18,8 @@ FEW = 16
 def log_softmax(logits: Float[Tensor, "*shape actions"]) -> Float[Tensor, "*shape actions"]:
     """log π(a) of every action, in float32 or wider.
 
-    Of few actions it is taken over the first dimension: PyTorch computes neighbours in memory at once, and over a last
-    dimension of two it takes seven times as long.
+    With few actions it is computed over the first dimension: PyTorch vectorises over neighbours in memory, and takes
+    seven times as long over a last dimension of two.
     """
     wide = widen(logits)
     if wide.shape[-1] > FEW:
@@ -30,11 +30,11 @@ def log_softmax(logits: Float[Tensor, "*shape actions"]) -> Float[Tensor, "*shap
 def action_logprobs(
     logits: Float[Tensor, "*#shape actions"], actions: Int[Tensor, "*#shape"]
 ) -> Float[Tensor, "*shape"]:
-    """Log-probability of the actions taken.
+    """Log-probability of each taken action.
 
     log π(a) = logit_a − log Σ_b exp(logit_b)
 
-    Shapes: logits [..., A], actions [...] with values 0 … A − 1 → [...], broadcasting the leading dimensions.
+    Shapes: logits [..., A], actions [...] with values 0 … A − 1 → [...]; leading dimensions broadcast.
     """
     logprobs = log_softmax(logits)
     lead = torch.broadcast_shapes(logprobs.shape[:-1], actions.shape)
@@ -47,10 +47,10 @@ def entropy(logits: Float[Tensor, "*shape actions"]) -> Float[Tensor, "*shape"]:
 
     H(π) = −Σ_a π(a) log π(a), where 0 · log 0 = 0
 
-    Shapes: logits [..., A] → [...]. An impossible action adds 0, and its logit's gradient is 0.
+    Shapes: logits [..., A] → [...]. An impossible action contributes 0, and its logit has gradient 0.
     """
     logprobs = log_softmax(logits)
     possible = logprobs != -math.inf
-    # Selected twice: before the product, whose gradient would be 0 · ∞, and after it, since exp(0) · 0 has one too.
+    # Selected twice: before the product, whose gradient would be 0 · ∞, and after it, because exp(0) · 0 has one too.
     safe = torch.where(possible, logprobs, 0.0)
     return -torch.where(possible, safe.exp() * safe, 0.0).sum(-1)

@@ -1,7 +1,7 @@
 """Diagonal Gaussian distributions over real vectors: the policies of continuous control.
 
-The last dimension is the action's and is summed away; the logarithm of the standard deviation broadcasts over the
-rest, so that it may depend on the observation or not.
+The last dimension is the action's and is summed over. The log standard deviation broadcasts over the rest, so it may
+depend on the observation or not.
 """
 
 import math
@@ -15,7 +15,7 @@ from burnish.functional.precision import widen
 def gaussian_logprobs(
     mean: Float[Tensor, "*#shape"], log_std: Float[Tensor, "*#shape"], actions: Float[Tensor, "*#shape"]
 ) -> Float[Tensor, "..."]:
-    """Log-density of the actions taken.
+    """Log-density of each taken action.
 
     log π(a) = Σᵢ [ −½ ((aᵢ − μᵢ)/σᵢ)² − log σᵢ − ½ log 2π ]
 
@@ -27,7 +27,7 @@ def gaussian_logprobs(
 
 
 def gaussian_entropy(log_std: Float[Tensor, "*shape actions"]) -> Float[Tensor, "*shape"]:
-    """Differential entropy in nats; unlike that of a finite set of actions, it may be negative.
+    """Differential entropy in nats; unlike the entropy of a categorical distribution it may be negative.
 
     H(π) = Σᵢ [ log σᵢ + ½ log 2πe ]
 
@@ -42,11 +42,11 @@ def gaussian_kl(
     mean_q: Float[Tensor, "*#shape"],
     log_std_q: Float[Tensor, "*#shape"],
 ) -> Float[Tensor, "..."]:
-    """Exact divergence KL(p‖q), p first as in `categorical_kl`.
+    """Exact KL(p‖q), with p first as in `categorical_kl`.
 
     Σᵢ ½ [ e^{2dᵢ} − 1 − 2dᵢ + ((μpᵢ − μqᵢ)/σqᵢ)² ],  dᵢ = log σpᵢ − log σqᵢ
 
-    Shapes: all [..., A], broadcasting → [...]. In this form each part is non-negative, and exactly 0 at p = q.
+    Shapes: all [..., A], broadcasting → [...]. In this form each term is non-negative, and exactly 0 at p = q.
     """
     log_ratio = widen(log_std_p) - widen(log_std_q)
     distance = (widen(mean_p) - widen(mean_q)) * (-widen(log_std_q)).exp()

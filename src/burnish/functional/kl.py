@@ -1,8 +1,8 @@
-"""How far one distribution lies from another: the exact divergence, and what one sample tells of it.
+"""KL divergence: exact, and estimated from samples.
 
-The three estimators are of KL(policy‖reference), for an action sampled from the *policy*, in nats. All are
+The three estimators estimate KL(policy‖reference), in nats, from an action sampled from the *policy*. All are
 differentiable, but the gradient of an estimate is not an estimate of the gradient: under the policy, E[∇k1] = 0,
-E[∇k2] = ∇KL(policy‖reference), and E[∇k3] = ∇KL(reference‖policy), the other direction.
+E[∇k2] = ∇KL(policy‖reference), and E[∇k3] = ∇KL(reference‖policy), the opposite direction.
 """
 
 import math
@@ -18,12 +18,12 @@ from burnish.functional.precision import widen
 def categorical_kl(
     logits_p: Float[Tensor, "*#shape actions"], logits_q: Float[Tensor, "*#shape actions"]
 ) -> Float[Tensor, "*shape"]:
-    """Exact divergence KL(p‖q) of two distributions over the same actions.
+    """Exact KL(p‖q) between two distributions over the same actions.
 
     Σ_a p(a) (log p(a) − log q(a)), where 0 · log 0 = 0
 
-    Shapes: logits [..., A], broadcasting → [...]. An action that p cannot take adds 0, whatever q says; one that p can
-    take and q cannot makes the divergence ∞.
+    Shapes: logits [..., A], broadcasting → [...]. An action that is impossible under p contributes 0, whatever its
+    probability under q; one that is possible under p and impossible under q makes the KL ∞.
     """
     logprobs_p, logprobs_q = log_softmax(logits_p), log_softmax(logits_q)
     possible_p, impossible_q = logprobs_p != -math.inf, logprobs_q == -math.inf
@@ -34,7 +34,7 @@ def categorical_kl(
 
 
 def k1(logprobs: Float[Tensor, "*#shape"], ref_logprobs: Float[Tensor, "*#shape"]) -> Float[Tensor, "*shape"]:
-    """The plain estimator: unbiased, of high variance, and often negative.
+    """The plain KL estimator: unbiased, with high variance, often negative.
 
     log π(a) − log π_ref(a)
 
@@ -44,7 +44,7 @@ def k1(logprobs: Float[Tensor, "*#shape"], ref_logprobs: Float[Tensor, "*#shape"
 
 
 def k2(logprobs: Float[Tensor, "*#shape"], ref_logprobs: Float[Tensor, "*#shape"]) -> Float[Tensor, "*shape"]:
-    """The squared estimator: never negative, of low variance, biased, and its gradient is unbiased.
+    """The squared KL estimator: biased, with low variance, never negative; its gradient is unbiased.
 
     ½ (log π(a) − log π_ref(a))²
 
@@ -54,13 +54,13 @@ def k2(logprobs: Float[Tensor, "*#shape"], ref_logprobs: Float[Tensor, "*#shape"
 
 
 def k3(logprobs: Float[Tensor, "*#shape"], ref_logprobs: Float[Tensor, "*#shape"]) -> Float[Tensor, "*shape"]:
-    """The estimator with a control variate: unbiased and never negative.
+    """The KL estimator with a control variate: unbiased and never negative.
 
     e^{−d} − 1 + d,  d = log π(a) − log π_ref(a)
 
     Shapes: any, elementwise. Source: Schulman 2020, "Approximating KL divergence"; Shao et al. 2024 (GRPO), eq. 4.
-    Differs: e^{−d} − 1 is one `expm1`, so that policies that hardly differ do not come out as rounding errors. It is
-    not clipped, as some codes do: an action far likelier under the reference overflows to ∞.
+    Differs: e^{−d} − 1 is computed by `expm1`, so that nearly equal policies do not give rounding errors. It is not
+    clipped, as some implementations do: an action far likelier under the reference overflows to ∞.
     """
     difference = k1(logprobs, ref_logprobs)
     return (-difference).expm1() + difference

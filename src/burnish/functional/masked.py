@@ -1,7 +1,7 @@
-"""Reductions over real steps only.
+"""Reductions over the places where a mask is True: the "real" steps, tokens or rows.
 
-Masking is by selection, never by multiplication: 0 · NaN is NaN, and so is its gradient. A masked place is replaced
-before any arithmetic sees it, so whatever lies there changes neither value nor gradient. Nothing real gives 0.
+Masking selects and never multiplies: 0 · NaN is NaN, and so is its gradient. The content of a masked place changes
+neither value nor gradient. Without any real place the result is 0.
 """
 
 import math
@@ -19,16 +19,16 @@ Dim = int | tuple[int, ...] | None
 def masked_sum(x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"], dim: Dim = None) -> Float[Tensor, "..."]:
     """Sum over the places where the mask is True.
 
-    Σᵢ mᵢ xᵢ, with xᵢ selected and not multiplied.
+    Σᵢ mᵢ xᵢ, where xᵢ is selected, not multiplied
 
-    Shapes: x and mask broadcast against each other; `dim` (one, several, or None for all) is summed away.
+    Shapes: x and mask broadcast against each other; `dim` (one, several, or None for all) is reduced.
     """
     x, mask = torch.broadcast_tensors(widen(x), mask)
     return torch.where(mask, x, 0.0).sum(dim)
 
 
 def masked_mean(x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"], dim: Dim = None) -> Float[Tensor, "..."]:
-    """Mean over the places where the mask is True; 0 where there is none.
+    """Mean over the places where the mask is True; 0 if it is False everywhere.
 
     Σᵢ mᵢ xᵢ / max(Σᵢ mᵢ, 1)
 
@@ -39,22 +39,19 @@ def masked_mean(x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"], dim:
 
 
 def is_last(mask: Bool[Tensor, "*lead t"]) -> Bool[Tensor, "*lead t"]:
-    """True at the last real step of each row, and nowhere in a row that has none.
-
-    The index is that of the last True, whatever gaps come before it.
-    """
+    """True at the last real step of each row, whatever gaps precede it; False everywhere in a row without one."""
     real_from_here_on = mask.flip(-1).cumsum(-1).flip(-1)
     return mask & (real_from_here_on == 1)
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, mean and squared deviations of real numbers, such that the moments of the parts of a batch add up.
+    """Count, mean and squared deviations over real places; the moments of the parts of a batch add up to its own.
 
-    n,  c = max x,  Σ (x − c),  Σ (x − x̄)²;  the sum of two: Chan, Golub and LeVeque (1979), equation 2.1
+    n,  c = max x,  Σ (x − c),  Σ (x − x̄)²;  the sum of two: Chan, Golub and LeVeque 1979, eq. 2.1
 
-    Shapes: one number per leading dimension. The mean is held as a deviation from the largest number, so that equal
-    numbers have exactly that mean.
+    Shapes: one number per leading dimension. The mean is stored as a deviation from the largest number, so that the
+    mean of equal numbers is exact.
     """
 
     count: Int[Tensor, "*lead"]
@@ -72,12 +69,12 @@ class Moments:
         return Moments(count, largest, shifted, self.squares + other.squares + apart[0] + apart[1])
 
     def moved(self, largest: Float[Tensor, "*lead"]) -> Float[Tensor, "*lead"]:
-        """Σ (x − largest) for another number in the place of the own largest one."""
+        """Σ (x − largest) for a given number instead of the largest one of this part."""
         return self.shifted + torch.where(self.count > 0, self.count * (self.largest - largest), 0.0)
 
 
 def moments(x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"]) -> Moments:
-    """The moments of the real numbers, over the last two dimensions.
+    """Moments over the places where the mask is True, in the last two dimensions.
 
     Shapes: x, mask [..., B, T] → [...].
     """
@@ -92,15 +89,15 @@ def moments(x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"]) -> Momen
 def centre(
     x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"], of: Moments | None = None
 ) -> Float[Tensor, "*shape"]:
-    """Deviation from the mean over real steps, leading dimensions apart; 0 at masked places.
+    """Subtract the mean over real steps, separately for each leading index; 0 at masked places.
 
     xᵢ − (Σⱼ mⱼ xⱼ) / (Σⱼ mⱼ)
 
     Shapes: x, mask [..., B, T] → [..., B, T]; the mean is over B and T together, never over the leading dimensions.
-    `of` are the moments of a larger batch that x is a part of (default: those of x).
+    `of`: the moments of a larger batch that x is a part of (default: those of x).
 
-    Equal numbers give exactly 0: the mean is taken of differences from the largest real number, since the mean of
-    three times 0.1 is not 0.1 in floating point.
+    Equal numbers give exactly 0: the largest one is subtracted before the mean is taken, because in floating point the
+    mean of three times 0.1 is not 0.1.
     """
     x, mask = torch.broadcast_tensors(widen(x), mask)
     if x.numel() == 0:
@@ -113,14 +110,14 @@ def centre(
 def standardise(
     x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"], eps: Number = 1e-8, of: Moments | None = None
 ) -> Float[Tensor, "*shape"]:
-    """Real steps to mean 0 and variance 1, leading dimensions apart; 0 at masked places.
+    """Scale real steps to mean 0 and variance 1, separately for each leading index; 0 at masked places.
 
     (xᵢ − x̄) / √(σ² + ε), with σ² the population variance (divided by the number of real steps)
 
-    Shapes: x, mask [..., B, T] → [..., B, T]; the statistics are over B and T together, so runs never mix. `of` are the
+    Shapes: x, mask [..., B, T] → [..., B, T]; the statistics are over B and T together, so runs never mix. `of`: the
     moments of a larger batch that x is a part of (default: those of x).
 
-    Differs: among codes for PPO, which divide by σ + ε, and by n − 1 within σ, as often as not.
+    Differs: many PPO implementations divide by σ + ε, and many by n − 1 in σ.
     """
     x, mask = torch.broadcast_tensors(widen(x), mask)
     if x.numel() == 0:
@@ -133,25 +130,25 @@ def standardise(
 def aggregate(
     losses: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"], over: str = "token", total: Count | None = None
 ) -> Float[Tensor, "..."]:
-    """The one place where losses become a number: a sum over what is real, over an explicit denominator.
+    """Reduce losses to one number: their sum over real places, divided by an explicit denominator.
 
     token:     Σ_bt m ℓ / Σ_bt m                    every token counts the same
     sequence:  (1/N) Σ_b (Σ_t m ℓ / Σ_t m)          every row counts the same; N rows have a real token
-    constant:  Σ_bt m ℓ / total                     neither a row's length nor the batch's changes a token's weight
-    row:       Σ_b m ℓ / Σ_b m                      for losses that are one number a row
+    constant:  Σ_bt m ℓ / total                     a token's weight depends on no row's or batch's length
+    row:       Σ_b m ℓ / Σ_b m                      for losses with one number per row
 
     Shapes: losses, mask [..., B, T] → [...]; over="row": [..., B] → [...].
-    `total` takes the denominator's place: the real tokens (token) or the non-empty rows (sequence, row) of the *whole*
-    batch, so that the parts of a batch, divided by the same total, add up to the loss of the batch, however it was cut.
-    A number, or a tensor of the leading dimensions. A total of 0, as of a batch without a real token, gives 0.
+    `total` replaces the denominator: pass the number of real tokens (token) or non-empty rows (sequence, row) of the
+    *whole* batch, and the losses of its parts add up to the loss of the batch, however it is split. A number, or a
+    tensor with the leading dimensions. A total of 0, for a batch without a real token, gives 0.
 
-    Raises ValueError: `over` is none of the four; "constant" without a positive total.
-    Source: Liu et al. 2025 (Dr. GRPO) compare sequence with constant; Shao et al. 2024 (GRPO) have sequence.
+    Raises ValueError: `over` is not one of the four, or is "constant" without a positive total.
+    Source: Liu et al. 2025 (Dr. GRPO) compare sequence with constant; Shao et al. 2024 (GRPO) use sequence.
     """
     if over not in ("token", "sequence", "constant", "row"):
-        raise ValueError(f"over is {over!r}, but must be 'token', 'sequence', 'constant' or 'row'.")
+        raise ValueError(f"over must be 'token', 'sequence', 'constant' or 'row', not {over!r}.")
     if over == "constant" and (total is None or (not isinstance(total, Tensor) and total <= 0)):
-        raise ValueError(f"over='constant' divides by a positive `total`, and total is {total!r}: give one.")
+        raise ValueError(f"over='constant' needs a positive `total` to divide by, not {total!r}.")
     losses, mask = torch.broadcast_tensors(widen(losses), mask)
     if over == "sequence":
         losses, mask = masked_mean(losses, mask, -1), mask.any(-1)

@@ -1,7 +1,7 @@
-"""Objectives of the policy, one number per step, as losses to minimise: elementwise, of any shape, never reduced.
+"""Policy objectives as losses to minimise, one per step: elementwise, of any shape, unreduced.
 
-They know no mask: `aggregate` selects after them. What is not finite at a masked place must be replaced *before*, since
-a gradient of 0 into an infinite ratio is NaN.
+They take no mask: `aggregate` selects afterwards. Values that are not finite at masked places must be replaced
+*before*, because a gradient of 0 times an infinite ratio is NaN.
 """
 
 import torch
@@ -14,13 +14,13 @@ from burnish.functional.precision import Scalar, widen
 def policy_gradient(
     logprobs: Float[Tensor, "*#shape"], advantages: Float[Tensor, "*#shape"]
 ) -> Float[Tensor, "*shape"]:
-    """REINFORCE: its gradient is the policy gradient, its value means nothing.
+    """REINFORCE: a loss whose gradient is the policy gradient; its value has no meaning.
 
     −A log π(a)
 
     Shapes: any, broadcasting (one advantage per sequence: [..., B, 1]).
     Source: Williams 1992; Sutton & Barto 2018, eq. 13.11.
-    Differs: from the book's algorithm, which weights step t by γᵗ, by leaving that out, as nearly all codes do.
+    Differs: the book's algorithm weights step t by γᵗ; this one does not, as nearly all implementations.
     """
     return -widen(logprobs) * widen(advantages)
 
@@ -28,7 +28,7 @@ def policy_gradient(
 def surrogate(
     logprobs: Float[Tensor, "*#shape"], old_logprobs: Float[Tensor, "*#shape"], advantages: Float[Tensor, "*#shape"]
 ) -> Float[Tensor, "*shape"]:
-    """The advantage under the policy, estimated with actions that the old policy sampled.
+    """Negative importance-weighted advantage: the policy's, estimated from actions that the old policy sampled.
 
     −A π(a)/π_old(a)
 
@@ -45,18 +45,18 @@ def clipped_surrogate(
     clip_low: Scalar = 0.2,
     clip_high: Scalar = 0.2,
 ) -> Float[Tensor, "*shape"]:
-    """PPO: the surrogate, with nothing to gain from moving the ratio past the clip range.
+    """PPO: the surrogate with a clipped ratio, so that moving it past the clip range gains nothing.
 
     −min(ρ A, clip(ρ, 1 − clip_low, 1 + clip_high) A),  ρ = π(a)/π_old(a)
 
-    Shapes: any, broadcasting. Only the side on which the ratio moved too far *with* the advantage is clipped, and has
-    gradient 0; a ratio exactly at the end of the range still has its gradient.
+    Shapes: any, broadcasting. A ratio is clipped, and has gradient 0, only if it left the range *in the direction* of
+    the advantage; a ratio exactly at the end of the range keeps its gradient.
     Source: Schulman et al. 2017 (PPO), eq. 7, with one ε for both sides.
     """
     log_ratio, advantages = widen(logprobs) - widen(old_logprobs), widen(advantages)
     ratio = log_ratio.detach().exp()
     clipped = ratio.clamp(min=1 - clip_low).clamp(max=1 + clip_high)
     outside = clipped * advantages < ratio * advantages
-    # A clipped ratio may be so large that it overflows: its exponential must not lie on the gradient's path.
+    # A clipped ratio may overflow: its exponential must not be on the gradient's path.
     kept = torch.where(outside, 0.0, log_ratio).exp()
     return -torch.where(outside, clipped, kept) * advantages

@@ -1,4 +1,4 @@
-"""What every function of this folder shares: the type of a hyperparameter, and the precision to compute in."""
+"""Shared by all functions of this folder: the type of hyperparameters and the precision of computation."""
 
 from typing import TypeAlias
 
@@ -7,17 +7,17 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 Number: TypeAlias = float | int
-# A hyperparameter is one number for all, or a tensor that broadcasts (one beta per run, one margin per pair).
+# A hyperparameter: one number, or a tensor that broadcasts (one beta per run, one margin per pair).
 Scalar: TypeAlias = Number | Float[Tensor, "*#shape"]
-# The same beside arguments whose shapes go by other names, where only broadcasting itself can check it.
+# The same where the arguments' dimensions have other names, so that only broadcasting itself can check the shape.
 AnyScalar: TypeAlias = Number | Float[Tensor, "..."]
-# A denominator is a count as often as it is a real number.
+# A denominator may be an integer or a float.
 Count: TypeAlias = Number | Num[Tensor, "..."]
 
 
 def widen(x: Num[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """x in float32, or in its own type where that is wider.
+    """x in float32, or in its own dtype if that is wider.
 
-    A bfloat16 number has 8 significant bits: a sum or a difference of log-probabilities has none left to spare.
+    bfloat16 has 8 significant bits, too few for sums and differences of log-probabilities.
     """
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""From one score a completion to rewards a token: all that RLHF adds to PPO."""
+"""Per-token rewards from one score per completion: all that RLHF adds to PPO."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,16 +16,16 @@ def kl_shaped_rewards(
     mask: Bool[Tensor, "*lead b t"],
     beta: AnyScalar,
 ) -> Float[Tensor, "*lead b t"]:
-    """The score on the last real token, and on every real token the price of leaving the reference.
+    """A KL penalty on every token that the policy chose, plus the score on the last one.
 
-    r_t = −β (log π(y_t) − log π_ref(y_t)) + [t is the last real token] · score
+    r_t = −β (log π(y_t) − log π_ref(y_t)) + [t is the last chosen token] · score
 
-    Shapes: scores [..., B]; logprobs, ref_logprobs, mask [..., B, T]; beta a number (or broadcasting against
-    [..., B, T]) → [..., B, T], 0 at masked places and in a row that has no real token, whose score is not looked at.
-    Summed over a row's tokens: score − β k1 of the whole response.
+    Shapes: scores [..., B]; logprobs, ref_logprobs, mask [..., B, T]; beta a number, or a tensor that broadcasts to
+    [..., B, T] → [..., B, T]. Masked places get 0, gaps between turns included; in a row without a chosen token the
+    score is not read. The sum over a row is score − β k1 of the whole response.
     Source: Ziegler et al. 2019, eq. 2; Ouyang et al. 2022 (InstructGPT), eq. 2.
-    Differs: the papers write one reward for the whole response; spread over its tokens so, as codes do, it is the
-    return of the first token at γ = 1.
+    Differs: the papers write one reward for the whole response; spread over its tokens like this, as implementations
+    do, that reward is the return of the first token at γ = 1.
     """
     penalties = beta * torch.where(mask, k1(logprobs, ref_logprobs), 0.0)
     return torch.where(is_last(mask), widen(scores)[..., None], 0.0) - penalties

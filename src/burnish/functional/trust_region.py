@@ -1,5 +1,8 @@
-"""The two solvers of TRPO's step. Leading dimensions are independent problems, solved side by side: one that is done no
-longer changes while the others go on, so that a run of a group ends where the same run alone would."""
+"""The two solvers of TRPO's step: conjugate gradient and backtracking line search.
+
+Leading dimensions are independent problems. One that has finished stays unchanged while the others go on, so that each
+run of a group gives the same result as alone.
+"""
 
 from collections.abc import Callable
 
@@ -16,18 +19,18 @@ def conjugate_gradient(
     iterations: int = 10,
     damping: Number = 0.1,
 ) -> Float[Tensor, "*lead n"]:
-    """Solve a symmetric positive definite system that is known by its products alone.
+    """Solve a symmetric positive definite linear system, given only matrix-vector products.
 
     (F + damping · I) x = target,  product(v) = F v
 
-    Shapes: target [..., n]; product takes and gives [..., n] → [..., n], without gradient.
-    A problem stops when its residual is down to rounding, or at a direction of no positive curvature; a target of 0
-    gives 0. A target or product that is not finite gives NaN to its own problem, never to another.
+    Shapes: target [..., n]; product maps [..., n] to [..., n] → [..., n], without gradient.
+    A problem stops when its residual is down to rounding error, or at a direction without positive curvature; a target
+    of 0 gives 0. A target or product that is not finite gives NaN in its own problem only.
     Source: Hestenes & Stiefel 1952; Schulman et al. 2015 (TRPO), appendix C.
-    Differs: damping is added here, as codes do; the paper's appendix has none.
+    Differs: damping is added here, as implementations do; the paper's appendix has none.
     """
     target = widen(target.detach())
-    # Squares of very small or very large numbers leave the range of floats: solve for a target of size 1.
+    # Squares of very small or very large numbers underflow or overflow: solve for a target of size 1.
     scale = target.abs().amax(-1, keepdim=True)
     scale = torch.where(scale == 0, 1.0, scale)
     residual = direction = target / scale
@@ -58,14 +61,14 @@ def backtracking_search(
     shrink: Number = 0.8,
     steps: int = 10,
 ) -> tuple[Float[Tensor, "*lead n"], Bool[Tensor, "*lead"]]:
-    """The longest of a row of ever shorter steps that is good enough.
+    """The longest acceptable step among ever shorter multiples of the full step.
 
-    shrink^j · full_step for the first j = 0, 1, … steps − 1 whose evaluation is True
+    shrink^j · full_step for the first j = 0, 1, … steps − 1 where evaluate is True
 
-    Shapes: full_step [..., n] → the step [..., n], and whether one was accepted [...]; evaluate takes [..., n] and
-    gives [...] of bool. Where none is accepted the step is exactly 0.
-    evaluate(step) says of each problem whether its step may be taken (TRPO: the surrogate improves and KL ≤ δ). It is
-    asked about all at once; a problem that has accepted is shown its accepted step again, and not heard.
+    Shapes: full_step [..., n] → the step [..., n], and whether one was accepted [...]; evaluate maps [..., n] to bool
+    [...]. Where none is accepted the step is exactly 0.
+    evaluate(step) says for each problem whether its step is acceptable (TRPO: the surrogate improves and KL ≤ δ). It is
+    called for all problems at once; for one that has accepted, with the accepted step, and the answer is ignored.
     Source: Schulman et al. 2015 (TRPO), appendix C.
     """
     full_step = full_step.detach()

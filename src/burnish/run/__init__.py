@@ -1,12 +1,12 @@
-"""The run folder: what a run leaves behind, written so that a kill at any moment loses nothing that was finished.
+"""The run folder: all files of a run, written so that a kill at any moment loses nothing that was finished.
 
     config.yaml        resolved and re-runnable             environment.json   versions, seed, hashes of data and model
-    metrics.jsonl      one line a step                      checkpoints/       see `burnish.training.checkpoint`
-    timings.jsonl      wall-clock figures, kept apart       model/             loads in transformers
+    metrics.jsonl      one line per step                    checkpoints/       see `burnish.training.checkpoint`
+    timings.jsonl      wall-clock times, kept separate      model/             loads in transformers
     samples.jsonl      texts                                report.html
 
-A file or folder is written beside its place, synced and renamed: it is complete or absent. The three growing files
-grow by whole lines; a checkpoint remembers their lengths and a resumed run cuts them back to it.
+Files and folders are written under a temporary name, synced and renamed: they are complete or absent. The three
+append-only files grow by whole lines; a checkpoint stores their lengths, and a resumed run truncates them to these.
 """
 
 from burnish.run.atomic import (

@@ -1,4 +1,4 @@
-"""Files and folders that are complete or absent, whenever the writer is killed: written beside, synced, renamed."""
+"""Atomic writes: files and folders are complete or absent, whenever the writer is killed."""
 
 import contextlib
 import os
@@ -9,18 +9,18 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 NEW = ".burnish-new-"
-"""Begins the name of what is being written, or of what is on its way out."""
+"""Name prefix of files and folders that are being written or removed."""
 
 OLD = ".burnish-old-"
-"""Begins the name of a folder while its successor takes its place."""
+"""Name prefix of a folder while its replacement takes its place."""
 
 
 class UserError(Exception):
-    """A mistake of the user's that one sentence explains: it names the file, row or key and says what to do."""
+    """A user's mistake, explained in one sentence that names the file, row or key and says what to do."""
 
 
 def sync(path: Path) -> None:
-    """Wait until `path`, a file or a folder, is on the disk."""
+    """Wait until `path`, a file or a folder, is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -34,9 +34,9 @@ def cannot_write(path: Path, error: BaseException) -> UserError:
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write `content` (text as UTF-8) to `path`, so that a reader or a kill sees the old file or the new, never half.
+    """Write `content` (text as UTF-8) to `path`; a reader, or a kill, finds the old file or the new one, never half.
 
-    Raises `UserError` where the disk refuses; the old file is then untouched.
+    Raises `UserError` if writing fails; the old file is then unchanged.
     """
     temporary = path.with_name(f"{NEW}{path.name}-{os.getpid()}")
     try:
@@ -55,12 +55,12 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 @contextlib.contextmanager
 def save_folder_atomically(final: Path) -> Iterator[Path]:
-    """Give an empty folder to fill; it becomes `final` when the block ends well and vanishes when it does not.
+    """Yield an empty folder to fill; it becomes `final` if the block succeeds and is removed if it raises.
 
-    A `final` that exists is replaced. A kill between the two renames of a replacement leaves the old folder under
-    another name, from which `clean_leftovers`, or the next save, puts it back. One writer at a time.
+    An existing `final` is replaced. A kill between the two renames of a replacement leaves the old folder under
+    another name; `clean_leftovers` or the next save restores it. One writer at a time.
 
-    Raises `UserError` where the disk refuses, also for the errors that the block itself meets in writing.
+    Raises `UserError` if writing fails, also for write errors inside the block.
     """
     new, old = final.with_name(NEW + final.name), final.with_name(OLD + final.name)
     try:
@@ -87,7 +87,7 @@ def save_folder_atomically(final: Path) -> Iterator[Path]:
 
 
 def remove_folder_atomically(path: Path) -> None:
-    """Remove a folder so that a kill leaves it whole or gone, never with half of its files."""
+    """Remove a folder; a kill leaves all of it or nothing."""
     trash = path.with_name(NEW + path.name)
     try:
         _remove(trash)
@@ -98,9 +98,9 @@ def remove_folder_atomically(path: Path) -> None:
 
 
 def clean_leftovers(folder: Path) -> None:
-    """Remove what killed writers left half-done in `folder`, and finish what they had all but finished.
+    """Remove the unfinished files of killed writers in `folder`, and complete or undo interrupted replacements.
 
-    Only for the one process that writes there: another writer's unfinished work looks the same.
+    Only for the one process that writes there: another writer's unfinished files look the same.
     """
     for path in sorted(folder.glob(f"{OLD}*")):
         _put_back(path)
@@ -109,7 +109,7 @@ def clean_leftovers(folder: Path) -> None:
 
 
 def _put_back(old: Path) -> None:
-    """Give a folder that was moved out of the way its name again, or remove it where its successor has the name."""
+    """Rename a folder that was moved out of the way back, or remove it if its replacement exists."""
     final = old.with_name(old.name.removeprefix(OLD))
     if old.exists() and not final.exists():
         old.rename(final)

@@ -1,4 +1,4 @@
-"""The folder of one run: taken by one process, resumed after a kill, appended to line by line."""
+"""The folder of one run: locked by one process, resumable after a kill, appended to line by line."""
 
 import fcntl
 import json
@@ -24,10 +24,10 @@ from burnish.run.atomic import (
 from burnish.run.records import HARMLESS, config_differences, plain, read_mapping
 
 APPENDED = ("metrics", "timings", "samples")
-"""The files that only grow: `append("metrics", …)` writes to `metrics.jsonl`."""
+"""The append-only files: `append("metrics", …)` writes to `metrics.jsonl`."""
 
 INPUTS = ("seed", "data_sha256", "model_sha256", "critic_sha256")
-"""Entries of `environment.json` that must not change within a run; the others may, at the price of other bits."""
+"""Entries of `environment.json` that a resumed run must not change; a change of others may change the rounding."""
 
 LOCK = ".lock"
 CONFIG = "config.yaml"
@@ -36,20 +36,20 @@ PRELIMINARIES = {CONFIG, ENVIRONMENT}
 
 
 class RunFolder:
-    """A run's folder, held by this process alone until `close`, the end of a `with` block, or the process's death."""
+    """A run's folder, locked by this process until `close`, the end of a `with` block, or the end of the process."""
 
     def __init__(self, path: Path, resumed: bool, lock: int) -> None:
-        """Use `RunFolder.open`. `resumed`: the folder holds a run that this one goes on with."""
+        """Use `RunFolder.open`. `resumed`: the folder contains a run that this one continues."""
         self.path, self.resumed = path, resumed
         self._lock: int | None = lock
         self._files: dict[str, int] = {}
 
     @classmethod
     def open(cls, path: str | Path, resume: bool = False) -> "RunFolder":
-        """Take the folder at `path` for a run: a new one, or with `resume` one that a killed run left.
+        """Open and lock the folder at `path` for a new run or, with `resume`, to continue a killed one.
 
-        `resume` with nothing to resume starts fresh. Raises `UserError` where the folder holds something and `resume`
-        is not set, where what it holds is no run, where another process uses it, or where it cannot be made.
+        `resume` with nothing to resume starts a new run. Raises `UserError` if the folder is not empty and `resume` is
+        not set, if its content is not a run, if another process uses it, or if it cannot be created.
         """
         path = Path(path)
         _look(path, resume)
@@ -61,14 +61,14 @@ class RunFolder:
         try:
             _take(lock, path)
             clean_leftovers(path)
-            resumed = _look(path, resume)  # Again: another process may have begun, and ended, a run since.
+            resumed = _look(path, resume)  # Again: another process may have begun and ended a run since.
             return cls(path, resumed, lock)
         except BaseException:
             os.close(lock)
             raise
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Release the folder to other processes."""
         self._close_files()
         if self._lock is not None:
             os.close(self._lock)
@@ -81,7 +81,7 @@ class RunFolder:
         self.close()
 
     def claim(self, config: dict[str, Any], free: Collection[str] = HARMLESS) -> None:
-        """Write `config.yaml`; in a resumed run, raise `UserError` where `config` differs in a key not in `free`."""
+        """Write `config.yaml`; in a resumed run, raise `UserError` if `config` differs in a key not in `free`."""
         path = self.path / CONFIG
         if not self.resumed:
             self._mark()
@@ -93,9 +93,9 @@ class RunFolder:
             )
 
     def describe(self, environment: dict[str, Any]) -> list[str]:
-        """Write `environment.json`; in a resumed run, leave it and return what differs now, as phrases, to warn of.
+        """Write `environment.json`; in a resumed run, keep it and return the differences as phrases for a warning.
 
-        Raises `UserError` where one of `INPUTS` differs: going on would mix two runs.
+        Raises `UserError` if one of `INPUTS` differs: continuing would mix two runs.
         """
         path = self.path / ENVIRONMENT
         if not (self.resumed and path.exists()):
@@ -109,20 +109,20 @@ class RunFolder:
         return differences
 
     def replace_folder(self, name: str) -> AbstractContextManager[Path]:
-        """Give an empty folder to fill; it becomes the run's folder `name`, whole, when the block ends well."""
+        """Yield an empty folder to fill; it becomes the run's folder `name` if the block succeeds."""
         return save_folder_atomically(self.path / name)
 
     def append(self, name: str, record: dict[str, Any]) -> None:
-        """Add one line to `metrics`, `timings` or `samples`; a kill loses at most a part of the line being written.
+        """Append one line to `metrics`, `timings` or `samples`; a kill truncates at most the line being written.
 
-        Keys keep their order and floats their every bit; a number that JSON cannot hold (NaN, ±∞) becomes null.
-        Raises `UserError` where the disk refuses; the file then ends with the line before.
+        The order of keys and all bits of floats are kept; a number that JSON cannot represent (NaN, ±∞) becomes null.
+        Raises `UserError` if writing fails; the file then ends with the previous line.
         """
         path = self._appended(name)
         text = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False) + "\n"
         try:
             line = text.encode()
-        except UnicodeEncodeError:  # Half a surrogate pair, as JSON from elsewhere may hold: only ASCII can say it.
+        except UnicodeEncodeError:  # Half a surrogate pair, which JSON can only represent as an ASCII escape.
             line = (json.dumps(_finite(record), allow_nan=False) + "\n").encode()
         try:
             if name not in self._files:
@@ -132,7 +132,7 @@ class RunFolder:
             raise cannot_write(path, error) from error
 
     def offsets(self) -> dict[str, int]:
-        """The lengths in bytes of the growing files, for a checkpoint to remember; their content is on the disk."""
+        """Sync the append-only files to disk and return their lengths in bytes, for a checkpoint to store."""
         paths = {name: self._appended(name) for name in APPENDED}
         present = {name: path for name, path in paths.items() if path.exists()}
         for path in present.values():
@@ -140,9 +140,9 @@ class RunFolder:
         return {name: path.stat().st_size for name, path in present.items()}
 
     def rewind(self, offsets: dict[str, int]) -> None:
-        """Cut the growing files back to what a checkpoint saw; a file that it did not see goes.
+        """Truncate the append-only files to the lengths in a checkpoint; delete those that it does not list.
 
-        Raises `UserError`, before anything is cut, where a file is shorter than that or its end is no end of a line.
+        Raises `UserError`, before anything is truncated, if a file is shorter or the length is not at a line's end.
         """
         lengths = {self._appended(name): offsets.get(name, 0) for name in {*APPENDED, *offsets}}
         for path, length in lengths.items():
@@ -156,7 +156,7 @@ class RunFolder:
                 path.unlink(missing_ok=True)
 
     def _mark(self) -> None:
-        """Write into the lock file, so that a later look can tell that the folder's config is a run's."""
+        """Write into the lock file: a mark that the folder's config was written by a run."""
         assert self._lock is not None
         try:
             os.pwrite(self._lock, b"burnish\n", 0)
@@ -165,7 +165,7 @@ class RunFolder:
 
     def _appended(self, name: str) -> Path:
         if name not in APPENDED:
-            raise ValueError(f"no growing file {name!r}: there are {', '.join(APPENDED)}")
+            raise ValueError(f"{name!r} is not an append-only file: use one of {', '.join(APPENDED)}")
         return self.path / f"{name}.jsonl"
 
     def _close_files(self) -> None:
@@ -174,9 +174,9 @@ class RunFolder:
 
 
 def _look(path: Path, resume: bool) -> bool:
-    """Whether `path` holds a run to go on with; raises `UserError` where a run may not have it.
+    """Return whether `path` contains a run to resume; raise `UserError` if a run may not use it.
 
-    What a run left that ended before its first step (refused data, say) is nothing to go on with, nor to lose.
+    A run that ended before its first step (because of invalid data, for example) left nothing to resume or to lose.
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file: choose another --out")
@@ -190,22 +190,22 @@ def _look(path: Path, resume: bool) -> bool:
     if not resume:
         raise UserError(f"{path} exists and is not empty: use --resume to go on with it, or another --out")
     if CONFIG not in found:
-        raise UserError(f"{path} holds no run to resume: choose another --out")
+        raise UserError(f"{path} does not contain a run to resume: choose another --out")
     return True
 
 
 def _take(lock: int, path: Path) -> None:
-    """Lock for this process; the kernel unlocks when it dies, whatever kills it."""
+    """Lock the folder for this process; the kernel unlocks it when the process ends, however it ends."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise UserError(f"{path} is in use by another process: wait for it, or choose another --out") from error
     except OSError:
-        pass  # A file system without locks: better unguarded than unusable.
+        pass  # A file system without locks: run without one rather than not at all.
 
 
 def _write_whole(descriptor: int, line: bytes) -> None:
-    """Append `line`, or nothing where the disk refuses."""
+    """Append the whole `line`, or nothing if writing fails."""
     before = os.fstat(descriptor).st_size
     try:
         written = 0
@@ -225,7 +225,7 @@ def _ends_line(path: Path, length: int) -> bool:
 
 
 def _finite(value: Any) -> Any:
-    """`value` with null for every number that JSON cannot hold."""
+    """`value` with None for every number that JSON cannot represent."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""What the files of a run say: reading them, and comparing two configs."""
+"""Reading a run's files, and comparing two configs."""
 
 import contextlib
 import json
@@ -11,18 +11,18 @@ import yaml
 from burnish.run.atomic import UserError
 
 HARMLESS = frozenset({"out", "resume", "overwrite", "quiet", "debug", "save_every"})
-"""Config keys that a resumed run may change: none of them touches a bit of the model or of `metrics.jsonl`."""
+"""Config keys that a resumed run may change: they affect neither the model nor `metrics.jsonl`."""
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The records of a `.jsonl` file; a last line that a killed writer left unfinished is passed over.
+    """Read the records of a `.jsonl` file, except a last line that a killed writer left unfinished.
 
-    Raises `UserError` for a missing file, and for a broken line elsewhere, which it names.
+    Raises `UserError` for a missing file, and for any other broken line, with its number.
     """
     try:
         *lines, last = Path(path).read_bytes().split(b"\n")
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): give the folder of a run") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}): pass the folder of a run") from error
     records = [_parse_line(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
     if last.strip():
         with contextlib.suppress(UserError):
@@ -43,10 +43,10 @@ def _parse_line(line: bytes, path: Path, number: int) -> dict[str, Any]:
 
 
 def config_differences(old: dict[str, Any], new: dict[str, Any], free: Collection[str] = HARMLESS) -> list[str]:
-    """What differs between two configs and would change the bits of a run, as phrases that name the key.
+    """Differences between two configs that would change a run's results, as phrases that name the key.
 
-    Nested keys are joined with dots. Keys in `free` are passed over; everything else counts, `steps` too, since the
-    learning-rate schedule ends with it, and `threads`, since sums are split among them.
+    Nested keys are joined with dots. Keys in `free` are ignored; all others count, including `steps`, which sets the
+    length of the learning-rate schedule, and `threads`, which changes the rounding of sums.
     """
     before, after = _flatten(plain(old)), _flatten(plain(new))
     keys = [key for key in {**before, **after} if key not in free]
@@ -65,7 +65,7 @@ def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """`value` as YAML and JSON give it back: tuples are lists, paths are text."""
+    """`value` as YAML and JSON would return it: tuples become lists, paths become strings."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -74,7 +74,7 @@ def plain(value: Any) -> Any:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The content of a `.yaml` or `.json` file that holds one mapping; raises `UserError` where it does not."""
+    """Read a `.yaml` or `.json` file; raise `UserError` if it does not contain one mapping."""
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
