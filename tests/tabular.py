@@ -7,6 +7,7 @@ import itertools
 from typing import Any
 
 import torch
+from phases import sampled
 from torch import Tensor, nn
 
 from burnish.batches import Episodes
@@ -84,10 +85,10 @@ def shaped_episodes(
     mask = chosen(tokens)
     empty = torch.zeros(tokens.shape, dtype=torch.float64)
     rows = torch.arange(len(tokens))
-    bare = Episodes(tokens, mask, mask.sum(1) + 1, rows, empty, empty, empty)
+    bare = sampled(tokens, mask, mask.sum(1) + 1, rows, empty, empty, empty)
     with torch.no_grad():
         old_logprobs, ref_logprobs = policy.logprobs(bare), reference.logprobs(bare)
-    return Episodes(
+    return sampled(
         tokens,
         mask,
         bare.lengths,

@@ -126,7 +126,7 @@ def check_freedom(tree: Tree) -> Iterator[str]:
 
 
 def check_rooms(tree: Tree) -> Iterator[str]:
-    """What serves language alone and what serves control alone do not import each other, on floors below the recipes."""
+    """What serves language alone and what serves control alone do not import each other."""
     for module in tree:
         here = room(module)
         for target in imports(module, tree):

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 import tiny
 import torch
+from phases import acted
 
-from burnish.batches import Demonstrations, Feedback, Preferences
+from burnish.batches import Demonstrations, Episodes, Feedback, Preferences, PreparedPreferences
 
 DEMONSTRATIONS = tiny.demonstrations(tiny.random_rows(5))
 
@@ -18,15 +19,12 @@ def complete_preferences() -> Preferences:
         plain,
         margins=torch.arange(5.0) / 8,
         confidences=torch.arange(5.0) / 4,
-        ref_logprobs=torch.arange(1.0 * plain.mask.numel()).view(plain.mask.shape),
     )
 
 
 def complete_feedback() -> Feedback:
     pairs = complete_preferences()
-    desirable, kl = torch.tensor([True, False, False, True, True]), torch.tensor(0.25)
-    assert pairs.ref_logprobs is not None
-    return Feedback(pairs.tokens, pairs.mask, pairs.lengths, pairs.rows, desirable, pairs.ref_logprobs, kl)
+    return Feedback(pairs.tokens, pairs.mask, pairs.lengths, pairs.rows, torch.tensor([True, False, False, True, True]))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +45,7 @@ def test_rows_are_selected_in_every_field(
 def test_a_field_that_is_not_there_stays_away() -> None:
     batch = tiny.preferences(tiny.random_pairs(3))
     for narrowed in (batch, batch.select(slice(0, 2)), batch.to("meta")):
-        assert (narrowed.margins, narrowed.confidences, narrowed.ref_logprobs) == (None, None, None)
+        assert (narrowed.margins, narrowed.confidences) == (None, None)
 
 
 @pytest.mark.parametrize("batch", [complete_preferences(), complete_feedback()], ids=["pairs", "feedback"])
@@ -60,3 +58,72 @@ def test_every_field_moves(batch: Preferences | Feedback) -> None:
 def test_a_batch_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         DEMONSTRATIONS.rows = torch.zeros(5)  # type: ignore[misc]
+
+
+def test_batches_count_themselves() -> None:
+    """By hand. Demonstrations: rows of 2, 0 and 1 real tokens."""
+    rows = [([0, 4, 5], [False, True, True]), ([0, 4, 5], [False] * 3), ([0, 4, 5], [False, False, True])]
+    found = tiny.demonstrations(rows).counts()
+    assert {name: int(count) for name, count in found.items()} == {"token": 3, "sequence": 2, "row": 2}
+    # Comparisons: 2 + 1 and 1 + 0 real tokens: the second has one response alone and does not count as a row.
+    pairs = tiny.preferences([[rows[0], rows[2]], [rows[2], rows[1]]])
+    found = pairs.counts()
+    assert {name: int(count) for name, count in found.items()} == {"token": 4, "sequence": 3, "row": 1, "chosen": 2}
+    # Feedback: the rows' own responses count, and the mismatched ones do not.
+    labels = Feedback(pairs.tokens, pairs.mask, pairs.lengths, pairs.rows, torch.tensor([True, False]))
+    found = labels.counts()
+    assert {name: int(count) for name, count in found.items()} == {
+        "token": 4,
+        "sequence": 3,
+        "row": 2,
+        "chosen": 3,
+        "desirable": 1,
+        "undesirable": 1,
+    }
+
+
+def test_the_constant_of_episodes_is_what_completions_could_have_at_most() -> None:
+    """Two completions with a token, of at most 7: 14, however long they are; parts add up to it."""
+    mask = torch.tensor([[False, True, True], [False, True, False], [False, False, False]])
+    zeros, limit = torch.zeros(3, 3), torch.tensor(7)
+    whole = Episodes(zeros.long(), mask, mask.sum(1), torch.arange(3), zeros, zeros, zeros, zeros, limit)
+    assert int(whole.counts()["constant"]) == 14
+    parts = [whole.select(slice(0, 1)), whole.select(slice(1, 3))]
+    assert sum(int(part.counts()["constant"]) for part in parts) == 14
+    assert whole.select(torch.tensor([1])).limit == 7
+
+
+def test_runs_are_counted_apart() -> None:
+    """Two runs: 3 steps in 2 rows, and 1 step in 1 row."""
+    mask = torch.tensor([[[True, True], [True, False]], [[True, False], [False, False]]])
+    zeros = torch.zeros(2, 2, 2)
+    steps = {"mask": mask, "lengths": mask.sum(-1), "rows": torch.arange(2)}
+    batch = acted(
+        torch.zeros(2, 2, 3, 1),
+        zeros.long(),
+        torch.arange(2),
+        **steps,
+        old_logprobs=zeros,
+        rewards=zeros,
+        discounts=zeros,
+    )
+    assert {name: count.tolist() for name, count in batch.counts().items()} == {
+        "token": [3, 1],
+        "sequence": [2, 1],
+        "row": [2, 1],
+    }
+
+
+def test_what_is_prepared_is_selected_with_its_batch() -> None:
+    pairs = complete_preferences()
+    prepared = PreparedPreferences(pairs, torch.arange(1.0 * pairs.mask.numel()).view(pairs.mask.shape))
+    chosen = prepared.select(torch.tensor([3, 1]))
+    assert torch.equal(chosen.batch.tokens, pairs.tokens[[3, 1]])
+    assert torch.equal(chosen.ref_logprobs, prepared.ref_logprobs[[3, 1]])  # type: ignore[arg-type, index]
+    assert (len(chosen), chosen.rows.tolist()) == (2, [3, 1])
+    assert torch.equal(chosen.mask, chosen.batch.mask)
+    assert torch.equal(chosen.lengths, chosen.batch.lengths)
+    assert chosen.counts().keys() == pairs.counts().keys()
+    moved = prepared.to("meta")
+    assert {moved.batch.tokens.device.type, moved.ref_logprobs.device.type} == {"meta"}  # type: ignore[union-attr]
+    assert PreparedPreferences(pairs).select(slice(0, 1)).ref_logprobs is None

@@ -10,11 +10,12 @@ from typing import Any
 
 import tiny
 import torch
+from phases import ready
 from torch import Tensor
 
 from burnish.batches import Preferences
 from burnish.policies.interface import Models
-from burnish.training.step import objective, totals
+from burnish.training.step import objective
 
 CHOSEN, REJECTED = (-1.0, -2.0), (-3.0, -4.0, -2.0)
 
@@ -45,9 +46,9 @@ def numbers() -> Tensor:
 def loss_of(algorithm: Any, values: Tensor, **told: float) -> Tensor:
     """The loss as the step has it, as a function of the policy's log-probabilities."""
     reference = tiny.Table(torch.full(values.shape, -1.0, dtype=torch.float64))
-    models, batch = Models(tiny.Table(values), reference), batch_of(**told)
-    prepared = algorithm.prepare(models, batch)
-    return objective(algorithm.loss(models, prepared), totals(prepared))
+    models, batch = Models(policy=tiny.Table(values), reference=reference), batch_of(**told)
+    prepared = ready(algorithm, models, batch)
+    return objective(algorithm.loss(models, prepared), prepared.counts())
 
 
 def learned(algorithm: Any, **told: float) -> tuple[float, Tensor]:
@@ -63,8 +64,8 @@ def learned(algorithm: Any, **told: float) -> tuple[float, Tensor]:
 def rewards_of(algorithm: Any) -> list[float]:
     """The rewards that the method tells of, chosen and rejected."""
     reference = tiny.Table(torch.full((1, 2, 4), -1.0, dtype=torch.float64))
-    models = Models(tiny.Table(numbers()), reference)
-    metrics = algorithm.loss(models, algorithm.prepare(models, batch_of())).metrics
+    models = Models(policy=tiny.Table(numbers()), reference=reference)
+    metrics = algorithm.loss(models, ready(algorithm, models, batch_of())).metrics
     assert metrics["logps/chosen"].item() == -3.0
     assert metrics["logps/rejected"].item() == -9.0
     assert metrics["rewards/margins"] == metrics["rewards/chosen"] - metrics["rewards/rejected"]

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from phases import ready, sampled
 
 from burnish.algorithms.actor_critic import ActorCritic
-from burnish.batches import Episodes
 
 from .written import (
     JUNK,
@@ -27,7 +27,7 @@ from .written import (
 @pytest.mark.parametrize(("lambda_", "first"), [(0.0, 0.5), (0.5, 1.0), (1.0, 1.5)])
 def test_advantages_by_hand(lambda_: float, first: float) -> None:
     """δ = 0 + 1 − ½ and 2 − 1, so A = ½ + λ and 1; the other row's is 1 − 2 = −1. R = A + V."""
-    prepared = ActorCritic(lambda_=lambda_).prepare(models_of(before()), two_rows())
+    prepared = ready(ActorCritic(lambda_=lambda_), models_of(before()), two_rows())
     torch.testing.assert_close(prepared.advantages, f64([[0, first, 1], [0, -1, 0]]))
     torch.testing.assert_close(prepared.returns, f64([[0, first + 0.5, 2], [0, 1, 0]]))
     torch.testing.assert_close(prepared.old_values, OLD_VALUES[:, :-1])
@@ -36,7 +36,7 @@ def test_advantages_by_hand(lambda_: float, first: float) -> None:
 
 def test_standardised_advantages_by_hand() -> None:
     """1, 1 and −1, of mean ⅓ and variance 8/9; the returns are of the advantages as they are."""
-    prepared = ActorCritic(lambda_=0.5, standardise_advantages=True).prepare(models_of(before()), two_rows())
+    prepared = ready(ActorCritic(lambda_=0.5, standardise_advantages=True), models_of(before()), two_rows())
     expected = f64([[0, 0.5**0.5, 0.5**0.5], [0, -(2**0.5), 0]])
     torch.testing.assert_close(prepared.advantages, expected, rtol=1e-7, atol=1e-12)
     torch.testing.assert_close(prepared.returns, f64([[0, 1.5, 2], [0, 1, 0]]))
@@ -46,9 +46,9 @@ def test_a_truncated_row_goes_on_from_its_final_value() -> None:
     """γ = ½, r = 1 and 3, V = 2, 5 and then 4: δ = 1 + 2.5 − 2 = 1.5 and 3 + 2 − 5 = 0, so with λ = 0 R = 3.5 and 5."""
     lengths, nothing = torch.tensor([2]), f64([[0, 0, 0]])
     mask, half = torch.tensor([[True, True, False]]), f64([[0.5, 0.5, 0]])
-    batch = Episodes(torch.zeros(1, 3).long(), mask, lengths, torch.arange(1), nothing, f64([[1, 3, 0]]), half)
+    batch = sampled(torch.zeros(1, 3).long(), mask, lengths, torch.arange(1), nothing, f64([[1, 3, 0]]), half)
     written = Written(nothing, nothing, f64([[2, 5, 4, 9]]))
-    prepared = ActorCritic(lambda_=0.0).prepare(models_of(written), batch)
+    prepared = ready(ActorCritic(lambda_=0.0), models_of(written), batch)
     assert prepared.returns.tolist() == [[3.5, 5, 0]]  # type: ignore[union-attr]
 
 

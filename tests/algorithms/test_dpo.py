@@ -1,6 +1,5 @@
 """DPO: by hand, by loops, and as the Bradley–Terry loss of implicit rewards."""
 
-import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,14 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from phases import ready
 
 from burnish.algorithms.dpo import DPO
-from burnish.batches import Preferences
+from burnish.batches import PreparedPreferences
 from burnish.functional import bradley_terry, implicit_reward
 from burnish.policies.interface import Models
 from burnish.policies.language.reference import cached_reference
-from burnish.training.step import gradient, objective, totals
+from burnish.training.step import gradient, objective
 
 from .one_pair import learned, rewards_of, same, sigma, softplus
 
@@ -26,10 +26,10 @@ def by_hand(chosen: list[float], rejected: list[float], algorithm: DPO) -> tuple
     mask = [False, True, True]
     batch = tiny.preferences([[([0, 4, 5], mask), ([0, 6, 7], mask)]])
     values = torch.tensor([[[7.0, *chosen], [7.0, *rejected]]], requires_grad=True)
-    models = Models(tiny.Table(values), tiny.Table(torch.full((1, 2, 3), -1.0)))
-    prepared = algorithm.prepare(models, batch)
+    models = Models(policy=tiny.Table(values), reference=tiny.Table(torch.full((1, 2, 3), -1.0)))
+    prepared = ready(algorithm, models, batch)
     loss = algorithm.loss(models, prepared)
-    value = objective(loss, totals(prepared))
+    value = objective(loss, prepared.counts())
     value.backward()
     assert values.grad is not None
     return value.item(), {k: v.tolist() for k, v in loss.metrics.items()}, values.grad
@@ -111,14 +111,14 @@ def pair_of_models(tmp_path: Path) -> tuple[Models, Any]:
     with torch.no_grad():
         for p in policy.parameters().values():
             p.add_(0.05 * torch.randn(p.shape, generator=generator, dtype=p.dtype))
-    return Models(policy, reference), start
+    return Models(policy=policy, reference=reference), start
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_loss_gradient_and_metrics_are_the_loops(smoothing: float, tmp_path: Path) -> None:
     models, start = pair_of_models(tmp_path)
     algorithm, batch = DPO(beta=0.7, label_smoothing=smoothing), tiny.preferences(PAIRS)
-    found = gradient(algorithm, models, algorithm.prepare(models, batch))
+    found = gradient(algorithm, models, ready(algorithm, models, batch))
     ours = {name: p.grad.clone() for name, p in models.policy.parameters().items()}
     models.policy.model.zero_grad()  # type: ignore[attr-defined]
     total, right, rewards = 0, 0.0, []
@@ -142,11 +142,11 @@ def test_loss_gradient_and_metrics_are_the_loops(smoothing: float, tmp_path: Pat
         torch.testing.assert_close(ours[name], p.grad, rtol=1e-5, atol=1e-6)
 
 
-def test_the_reference_has_no_gradient_and_no_part_in_the_batch_before_prepare(tmp_path: Path) -> None:
+def test_the_reference_has_no_gradient(tmp_path: Path) -> None:
     models, _ = pair_of_models(tmp_path)
     batch = tiny.preferences(PAIRS)
-    prepared = DPO().prepare(models, batch)
-    assert batch.ref_logprobs is None
+    prepared = ready(DPO(), models, batch)
+    assert prepared.batch is batch
     assert prepared.ref_logprobs is not None
     assert not prepared.ref_logprobs.requires_grad
 
@@ -157,9 +157,9 @@ def test_the_first_loss_is_ln_2(family: str, tmp_path: Path) -> None:
     policy = tiny.make_policy(family, double=False)
     batch = tiny.preferences(tiny.random_pairs(12, seed=1))
     walk = [batch.select(slice(i, i + 5)) for i in range(0, 12, 5)]
-    models = Models(policy, cached_reference(policy, lambda: walk, "data", tmp_path))
+    models = Models(policy=policy, reference=cached_reference(policy, lambda: walk, "data", tmp_path))
     algorithm = DPO(beta=1.0)
-    found = gradient(algorithm, models, algorithm.prepare(models, batch.select(torch.tensor([3, 8, 1, 10]))), 3)
+    found = gradient(algorithm, models, ready(algorithm, models, batch.select(torch.tensor([3, 8, 1, 10]))), 3)
     assert found["loss"] == pytest.approx(math.log(2), abs=1e-5)
     assert found["rewards/margins"] == pytest.approx(0, abs=1e-5)
 
@@ -167,7 +167,7 @@ def test_the_first_loss_is_ln_2(family: str, tmp_path: Path) -> None:
 def test_it_is_bradley_terry_of_implicit_rewards(tmp_path: Path) -> None:
     models, _ = pair_of_models(tmp_path)
     algorithm, batch = DPO(beta=0.3, label_smoothing=0.1), tiny.preferences(PAIRS)
-    prepared = algorithm.prepare(models, batch)
+    prepared = ready(algorithm, models, batch)
     with torch.no_grad():
         loss = algorithm.loss(models, prepared).terms["dpo"].losses
         sums = models.policy.logprobs(batch).sum(-1)
@@ -181,10 +181,9 @@ def test_a_pair_of_which_one_has_no_answer_counts_nowhere(tmp_path: Path) -> Non
     both, alone = tiny.preferences([PAIRS[1], silent]), tiny.preferences([PAIRS[1]])
     found = []
     for number, batch in enumerate((both, alone)):
-        batch = dataclasses.replace(batch, ref_logprobs=torch.zeros(batch.mask.shape))
-        assert isinstance(batch, Preferences)
-        found.append(gradient(DPO(), Models(policy), batch))
-        assert int(totals(batch)["row"]) == 1, number
+        prepared = PreparedPreferences(batch, torch.zeros(batch.mask.shape))
+        found.append(gradient(DPO(), Models(policy=policy), prepared))
+        assert int(batch.counts()["row"]) == 1, number
     assert found[0] == pytest.approx(found[1])
 
 

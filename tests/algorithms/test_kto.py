@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from phases import ready
 from torch import Tensor
 
 from burnish.algorithms.kto import KTO
-from burnish.batches import Feedback
+from burnish.batches import Feedback, PreparedFeedback
 from burnish.policies.interface import Models
 from burnish.policies.language.reference import cached_reference
-from burnish.training.step import evaluate, gradient, totals
+from burnish.training.step import evaluate, gradient
 
 from .one_pair import sigma
 
@@ -36,14 +37,16 @@ class Told(tiny.Table):
         return self.values[batch.rows, batch.tokens[:, 1] - 4]
 
 
-def by_hand(algorithm: KTO, own: list[float], other: list[float]) -> tuple[float, dict[str, float], Tensor, Feedback]:
+def by_hand(
+    algorithm: KTO, own: list[float], other: list[float]
+) -> tuple[float, dict[str, float], Tensor, PreparedFeedback]:
     """Two rows of one token each: the first good, the second bad. The reference has −1 everywhere."""
     texts = [([0, 4], [False, True]), ([0, 5], [False, True])]
     batch = feedback([texts, texts], [True, False])
     values = torch.tensor([[[9.0, a], [9.0, b]] for a, b in zip(own, other, strict=True)], dtype=torch.float64)
     values.requires_grad_()
-    models = Models(Told(values), tiny.Table(torch.full(values.shape, -1.0)))
-    prepared = algorithm.prepare(models, batch)
+    models = Models(policy=Told(values), reference=tiny.Table(torch.full(values.shape, -1.0)))
+    prepared = ready(algorithm, models, batch)
     told = gradient(algorithm, models, prepared)
     assert values.grad is not None
     return told["loss"], told, values.grad[:, 0, 1], prepared
@@ -53,7 +56,6 @@ def test_by_hand() -> None:
     """Own log-ratios 3 and 1, mismatched 1 and 2, so z₀ = 1.5; β = ½. Good: 1 − σ(0.75); bad: 1 − σ(0.25). The loss is
     their mean, and its slopes −¼ σ(z) σ(−z) and ¼ σ(z) σ(−z)."""
     loss, told, slope, prepared = by_hand(KTO(beta=0.5), [2.0, 0.0], [0.0, 1.0])
-    assert prepared.kl is not None
     assert (prepared.kl.item(), prepared.kl.requires_grad) == (1.5, False)
     assert loss == pytest.approx((sigma(-0.75) + sigma(-0.25)) / 2)
     assert slope.tolist() == pytest.approx(
@@ -66,7 +68,6 @@ def test_by_hand() -> None:
 def test_a_policy_that_fell_is_measured_from_the_reference() -> None:
     """Mismatched log-ratios −2 and 1 have a mean of −½, and z₀ is 0: 1 − σ(1.5) and 1 − σ(−½)."""
     loss, told, _, prepared = by_hand(KTO(beta=0.5), [2.0, 0.0], [-3.0, 0.0])
-    assert prepared.kl is not None
     assert prepared.kl.item() == -0.5
     assert told["kl"] == 0.0
     assert loss == pytest.approx((sigma(-1.5) + sigma(0.5)) / 2)
@@ -85,14 +86,14 @@ def moved_models(batch: Feedback, folder: Path) -> tuple[Models, Any]:
     with torch.no_grad():
         for p in policy.parameters().values():
             p.add_(0.05 * torch.randn(p.shape, generator=generator, dtype=p.dtype))
-    return Models(policy, reference), start
+    return Models(policy=policy, reference=reference), start
 
 
 def test_loss_gradient_and_metrics_are_the_loops(tmp_path: Path) -> None:
     batch = feedback()
     models, start = moved_models(batch, tmp_path)
     algorithm = KTO(beta=0.7, desirable_weight=1.2, undesirable_weight=0.8)
-    found = gradient(algorithm, models, algorithm.prepare(models, batch), 2)
+    found = gradient(algorithm, models, ready(algorithm, models, batch), 2)
     ours = {name: p.grad.clone() for name, p in models.policy.parameters().items()}  # type: ignore[union-attr]
     model = models.policy.model  # type: ignore[attr-defined]
     model.zero_grad()
@@ -118,31 +119,31 @@ def test_loss_gradient_and_metrics_are_the_loops(tmp_path: Path) -> None:
 
 def test_the_first_losses_are_one_half(tmp_path: Path) -> None:
     policy, batch = tiny.make_policy("llama", double=False), feedback()
-    models = Models(policy, cached_reference(policy, lambda: [batch], "data", tmp_path))
-    found = gradient(KTO(), models, KTO().prepare(models, batch), 3)
+    models = Models(policy=policy, reference=cached_reference(policy, lambda: [batch], "data", tmp_path))
+    found = gradient(KTO(), models, ready(KTO(), models, batch), 3)
     assert found["loss"] == pytest.approx(0.5, abs=1e-5)
     assert found["kl"] == pytest.approx(0, abs=1e-5)
 
 
 def test_evaluation_in_batches_has_one_reference_point(tmp_path: Path) -> None:
-    """z₀ is pooled before it is clamped: batches of which one fell and one rose have that of all together."""
+    """z₀ is that of all the data, clamped once: batches of which one fell and one rose share it."""
     batch = feedback()
     models, _ = moved_models(batch, tmp_path)
     whole = evaluate(KTO(), models, [batch])
     parts = [batch.select(slice(0, 1)), batch.select(slice(1, 4)), batch.select(slice(4, 6))]
     assert evaluate(KTO(), models, parts) == pytest.approx(whole, abs=1e-9)
-    levels = [KTO().prepare(models, part).kl.item() for part in parts]  # type: ignore[union-attr]
+    levels = [ready(KTO(), models, part).kl.item() for part in parts]  # type: ignore[union-attr]
     assert len({round(level, 6) for level in levels}) == 3
 
 
 def test_a_batch_of_one_kind_tells_nothing_of_the_other(tmp_path: Path) -> None:
     batch = dataclasses.replace(feedback(), desirable=torch.tensor([True] * 6))
     models, _ = moved_models(batch, tmp_path)
-    prepared = KTO().prepare(models, batch)
+    prepared = ready(KTO(), models, batch)
     found = gradient(KTO(), models, prepared)
     assert "rewards/chosen" in found
     assert not {"rewards/rejected", "logps/rejected"} & found.keys()
-    counts = {name: int(count) for name, count in totals(prepared).items()}
+    counts = {name: int(count) for name, count in prepared.counts().items()}
     assert counts["desirable"] == counts["row"] == 6
     assert counts["undesirable"] == 0
 
@@ -157,10 +158,9 @@ def test_a_row_without_a_response_counts_nowhere(tmp_path: Path) -> None:
     results = []
     for one in (dataclasses.replace(batch, mask=mask), kept):
         unlikely = torch.full(one.mask.shape, -9.0, dtype=torch.float64)  # so that the policy seems to have risen
-        prepared = KTO().prepare(Models(models.policy, tiny.Table(unlikely)), one)
-        assert prepared.kl is not None
+        prepared = ready(KTO(), Models(policy=models.policy, reference=tiny.Table(unlikely)), one)
         assert prepared.kl > 1
-        results.append(gradient(KTO(), Models(models.policy), prepared))
+        results.append(gradient(KTO(), Models(policy=models.policy), prepared))
     assert results[0] == pytest.approx(results[1], abs=1e-9)
 
 

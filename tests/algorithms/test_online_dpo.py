@@ -9,17 +9,19 @@ import pytest
 import tabular
 import tiny
 import torch
+from phases import ready
 from torch import Tensor
 
 from burnish.algorithms.dpo import DPO
 from burnish.algorithms.online_dpo import OnlineDPO
-from burnish.batches import Preferences
+from burnish.batches import Preferences, PreparedPreferences
 from burnish.policies.interface import Models
 from burnish.training.step import gradient
 
 
 def models() -> Models:
-    return Models(*(tiny.make_policy("gpt2", seed=seed) for seed in (0, 1)))
+    policy, reference = (tiny.make_policy("gpt2", seed=seed) for seed in (0, 1))
+    return Models(policy=policy, reference=reference)
 
 
 OPTIONS = {"beta": 0.7, "label_smoothing": 0.2, "nll_weight": 0.3}
@@ -30,10 +32,11 @@ def test_the_loss_is_that_of_dpo(changed: str) -> None:
     """And not that of DPO without the option."""
     options = OPTIONS if changed == "all" else {changed: OPTIONS[changed]}
     both, batch = models(), tiny.preferences(tiny.random_pairs(5, seed=4))
+    pairs = PreparedPreferences(batch, both.reference.logprobs(batch).detach())
     found = []
     for algorithm in (OnlineDPO(**options), DPO(**options), DPO()):
         both.policy.model.zero_grad()  # type: ignore[attr-defined]
-        numbers = gradient(algorithm, both, algorithm.prepare(both, batch))
+        numbers = gradient(algorithm, both, pairs)
         found.append((numbers, {name: p.grad.clone() for name, p in both.policy.parameters().items()}))
     assert found[0][0] == found[1][0] != found[2][0]
     for name, slope in found[0][1].items():
@@ -41,11 +44,14 @@ def test_the_loss_is_that_of_dpo(changed: str) -> None:
 
 
 def test_the_reference_that_pairs_bring_counts() -> None:
-    """Not the models'; pairs without one have the models'."""
+    """Which may be newer than the models': nothing is computed again."""
     both, batch = models(), tiny.preferences(tiny.random_pairs(5, seed=4))
-    younger = dataclasses.replace(batch, ref_logprobs=torch.randn(batch.mask.shape).double())
-    assert OnlineDPO().prepare(both, younger) is younger
-    assert torch.equal(OnlineDPO().prepare(both, batch).ref_logprobs, both.reference.logprobs(batch))  # type: ignore
+    newer = PreparedPreferences(batch, torch.randn(batch.mask.shape).double())
+    assert ready(OnlineDPO(), both, newer) is newer
+
+
+def with_reference(both: Models, batch: Preferences) -> PreparedPreferences:
+    return PreparedPreferences(batch, both.reference.logprobs(batch).detach())
 
 
 def test_a_tie_counts_nowhere() -> None:
@@ -59,13 +65,13 @@ def test_a_tie_counts_nowhere() -> None:
     for batch in (dataclasses.replace(plain, mask=silent), without):
         both.policy.model.zero_grad()  # type: ignore[attr-defined]
         algorithm = OnlineDPO(nll_weight=0.1)
-        numbers = gradient(algorithm, both, algorithm.prepare(both, batch), 2)
+        numbers = gradient(algorithm, both, with_reference(both, batch), 2)
         found.append((numbers, [p.grad.clone() for p in both.policy.parameters().values()]))
     assert found[0][0] == pytest.approx(found[1][0], abs=1e-9)
     for one, other in zip(found[0][1], found[1][1], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
     nothing = dataclasses.replace(plain, mask=torch.zeros_like(silent), lengths=torch.zeros_like(plain.lengths))
-    numbers = gradient(OnlineDPO(), both, OnlineDPO().prepare(both, nothing))
+    numbers = gradient(OnlineDPO(), both, with_reference(both, nothing))
     assert all(math.isfinite(value) for value in numbers.values())
     assert numbers["loss"] == 0.0
 
@@ -90,12 +96,12 @@ class Answers(tabular.TablePolicy):
 
 def expected_slope(algorithm: OnlineDPO, policy: Answers, reference: Answers, wins: Tensor) -> Tensor:
     """The gradient of the loss, expected over two draws of the policy, different ones, and over who wins."""
-    both, batch = Models(policy, reference), all_pairs(len(wins))
+    both, batch = Models(policy=policy, reference=reference), all_pairs(len(wins))
     with torch.no_grad():
         p = policy.logits[0].softmax(0)
     first, second = batch.tokens[:, 0, 1], batch.tokens[:, 1, 1]
     weight = 2 * p[first] * p[second] * wins[first, second]  # drawn in either order
-    term = algorithm.loss(both, algorithm.prepare(both, batch)).terms["dpo"]
+    term = algorithm.loss(both, with_reference(both, batch)).terms["dpo"]
     (slope,) = torch.autograd.grad((weight * term.losses).sum(), policy.logits)
     return slope[0]
 

@@ -1,35 +1,63 @@
 """What the methods on pairs share: sums and means over real tokens, the likelihood beside, metrics and checks."""
 
 import math
-from typing import Any
+from dataclasses import dataclass
 
 import pytest
 import tiny
 import torch
+from phases import ready
+from torch import Tensor
 
 from burnish.algorithms import pairs
-from burnish.algorithms.table import ALGORITHMS, objection
-from burnish.batches import Preferences
+from burnish.algorithms.dpo import DPO
+from burnish.algorithms.hinge import Hinge
+from burnish.algorithms.ipo import IPO
+from burnish.algorithms.pairs import PairLogprobs, Pairwise
+from burnish.algorithms.reward_model import RewardModel
+from burnish.algorithms.table import LANGUAGE, load
+from burnish.batches import PreparedPreferences
 from burnish.policies.interface import Models
-from burnish.training.step import objective, totals
+from burnish.training.step import objective
 
 from .one_pair import batch_of, loss_of, numbers
 
-ON_PAIRS = [name for name, entry in ALGORITHMS.items() if entry.data == "preferences" and entry.trains == "policy"]
+ON_PAIRS = [name for name in LANGUAGE if issubclass(load(name), Pairwise)]
 
 
 def test_both_responses_by_hand() -> None:
     """See `one_pair`: junk stands behind the mask, also of the reference."""
     reference = torch.where(batch_of().mask, -1.0, math.nan).double()
-    models = Models(tiny.Table(numbers()), tiny.Table(reference))
-    found = pairs.read(models, pairs.with_reference(models, batch_of()))
+    models = Models(policy=tiny.Table(numbers()), reference=tiny.Table(reference))
+    prepared = ready(DPO(), models, batch_of())
+    found = PairLogprobs(prepared.batch, models.policy.logprobs(prepared.batch), prepared.ref_logprobs)
     assert found.logps.tolist() == [[-3.0, -9.0]]
     assert found.mean_logps.tolist() == [[-1.5, -3.0]]
     assert found.logratios.tolist() == [[-1.0, -6.0]]
     assert found.mean_logratios.tolist() == [[-0.5, -2.0]]
-    assert found.answered.tolist() == [True]
-    assert found.confidence == 1.0
-    assert pairs.read(models, batch_of(confidence=0.7)).confidence.tolist() == [0.7]  # type: ignore[union-attr]
+    assert (found.confidence, found.margins) == (1.0, 0.0)
+    soft = PairLogprobs(batch_of(0.5, 0.7), numbers(), None)
+    assert soft.confidence.tolist() == [0.7]  # type: ignore[union-attr]
+    assert soft.margins.tolist() == [0.5]  # type: ignore[union-attr]
+
+
+@dataclass(frozen=True)
+class It(Pairwise):
+    """A method whose losses are written down."""
+
+    name = "it"
+    given: tuple[float, ...] = ()
+    nll: float = 0.5
+    beta: float = 1.0
+
+    def losses(self, pairs: PairLogprobs) -> Tensor:
+        return torch.tensor(self.given)
+
+    def rewards(self, pairs: PairLogprobs) -> Tensor:
+        return torch.zeros(3, 2)
+
+    def weights(self) -> tuple[float, float]:
+        return 2.0, self.nll
 
 
 def test_the_likelihood_is_a_mean_over_tokens_of_chosen_responses_that_count() -> None:
@@ -41,10 +69,11 @@ def test_the_likelihood_is_a_mean_over_tokens_of_chosen_responses_that_count() -
     logprobs = torch.full(batch.mask.shape, -7.0)
     logprobs[0, 0, 1:3] = torch.tensor([-1.0, -2.0])
     logprobs[1, 0, 2], logprobs[2, 0, 3] = -5.0, -100.0
-    found = pairs.Pairs(batch, logprobs).loss("it", torch.tensor([4.0, 6.0, 100.0]), torch.zeros(3, 2), 0.5, weight=2.0)
+    models, prepared = Models(policy=tiny.Table(logprobs)), PreparedPreferences(batch)
+    found = It((4.0, 6.0, 100.0)).loss(models, prepared)
     assert found.terms.keys() == {"it", "nll"}
-    assert objective(found, totals(batch)).item() == pytest.approx(2 * 5 + 0.5 * 8 / 3)
-    assert pairs.Pairs(batch, logprobs).loss("it", torch.zeros(3), torch.zeros(3, 2)).terms.keys() == {"it"}
+    assert objective(found, prepared.counts()).item() == pytest.approx(2 * 5 + 0.5 * 8 / 3)
+    assert It((0.0, 0.0, 0.0), nll=0.0).loss(models, prepared).terms.keys() == {"it"}
 
 
 def test_metrics_by_hand() -> None:
@@ -57,7 +86,7 @@ def test_metrics_by_hand() -> None:
 @pytest.mark.parametrize("name", ON_PAIRS)
 def test_slopes_are_those_of_the_loss(name: str) -> None:
     """No part of a method is cut off from the gradient: it agrees with finite differences at every real token."""
-    algorithm, values = ALGORITHMS[name].algorithm(), 1.1 * numbers()  # IPO has no slope where the aim is met
+    algorithm, values = load(name)(), 1.1 * numbers()  # IPO has no slope where the aim is met
     mask = batch_of().mask
     leaf = values.clone().requires_grad_()
     (slope,) = torch.autograd.grad(loss_of(algorithm, leaf), leaf)
@@ -73,43 +102,34 @@ def test_slopes_are_those_of_the_loss(name: str) -> None:
 @pytest.mark.parametrize("name", ON_PAIRS)
 def test_soft_labels_count_where_they_are_taken(name: str) -> None:
     """A method either has another loss for a label of 0.7, or refuses the data."""
-    algorithm = ALGORITHMS[name].algorithm()
+    algorithm = load(name)()
     batch = batch_of(confidence=0.7)
     changed = loss_of(algorithm, numbers(), confidence=0.7) != loss_of(algorithm, numbers())
-    assert changed == ALGORITHMS[name].soft_labels == (objection(algorithm, batch, 2) is None)
+    assert changed == load(name).soft_labels == (algorithm.refuses(batch, 2) is None)
 
 
-@pytest.mark.parametrize("name", [name for name in ON_PAIRS if ALGORITHMS[name].soft_labels])
+@pytest.mark.parametrize("name", [name for name in ON_PAIRS if load(name).soft_labels])
 def test_a_sure_label_is_as_good_as_none(name: str) -> None:
-    algorithm = ALGORITHMS[name].algorithm()
+    algorithm = load(name)()
     sure, plain = loss_of(algorithm, numbers(), confidence=1.0), loss_of(algorithm, numbers())
     assert sure.item() == pytest.approx(plain.item(), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name in ON_PAIRS if not ALGORITHMS[name].reference])
+@pytest.mark.parametrize("name", [name for name in ON_PAIRS if "reference" not in load(name).roles])
 def test_what_has_no_reference_asks_for_none(name: str) -> None:
-    algorithm, batch = ALGORITHMS[name].algorithm(), batch_of()
-    models = Models(tiny.Table(numbers()))
-    prepared: Preferences = algorithm.prepare(models, batch)
+    algorithm, batch = load(name)(), batch_of()
+    models = Models(policy=tiny.Table(numbers()))
+    prepared = ready(algorithm, models, batch)
     assert prepared.ref_logprobs is None
     assert algorithm.loss(models, prepared).terms
 
 
-@pytest.mark.parametrize(
-    ("check", "good", "bad"),
-    [
-        (pairs.check_positive, (1e-9, 5.0), (0.0, -1.0, math.nan, math.inf)),
-        (pairs.check_weight, (0.0, 5.0), (-1e-9, math.nan, math.inf)),
-        (pairs.check_label_smoothing, (0.0, 0.499), (-0.1, 0.5, math.nan)),
-        (lambda value: pairs.check_label_smoothing(value, "(0"), (0.001,), (0.0, 0.5)),
-    ],
-)
-def test_numbers_are_checked(check: Any, good: tuple, bad: tuple) -> None:
-    def told(value: float) -> None:
-        check(value) if check not in (pairs.check_positive, pairs.check_weight) else check(value=value)
-
-    for value in good:
-        told(value)
-    for value in bad:
-        with pytest.raises(ValueError, match="must"):
-            told(value)
+def test_data_that_a_method_cannot_use_are_refused() -> None:
+    """In a sentence that says what to do; margins only where their weight asks for them."""
+    assert "ranks 3 responses, but ipo learns from pairs" in (IPO().refuses(batch_of(), 3) or "")
+    assert "only apply to pairs" in (RewardModel().refuses(batch_of(confidence=0.7), 3) or "")
+    assert RewardModel().refuses(batch_of(), 3) is None
+    assert "hinge does not use confidences" in (Hinge().refuses(batch_of(confidence=0.7), 2) or "")
+    assert "no column margin" in (DPO(margin_weight=1.0).refuses(batch_of(), 2) or "")
+    assert DPO(margin_weight=1.0).refuses(batch_of(margin=1.0), 2) is None
+    assert DPO().refuses(batch_of(), 2) is None

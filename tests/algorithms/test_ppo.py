@@ -8,15 +8,16 @@ import pytest
 import tabular
 import tiny
 import torch
+from phases import acted, ready, sampled
 from torch import Tensor, nn
 
-from burnish.algorithms.ppo import PPO, adapted
+from burnish.algorithms.ppo import PPO, next_kl_penalty
 from burnish.batches import Episodes
 from burnish.functional import aggregate
 from burnish.policies.interface import Models
-from burnish.training.step import gradient, totals
+from burnish.training.step import gradient, prepared
 
-from .written import JUNK, MASK, OLD_LOGPROBS, OLD_VALUES, Written, after, before, f64, learned, models_of, two_rows
+from .written import JUNK, MASK, OLD_LOGPROBS, OLD_VALUES, Written, after, before, f64, models_of, two_rows
 
 # By hand ----------------------------------------------------------------------------------------------------------
 
@@ -30,17 +31,17 @@ def test_prepare_by_hand() -> None:
         (False, [[0, 1, 1], [0, -1, 0]]),
         (True, [[0, 0.5**0.5, 0.5**0.5], [0, -(2**0.5), 0]]),
     ):
-        prepared = PPO(lambda_=0.5, standardise_advantages=standardised).prepare(models_of(before()), two_rows())
+        prepared = ready(PPO(lambda_=0.5, standardise_advantages=standardised), models_of(before()), two_rows())
         torch.testing.assert_close(prepared.advantages, f64(advantages), rtol=1e-7, atol=1e-12)
         torch.testing.assert_close(prepared.returns, f64([[0, 1.5, 2], [0, 1, 0]]))
         torch.testing.assert_close(prepared.old_values, OLD_VALUES[:, :-1])
-        torch.testing.assert_close(prepared.old_logprobs, OLD_LOGPROBS)
+        torch.testing.assert_close(prepared.batch.old_logprobs, OLD_LOGPROBS)
         assert not any(x.requires_grad for x in (prepared.advantages, prepared.returns, prepared.old_values))  # type: ignore[union-attr]
 
 
 def test_a_truncated_row_goes_on_from_its_final_value() -> None:
     """r = 1, γ = ½, V = 2 and then 4: A = 1 + ½·4 − 2 = 1 and R = 3, however short the row is."""
-    batch = Episodes(
+    batch = sampled(
         tokens=torch.zeros(1, 2, dtype=torch.long),
         mask=torch.tensor([[True, False]]),
         lengths=torch.tensor([1]),
@@ -50,14 +51,14 @@ def test_a_truncated_row_goes_on_from_its_final_value() -> None:
         discounts=f64([[0.5, 0]]),
     )
     written = Written(torch.zeros(1, 2), torch.zeros(1, 2), f64([[2, 4, 0]]))
-    prepared = PPO(standardise_advantages=False).prepare(models_of(written), batch)
+    prepared = ready(PPO(standardise_advantages=False), models_of(written), batch)
     assert (prepared.advantages.tolist(), prepared.returns.tolist()) == ([[1, 0]], [[3, 0]])  # type: ignore[union-attr]
 
 
 def by_hand(**options: Any) -> tuple[dict[str, float], dict[str, Tensor]]:
     """The step on `two_rows` with the advantages 1, 1 and −1, after the policy and the critic have moved."""
     algorithm = PPO(**{"lambda_": 0.5, "standardise_advantages": False} | options)
-    prepared = algorithm.prepare(models_of(before()), two_rows())
+    prepared = ready(algorithm, models_of(before()), two_rows())
     moved = after()
     return gradient(algorithm, models_of(moved), prepared), moved.gradients()
 
@@ -145,14 +146,14 @@ def test_kl_penalty_over_sequences_by_hand() -> None:
     assert found["loss/kl_avg"] == pytest.approx((0.05 - math.log(0.8) / 2 + 0.5 - math.log(1.5)) / 2)
 
 
-def test_the_price_that_a_batch_brings_is_the_one_that_counts() -> None:
+def test_the_price_that_was_carried_is_the_one_that_counts() -> None:
     """And it stays with every piece of the batch."""
     algorithm = PPO(lambda_=0.5, standardise_advantages=False, kl_penalty=0.5, kl_penalty_target=0.01)
-    priced = dataclasses.replace(two_rows(), kl_penalty=f64(2.0))
     expected, _ = by_hand(kl_penalty=2.0)
     for pieces in (1, 2):
-        found, _ = learned(algorithm, pieces=pieces, batch=priced)
-        assert found == pytest.approx(expected)
+        prepared = ready(algorithm, models_of(before()), two_rows(), kl_penalty=2.0)
+        assert prepared.kl_penalty == 2.0
+        assert gradient(algorithm, models_of(after()), prepared, pieces) == pytest.approx(expected)
 
 
 def test_an_infinite_clip_leaves_the_penalty_alone() -> None:
@@ -171,9 +172,9 @@ def test_the_penalty_and_its_gradient_are_unbiased() -> None:
     policy = tabular.TablePolicy(new)
     ones = torch.ones(4, dtype=torch.float64)
     batch = tabular.shaped_episodes(tokens, ones, tabular.TablePolicy(old), tabular.TablePolicy(old), 0.0)
-    models = Models(policy, critic=tabular.TableCritic(torch.zeros(1, dtype=torch.float64), 4))
+    models = Models(policy=policy, critic=tabular.TableCritic(torch.zeros(1, dtype=torch.float64), 4))
     algorithm = PPO(kl_penalty=1.0)
-    losses = algorithm.loss(models, algorithm.prepare(models, batch)).terms["kl_avg"].losses[:, 1]
+    losses = algorithm.loss(models, ready(algorithm, models, batch)).terms["kl_avg"].losses[:, 1]
     weights = old[0].exp() / old[0].exp().sum()
     found = (weights * losses).sum()
     leaf = new[0].clone().requires_grad_()
@@ -190,21 +191,21 @@ def test_each_run_has_its_own_price() -> None:
         name: torch.stack([getattr(two_rows(), name)] * 2)
         for name in ("mask", "lengths", "old_logprobs", "rewards", "discounts")
     }
-    batch = Episodes(None, rows=torch.arange(2), kl_penalty=f64([2.0, 0.5]), **runs)
+    batch = acted(torch.zeros(2, 2, 4, 1), torch.zeros(2, 2, 3).long(), torch.arange(2), rows=torch.arange(2), **runs)
     old, new = (Written(*(torch.stack([p.data] * 2) for p in w.numbers.values())) for w in (before(), after()))
     algorithm = PPO(lambda_=0.5, standardise_advantages=False, kl_penalty=9.0)
-    loss = algorithm.loss(models_of(new), algorithm.prepare(models_of(old), batch))
+    loss = algorithm.loss(models_of(new), ready(algorithm, models_of(old), batch, kl_penalty=f64([2.0, 0.5])))
     total = sum(term.weight * aggregate(term.losses, term.mask, term.over) for term in loss.terms.values())
     expected = [by_hand(kl_penalty=price)[0]["loss"] for price in (2.0, 0.5)]
     torch.testing.assert_close(total, f64(expected))
 
 
-def test_adapted_price_by_hand() -> None:
+def test_the_next_price_by_hand() -> None:
     """Target 3: doubled above 4.5, halved below 2, and as it was between, at a NaN and at the ends of the range."""
     kl = f64([4.51, 4.5, 3, 2, 1.99, 0.0, math.nan, math.inf])
-    assert adapted(torch.full_like(kl, 3.0), kl, 3.0).tolist() == [6, 3, 3, 3, 1.5, 1.5, 3, 6]
-    assert adapted(torch.tensor(3.0), torch.tensor(1.0), 0.1).item() == 6
-    assert adapted(f64([1e6, 1e-6]), f64([1, 0]), 0.1).tolist() == [1e6, 1e-6]
+    assert next_kl_penalty(torch.full_like(kl, 3.0), kl, 3.0).tolist() == [6, 3, 3, 3, 1.5, 1.5, 3, 6]
+    assert next_kl_penalty(torch.tensor(3.0), torch.tensor(1.0), 0.1).item() == 6
+    assert next_kl_penalty(f64([1e6, 1e-6]), f64([1, 0]), 0.1).tolist() == [1e6, 1e-6]
 
 
 def test_a_price_without_end_comes_back() -> None:
@@ -212,10 +213,10 @@ def test_a_price_without_end_comes_back() -> None:
     for kl, back in ((0.0, 1.0), (1.0, 0.0)):
         price = torch.tensor(1.0)
         for _ in range(1000):
-            price = adapted(price, torch.tensor(kl), 0.1)
+            price = next_kl_penalty(price, torch.tensor(kl), 0.1)
         assert 0 < price.item() < math.inf
         for _ in range(20):
-            price = adapted(price, torch.tensor(back), 0.1)
+            price = next_kl_penalty(price, torch.tensor(back), 0.1)
         assert price.item() == pytest.approx(1, rel=0.1)
 
 
@@ -262,7 +263,7 @@ def episodes(rows: list[tiny.Row], extra: int = 0, junk: float = 0.0) -> Episode
     junky = [
         torch.where(mask, x, junk) for x in (old_logprobs, rewards[:, : mask.shape[1]], 0.9 * (~terminated).double())
     ]
-    return Episodes(texts.tokens, mask, texts.lengths, texts.rows, *junky)
+    return sampled(texts.tokens, mask, texts.lengths, texts.rows, *junky)
 
 
 def real_models() -> Models:
@@ -271,7 +272,7 @@ def real_models() -> Models:
     with torch.no_grad():
         for p, q in zip(policy.parameters().values(), other.parameters().values(), strict=True):
             p.mul_(0.15).add_(0.85 * q)
-    return Models(policy, critic=TokenCritic(0))
+    return Models(policy=policy, critic=TokenCritic(0))
 
 
 def collect(models: Models) -> dict[str, Tensor]:
@@ -334,14 +335,14 @@ def test_loss_and_gradient_are_the_loops(over: Any) -> None:
     rows = completions()
     batch, models, critic_before = episodes(rows), real_models(), TokenCritic(0)
     algorithm = PPO(value_weight=0.7, entropy_weight=0.2, lambda_=0.8, over=over)
-    prepared = algorithm.prepare(models, batch)
+    prepared = ready(algorithm, models, batch)
     with torch.no_grad():
         models.critic.table.add_(0.3 * torch.randn(tiny.VOCABULARY, generator=seeded(9)))  # type: ignore[union-attr]
     found = gradient(algorithm, models, prepared)
     ours = collect(models)
     assert 0.1 < found["policy/clipfrac_avg"] < 0.9  # Else the example would not try the clipping.
     assert 0.1 < found["val/clipfrac_avg"] < 0.9
-    expected = oracle(rows, batch, models, Models(models.policy, critic=critic_before), algorithm)
+    expected = oracle(rows, batch, models, Models(policy=models.policy, critic=critic_before), algorithm)
     expected.backward()
     assert found["loss"] == pytest.approx(expected.item(), abs=1e-9)
     close(ours, collect(models))
@@ -360,7 +361,7 @@ CHOICES = [
 @pytest.mark.parametrize("pieces", [2, 7])
 def test_cut_into_pieces(choice: dict, pieces: int) -> None:
     algorithm, models = PPO(**choice), real_models()
-    prepared = algorithm.prepare(models, episodes(completions()))
+    prepared = ready(algorithm, models, episodes(completions()))
     whole, slopes = gradient(algorithm, models, prepared), collect(models)
     parts, part_slopes = gradient(algorithm, models, prepared, pieces), collect(models)
     assert parts == pytest.approx(whole)
@@ -373,8 +374,8 @@ def test_padding_and_junk_at_masked_places(choice: dict, junk: float) -> None:
     found = []
     for options in ({}, {"extra": 3, "junk": junk}):
         algorithm, models = PPO(**choice), real_models()
-        prepared = algorithm.prepare(models, episodes(completions(), **options))
-        fields = (prepared.old_logprobs, prepared.old_values, prepared.advantages, prepared.returns)
+        prepared = ready(algorithm, models, episodes(completions(), **options))
+        fields = (prepared.batch.old_logprobs, prepared.old_values, prepared.advantages, prepared.returns)
         assert all((x[~prepared.mask] == 0).all() for x in fields)  # type: ignore[index]
         found.append((gradient(algorithm, models, prepared), collect(models)))
     assert found[1][0] == pytest.approx(found[0][0])
@@ -392,7 +393,7 @@ def test_junk_that_policy_and_critic_give_at_masked_places(choice: dict, junk: f
             for name, p in written.numbers.items():
                 mask = MASK if name != "values" else nn.functional.pad(MASK, (0, 1))
                 p.data = torch.where(mask, p.data, fill)
-        prepared = algorithm.prepare(models_of(old), two_rows())
+        prepared = ready(algorithm, models_of(old), two_rows())
         found.append((gradient(algorithm, models_of(new), prepared), new.gradients()))
     assert found[1][0] == found[0][0]
     for name, slope in found[0][1].items():
@@ -402,7 +403,7 @@ def test_junk_that_policy_and_critic_give_at_masked_places(choice: dict, junk: f
 def test_a_minibatch_has_the_advantages_of_its_rollout() -> None:
     """Standardised once over the rollout, and not again: minibatches' losses, weighted by their steps, are its loss."""
     algorithm, models = PPO(), real_models()
-    prepared = algorithm.prepare(models, episodes(completions()))
+    prepared = ready(algorithm, models, episodes(completions()))
     whole = gradient(algorithm, models, prepared)["loss"]
     total = 0.0
     for index in (torch.tensor([4, 0]), torch.tensor([6]), torch.tensor([1, 5, 3, 2])):
@@ -418,8 +419,8 @@ def test_the_first_ratio_is_1() -> None:
     batch = episodes(completions())
     with torch.no_grad():
         batch = dataclasses.replace(batch, old_logprobs=policy.logprobs(batch))
-    algorithm, models = PPO(), Models(policy, critic=TokenCritic(0))
-    prepared = algorithm.prepare(models, batch)
+    algorithm, models = PPO(), Models(policy=policy, critic=TokenCritic(0))
+    prepared = ready(algorithm, models, batch)
     found = gradient(algorithm, models, prepared.select(torch.tensor([5, 2, 0])))
     assert found["val/ratio"] == pytest.approx(1, abs=1e-5)
     assert found["policy/approxkl_avg"] == pytest.approx(0, abs=1e-10)
@@ -432,8 +433,8 @@ def test_a_row_in_which_nothing_was_chosen_counts_nowhere() -> None:
     found = []
     for texts in (rows, silent):
         algorithm, models = PPO(over="sequence"), real_models()
-        prepared = algorithm.prepare(models, episodes(texts))
-        assert int(totals(prepared)["sequence"]) == 3
+        prepared = ready(algorithm, models, episodes(texts))
+        assert int(prepared.counts()["sequence"]) == 3
         found.append(gradient(algorithm, models, prepared))
     assert found[1] == pytest.approx(found[0])
 
@@ -462,3 +463,39 @@ def test_a_row_in_which_nothing_was_chosen_counts_nowhere() -> None:
 def test_hyperparameters_that_make_no_sense_are_refused(options: dict) -> None:
     with pytest.raises(ValueError, match=f"^{next(iter(options))} "):
         PPO(**options)
+
+
+# Two phases and two hooks ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [1, 3, 6])
+def test_parts_are_prepared_with_the_moments_of_all(cut: int) -> None:
+    batch, models = episodes(completions()), real_models()
+    whole = ready(PPO(), models, batch)
+    parts = prepared(PPO(), models, [batch.select(slice(0, cut)), batch.select(slice(cut, None))], {})
+    torch.testing.assert_close(torch.cat([part.advantages for part in parts]), whole.advantages, rtol=1e-9, atol=1e-9)
+    assert torch.equal(torch.cat([part.returns for part in parts]), whole.returns)
+
+
+def test_without_standardisation_nothing_has_to_be_known() -> None:
+    assert PPO(standardise_advantages=False).statistics(real_models(), episodes(completions())) == {}
+
+
+def test_a_rollout_stops_where_kl_is_above_its_limit() -> None:
+    assert PPO().stops({"policy/approxkl_avg": 1e9}) is False
+    assert not PPO(stop_kl=0.1).stops({"policy/approxkl_avg": 0.1})
+    assert PPO(stop_kl=0.1).stops({"policy/approxkl_avg": 0.11})
+    each = PPO(stop_kl=0.1).stops({"policy/approxkl_avg": f64([0.05, 0.2])})
+    assert each.tolist() == [False, True]  # type: ignore[union-attr]
+
+
+def test_what_a_rollout_leaves_is_the_next_price() -> None:
+    """Target 0.1: from 0.5 doubled by a KL of 0.2, then, carried on, once more; one price per run where there are
+    several; and nothing where the price does not adapt."""
+    algorithm = PPO(kl_penalty=0.5, kl_penalty_target=0.1)
+    once = algorithm.conclude(lambda: {"policy/kl_avg": f64(0.2)}, {})
+    assert once == {"kl_penalty": 1.0}
+    assert algorithm.conclude(lambda: {"policy/kl_avg": f64(0.2)}, once) == {"kl_penalty": 2.0}
+    runs = algorithm.conclude(lambda: {"policy/kl_avg": f64([0.2, 0.1, 0.01])}, {})
+    assert runs["kl_penalty"].tolist() == [1.0, 0.5, 0.25]
+    assert PPO(kl_penalty=0.5).conclude(dict, {"x": 1}) == {"x": 1}

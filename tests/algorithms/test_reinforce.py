@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from phases import ready
 
 from burnish.algorithms.reinforce import Reinforce
 from burnish.policies.interface import Models
@@ -19,7 +20,7 @@ def test_advantages_are_the_rewards_to_come() -> None:
         (False, [[0, 2, 2], [0, 1, 0]]),
         (True, [[0, 0.5**0.5, 0.5**0.5], [0, -(2**0.5), 0]]),
     ):
-        prepared = Reinforce(standardise_advantages=standardised).prepare(Models(before()), two_rows())
+        prepared = ready(Reinforce(standardise_advantages=standardised), Models(policy=before()), two_rows())
         torch.testing.assert_close(prepared.advantages, f64(advantages), rtol=1e-6, atol=1e-12)
         assert prepared.returns is None
 
@@ -27,8 +28,8 @@ def test_advantages_are_the_rewards_to_come() -> None:
 def test_a_truncated_row_earned_what_it_earned() -> None:
     """γ = ½ on every step, the last ones included: 0 + ½·2 = 1 and 2; 1. A critic at hand is not asked."""
     batch = dataclasses.replace(two_rows(), discounts=0.5 * MASK.double())
-    for models in (Models(before()), Models(before(), critic=before())):
-        assert Reinforce().prepare(models, batch).advantages.tolist() == [[0, 1, 2], [0, 1, 0]]  # type: ignore[union-attr]
+    for models in (Models(policy=before()), Models(policy=before(), critic=before())):
+        assert ready(Reinforce(), models, batch).advantages.tolist() == [[0, 1, 2], [0, 1, 0]]  # type: ignore[union-attr]
 
 
 def test_loss_and_gradient_by_hand() -> None:

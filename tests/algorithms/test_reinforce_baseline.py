@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from phases import ready, sampled
 
 from burnish.algorithms.reinforce_baseline import ReinforceBaseline
-from burnish.batches import Episodes
 
 from .written import (
     JUNK,
@@ -33,7 +33,7 @@ def test_advantages_are_returns_over_values() -> None:
         (True, f64([[0, 1, 0.5], [0, -1.5, 0]]) / (7 / 6) ** 0.5),
     ):
         algorithm = ReinforceBaseline(standardise_advantages=standardised)
-        prepared = algorithm.prepare(models_of(before()), two_rows())
+        prepared = ready(algorithm, models_of(before()), two_rows())
         torch.testing.assert_close(prepared.advantages, advantages, rtol=1e-7, atol=1e-12)
         torch.testing.assert_close(prepared.returns, RETURNS)
         torch.testing.assert_close(prepared.old_values, OLD_VALUES[:, :-1])
@@ -44,9 +44,9 @@ def test_a_truncated_row_goes_on_from_its_final_value() -> None:
     """γ = ½, r = 1 and 3, V = 2, 5 and then 4: G = 3 + ½·4 = 5 and 1 + ½·5 = 3.5, so A = 0 and 1.5."""
     lengths, nothing = torch.tensor([2]), f64([[0, 0, 0]])
     mask, half = torch.tensor([[True, True, False]]), f64([[0.5, 0.5, 0]])
-    batch = Episodes(torch.zeros(1, 3).long(), mask, lengths, torch.arange(1), nothing, f64([[1, 3, 0]]), half)
+    batch = sampled(torch.zeros(1, 3).long(), mask, lengths, torch.arange(1), nothing, f64([[1, 3, 0]]), half)
     written = Written(nothing, nothing, f64([[2, 5, 4, 9]]))
-    prepared = ReinforceBaseline().prepare(models_of(written), batch)
+    prepared = ready(ReinforceBaseline(), models_of(written), batch)
     assert prepared.returns.tolist() == [[3.5, 5, 0]]  # type: ignore[union-attr]
     assert prepared.advantages.tolist() == [[1.5, 0, 0]]  # type: ignore[union-attr]
 

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from phases import ready
 from tiny_scorers import make_scorer, naive_score
 from torch import Tensor
 
 from burnish.algorithms.reward_model import RewardModel
 from burnish.batches import Preferences
 from burnish.policies.interface import Models
-from burnish.training.step import evaluate, gradient, objective, totals
+from burnish.training.step import evaluate, gradient, objective
 
 PAIRS = tiny.random_pairs(7, seed=6)
 ALGORITHMS = [RewardModel(), RewardModel(centre_coefficient=0.3)]
@@ -48,8 +49,8 @@ def one_pair(
     batch = replace(tiny.preferences([[answered, answered]]), **(told or {}))
     scorer = Linear(torch.tensor([1.0, 2.0], requires_grad=True), torch.tensor([[chosen, rejected]]))
     models = Models(scorer=scorer)
-    loss = algorithm.loss(models, algorithm.prepare(models, batch))
-    value = objective(loss, totals(batch))
+    loss = algorithm.loss(models, ready(algorithm, models, batch))
+    value = objective(loss, batch.counts())
     value.backward()
     assert scorer.weight.grad is not None
     return value.item(), {k: v.tolist() for k, v in loss.metrics.items()}, scorer.weight.grad.tolist()
@@ -108,7 +109,7 @@ def test_accuracy_counts_a_tie_as_half() -> None:
 def run(algorithm: RewardModel, batch: Preferences, pieces: int = 1) -> tuple[dict[str, float], dict[str, Tensor]]:
     scorer = make_scorer("llama")
     models = Models(scorer=scorer)
-    found = gradient(algorithm, models, algorithm.prepare(models, batch), pieces)
+    found = gradient(algorithm, models, ready(algorithm, models, batch), pieces)
     return found, {name: p.grad for name, p in scorer.parameters().items() if p.grad is not None}
 
 
@@ -178,7 +179,7 @@ def test_a_pair_of_which_one_has_no_answer_counts_nowhere() -> None:
     silent = batch.mask.clone()
     silent[2, 1] = False
     kept = batch.select(torch.tensor([0, 1, 3, 4, 5, 6]))
-    assert int(totals(kept)["row"]) == 6
+    assert int(kept.counts()["row"]) == 6
     for algorithm in ALGORITHMS:
         assert_same(run(algorithm, replace(batch, mask=silent)), run(algorithm, kept))
 

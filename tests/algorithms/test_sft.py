@@ -3,10 +3,11 @@
 import pytest
 import tiny
 import torch
+from phases import ready
 
 from burnish.algorithms.sft import SFT
 from burnish.policies.interface import Models
-from burnish.training.step import gradient, objective, totals
+from burnish.training.step import gradient, objective
 
 
 def test_the_loss_by_hand() -> None:
@@ -16,8 +17,10 @@ def test_the_loss_by_hand() -> None:
     for over, expected, slope in (("token", 3.0, (-1 / 3, -1 / 3, -1 / 3)), ("sequence", 3.5, (-0.25, -0.25, -0.5))):
         values = torch.tensor([[9.0, -1.0, -3.0, 9.0], [9.0, -5.0, torch.nan, 9.0]], requires_grad=True)
         algorithm = SFT(over=over)
-        loss = algorithm.loss(Models(tiny.Table(values)), algorithm.prepare(Models(tiny.Table(values)), batch))
-        value = objective(loss, totals(batch))
+        loss = algorithm.loss(
+            Models(policy=tiny.Table(values)), ready(algorithm, Models(policy=tiny.Table(values)), batch)
+        )
+        value = objective(loss, batch.counts())
         assert value.item() == pytest.approx(expected)
         value.backward()
         expected_gradient = [[0, slope[0], slope[1], 0], [0, slope[2], 0, 0]]
@@ -28,7 +31,7 @@ def test_the_loss_by_hand() -> None:
 def test_loss_and_gradient_are_the_loops(over: str) -> None:
     policy = tiny.make_policy("gpt2")
     rows = tiny.random_rows(6, seed=8)
-    found = gradient(SFT(over=over), Models(policy), tiny.demonstrations(rows))
+    found = gradient(SFT(over=over), Models(policy=policy), tiny.demonstrations(rows))
     ours = {name: p.grad.clone() for name, p in policy.parameters().items()}
     policy.model.zero_grad()
     total, count, texts = torch.zeros((), dtype=torch.float64), 0, []
@@ -45,5 +48,5 @@ def test_loss_and_gradient_are_the_loops(over: str) -> None:
 
 def test_the_two_means_differ() -> None:
     policy, batch = tiny.make_policy("gpt2"), tiny.demonstrations(tiny.random_rows(6, seed=8))
-    losses = [gradient(SFT(over=over), Models(policy), batch)["loss"] for over in ("token", "sequence")]
+    losses = [gradient(SFT(over=over), Models(policy=policy), batch)["loss"] for over in ("token", "sequence")]
     assert abs(losses[0] - losses[1]) > 1e-3

@@ -1,4 +1,4 @@
-"""What every algorithm of the table owes the step, the command line and the reader."""
+"""What every method of the table owes the step, the command line and the reader."""
 
 import dataclasses
 from pathlib import Path
@@ -7,55 +7,61 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from phases import ready, sampled
 from tiny_scorers import make_scorer
 
-from burnish.algorithms.dpo import DPO
-from burnish.algorithms.hinge import Hinge
-from burnish.algorithms.reward_model import RewardModel
-from burnish.algorithms.table import ALGORITHMS, Entry, name_of, objection
+import burnish
+from burnish.algorithms.interface import Algorithm, name_of
+from burnish.algorithms.table import CONTROL, LANGUAGE, classes, load, summary_of
 from burnish.algorithms.terms import Term
-from burnish.batches import Episodes, Feedback
+from burnish.batches import Feedback, PreparedPreferences
+from burnish.config.build import experience_of
 from burnish.functional import aggregate
 from burnish.policies.interface import Models
 from burnish.policies.language.reference import cached_reference
-from burnish.training.step import totals
 
-LEARNED = {"completions": "episodes", "pairs": "preferences", "bests": "demonstrations"}
+EVERY = list(dict.fromkeys([*LANGUAGE, *CONTROL]))
+LEARNED = {"Completions": "episodes", "Pairs": "pairs", "Bests": "demonstrations"}
 """What a method that samples learns from, by its experience."""
 
 
-def batch_of(entry: Entry) -> Any:
-    kind = LEARNED.get(entry.experience, entry.data)
+def batch_of(algorithm: type[Algorithm]) -> Any:
+    experience = experience_of(algorithm)
+    kind = algorithm.data if experience is None else LEARNED[experience.__name__]
+    pairs = tiny.preferences(tiny.random_pairs(6, seed=2))
     if kind == "feedback":
-        pairs = tiny.preferences(tiny.random_pairs(6, seed=2))
         return Feedback(pairs.tokens, pairs.mask, pairs.lengths, pairs.rows, torch.arange(6) % 3 > 0)
+    if kind == "pairs":
+        return PreparedPreferences(pairs, torch.zeros(pairs.mask.shape))
     if kind == "preferences":
-        return tiny.preferences(tiny.random_pairs(6, seed=2))
+        return pairs
     texts = tiny.demonstrations(tiny.random_rows(6, seed=2))
     if kind == "demonstrations":
         return texts
     numbers = torch.randn(2, *texts.mask.shape, generator=torch.Generator().manual_seed(2)).double()
     rewards, discounts = numbers[0], texts.mask.double()
-    return Episodes(texts.tokens, texts.mask, texts.lengths, texts.rows, numbers[1], rewards, discounts)
+    return sampled(texts.tokens, texts.mask, texts.lengths, texts.rows, numbers[1], rewards, discounts)
 
 
-def models_of(entry: Entry, batch: Any, cache: Path) -> Models:
-    if entry.trains == "scorer":
+def models_of(algorithm: type[Algorithm], batch: Any, cache: Path) -> Models:
+    if "scorer" in algorithm.roles:
         return Models(scorer=make_scorer("gpt2"))
-    policy = tiny.make_policy("gpt2")
-    if entry.experience:
-        return Models(policy, policy, make_scorer("gpt2"))
-    return Models(policy, cached_reference(policy, lambda: [batch], "data", cache) if entry.reference else None)
+    models = Models(policy=tiny.make_policy("gpt2"))
+    if "critic" in algorithm.roles:
+        models = models.having(critic=make_scorer("gpt2"))
+    if "reference" in algorithm.roles:
+        models = models.having(reference=cached_reference(models.policy, lambda: [batch], "data", cache))
+    return models
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", LANGUAGE)
 def test_each_terms_mask_counts_what_the_step_divides_by(name: str, tmp_path: Path) -> None:
     """Aggregating with the term's own counts or with the batch's gives the same: so parts add up to the whole."""
-    entry = ALGORITHMS[name]
-    algorithm, batch = entry.algorithm(), batch_of(entry)
-    models = models_of(entry, batch, tmp_path)
-    prepared = algorithm.prepare(models, batch)
-    counts = totals(prepared)
+    cls = load(name)
+    algorithm, batch = cls(), batch_of(cls)
+    models = models_of(cls, batch, tmp_path)
+    prepared = ready(algorithm, models, batch)
+    counts = prepared.counts()
     loss = algorithm.loss(models, prepared)
     assert loss.terms
     for term in loss.terms.values():
@@ -74,32 +80,46 @@ def test_each_terms_mask_counts_what_the_step_divides_by(name: str, tmp_path: Pa
         assert not numbers.requires_grad
 
 
-def test_data_that_a_method_cannot_use_as_asked_are_told() -> None:
-    """Margins are there for whom wants them; a weight without margins, and labels that nobody takes, are refused."""
-    plain = tiny.preferences(tiny.random_pairs(3))
-    margins, labels = (dataclasses.replace(plain, **{name: torch.ones(3)}) for name in ("margins", "confidences"))
-    for name, entry in ALGORITHMS.items():
-        if entry.data == "preferences":
-            assert objection(entry.algorithm(), plain, 2) is None
-            assert objection(entry.algorithm(), margins, 2) is None, name
-    assert "hinge has no place for confidences" in str(objection(Hinge(), labels, 2))
-    assert "dpo" in str(objection(Hinge(), labels, 2))
-    for algorithm in (DPO(margin_weight=0.5), RewardModel(margin_weight=1.0)):
-        assert objection(algorithm, margins, 2) is None
-        assert "margin_weight is what margins are worth" in str(objection(algorithm, plain, 2))
-    assert objection(RewardModel(), plain, 4) is None
-    for batch in (margins, labels):
-        assert "a row ranks 4 responses" in str(objection(RewardModel(), batch, 4))
-
-
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", EVERY)
 def test_every_entry_is_a_frozen_dataclass_with_help_on_every_field(name: str) -> None:
-    entry = ALGORITHMS[name]
-    algorithm = entry.algorithm()
-    assert name_of(algorithm) == name
-    assert entry.summary
-    assert entry.algorithm.__doc__
-    for field in dataclasses.fields(entry.algorithm):
+    algorithm = load(name)()
+    assert isinstance(algorithm, Algorithm)
+    assert name_of(algorithm) == name_of(load(name)) == name
+    assert type(algorithm).__doc__
+    for field in dataclasses.fields(algorithm):
         assert field.metadata["help"]
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(algorithm, field.name, None)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_facts_are_words_that_the_others_know(name: str) -> None:
+    cls = load(name)
+    assert cls.data in ("demonstrations", "preferences", "feedback", "prompts")
+    assert set(cls.roles) <= {"policy", "critic", "scorer", "reference"}
+    assert cls.learning_rate > 0
+    assert cls.paper
+    assert (cls.experience != "") == (cls.data == "prompts")
+    if "update_epochs" in {field.name for field in dataclasses.fields(cls)}:
+        assert cls(update_epochs=3).passes == 3
+    else:
+        assert cls().passes == 1
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_method_is_exported(name: str) -> None:
+    """`burnish.DPO` and the like follow the table."""
+    cls = load(name)
+    assert getattr(burnish, cls.__name__) is cls
+    assert cls.__name__ in burnish.__all__
+    assert classes()[cls.__name__] == cls.__module__
+
+
+def test_a_method_elsewhere_is_found_by_its_path() -> None:
+    assert load("burnish.algorithms.dpo:DPO") is load("dpo")
+    with pytest.raises(KeyError):
+        load("nothing")
+    with pytest.raises(AttributeError):
+        load("burnish.algorithms.dpo:Nothing")
+    assert summary_of("dpo") == LANGUAGE["dpo"].summary
+    assert summary_of("mine:Own") == "mine:Own"

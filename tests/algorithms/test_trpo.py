@@ -1,23 +1,33 @@
 """TRPO's two objectives by hand: the surrogate is the policy's alone, the regression the critic's alone."""
 
+import dataclasses
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from phases import ready
 from torch import Tensor
 
+from burnish.algorithms.terms import Loss
 from burnish.algorithms.trpo import TRPO
+from burnish.batches import PreparedEpisodes
+from burnish.policies.interface import Models
 
 from .written import JUNK, OLD_LOGPROBS, OLD_VALUES, assert_same, before, beside_junk, f64, learned, models_of, two_rows
 
 PLAIN = TRPO(lambda_=0.5, standardise_advantages=False)
 
 
-def critic_of(algorithm: TRPO) -> Any:
-    """The critic's regression as if it were an algorithm, for the step."""
-    return SimpleNamespace(prepare=algorithm.prepare, loss=algorithm.value_loss)
+class CriticOf(TRPO):
+    """The critic's regression as an algorithm of its own."""
+
+    def loss(self, models: Models, batch: PreparedEpisodes) -> Loss:
+        return self.critic_loss(models, batch)
+
+
+def critic_of(algorithm: TRPO) -> TRPO:
+    return CriticOf(**{field.name: getattr(algorithm, field.name) for field in dataclasses.fields(algorithm)})
 
 
 def test_prepare_by_hand() -> None:
@@ -26,11 +36,11 @@ def test_prepare_by_hand() -> None:
         (PLAIN, [[0, 1, 1], [0, -1, 0]]),
         (TRPO(lambda_=0.5), [[0, 0.5**0.5, 0.5**0.5], [0, -(2**0.5), 0]]),
     ):
-        prepared = algorithm.prepare(models_of(before()), two_rows())
+        prepared = ready(algorithm, models_of(before()), two_rows())
         torch.testing.assert_close(prepared.advantages, f64(advantages), rtol=1e-7, atol=1e-12)
         torch.testing.assert_close(prepared.returns, f64([[0, 1.5, 2], [0, 1, 0]]))
         torch.testing.assert_close(prepared.old_values, OLD_VALUES[:, :-1])
-        torch.testing.assert_close(prepared.old_logprobs, OLD_LOGPROBS)
+        torch.testing.assert_close(prepared.batch.old_logprobs, OLD_LOGPROBS)
         assert not any(x.requires_grad for x in (prepared.advantages, prepared.returns, prepared.old_values))  # type: ignore[union-attr]
 
 
@@ -54,9 +64,9 @@ def test_regression_by_hand() -> None:
 
 
 def test_terms_have_the_names_they_have_elsewhere() -> None:
-    batch = PLAIN.prepare(models_of(before()), two_rows())
+    batch = ready(PLAIN, models_of(before()), two_rows())
     assert list(PLAIN.loss(models_of(before()), batch).terms) == ["policy_avg"]
-    assert list(PLAIN.value_loss(models_of(before()), batch).terms) == ["value_avg"]
+    assert list(PLAIN.critic_loss(models_of(before()), batch).terms) == ["value_avg"]
 
 
 def both(algorithm: TRPO, how: Any, **options: Any) -> list[tuple[dict[str, float], dict[str, Tensor]]]:
@@ -93,3 +103,8 @@ def test_junk_at_masked_places(algorithm: TRPO, junk: float) -> None:
 def test_hyperparameters_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         TRPO(**options)
+
+
+def test_the_region_is_what_the_step_searches_by() -> None:
+    found = TRPO(max_kl=0.2, cg_iterations=3, damping=0.5, shrink=0.7, search_steps=4).region()
+    assert (found.max_kl, found.iterations, found.damping, found.shrink, found.tries) == (0.2, 3, 0.5, 0.7, 4)

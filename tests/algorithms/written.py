@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import torch
+from phases import ready, sampled
 from torch import Tensor, nn
 
 from burnish.batches import Episodes
@@ -48,7 +49,7 @@ class Written:
 
 
 def models_of(written: Written) -> Models:
-    return Models(written, critic=written)
+    return Models(policy=written, critic=written)
 
 
 MASK = torch.tensor([[False, True, True], [False, True, False]])
@@ -58,7 +59,7 @@ OLD_VALUES = f64([[0, 0.5, 1, 0], [0, 2, 0, 0]])
 
 def two_rows() -> Episodes:
     """A row of two steps, rewarded 0 and 2, and one of a single step, rewarded 1; both terminate, γ = 1."""
-    return Episodes(
+    return sampled(
         tokens=torch.zeros(2, 3, dtype=torch.long),
         mask=MASK,
         lengths=torch.tensor([3, 2]),
@@ -84,7 +85,7 @@ def learned(
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Loss, metrics and gradients of the step on `two_rows`, after policy and critic have moved from old to new."""
     old, new = old or before(), new or after()
-    prepared = algorithm.prepare(models_of(old), batch or two_rows())
+    prepared = ready(algorithm, models_of(old), batch or two_rows())
     return gradient(algorithm, models_of(new), prepared, pieces), new.gradients()
 
 

@@ -189,3 +189,46 @@ def test_aggregate_refuses_what_it_does_not_know() -> None:
         fn.aggregate(X, MASK, over="constant")
     with pytest.raises(ValueError, match="total"):
         fn.aggregate(X, MASK, over="constant", total=0)
+
+
+# Moments -----------------------------------------------------------------------------------------------------------
+
+
+def test_moments_by_hand() -> None:
+    """1, 2 and 6: n = 3, the largest 6, deviations from it −9, squared deviations from 3 are 4 + 1 + 9 = 14."""
+    found = fn.moments(f64([[1, 2, math.nan], [6, 1e30, 7]]), torch.tensor([[True, True, False], [True, False, False]]))
+    assert (found.count.item(), found.largest.item(), found.shifted.item(), found.squares.item()) == (3, 6, -9, 14)
+
+
+@pytest.mark.parametrize("cut", range(6))
+def test_moments_of_parts_add_up(cut: int) -> None:
+    """Wherever a batch is cut, also where one part has nothing real; and what is standardised by them is the same."""
+    x = 1e3 + torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(3)).double()
+    mask = torch.rand(2, 5, 4, generator=torch.Generator().manual_seed(4)) > 0.4
+    mask[:, 0] = False
+    parts = [(x[:, :cut], mask[:, :cut]), (x[:, cut:], mask[:, cut:])]
+    held = [fn.moments(*part) for part in parts if part[0].shape[1]]
+    total = held[0] + held[1] if len(held) == 2 else held[0]
+    whole = fn.moments(x, mask)
+    for name in ("count", "largest", "shifted", "squares"):
+        torch.testing.assert_close(getattr(total, name), getattr(whole, name), rtol=1e-9, atol=1e-9)
+    joined = torch.cat([fn.standardise(*part, of=total) for part in parts], 1)
+    torch.testing.assert_close(joined, fn.standardise(x, mask), rtol=1e-7, atol=1e-9)
+    joined = torch.cat([fn.centre(*part, of=total) for part in parts], 1)
+    torch.testing.assert_close(joined, fn.centre(x, mask), rtol=1e-9, atol=1e-9)
+
+
+def test_equal_numbers_in_all_parts_give_exactly_0() -> None:
+    part = (torch.full((2, 3), 0.1), torch.ones(2, 3, dtype=torch.bool))
+    total = fn.moments(*part) + fn.moments(*part)
+    assert (fn.standardise(*part, of=total) == 0).all()
+
+
+def test_parts_without_a_real_number_add_nothing() -> None:
+    nothing = fn.moments(torch.full((1, 2), math.nan), torch.zeros(1, 2, dtype=torch.bool))
+    some = fn.moments(f64([[1, 3]]), torch.ones(1, 2, dtype=torch.bool))
+    for total in (nothing + some, some + nothing):
+        assert (total.count.item(), total.shifted.item(), total.squares.item()) == (2, -2, 2)
+    both = nothing + nothing
+    assert both.count == 0
+    assert (fn.standardise(torch.ones(1, 2), torch.zeros(1, 2, dtype=torch.bool), of=both) == 0).all()

@@ -314,7 +314,7 @@ def test_gradients_against_finite_differences(name: str) -> None:
 
 
 def test_labels_of_a_coin_teach_nothing() -> None:
-    with pytest.raises(ValueError, match="below 0.5 for robust DPO"):
+    with pytest.raises(ValueError, match=r"below 0\.5 for robust DPO"):
         fn.robust_dpo(f64([1.0]), f64([0.0]), 0.1, 0.5)
 
 

@@ -53,12 +53,14 @@ def test_the_score_rises(method: str, model: Path, tmp_path: Path) -> None:
     assert before < 0.15
     assert after > 0.4
     assert metrics[-1]["eval_loss"] == -after
-    assert metrics[-1]["eval_objective/kl"] > 0.5
+    if method == "online":
+        assert metrics[-1]["eval_objective/kl"] > 0.5
+    else:  # whose loss has no part for the model that training began with: it is not loaded, and nothing says its KL
+        assert not [name for line in metrics for name in line if name.endswith("objective/kl")]
     if method != "rejection":
         assert metrics[0]["loss"] == pytest.approx(0.6931472, abs=1e-5)
     if method == "iterative":  # each rollout begins at its own reference; where all in a batch are ties, there is 0
         first = [line for line in metrics if "rollout" in line]
-        assert first[1]["objective/kl"] > 0.5
         assert first[1]["loss"] == pytest.approx(0.6931472, abs=1e-5)
         assert all(min(abs(line["loss"] - 0.6931472), abs(line["loss"])) < 1e-5 for line in first)
 

@@ -12,6 +12,7 @@ from functools import cache
 import pytest
 import tabular
 import torch
+from phases import ready
 from torch import Tensor
 
 from burnish.algorithms.ppo import PPO
@@ -60,7 +61,7 @@ def trained(name: str, beta: float, seed: int = 0, algorithm: PPO = DEFAULTS) ->
     logits, every, scores = problem(name, generator)
     reference, policy = tabular.TablePolicy(logits), tabular.TablePolicy(logits)
     critic = tabular.TableCritic(torch.zeros(len(logits), dtype=torch.float64), logits.shape[1])
-    models = Models(policy, reference, critic)
+    models = Models(policy=policy, reference=reference, critic=critic)
 
     def sampled(index: Tensor) -> Episodes:
         return tabular.shaped_episodes(every[index], scores[index], policy, reference, beta)
@@ -74,7 +75,7 @@ def trained(name: str, beta: float, seed: int = 0, algorithm: PPO = DEFAULTS) ->
     for turn in range(ROLLOUTS):
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - turn / ROLLOUTS)
         drawn = torch.multinomial(all_logprobs().exp(), ROLLOUT, replacement=True, generator=generator)
-        batch = algorithm.prepare(models, sampled(drawn))
+        batch = ready(algorithm, models, sampled(drawn))
         for _ in range(algorithm.update_epochs):
             for part in torch.randperm(ROLLOUT, generator=generator).split(MINIBATCH):
                 gradient(algorithm, models, batch.select(part))

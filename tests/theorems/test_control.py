@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import tabular
 import torch
+from phases import acted, ready
 from torch import Tensor, nn
 
 from burnish.algorithms.actor_critic import ActorCritic
@@ -18,7 +19,7 @@ from burnish.algorithms.ppo import PPO
 from burnish.algorithms.reinforce import Reinforce
 from burnish.algorithms.reinforce_baseline import ReinforceBaseline
 from burnish.algorithms.trpo import TRPO
-from burnish.batches import Episodes
+from burnish.batches import Episodes, PreparedEpisodes, Transitions
 from burnish.functional import action_logprobs, aggregate, entropy
 from burnish.functional.masked import is_last
 from burnish.policies.interface import Models
@@ -62,7 +63,7 @@ def models_of(logits: Tensor, values: Tensor) -> Models:
     """One run's tables, or those of several."""
     if logits.dim() == 2:
         logits, values = logits[None], values[None]
-    return Models(Table(logits), critic=Table(values))
+    return Models(policy=Table(logits), critic=Table(values))
 
 
 def everything_that_can_happen() -> list[tuple[int, int, int]]:
@@ -74,15 +75,14 @@ def everything_that_can_happen() -> list[tuple[int, int, int]]:
 EVERY = everything_that_can_happen()
 
 
-def every_episode(gamma: float, logits: Tensor = LOGITS) -> Episodes:
+def every_episode(gamma: float, logits: Tensor = LOGITS) -> Transitions:
     mask = torch.tensor([[True, state != END] for _, state, _ in EVERY])
     actions = torch.tensor([[first, second] for first, _, second in EVERY])
     rewards = torch.stack(
         [torch.stack([REWARDS[0, a], REWARDS[s, b] if s != END else REWARDS.new_tensor(0.0)]) for a, s, b in EVERY]
     )
     observations = torch.tensor([[0.0, s, END] for _, s, _ in EVERY], dtype=torch.float64)[None, ..., None].clamp(max=2)
-    bare = Episodes(
-        tokens=None,
+    bare = acted(
         mask=mask[None],
         lengths=mask.sum(1)[None],
         rows=torch.arange(len(EVERY)),
@@ -129,7 +129,7 @@ def policy_gradient_theorem(logits: Tensor, gamma: float) -> Tensor:
 def gradients(algorithm: Any, values: Tensor, gamma: float = 1.0, logits: Tensor = LOGITS) -> Tensor:
     """Of each episode's summed policy loss, in the logits: [episodes, states, actions]."""
     models = models_of(logits, values)
-    batch = algorithm.prepare(models, every_episode(gamma, logits))
+    batch = ready(algorithm, models, every_episode(gamma, logits))
     losses = algorithm.loss(models, batch).terms["policy_avg"].losses
     rows = torch.where(batch.mask, losses, 0.0)[0].sum(1)
     return torch.stack([torch.autograd.grad(row, models.policy.table, retain_graph=True)[0][0] for row in rows])  # type: ignore[attr-defined]
@@ -198,7 +198,7 @@ def test_a_critic_that_knows_is_no_bias_and_one_that_does_not_is(lambda_: float,
 # The same thing under two names ------------------------------------------------------------------------------------
 
 
-def objective(algorithm: Any, models: Models, batch: Episodes, part: str = "loss") -> Tensor:
+def objective(algorithm: Any, models: Models, batch: PreparedEpisodes, part: str = "loss") -> Tensor:
     """Each run's loss: its terms, each over its own count. Metrics are told of every step, and move nothing."""
     loss = getattr(algorithm, part)(models, batch)
     assert all(x.shape == batch.mask.shape and not x.requires_grad for x in loss.metrics.values())
@@ -206,12 +206,14 @@ def objective(algorithm: Any, models: Models, batch: Episodes, part: str = "loss
     return torch.stack([term.weight * aggregate(term.losses, term.mask, term.over) for term in terms]).sum(0)
 
 
-def learned(algorithm: Any, models: Models, batch: Episodes, old: Models | None = None) -> tuple[Tensor, ...]:
+def learned(
+    algorithm: Any, models: Models, batch: Episodes | Transitions, old: Models | None = None, **carried: Any
+) -> tuple[Tensor, ...]:
     """Losses [R], and the gradients in policy and critic of their sum, on a batch prepared with the old models."""
-    batch = algorithm.prepare(old or models, batch)
+    batch = ready(algorithm, old or models, batch, **carried)
     losses = [objective(algorithm, models, batch)]
-    if hasattr(algorithm, "value_loss"):
-        losses.append(objective(algorithm, models, batch, "value_loss"))
+    if algorithm.region():
+        losses.append(objective(algorithm, models, batch, "critic_loss"))
     leaves = [p for model in models.trained().values() for p in model.parameters().values()]
     slopes = torch.autograd.grad(torch.stack(losses).sum(), leaves, allow_unused=True)
     return (
@@ -220,7 +222,7 @@ def learned(algorithm: Any, models: Models, batch: Episodes, old: Models | None 
     )
 
 
-def some_episodes(runs: int, seed: int = 0, sampled_by: Tensor | None = None) -> Episodes:
+def some_episodes(runs: int, seed: int = 0, sampled_by: Tensor | None = None) -> Transitions:
     """Rows of 5, 3, 4 and 1 steps in other lengths for every run; every other row was truncated. γ = 0.9."""
     lengths = torch.tensor([5, 3, 4, 1]).repeat(runs).reshape(runs, 4)
     lengths = torch.stack([row.roll(r) for r, row in enumerate(lengths)])
@@ -229,8 +231,7 @@ def some_episodes(runs: int, seed: int = 0, sampled_by: Tensor | None = None) ->
     terminated = is_last(mask) & (torch.arange(4) % 2 == 0)[:, None]
     generator = torch.Generator().manual_seed(seed)
     states = torch.randint(3, (runs, 4, 6, 1), generator=generator).double()
-    bare = Episodes(
-        tokens=None,
+    bare = acted(
         mask=mask,
         lengths=lengths,
         rows=torch.arange(4),
@@ -321,17 +322,16 @@ def spoken() -> tuple[Episodes, Tensor]:
     return batch, tabular.states(tokens, 2)
 
 
-def driven() -> Episodes:
+def driven() -> Transitions:
     """The same episodes as those of a cart, in one run: no column for a prompt, observations in place of prefixes."""
     batch, states = spoken()
     observations = nn.functional.pad(states, (0, 1), value=7)  # Behind a whole text there is a state of its own.
     cut = {name: getattr(batch, name)[None, :, 1:] for name in ("mask", "old_logprobs", "rewards", "discounts")}
-    return Episodes(
-        tokens=None,
+    return acted(
         lengths=batch.lengths[None] - 1,
         rows=batch.rows,
         observations=observations[None, ..., None].double(),
-        actions=batch.tokens[None, :, 1:],  # type: ignore[index]
+        actions=batch.tokens[None, :, 1:],
         runs=torch.arange(1),
         **cut,
     )
@@ -342,7 +342,7 @@ def test_control_is_a_language_of_two_words(algorithm: Any) -> None:
     """Loss and gradients, of a policy and a critic that have moved since."""
     words, drives = [], []
     for logits, values in ((numbers(7, 2), numbers(7, seed=5)), (numbers(7, 2, seed=6), numbers(7, seed=7))):
-        words.append(Models(tabular.TablePolicy(logits), critic=tabular.TableCritic(values, 2)))
+        words.append(Models(policy=tabular.TablePolicy(logits), critic=tabular.TableCritic(values, 2)))
         drives.append(models_of(logits, nn.functional.pad(values, (0, 1))))
     *losses, policy, critic = learned(algorithm, words[1], spoken()[0], words[0])
     *drive_losses, drive_policy, drive_critic = learned(algorithm, drives[1], driven(), drives[0])
@@ -356,10 +356,10 @@ def test_control_is_a_language_of_two_words(algorithm: Any) -> None:
 # Lockstep ----------------------------------------------------------------------------------------------------------
 
 
-def alone(batch: Episodes, run: int) -> Episodes:
+def alone(batch: Transitions, run: int) -> Transitions:
     """This run's episodes, with nobody else's."""
     of_runs = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch) if f.name != "rows"}
-    return dataclasses.replace(batch, **{k: None if v is None else v[run : run + 1] for k, v in of_runs.items()})
+    return dataclasses.replace(batch, **{k: v[run : run + 1] for k, v in of_runs.items()})
 
 
 @pytest.mark.parametrize("algorithm", EVERY_ALGORITHM, ids=lambda a: type(a).__name__)
@@ -367,14 +367,16 @@ def test_runs_in_lockstep_are_runs_alone(algorithm: Any) -> None:
     """Of rewards that differ a hundredfold, prices that differ, and lengths that differ; policies have moved."""
     batch = some_episodes(3)
     scale = torch.tensor([1.0, 100.0, 0.0]).double()
-    batch = dataclasses.replace(batch, rewards=batch.rewards * scale[:, None, None], kl_penalty=scale + 0.1)
+    batch = dataclasses.replace(batch, rewards=batch.rewards * scale[:, None, None])
+    prices = scale + 0.1
     tables = [(numbers(3, 3, 2, seed=i), numbers(3, 3, seed=i + 1)) for i in (10, 20)]
     old, new = (models_of(*both) for both in tables)
-    group = learned(algorithm, new, batch, old)
+    group = learned(algorithm, new, batch, old, kl_penalty=prices)
     assert group[0].shape == (3,)
     for run in range(3):
         old, new = (models_of(*(x[run : run + 1] for x in both)) for both in tables)
-        for one, other in zip(group, learned(algorithm, new, alone(batch, run), old), strict=True):
+        one_run = learned(algorithm, new, alone(batch, run), old, kl_penalty=prices[run : run + 1])
+        for one, other in zip(group, one_run, strict=True):
             close(one[run : run + 1], other)
 
 

@@ -9,6 +9,7 @@ import pytest
 import tabular
 import tiny
 import torch
+from phases import ready, sampled
 from torch import Tensor
 
 from burnish.algorithms.ppo import PPO
@@ -28,7 +29,7 @@ PLAIN = PPO(standardise_advantages=False, lambda_=1.0)
 
 def models_of(logits: Tensor, values: Tensor) -> Models:
     reference = tabular.TablePolicy(numbers(STATES, WORDS, seed=2))
-    return Models(tabular.TablePolicy(logits), reference, tabular.TableCritic(values, WORDS))
+    return Models(policy=tabular.TablePolicy(logits), reference=reference, critic=tabular.TableCritic(values, WORDS))
 
 
 def episodes(models: Models) -> Episodes:
@@ -59,9 +60,9 @@ def exact_values(models: Models) -> Tensor:
 
 def expected_first_gradient(algorithm: PPO, models: Models) -> Tensor:
     """Gradient in the logits of Σ_y π(y) Σ_t ℓ_t, with π(y) held: what samples give on average."""
-    batch = algorithm.prepare(models, episodes(models))
+    batch = ready(algorithm, models, episodes(models))
     losses = algorithm.loss(models, batch).terms["policy_avg"].losses
-    weights = batch.old_logprobs.sum(1).exp()
+    weights = batch.batch.old_logprobs.sum(1).exp()
     total = (weights[:, None] * torch.where(batch.mask, losses, 0.0)).sum()
     return torch.autograd.grad(total, models.policy.logits)[0]  # type: ignore[attr-defined]
 
@@ -99,7 +100,7 @@ def test_it_rests_at_the_optimum(standardised: bool) -> None:
     values = BETA * torch.cat([first.logsumexp(0)[None], second.logsumexp(1)])
     models = models_of(torch.cat([first[None], second]), values)
     algorithm = dataclasses.replace(PLAIN, lambda_=0.95, standardise_advantages=standardised)
-    found = gradient(algorithm, models, algorithm.prepare(models, episodes(models)))
+    found = gradient(algorithm, models, ready(algorithm, models, episodes(models)))
     assert found["loss/value_avg"] == pytest.approx(0, abs=1e-20)
     for p in (models.policy.logits, models.critic.table):  # type: ignore[attr-defined, union-attr]
         close(p.grad, torch.zeros_like(p), tolerance=1e-9)
@@ -115,12 +116,12 @@ def test_first_gradient_of_a_language_model_is_its_policy_gradient(clip: float) 
     with torch.no_grad():
         old_logprobs = policy.logprobs(texts)
     rewards = numbers(*texts.mask.shape)
-    batch = Episodes(texts.tokens, texts.mask, texts.lengths, texts.rows, old_logprobs, rewards, texts.mask.double())
+    batch = sampled(texts.tokens, texts.mask, texts.lengths, texts.rows, old_logprobs, rewards, texts.mask.double())
     critic = tabular.TableCritic(numbers(4000), 3)
     critic.values = lambda batch: numbers(*batch.mask.shape[:-1], batch.mask.shape[-1] + 1, seed=5)  # type: ignore[method-assign]
-    models = Models(policy, critic=critic)
+    models = Models(policy=policy, critic=critic)
     algorithm = PPO(clip=clip)
-    prepared = algorithm.prepare(models, batch)
+    prepared = ready(algorithm, models, batch)
     gradient(algorithm, models, prepared, pieces=2)
     ours = {name: p.grad.clone() for name, p in policy.parameters().items()}
     policy.model.zero_grad()

@@ -114,7 +114,7 @@ class TrustRegion:
     tries: int
 
 
-def name_of(algorithm: Algorithm | type[Algorithm]) -> str:
+def name_of(algorithm: Any) -> str:
     """The algorithm's name, or the import path of its class where it has none. Raises TypeError for anything else."""
     cls = algorithm if isinstance(algorithm, type) else type(algorithm)
     if not issubclass(cls, Algorithm):
