@@ -27,7 +27,7 @@ from control_options import ENV, HIDDEN, OPTIONS, PEERS, Plan, Share, arguments,
 from rich.console import Console
 from rich.table import Table
 
-from burnish.recipes.control.group import RETURNS, Group, play, run_group
+from burnish.recipes.control.group import RETURNS, RunGroup, play, run_group
 from burnish.run import RunFolder, UserError
 
 EPISODES = 1000
@@ -58,7 +58,7 @@ def learn_ours(share: Share) -> Clocked:
     """The share's runs in lockstep."""
     torch.set_num_threads(1)
     episodes = NEVER if share.steps else EPISODES
-    group = Group(ours(share.name), ENV, {}, HIDDEN, episodes, share.seed, share.first, share.last)
+    group = RunGroup(ours(share.name), ENV, {}, HIDDEN, episodes, share.seed, share.first, share.last)
     with tempfile.TemporaryDirectory() as folder:
         path, began, cpu = Path(folder) / "run", time.perf_counter(), time.process_time()
         if share.steps:
@@ -71,7 +71,7 @@ def learn_ours(share: Share) -> Clocked:
         return Clocked(began, time.perf_counter(), time.process_time() - cpu, made)
 
 
-def bounded(group: Group, run: RunFolder, rollouts: int) -> int:
+def bounded(group: RunGroup, run: RunFolder, rollouts: int) -> int:
     """The group's runs up to a number of rollouts in place of episodes; the steps made."""
     return int(play(group, run, through=lambda stream: islice(stream, rollouts)).ledger.steps.sum())
 

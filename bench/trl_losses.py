@@ -23,7 +23,7 @@ from trl.experimental.orpo import ORPOTrainer
 import burnish
 from burnish.batches import Feedback, Preferences
 from burnish.policies.interface import Models
-from burnish.training.step import objective, totals
+from burnish.training.step import objective, prepared
 
 ROWS, COLUMNS, PROMPT = 6, 9, 3
 TOLERANCE = 1e-6
@@ -73,9 +73,9 @@ def ours(algorithm: Any, table: Tensor, told: bool = False) -> Tensor:
     else:
         batch = Preferences(tokens, MASK, LENGTHS, torch.arange(ROWS), MARGINS if told else None)
     scorer = isinstance(algorithm, burnish.RewardModel)
-    models = Models(scorer=Looked(table)) if scorer else Models(Looked(table), reference)
-    prepared = algorithm.prepare(models, batch)
-    return objective(algorithm.loss(models, prepared), totals(prepared))
+    models = Models(scorer=Looked(table)) if scorer else Models(policy=Looked(table), reference=reference)
+    (ready,) = prepared(algorithm, models, [batch], {})
+    return objective(algorithm.loss(models, ready), ready.counts())
 
 
 def trainer(**options: Any) -> Any:

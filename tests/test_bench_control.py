@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from burnish.algorithms.table import CLASSIC
+from burnish.algorithms.table import CONTROL
 from burnish.policies.control.policy import ControlCritic, ControlPolicy
-from burnish.recipes.control.group import Group, run_group
+from burnish.recipes.control.group import RunGroup, run_group
 from burnish.run import RunFolder, UserError
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
@@ -222,7 +222,7 @@ def test_the_rollout_of_the_last_episode_is_not_learned_from() -> None:
 
 def test_a_bounded_share_learns_from_just_so_many_rollouts(tmp_path: Path) -> None:
     """20 rollouts of 8 · 5 steps: of the metrics, which come every 20 updates, that of update 20 is the last."""
-    group = Group(ours("actor_critic"), "CartPole-v1", {}, HIDDEN, control.NEVER, 0, 0, 1)
+    group = RunGroup(ours("actor_critic"), "CartPole-v1", {}, HIDDEN, control.NEVER, 0, 0, 1)
     with RunFolder.open(tmp_path / "run") as run:
         assert control.bounded(group, run, 20) == 2 * 800
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -240,7 +240,7 @@ def test_a_full_share_counts_what_its_runs_learned_from(tmp_path: Path, monkeypa
     """Three episodes a run; by brute force, whole rollouts of 40 for as long as one more does not reach the end."""
     monkeypatch.setattr(control, "EPISODES", 3)
     found = control.learn_ours(Share("actor_critic", 0, 1, None, seed=4))
-    run_group(Group(ours("actor_critic"), "CartPole-v1", {}, HIDDEN, 3, 4, 0, 1), tmp_path / "run", lambda ended: None)
+    run_group(RunGroup(ours("actor_critic"), "CartPole-v1", {}, HIDDEN, 3, 4, 0, 1), tmp_path / "run", lambda ended: None)
     episodes, expected = pd.read_parquet(tmp_path / "run" / "returns.parquet"), 0
     for _, own in episodes.groupby("run"):
         learned = 0
@@ -277,4 +277,4 @@ def test_a_row_by_hand() -> None:
 
 def test_every_peer_has_a_ratio_to_reach() -> None:
     assert set(control.FAST) == set(PEERS) == set(OPTIONS)
-    assert set(PEERS) < set(CLASSIC)
+    assert set(PEERS) < set(CONTROL)

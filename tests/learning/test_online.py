@@ -53,7 +53,7 @@ def test_the_score_rises(method: str, model: Path, tmp_path: Path) -> None:
     assert before < 0.15
     assert after > 0.4
     assert metrics[-1]["eval_loss"] == -after
-    if method == "online":
+    if method == "online_dpo":
         assert metrics[-1]["eval_objective/kl"] > 0.5
     else:  # whose loss has no part for the model that training began with: it is not loaded, and nothing says its KL
         assert not [name for line in metrics for name in line if name.endswith("objective/kl")]
