@@ -1,4 +1,4 @@
-"""Small things that many tests need: exact-ish comparison, seeded numbers, and the gradient of a weighted sum."""
+"""Shared test helpers: comparison up to rounding, seeded numbers, and the gradient of a weighted sum."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""The same quantities as burnish.functional, slow and plain: nested loops over Python floats, no recursion, no where.
+"""Slow, plain versions of burnish.functional: nested loops over Python floats, without recursion or `torch.where`.
 
 Each is written from its definition, as a sum over the steps that count, so that it shares no trick with the code.
 """

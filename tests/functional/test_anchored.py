@@ -1,4 +1,4 @@
-"""Objectives that hold each response to the reference: by hand, gradients by formula, and finite at ±1,000."""
+"""Losses anchored to the reference: values by hand, gradients by formula, finite at ±1,000."""
 
 import math
 from functools import partial
@@ -34,9 +34,9 @@ def test_by_hand() -> None:
     close(fn.sppo(chosen, rejected, 0.5, 0.75), [2 * (2 * LOG3 - 0.5) ** 2])
 
 
-def test_the_two_responses_have_places_of_their_own() -> None:
+def test_chosen_and_rejected_are_not_interchangeable() -> None:
     """Log-ratios log 3 and 0, β = 1: APO-zero ¼ + ½; APO-down ¾ + ¼; NCA −log ¾ − ½ log ¼ − ½ log ½; SPPO with β = ½
-    and p = ¾ aims at ±½. And the other way round."""
+    and p = ¾ has targets ±½. Then with chosen and rejected swapped."""
     up, zero = f64([LOG3]), f64([0.0])
     close(fn.apo_zero(up, zero, 1.0), [0.75])
     close(fn.apo_zero(zero, up, 1.0), [1.25])
@@ -49,7 +49,7 @@ def test_the_two_responses_have_places_of_their_own() -> None:
 
 
 def test_at_the_reference() -> None:
-    """½ + ½, ½ + ½, 2 log 2, and 2 (½/β)² = 50 for β = 0.1; a response that wins half of the time aims at nothing."""
+    """½ + ½, ½ + ½, 2 log 2, and 2 (½/β)² = 50 for β = 0.1; with confidence ½ SPPO is 0."""
     zero = f64([0.0])
     for name, value in {"apo_zero": 1.0, "apo_down": 1.0, "nca_pair": 2 * math.log(2), "sppo": 50.0}.items():
         close(LOSSES[name](zero, zero), [value])
@@ -66,8 +66,8 @@ def test_slopes_at_the_reference() -> None:
             close(found, [slope])
 
 
-def test_which_way_the_chosen_one_goes() -> None:
-    """Down by APO-down wherever the rejected one is already far below; up by APO-zero; to log 2/β by NCA."""
+def test_direction_of_the_chosen_response() -> None:
+    """APO-down lowers it where the rejected one is already far below; APO-zero raises it; NCA moves it to log 2/β."""
     chosen = f64([-2.0, 0.0, math.log(2), 2.0]).requires_grad_()
     far_below = torch.full_like(chosen, -30.0).detach()
     assert (torch.autograd.grad(fn.apo_down(chosen, far_below, 1.0).sum(), chosen)[0] > 0).all()
@@ -98,6 +98,6 @@ def test_gradients_against_finite_differences(name: str) -> None:
 
 
 def test_half_precision_is_widened() -> None:
-    """256.5 and 256 are one number in bfloat16; what is computed of 256 is computed in float32."""
+    """256.5 rounds to 256 in bfloat16; the result for 256 is computed in float32."""
     for loss in LOSSES.values():
         assert loss(torch.tensor([2.0]).bfloat16(), torch.tensor([1.0]).bfloat16()).dtype == torch.float32

@@ -1,4 +1,4 @@
-"""Group baselines: by hand, the two deviations that codes disagree on, and groups that say nothing."""
+"""Group baselines: by hand, with both standard deviations in use, and groups of equal scores."""
 
 import math
 
@@ -15,7 +15,7 @@ SCORES = f64([[1.0, 2.0, 6.0], [0.0, 0.0, 3.0]])
 
 
 def test_by_hand() -> None:
-    """Means 3 and 1; deviations −2, −1, 3 and −1, −1, 2; without one's own score 1 − 4, 2 − 3.5, 6 − 1.5 and so on."""
+    """Means 3 and 1; deviations −2, −1, 3 and −1, −1, 2; minus the mean of the others 1 − 4, 2 − 3.5, 6 − 1.5 etc."""
     close(fn.group_centre(SCORES), [[-2.0, -1.0, 3.0], [-1.0, -1.0, 2.0]])
     close(fn.leave_one_out(SCORES), [[-3.0, -1.5, 4.5], [-1.5, -1.5, 3.0]])
 
@@ -54,7 +54,7 @@ def test_a_group_of_equal_scores_beside_another() -> None:
 
 
 def test_groups_of_one() -> None:
-    """Nothing to differ from: 0, whatever the correction. Nothing to leave in: refused."""
+    """0 with either correction; `leave_one_out` raises."""
     one = f64([[5.0], [7.0]])
     for result in (fn.group_centre(one), fn.group_standardise(one), fn.group_standardise(one, correction=1)):
         assert result.tolist() == [[0.0], [0.0]]

@@ -1,4 +1,4 @@
-"""Distributions over finitely many actions: by hand, in float64, with impossible actions and large logits."""
+"""Categorical distributions: by hand, in float64, with impossible actions and large logits."""
 
 import math
 
@@ -54,8 +54,8 @@ def test_gradient_of_entropy_by_hand() -> None:
 
 
 @pytest.mark.parametrize("impossible", [-math.inf, torch.finfo(torch.float64).min])
-def test_an_impossible_action_adds_nothing(impossible: float) -> None:
-    """Value and gradient are those of the distribution without it, and its own gradient is 0."""
+def test_an_impossible_action_contributes_nothing(impossible: float) -> None:
+    """Value and gradient equal those of the distribution without it; its own gradient is 0."""
     with_it = torch.cat([LOGITS, f64([impossible])])
     close(fn.entropy(with_it), fn.entropy(LOGITS))
     close(gradients(fn.entropy, with_it)[0], torch.cat([gradients(fn.entropy, LOGITS)[0], f64([0.0])]))
@@ -68,7 +68,7 @@ def test_an_impossible_action_adds_nothing(impossible: float) -> None:
     assert fn.action_logprobs(with_it, torch.tensor(3)) < -1e30
 
 
-def test_no_distribution_at_all_is_not_hidden() -> None:
+def test_invalid_logits_give_nan() -> None:
     assert fn.entropy(f64([float("nan"), 0.0])).isnan()
     assert fn.entropy(f64([-math.inf, -math.inf])).isnan()
 
@@ -80,7 +80,7 @@ def test_gradients_against_finite_differences() -> None:
 
 
 def test_bfloat16_logits_are_read_in_float32() -> None:
-    """50,000 equal logits: log 50,000 = 10.8198 in float32, where bfloat16 could say 10.8125 or 10.875 at best."""
+    """50,000 equal logits: log 50,000 = 10.8198 in float32, whose neighbours in bfloat16 are 10.8125 and 10.875."""
     logits = torch.zeros(50_000, dtype=torch.bfloat16)
     assert fn.action_logprobs(logits, torch.tensor(7)).item() == pytest.approx(-math.log(50_000), rel=1e-6)
     assert fn.entropy(logits).item() == pytest.approx(math.log(50_000), rel=1e-6)
@@ -88,7 +88,7 @@ def test_bfloat16_logits_are_read_in_float32() -> None:
 
 @pytest.mark.parametrize("actions", [1, 2, 16, 17])
 def test_log_softmax_is_torchs_whatever_the_number_of_actions(actions: int) -> None:
-    """Of few actions it is computed another way round; value and gradient are the same."""
+    """With few actions it is computed over the first dimension; value and gradient are the same."""
     x = torch.randn(3, 4, actions, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     weights = torch.arange(x.numel(), dtype=torch.float64).view(x.shape)
     ours, theirs = fn.log_softmax(x), torch.log_softmax(x, -1)

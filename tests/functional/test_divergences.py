@@ -1,4 +1,4 @@
-"""Rewards that divergences imply: by hand, by the limits that join them, and finite at ±1,000."""
+"""Implicit rewards of divergences: by hand, in their limits, and finite at ±1,000."""
 
 import math
 from functools import partial
@@ -29,28 +29,28 @@ def test_by_hand() -> None:
 
 
 def test_at_the_reference() -> None:
-    """0, with slope 1; of Jensen–Shannon ½."""
+    """0, with slope 1; ½ for Jensen–Shannon."""
     zero = f64([0.0])
     for name, reward in REWARDS.items():
         close(reward(zero), [0.0])
         close(gradients(reward, zero)[0] / gradients(lambda x: x, zero)[0], [0.5 if name == "js" else 1.0])
 
 
-def test_alpha_joins_the_reverse_kl_to_the_forward() -> None:
+def test_alpha_interpolates_between_reverse_and_forward_kl() -> None:
     ratios = numbers(8)
     close(fn.alpha_reward(ratios, 1.0), fn.forward_kl_reward(ratios))
     close(fn.alpha_reward(ratios, 1e-9), ratios, tolerance=1e-7)
     close(fn.alpha_reward(f64([LOG3, LOG3]), f64([0.5, 1.0])), [2 - 2 / math.sqrt(3), 2 / 3])
 
 
-def test_jensen_shannon_has_a_ceiling_and_the_forward_kl_no_floor() -> None:
+def test_jensen_shannon_is_bounded_above_and_the_forward_kl_unbounded_below() -> None:
     close(fn.js_reward(f64([50.0, 1000.0])), [LOG2, LOG2])
     close(fn.js_reward(f64([-1000.0])), [LOG2 - 1000.0])
     close(fn.forward_kl_reward(f64([1000.0, -20.0])), [1.0, 1 - math.exp(20)], tolerance=1e-9)
 
 
 def test_the_tangent_takes_over_at_30() -> None:
-    """1 − e^30 there, and from there on e^30 a nat: at −32, 1 − 3 e^30; for α = ½ at −64 twice that."""
+    """1 − e^30 there, and from there on slope e^30: at −32, 1 − 3 e^30; for α = ½ at −64 twice that."""
     steep = math.exp(30)
     close(fn.forward_kl_reward(f64([-29.0, -30.0, -32.0])), [1 - math.exp(29), 1 - steep, 1 - 3 * steep])
     close(fn.alpha_reward(f64([-64.0]), 0.5), [2 * (1 - 3 * steep)])
@@ -71,8 +71,8 @@ def divergence(name: str, log_policy: torch.Tensor, log_reference: torch.Tensor)
 
 
 @pytest.mark.parametrize("name", REWARDS)
-def test_it_is_the_slope_of_the_divergence(name: str) -> None:
-    """∂D_f/∂π(y) = f′(u) up to a constant, the policy's probabilities taken as free numbers."""
+def test_reward_is_the_derivative_of_the_divergence(name: str) -> None:
+    """∂D_f/∂π(y) = f′(u) up to a constant, with the probabilities as independent variables."""
     log_reference = numbers(5, seed=1).log_softmax(-1)
     log_policy = numbers(5).log_softmax(-1)
     policy = log_policy.exp().requires_grad_()
@@ -84,7 +84,7 @@ def test_it_is_the_slope_of_the_divergence(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", REWARDS)
 def test_finite_at_a_thousand(name: str, dtype: torch.dtype) -> None:
-    """The slopes' squares too, of which a gradient's norm is made."""
+    """So are the squares of the slopes, which the norm of a gradient sums."""
     ratios = torch.tensor([1000.0, -1000.0], dtype=dtype)
     assert REWARDS[name](ratios).isfinite().all()
     assert all(slope.square().isfinite().all() for slope in gradients(REWARDS[name], ratios))

@@ -1,4 +1,4 @@
-"""Diagonal Gaussians: against loops over the density's formula, and by numerical integration of the definitions."""
+"""Diagonal Gaussians: against loops over the density, and by numerical integration of the definitions."""
 
 import math
 
@@ -31,7 +31,7 @@ def test_logprobs_against_loops() -> None:
 
 
 def test_logprobs_by_hand() -> None:
-    """At the mean of a unit Gaussian −½ log 2π; one deviation off ½ less; twice as wide log 2 less."""
+    """At the mean of a unit Gaussian −½ log 2π; ½ less one σ away; log 2 less with twice the σ."""
     peak = -0.5 * math.log(2 * math.pi)
     close(fn.gaussian_logprobs(f64([3.0]), f64([0.0]), f64([3.0])), peak)
     close(fn.gaussian_logprobs(f64([3.0]), f64([0.0]), f64([4.0])), peak - 0.5)
@@ -39,7 +39,7 @@ def test_logprobs_by_hand() -> None:
 
 
 def test_one_log_std_for_all_observations() -> None:
-    """Summed over both actions although the spread is given once: shapes [5, 2], [2] and [5, 2] → [5]."""
+    """log_std broadcasts over observations: shapes [5, 2], [2] and [5, 2] → [5]."""
     mean, log_std, actions = numbers(5, 2), numbers(2, seed=1), numbers(5, 2, seed=2)
     close(
         fn.gaussian_logprobs(mean, log_std, actions), fn.gaussian_logprobs(mean, log_std.expand(5, 2).clone(), actions)
@@ -60,7 +60,7 @@ def test_entropy_is_the_integral_of_its_definition() -> None:
 
 
 def test_kl_is_the_integral_of_its_definition() -> None:
-    """The parameters differ in everything, so that swapping p and q would show."""
+    """All parameters differ, so that swapping p and q would change the result."""
 
     def term(x: float) -> float:
         p, q = density(x, 0.5, 0.8), density(x, -0.4, 1.7)

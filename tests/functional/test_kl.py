@@ -1,4 +1,4 @@
-"""Divergences: by hand, with impossible actions, and where rounding would eat the estimate."""
+"""KL: by hand, with impossible actions, and for nearly equal policies."""
 
 import math
 from fractions import Fraction
@@ -14,7 +14,7 @@ from .helpers import assert_gradients, close, f64, gradients, numbers
 
 
 def test_kl_by_hand() -> None:
-    """p = (1/8, 2/8, 5/8), q uniform: Σ p log(3p); and the other way round Σ ⅓ log(⅓/p)."""
+    """p = (1/8, 2/8, 5/8), q uniform: Σ p log(3p); and in the other direction Σ ⅓ log(⅓/p)."""
     p = [1 / 8, 2 / 8, 5 / 8]
     logits_p, logits_q = f64(p).log() + 5, f64([2.0, 2.0, 2.0])
     close(fn.categorical_kl(logits_p, logits_q), sum(x * math.log(3 * x) for x in p))
@@ -33,7 +33,7 @@ def test_leading_dimensions_broadcast() -> None:
 
 
 def test_impossible_actions() -> None:
-    """In both: as if it were not there. In p alone: 0 · log 0. In q alone: infinitely far."""
+    """Impossible in both: no contribution. In p only: 0 · log 0 = 0. In q only: ∞."""
     none = -math.inf
     both = fn.categorical_kl(f64([0.0, 1.0, none]), f64([1.0, 0.5, none]))
     close(both, fn.categorical_kl(f64([0.0, 1.0]), f64([1.0, 0.5])))
@@ -56,13 +56,13 @@ def test_gradients_beside_impossible_actions_are_those_of_the_formula(logits_p: 
     close(gradient_p, p * (log_ratio - kl))
 
 
-def test_an_infinite_divergence_has_no_gradient_that_is_not_a_number() -> None:
+def test_an_infinite_divergence_has_no_nan_gradient() -> None:
     for slope in gradients(fn.categorical_kl, f64([[0.0, 0.0], [0.0, 1.0]]), f64([[0.0, -math.inf], [1.0, 0.0]])):
         assert slope.isfinite().all()
         assert (slope[1] != 0).all()
 
 
-def test_not_a_number_is_not_hidden() -> None:
+def test_nan_logits_give_nan() -> None:
     bad, good = f64([float("nan"), 0.0]), f64([0.0, 0.0])
     assert fn.categorical_kl(bad, good).isnan()
     assert fn.categorical_kl(good, bad).isnan()

@@ -57,7 +57,7 @@ def test_standardise_by_hand() -> None:
 
 @pytest.mark.parametrize("lead", [(), (3,), (2, 3)])
 def test_standardise_against_loops(lead: tuple[int, ...]) -> None:
-    """A run per leading index, with its own statistics: also one with no real step, and one with a single one."""
+    """Each leading index has its own statistics, also one without a real step and one with a single one."""
     x, mask = 3 + 2 * numbers(*lead, 4, 5), coins(*lead, 4, 5)
     if lead:
         mask[0] = False
@@ -66,7 +66,7 @@ def test_standardise_against_loops(lead: tuple[int, ...]) -> None:
 
 
 def test_equal_numbers_standardise_to_exactly_zero() -> None:
-    """The mean of three times 0.1 is not 0.1: also with eps = 0 nothing may come of the difference."""
+    """The mean of three times 0.1 is not 0.1: the result must be 0 even with eps = 0."""
     x, mask = torch.full((1, 3), 0.1, dtype=torch.float64), torch.ones(1, 3, dtype=torch.bool)
     assert sum([0.1] * 3) / 3 != 0.1
     for result in (fn.centre(x, mask), fn.standardise(x, mask), fn.standardise(x, mask, eps=0)):
@@ -128,7 +128,7 @@ def test_aggregate_by_hand() -> None:
     close(fn.aggregate(f64([1.0, 2.0, 6.0]), torch.tensor([True, False, True]), over="row"), 3.5)
 
 
-def test_total_takes_the_place_of_the_count() -> None:
+def test_total_replaces_the_count() -> None:
     """With a total of 10 tokens, 10 rows: 7/10, 5.5/10, 7/10, and rows 1 + 6 over 10."""
     close(fn.aggregate(X, MASK, total=10), 0.7)
     close(fn.aggregate(X, MASK, over="sequence", total=10.0), 0.55)
@@ -145,7 +145,7 @@ def test_total_per_run() -> None:
 
 
 @pytest.mark.parametrize("over", ["token", "sequence"])
-def test_a_total_of_nothing_gives_zero(over: str) -> None:
+def test_a_total_of_zero_gives_zero(over: str) -> None:
     close(fn.aggregate(X, torch.zeros_like(MASK), over=over, total=0), 0.0)
     mask = torch.stack([MASK, torch.zeros_like(MASK)])
     count = {"token": 3, "sequence": 2}[over]
@@ -172,7 +172,7 @@ def test_row_losses_keep_leading_dimensions() -> None:
 @pytest.mark.parametrize("over", ["token", "sequence", "constant", "row"])
 @given(cut=st.integers(1, 5), seed=st.integers(0, 99))
 def test_parts_of_a_batch_add_up_to_its_loss(over: str, cut: int, seed: int) -> None:
-    """With the total of the whole batch, losses and gradients of its parts are the whole's, wherever it is cut."""
+    """With the whole batch's total, losses and gradients of the parts add up to the whole's, however it is cut."""
     losses, mask = numbers(6, 4, seed=seed), coins(6, 4, seed=seed)
     total = {"token": mask.sum(), "sequence": mask.any(-1).sum(), "constant": 24, "row": mask[:, 0].sum()}[over]
     if over == "row":
@@ -182,7 +182,7 @@ def test_parts_of_a_batch_add_up_to_its_loss(over: str, cut: int, seed: int) -> 
     close(parts, whole)
 
 
-def test_aggregate_refuses_what_it_does_not_know() -> None:
+def test_aggregate_refuses_unknown_reductions_and_missing_totals() -> None:
     with pytest.raises(ValueError, match="'sequence'"):
         fn.aggregate(X, MASK, over="batch")
     with pytest.raises(ValueError, match="total"):

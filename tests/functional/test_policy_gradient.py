@@ -1,4 +1,4 @@
-"""Objectives of the policy: by hand on both sides of the clip range, gradients by formula, and ratios that overflow."""
+"""Policy objectives: by hand on both sides of the clip range, gradients by formula, and ratios that overflow."""
 
 import math
 
@@ -46,7 +46,7 @@ def test_clip_defaults_to_a_fifth_on_both_sides() -> None:
 
 
 def test_clip_of_zero_still_has_the_first_gradient() -> None:
-    """At ratio 1 the step is free to leave, in either direction, even where the range is a single point."""
+    """At ratio 1 there is a gradient in either direction, even if the range is a single point."""
     logprobs, advantages = numbers(5), numbers(5, seed=1)
     function = gradients(lambda x: fn.clipped_surrogate(x, logprobs, advantages, 0.0, 0), logprobs)[0]
     close(function, -advantages * numbers(5, seed=99))
@@ -67,7 +67,7 @@ def test_clip_against_the_formula(log_ratio: float, advantage: float, low: float
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_an_overflowing_ratio_that_is_clipped_leaves_no_trace(dtype: torch.dtype) -> None:
+def test_a_clipped_ratio_may_overflow(dtype: torch.dtype) -> None:
     logprobs = torch.tensor([1000.0, -1000.0], dtype=dtype, requires_grad=True)
     loss = fn.clipped_surrogate(logprobs, torch.zeros(2, dtype=dtype), torch.tensor([1.0, -1.0], dtype=dtype))
     close(loss, torch.tensor([-1.2, 0.8], dtype=dtype))

@@ -1,4 +1,4 @@
-"""Half precision goes in, float32 comes out; float64 stays."""
+"""Half precision inputs give float32 outputs; float64 stays float64."""
 
 import pytest
 import torch
@@ -70,7 +70,7 @@ def test_bfloat16_sums_do_not_stop_counting() -> None:
     assert fn.aggregate(ones, mask, total=1001).item() == 1.0
 
 
-def test_every_public_name_is_there_once() -> None:
+def test_all_lists_every_public_name_once() -> None:
     public = {name for name, value in vars(fn).items() if callable(value) and not name.startswith("_")}
     assert len(fn.__all__) == len(public)
     assert set(fn.__all__) == public

@@ -1,4 +1,4 @@
-"""Objectives on preferences: by hand, gradients by formula, and finite at ±1,000 in both precisions."""
+"""Preference losses: by hand, gradients by formula, and finite at ±1,000 in float32 and float64."""
 
 import math
 from decimal import Decimal, localcontext
@@ -65,7 +65,7 @@ def test_erring_bradley_terry_gradient_by_hand() -> None:
     close(of_rejected, [0.16875 / 0.725])
 
 
-def test_a_judge_who_does_not_err_is_bradley_terry() -> None:
+def test_error_0_is_bradley_terry() -> None:
     chosen, rejected, labels = numbers(8), numbers(8, seed=1), numbers(8, seed=2).sigmoid()
     ours, theirs = (
         partial(fn.erring_bradley_terry, confidence=labels, error=0.0),
@@ -76,8 +76,8 @@ def test_a_judge_who_does_not_err_is_bradley_terry() -> None:
         close(mine, right.tolist())
 
 
-def test_a_label_that_must_be_an_error_costs_a_guess_and_teaches_nothing() -> None:
-    """p(−2000) = ε/2 = 0.05: where −log σ would lose 2000, of slope −1."""
+def test_a_label_that_must_be_an_error_has_a_bounded_loss_and_no_gradient() -> None:
+    """p(−2000) = ε/2 = 0.05: where −log σ would be 2000, with slope −1."""
     chosen, rejected = torch.tensor([-1000.0], requires_grad=True), torch.tensor([1000.0])
     loss = fn.erring_bradley_terry(chosen, rejected)
     assert loss.item() == pytest.approx(math.log(20))
@@ -103,7 +103,7 @@ def test_dpo_family_by_hand() -> None:
 
 
 def test_dpo_of_margins_and_soft_labels_by_hand() -> None:
-    """z = log 3 again, and with a margin of 2 log 3 z = −log 3. Confidence 0.8 turned round with ε = 0.1 is
+    """z = log 3 again, and with a margin of 2 log 3 z = −log 3. Confidence 0.8 flipped with ε = 0.1 is
     0.9·0.8 + 0.1·0.2 = 0.74."""
     chosen, rejected = f64([2 * LOG3]), f64([0.0])
     close(fn.dpo(chosen, rejected, 0.5, margin=2 * LOG3), [-math.log(0.25)])
@@ -141,8 +141,8 @@ def test_rankings_by_hand() -> None:
     )
 
 
-def test_an_answer_that_is_not_there_has_no_slope() -> None:
-    """Nor has any other a slope that is not a number for its sake."""
+def test_a_missing_response_has_no_gradient() -> None:
+    """And causes no NaN in the gradients of the others."""
     scores = f64([[LOG3, math.nan, 0.0]])
     answered = torch.tensor([[True, False, True]])
     (slope,) = gradients(lambda x: fn.ranked_bradley_terry(x, answered).exp(), scores)
@@ -158,7 +158,7 @@ def test_a_ranking_of_two_is_a_pair() -> None:
     close(fn.ranked_bradley_terry(scores, both, margins, labels), expected)
 
 
-def test_rankings_are_the_loops() -> None:
+def test_rankings_against_loops() -> None:
     scores, margins, labels = numbers(5, 4), numbers(5, seed=1), numbers(5, seed=2).sigmoid()
     counts = [4, 3, 2, 4, 3]
     answered = torch.tensor([[i < count for i in range(4)] for count in counts])
@@ -186,7 +186,7 @@ def test_beta_per_run() -> None:
 
 
 def test_ipo_by_hand() -> None:
-    """τ = ¼ asks for a difference of 2: (5 − 1 − 2)² = 4, of slope 2·2."""
+    """τ = ¼ makes the target difference 2: (5 − 1 − 2)² = 4, with slope 2·2."""
     chosen = f64([5.0]).requires_grad_()
     loss = fn.ipo(chosen, f64([1.0]), tau=0.25)
     close(loss, [4.0])
@@ -195,8 +195,8 @@ def test_ipo_by_hand() -> None:
 
 
 def test_ipo_of_a_soft_label_is_the_mean_over_labels() -> None:
-    """p = 0.8 and τ = ½ ask for 0.6: (1 − 0.6)² = 0.16. Labels drawn so: 0.8 (1 − 1)² + 0.2 (−1 − 1)² = 0.8 at 1, and
-    0.8 (0 − 1)² + 0.2 (0 − 1)² = 1 at 0, where (0 − 0.6)² = 0.36: each time the two differ by 0.64 alike."""
+    """p = 0.8 and τ = ½ make the target 0.6: (1 − 0.6)² = 0.16. Mean over labels: 0.8 (1 − 1)² + 0.2 (−1 − 1)² = 0.8
+    at 1, 0.8 (0 − 1)² + 0.2 (0 − 1)² = 1 at 0, where (0 − 0.6)² = 0.36: the difference is 0.64 at both."""
     one, zero = f64([1.0]), f64([0.0])
     close(fn.ipo(one, zero, 0.5, 0.8), [0.16])
     close(fn.ipo(zero, zero, 0.5, f64([0.8])), [0.36])
@@ -211,13 +211,13 @@ def test_kto_by_hand() -> None:
 
 
 def test_kto_weights_keep_float64() -> None:
-    """1.33 is not a float32: a weight must not pass through one."""
+    """1.33 is not exact in float32, so the weight must not be converted to it."""
     result = fn.kto(f64([0.0]), torch.tensor([True]), 0.0, 0.1, desirable_weight=1.33)
     assert result.item() == 1.33 * 0.5
 
 
-def test_kto_gradients_push_up_and_down_and_leave_kl_alone() -> None:
-    """∓ β σ(z) σ(−z) = ∓ ½ · ¾ · ¼; the reference point is a level, not a variable."""
+def test_kto_gradients_have_the_sign_of_the_label_and_none_reaches_kl() -> None:
+    """∓ β σ(z) σ(−z) = ∓ ½ · ¾ · ¼; the reference point gets no gradient."""
     logratio, kl = f64([1 + 2 * LOG3] * 2).requires_grad_(), f64(1.0).requires_grad_()
     loss = fn.kto(logratio, torch.tensor([True, False]), kl, 0.5)
     of_logratio, of_kl = torch.autograd.grad(loss.sum(), [logratio, kl], allow_unused=True)
@@ -257,7 +257,7 @@ def test_orpo_is_exact_from_certain_to_impossible(chosen: str, rejected: str) ->
 
 
 def test_orpo_of_certainty_is_finite() -> None:
-    """A log-probability of 0, or above it by rounding, counts as next to certain and has no gradient."""
+    """A log-probability of 0, or above it by rounding, is clamped just below 0 and has no gradient."""
     for dtype in (torch.float32, torch.float64):
         sure, unsure = (torch.tensor([x], dtype=dtype) for x in (0.0, -1.0))
         assert fn.orpo_odds(sure, sure).item() == pytest.approx(math.log(2))
@@ -295,8 +295,8 @@ def test_finite_at_a_thousand(name: str, dtype: torch.dtype) -> None:
         assert all(slope.isfinite().all() for slope in gradients(LOSSES[name], *inputs))
 
 
-def test_far_wrong_pairs_lose_linearly() -> None:
-    """−log σ(−2000) = 2000 in float32, of slope −1: not log(exp(2000) + 1) = ∞, and not a flat 0."""
+def test_loss_is_linear_for_pairs_far_on_the_wrong_side() -> None:
+    """−log σ(−2000) = 2000 in float32, with slope −1: not log(exp(2000) + 1) = ∞, and not a flat 0."""
     chosen, rejected = torch.tensor([-1000.0], requires_grad=True), torch.tensor([1000.0])
     loss = fn.bradley_terry(chosen, rejected)
     assert loss.item() == 2000.0
@@ -313,14 +313,14 @@ def test_gradients_against_finite_differences(name: str) -> None:
         assert_gradients(LOSSES[name], chosen, rejected)
 
 
-def test_labels_of_a_coin_teach_nothing() -> None:
+def test_robust_dpo_refuses_random_labels() -> None:
     with pytest.raises(ValueError, match=r"below 0\.5 for robust DPO"):
         fn.robust_dpo(f64([1.0]), f64([0.0]), 0.1, 0.5)
 
 
 @given(st.floats(-20, 20), st.floats(0, 0.45))
 def test_robust_dpo_is_unbiased_under_flips(z: float, flip: float) -> None:
-    """(1 − ε) ℓ(right way) + ε ℓ(wrong way round) is the loss of clean labels."""
+    """(1 − ε) ℓ(label) + ε ℓ(flipped label) is the loss of the true label."""
     right, wrong = f64([z]), f64([0.0])
     mean = (1 - flip) * fn.robust_dpo(right, wrong, 1.0, flip) + flip * fn.robust_dpo(wrong, right, 1.0, flip)
     close(mean, [math.log1p(math.exp(-z))], tolerance=1e-10)

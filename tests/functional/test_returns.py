@@ -1,4 +1,5 @@
-"""Returns and advantages: by hand for every way a row can end, against loops, and with junk where nobody looks."""
+"""Returns and advantages: by hand for every way a row can end and for gaps, against loops, and with junk at masked
+places."""
 
 from functools import partial
 
@@ -28,7 +29,7 @@ def test_returns_by_hand() -> None:
 
 
 def test_returns_of_truncated_rows_by_hand() -> None:
-    """γ = ½, V(final) = 8, enters after the last real step, wherever that is: 4 + ½·8 = 8, 2 + ½·8 = 6, 1 + ½·6 = 4.
+    """γ = ½, V(final) = 8 enters after the last chosen step: 4 + ½·8 = 8, 2 + ½·8 = 6, 1 + ½·6 = 4.
     The short row: 2 + ½·8 = 6, 1 + ½·6 = 4."""
     rewards = f64([[1.0, 2.0, 4.0], [1.0, 2.0, 9.0]])
     result = fn.discounted_returns(rewards, torch.full((2, 3), 0.5), rows([3, 2], 3), f64([8.0, 8.0]))
@@ -36,7 +37,7 @@ def test_returns_of_truncated_rows_by_hand() -> None:
 
 
 @pytest.mark.parametrize("junk", JUNK)
-def test_bootstrap_is_not_looked_at_where_a_row_terminated_or_is_empty(junk: float) -> None:
+def test_bootstrap_is_not_read_for_terminated_and_empty_rows(junk: float) -> None:
     rewards, discounts = f64([[1.0, 2.0], [9.0, 9.0]]), f64([[0.5, 0.0], [0.5, 0.5]])
     result = fn.discounted_returns(rewards, discounts, rows([2, 0], 2), f64([junk, junk]))
     close(result, [[2.0, 2.0], [0.0, 0.0]])
@@ -72,8 +73,8 @@ def test_gae_by_hand() -> None:
     close(result, [[1.4375, 1.75, 1.0]])
 
 
-def test_gae_of_a_short_truncated_row_reads_the_column_after_its_last_real_step() -> None:
-    """γ = ½, λ = 1, two real steps of four, V = 1, 2 and V(final) = 6 in column 2; later columns say nothing.
+def test_gae_of_a_short_truncated_row_reads_the_column_after_its_last_chosen_step() -> None:
+    """γ = ½, λ = 1, two chosen steps of four, V = 1, 2 and V(final) = 6 in column 2; later columns are not read.
     δ = 1 + ½·2 − 1 = 1, 2 + ½·6 − 2 = 3; A₁ = 3, A₀ = 1 + ½·3 = 2.5."""
     values = f64([[1.0, 2.0, 6.0, NAN, NAN]])
     result = fn.gae(f64([[1.0, 2.0, NAN, NAN]]), values, torch.full((1, 4), 0.5), rows([2], 4), 1)
@@ -152,8 +153,8 @@ def test_against_loops_on_any_batch(seed: int, gaps: bool, lambda_: float) -> No
 
 
 @given(seed=st.integers(0, 999), lambda_=st.floats(0, 1))
-def test_masked_places_are_as_if_they_had_been_cut_out(seed: int, lambda_: float) -> None:
-    """Every row has the same bits, in values and gradients, as the row of its chosen steps alone."""
+def test_masked_places_can_be_removed(seed: int, lambda_: float) -> None:
+    """Values and gradients of every row are bit-identical to those of the row of its chosen steps alone."""
     rewards, values, discounts, mask = batch((), seed, gaps=True)
     bootstrap = numbers(5, seed=seed + 3)
 
@@ -179,7 +180,7 @@ def test_masked_places_are_as_if_they_had_been_cut_out(seed: int, lambda_: float
 
 @pytest.mark.parametrize("gaps", [False, True])
 @pytest.mark.parametrize("junk", JUNK)
-def test_junk_where_nobody_looks_changes_neither_value_nor_gradient(junk: float, gaps: bool) -> None:
+def test_junk_at_masked_places_changes_neither_value_nor_gradient(junk: float, gaps: bool) -> None:
     """Junk in masked rewards and discounts, and in all values but those of chosen steps and V(final) of row 1, which is
     truncated."""
     rewards, values, discounts, mask = batch((), 0, gaps=False)

@@ -1,4 +1,4 @@
-"""Shaped rewards: by hand, against loops, with junk where nothing is real."""
+"""KL-shaped rewards: by hand, against loops, and with junk at masked places."""
 
 from functools import partial
 
@@ -48,7 +48,7 @@ def test_against_loops(lead: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("junk", JUNK)
-def test_junk_where_nothing_is_real_changes_neither_value_nor_gradient(junk: float) -> None:
+def test_junk_at_masked_places_changes_neither_value_nor_gradient(junk: float) -> None:
     mask = torch.tensor([[True, True, False], [True, False, True], [False] * 3])
     scores, logprobs, ref_logprobs = numbers(3), numbers(3, 3, seed=1), numbers(3, 3, seed=2)
 

@@ -1,4 +1,4 @@
-"""The solvers of the trust-region step: against direct solutions, problem by problem, with nothing left to do."""
+"""The solvers of the trust-region step: against direct solutions, with independent problems, and after convergence."""
 
 import math
 
@@ -23,7 +23,7 @@ def times(matrix: Tensor):
 @pytest.mark.parametrize("lead", [(), (4,), (2, 3)])
 @pytest.mark.parametrize("damping", [0, 0.1, 2.0])
 def test_solves_as_a_direct_solver_does(lead: tuple[int, ...], damping: float) -> None:
-    """In exact arithmetic n iterations are enough; rounding asks for a few more."""
+    """In exact arithmetic n iterations are enough; rounding needs a few more."""
     matrix, target = spd(*lead, size=6), numbers(*lead, 6, seed=1)
     result = fn.conjugate_gradient(times(matrix), target, iterations=30, damping=damping)
     damped = matrix + damping * torch.eye(6, dtype=torch.float64)
@@ -46,8 +46,8 @@ def test_defaults() -> None:
     assert len(calls) == 10
 
 
-def test_problems_are_solved_apart() -> None:
-    """One is solved at once, one slowly, one has nothing to solve: each ends, to the bit, where it does alone."""
+def test_problems_are_independent() -> None:
+    """One converges at once, one slowly, one has target 0: each result is bit-identical to that of solving it alone."""
     diagonals = torch.stack([torch.ones(8), torch.logspace(-2, 2, 8), torch.ones(8)]).double()
     target = numbers(3, 8)
     target[2] = 0.0
@@ -59,15 +59,15 @@ def test_problems_are_solved_apart() -> None:
 
 
 def test_a_solved_problem_stays_solved() -> None:
-    """Long after convergence, and where the residual is exactly 0, nothing moves and nothing divides by 0."""
+    """After convergence, also with a residual of exactly 0, nothing changes and nothing divides by 0."""
     matrix, target = spd(size=5), numbers(5)
     exact = torch.linalg.solve(matrix, target)
     close(fn.conjugate_gradient(times(matrix), target, 500, 0.0), exact, tolerance=1e-9)
     assert fn.conjugate_gradient(lambda v: v, f64([3.0, 4.0]), 50, 1.0).tolist() == [1.5, 2.0]
 
 
-def test_solved_problems_ask_for_no_more_products() -> None:
-    """Five unknowns are solved to rounding in a few more than five products, not in the 500 that are allowed."""
+def test_solved_problems_need_no_more_products() -> None:
+    """Five unknowns are solved to rounding in a few more than five products, not in the 500 allowed."""
     calls = []
     product = times(spd(size=5))
     fn.conjugate_gradient(lambda v: calls.append(v) or product(v), numbers(5), 500, 0.1)
@@ -76,18 +76,18 @@ def test_solved_problems_ask_for_no_more_products() -> None:
 
 @pytest.mark.parametrize("size", [1e-30, 1e30])
 def test_tiny_and_huge_targets_in_float32(size: float) -> None:
-    """Their squares leave the range of float32; the solution is linear in the target all the same."""
+    """Their squares overflow or underflow in float32; the solution must still be linear in the target."""
     target = torch.tensor([3.0, 4.0]) * size
     close(fn.conjugate_gradient(lambda v: v, target, damping=1.0) / size, torch.tensor([1.5, 2.0]), tolerance=1e-6)
 
 
-def test_no_positive_curvature_stops_a_problem() -> None:
-    """F = diag(−1, −1) has no minimum to go to, beside one that has."""
+def test_nonpositive_curvature_stops_a_problem() -> None:
+    """F = diag(−1, −1) has no minimum; the other problem has one."""
     curvature = f64([[-1.0, -1.0], [1.0, 1.0]])
     close(fn.conjugate_gradient(lambda v: curvature * v, f64([[1.0, 2.0], [1.0, 2.0]]), damping=0), [[0, 0], [1, 2]])
 
 
-def test_what_is_not_finite_stays_in_its_problem_and_is_seen() -> None:
+def test_nonfinite_input_gives_nan_in_its_own_problem_only() -> None:
     target = f64([[float("nan"), 1.0], [1.0, 2.0], [1.0, 2.0]])
 
     def product(v: Tensor) -> Tensor:
@@ -119,8 +119,8 @@ def test_search_defaults() -> None:
         close(step, [0.8**9 if expected else 0.0])
 
 
-def test_searches_are_apart() -> None:
-    """Limits 10, 3 and 0.1 on a first step of 8 halved three times: taken at once, at 2, and never (exactly 0)."""
+def test_searches_are_independent() -> None:
+    """Limits 10, 3 and 0.1 on a first step of 8 halved three times: accepted at once, at 2, and never (exactly 0)."""
     shown = []
 
     def evaluate(step: Tensor) -> Tensor:
@@ -134,14 +134,14 @@ def test_searches_are_apart() -> None:
 
 
 def test_an_accepted_step_is_not_given_up() -> None:
-    """An evaluation that later says no of a step that it took has no say any more."""
+    """Later evaluations of an accepted step are ignored."""
     verdicts = iter([torch.tensor([True, False]), torch.tensor([False, True])])
     step, accepted = fn.backtracking_search(lambda s: next(verdicts), f64([[1.0], [1.0]]), 0.5, 2)
     close(step, [[1.0], [0.5]])
     assert accepted.tolist() == [True, True]
 
 
-def test_a_step_that_is_not_finite_is_replaced_by_none() -> None:
+def test_a_nonfinite_step_that_is_never_accepted_becomes_0() -> None:
     step, accepted = fn.backtracking_search(lambda s: s.sum(-1) < math.inf, f64([[float("nan"), 1.0], [1.0, 1.0]]))
     close(step, [[0.0, 0.0], [1.0, 1.0]])
     assert accepted.tolist() == [False, True]

@@ -1,4 +1,4 @@
-"""Objectives of the critic: by hand on both sides of the clip, and what explained variance says of known critics."""
+"""Critic losses: by hand on both sides of the clip range; explained variance of known critics."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from .helpers import JUNK, assert_gradients, close, coins, f64, gradients, numbe
 
 
 def test_value_loss_by_hand() -> None:
-    """½ (3 − 5)² = 2, of slope 3 − 5 = −2."""
+    """½ (3 − 5)² = 2, with slope 3 − 5 = −2."""
     values = f64([3.0]).requires_grad_()
     loss = fn.value_loss(values, f64([5.0]))
     close(loss, [2.0])
@@ -76,7 +76,7 @@ def test_explained_variance_per_run() -> None:
 
 
 def test_returns_without_variance_give_zero() -> None:
-    """Three times 0.1 has no variance, whatever the rounding of its mean; nor has nothing."""
+    """Three times 0.1 has no variance, whatever the rounding of its mean; neither has a fully masked batch."""
     returns, values = torch.full((1, 3), 0.1, dtype=torch.float64), numbers(1, 3)
     assert fn.explained_variance(values, returns, torch.ones(1, 3, dtype=torch.bool)).item() == 0.0
     assert fn.explained_variance(values, returns, torch.zeros(1, 3, dtype=torch.bool)).item() == 0.0

@@ -1,4 +1,4 @@
-"""Writers that are killed, interrupted or out of room leave the old or the new, never something between."""
+"""Writers that are killed, interrupted or out of disk space leave the old content or the new, never a mixture."""
 
 import os
 import random
@@ -20,7 +20,7 @@ from burnish.run import (
 
 
 def in_child(work: Callable[[], None], kill_after: float | None = None) -> int:
-    """Run `work` in a process of its own, killed with SIGKILL after so many seconds; its exit status."""
+    """Run `work` in a child process, kill it with SIGKILL after so many seconds, and return its exit status."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -59,7 +59,7 @@ def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
 
 
 def test_a_reader_at_work_keeps_the_old_file(tmp_path: Path) -> None:
-    """Since the new one is another file that takes the name, no moment exists at which the old one is half new."""
+    """The new content is a separate file that takes over the name, so the old file is never partly overwritten."""
     path = tmp_path / "x"
     write_atomically(path, "old")
     with path.open() as reader:
@@ -148,8 +148,8 @@ def test_a_full_disk_leaves_the_old_folder_and_one_sentence(tmp_path: Path) -> N
     assert names(tmp_path) == ["model"]
 
 
-def test_a_kill_between_the_two_renames_is_put_right(tmp_path: Path) -> None:
-    """The moment is too short to hit by chance, so its traces are laid by hand."""
+def test_a_kill_between_the_two_renames_is_repaired(tmp_path: Path) -> None:
+    """The moment is too short to hit by chance, so its leftovers are created by hand."""
     (tmp_path / ".burnish-old-model").mkdir()
     fill(tmp_path / ".burnish-old-model", "1")
     (tmp_path / ".burnish-new-model").mkdir()
@@ -158,7 +158,7 @@ def test_a_kill_between_the_two_renames_is_put_right(tmp_path: Path) -> None:
     assert names(tmp_path) == ["model"]
 
 
-def test_a_kill_after_both_renames_is_put_right(tmp_path: Path) -> None:
+def test_a_kill_after_both_renames_is_repaired(tmp_path: Path) -> None:
     (tmp_path / ".burnish-old-model").mkdir()
     fill(tmp_path / ".burnish-old-model", "1")
     (tmp_path / "model").mkdir()
@@ -185,7 +185,7 @@ def test_a_removed_folder_is_gone(tmp_path: Path) -> None:
 
 
 def test_killed_writers_leave_a_whole_file_and_a_whole_folder(tmp_path: Path) -> None:
-    """Twenty real processes that write without a pause, killed at moments drawn at random."""
+    """Twenty real processes that write without a pause, killed at random moments."""
     moments = random.Random(0)
     path, final = tmp_path / "x", tmp_path / "model"
     write_atomically(path, "0" * 100_000)
@@ -208,4 +208,4 @@ def test_killed_writers_leave_a_whole_file_and_a_whole_folder(tmp_path: Path) ->
         (text,) = content(final)
         for whole in (text, path.read_text()):
             assert whole == whole[0] * 100_000
-    assert unfinished  # Else no kill hit a writer at work, and the test proved nothing.
+    assert unfinished  # Otherwise no kill interrupted a write, and the test proved nothing.

@@ -1,4 +1,4 @@
-"""A run folder is one run's, one process's, and goes back to what a checkpoint saw."""
+"""A run folder belongs to one run and one process, and is rewound to the lengths in a checkpoint."""
 
 import json
 import math
@@ -72,7 +72,7 @@ def test_nothing_to_resume_starts_fresh(tmp_path: Path) -> None:
 
 
 def test_a_run_that_ended_before_its_first_step_is_nothing_to_lose(tmp_path: Path) -> None:
-    """As after refused data: the command, put right, works without another --out."""
+    """After invalid data, for example: the corrected command works with the same --out."""
     for resume in (False, True, False):
         with RunFolder.open(tmp_path / "run", resume=resume) as run:
             assert not run.resumed
@@ -81,7 +81,7 @@ def test_a_run_that_ended_before_its_first_step_is_nothing_to_lose(tmp_path: Pat
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == {"steps": 0}
 
 
-def test_somebodys_lone_config_is_no_leftover_of_ours(tmp_path: Path) -> None:
+def test_a_config_that_no_run_wrote_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("precious: true")
     with pytest.raises(UserError, match="exists and is not empty"):
         RunFolder.open(tmp_path)
@@ -104,7 +104,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"run is in use by another process"):
         RunFolder.open(tmp_path / "run")
     run.close()
-    run.close()  # Twice does no harm.
+    run.close()  # A second call is allowed.
     RunFolder.open(tmp_path / "run").close()
 
 
@@ -147,7 +147,7 @@ def test_another_config_is_refused_by_its_keys(tmp_path: Path) -> None:
         run.claim(CONFIG | {"learning_rate": 0.1}, free={"learning_rate"})
 
 
-def test_the_environment_may_change_with_a_word_but_not_the_inputs(tmp_path: Path) -> None:
+def test_the_environment_may_change_with_a_warning_but_not_the_inputs(tmp_path: Path) -> None:
     then = {"versions": {"torch": "2.13.0"}, "threads": 2, "seed": 0, "data_sha256": "ab", "tiny": 1e-05}
     with RunFolder.open(tmp_path / "run") as run:
         run.claim(CONFIG)
@@ -203,7 +203,7 @@ def test_a_run_goes_back_to_what_a_checkpoint_saw(tmp_path: Path) -> None:
         run.append("metrics", {"step": 2})
         run.append("samples", {"text": "later"})
         run.rewind(saw)
-        assert not (run.path / "samples.jsonl").exists()  # As in a run that never got that far.
+        assert not (run.path / "samples.jsonl").exists()  # As in a run that had not written it yet.
         run.append("metrics", {"step": 22})
     assert read_jsonl(run.path / "metrics.jsonl") == [{"step": 1}, {"step": 22}]
     with RunFolder.open(run.path, resume=True) as run:
@@ -243,14 +243,14 @@ def test_a_full_disk_costs_no_earlier_line(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_has_lost_no_finished_line(tmp_path: Path) -> None:
-    """The child says which step it has logged; after SIGKILL every one of them is there, and at most one more."""
+    """The child reports each logged step; after SIGKILL all of them are in the file, and at most one more."""
     write = (
         "import sys; from burnish.run import RunFolder\nrun = RunFolder.open(sys.argv[1])\n"
         "for step in range(10**9):\n    run.append('metrics', {'step': step})\n    print(step, flush=True)"
     )
     with subprocess.Popen([sys.executable, "-c", write, tmp_path / "run"], stdout=subprocess.PIPE) as child:
         assert child.stdout
-        said = [child.stdout.readline()]  # At work: the clock runs from here.
+        said = [child.stdout.readline()]  # The child is running: the time counts from here.
         time.sleep(0.02)
         child.send_signal(signal.SIGKILL)
         said += child.stdout.readlines()

@@ -21,7 +21,7 @@ def test_a_file_without_records(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rest", ['{"step": 2', '{"text": "é'.encode()[:-1].decode("latin-1"), "{", '{"step": 2}'[:-1]])
-def test_an_unfinished_last_line_is_passed_over(tmp_path: Path, rest: str) -> None:
+def test_an_unfinished_last_line_is_skipped(tmp_path: Path, rest: str) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1}\n' + rest.encode("latin-1"))
     assert read_jsonl(path) == [{"step": 1}]
@@ -38,7 +38,7 @@ def test_every_cut_through_a_line_is_tolerated(tmp_path: Path) -> None:
         assert len(read_jsonl(path)) == 2
 
 
-def test_a_line_break_inside_a_text_is_no_end_of_a_line(tmp_path: Path) -> None:
+def test_a_line_break_inside_a_text_does_not_end_the_line(tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
     path.write_text('{"text": "a\u2028b\u0085c"}\n', encoding="utf-8")
     assert read_jsonl(path) == [{"text": "a\u2028b\u0085c"}]
@@ -96,14 +96,14 @@ def test_one_and_true_differ() -> None:
 
 
 def test_mappings_are_read_by_their_ending(tmp_path: Path) -> None:
-    """YAML takes 1e-05 for text, JSON for a number."""
+    """YAML reads 1e-05 as text, JSON as a number."""
     for name, expected in (("x.yaml", "1e-05"), ("x.json", 1e-05)):
         (tmp_path / name).write_text('{"a": 1e-05}')
         assert read_mapping(tmp_path / name) == {"a": expected}
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", "", "a: b: c"])
-def test_what_is_no_mapping_is_named(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_mapping_is_named(tmp_path: Path, text: str) -> None:
     for name in ("x.yaml", "x.json"):
         (tmp_path / name).write_text(text)
         with pytest.raises(UserError, match=name):
