@@ -6,7 +6,8 @@ The rules are first tried on small invented packages, each with one sin, and onl
 import ast
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "functional": 1,
     "batches": 1,
+    "options": 1,
     "run": 1,
     "policies": 2,
     "rewards": 2,
@@ -36,7 +38,7 @@ FLOORS = {
 OURS = {
     "functional": (),
     "report": ("burnish.run",),
-    "algorithms": ("burnish.functional", "burnish.batches", "burnish.policies.interface"),
+    "algorithms": ("burnish.functional", "burnish.batches", "burnish.options", "burnish.policies.interface"),
 }
 """Where a floor's worth of freedom is too much: what of Burnish these may import, besides themselves."""
 
@@ -45,6 +47,11 @@ OTHERS = {"functional": {"torch", "jaxtyping"}, "algorithms": {"torch", "jaxtypi
 
 NOT_FOR = {"report": {"torch", "transformers", "tokenizers", "datasets", "peft", "accelerate"}}
 """What these may not import from elsewhere: a report needs no model."""
+
+LIGHT = ("burnish", "burnish.cli", "burnish.cli.main", "burnish.cli.commands", "burnish.algorithms.table")
+"""What `burnish --help` and a mistyped command import: nothing in `HEAVY`, directly or through others."""
+
+HEAVY = {"torch", "transformers", "datasets", "numpy", "pandas", "yaml", "gymnasium", "altair"}
 
 UNTESTED = {"burnish.algorithms.terms", "burnish.policies.interface"}
 """Modules that need no test file of their own: they declare and do nothing."""
@@ -68,15 +75,28 @@ def read(source: Path) -> Tree:
     return tree
 
 
+@cache
+def parsed(text: str) -> tuple[ast.AST, ...]:
+    """Every node of a source. All rules read the same ones: to parse is what takes the time."""
+    return tuple(ast.walk(ast.parse(text)))
+
+
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return parsed(path.read_text(encoding="utf-8"))
+
+
 def unit(module: str) -> str:
     """The folder or file on a floor that a module is of."""
     return module.split(".")[1] if "." in module else module
 
 
-def imports(module: str, tree: Tree) -> Iterator[str]:
-    """Every module, ours or not, that `module` imports anywhere: at the top, in a function, for types, by name."""
+def imports(module: str, tree: Tree, among: Iterable[ast.AST] | None = None) -> Iterator[str]:
+    """Every module, ours or not, that `module` imports anywhere: at the top, in a function, for types, by name.
+
+    `among` limits this to some of its nodes.
+    """
     path = tree[module]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path) if among is None else among:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -157,13 +177,39 @@ def check_circles(tree: Tree) -> Iterator[str]:
         yield from walk(module, [])
 
 
+def outside_functions(path: Path) -> Iterator[ast.AST]:
+    """The nodes of a source that run when the module is imported."""
+    waiting: list[ast.AST] = [nodes(path)[0]]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        inner = ast.iter_child_nodes(node)
+        waiting += [] if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) else inner
+
+
+def check_light(tree: Tree) -> Iterator[str]:
+    """The modules of `LIGHT` import nothing of `HEAVY` when they are imported, nor does anything that they import."""
+    for module in LIGHT:
+        ways = {module: module} if module in tree else {}
+        waiting = list(ways)
+        while waiting:
+            here = waiting.pop()
+            for target in imports(here, tree, outside_functions(tree[here])):
+                if target.split(".")[0] in HEAVY:
+                    yield f"{ways[here]} -> {target}"
+                parts = target.split(".")
+                for name in (".".join(parts[: i + 1]) for i in range(len(parts))):  # the folders' `__init__` run first
+                    if name in tree and name not in ways:
+                        ways[name] = f"{ways[here]} -> {name}"
+                        waiting.append(name)
+
+
 def check_sizes(tree: Tree) -> Iterator[str]:
     """Files and functions that are asking to be two; a docstring makes no function longer."""
     for module, path in tree.items():
-        text = path.read_text(encoding="utf-8")
-        if (lines := text.count("\n")) > FILE_LINES:
+        if (lines := path.read_text(encoding="utf-8").count("\n")) > FILE_LINES:
             yield f"{module} has {lines} lines"
-        for node in ast.walk(ast.parse(text)):
+        for node in nodes(path):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 first = node.body[1:2] if ast.get_docstring(node) else node.body[:1]
                 lines = (node.end_lineno or 0) - first[0].lineno + 1 if first else 0
@@ -181,6 +227,9 @@ def check_mirror(tree: Tree, tests: Path, untested: set[str]) -> Iterator[str]:
         if mirror.exists() == (module in untested):
             yield f"{module} has {'a' if mirror.exists() else 'no'} {mirror.relative_to(tests.parent)}"
     yield from (f"{module} is gone" for module in sorted(untested - set(tree)))
+
+
+RULES = (check_floors, check_freedom, check_rooms, check_circles, check_light, check_sizes)
 
 
 # The checker, checked ----------------------------------------------------------------------------------------------
@@ -211,15 +260,20 @@ SOUND = {
     "evaluation/returns.py": "from burnish.policies.language.policy import load",
     "training/loop.py": "from burnish.algorithms import ppo\nfrom ..run import RunFolder",
     "recipes/train/run.py": "def train():\n    from burnish.training import loop",
-    "cli.py": "from importlib import import_module\nimport_module('burnish.recipes.train.run')",
+    "options.py": "import math",
+    "algorithms/table.py": "import burnish.options",
+    "config/build.py": "import yaml\nfrom burnish import options",
+    "cli/__init__.py": "from burnish.cli.main import main",
+    "cli/main.py": "def f():\n    import torch\nfrom burnish.algorithms.table import LANGUAGE",
+    "cli/commands.py": "from importlib import import_module\ndef f():\n    import_module('burnish.recipes.train.run')",
     "__main__.py": "from burnish.cli import main",
 }
 
 
 def test_a_sound_package_passes(tmp_path: Path) -> None:
     tree = invent(tmp_path, SOUND)
-    assert len(tree) == 23  # The 14 above and the __init__ of nine folders, the package's own among them.
-    for check in (check_floors, check_freedom, check_rooms, check_circles, check_sizes):
+    assert len(tree) == 29  # The 19 above and the __init__ of ten other folders, the package's own among them.
+    for check in RULES:
         assert list(check(tree)) == []
 
 
@@ -241,7 +295,8 @@ def test_a_sound_package_passes(tmp_path: Path) -> None:
         ("rewards/x.py", "from burnish.data import y", "(floor 2) imports burnish.data.y (floor 2)"),
         ("experience/x.py", "from burnish.algorithms.ppo import PPO", "imports burnish.algorithms.ppo (floor 3)"),
         ("algorithms/x.py", "from burnish.experience import x", "imports burnish.experience (floor 3)"),
-        ("config.py", "from burnish import training", "(floor 4) imports burnish.training (floor 5)"),
+        ("options.py", "from burnish.run import UserError", "(floor 1) imports burnish.run (floor 1)"),
+        ("config/build.py", "from burnish import training", "(floor 4) imports burnish.training (floor 5)"),
         ("training/x.py", "from burnish import nowhere", "(floor 5) imports burnish (floor 7)"),
         ("training/x.py", "import burnish.nowhere", "(floor 5) imports burnish.nowhere (floor None)"),
         ("helpers/x.py", "", "burnish.helpers.x is on no floor"),
@@ -249,7 +304,7 @@ def test_a_sound_package_passes(tmp_path: Path) -> None:
     ],
 )
 def test_an_import_that_does_not_go_down_is_found(tmp_path: Path, file: str, text: str, said: str) -> None:
-    tree = invent(tmp_path, SOUND | {"config.py": "", "data/y/z.py": ""} | {file: text})
+    tree = invent(tmp_path, SOUND | {"data/y/z.py": ""} | {file: text})
     found = list(check_floors(tree))
     assert found
     assert all(said in sentence or sentence == "burnish.helpers is on no floor" for sentence in found)
@@ -313,6 +368,32 @@ def test_a_circle_is_found(tmp_path: Path, files: dict[str, str], circle: str) -
     assert circle in found[0]
 
 
+@pytest.mark.parametrize(
+    ("files", "way"),
+    [
+        ({"__init__.py": "import torch"}, "burnish -> torch"),
+        ({"cli/main.py": "from torch import Tensor"}, "burnish.cli.main -> torch"),
+        ({"cli/commands.py": "if True:\n    import yaml"}, "burnish.cli.commands -> yaml"),
+        (
+            {"cli/commands.py": "import burnish.cli.flags"},
+            "burnish.cli.commands -> burnish.cli.flags -> burnish.batches",
+        ),
+        ({"algorithms/__init__.py": "from .ppo import PPO"}, "-> burnish.algorithms -> burnish.algorithms.ppo ->"),
+        (
+            {"algorithms/table.py": "from burnish.algorithms.ppo import PPO"},
+            "burnish.algorithms.table -> burnish.algor",
+        ),
+        (
+            {"options.py": "class C:\n    from numpy import array"},
+            "burnish.algorithms.table -> burnish.options -> numpy",
+        ),
+    ],
+)
+def test_a_light_module_with_a_heavy_import_is_found(tmp_path: Path, files: dict[str, str], way: str) -> None:
+    tree = invent(tmp_path, SOUND | {"cli/flags.py": "from burnish.batches import Episodes"} | files)
+    assert any(way in found for found in check_light(tree))
+
+
 def test_length_is_found(tmp_path: Path) -> None:
     docstring = '    """One.\n' + "\n" * 100 + '    """\n'
     fits = "def fits():\n" + docstring + "    x = 1\n" * 60
@@ -342,7 +423,7 @@ def tree() -> Tree:
     return read(ROOT / "src")
 
 
-@pytest.mark.parametrize("check", [check_floors, check_freedom, check_rooms, check_circles, check_sizes])
+@pytest.mark.parametrize("check", RULES)
 def test_burnish_keeps_the_rules(tree: Tree, check: Callable[[Tree], Iterator[str]]) -> None:
     assert "burnish.run" in tree  # Else nothing was read, and nothing would be found.
     assert list(check(tree)) == []

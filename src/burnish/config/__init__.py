@@ -4,13 +4,14 @@ An option that is unknown, has the wrong type, or makes no sense with another is
 is accepted and ignored.
 """
 
-from burnish.config.build import as_dict, build, option_types
+from burnish.config.build import algorithm_of, as_dict, build, option_types
 from burnish.config.checks import checked, refuse
 from burnish.config.parse import construct, option_names, read_config, suggestion
 from burnish.config.settings import Settings
 
 __all__ = [
     "Settings",
+    "algorithm_of",
     "as_dict",
     "build",
     "checked",

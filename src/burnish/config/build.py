@@ -1,15 +1,62 @@
 """An algorithm and its settings from one flat set of keys, and back."""
 
 import dataclasses
+import sys
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from burnish.algorithms.interface import Algorithm, name_of
+from burnish.algorithms.table import CONTROL, LANGUAGE, load
 from burnish.config.checks import checked
 from burnish.config.parse import construct, option_names, suggestion
 from burnish.config.settings import Settings
+from burnish.experience.interface import Experience
+from burnish.rewards.function import imported
 from burnish.run import UserError
+
+
+def algorithm_of(text: str) -> type[Algorithm]:
+    """The class of an algorithm as a configuration names it: a built-in method, or "module:Class".
+
+    Raises UserError where there is no such algorithm.
+    """
+    if ":" in text:
+        return class_named(text, "algorithm", Algorithm)
+    if text not in LANGUAGE | CONTROL:
+        raise UserError(f"there is no algorithm '{text}'{suggestion(text, set(LANGUAGE | CONTROL))}")
+    return load(text)
+
+
+def class_named(text: str, key: str, base: type) -> type[Any]:
+    """The subclass of `base` that the key's value "module:Class" names. Raises UserError where it names none."""
+    found = imported(text, key, "class")
+    if isinstance(found, type) and issubclass(found, base):
+        return found
+    raise UserError(f"{key} {text} must name a class derived from burnish.{base.__name__}")
+
+
+def import_path(thing: Any) -> str:
+    """Where a class or function is defined, as "module:name".
+
+    The module of a script that is being run is named as its file is, so that others can import it.
+    """
+    module = thing.__module__
+    if module == "__main__":
+        main = sys.modules[module]
+        spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+        module = spec.name if spec else Path(file).stem if file else module
+    return f"{module}:{thing.__qualname__}"
+
+
+def written_name(algorithm: type[Algorithm]) -> str:
+    """How a configuration names an algorithm: a built-in method by its name, any other by its import path."""
+    entry = (LANGUAGE | CONTROL).get(algorithm.name)
+    own = (algorithm.__module__, algorithm.__qualname__)
+    return (
+        algorithm.name if entry and own == (f"burnish.algorithms.{entry.module}", entry.cls) else import_path(algorithm)
+    )
 
 
 def experience_of(algorithm: type[Algorithm]) -> type[Any] | None:
@@ -29,32 +76,62 @@ def option_types(algorithm: type[Algorithm]) -> list[type[Any]]:
 def build(algorithm: type[Algorithm], options: dict[str, Any]) -> tuple[Any, Settings]:
     """An `algorithm` object and checked settings from flat options. Raises UserError for a wrong key or value.
 
-    The key `experience` may hold an experience object; else one is made from the options where the method needs one.
+    The key `experience` may hold an experience, or name a class of experiences as "module:Class", whose options are
+    then keys like all others. By default it is the method's own.
     """
     name = name_of(algorithm)
-    if options.get("algorithm", name) != name:
+    if options.get("algorithm", name) not in (name, written_name(algorithm)):
         raise UserError(f"the configuration is for '{options['algorithm']}', not for '{name}'")
     given = {key.replace("-", "_"): value for key, value in options.items() if key != "algorithm"}
     experience = given.pop("experience", None)
-    types = [algorithm, Settings] if experience is not None else option_types(algorithm)
+    if isinstance(experience, str):
+        cls: type[Any] | None = class_named(experience, "experience", Experience)
+    elif experience is None:
+        cls = experience_of(algorithm)
+    elif isinstance(experience, Experience):
+        cls = type(experience)
+        if doubled := option_names(cls) & given.keys():
+            raise UserError(f"{min(doubled)} belongs to the experience: set it there, as {cls.__name__}(…)")
+        given |= values_of(experience)
+    else:
+        raise UserError(f"experience must be a burnish.Experience or 'module:Class', not {experience!r}")
+    types = [algorithm, *([cls] if cls else []), Settings]
+    check_options(types)
     known = set().union(*map(option_names, types))
     for key in given:
         if key not in known:
             raise UserError(f"unknown key '{key}' for {name}{suggestion(key, known)}")
     parts = [construct(cls, {k: v for k, v in given.items() if k in option_names(cls)}) for cls in types]
-    if len(parts) == 3:
-        experience = parts[1]
+    if not isinstance(experience, Experience):
+        experience = parts[1] if cls else None
     return parts[0], checked(parts[0], dataclasses.replace(parts[-1], experience=experience))
+
+
+def check_options(types: list[type[Any]]) -> None:
+    """Raise UserError where a configuration could not hold all fields of these dataclasses, each under its own name."""
+    for cls in types[:-1]:
+        for field in dataclasses.fields(cls):
+            if field.name not in option_names(cls):
+                raise UserError(
+                    f"{cls.__name__}.{field.name} is not an option: make it with burnish.option(default, help)"
+                )
+    for key, times in Counter(key for cls in types for key in option_names(cls)).items():
+        if times > 1:
+            owners = " and ".join(cls.__name__ for cls in types if key in option_names(cls))
+            raise UserError(
+                f"{key} is an option of {owners}, but a configuration has one key {key}: rename one of them"
+            )
 
 
 def as_dict(algorithm: Algorithm, settings: Settings) -> dict[str, Any]:
     """The resolved configuration, as `build` reads it back."""
     online: dict[str, Any] = {}
     if settings.experience is not None:
-        online = values_of(settings.experience)
-        if online.get("reward") is not None:
-            online["reward"] = reward_name(online["reward"])
-    return {"algorithm": name_of(algorithm)} | values_of(algorithm) | online | values_of(settings)
+        cls = type(settings.experience)
+        if cls is not experience_of(type(algorithm)):
+            online["experience"] = import_path(cls)
+        online |= {key: written_value(value) for key, value in values_of(settings.experience).items()}
+    return {"algorithm": written_name(type(algorithm))} | values_of(algorithm) | online | values_of(settings)
 
 
 def values_of(options: Any) -> dict[str, Any]:
@@ -63,9 +140,11 @@ def values_of(options: Any) -> dict[str, Any]:
     return {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name in names}
 
 
-def reward_name(reward: Any) -> str:
-    """A reward as a file can hold it: a Python function as `module:function`."""
-    if isinstance(reward, str | Path):
-        return str(reward)
-    module, name = getattr(reward, "__module__", None), getattr(reward, "__qualname__", None)
-    return f"{module}:{name}" if module and name else str(getattr(reward, "name", type(reward).__name__))
+def written_value(value: Any) -> Any:
+    """An option of an experience as a file can hold it: a reward that is a Python function as "module:function"."""
+    if value is None or isinstance(value, str | int | float | list | tuple | dict):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    named = hasattr(value, "__module__") and hasattr(value, "__qualname__")
+    return import_path(value) if named else str(getattr(value, "name", type(value).__name__))

@@ -32,6 +32,11 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
             "eval_every needs eval_data, unless the training data is built in": settings.eval_every is not None
             and settings.eval_data is None
             and settings.data != "builtin",
+            "eval_data and eval_every need an experience with a method evaluate: write one, or leave them out": (
+                settings.experience is not None
+                and not settings.experience.evaluates
+                and (settings.eval_data is not None or settings.eval_every is not None)
+            ),
         }
         | lora_problems(settings, algorithm.dropout)
     )

@@ -119,6 +119,8 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
                 return kind(number)
         except (TypeError, ValueError, OverflowError):
             pass
+    if kind not in (bool, str, int, float):
+        raise UserError(f"{key} cannot be an option of type {kind}: use bool, int, float, str or a Literal of these")
     noun = {bool: "true or false", str: "text", int: "a whole number", float: "a finite number"}[kind]
     given = repr(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
     raise UserError(f"{key} must be {noun}, not {given}")

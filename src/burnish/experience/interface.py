@@ -65,6 +65,11 @@ class Experience:
         """The model that a critic starts from; None: the reward model, or else the policy."""
         return None
 
+    @property
+    def evaluates(self) -> bool:
+        """Whether it has an `evaluate` of its own."""
+        return type(self).evaluate is not Experience.evaluate
+
     def problems(self, method: str, settings: Any) -> dict[str, bool]:
         """Sentences about combinations with the run's settings that make no sense, and whether they apply."""
         return {}

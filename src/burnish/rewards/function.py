@@ -107,15 +107,17 @@ def load_function(text: str) -> FunctionReward:
     return function_reward(imported(text, "--reward"), text)
 
 
-def imported(text: str, option: str) -> Any:
-    """What `module:name` names, imported as `python -m` would: the current folder counts; `option` asked for it.
+def imported(text: str, option: str, what: str = "function") -> Any:
+    """What `module:name` names, imported as `python -m` would: the current folder counts.
+
+    `option` asked for it, and `what` it asked for is a word for the error messages.
 
     Raises UserError where the module cannot be imported or has no such name.
     """
     module_name, _, attribute = text.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), *attribute.split(".")]):
         raise UserError(
-            f"{option} {text} is no module:function: write it as you would import it, as in my_rewards:score"
+            f"{option} {text} is no module:{what}: write it as you would import it, as in my_module:my_{what}"
         )
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)  # and there it stays, for what the function itself imports
@@ -130,9 +132,7 @@ def imported(text: str, option: str) -> Any:
     try:
         return reduce(getattr, attribute.split("."), module)
     except AttributeError as error:
-        raise UserError(
-            f"{option} {text}: {module.__file__} has no {attribute}: name a function of that file"
-        ) from error
+        raise UserError(f"{option} {text}: {module.__file__} has no {attribute}: name a {what} of that file") from error
 
 
 def is_reward(value: object) -> bool:

@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from burnish.run.atomic import (
     NEW,
     OLD,
@@ -82,6 +80,8 @@ class RunFolder:
 
     def claim(self, config: dict[str, Any], free: Collection[str] = HARMLESS) -> None:
         """Write `config.yaml`; in a resumed run, raise `UserError` if `config` differs in a key not in `free`."""
+        import yaml
+
         path = self.path / CONFIG
         if not self.resumed:
             self._mark()

@@ -6,8 +6,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from burnish.run.atomic import UserError
 
 HARMLESS = frozenset({"out", "resume", "overwrite", "quiet", "debug", "save_every"})
@@ -75,6 +73,8 @@ def plain(value: Any) -> Any:
 
 def read_mapping(path: Path) -> dict[str, Any]:
     """Read a `.yaml` or `.json` file; raise `UserError` if it does not contain one mapping."""
+    import yaml
+
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)

@@ -54,11 +54,7 @@ def online_findings(
     """
     knobs = settings.experience
     assert knobs is not None
-    prompts: Prompts = tokenised(algorithm, settings, policy, data, "held_out")
-    if count is not None and not 1 <= count <= len(prompts):
-        raise UserError(f"--prefixes {count}: there are {len(prompts)} prompts in {prompts.name}, and one is needed")
-    count = count or min(256, len(prompts))
-    say(settings, prompts.describe() + f"; the first {count:,} are completed")
+    prompts, count = held_out_prompts(algorithm, settings, policy, data, count)
     policy.temperature = start.temperature = knobs.temperature
     reward = reward_of(knobs.reward, policy)
     measured = rewarded(policy, start, replace(knobs, rollout=count), prompts, reward, data == "builtin", seed)
@@ -69,6 +65,42 @@ def online_findings(
     ids, limit = prompts.ids[: min(count, PROMPTS)], knobs.max_new_tokens
     found |= means(measured) | beside_start(statistics, start, ids, seed, limit, knobs.temperature)
     return found, records(measured)
+
+
+def held_out_prompts(
+    algorithm: Any, settings: Settings, policy: LanguagePolicy, data: str, count: int | None
+) -> tuple[Prompts, int]:
+    """The prompts of `data`, and how many of them are completed: `count`, or by default 256 or all."""
+    prompts: Prompts = tokenised(algorithm, settings, policy, data, "held_out")
+    if count is not None and not 1 <= count <= len(prompts):
+        raise UserError(f"--prefixes {count}: there are {len(prompts)} prompts in {prompts.name}, and one is needed")
+    count = count or min(256, len(prompts))
+    say(settings, prompts.describe() + f"; the first {count:,} are completed")
+    return prompts, count
+
+
+def own_findings(
+    algorithm: Any,
+    settings: Settings,
+    policy: LanguagePolicy,
+    start: LanguagePolicy,
+    data: str,
+    count: int | None,
+    seed: int,
+) -> dict[str, Any]:
+    """What an experience from outside Burnish measures with its own `evaluate` on the first `count` prompts of `data`.
+
+    Raises UserError where it has no `evaluate`.
+    """
+    experience: Any = settings.experience
+    if not experience.evaluates:
+        raise UserError(f"{type(experience).__name__} has no method evaluate: write one to evaluate its runs")
+    prompts, count = held_out_prompts(algorithm, settings, policy, data, count)
+    policy.temperature = start.temperature = experience.temperature
+    models = Models(policy=policy, reference=start)
+    reward = reward_of(experience.reward, policy) if "reward" in experience.needs else None
+    found = experience.evaluate(Source(models, prompts, PolicySampler(policy), reward, seed), count)
+    return {"rows": len(prompts), "prefixes": count} | found
 
 
 def reward_of(named: Any, policy: LanguagePolicy) -> Reward:

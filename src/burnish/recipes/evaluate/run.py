@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.algorithms.table import load
-from burnish.config import Settings, build
+from burnish.config import Settings, algorithm_of, build
 from burnish.data import builtin, sources, tokenise
 from burnish.data.prompts import read_prompts
 from burnish.evaluation.statistics import Interval, bootstrap_interval, proportion
@@ -17,7 +16,7 @@ from burnish.policies.interface import Models
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import weights_hash
 from burnish.recipes.demo.measure import MAX_LENGTH, MAX_NEW_TOKENS, Measured, measure
-from burnish.recipes.evaluate.online import online_findings
+from burnish.recipes.evaluate.online import online_findings, own_findings
 from burnish.recipes.evaluate.reward import reward_model_findings
 from burnish.recipes.evaluate.written import PROMPTS, beside_start, sampled_statistics, statistics_of
 from burnish.recipes.train.batches import evaluator_of
@@ -52,7 +51,8 @@ def evaluate_run(
     if prefixes and data != "builtin" and settings.experience is None:
         raise UserError("--prefixes are of the built-in held-out reviews: leave it out, or leave --data out")
     prompts = [] if scorer or settings.experience or data != "builtin" else held_out_prefixes(prefixes)
-    if max_new_tokens is not None and (scorer or prompts):
+    sampling = isinstance(settings.experience, Sampling)
+    if max_new_tokens is not None and (scorer or prompts or (settings.experience and not sampling)):
         raise UserError("--max-new-tokens has no effect here: it sets the length of completions of your own data")
     if max_new_tokens is not None and settings.experience:
         own = dataclasses.replace(settings.experience, max_new_tokens=max_new_tokens)
@@ -65,7 +65,9 @@ def evaluate_run(
         found |= reward_model_findings(run, algorithm, settings, data, device)
     else:
         policy, start = policies(run, settings, device)
-        if settings.experience:
+        if settings.experience and not sampling:
+            more = own_findings(algorithm, settings, policy, start, data, prefixes, base.seed)
+        elif settings.experience:
             more, samples = online_findings(algorithm, settings, policy, start, data, prefixes, base.seed)
         else:
             more = offline_findings(algorithm, settings, policy, start, data)
@@ -89,7 +91,7 @@ def evaluate_run(
 def build_from(run: Path) -> tuple[Any, Settings]:
     """The algorithm and settings of a run folder."""
     config = read_mapping(run / "config.yaml")
-    return build(load(config["algorithm"]), config)
+    return build(algorithm_of(str(config.get("algorithm"))), config)
 
 
 def data_for(run: Path, settings: Settings, data: str | None) -> str:

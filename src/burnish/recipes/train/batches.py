@@ -79,7 +79,7 @@ def online(
             sampler.load(models.policy.parameters(), state.step)
 
     evaluator = None
-    if held is not None:
+    if held is not None and experience.evaluates:
         held_source, count = Source(models, held, sampler, reward, settings.seed), min(len(held), EVALUATED_PROMPTS)
 
         def evaluator() -> dict[str, float]:

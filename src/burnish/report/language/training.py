@@ -98,9 +98,11 @@ def training_page(run_folders: Sequence[Path], out: Path) -> Path:
 
 
 def methods_of(runs: Sequence[RunFiles]) -> dict[str, str]:
-    """Each run's method as a reader calls it; "" where its configuration does not say."""
+    """Each run's method as a reader calls it, of one from outside Burnish the class; "" where nothing says."""
     names = {run.name: str(run.config.get("algorithm") or "") for run in runs}
-    return {run: METHODS.get(name, name.upper()) for run, name in names.items()}
+    return {
+        run: name.partition(":")[2] if ":" in name else METHODS.get(name, name.upper()) for run, name in names.items()
+    }
 
 
 def curve_figures(
