@@ -13,10 +13,11 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import TimeLimit
 from torch import Tensor
 
-from burnish.algorithms.table import CLASSIC, name_of
 from burnish.experience.control.environments import Environments, make_environments
-from burnish.experience.control.rollouts import Control, Player, episodes_of_control
+from burnish.experience.control.player import Player
+from burnish.experience.control.rollouts import Control
 from burnish.experience.control.vector import VectorEnvironments
+from burnish.experience.interface import draws
 from burnish.policies.control.policy import ControlCritic, ControlPolicy
 from burnish.policies.interface import Models
 from burnish.run import RunFolder
@@ -71,14 +72,16 @@ class Trained:
 
 
 def models_for(world: Environments, seeds: Sequence[int], plan: Plan) -> Models:
-    critic = CLASSIC[name_of(plan.algorithm)].critic
     network: dict[str, Any] = {"hidden": plan.hidden, "dtype": plan.dtype}
     policy = ControlPolicy(world.observations, world.actions, seeds, continuous=world.continuous, **network)
-    return Models(policy, critic=ControlCritic(world.observations, seeds, **network) if critic else None)
+    models = Models(policy=policy)
+    if "critic" not in plan.algorithm.roles:
+        return models
+    return models.having(critic=ControlCritic(world.observations, seeds, **network))
 
 
 def learner_for(models: Models, seeds: Sequence[int], plan: Plan) -> LockstepLearner | TrustRegionLearner:
-    learner = TrustRegionLearner if CLASSIC[name_of(plan.algorithm)].trust_region else LockstepLearner
+    learner = TrustRegionLearner if plan.algorithm.region() else LockstepLearner
     return learner(plan.algorithm, models, plan.steps, seeds)
 
 
@@ -89,9 +92,8 @@ def train(plan: Plan, world: World, seeds: Sequence[int], folder: Path) -> Train
     player = Player(models, plan.control, environments, seeds, plan.episodes)
     with RunFolder.open(folder) as run, Progress("group", 1, quiet=True) as progress:
         state = train_loop(
-            plan.algorithm,
             models,
-            islice(episodes_of_control(player), plan.rollouts),
+            islice(draws(plan.control, player), plan.rollouts),
             learner=learner_for(models, seeds, plan),
             settings=Pace(),
             steps=math.inf,

@@ -148,9 +148,7 @@ def preferences(pairs: list[list[Row]], filler: int = 0, extra: int = 0) -> Pref
     """Groups of G responses each."""
     tokens, mask, lengths = pad_rows([row for group in pairs for row in group], filler, extra)
     shape = (len(pairs), len(pairs[0]))
-    return Preferences(
-        tokens.view(*shape, -1), mask.view(*shape, -1), lengths.view(shape), torch.arange(len(pairs)), None
-    )
+    return Preferences(tokens.view(*shape, -1), mask.view(*shape, -1), lengths.view(shape), torch.arange(len(pairs)))
 
 
 def random_rows(count: int, seed: int = 0, longest: int = 12, vocabulary: int = VOCABULARY) -> list[Row]:
