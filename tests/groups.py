@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import TimeLimit
 from torch import Tensor
 
+from burnish.batches import PreparedEpisodes, Transitions
 from burnish.experience.control.environments import Environments, make_environments
 from burnish.experience.control.player import Player
 from burnish.experience.control.rollouts import Control
@@ -104,6 +105,37 @@ def train(plan: Plan, world: World, seeds: Sequence[int], folder: Path) -> Train
             log_every=10**9,
         )
     return Trained(player, state)
+
+
+# Parts of batches ---------------------------------------------------------------------------------------------------
+
+
+def of_runs(batch: Any, places: Sequence[int]) -> Any:
+    """The rows of the runs at these places."""
+    values = {f.name: getattr(batch, f.name) for f in fields(batch) if f.name != "rows"}
+    chosen = {
+        name: of_runs(value, places) if isinstance(value, Transitions) else value[list(places)]
+        for name, value in values.items()
+        if value is not None
+    }
+    return replace(batch, **chosen)
+
+
+def only(batch: PreparedEpisodes, run: int) -> PreparedEpisodes:
+    """The rows of one run, as if it were alone."""
+    own = of_runs(batch, [run])
+    return replace(own, batch=replace(own.batch, runs=torch.tensor([0])))
+
+
+def real_steps(part: PreparedEpisodes, run: int) -> PreparedEpisodes:
+    """Of single steps, those of one run that are real, as if it were alone."""
+    own, where = only(part, run), part.mask[run, 0]
+
+    def cut(batch: Any) -> dict[str, Tensor]:
+        values = {f.name: getattr(batch, f.name) for f in fields(batch)}
+        return {name: x[:, :, where] for name, x in values.items() if isinstance(x, Tensor) and x.dim() > 2}
+
+    return replace(own, batch=replace(own.batch, **cut(own.batch), lengths=where.sum()[None, None]), **cut(own))
 
 
 # Worlds ------------------------------------------------------------------------------------------------------------

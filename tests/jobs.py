@@ -69,7 +69,7 @@ def die_at(place: str, times: int) -> None:
         "mid-rollout": (sampler, "draw"),
         "mid-accumulation": (step, "objective"),
         "interrupt": (step, "objective"),
-        "after the update": (learner, "update"),
+        "after the update": (learner, "step"),
         "mid-line": (RunFolder, "append"),
         "mid-evaluation": (loop, "evaluation"),
         "before a checkpoint": (learner, "save"),

@@ -16,6 +16,7 @@ from burnish.algorithms.cpo import CPO
 from burnish.algorithms.dpo import DPO
 from burnish.algorithms.exo import EXO
 from burnish.algorithms.hinge import Hinge
+from burnish.algorithms.interface import Algorithm
 from burnish.algorithms.ipo import IPO
 from burnish.algorithms.kto import KTO
 from burnish.algorithms.nca import NCA
@@ -26,20 +27,20 @@ from burnish.algorithms.robust_dpo import RobustDPO
 from burnish.algorithms.sft import SFT
 from burnish.algorithms.simpo import SimPO
 from burnish.algorithms.sppo import SPPO
-from burnish.algorithms.table import ALGORITHMS as TABLE
-from burnish.algorithms.table import name_of
+from burnish.algorithms.table import LANGUAGE, load
 from burnish.algorithms.terms import Loss, Term
 from burnish.batches import Demonstrations, Episodes, Feedback, Preferences
 from burnish.policies.interface import Models
 from burnish.training.step import (
     NonFiniteLossError,
+    added,
     evaluate,
     faulty_rows,
     gradient,
-    measure,
+    metric_shares,
     microbatches,
     objective,
-    totals,
+    prepared,
 )
 
 ALGORITHMS = [
@@ -66,8 +67,6 @@ ALGORITHMS = [
     PPO(entropy_weight=0.1),
     PPO(over="sequence", value_clip=None, standardise_advantages=False),
 ]
-# Standardised advantages are those of the batches that are prepared together.
-EVALUATED = [algorithm for algorithm in ALGORITHMS if not getattr(algorithm, "standardise_advantages", False)]
 
 
 def named(algorithm: Any) -> str:
@@ -76,7 +75,7 @@ def named(algorithm: Any) -> str:
 
 def test_every_method_of_the_table_is_here() -> None:
     known = {type(algorithm) for algorithm in ALGORITHMS}
-    assert known >= {entry.algorithm for entry in TABLE.values() if not entry.experience}
+    assert known >= {cls for cls in map(load, LANGUAGE) if not cls.experience}
 
 
 class Reference:
@@ -100,8 +99,7 @@ def batch_for(algorithm: Any, extra: int = 0, filler: int = 0) -> Any:
     if isinstance(algorithm, KTO):
         return Feedback(pairs.tokens, pairs.mask, pairs.lengths, pairs.rows, torch.arange(7) % 3 > 0)
     margins, confidences = torch.arange(7.0).double() / 4, 1 - torch.arange(7.0).double() / 20
-    soft = TABLE[name_of(algorithm)].soft_labels
-    return dataclasses.replace(pairs, margins=margins, confidences=confidences if soft else None)
+    return dataclasses.replace(pairs, margins=margins, confidences=confidences if algorithm.soft_labels else None)
 
 
 def rankings(batch: Preferences) -> Preferences:
@@ -120,17 +118,24 @@ def episodes(batch: Demonstrations, filler: float) -> Episodes:
         "rewards": (rows - 3) * last - 0.1 * columns,
         "discounts": 0.9 * ~last,
     }
+    numbers["sampler_logprobs"] = numbers["old_logprobs"]
     given = {name: values.where(batch.mask, float(filler)) for name, values in numbers.items()}
-    return Episodes(batch.tokens, batch.mask, batch.lengths, batch.rows, **given)
+    return Episodes(batch.tokens, batch.mask, batch.lengths, batch.rows, limit=torch.tensor(12), **given)
 
 
 def models_for() -> Models:
-    return Models(tiny.make_policy("gpt2"), Reference(), make_scorer("gpt2", seed=1), make_scorer("gpt2", seed=2))
+    return Models(
+        policy=tiny.make_policy("gpt2"),
+        reference=Reference(),
+        critic=make_scorer("gpt2", seed=1),
+        scorer=make_scorer("gpt2", seed=2),
+    )
 
 
 def run(algorithm: Any, batch: Any, pieces: int = 1) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
     models = models_for()
-    metrics = gradient(algorithm, models, algorithm.prepare(models, batch), pieces)
+    (ready,) = prepared(algorithm, models, [batch], {})
+    metrics = gradient(algorithm, models, ready, pieces)
     return metrics, {
         f"{part}/{name}": p.grad for part, model in models.trained().items() for name, p in model.parameters().items()
     }
@@ -177,9 +182,10 @@ def test_rows_that_teach_nothing_leave_everything_as_it_is(algorithm: Any) -> No
     assert_same(run(algorithm, silent), run(algorithm, without))
 
 
-@pytest.mark.parametrize("algorithm", EVALUATED, ids=named)
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=named)
 @pytest.mark.parametrize("cuts", [[3], [1, 2, 6]])
 def test_evaluation_over_several_batches_is_that_over_one(algorithm: Any, cuts: list[int]) -> None:
+    """Advantages standardised over all of them, and one KL of KTO's mismatched responses, among the rest."""
     models, batch = models_for(), batch_for(algorithm)
     whole = evaluate(algorithm, models, [batch])
     assert whole == pytest.approx(run(algorithm, batch)[0], abs=1e-12)
@@ -189,18 +195,43 @@ def test_evaluation_over_several_batches_is_that_over_one(algorithm: Any, cuts: 
     assert all(p.grad is None for model in models.trained().values() for p in model.parameters().values())
 
 
-def test_totals_by_hand() -> None:
+def test_counts_of_parts_add_up_by_hand() -> None:
     """Rows with 2, 0 and 1 real tokens; of pairs, one of which has a response without any."""
     rows = tiny.demonstrations([([0, 4, 5], [False, True, True]), ([0, 4], [False] * 2), ([0, 4], [False, True])])
-    assert {name: int(count) for name, count in totals(rows).items()} == {"token": 3, "sequence": 2, "row": 2}
+    assert summed(rows) == {"token": 3, "sequence": 2, "row": 2}
     a, b = ([0, 4, 5], [False, True, True]), ([0, 4], [False, False])
     pairs = tiny.preferences([[a, a], [a, b], [b, b]])
-    assert {name: int(count) for name, count in totals(pairs).items()} == {
-        "token": 6,
-        "sequence": 3,
-        "row": 1,
-        "chosen": 2,
+    assert summed(pairs) == {"token": 6, "sequence": 3, "row": 1, "chosen": 2}
+
+
+def summed(batch: Any) -> dict[str, int]:
+    """The counts of the batch's first row and of the rest, added."""
+    return {
+        name: int(n)
+        for name, n in added([batch.select(slice(0, 1)).counts(), batch.select(slice(1, 9)).counts()]).items()
     }
+
+
+@dataclasses.dataclass(frozen=True)
+class Told(Algorithm):
+    """Counts its parts' rows, and keeps what `prepare` is told."""
+
+    def statistics(self, models: Models, part: Any) -> dict[str, Any]:
+        assert not torch.is_grad_enabled()
+        return {"rows": len(part), "mean": part.rows.sum()}
+
+    def prepare(self, models: Models, part: Any, statistics: dict[str, Any]) -> Any:
+        assert not torch.is_grad_enabled()
+        return part, statistics
+
+
+def test_every_part_is_prepared_with_what_all_of_them_say() -> None:
+    """Rows 0 … 6 in parts of 2, 4 and 1: 7 rows, numbers that add up to 21, and what was carried from before."""
+    batch = batch_for(SFT())
+    parts = [batch.select(slice(a, b)) for a, b in pairwise([0, 2, 6, 7])]
+    found = prepared(Told(), Models(), parts, {"price": 0.5})
+    assert [one for one, _ in found] == parts
+    assert all(told == {"rows": 7, "mean": torch.tensor(21), "price": 0.5} for _, told in found)
 
 
 def test_micro_batches_hold_every_row_once_long_ones_together() -> None:
@@ -232,7 +263,7 @@ def test_terms_are_weighted_and_reported_apart() -> None:
         {"number": torch.tensor([6.0])},
     )
     assert objective(loss, counts).item() == pytest.approx((1 + 3) / 4 + 0.5 * 4 / 2)
-    shares = measure(loss, batch, counts)
+    shares = metric_shares(loss, batch, counts)
     assert {name: share.item() for name, share in shares.items()} == {"number": 3.0, "loss/one": 1.0, "loss/two": 2.0}
 
 
@@ -248,7 +279,7 @@ def test_a_row_that_is_not_finite_is_named(pieces: int) -> None:
     with torch.no_grad():
         policy.model.model.embed_tokens.weight[17] = math.nan
     with pytest.raises(NonFiniteLossError) as caught:
-        gradient(SFT(), Models(policy), batch, pieces)
+        gradient(SFT(), Models(policy=policy), batch, pieces)
     assert set(caught.value.rows) <= {101, 104}
     assert caught.value.rows
     if pieces == 1:
@@ -262,10 +293,10 @@ def test_a_reference_that_is_not_finite_names_the_pair() -> None:
             values[batch.rows == 3] = math.inf
             return values
 
-    models, batch = Models(tiny.make_policy("gpt2"), Broken()), batch_for(DPO())
-    prepared = DPO().prepare(models, batch)
+    models = Models(policy=tiny.make_policy("gpt2"), reference=Broken())
+    (ready,) = prepared(DPO(), models, [batch_for(DPO())], {})
     with pytest.raises(NonFiniteLossError, match=r"nan|inf") as caught:
-        gradient(DPO(), models, prepared, 2)
+        gradient(DPO(), models, ready, 2)
     assert caught.value.rows == [3]
 
 
@@ -275,14 +306,14 @@ def test_a_reward_that_is_not_finite_names_its_episode() -> None:
     rewards = batch.rewards.clone()
     rewards[4, batch.lengths[4] - 1] = math.inf
     models, algorithm = models_for(), PPO(standardise_advantages=False)
-    prepared = algorithm.prepare(models, dataclasses.replace(batch, rewards=rewards))
+    (ready,) = prepared(algorithm, models, [dataclasses.replace(batch, rewards=rewards)], {})
     with pytest.raises(NonFiniteLossError, match=r"nan|inf") as caught:
-        gradient(algorithm, models, prepared, 3)
+        gradient(algorithm, models, ready, 3)
     assert caught.value.rows == [4]
 
 
 def test_what_is_not_finite_behind_the_mask_is_nobodys_fault() -> None:
     batch = tiny.demonstrations([([0, 4, 5], [False, True, False]), ([0, 4], [False, True])])
     values = torch.tensor([[math.nan, -1.0, math.inf], [0.0, -math.inf, math.nan]])
-    loss = SFT().loss(Models(tiny.Table(values)), batch)
+    loss = SFT().loss(Models(policy=tiny.Table(values)), batch)
     assert faulty_rows(loss, batch) == [1]

@@ -2,29 +2,46 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from groups import Plan, Trained, World, brittle, cartpoles, late_cartpoles, pendulums, train, uneven_cartpoles
+from groups import (
+    Plan,
+    Trained,
+    World,
+    brittle,
+    cartpoles,
+    late_cartpoles,
+    of_runs,
+    only,
+    pendulums,
+    real_steps,
+    train,
+    uneven_cartpoles,
+)
+from loop_pieces import Own
 from torch import Tensor
 
 from burnish.algorithms.actor_critic import ActorCritic
+from burnish.algorithms.interface import Algorithm
 from burnish.algorithms.ppo import PPO
 from burnish.algorithms.reinforce import Reinforce
 from burnish.algorithms.reinforce_baseline import ReinforceBaseline
-from burnish.algorithms.terms import Loss
+from burnish.algorithms.terms import Loss, Term
 from burnish.algorithms.trpo import TRPO
-from burnish.batches import Episodes
-from burnish.experience.control.rollouts import Control, Player
+from burnish.batches import PreparedEpisodes, Transitions
+from burnish.experience.control.player import Player
+from burnish.experience.control.rollouts import Control
 from burnish.policies.control.policy import ControlCritic, ControlPolicy
 from burnish.policies.interface import Models
 from burnish.run import UserError
-from burnish.training.control.lockstep import LockstepLearner, StackedAdam, Steps, loose_steps, measure, pick
+from burnish.training.control.lockstep import LockstepLearner, StackedAdam, Steps, metric_means, pick, single_steps
 from burnish.training.resume import State
+from burnish.training.step import prepared
 
 SEEDS = (11, 12, 13)
 
@@ -49,6 +66,7 @@ PLANS: dict[str, tuple[Plan, World]] = {
     "ppo ever slower": (Plan(RATIO, SCALED, replace(SGD, schedule="linear"), 20, 6), uneven_cartpoles),
     "ppo on a late start": (Plan(RATIO, SHORT, SGD, rollouts=6), late_cartpoles),
     "ppo on a pendulum": (Plan(RATIO, SCALED, SGD, rollouts=6), pendulums),
+    "a method of one's own": (Plan(Own(rounds=3, ceiling=-0.62), SHORT, SGD, 14, 6), uneven_cartpoles),
     "trpo on a pendulum": (Plan(BRIEF, SCALED, SGD, rollouts=20), pendulums),
 }
 
@@ -122,7 +140,7 @@ def test_adam_may_lose_a_run_before_its_first_step() -> None:
 
 
 def test_learning_rates_by_hand() -> None:
-    batch = replace(tagged(numbers()), progress=torch.tensor([0.0, 0.25, 1.5]))
+    batch = replace(tagged(numbers()).batch, progress=torch.tensor([0.0, 0.25, 1.5]))
     assert Steps(0.1).rates(batch) == 0.1
     linear = Steps(0.1, schedule="linear").rates(batch)
     torch.testing.assert_close(linear, torch.tensor([[0.1], [0.075], [0.0]]))
@@ -133,8 +151,8 @@ def test_learning_rates_by_hand() -> None:
     [
         ({"learning_rate": 0.0}, "learning_rate must be above 0, not 0.0"),
         ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
-        ({"max_grad_norm": -1.0}, "max_grad_norm must not be negative"),
-        ({"adam_eps": 0.0}, "adam_eps must be above 0"),
+        ({"max_grad_norm": -1.0}, "max_grad_norm must be at least 0, not -1.0"),
+        ({"adam_eps": 0.0}, "adam_eps must be above 0, not 0.0"),
     ],
 )
 def test_steps_that_cannot_be_are_refused(wrong: dict[str, Any], said: str) -> None:
@@ -142,7 +160,7 @@ def test_steps_that_cannot_be_are_refused(wrong: dict[str, Any], said: str) -> N
         Steps(**wrong)
 
 
-# Loose steps and minibatches ---------------------------------------------------------------------------------------
+# Single steps and minibatches --------------------------------------------------------------------------------------
 
 MASK = torch.tensor(
     [
@@ -162,72 +180,72 @@ def numbers() -> Tensor:
     return found
 
 
-def tagged(tags: Tensor) -> Episodes:
-    """Episodes in which everything of a step tells its number."""
+def tagged(tags: Tensor) -> PreparedEpisodes:
+    """Rows in which everything of a step tells its number."""
     final = torch.full((*MASK.shape[:2], 1), -1.0, dtype=torch.float64)
     seen = torch.cat([tags, final], -1)
-    return Episodes(
-        tokens=None,
+    batch = Transitions(
         mask=MASK,
         lengths=MASK.sum(-1),
         rows=torch.arange(MASK.shape[1]),
         old_logprobs=-tags,
         rewards=2 * tags,
         discounts=3 * tags,
-        old_values=4 * tags,
-        advantages=5 * tags,
-        returns=6 * tags,
         observations=torch.stack([seen, 7 * seen], -1),
         actions=tags.nan_to_num(-1).long(),
         runs=torch.arange(len(MASK)),
+        progress=torch.zeros(len(MASK)),
     )
+    return PreparedEpisodes(batch, advantages=5 * tags, old_values=4 * tags, returns=6 * tags)
 
 
-def assert_of(loose: Episodes, run: int, expected: Sequence[int]) -> None:
+def assert_of(single: PreparedEpisodes, run: int, expected: Sequence[int]) -> None:
     """The real steps of this run are these, in this order and before all else, and each is all of one step."""
-    count = len(expected)
-    assert loose.mask[run].tolist() == [[True] * count + [False] * (loose.mask.shape[-1] - count)]
-    assert loose.lengths[run].tolist() == [count]
-    assert loose.observations is not None
-    assert loose.actions is not None
-    assert loose.observations.shape[:3] == loose.mask.shape
+    count, inner = len(expected), single.batch
+    assert single.mask[run].tolist() == [[True] * count + [False] * (single.mask.shape[-1] - count)]
+    assert single.lengths[run].tolist() == [count]
+    assert inner.observations.shape[:3] == single.mask.shape
     steps = torch.tensor(expected, dtype=torch.float64)
-    for factor, name in enumerate(("rewards", "discounts", "old_values", "advantages", "returns"), 2):
-        assert getattr(loose, name)[run, 0, :count].tolist() == (factor * steps).tolist()
-    assert loose.old_logprobs[run, 0, :count].tolist() == (-steps).tolist()
-    assert loose.actions[run, 0, :count].tolist() == list(expected)
-    assert loose.observations[run, 0, :count].tolist() == torch.stack([steps, 7 * steps], -1).tolist()
+    found = (inner.rewards, inner.discounts, single.old_values, single.advantages, single.returns)
+    for factor, values in enumerate(found, 2):
+        assert values[run, 0, :count].tolist() == (factor * steps).tolist()
+    assert inner.old_logprobs[run, 0, :count].tolist() == (-steps).tolist()
+    assert inner.actions[run, 0, :count].tolist() == list(expected)
+    assert inner.observations[run, 0, :count].tolist() == torch.stack([steps, 7 * steps], -1).tolist()
 
 
 STEPS_OF = [[0, 1, 2, 10, 11, 12, 13, 20], [100, 110, 111], [200, 201, 210, 211, 212, 220, 221]]
 
 
-def test_loose_steps_are_a_runs_real_ones_in_one_row() -> None:
-    loose = loose_steps(tagged(numbers()))
-    assert loose.mask.shape == (3, 1, 8)
+def test_single_steps_are_a_runs_real_ones_in_one_row() -> None:
+    single = single_steps(tagged(numbers()))
+    assert single.mask.shape == (3, 1, 8)
     for run, expected in enumerate(STEPS_OF):
-        assert_of(loose, run, expected)
+        assert_of(single, run, expected)
 
 
 def test_picked_steps_by_hand() -> None:
-    picked = pick(loose_steps(tagged(numbers())), torch.tensor([[7, 0], [2, 5], [1, 2]]))
+    picked = pick(single_steps(tagged(numbers())), torch.tensor([[7, 0], [2, 5], [1, 2]]))
     assert_of(picked, 0, [20, 0])
     assert_of(picked, 1, [111])
     assert_of(picked, 2, [201, 210])
 
 
 @dataclass(frozen=True)
-class Epochs:
-    update_epochs: int
+class Epochs(Algorithm):
+    count: int
+
+    @property
+    def passes(self) -> int:
+        return self.count
 
 
 def learner_of_nothing(seeds: Sequence[int], size: int | None, epochs: int = 3) -> LockstepLearner:
     return LockstepLearner(Epochs(epochs), Models(), Steps(0.1, batch_size=size), seeds)
 
 
-def steps_of(part: Episodes, run: int) -> list[int]:
-    assert part.actions is not None
-    return part.actions[run][part.mask[run]].tolist()
+def steps_of(part: PreparedEpisodes, run: int) -> list[int]:
+    return part.batch.actions[run][part.mask[run]].tolist()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
@@ -280,51 +298,33 @@ def test_a_minibatch_as_large_as_the_rollout_is_the_rollout(size: int | None) ->
 # Updates -----------------------------------------------------------------------------------------------------------
 
 
-def only(batch: Episodes, run: int) -> Episodes:
-    """The episodes of one run, as if it were alone."""
-    found = {}
-    for name in ("mask", "lengths", "old_logprobs", "rewards", "discounts", "old_values", "advantages", "returns"):
-        found[name] = getattr(batch, name)[run : run + 1]
-    assert batch.observations is not None
-    assert batch.actions is not None
-    spaces = {"observations": batch.observations[run : run + 1], "actions": batch.actions[run : run + 1]}
-    return replace(batch, **found, **spaces, runs=torch.tensor([0]))
-
-
-def real_steps(part: Episodes, run: int) -> Episodes:
-    """Of loose steps, those of one run that are real."""
-    own, where = only(part, run), part.mask[run, 0]
-    assert own.observations is not None
-    assert own.actions is not None
-    names = ("mask", "old_logprobs", "rewards", "discounts", "old_values", "advantages", "returns", "actions")
-    cut = {name: getattr(own, name)[:, :, where] for name in names}
-    return replace(own, **cut, observations=own.observations[:, :, where], lengths=where.sum()[None, None])
-
-
 SCALES = torch.tensor([0.01, 100.0, 1.0], dtype=torch.float64)
 
 
 def some_models(seeds: Sequence[int]) -> Models:
     network: dict[str, Any] = {"hidden": (4,), "dtype": torch.float64}
-    return Models(ControlPolicy(2, 3, seeds, **network), critic=ControlCritic(2, seeds, **network))
+    return Models(policy=ControlPolicy(2, 3, seeds, **network), critic=ControlCritic(2, seeds, **network))
 
 
-def a_rollout(models: Models, algorithm: Any, scales: Tensor = SCALES) -> Episodes:
+def played(models: Models, scales: Tensor = SCALES) -> Transitions:
     """Random steps under `MASK`, of the policy as it is, with rewards of another size in each run."""
     generator = torch.Generator().manual_seed(1)
     normal = partial(torch.randn, dtype=torch.float64, generator=generator)
     batch = replace(
-        tagged(numbers()),
+        tagged(numbers()).batch,
         rewards=normal(MASK.shape) * scales[:, None, None],
         discounts=torch.full(MASK.shape, 0.9, dtype=torch.float64),
         observations=normal(*MASK.shape[:2], MASK.shape[2] + 1, 2),
         actions=torch.randint(3, MASK.shape, generator=generator),
-        old_values=None,
-        advantages=None,
-        returns=None,
     )
     with torch.no_grad():
-        return algorithm.prepare(models, replace(batch, old_logprobs=models.policy.logprobs(batch)))
+        return replace(batch, old_logprobs=models.policy.logprobs(batch))
+
+
+def a_rollout(models: Models, algorithm: Algorithm) -> PreparedEpisodes:
+    """What `algorithm` makes of `played`."""
+    (batch,) = prepared(algorithm, models, [played(models)], {})
+    return batch
 
 
 def thetas(models: Models) -> dict[str, Tensor]:
@@ -348,7 +348,7 @@ def test_updates_are_torchs_of_each_run_on_its_real_steps(size: int | None, limi
     batch = a_rollout(models, ACTOR_CRITIC)
     for _ in range(2):
         for part in learner.minibatches(batch, State()):
-            metrics = learner.update(part, State(), between=False)
+            metrics = learner.update(part, State(), first=False)
             assert metrics is not None
             for run in range(3):
                 own = real_steps(part, run)
@@ -372,7 +372,7 @@ def test_updates_are_torchs_of_each_run_on_its_real_steps(size: int | None, limi
 
 def test_metrics_are_means_over_a_runs_real_steps() -> None:
     loss = Loss({}, {"tag": numbers()})
-    found = measure(loss, tagged(numbers()))["tag"]
+    found = metric_means(loss, tagged(numbers()))["tag"]
     expected = torch.tensor([sum(steps) / len(steps) for steps in STEPS_OF], dtype=torch.float64)
     torch.testing.assert_close(found, expected)
     assert learner_of_nothing((1,), None).record({"tag": torch.tensor([1.0, 2.0, 6.0])}) == {"tag": 3.0}
@@ -383,42 +383,44 @@ def test_a_gradient_that_is_not_finite_names_its_run_and_nothing_moves() -> None
     models = some_models((4, 5, 6, 7))
     learner = LockstepLearner(ACTOR_CRITIC, models, Steps(0.1), (4, 5, 6, 7))
     for model in (models.policy, models.critic):
-        model.keep(torch.tensor([0, 2, 3]))  # type: ignore[union-attr]
-    sound = replace(a_rollout(models, ACTOR_CRITIC), runs=torch.tensor([0, 2, 3]))
+        model.keep(torch.tensor([0, 2, 3]))
+    rollout = a_rollout(models, ACTOR_CRITIC)
+    sound = replace(rollout, batch=replace(rollout.batch, runs=torch.tensor([0, 2, 3])))
+    learner.narrow(sound.batch)
     assert sound.returns is not None
     returns = sound.returns.clone()
     returns[1, 0, 0] = math.inf
     before = thetas(models)
     (part,) = learner.minibatches(replace(sound, returns=returns), State())
     with pytest.raises(UserError, match=r"^run 2: the gradient's norm is (inf|nan), and nothing was updated"):
-        learner.update(part, State(), between=False)
+        learner.update(part, State(), first=False)
     assert all(torch.equal(theta, before[name]) for name, theta in thetas(models).items())
     (part,) = learner.minibatches(sound, State())
-    learner.update(part, State(), between=False)
+    learner.update(part, State(), first=False)
     fresh = some_models((4, 6, 7))
     other = LockstepLearner(ACTOR_CRITIC, fresh, Steps(0.1), (4, 6, 7))
-    (part,) = other.minibatches(replace(sound, runs=torch.arange(3)), State())
-    other.update(part, State(), between=False)
+    (part,) = other.minibatches(rollout, State())
+    other.update(part, State(), first=False)
     assert all(torch.equal(theta, thetas(fresh)[name]) for name, theta in thetas(models).items())
 
 
 # Early stop --------------------------------------------------------------------------------------------------------
 
 
-def kl_of(models: Models, part: Episodes) -> list[float]:
+def kl_of(models: Models, part: PreparedEpisodes) -> list[float]:
     """½ (log ρ)² of each run, the mean over its real steps."""
     with torch.no_grad():
-        squares = (models.policy.logprobs(part) - part.old_logprobs).square() / 2
+        squares = (models.policy.logprobs(part.batch) - part.batch.old_logprobs).square() / 2
     return [squares[run][part.mask[run]].mean().item() for run in range(len(squares))]
 
 
-def stopping(stop_kl: float, gains: Sequence[float]) -> tuple[Models, LockstepLearner, Episodes]:
+def stopping(stop_kl: float, gains: Sequence[float]) -> tuple[Models, LockstepLearner, PreparedEpisodes]:
     """PPO on all of a rollout at once, with advantages times `gains`."""
     models = some_models((5, 6, 7))
     algorithm = PPO(stop_kl=stop_kl, update_epochs=12, value_clip=None, clip=0.5)
     learner = LockstepLearner(algorithm, models, Steps(0.01), (5, 6, 7))
     batch = a_rollout(models, algorithm)
-    scaled = batch.advantages * torch.tensor(gains, dtype=torch.float64)[:, None, None]  # type: ignore[operator]
+    scaled = batch.advantages * torch.tensor(gains, dtype=torch.float64)[:, None, None]
     return models, learner, replace(batch, advantages=scaled)
 
 
@@ -428,12 +430,12 @@ def test_a_run_stops_by_its_own_kl_and_the_others_go_on() -> None:
     models, learner, batch = stopping(stop_kl, (1.0, 0.0, 1.0))
     for _ in range(2):  # A new turn goes on from new log-probabilities, with everyone.
         with torch.no_grad():
-            batch = replace(batch, old_logprobs=models.policy.logprobs(batch))
+            batch = replace(batch, batch=replace(batch.batch, old_logprobs=models.policy.logprobs(batch.batch)))
         stopped: list[set[int]] = []
         for part in learner.minibatches(batch, State()):
             kl, before = kl_of(models, part), thetas(models)
             stopped.append({run for run in range(3) if kl[run] > stop_kl} | (stopped[-1] if stopped else set()))
-            assert learner.update(part, State(), between=False) is not None
+            assert learner.update(part, State(), first=False) is not None
             after = thetas(models)
             for run in range(3):
                 still = [torch.equal(after[name][run], before[name][run]) for name in after]
@@ -449,7 +451,7 @@ def test_when_all_have_stopped_the_turn_is_over() -> None:
     for part in learner.minibatches(batch, State()):
         before = thetas(models)
         ever |= {run for run, kl in enumerate(kl_of(models, part)) if kl > 0.005}
-        metrics = learner.update(part, State(), between=False)
+        metrics = learner.update(part, State(), first=False)
         assert (metrics is None) == (ever == {0, 1, 2})
         if metrics is None:
             assert all(torch.equal(theta, before[name]) for name, theta in thetas(models).items())
@@ -466,8 +468,8 @@ def test_a_run_that_has_stopped_may_say_what_it_will() -> None:
     before, moved = thetas(models), []
     for part in learner.minibatches(batch, State()):
         stopped = kl_of(models, part)[0] > 0.005
-        told = replace(part, returns=loose_steps(replace(batch, returns=broken)).returns) if stopped else part
-        assert learner.update(told, State(), between=False) is not None
+        told = replace(part, returns=single_steps(replace(batch, returns=broken)).returns) if stopped else part
+        assert learner.update(told, State(), first=False) is not None
         after = thetas(models)
         moved.append((stopped, not torch.equal(after["critic"][0], before["critic"][0])))
         before = after
@@ -482,30 +484,98 @@ def test_each_run_has_a_price_of_kl_that_follows_its_own_kl() -> None:
     """Run 0 moves far and its price doubles, run 1 stays and its price halves, run 2 comes to the target."""
     models = some_models((5, 6, 7))
     algorithm = PPO(kl_penalty=0.1, kl_penalty_target=0.01, value_clip=None, update_epochs=1)
-    batch = a_rollout(models, algorithm)
+    rollout = played(models)
     learner = LockstepLearner(algorithm, models, Steps(0.01), (5, 6, 7))
-    (first,) = learner.minibatches(batch, State())
-    assert first.kl_penalty is None
+    assert learner.prepare(rollout, State()).kl_penalty is None
     with torch.no_grad():
-        moved = models.policy.logprobs(batch) - torch.tensor([0.5, 0.0, 0.14])[:, None, None]
-        batch = replace(batch, old_logprobs=torch.where(batch.mask, moved, 0.0))
+        moved = models.policy.logprobs(rollout) - torch.tensor([0.5, 0.0, 0.14])[:, None, None]
+        rollout = replace(rollout, old_logprobs=torch.where(rollout.mask, moved, 0.0))
     kl = [math.exp(x) - 1 - x for x in (-0.5, 0.0, -0.14)]  # k3 of the log-ratio back to the old policy
     assert kl[0] > 0.015 > kl[2] > 0.01 / 1.5 > kl[1]
-    learner.conclude(batch, State())
+    learner.conclude(learner.prepare(rollout, State()), State())
     for expected in ([0.2, 0.05, 0.1], [0.4, 0.025, 0.1]):
+        batch = learner.prepare(rollout, State())
         (part,) = learner.minibatches(batch, State())
         assert part.kl_penalty is not None
         assert part.kl_penalty.tolist() == pytest.approx(expected)
         learner.conclude(batch, State())
     for model in (models.policy, models.critic):
-        model.keep(torch.tensor([0, 2]))  # type: ignore[union-attr]
-    rest = replace(only(batch, 0), **{name: torch.cat([x, y]) for name, x, y in pairs(only(batch, 0), only(batch, 2))})
-    (part,) = learner.minibatches(replace(rest, runs=torch.tensor([0, 2])), State())
+        model.keep(torch.tensor([0, 2]))
+    (part,) = learner.minibatches(learner.prepare(of_runs(rollout, (0, 2)), State()), State())
     assert part.kl_penalty is not None
     assert part.kl_penalty.tolist() == pytest.approx([0.8, 0.1])
 
 
-def pairs(one: Episodes, other: Episodes) -> list[tuple[str, Tensor, Tensor]]:
-    """The tensors of two batches that have the runs as their first dimension, by name."""
-    names = [f.name for f in fields(one) if f.name not in ("tokens", "rows", "kl_penalty", "progress")]
-    return [(name, getattr(one, name), getattr(other, name)) for name in names]
+# A method that Burnish does not know --------------------------------------------------------------------------------
+
+
+def test_what_a_method_carries_is_each_runs_own_and_leaves_with_it() -> None:
+    """Weights 1 − m per run after one rollout, m the mean log-probability of its real steps; then run 1 leaves."""
+    models = some_models((5, 6, 7))
+    learner = LockstepLearner(Own(rounds=2), models, Steps(0.05), (5, 6, 7), parts=("policy",))
+    rollout = played(models)
+    batch, weights = learner.prepare(rollout, State()), [1.0] * 3
+    for _ in range(2):
+        for part in learner.minibatches(batch, State()):
+            expected = [-w * m for w, m in zip(weights, mean_logprobs(models, rollout), strict=True)]
+            metrics = learner.update(part, State(), first=False)
+            assert metrics is not None
+            assert metrics["loss"].tolist() == pytest.approx(expected)
+        learner.conclude(batch, State())
+        weights = [w - m for w, m in zip(weights, mean_logprobs(models, rollout), strict=True)]
+        assert learner.carried["weight"].tolist() == pytest.approx(weights)
+        batch = learner.prepare(rollout, State())
+        assert batch.weight.tolist() == pytest.approx(weights)
+    assert len(set(weights)) == 3
+    for model in (models.policy, models.critic):
+        model.keep(torch.tensor([0, 2]))
+    batch = learner.prepare(of_runs(rollout, (0, 2)), State())
+    assert batch.weight.tolist() == pytest.approx(weights[::2])
+    learner.conclude(batch, State())
+    expected = [w - m for w, m in zip(weights[::2], mean_logprobs(models, batch.batch), strict=True)]
+    assert learner.carried["weight"].tolist() == pytest.approx(expected)
+
+
+@dataclass(frozen=True)
+class Imitation(Algorithm):
+    """A method that prepares nothing."""
+
+    def loss(self, models: Models, batch: Any) -> Loss:
+        return Loss({"nll": Term(-models.policy.logprobs(batch), batch.mask)})
+
+
+def test_a_method_need_not_prepare_anything() -> None:
+    models, rollout = some_models((5, 6, 7)), played(some_models((5, 6, 7)))
+    learner = LockstepLearner(Imitation(), models, Steps(0.05, schedule="linear"), (5, 6, 7), parts=("policy",))
+    (part,) = learner.minibatches(learner.prepare(rollout, State()), State())
+    assert isinstance(part, Transitions)
+    assert part.observations.shape == (3, 1, 8, 2)
+    metrics, expected = learner.update(part, State(), first=True), mean_logprobs(some_models((5, 6, 7)), rollout)
+    assert metrics is not None
+    assert metrics["loss"].tolist() == pytest.approx([-m for m in expected])
+    assert all(after > before for after, before in zip(mean_logprobs(models, rollout), expected, strict=True))
+
+
+def mean_logprobs(models: Models, batch: Transitions) -> list[float]:
+    with torch.no_grad():
+        logprobs = models.policy.logprobs(batch)
+    return [logprobs[run][batch.mask[run]].mean().item() for run in range(len(logprobs))]
+
+
+def test_a_method_stops_each_run_by_its_own_metrics() -> None:
+    """A ceiling that no run is above at first: each goes on until it is, and the rollout ends with the last."""
+    models = some_models((5, 6, 7))
+    rollout = played(models)
+    ceiling = max(mean_logprobs(models, rollout)) + 0.05
+    learner = LockstepLearner(Own(ceiling=ceiling), models, Steps(0.02), (5, 6, 7), parts=("policy",))
+    stopped: list[set[int]] = [set()]
+    for part in learner.minibatches(learner.prepare(rollout, State()), State()):
+        means, before = mean_logprobs(models, rollout), thetas(models)["policy"]
+        stopped.append(stopped[-1] | {run for run in range(3) if means[run] > ceiling})
+        metrics = learner.update(part, State(), first=False)
+        still = [torch.equal(after, row) for after, row in zip(thetas(models)["policy"], before, strict=True)]
+        assert still == [run in stopped[-1] for run in range(3)]
+        assert (metrics is None) == (len(stopped[-1]) == 3)
+        if metrics is None:
+            break
+    assert {len(some) for some in stopped} >= {0, 1, 3} or {len(some) for some in stopped} >= {0, 2, 3}

@@ -2,21 +2,22 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from groups import of_runs, real_steps
 from torch import Tensor
 from torch.distributions import Categorical, Independent, Normal, kl_divergence
 
 from burnish.algorithms.trpo import TRPO
-from burnish.batches import Episodes
+from burnish.batches import PreparedEpisodes, Transitions
 from burnish.policies.control.policy import ControlCritic, ControlPolicy
 from burnish.policies.interface import Models
 from burnish.run import UserError
-from burnish.training.control.lockstep import Steps, loose_steps
+from burnish.training.control.lockstep import Steps, single_steps
 from burnish.training.control.trust_region import TrustRegionLearner, trust_region_step
 from burnish.training.resume import State
 
@@ -40,51 +41,41 @@ def models_of(seeds: Sequence[int], continuous: bool) -> Models:
     with torch.no_grad():
         for row, seed in zip(policy.theta, seeds, strict=True):
             row.add_(torch.randn(row.shape, dtype=row.dtype, generator=torch.Generator().manual_seed(seed)) / 2)
-    return Models(policy, critic=ControlCritic(INPUTS, seeds, **network))
+    return Models(policy=policy, critic=ControlCritic(INPUTS, seeds, **network))
 
 
-def rows(models: Models, continuous: bool, scales: Sequence[float] = (1.0, 1.0, 1.0)) -> Episodes:
+def rows(models: Models, continuous: bool, scales: Sequence[float] = (1.0, 1.0, 1.0)) -> PreparedEpisodes:
     """Random steps under `MASK`, with advantages of any size and returns; junk where there is no step."""
     generator = torch.Generator().manual_seed(7)
     shape, junk = MASK.shape, torch.where(MASK, 0.0, math.nan).double()
     normal = lambda *size: torch.randn(*size, dtype=torch.float64, generator=generator)  # noqa: E731
     actions = normal(*shape, OUTPUTS) if continuous else torch.randint(OUTPUTS, shape, generator=generator)
-    batch = Episodes(
-        tokens=None,
+    advantages = normal(shape) * torch.tensor(scales, dtype=torch.float64)[:, None, None]
+    returns = normal(shape) + 3
+    batch = Transitions(
         mask=MASK,
         lengths=MASK.sum(-1),
         rows=torch.arange(shape[1]),
         old_logprobs=torch.zeros(shape, dtype=torch.float64),
         rewards=junk,
         discounts=torch.zeros(shape, dtype=torch.float64),
-        advantages=normal(shape) * torch.tensor(scales, dtype=torch.float64)[:, None, None],
-        returns=normal(shape) + 3,
         observations=normal(*shape[:2], shape[2] + 1, INPUTS),
         actions=actions,
         runs=torch.arange(shape[0]),
+        progress=torch.zeros(shape[0]),
     )
     with torch.no_grad():
-        return replace(batch, old_logprobs=models.policy.logprobs(batch))
+        batch = replace(batch, old_logprobs=models.policy.logprobs(batch))
+    return PreparedEpisodes(batch, advantages=advantages, returns=returns)
 
 
-def rollout(models: Models, continuous: bool, scales: Sequence[float] = (1.0, 1.0, 1.0)) -> Episodes:
-    """`rows` as the loose steps that they are made of."""
-    return loose_steps(rows(models, continuous, scales))
-
-
-def of_run(batch: Episodes, run: int) -> Episodes:
-    """One run's real steps, without what fills it up."""
-    own = batch.mask[run, 0]
-    assert batch.observations is not None
-    assert batch.actions is not None
-    names = ("mask", "old_logprobs", "rewards", "discounts", "advantages", "returns", "actions", "observations")
-    cut = {name: getattr(batch, name)[run : run + 1, :, own] for name in names}
-    return replace(batch, **cut, lengths=own.sum()[None, None], runs=torch.tensor([run]))
+def rollout(models: Models, continuous: bool, scales: Sequence[float] = (1.0, 1.0, 1.0)) -> PreparedEpisodes:
+    """`rows` as the single steps that they are made of."""
+    return single_steps(rows(models, continuous, scales))
 
 
 def named_of(models: Models) -> dict[str, Tensor]:
-    policy: Any = models.policy
-    return policy.named()
+    return models.policy.named()
 
 
 def theta_of(model: Any) -> Tensor:
@@ -118,12 +109,9 @@ def network(named: dict[str, Tensor], run: int, weights: Tensor, x: Tensor) -> t
     return torch.nn.functional.linear(hidden, parts["layers.1.weight"], parts["layers.1.bias"]), parts.get("log_std")
 
 
-def the_long_way(named: dict[str, Tensor], run: int, batch: Episodes, algorithm: TRPO) -> Long:
-    own, began = of_run(batch, run), row(named, run)
-    assert own.observations is not None
-    assert own.actions is not None
-    assert own.advantages is not None
-    x, actions, advantages = own.observations[0, 0], own.actions[0, 0], own.advantages[0, 0]
+def the_long_way(named: dict[str, Tensor], run: int, batch: PreparedEpisodes, algorithm: TRPO) -> Long:
+    own, began = real_steps(batch, run), row(named, run)
+    x, actions, advantages = own.batch.observations[0, 0], own.batch.actions[0, 0], own.advantages[0, 0]
 
     def policy(weights: Tensor) -> Any:
         out, log_std = network(named, run, weights, x)
@@ -155,7 +143,7 @@ def test_the_step_is_the_one_made_the_long_way(max_kl: float, continuous: bool) 
     algorithm, models = replace(EXACT, max_kl=max_kl), models_of(SEEDS, continuous)
     batch = rollout(models, continuous, (1.0, 20.0, 0.01))
     named, critic = named_of(models), theta_of(models.critic)
-    told = trust_region_step(algorithm, models, batch)
+    told = trust_region_step(algorithm, algorithm.region(), models, batch)
     found, shrunk = named_of(models), []
     for run in range(len(SEEDS)):
         expected = the_long_way(named, run, batch, algorithm)
@@ -176,19 +164,19 @@ def test_products_are_with_the_whole_fisher_matrix(continuous: bool) -> None:
     models = models_of(SEEDS, continuous)
     batch = rollout(models, continuous)
     policy: Any = models.policy
-    product = policy.fisher_product(batch)
+    product = policy.fisher_product(batch.batch)
     vectors = torch.randn(policy.theta.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     found = product(vectors)
     for run in range(len(SEEDS)):
-        lone, own = models_of(SEEDS[run : run + 1], continuous), of_run(batch, run)
+        lone, own = models_of(SEEDS[run : run + 1], continuous), real_steps(batch, run).batch
         fisher = torch.zeros(policy.theta.shape[1], policy.theta.shape[1], dtype=torch.float64)
         for logprob, weight in scored(lone, own, continuous):
-            (slope,) = torch.autograd.grad(logprob, lone.policy.theta, retain_graph=True)  # type: ignore[attr-defined]
+            (slope,) = torch.autograd.grad(logprob, lone.policy.theta, retain_graph=True)
             fisher += weight * slope[0][:, None] * slope[0]
         torch.testing.assert_close(found[run], fisher @ vectors[run], rtol=0, atol=1e-9)
 
 
-def scored(models: Models, own: Episodes, continuous: bool) -> list[tuple[Tensor, Tensor]]:
+def scored(models: Models, own: Transitions, continuous: bool) -> list[tuple[Tensor, Tensor]]:
     """log π(a|s) of actions in every state, and weights under which a sum is E over actions and the mean over states.
 
     Of a Gaussian by Gauss–Hermite quadrature with 4 points a number, exact for products of scores, which are
@@ -215,7 +203,7 @@ def scored(models: Models, own: Episodes, continuous: bool) -> list[tuple[Tensor
 def test_without_advantages_nothing_moves() -> None:
     models = models_of(SEEDS, False)
     before, batch = theta_of(models.policy), rollout(models, False, (1.0, 0.0, 1.0))
-    told = trust_region_step(EXACT, models, batch)
+    told = trust_region_step(EXACT, EXACT.region(), models, batch)
     assert [torch.equal(a, b) for a, b in zip(theta_of(models.policy), before, strict=True)] == [False, True, False]
     assert told["policy/accepted"].tolist() == [1, 0, 1]
     assert told["policy/kl_avg"][1] == told["policy/surrogate_gain"][1] == 0
@@ -226,7 +214,7 @@ def test_a_policy_for_which_no_step_is_good_enough_stays(steps: int, accepted: l
     """The long way takes five searches for run 0, none for run 1 and one for run 2."""
     algorithm, models = replace(EXACT, max_kl=2.0, search_steps=steps), models_of(SEEDS, False)
     before, batch = theta_of(models.policy), rollout(models, False, (1.0, 20.0, 0.01))
-    told = trust_region_step(algorithm, models, batch)
+    told = trust_region_step(algorithm, algorithm.region(), models, batch)
     assert told["policy/accepted"].tolist() == accepted
     for run, taken in enumerate(accepted):
         assert torch.equal(theta_of(models.policy)[run], before[run]) == (not taken)
@@ -238,10 +226,10 @@ def test_runs_step_as_each_alone(continuous: bool) -> None:
     """One without advantage, one far off and one near; with so few iterations that a common stop would show."""
     algorithm, models = replace(EXACT, max_kl=0.5, cg_iterations=6), models_of(SEEDS, continuous)
     batch = rollout(models, continuous, (0.0, 1e4, 1.0))
-    told = trust_region_step(algorithm, models, batch)
+    told = trust_region_step(algorithm, algorithm.region(), models, batch)
     for run, seed in enumerate(SEEDS):
         alone = models_of([seed], continuous)
-        one = trust_region_step(algorithm, alone, of_run(batch, run))
+        one = trust_region_step(algorithm, algorithm.region(), alone, real_steps(batch, run))
         torch.testing.assert_close(theta_of(models.policy)[run], theta_of(alone.policy)[0], rtol=0, atol=1e-9)
         for name, values in one.items():
             torch.testing.assert_close(told[name][run], values[0], rtol=0, atol=1e-9)
@@ -250,11 +238,10 @@ def test_runs_step_as_each_alone(continuous: bool) -> None:
 @pytest.mark.parametrize("junk", [math.nan, math.inf])
 def test_a_gradient_that_is_not_finite_names_its_run_and_nothing_moves(junk: float) -> None:
     models = models_of(SEEDS, False)
-    before, batch = theta_of(models.policy), replace(rollout(models, False), runs=torch.tensor([4, 7, 9]))
-    assert batch.advantages is not None
+    before, batch = theta_of(models.policy), numbered(rollout(models, False), 4, 7, 9)
     batch.advantages[1, 0, 0] = junk
     with pytest.raises(UserError, match=r"^run 7: the surrogate's gradient is not finite, and nothing was updated"):
-        trust_region_step(EXACT, models, batch)
+        trust_region_step(EXACT, EXACT.region(), models, batch)
     assert torch.equal(theta_of(models.policy), before)
 
 
@@ -270,17 +257,16 @@ def test_the_policy_steps_and_then_the_critic_regresses(continuous: bool) -> Non
     named, batch = critic.named(), rows(models, continuous)
     learner = TrustRegionLearner(algorithm, models, steps, SEEDS)
     (part,) = learner.minibatches(batch, State())
-    told = learner.update(part, State(), between=False)
-    trust_region_step(algorithm, lone, loose_steps(batch))
+    told = learner.update(part, State(), first=False)
+    trust_region_step(algorithm, algorithm.region(), lone, single_steps(batch))
     assert told is not None
     assert torch.equal(theta_of(models.policy), theta_of(lone.policy))
     for run in range(len(SEEDS)):
-        own, weights = of_run(loose_steps(batch), run), torch.nn.Parameter(row(named, run))
-        assert own.observations is not None
+        own, weights = real_steps(single_steps(batch), run), torch.nn.Parameter(row(named, run))
         assert own.returns is not None
         optimizer = torch.optim.Adam([weights], lr=0.05, eps=1e-3)
         for _ in range(3):
-            values = network(named, run, weights, own.observations[0, 0])[0][:, 0]
+            values = network(named, run, weights, own.batch.observations[0, 0])[0][:, 0]
             loss = (values - own.returns[0, 0]).square().mean() / 2
             optimizer.zero_grad()
             loss.backward()
@@ -296,10 +282,10 @@ def test_a_regression_that_is_not_finite_comes_after_the_policys_step() -> None:
     assert batch.returns is not None
     batch.returns[2, 0, 1] = math.inf
     learner = TrustRegionLearner(EXACT, models, Steps(0.05), SEEDS, 10)
-    batch = replace(batch, runs=torch.tensor([10, 11, 12]))
+    batch = numbered(batch, 10, 11, 12)
     with pytest.raises(UserError, match=r"^run 12: the norm of the critic's gradient is (inf|nan), after the policy's"):
-        learner.update(batch, State(), between=False)
-    trust_region_step(EXACT, lone, loose_steps(batch))
+        learner.update(batch, State(), first=False)
+    trust_region_step(EXACT, EXACT.region(), lone, single_steps(batch))
     assert torch.equal(theta_of(models.policy), theta_of(lone.policy))
     assert torch.equal(theta_of(models.critic), critic)
 
@@ -308,21 +294,20 @@ def test_runs_that_left_before_the_first_rollout_ended_are_not_missed() -> None:
     """Runs 10 and 12 of 10, 11 and 12: the critic's order of minibatches is still each run's own."""
     algorithm, steps, left = replace(EXACT, update_epochs=2), Steps(0.05, batch_size=2), (0, 2)
     models = models_of(SEEDS, False)
-    batch = rows(models, False)
+    batch = rows(models, False).batch
     learner = TrustRegionLearner(algorithm, models, steps, SEEDS, 10)
     for model in (models.policy, models.critic):
-        model.keep(torch.tensor(left))  # type: ignore[union-attr]
-    learner.update(of_runs(batch, left, 10), State(), between=False)
+        model.keep(torch.tensor(left))
+    remaining = replace(of_runs(batch, left), runs=torch.tensor([10, 12]))
+    learner.update(learner.prepare(remaining, State()), State(), first=False)
     for place, run in enumerate(left):
         alone = models_of(SEEDS[run : run + 1], False)
-        TrustRegionLearner(algorithm, alone, steps, SEEDS[run : run + 1]).update(
-            of_runs(batch, (run,), -run), State(), between=False
-        )
+        other = TrustRegionLearner(algorithm, alone, steps, SEEDS[run : run + 1])
+        own = replace(of_runs(batch, (run,)), runs=torch.tensor([0]))
+        other.update(other.prepare(own, State()), State(), first=False)
         torch.testing.assert_close(theta_of(models.critic)[place], theta_of(alone.critic)[0], rtol=0, atol=1e-9)
 
 
-def of_runs(batch: Episodes, places: Sequence[int], first: int) -> Episodes:
-    """The rows of the runs at these places, numbered from `first`."""
-    names = [f.name for f in fields(batch) if f.name not in ("tokens", "rows") and getattr(batch, f.name) is not None]
-    chosen = {name: getattr(batch, name)[list(places)] for name in names}
-    return replace(batch, **chosen | {"runs": first + torch.tensor(places)})
+def numbered(batch: PreparedEpisodes, *runs: int) -> PreparedEpisodes:
+    """The same rows, of runs with these numbers."""
+    return replace(batch, batch=replace(batch.batch, runs=torch.tensor(runs)))

@@ -1,6 +1,7 @@
 """Gradient steps: learning rates by hand, clipping, minibatches, and what is not finite."""
 
 import math
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -8,19 +9,30 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from loop_pieces import BATCH, KNOBS, REWARD, online_models, optimizer_of, settings
+from loop_pieces import BATCH, KNOBS, Own, online_models, optimizer_of, settings, source_of
 
+from burnish.algorithms.interface import Algorithm
 from burnish.algorithms.ppo import PPO
 from burnish.algorithms.sft import SFT
 from burnish.algorithms.terms import Loss, Term
-from burnish.data.prompts import read_prompts
-from burnish.data.sources import load
-from burnish.experience.language.completions import rollouts
+from burnish.experience.interface import draws
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError
-from burnish.training.language.learner import minibatches, schedule, update
+from burnish.training.language.learner import GradientLearner, carried_numbers, minibatches, schedule, step
 from burnish.training.resume import State, restore
-from burnish.training.step import gradient
+from burnish.training.step import gradient, prepared
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunFolder]:
+    with RunFolder.open(tmp_path / "run") as folder:
+        folder.claim({"algorithm": "sft"})
+        yield folder
+
+
+def learner_of(algorithm: Any, models: Models, run: RunFolder, **options: Any) -> GradientLearner:
+    """Of a run of 20 steps, 4 per epoch, by plain descent."""
+    return GradientLearner(algorithm, models, optimizer_of(models), settings(**options), 20, 4, run)
 
 
 def rates(steps: int, **options: Any) -> list[float]:
@@ -51,17 +63,16 @@ def test_a_warm_up_is_a_share_below_1_and_rises_evenly(warmup: float, steps: int
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.05, 1e6])
-def test_the_gradient_is_clipped_to_its_norm(limit: float, tmp_path: Path) -> None:
+def test_the_gradient_is_clipped_to_its_norm(limit: float) -> None:
     """Plain descent: the weights move by the rate times the gradient, or times its direction of length `limit`."""
-    oracle, models = Models(tiny.make_policy("gpt2")), Models(tiny.make_policy("gpt2"))
+    oracle, models = (Models(policy=tiny.make_policy("gpt2")) for _ in range(2))
     gradient(SFT(), oracle, BATCH)
     expected = {name: p.grad for name, p in oracle.policy.parameters().items()}
     norm = math.sqrt(sum(g.square().sum().item() for g in expected.values() if g is not None))
     shrink = min(1.0, limit / norm) if limit else 1.0
     before = {name: p.detach().clone() for name, p in models.policy.parameters().items()}
-    with RunFolder.open(tmp_path / "run") as run:
-        options = settings(max_grad_norm=limit)
-        metrics = update(SFT(), models, BATCH, optimizer_of(models, 9.0), options, 0.5, run, State())
+    metrics = step(SFT(), models, BATCH, optimizer_of(models, 9.0), 0.5, limit)
+    assert metrics is not None
     assert metrics["grad_norm"] == pytest.approx(norm)  # as it was before
     assert metrics["learning_rate"] == 0.5
     assert norm > 0.1
@@ -70,11 +81,8 @@ def test_the_gradient_is_clipped_to_its_norm(limit: float, tmp_path: Path) -> No
         assert p.grad is None
 
 
-class Cliff:
+class Cliff(Algorithm):
     """A loss that is finite where its gradient is not."""
-
-    def prepare(self, models: Models, batch: Any) -> Any:
-        return batch
 
     def loss(self, models: Models, batch: Any) -> Loss:
         logprobs = models.policy.logprobs(batch)
@@ -82,26 +90,24 @@ class Cliff:
 
 
 @pytest.mark.parametrize("fault", ["loss", "gradient"])
-def test_what_is_not_finite_stops_the_run_before_the_weights_move(fault: str, tmp_path: Path) -> None:
+def test_what_is_not_finite_stops_the_run_before_the_weights_move(fault: str, run: RunFolder) -> None:
     """And leaves a checkpoint of the last step that was sound."""
     policy = tiny.make_policy("untied_llama")
     if fault == "loss":
         with torch.no_grad():
             policy.model.model.embed_tokens.weight[int(BATCH.tokens[2, 1])] = math.inf
     before = {name: p.detach().clone() for name, p in policy.parameters().items()}
-    models = Models(policy)
+    models = Models(policy=policy)
     algorithm = SFT() if fault == "loss" else Cliff()
-    with RunFolder.open(tmp_path / "run") as run:
-        run.claim({"algorithm": "sft"})
-        with pytest.raises(
-            UserError, match=r"^step 8: .*row\(s\) .*2.* of rows\.jsonl; nothing was updated, and step 7 is"
-        ):
-            update(algorithm, models, BATCH, optimizer_of(models), settings(), 0.1, run, State(step=7, num_tokens=5))
-        for name, p in policy.parameters().items():
-            assert torch.equal(p, before[name])
-        again = Models(tiny.make_policy("untied_llama", seed=1))
-        assert restore(run, again, optimizer_of(again), pytest.fail) == State(step=7, num_tokens=5)
-        assert all(torch.equal(p, before[name]) for name, p in again.policy.parameters().items())
+    with pytest.raises(
+        UserError, match=r"^step 8: .*row\(s\) .*2.* of rows\.jsonl; nothing was updated, and step 7 is saved"
+    ):
+        learner_of(algorithm, models, run).update(BATCH, State(step=7, num_tokens=5), first=True)
+    for name, p in policy.parameters().items():
+        assert torch.equal(p, before[name])
+    again = Models(policy=tiny.make_policy("untied_llama", seed=1))
+    assert restore(run, again, optimizer_of(again), pytest.fail) == State(step=7, num_tokens=5)
+    assert all(torch.equal(p, before[name]) for name, p in again.policy.parameters().items())
 
 
 def numbered(rows: int) -> Any:
@@ -110,7 +116,7 @@ def numbered(rows: int) -> Any:
 
 @pytest.mark.parametrize(("rows", "sizes"), [(11, [4, 4, 3]), (8, [4, 4]), (4, [4]), (3, [3])])
 def test_every_row_is_learned_from_once_an_epoch(rows: int, sizes: list[int]) -> None:
-    parts = list(minibatches(PPO(update_epochs=3), numbered(rows), settings(batch_size=4), State()))
+    parts = list(minibatches(numbered(rows), 4, passes=3, seed=0, number=0))
     assert [len(part) for part in parts] == sizes * 3
     epochs = [parts[k : k + len(sizes)] for k in range(0, len(parts), len(sizes))]
     orders = [[row for part in epoch for row in part.rows.tolist()] for epoch in epochs]
@@ -119,12 +125,14 @@ def test_every_row_is_learned_from_once_an_epoch(rows: int, sizes: list[int]) ->
         assert orders[0] != orders[1] != orders[2] != orders[0]
 
 
-def test_minibatches_are_a_function_of_seed_and_turn() -> None:
+def test_minibatches_are_a_function_of_seed_and_turn(run: RunFolder) -> None:
     """And of nothing else: neither of the step nor of what was drawn before."""
+    models = Models(policy=tiny.make_policy())
 
     def order(seed: int, turn: int, step: int = 0) -> list[int]:
         torch.rand(step + 1)
-        parts = minibatches(PPO(update_epochs=2), numbered(11), settings(batch_size=4, seed=seed), State(step, turn))
+        learner = learner_of(PPO(update_epochs=2), models, run, batch_size=4, seed=seed)
+        parts = learner.minibatches(numbered(11), State(step, turn))
         return list(chain(*(part.rows.tolist() for part in parts)))
 
     assert order(0, 0, 7) == order(0, 0)
@@ -132,35 +140,87 @@ def test_minibatches_are_a_function_of_seed_and_turn() -> None:
     assert all(orders[i] != orders[j] for i in range(6) for j in range(i))
 
 
-def test_offline_a_batch_is_learned_from_once_and_whole() -> None:
-    (only,) = minibatches(SFT(), BATCH, settings(batch_size=6), State())
+def test_offline_a_batch_is_learned_from_once_and_whole(run: RunFolder) -> None:
+    models = Models(policy=tiny.make_policy())
+    (only,) = learner_of(SFT(), models, run, batch_size=6).minibatches(BATCH, State())
     assert only is BATCH
 
 
-def test_past_stop_kl_an_update_is_none(tmp_path: Path) -> None:
+def test_past_stop_kl_an_update_is_none() -> None:
     """The policy sampled with other weights: half a squared log-ratio is far above 0.01, and nothing moves."""
     models = online_models()
-    prompts = read_prompts(load(tiny.prompt_rows(20)), models.policy.tokenizer, 20, "rows")  # type: ignore[attr-defined]
-    drawn = next(rollouts(Models(models.reference, models.reference), KNOBS, prompts, REWARD, 0))  # type: ignore[arg-type]
+    drawn = next(draws(KNOBS, source_of(models.having(policy=models.reference))))
     optimizer = optimizer_of(models)
     before = {name: p.detach().clone() for name, p in models.policy.parameters().items()}
     for stop, moved in ((0.01, False), (1e6, True), (None, True)):
         algorithm = PPO(stop_kl=stop)
-        batch = algorithm.prepare(models, drawn.batch)
-        with RunFolder.open(tmp_path / str(stop)) as run:
-            metrics = update(algorithm, models, batch, optimizer, settings(), 0.01, run, State())
+        (batch,) = prepared(algorithm, models, [drawn.batch], {})
+        metrics = step(algorithm, models, batch, optimizer, 0.01)
         assert (metrics is not None) == moved
         assert any(not torch.equal(p, before[name]) for name, p in models.policy.parameters().items()) == moved
         assert all(p.grad is None for p in models.policy.parameters().values())
 
 
-def test_in_the_middle_of_a_rollout_nothing_is_saved(tmp_path: Path) -> None:
+def test_in_the_middle_of_a_rollout_nothing_is_saved(run: RunFolder) -> None:
     """From there no run could go on to the same bits: the rollout would be sampled again, by another policy."""
-    models = online_models()
-    optimizer = optimizer_of(models)
-    with RunFolder.open(tmp_path / "run") as run:
-        run.claim({"algorithm": "sft"})
-        with pytest.raises(UserError, match=r"nothing was updated: look at those rows") as caught:
-            update(Cliff(), models, BATCH, optimizer, settings(), 0.1, run, State(step=7), between=False)
+    with pytest.raises(UserError, match=r"nothing was updated: look at those rows") as caught:
+        learner_of(Cliff(), online_models(), run).update(BATCH, State(step=7), first=False)
     assert "is saved" not in str(caught.value)
-    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert not (run.path / "checkpoints").exists()
+
+
+# A method that Burnish does not know --------------------------------------------------------------------------------
+
+
+def mean_logprob(models: Models) -> float:
+    with torch.no_grad():
+        return models.policy.logprobs(BATCH)[BATCH.mask].mean().item()
+
+
+def test_a_method_stops_a_rollout_by_its_own_metrics(run: RunFolder) -> None:
+    """Plain descent raises the mean log-probability until it is above the ceiling; then nothing moves any more."""
+    models, state = Models(policy=tiny.make_policy("gpt2")), State()
+    ceiling = mean_logprob(models) + 0.3
+    learner = learner_of(Own(ceiling=ceiling), models, run, schedule="constant", learning_rate=0.02)
+    batch, seen = learner.prepare(BATCH, state), []
+    for part in learner.minibatches(batch, state):
+        seen.append(mean_logprob(models))
+        before = {name: p.detach().clone() for name, p in models.policy.parameters().items()}
+        metrics = learner.update(part, state, first=len(seen) == 1)
+        assert (metrics is None) == (seen[-1] > ceiling)
+        if metrics is None:
+            assert all(torch.equal(p, before[name]) for name, p in models.policy.parameters().items())
+            assert all(p.grad is None for p in models.policy.parameters().values())
+            break
+    assert 2 < len(seen) < 40
+    assert max(seen[:-1]) <= ceiling < seen[-1]
+
+
+def test_what_a_method_carries_reaches_its_next_batch(run: RunFolder) -> None:
+    """Weights 1, 1 − m₁ and 1 − m₁ − m₂, with m the mean log-probability after a rollout; numbers that JSON can hold.
+
+    The measure is the whole batch's however many micro-batches it is taken in.
+    """
+    for accumulate in (1, 4):
+        models, state, weight = Models(policy=tiny.make_policy("gpt2")), State(), 1.0
+        learner = learner_of(Own(rounds=2), models, run, accumulate=accumulate, schedule="constant")
+        for _ in range(3):
+            batch, losses = learner.prepare(BATCH, state), []
+            for part in learner.minibatches(batch, state):
+                expected = -weight * mean_logprob(models)
+                metrics = learner.update(part, state, first=not losses)
+                assert metrics is not None
+                losses.append(metrics["loss"])
+                assert losses[-1] == pytest.approx(expected, rel=1e-6)
+            assert len(losses) == 2
+            learner.conclude(batch, state)
+            weight -= mean_logprob(models)
+            assert state.algorithm == {"weight": pytest.approx(weight, rel=1e-9)}
+            assert isinstance(state.algorithm["weight"], float)
+        assert weight > 3
+
+
+def test_carried_numbers_are_plain() -> None:
+    found = carried_numbers({"one": torch.tensor(0.1, dtype=torch.float64), "two": 2})
+    assert found == {"one": 0.1, "two": 2}
+    assert [type(value) for value in found.values()] == [float, int]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from burnish.algorithms.interface import Algorithm
 from burnish.algorithms.terms import Loss
-from burnish.batches import PreparedEpisodes, Transitions
+from burnish.batches import Prepared, Rows, Transitions
 from burnish.functional import masked_mean
 from burnish.options import check, option
 from burnish.policies.interface import Models
@@ -118,12 +118,12 @@ class LockstepLearner:
         self.going = torch.ones(len(self.seeds), dtype=torch.bool)
         self.carried: dict[str, Tensor] = {}
 
-    def prepare(self, batch: Transitions, state: State) -> PreparedEpisodes:
+    def prepare(self, batch: Transitions, state: State) -> Any:
         self.narrow(batch)
         (ready,) = prepared(self.algorithm, self.models, [batch], self.carried)
         return ready
 
-    def minibatches(self, batch: PreparedEpisodes, state: State) -> Iterator[PreparedEpisodes]:
+    def minibatches(self, batch: Rows, state: State) -> Iterator[Any]:
         """Single steps, each once per pass. What fills up a run that has fewer than another comes last, so that its
         steps fall to minibatches as if it were alone."""
         loose = single_steps(batch)
@@ -151,7 +151,7 @@ class LockstepLearner:
             self.orders, self.runs = [self.orders[i] for i in index], remaining
             self.carried = {name: value[kept] for name, value in self.carried.items()}
 
-    def update(self, part: PreparedEpisodes, state: State, first: bool) -> dict[str, Any] | None:
+    def update(self, part: Any, state: State, first: bool) -> dict[str, Any] | None:
         loss = self.algorithm.loss(self.models, part)
         metrics = metric_means(loss, part)
         stops = self.algorithm.stops(metrics)
@@ -162,7 +162,7 @@ class LockstepLearner:
         return metrics | self.descend(loss, part)
 
     @torch.no_grad()
-    def conclude(self, batch: PreparedEpisodes, state: State) -> None:
+    def conclude(self, batch: Any, state: State) -> None:
         """Let the algorithm adapt what it carries to the next rollout, one number per run."""
 
         def measure() -> dict[str, Tensor]:
@@ -177,7 +177,7 @@ class LockstepLearner:
         """Means over the runs that still run."""
         return {name: value.double().mean().item() for name, value in metrics.items()}
 
-    def descend(self, loss: Loss, part: PreparedEpisodes) -> dict[str, Tensor]:
+    def descend(self, loss: Loss, part: Any) -> dict[str, Tensor]:
         """One step of every run that is going. Raises UserError, before anything moves, where a run's is not finite."""
         losses = objective(loss, part.counts())
         thetas = {name: next(iter(model.parameters().values())) for name, model in self.trained.items()}
@@ -190,44 +190,39 @@ class LockstepLearner:
             if "policy" not in self.trained:  # whose own step comes before the critic's regression
                 told = f"the norm of the critic's gradient is {norms[worst].item()}, after the policy's step"
             raise UserError(f"run {self.runs[worst]}: {told}: lower the learning rate")
-        limit, rate = self.steps.max_grad_norm, self.steps.rates(part.batch)
+        limit, rate = self.steps.max_grad_norm, self.steps.rates(part.batch if isinstance(part, Prepared) else part)
         scale = (limit / (norms + 1e-6)).clamp(max=1.0)[:, None] if limit else None
         for (name, theta), gradient in zip(thetas.items(), gradients, strict=True):
             self.adams[name].step(theta, gradient if scale is None else gradient * scale, going, rate)
         return {"loss": losses.detach(), "grad_norm": norms}
 
 
-def metric_means(loss: Loss, batch: PreparedEpisodes) -> dict[str, Tensor]:
+def metric_means(loss: Loss, batch: Rows) -> dict[str, Tensor]:
     """The metrics of each run, `[R]`: means over its real steps."""
     return {name: masked_mean(values, batch.mask, (-2, -1)) for name, values in loss.metrics.items()}
 
 
-def single_steps(batch: PreparedEpisodes) -> PreparedEpisodes:
+def single_steps(batch: Rows) -> Any:
     """The steps of each run in one row `[R, 1, N]`, real ones first; N is the largest number of steps of a run.
 
     Rows served to compute returns and advantages; from here on a step is a step, as in the literature.
     """
     mask = batch.mask.flatten(1)
     width = int(mask.sum(1).max())
-    order = torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)[:, :width]
-    began = batch.batch.observations[:, :, : batch.mask.shape[-1]]
-    return pick(replace(batch, batch=replace(batch.batch, observations=began)), order)
+    return pick(batch, torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)[:, :width])
 
 
-def pick(batch: PreparedEpisodes, index: Tensor) -> PreparedEpisodes:
-    """These steps `[R, n]` of each run, counted through its rows, in one row `[R, 1, n]`."""
+def pick(batch: Rows, index: Tensor) -> Any:
+    """These steps `[R, n]` of each run, counted through its rows, in one row `[R, 1, n]`; no final observations."""
     runs, count = batch.mask.flatten(1).shape
     # One index for all: it takes a third of the time that an index for each of two dimensions does.
     where = (index + count * torch.arange(runs, device=index.device)[:, None]).flatten()
-
-    def picked(part: Any) -> dict[str, Tensor]:
-        values = {name: getattr(part, name) for name in stepwise(part)}
-        flat = {name: value.flatten(0, 2).index_select(0, where) for name, value in values.items()}
-        return {name: flat[name].view(runs, 1, -1, *value.shape[3:]) for name, value in values.items()}
-
-    steps = picked(batch.batch)
-    inner = replace(batch.batch, **steps, lengths=steps["mask"].sum(-1), rows=batch.rows[:1])
-    return replace(batch, batch=inner, **picked(batch))
+    steps = {name: getattr(batch, name)[:, :, : batch.mask.shape[-1]] for name in stepwise(batch)}
+    flat = {name: value.flatten(0, 2).index_select(0, where) for name, value in steps.items()}
+    picked = {name: flat[name].view(runs, 1, -1, *value.shape[3:]) for name, value in steps.items()}
+    if isinstance(batch, Prepared):
+        return replace(batch, batch=pick(batch.batch, index), **picked)  # type: ignore[type-var]
+    return replace(batch, **picked, lengths=picked["mask"].sum(-1), rows=batch.rows[:1])  # type: ignore[type-var]
 
 
 def stepwise(part: Any) -> list[str]:

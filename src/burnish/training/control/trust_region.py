@@ -9,7 +9,7 @@ from torch import Tensor
 
 from burnish.algorithms.interface import Algorithm, TrustRegion
 from burnish.algorithms.terms import Loss
-from burnish.batches import PreparedEpisodes, Transitions
+from burnish.batches import Prepared, Transitions
 from burnish.functional import backtracking_search, conjugate_gradient, masked_mean
 from burnish.policies.interface import ExactPolicy, Models
 from burnish.run import UserError
@@ -28,7 +28,7 @@ class CriticRegression(Algorithm):
     def passes(self) -> int:
         return self.algorithm.passes
 
-    def loss(self, models: Models, batch: PreparedEpisodes) -> Loss:
+    def loss(self, models: Models, batch: Prepared) -> Loss:
         return self.algorithm.critic_loss(models, batch)
 
 
@@ -41,23 +41,23 @@ class TrustRegionLearner:
         self.algorithm, self.models, self.region = algorithm, models, algorithm.region()
         self.critic = LockstepLearner(CriticRegression(algorithm), models, steps, seeds, first, parts=("critic",))
 
-    def prepare(self, batch: Transitions, state: State) -> PreparedEpisodes:
+    def prepare(self, batch: Transitions, state: State) -> Prepared:
         self.critic.narrow(batch)
         (ready,) = prepared(self.algorithm, self.models, [batch], {})
         return ready
 
-    def minibatches(self, batch: PreparedEpisodes, state: State) -> Iterator[PreparedEpisodes]:
+    def minibatches(self, batch: Prepared, state: State) -> Iterator[Prepared]:
         """The whole rollout, once: the critic divides it further for itself."""
         yield batch
 
-    def update(self, part: PreparedEpisodes, state: State, first: bool) -> dict[str, Any] | None:
+    def update(self, part: Prepared, state: State, first: bool) -> dict[str, Any] | None:
         metrics = trust_region_step(self.algorithm, self.region, self.models, single_steps(part))
         # The policy moves first: its advantages are based on the critic before its update.
         for piece in self.critic.minibatches(part, state):
             found = self.critic.update(piece, state, first)
         return metrics | {"loss/value_avg": found["loss"]} if found else metrics
 
-    def conclude(self, batch: PreparedEpisodes, state: State) -> None:
+    def conclude(self, batch: Prepared, state: State) -> None:
         """Nothing: the step itself decides how far it goes."""
 
     def record(self, metrics: dict[str, Any]) -> dict[str, float]:
@@ -67,9 +67,7 @@ class TrustRegionLearner:
         self.critic.save(state)
 
 
-def trust_region_step(
-    algorithm: Algorithm, region: TrustRegion, models: Models, batch: PreparedEpisodes
-) -> dict[str, Tensor]:
+def trust_region_step(algorithm: Algorithm, region: TrustRegion, models: Models, batch: Prepared) -> dict[str, Tensor]:
     """Move every run's policy, in place, and say how far; a run for which no step is good enough stays where it was.
 
     s = (F + damping·I)⁻¹ g,  Δθ = √(2·max_kl / sᵀ(F + damping·I)s) · s, and then shorter until the surrogate has
