@@ -39,7 +39,7 @@ def classic_command() -> click.Command:
             labels = given.pop("labels", None) if labels is None else labels
             if (reward or written) == REWARDS[0]:
                 if labels is not None:
-                    raise UserError("labels are of --reward comparisons: give that, or leave them out")
+                    raise UserError("labels only applies to --reward comparisons: add that, or leave labels out")
                 path = run_experiment(experiment(given), said)
             else:
                 path = run_comparisons(comparisons_settings(given), said, study_of(labels))
@@ -48,9 +48,9 @@ def classic_command() -> click.Command:
 
     for decorator in reversed(flags_of(ClassicSettings)):
         command = decorator(command)
-    help = "names with commas between  [default: all]"
+    help = "comma-separated names  [default: all]"
     command = click.option("--algorithms", help=help)(command)
-    help = "numbers of labels with commas between, of --reward comparisons  [default: the whole study]"
+    help = "comma-separated numbers of labels, for --reward comparisons  [default: the whole study]"
     command = click.option("--labels", help=help)(command)
     help = f"what the policy learns from  [default: {REWARDS[0]}]"
     command = click.option("--reward", type=click.Choice(REWARDS), default=None, help=help)(command)

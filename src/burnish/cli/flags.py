@@ -1,4 +1,4 @@
-"""Flags of a command from the dataclasses that its options are fields of, so that nothing is listed twice."""
+"""Command-line flags from the fields of dataclasses, so that no option is listed twice."""
 
 import dataclasses
 import traceback
@@ -15,7 +15,7 @@ from burnish.run import UserError
 
 
 def flag(field: dataclasses.Field, hint: Any, rate: float | None = None) -> Callable[[Any], Any]:
-    """One dataclass field as a flag that is None where it is not given; `rate` is the method's own learning rate."""
+    """One dataclass field as a flag, None if not given; `rate` is the method's own learning rate."""
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     kind = next(k for k in kinds if k is not NoneType)
     name = field.name.rstrip("_").replace("_", "-")
@@ -36,7 +36,7 @@ def flags_of(cls: type, rate: float | None = None) -> list[Callable[[Any], Any]]
 
 
 def with_flags(given: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
-    """A file's keys with flags in their place; a flag for the length of a run replaces the file's other one."""
+    """A file's keys, overridden by flags; --steps also replaces a file's epochs, and --epochs its steps."""
     flags = {key: value for key, value in flags.items() if value is not None}
     lengths = {"steps", "epochs"}
     replaced = lengths if lengths & flags.keys() else set()
@@ -45,7 +45,7 @@ def with_flags(given: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def tracebacks(given: dict[str, Any], flags: dict[str, Any]) -> Iterator[None]:
-    """Show the traceback of a mistake where `debug` stands in a configuration file, of which `main` does not know."""
+    """Show tracebacks where a configuration file sets `debug`, which `main` does not see."""
     try:
         yield
     except UserError:
@@ -55,7 +55,7 @@ def tracebacks(given: dict[str, Any], flags: dict[str, Any]) -> Iterator[None]:
 
 
 def common(*names: str) -> Callable[[Any], Any]:
-    """The named flags of `Settings`, for commands that are no training run."""
+    """The named flags of `Settings`, for commands that do not train."""
     hints = get_type_hints(Settings)
     chosen = [flag(f, hints[f.name]) for f in dataclasses.fields(Settings) if f.name in names]
 

@@ -1,4 +1,4 @@
-"""The commands together, and how one ends: with 0, with 2 and a sentence, or with 130."""
+"""The entry point: exit status 0, 2 with one sentence, or 130."""
 
 import sys
 import traceback
@@ -17,7 +17,7 @@ CONTEXT = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command. Exit status 2 and one sentence for a mistake of the user's, 130 for Ctrl-C."""
+    """Run a command. Exit status 2 and one sentence for a user's mistake, 130 for Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:
@@ -36,8 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
-        told = str(error) or str(error.__cause__ or "")  # click hides the interruption behind an Abort of its own
-        print(f"burnish: interrupted{': ' + told if told else ''}", file=sys.stderr)
+        message = str(error) or str(error.__cause__ or "")  # click wraps the interruption in its own Abort
+        print(f"burnish: interrupted{': ' + message if message else ''}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

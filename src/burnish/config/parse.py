@@ -61,7 +61,7 @@ def option_names(cls: type[Any]) -> set[str]:
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """The keys of a YAML file. Raises UserError where it cannot be read or is no mapping."""
+    """The keys of a YAML file. Raises UserError where it cannot be read or is not a mapping."""
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
@@ -69,12 +69,12 @@ def read_config(path: str | Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"--config {path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise UserError(f"--config {path} must hold one key: value pair a line")
+        raise UserError(f"--config {path} must contain one `key: value` pair per line")
     return {str(key): value for key, value in content.items()}
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key given twice is an error: the first would be ignored."""
+    """YAML in which a duplicate key is an error: the first value would be ignored."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -84,7 +84,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def construct(cls: type, values: dict[str, Any]) -> Any:
-    """An object of a dataclass from values as files and flags have them. Raises UserError for one amiss."""
+    """A dataclass object from values in files or flags. Raises UserError for an invalid value."""
     hints = get_type_hints(cls)
     try:
         return cls(**{key: _convert(key, value, hints[key]) for key, value in values.items()})
@@ -93,7 +93,7 @@ def construct(cls: type, values: dict[str, Any]) -> Any:
 
 
 def _convert(key: str, value: Any, hint: Any) -> Any:
-    """The value as its field's type; whole numbers may be written as 1e3, paths given as Path."""
+    """The value converted to its field's type; whole numbers may be written as 1e3, paths given as Path."""
     if hint is Any:
         return str(value) if isinstance(value, Path) else value
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
@@ -127,7 +127,7 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
 
 
 def suggestion(key: str, known: set[str]) -> str:
-    """What to write in place of an unknown key, as the end of a sentence."""
+    """A suggestion for an unknown key, as the end of a sentence."""
     if key in ELSEWHERE:
         return f": it is '{ELSEWHERE[key]}' here"
     near = difflib.get_close_matches(key, known, n=1)

@@ -1,11 +1,11 @@
-"""Checkpoints: folders `step-000100/` that are complete or absent, with a checksum of every file.
+"""Checkpoints: folders `step-000100/` that are complete or absent, with a checksum per file.
 
     tensors.safetensors   weights, optimizer, anything that is a tensor, by name
     state.json            the rest
     manifest.json         size and SHA-256 of the two
 
-Nothing is unpickled. Only the process that holds the run folder may call `save` and `latest`: both clear away what a
-killed writer left unfinished.
+Nothing is unpickled. Only the process that holds the run folder may call `save` and `latest`: both remove what a killed
+writer left unfinished.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ NON_FINITE = "$float"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What `save` was given, bit for bit; tensors are on the CPU and share no memory, whatever they did before."""
+    """What `save` was given, bit for bit; tensors are on the CPU and share no memory."""
 
     path: Path
     step: int
@@ -40,15 +40,15 @@ class Checkpoint:
 
 
 class _BrokenError(Exception):
-    """What is wrong with a checkpoint."""
+    """A checkpoint is damaged; the message says how."""
 
 
 def save(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any], keep: int = 2) -> Path:
     """Write the checkpoint of `step` into `folder`, then remove all but the newest `keep`.
 
-    `state` holds what JSON can say (text keys, lists rather than tuples), and ±∞ and NaN. A checkpoint of a later
-    step is one that the run did not resume from, so it goes. Raises `UserError` where the disk refuses, the
-    checkpoints before being untouched; ValueError for a `state` that would not come back the same.
+    `state` holds JSON values (text keys, lists instead of tuples), and ±∞ and NaN. Checkpoints of later steps, which
+    the run did not resume from, are removed. Raises `UserError` where the disk refuses, with earlier checkpoints
+    untouched, and ValueError for a `state` that would not be read back the same.
     """
     if keep < 1:
         raise ValueError(f"keep must be at least 1, not {keep}")
@@ -69,10 +69,10 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, A
 
 
 def latest(folder: Path, warn: Callable[[str], object]) -> Checkpoint | None:
-    """The newest sound checkpoint in `folder`; None where there is none at all.
+    """The newest intact checkpoint in `folder`; None without any checkpoint.
 
-    One that is truncated, altered or incomplete is named in a sentence to `warn`, and the one before is tried.
-    Raises `UserError` where all are broken.
+    One that is truncated, altered or incomplete is reported to `warn`, and the one before is tried. Raises `UserError`
+    where all are damaged.
     """
     if not folder.is_dir():
         return None
@@ -95,24 +95,24 @@ def latest(folder: Path, warn: Callable[[str], object]) -> Checkpoint | None:
 
 
 def _present(folder: Path) -> list[tuple[int, Path]]:
-    """Steps and folders of the checkpoints there, newest first."""
+    """Steps and folders of the checkpoints, newest first."""
     found = [(re.fullmatch(r"step-(\d{6,})", path.name), path) for path in folder.iterdir() if path.is_dir()]
     return sorted(((int(match[1]), path) for match, path in found if match), reverse=True)
 
 
 def _load(path: Path, step: int) -> Checkpoint:
-    """The checkpoint at `path`; raises `_BrokenError` unless every byte is as it was written."""
+    """The checkpoint at `path`; raises `_BrokenError` unless every byte is as written."""
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
         if (manifest["format"], manifest["step"]) != (FORMAT, step):
-            raise _BrokenError(f"{MANIFEST} is of another format or step")
+            raise _BrokenError(f"{MANIFEST} has another format or step")
         for name in (TENSORS, STATE):
             was, now = manifest["files"][name], _describe(path / name)
             if was["size"] != now["size"]:
                 raise _BrokenError(f"{name} has {now['size']} bytes in place of {was['size']}")
             if was["sha256"] != now["sha256"]:
                 raise _BrokenError(f"the checksum of {name} differs")
-        # Copies: aligned memory of our own, that no later change of the file can reach.
+        # Copies, in aligned memory that no later change of the file can reach.
         tensors = {name: tensor.clone() for name, tensor in load_file(path / TENSORS).items()}
         return Checkpoint(path, step, tensors, _from_json((path / STATE).read_text(encoding="utf-8")))
     except FileNotFoundError as error:
@@ -130,7 +130,7 @@ def _describe(path: Path) -> dict[str, Any]:
 
 
 def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same values on the CPU, contiguous, each in memory of its own: copied only where that is not so already."""
+    """The same values on the CPU, contiguous, each in its own memory; copied only where necessary."""
     seen: set[int] = set()
     alone: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -155,7 +155,7 @@ def _from_json(text: str) -> Any:
 
 
 def _tagged(value: Any) -> Any:
-    """`value` with ±∞ and NaN, which JSON has no word for, as `{"$float": "inf"}`."""
+    """`value` with ±∞ and NaN, which JSON cannot represent, as `{"$float": "inf"}`."""
     if isinstance(value, dict):
         return {key: _tagged(item) for key, item in value.items()}
     if isinstance(value, list):

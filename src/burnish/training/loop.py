@@ -22,7 +22,7 @@ from burnish.training.resume import State, save_best
 
 @runtime_checkable
 class Paced(Protocol):
-    """What the loop asks of a run's settings."""
+    """The settings that the loop uses."""
 
     @property
     def seed(self) -> int: ...
@@ -70,7 +70,7 @@ def train_loop(
             for part in learner.minibatches(batch, state):
                 if state.step == steps:
                     break
-                if learner.dropout:  # its masks are a function of the step
+                if learner.dropout:  # dropout masks are a function of the step
                     torch.manual_seed(settings.seed * 1_000_003 + state.step)
                     switch_dropout(models, True)
                 metrics = learner.update(part, state, first=state.step == first)
@@ -96,7 +96,7 @@ def train_loop(
                 run.append("samples", {"step": first} | sample)
             state.batches += 1
             state.experience = drawn.state
-            stop = interrupted()  # asked once: a signal between two looks must not stop what was not saved
+            stop = interrupted()  # asked once: a signal that arrives later must not stop what was not saved
             if stop or (settings.save_every and state.step // settings.save_every > first // settings.save_every):
                 learner.save(state)
             if stop:
@@ -119,7 +119,7 @@ def draw(batches: Iterator[Drawn], learner: Learner, state: State, run: RunFolde
 
 
 def keep(rollout: list[dict[str, Any]], run: RunFolder) -> Path:
-    """Write down completions that a reward could not score, for its author to look at."""
+    """Save completions that a reward could not score, for its author to look at."""
     path = run.path / "failed_rollout.jsonl"
     write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rollout))
     return path
@@ -163,7 +163,7 @@ def out_of_patience(settings: Paced, state: State) -> bool:
 
 @contextmanager
 def interruptible() -> Iterator[Any]:
-    """Let the step under way finish on the first Ctrl-C (and on SIGTERM); a second one stops at once."""
+    """Finish the current step on the first Ctrl-C (or SIGTERM); stop at once on the second."""
     asked = False
 
     def ask(signum: int, frame: Any) -> None:
@@ -174,7 +174,7 @@ def interruptible() -> Iterator[Any]:
 
     try:
         before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals are somebody else's
+    except ValueError:  # not the main thread: no signal handlers here
         before = {}
     try:
         yield lambda: asked

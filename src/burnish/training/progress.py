@@ -19,7 +19,7 @@ SHOWN = {
 
 
 class Progress:
-    """A bar on standard error; a line every tenth of the way where that is no terminal; nothing where quiet."""
+    """A progress bar on standard error; without a terminal a line per tenth of the way; nothing if quiet."""
 
     def __init__(self, title: str, total: int, start: int = 0, quiet: bool = False) -> None:
         self.title, self.total, self.done, self.quiet = title, total, start, quiet
@@ -44,7 +44,7 @@ class Progress:
         self.bar.stop()
 
     def step(self, record: dict[str, Any] | None = None) -> None:
-        """One unit of work is done; `record` holds the numbers to show."""
+        """Count one unit of work; `record` has the numbers to show."""
         self.done += 1
         found = record or {}
         for key, label in SHOWN.items():
@@ -58,6 +58,6 @@ class Progress:
             self.console.print(f"{self.title} {self.done}/{self.total} {numbers}".rstrip(), highlight=False)
 
     def passing(self, item: T) -> T:
-        """Count an item of an iterator on its way through."""
+        """Count an item of an iterator and return it."""
         self.step()
         return item

@@ -1,7 +1,6 @@
-"""What a run needs to go on to the same bits: its weights, its optimizer and where it stood.
+"""What a run needs to resume to the same bits: weights, optimizer, and its state.
 
-Random streams and the position in the data are pure functions of seed and step, so the step is all that there is to
-know of them.
+Random streams and the position in the data are pure functions of seed and step, so only the step is saved for them.
 """
 
 import math
@@ -19,10 +18,9 @@ BEST = "checkpoints/best"
 
 @dataclass
 class State:
-    """Where a run stands: updates made, batches drawn, tokens seen, and what the iterator of batches and the algorithm
-    go on from.
+    """The state of a run: updates made, batches drawn, tokens seen, and what the experience and the algorithm carry.
 
-    `best_loss` and what follows serve early stopping.
+    `best_loss` and `evaluations_since_best` are for early stopping.
     """
 
     step: int = 0
@@ -35,7 +33,7 @@ class State:
 
 
 def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state: State) -> None:
-    """One checkpoint: weights, optimizer, and how far the run's files had got."""
+    """Write a checkpoint: weights, optimizer, state, and the lengths of the run's files."""
     tensors = weights(models)
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": value for name, value in values.items()}
@@ -43,7 +41,7 @@ def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state
 
 
 def restore(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, warn: Callable[[str], None]) -> State:
-    """Go back to the newest sound checkpoint, run files included; a fresh State where there is none."""
+    """Restore the newest intact checkpoint, the run's files included; a fresh State without one."""
     found = checkpoint.latest(run.path / "checkpoints", warn)
     if found is None:
         run.rewind({})
@@ -61,7 +59,7 @@ def restore(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, wa
 
 
 def weights(models: Models) -> dict[str, torch.Tensor]:
-    """Every trained parameter as `policy/…`, `critic/…` or `scorer/…`."""
+    """Every trained parameter by part and name, such as `policy/…`."""
     trained = models.trained().items()
     return {f"{part}/{name}": p.detach() for part, model in trained for name, p in model.parameters().items()}
 
@@ -73,15 +71,13 @@ def load_parameters(models: Models, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def save_best(run: RunFolder, models: Models, step: int) -> None:
-    """Keep the weights of the best evaluation so far, with a checksum like any checkpoint."""
+    """Save the weights of the best evaluation so far, with a checksum like any checkpoint."""
     checkpoint.save(run.path / BEST, step, weights(models), {}, keep=1)
 
 
 def load_best(run: RunFolder, models: Models) -> None:
-    """Go back to the best weights. Raises UserError where they are damaged or gone."""
+    """Load the best weights. Raises UserError where they are damaged or missing."""
     found = checkpoint.latest(run.path / BEST, lambda sentence: None)
     if found is None:
-        raise UserError(
-            f"{run.path / BEST} is gone, and with it the best weights: restore it, or train in another --out"
-        )
+        raise UserError(f"{run.path / BEST} with the best weights is missing: restore it, or train in another --out")
     load_parameters(models, found.tensors)

@@ -1,7 +1,7 @@
-"""CartPole of all runs as one of Gymnasium's native vectors, with a stream of its own for every run.
+"""CartPole of all runs in one native vector environment, with a random stream per run.
 
-The native vector draws every new episode from one generator and begins it in the step after the end, a step that is no
-experience. Here it does the mechanics alone: what it would begin by itself is begun at once, from the run's own stream.
+Gymnasium's native vector draws all new episodes from one generator and starts them one step after the end. Here it only
+does the mechanics: new episodes start at once, from the run's own stream.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,13 +14,13 @@ from jaxtyping import Bool, Float, Int
 from burnish.experience.control.vector import Transition, stream
 
 DRAWN = 64
-"""How many starts of a run are drawn at once, at the least. It changes no number."""
+"""The smallest number of starts drawn at once per run. It does not change any number."""
 
 
 class CartPoles:
-    """CartPole of R runs with E copies each, one vector of R·E: the same transitions as each run alone.
+    """CartPole of R runs with E copies each, in one vector of R·E: the same transitions as each run alone.
 
-    `max_episode_steps` is the time limit, which truncates; a pole that falls on the last step is terminated as well.
+    `max_episode_steps` truncates; a pole that falls on the last step is terminated as well.
     """
 
     observations, actions, continuous = 4, 2, False
@@ -35,13 +35,13 @@ class CartPoles:
         self._used = np.zeros(len(seeds), dtype=np.int64)
 
     def reset(self) -> Float[np.ndarray, "R E 4"]:
-        """Begin a new episode everywhere."""
+        """Start a new episode everywhere."""
         self._env = self._native()
         self._begin(np.ones((len(self._streams), self._copies), dtype=bool))
         return self._shown()
 
     def step(self, actions: Int[np.ndarray, "R E"], stepping: Bool[np.ndarray, "R"]) -> Transition:
-        """Step the runs that are `stepping`; the others keep their states and their time."""
+        """Step the runs that are `stepping`; the others keep their states and step counts."""
         env, shape = self._env, (len(self._streams), self._copies)
         stepping = np.asarray(stepping, dtype=bool)
         before, all_step = env.state, bool(stepping.all())
@@ -54,7 +54,7 @@ class CartPoles:
             env.steps[still] -= 1
             rewards[still], terminated[still], truncated[still] = 0.0, False, False
         ended = (terminated | truncated).reshape(shape)
-        env.prev_done = np.zeros_like(env.prev_done)  # It begins no episode by itself.
+        env.prev_done = np.zeros_like(env.prev_done)  # So that it starts no episode by itself.
         observations = following = self._shown()
         if ended.any():
             self._begin(ended)
@@ -69,7 +69,7 @@ class CartPoles:
         )
 
     def keep(self, index: Iterable[int]) -> None:
-        """Narrow to the runs at these positions, in this order."""
+        """Keep only the runs at these positions, in this order."""
         chosen = [int(i) for i in index]
         columns = np.arange(len(self._streams) * self._copies).reshape(-1, self._copies)[chosen].reshape(-1)
         state, steps = np.ascontiguousarray(self._env.state[:, columns]), self._env.steps[columns]
@@ -79,10 +79,10 @@ class CartPoles:
         self._env.state, self._env.steps = state, steps
 
     def close(self) -> None:
-        """Nothing is held: nothing was drawn on a screen."""
+        """Nothing to free: nothing was rendered."""
 
     def _native(self) -> Any:
-        """A vector for the runs that there are, at rest."""
+        """A vector for the current runs, at rest."""
         max_episode_steps, sutton_barto_reward = self._options
         count = len(self._streams) * self._copies
         env: Any = CartPoleVectorEnv(count, max_episode_steps, sutton_barto_reward=sutton_barto_reward)
@@ -90,10 +90,10 @@ class CartPoles:
         return env
 
     def _begin(self, which: Bool[np.ndarray, "R E"]) -> None:
-        """Begin an episode in these copies: a run's k-th is always its k-th start, copies in their order."""
+        """Start an episode in these copies: a run's k-th episode always gets its k-th start, copies in order."""
         columns = np.flatnonzero(which)
         runs = columns // self._copies
-        turn = np.arange(len(runs)) - np.searchsorted(runs, runs)  # Which of its run's episodes of this step.
+        turn = np.arange(len(runs)) - np.searchsorted(runs, runs)  # Its number among the run's episodes of this step.
         self._env.state[:, columns] = self._starts[runs, self._used[runs] + turn].T
         self._env.steps[columns] = 0
         self._used += np.bincount(runs, minlength=len(self._used))
@@ -104,9 +104,9 @@ class CartPoles:
             self._used[r] = 0
 
     def _draw(self, run: int, count: int) -> Float[np.ndarray, "count 4"]:
-        """The next starts of a run, from its own stream; drawn many at a time, since one call costs as much as one."""
+        """The next starts of a run, from its own stream; many at a time, because a call costs the same."""
         return self._streams[run].uniform(self._env.low, self._env.high, size=(count, 4))
 
     def _shown(self) -> Float[np.ndarray, "R E 4"]:
-        """The states as Gymnasium shows them: float32, in an array of their own."""
+        """The states as Gymnasium returns them: float32, in a new array."""
         return np.ascontiguousarray(self._env.state.T, dtype=np.float32).reshape(-1, self._copies, 4)

@@ -1,4 +1,4 @@
-"""Gymnasium environments of several runs, made from an id: one vector environment a run, CartPole as one for all."""
+"""Gymnasium environments of several runs from an id: one vector environment per run, CartPole as one for all runs."""
 
 import difflib
 import importlib
@@ -10,7 +10,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from burnish.experience.control.cartpole import CartPoles
-from burnish.experience.control.vector import Environments, Transition, VectorEnvironments, told
+from burnish.experience.control.vector import Environments, Transition, VectorEnvironments, shown
 from burnish.run import UserError
 
 __all__ = ["Environments", "Transition", "make_environments"]
@@ -20,7 +20,7 @@ CARTPOLE_OPTIONS = {"max_episode_steps", "sutton_barto_reward"}
 
 
 def make_environments(name: str, seeds: Sequence[int], copies: int, **options: Any) -> Environments:
-    """The environments of one run for each of `seeds`, `copies` of them a run.
+    """The environments of one run per seed, with `copies` per run.
 
     `options` are the environment's own, and `max_episode_steps`. Observations are float64 where the environment's are,
     else float32. Run i sees the same in a group and alone.
@@ -36,7 +36,7 @@ def make_environments(name: str, seeds: Sequence[int], copies: int, **options: A
 
 
 def _vector(spec: EnvSpec, name: str, copies: int, options: dict[str, Any]) -> VectorEnv:
-    """One run's vector environment: the one that the id brings with it, or else one that steps copies in turn."""
+    """One run's vector environment: the id's own, or else one that steps copies one after the other."""
 
     def make() -> gymnasium.Env:
         return gymnasium.make(name, **options)
@@ -50,28 +50,28 @@ def _vector(spec: EnvSpec, name: str, copies: int, options: dict[str, Any]) -> V
     try:
         return build()
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
-        raise UserError(f"{name} needs what is not installed: {error}") from error
+        raise UserError(f"{name} needs a package that is not installed: {error}") from error
     except Exception as error:
-        raise UserError(f"{name} could not be made: {told(error)}") from error
+        raise UserError(f"{name} could not be made: {shown(error)}") from error
 
 
 def _spec(name: str) -> EnvSpec:
-    """What is registered under this id, which may be given as `module:id` where importing the module registers it."""
+    """The registration of this id; `module:id` imports the module first, which registers it."""
     module, _, id_ = name.rpartition(":")
     if module:
         try:
             importlib.import_module(module)
         except Exception as error:
-            raise UserError(f"the module of the environment {name!r} cannot be imported: {told(error)}") from error
+            raise UserError(f"the module of the environment {name!r} cannot be imported: {shown(error)}") from error
     if (spec := gymnasium.registry.get(id_)) is not None:
         return spec
     near = _near(id_, list(gymnasium.registry))
-    hint = f"did you mean {' or '.join(near)}?" if near else "gymnasium.pprint_registry() lists those there are"
-    raise UserError(f"there is no environment {id_!r}: {hint}")
+    hint = f"did you mean {' or '.join(near)}?" if near else "gymnasium.pprint_registry() lists all"
+    raise UserError(f"no such environment {id_!r}: {hint}")
 
 
 def _near(name: str, known: Sequence[str]) -> list[str]:
-    """The known names nearest to this one, whatever the case: those that are as near as the nearest, three at most."""
+    """The known names closest to this one, ignoring case: up to three that are about equally close."""
     likeness = {other: difflib.SequenceMatcher(None, name.lower(), other.lower()).ratio() for other in known}
     best = max(likeness.values(), default=0.0)
     return sorted(other for other in known if best >= 0.6 and likeness[other] > best - 0.05)[:3]

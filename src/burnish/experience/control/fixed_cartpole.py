@@ -1,4 +1,4 @@
-"""CartPole of one length: 200 steps always, whatever happens to the pole, so that an episode's end tells nothing.
+"""CartPole with a fixed length of 200 steps, so that the end of an episode carries no information.
 
 Importing this module registers `burnish/FixedCartPole-v1`.
 """
@@ -14,12 +14,12 @@ STEPS = 200
 
 
 class FixedCartPole(gymnasium.Env):
-    """CartPole whose episodes go on after the fall. A step earns 1 if it began with the pole up, and 0 after the fall.
+    """CartPole whose episodes continue after the fall. A step earns 1 if it began with the pole up, else 0.
 
-    What has fallen lies: the observation stays as it was at the fall, whatever is done. Were the mechanics to go on, a
-    pole swinging round could come up again and look like one that never fell; like this the reward is a function of
-    the observation that the step began with. As in CartPole the step of the fall still earns 1, so that an episode's
-    return is the length of the same episode of CartPole-v1, up to 200. There is no termination.
+    After the fall the observation no longer changes. If the mechanics continued, a pole swinging round could come up
+    again and look as if it had never fallen; this way the reward is a function of the observation that the step began
+    with. As in CartPole, the step of the fall still earns 1, so that an episode's return is the length of the same
+    episode of CartPole-v1, up to 200. There is no termination.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - as Gymnasium declares it
@@ -32,13 +32,13 @@ class FixedCartPole(gymnasium.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Set the pole up again."""
+        """Start a new episode."""
         self._shown, _ = self._poles.reset(seed=seed, options=options)
         self._fallen = False
         return self._shown, {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Push the cart; without effect once the pole has fallen or the cart has left the track."""
+        """Push the cart; no effect after the pole has fallen or the cart has left the track."""
         if self._fallen:
             return self._shown, 0.0, False, False, {}
         self._shown, _, self._fallen, _, _ = self._poles.step(action)

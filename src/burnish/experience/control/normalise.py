@@ -1,4 +1,4 @@
-"""Running statistics of each run's own experience, to bring observations and rewards to one scale."""
+"""Running statistics per run, which normalise observations and rewards."""
 
 from collections.abc import Iterable
 
@@ -9,12 +9,12 @@ EPSILON = 1e-8
 
 
 class Moments:
-    """Count, mean and population variance of what each run has seen so far; mean 0 and variance 1 before anything.
+    """Count, mean and population variance of the values seen by each run; mean 0 and variance 1 at the start.
 
         δ = x̄ − mean,  n' = n + m,  mean' = mean + δ·m/n',  n'·var' = n·var + m·var(x) + δ²·n·m/n'
 
     Chan, Golub and LeVeque (1979), "Updating formulae and a pairwise algorithm for computing sample variances",
-    equations 2.1. A value that is not real may be anything and counts nowhere; a run without a real value stays.
+    equations 2.1. Values that are not real are ignored; a run without a real value does not change.
     """
 
     def __init__(self, runs: int, size: int) -> None:
@@ -22,7 +22,7 @@ class Moments:
         self.mean, self.variance = np.zeros((runs, size)), np.ones((runs, size))
 
     def update(self, values: Float[np.ndarray, "R E K"], real: Bool[np.ndarray, "R E"]) -> None:
-        """Take in each run's real values."""
+        """Add each run's real values."""
         some = real.sum(axis=1)
         chosen = np.where(real[..., None], values, 0.0).astype(np.float64)
         number = np.maximum(some, 1)[:, None]
@@ -38,42 +38,42 @@ class Moments:
         self.count = self.count + some
 
     def keep(self, index: Iterable[int]) -> None:
-        """Narrow to the runs at these positions."""
+        """Keep only the runs at these positions."""
         chosen = [int(i) for i in index]
         self.count, self.mean, self.variance = self.count[chosen], self.mean[chosen], self.variance[chosen]
 
 
 class ObservationNormaliser:
-    """Observations of each run on the scale of what that run has seen: (x − mean) / √(variance + 1e-8), clipped."""
+    """Normalises each run's observations by what that run has seen: (x − mean) / √(variance + 1e-8), clipped."""
 
     def __init__(self, runs: int, size: int, clip: float = 10.0) -> None:
         self.moments, self.clip = Moments(runs, size), clip
 
     def update(self, observations: Float[np.ndarray, "R E O"], real: Bool[np.ndarray, "R E"]) -> None:
-        """Take in what was seen."""
+        """Add observations to the statistics."""
         self.moments.update(observations, real)
 
     def __call__(self, observations: Float[np.ndarray, "R *any O"]) -> Float[np.ndarray, "R *any O"]:
-        """The observations on that scale, in the dtype they came in. The statistics stay as they are."""
+        """The normalised observations, in their own dtype. The statistics do not change."""
         mean, variance = self.moments.mean, self.moments.variance
         shape = (len(mean), *(1,) * (observations.ndim - 2), mean.shape[1])
         scaled = (observations - mean.reshape(shape)) / np.sqrt(variance + EPSILON).reshape(shape)
         return np.clip(scaled, -self.clip, self.clip).astype(observations.dtype)
 
     def keep(self, index: Iterable[int]) -> None:
-        """Narrow to the runs at these positions."""
+        """Keep only the runs at these positions."""
         self.moments.keep(index)
 
 
 class RewardNormaliser:
-    """Rewards of each run over the spread of its discounted return so far: r / √(variance(G) + 1e-8), clipped.
+    """Divides each run's rewards by the spread of its discounted return: r / √(variance(G) + 1e-8), clipped.
 
         G_t = γ·G_{t−1} + r_t in each copy, and 0 again once the episode has ended
 
-    Not centred, since a mean taken from every step would pay for longer or shorter episodes. As in
-    Stable-Baselines3's `VecNormalize` and Gymnasium's `NormalizeReward`; the latter lets go of the sum before an
-    episode's last reward, the former after it, as here. Differs: they begin with a variance of 1 that counts as a
-    ten-thousandth of a step; here the statistics are of what was seen alone.
+    Not centred, because subtracting a mean from every step would reward longer or shorter episodes. As in
+    Stable-Baselines3's `VecNormalize` and Gymnasium's `NormalizeReward`; the latter resets the sum before an episode's
+    last reward, the former after it, as here. Differs: they start with a variance of 1 that counts as 10⁻⁴ of a step;
+    here only observed values count.
     """
 
     def __init__(self, runs: int, copies: int, gamma: float, clip: float = 10.0) -> None:
@@ -83,7 +83,7 @@ class RewardNormaliser:
     def __call__(
         self, rewards: Float[np.ndarray, "R E"], ended: Bool[np.ndarray, "R E"], real: Bool[np.ndarray, "R E"]
     ) -> Float[np.ndarray, "R E"]:
-        """Take the rewards in and give them on that scale; 0 where they are not real."""
+        """Add the rewards to the statistics and return them normalised; 0 where they are not real."""
         rewards = np.where(real, rewards, 0.0)
         so_far = np.where(real, self.gamma * self.so_far + rewards, self.so_far)
         self.moments.update(so_far[..., None], real)
@@ -91,6 +91,6 @@ class RewardNormaliser:
         return np.clip(rewards / np.sqrt(self.moments.variance + EPSILON), -self.clip, self.clip)
 
     def keep(self, index: Iterable[int]) -> None:
-        """Narrow to the runs at these positions."""
+        """Keep only the runs at these positions."""
         self.moments.keep(index)
         self.so_far = self.so_far[[int(i) for i in index]]

@@ -1,4 +1,4 @@
-"""What steps the environments of all runs with their policies, and the ledger of their episodes."""
+"""Steps the environments of all runs with their policies, and keeps the ledger of their episodes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ COLUMNS = ("observations", "actions", "logprobs", "rewards", "terminated", "ende
 
 @dataclass(frozen=True)
 class Episode:
-    """A finished episode. `steps` are all that the run had made in its environments when it ended."""
+    """A finished episode. `steps` counts the run's environment steps up to its end."""
 
     run: int
     episode: int
@@ -31,11 +31,11 @@ class Episode:
 
 @dataclass
 class Ledger:
-    """Which episodes the runs are at, and how the finished ones went.
+    """The current episodes of the runs, and the results of the finished ones.
 
-    Episodes are numbered in the order in which they began; of two that began together, the one of the first copy comes
-    first. The runs are numbered from `first`. One is finished when all of its first `episodes` have ended: those that
-    began later are not counted.
+    Episodes are numbered in the order in which they began; those that began together in the order of the copies. The
+    runs are numbered from `first`. A run is finished when all of its first `episodes` have ended; episodes that began
+    later are not counted.
     """
 
     runs: int
@@ -60,7 +60,7 @@ class Ledger:
         self.returns[which], self.lengths[which] = 0.0, 0
 
     def add(self, moved: Transition, counted: np.ndarray) -> np.ndarray:
-        """One step in the copies `counted`; returns where an episode ended."""
+        """Add one step in the copies `counted`, and return where an episode ended."""
         self.returns += np.where(counted, moved.rewards, 0.0)
         self.lengths += counted
         self.steps += counted.sum(1)
@@ -69,12 +69,12 @@ class Ledger:
             for r, e in np.argwhere(ended):
                 if self.numbers[r, e] <= self.episodes:
                     self.ended[r] += 1
-                    told = (self.names[r], self.numbers[r, e], self.returns[r, e], self.lengths[r, e], self.steps[r])
-                    self.finished.append(Episode(*(x.item() for x in told)))
+                    row = (self.names[r], self.numbers[r, e], self.returns[r, e], self.lengths[r, e], self.steps[r])
+                    self.finished.append(Episode(*(x.item() for x in row)))
         return ended
 
     def where(self, r: int) -> str:
-        """The episodes that the run at position r is in, as the beginning of a sentence."""
+        """The current episodes of the run at position r, as the beginning of a sentence."""
         first, last = self.numbers[r].min(), self.numbers[r].max()
         return f"in episode {first}, " if first == last else f"in one of episodes {first} to {last}, "
 
@@ -153,12 +153,12 @@ class Player:
         return actions.cpu().numpy(), logprobs.cpu().numpy()
 
     def _noise(self, stepping: np.ndarray, steps: int) -> np.ndarray:
-        """Noise for the next `steps` actions `[R, t, E, …]`; a run that waits draws none, as it would not alone."""
+        """Noise for the next `steps` actions `[R, t, E, …]`; a waiting run draws none, as if it were alone."""
         shape: tuple[int, ...] = (steps, self.knobs.copies)
         if self.environments.continuous:
             shape = (*shape, self.environments.actions)
         theta: Any = next(iter(self.models.policy.parameters().values()))
-        # Drawn in the policy's own type: a number just below 1 would be 1 when rounded to a shorter one.
+        # Drawn in the policy's dtype: a number just below 1 would be rounded to 1 in a shorter one.
         dtype: Any = np.float64 if theta.dtype == torch.float64 else np.float32
         noise = np.zeros((len(self.streams), *shape), dtype)
         for r in np.flatnonzero(stepping):
@@ -167,19 +167,19 @@ class Player:
         return noise
 
     def _shown(self, observations: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
-        """Observations as the policy sees them; the running statistics learn of them first."""
+        """Observations as the policy sees them, after they were added to the running statistics."""
         if self.seen is None:
             return observations
         self.seen.update(observations, np.ones(observations.shape[:2], dtype=bool) if counted is None else counted)
         return self.seen(observations)
 
     def _reached(self, moved: Transition, ended: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The observation that a step led to, and its reward, as policy and critic are to see them."""
+        """The observation that a step led to, and its reward, normalised for policy and critic."""
         reached = moved.observations if self.seen is None else self.seen(moved.observations)
         return reached, moved.rewards if self.earned is None else self.earned(moved.rewards, ended, counted)
 
     def retire(self, over: np.ndarray) -> np.ndarray:
-        """Let the runs `over` `[R]` go; returns the positions of those that go on."""
+        """Remove the runs `over` `[R]`, and return the positions of the remaining ones."""
         remaining = np.flatnonzero(~over)
         if not over.any():
             return remaining

@@ -47,7 +47,7 @@ class Control(Experience):
 
 
 def metrics_of(ledger: Any) -> dict[str, float]:
-    """What a line of metrics says of the episodes: how far the runs are, and the mean return of the latest."""
+    """Metrics of a rollout: the progress of the runs, and the mean return of the latest episodes."""
     latest = ledger.finished[-100:]
     return {
         "runs": float(len(ledger.names)),
@@ -67,8 +67,8 @@ def transitions(
     """
     real = np.moveaxis(columns["real"], 0, -1)
     ended = np.moveaxis(columns["ended"], 0, -1)
-    piece = ended.cumsum(-1) - ended  # which of its copy's rows a step is of
-    before = real.cumsum(-1) - real  # real steps of the copy so far, less those at the beginning of the row
+    piece = ended.cumsum(-1) - ended  # the row of its copy that a step belongs to
+    before = real.cumsum(-1) - real  # real steps of the copy before this one
     first = np.maximum.accumulate(np.where(np.roll(ended, 1, -1) & (np.arange(ended.shape[-1]) > 0), before, 0), -1)
     column = before - first
     rows = np.where(real, piece, -1).max(-1) + 1
@@ -85,7 +85,9 @@ def transitions(
 
     observations = np.zeros((shape[0], shape[1], shape[2] + 1, columns["reached"].shape[-1]))
     observations[place[0], place[1], place[2] + 1] = columns["reached"][t, r, e]
-    observations[place] = columns["observations"][t, r, e]  # last: what the policy saw, were it normalised otherwise
+    observations[place] = columns["observations"][
+        t, r, e
+    ]  # last, so that the values that the policy saw win over later normalisation
     mask = laid("real")
     tensor = lambda x: torch.from_numpy(x).to(like.device, like.dtype)  # noqa: E731
     actions = torch.from_numpy(laid("actions")).to(like.device)

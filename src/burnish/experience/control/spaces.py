@@ -1,4 +1,4 @@
-"""Gymnasium's spaces as plain arrays: an observation is a row of numbers, an action an index or a row of numbers."""
+"""Gymnasium's spaces as plain arrays: observations are rows of numbers, actions are indices or rows of numbers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from burnish.run import UserError
 
 @dataclass(frozen=True)
 class ObservationReader:
-    """Turns a batch of observations into rows: Box is flattened, Discrete becomes one-hot.
+    """Converts a batch of observations into rows: Box is flattened, Discrete becomes one-hot.
 
     The rows are float64 where the environment's own are, else float32.
     """
@@ -23,7 +23,7 @@ class ObservationReader:
     dtype: np.dtype
 
     def __call__(self, batch: Any) -> Float[np.ndarray, "n O"]:
-        """Rows of observations shaped [n, *space]; always an array of their own. ValueError where they do not fit."""
+        """Rows of observations shaped [n, *space]; always a new array. ValueError where they do not fit."""
         array = np.asarray(batch)
         if not isinstance(self.space, Discrete):
             return np.array(array.reshape(len(array), self.size), dtype=self.dtype)
@@ -35,9 +35,9 @@ class ObservationReader:
 
 @dataclass(frozen=True)
 class ActionWriter:
-    """Turns the policy's actions into the environment's: Discrete may begin at any number, Box is clipped and shaped.
+    """Converts the policy's actions into the environment's: a Discrete index is shifted, a Box is clipped and reshaped.
 
-    The policy keeps the log-probability of what it chose; an action beyond the bounds of a Box is cut to them here.
+    The log-probability stays that of the action that the policy chose; clipping to the bounds of a Box happens here.
     """
 
     space: gymnasium.Space
@@ -45,7 +45,7 @@ class ActionWriter:
     continuous: bool
 
     def __call__(self, actions: Num[np.ndarray, "*n"]) -> np.ndarray:
-        """[..., ] whole numbers from 0 on, or [..., A] of a Box, as the space has them: [..., *space]."""
+        """Actions [...] from 0, or [..., A] of a Box, in the format of the space: [..., *space]."""
         if isinstance(self.space, Discrete):
             return np.asarray(actions, dtype=self.space.dtype) + self.space.start
         assert isinstance(self.space, Box)
@@ -54,25 +54,25 @@ class ActionWriter:
 
 
 def observation_reader(space: gymnasium.Space, name: str) -> ObservationReader:
-    """How to read the observations of the environment called `name`."""
+    """The reader for the observations of the environment `name`."""
     if isinstance(space, Discrete):
         return ObservationReader(space, int(space.n), np.dtype(np.float32))
     if isinstance(space, Box):
         wide = space.dtype == np.float64
         return ObservationReader(space, int(np.prod(space.shape)), np.dtype(np.float64 if wide else np.float32))
     raise UserError(
-        f"{name} has the observation space {space}, which cannot be read: choose an environment whose observations "
-        "are a Box or Discrete, or wrap it (gymnasium.wrappers.FlattenObservation flattens a Dict or Tuple)"
+        f"{name} has the observation space {space}, which is not supported: choose an environment whose "
+        "observations are a Box or Discrete, or wrap it (gymnasium.wrappers.FlattenObservation flattens Dict and Tuple)"
     )
 
 
 def action_writer(space: gymnasium.Space, name: str) -> ActionWriter:
-    """How to act in the environment called `name`."""
+    """The writer for the actions of the environment `name`."""
     if isinstance(space, Discrete):
         return ActionWriter(space, int(space.n), continuous=False)
     if isinstance(space, Box) and np.issubdtype(space.dtype, np.floating):
         return ActionWriter(space, int(np.prod(space.shape)), continuous=True)
     raise UserError(
-        f"{name} has the action space {space}, in which no policy here can act: choose an environment whose actions "
-        "are Discrete or a Box of real numbers"
+        f"{name} has the action space {space}, which is not supported: choose an environment whose actions are "
+        "Discrete or a Box of real numbers"
     )

@@ -1,13 +1,13 @@
-"""Rewards from comparisons: what the environment pays is seen by a judge of pairs of segments and by nobody else.
+"""Rewards from comparisons: only a judge of pairs of segments sees the environment's rewards.
 
-Between the episodes of control and the loop stands a teacher: it keeps recent segments of every run, asks the judge
-which of two is better, trains the run's predictor of rewards on the answers, and puts predictions in the place of the
-rewards. The algorithm learns from them as it stands.
+A teacher stands between the experience and the loop: it keeps recent segments of every run, asks the judge which of two
+is better, trains the run's reward predictor on the answers, and replaces the rewards by predictions. The algorithm
+learns from these without any change.
 
 Christiano et al. (2017), "Deep Reinforcement Learning from Human Preferences" (arXiv 1706.03741), section 2.2.
-Differs: predictor and policy take turns where the paper has them work side by side; a member's bootstrap sample is
-drawn as labels come in (a label enters it Poisson(1) times: Oza & Russell 2001, "Online Bagging"); the decay of the
-rate of labels is in shares of a run where the paper counts frames; the judge answers every question.
+Differs: predictor and policy alternate, where the paper runs them in parallel; a member's bootstrap sample is drawn as
+labels come in (a label enters it Poisson(1) times: Oza & Russell 2001, "Online Bagging"); the rate of labels decays
+with the share of a run, where the paper counts frames; the judge answers every question.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,12 +26,12 @@ from burnish.rewards.predicted import PredictedReward, Predictor
 from burnish.run import UserError
 
 LABEL_STREAM = 6
-ALBUM = 16  # segments of each rollout that are kept to measure predictors on
+ALBUM = 16  # segments per rollout that are kept to measure predictors
 
 
 @dataclass(frozen=True)
 class Comparisons:
-    """How many labels a run may ask for, when, and about what."""
+    """How many labels a run asks for, when, and about which segments."""
 
     labels: int = option(700, "comparisons that the judge answers in a run", ge=1)
     when: Literal["learning", "start"] = option("learning", "start: ask for all labels about the first policy")
@@ -57,7 +57,7 @@ class Comparisons:
         check(self)
 
     def due(self, progress: float) -> int:
-        """How many labels a run that has finished this share of its episodes should have.
+        """The number of labels that a run should have after this share of its episodes.
 
         first·N + (1 − first)·N·log(1 + p/decay) / log(1 + 1/decay),  p = progress/until, at most 1
 
@@ -71,14 +71,14 @@ class Comparisons:
 
 @dataclass(frozen=True)
 class Actions:
-    """Actions as a predictor sees them: one of `count` as that many zeros and a one, or numbers cut to their bounds."""
+    """Actions as a predictor sees them: one-hot among `count`, or real numbers clipped to their bounds."""
 
     count: int
     low: np.ndarray | None = None
     high: np.ndarray | None = None
 
     def __call__(self, actions: Tensor, like: Tensor) -> Tensor:
-        """[..., F] of the type of `like`."""
+        """[..., F] with the dtype of `like`."""
         if self.low is None or self.high is None:
             return torch.nn.functional.one_hot(actions.long(), self.count).to(like)
         bounds = (torch.as_tensor(x.reshape(-1)).to(like) for x in (self.low, self.high))
@@ -86,7 +86,7 @@ class Actions:
 
 
 class Memory:
-    """What one run remembers: recent segments, answers about pairs of them, and what it takes to measure."""
+    """One run's recent segments, its labelled pairs, and samples to measure its predictor with."""
 
     def __init__(self, seed: int, knobs: Comparisons, like: Tensor, inputs: int) -> None:
         self.knobs = knobs
@@ -103,7 +103,7 @@ class Memory:
         self.seen = 0
 
     def add(self, segments: Float[Tensor, "n L F"], rewards: Float[Tensor, "n L"]) -> None:
-        """New segments with their true rewards; the oldest are forgotten."""
+        """Add segments with their true rewards; the oldest are dropped."""
         last = slice(-self.knobs.recent, None)
         self.segments = torch.cat([self.segments, segments])[last]
         self.totals = torch.cat([self.totals, rewards.double().sum(-1)])[last]
@@ -114,13 +114,13 @@ class Memory:
             self.album.append((segments[some].flatten(0, 1), rewards[some].flatten()))
 
     def candidates(self, count: int) -> np.ndarray:
-        """Pairs of different recent segments at random, `[count, 2]` positions."""
+        """Random pairs of different recent segments, `[count, 2]` positions."""
         n = len(self.segments)
         first = self.stream.integers(n, size=count)
         return np.stack([first, (first + 1 + self.stream.integers(n - 1, size=count)) % n], axis=1)
 
     def ask(self, pairs: np.ndarray) -> None:
-        """Have the judge compare these pairs: 1, 0, or ½ where the true rewards of both come to the same sum."""
+        """Let the judge compare these pairs: 1, 0, or ½ where the sums of true rewards are equal."""
         index = torch.from_numpy(pairs)
         first, second = self.totals[index].unbind(-1)
         labels = torch.where(first == second, 0.5, (first > second).double())
@@ -132,15 +132,15 @@ class Memory:
             bag += np.repeat(np.arange(at, at + len(pairs)), times).tolist()
 
     def draw(self, steps: int) -> np.ndarray:
-        """The comparisons of each step and member, `[steps, M, P]`, each from the member's own bootstrap sample."""
+        """The comparisons per step and member, `[steps, M, P]`, from each member's own bootstrap sample."""
         size = (steps, self.knobs.batch_size)
         bags = [np.array(bag or range(len(self.labels))) for bag in self.bags]
         return np.stack([bag[self.stream.integers(len(bag), size=size)] for bag in bags], axis=1)
 
 
 class Teacher:
-    """Memories and predictors of R runs in lockstep, numbered from `first`; `measured` holds the correlations of those
-    that are over."""
+    """Memories and predictors of R runs in lockstep, numbered from `first`; `measured` has the correlations of finished
+    runs."""
 
     def __init__(self, knobs: Comparisons, actions: Actions, seeds: Sequence[int], first: int = 0) -> None:
         self.knobs, self.actions, self.seeds = knobs, actions, list(seeds)
@@ -150,7 +150,7 @@ class Teacher:
         self.rollouts, self.loss = 0, float("nan")
 
     def begin(self, features: Float[Tensor, "runs B T F"]) -> None:
-        """Memories and predictors for features of this size and type."""
+        """Create memories and predictors for features of this size and dtype."""
         inputs = features.shape[-1]
         self.memories = [Memory(seed, self.knobs, features, inputs) for seed in self.seeds]
         self.scale = Moments(len(self.seeds), inputs)
@@ -158,7 +158,7 @@ class Teacher:
         self.predictor = PredictedReward(inputs, self.seeds, self.knobs.predictor, **place)
 
     def narrow(self, batch: Transitions) -> None:
-        """Measure and forget the runs that are no longer in the batch."""
+        """Measure and remove the runs that are no longer in the batch."""
         remaining = batch.runs.tolist()
         if remaining == self.runs:
             return
@@ -171,14 +171,14 @@ class Teacher:
         self.seeds, self.runs = [self.seeds[i] for i in index], remaining
 
     def features(self, batch: Transitions) -> Float[Tensor, "runs B T F"]:
-        """Observation and action of each step; 0 where there is none."""
+        """Observation and action of each step; 0 at masked places."""
         observations = batch.observations[:, :, : batch.mask.shape[-1]]
         actions = torch.where(batch.mask.view(*batch.mask.shape, *[1] * (batch.actions.dim() - 3)), batch.actions, 0)
         both = torch.cat([observations, self.actions(actions, observations)], -1)
         return torch.where(batch.mask[..., None], both, 0.0)
 
     def watch(self, batch: Transitions, features: Float[Tensor, "runs B T F"]) -> None:
-        """Remember the rollout's segments: pieces of one length, none of which goes over an episode's end."""
+        """Keep the rollout's segments: pieces of one length within one episode."""
         if not self.memories:
             self.begin(features)
         length = self.knobs.segment
@@ -192,7 +192,7 @@ class Teacher:
         self.rollouts += 1
 
     def learn(self, progress: Sequence[float]) -> None:
-        """Ask for the labels that are due, and fit the predictors of the runs that got some."""
+        """Ask for the labels that are due, and train the predictors of the runs that got some."""
         counts = [self.knobs.due(p) - len(m.labels) for p, m in zip(progress, self.memories, strict=True)]
         for run, count, memory in zip(self.runs, counts, self.memories, strict=True):
             if count > 0 and len(memory.segments) < 2:
@@ -214,7 +214,7 @@ class Teacher:
         self.predictor.scale_outputs(segments.flatten(1, 2), real.repeat_interleave(self.knobs.segment, 1))
 
     def chosen(self, memory: Memory, count: int, worth: Float[Tensor, "M n"] | None) -> np.ndarray:
-        """`count` pairs to ask about: of many times as many those on whose outcome the members differ most, or any."""
+        """`count` pairs to ask about: those of many candidates on which the members disagree most, or random ones."""
         if worth is None:
             return memory.candidates(count)
         pairs = memory.candidates(count * self.knobs.candidates)
@@ -223,7 +223,7 @@ class Teacher:
         return pairs[spread.argsort(descending=True, stable=True)[:count].numpy()]
 
     def fit(self, steps: Sequence[int]) -> None:
-        """Train the predictors for so many steps each, on all the answers that their runs have."""
+        """Train each predictor for its number of steps, on all labels of its run."""
         pairs, _ = padded([memory.pairs for memory in self.memories])
         labels, _ = padded([memory.labels for memory in self.memories])
         size = (max(steps), self.knobs.predictor.members, self.knobs.batch_size)
@@ -239,7 +239,7 @@ class Teacher:
             self.loss = losses[going].mean().item()
 
     def rewards(self, batch: Transitions, features: Float[Tensor, "runs B T F"]) -> Float[Tensor, "runs B T"]:
-        """Predictions for the batch's steps, 0 where there is none; those of a run's end are kept to be measured."""
+        """Predicted rewards of the batch's steps, 0 at masked places; late ones are kept for measuring."""
         predicted = torch.where(batch.mask, self.predictor(features), 0.0)
         late = (batch.progress >= self.knobs.until).tolist()
         for memory, mask, given, true, go in zip(
@@ -250,10 +250,10 @@ class Teacher:
         return predicted
 
     def measure(self, runs: Sequence[int]) -> None:
-        """How the predicted rewards of these runs go with the true ones, step by step.
+        """Correlate the predicted rewards of these runs with the true ones, step by step.
 
-        `late`: in what the policy lived through once all labels were given, as it was paid. `ever`: in a part of all
-        that the run lived through, by the predictor as it is. None where one of both does not vary.
+        `late`: over the steps after all labels were given, with the predictions that were used. `ever`: over a sample
+        of the whole run, with the final predictor. None where one of the two does not vary.
         """
         for run in runs:
             r = self.runs.index(run)
@@ -269,7 +269,7 @@ class Teacher:
 
 
 def compared(stream: Iterator[Drawn], teacher: Teacher) -> Iterator[Drawn]:
-    """The stream's rollouts with the teacher's rewards. The first of them, all of one policy, are only looked at."""
+    """The stream's rollouts with the teacher's rewards. The warm-up rollouts are only watched, and dropped."""
     for drawn in stream:
         batch = drawn.batch
         teacher.narrow(batch)
@@ -278,22 +278,22 @@ def compared(stream: Iterator[Drawn], teacher: Teacher) -> Iterator[Drawn]:
         if teacher.rollouts < teacher.knobs.warmup:
             continue
         teacher.learn(batch.progress.tolist())
-        told = {"labels": float(np.mean([len(m.labels) for m in teacher.memories])), "predictor/loss": teacher.loss}
+        news = {"labels": float(np.mean([len(m.labels) for m in teacher.memories])), "predictor/loss": teacher.loss}
         rewards = teacher.rewards(batch, features)
-        yield replace(drawn, batch=replace(batch, rewards=rewards), metrics=drawn.metrics | told)
+        yield replace(drawn, batch=replace(batch, rewards=rewards), metrics=drawn.metrics | news)
     if teacher.memories:
         teacher.measure(teacher.runs)
 
 
 def padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Tensors `[n_r, …]` of R runs as one `[R, n, …]`, zeros behind the shorter ones, and where it is real `[R, n]`."""
+    """Tensors `[n_r, …]` of R runs as one `[R, n, …]`, padded with zeros, and the mask of real entries `[R, n]`."""
     counts = torch.tensor([len(row) for row in rows], device=rows[0].device)
     real = torch.arange(int(counts.max()), device=counts.device) < counts[:, None]
     return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True), real
 
 
 def correlation(a: Tensor, b: Tensor) -> float | None:
-    """Pearson's, None where one of both does not vary."""
+    """Pearson's correlation; None where one of the two does not vary."""
     centred = [x.double() - x.double().mean() for x in (a, b)]
     spread = centred[0].square().sum() * centred[1].square().sum()
     return float((centred[0] * centred[1]).sum() / spread.sqrt()) if spread > 0 else None

@@ -1,7 +1,7 @@
-"""Environments of several runs in lockstep, whichever way Gymnasium's vector environments begin a new episode.
+"""Environments of several runs in lockstep, for all of Gymnasium's autoreset modes.
 
-A vector environment belongs to one run, and so do its random streams: what a run sees depends on nothing that the
-others do. Gymnasium has three ways on from an episode's end (`AutoresetMode`), and all come out as one `Transition`.
+Each run has its own vector environment and random streams, so that what a run sees does not depend on the others.
+Gymnasium has three ways to start the next episode (`AutoresetMode`); all give the same `Transition`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,17 +18,17 @@ from burnish.experience.control.spaces import ActionWriter, ObservationReader, a
 from burnish.run import UserError
 
 ENVIRONMENT_STREAM = 0xE
-"""Keeps a run's environment streams apart from whatever else is seeded by the run's number."""
+"""Separates a run's environment streams from everything else that is seeded with the run's number."""
 
 
 @dataclass(frozen=True)
 class Transition:
     """One step of every run: R runs with E copies of the environment each.
 
-    `observations` are what the step led to in the same episode, the final one where it ended; `following` are what the
-    next action is chosen on, the first of the next episode where one ended. `real` is False where there is no
-    experience: the step that only begins an episode, a run that waited, a run whose environment failed. `failed` says
-    what happened, by the run's position.
+    `observations` are those that the step led to in the same episode, the final one where it ended; `following` are
+    those that the next action is chosen on, the first of the next episode where one ended. `real` is False for steps to
+    ignore: one that only starts an episode, a run that waited, a run whose environment failed. `failed` has error
+    messages by the run's position.
     """
 
     observations: Float[np.ndarray, "R E O"]
@@ -42,36 +42,36 @@ class Transition:
 
 @runtime_checkable
 class Environments(Protocol):
-    """The environments of R runs. `actions` is how many there are, or how many numbers one has if `continuous`."""
+    """The environments of R runs. `actions` is their number, or the size of an action if `continuous`."""
 
     observations: int
     actions: int
     continuous: bool
 
     def reset(self) -> Float[np.ndarray, "R E O"]:
-        """Begin a new episode everywhere; its first observations."""
+        """Start a new episode everywhere and return its first observations."""
         ...
 
     def step(self, actions: Num[np.ndarray, "R E *A"], stepping: Bool[np.ndarray, "R"]) -> Transition:
-        """Step the runs that are `stepping`; the others are left alone, and their actions are not looked at."""
+        """Step the runs that are `stepping`; the others stay, and their actions are ignored."""
         ...
 
     def keep(self, index: Iterable[int]) -> None:
-        """Narrow to the runs at these positions, in this order."""
+        """Keep only the runs at these positions, in this order."""
         ...
 
     def close(self) -> None:
-        """Free what the environments hold."""
+        """Free the environments' resources."""
         ...
 
 
 def stream(seed: int, copy: int) -> np.random.SeedSequence:
-    """Where the randomness of one copy of a run's environment comes from: its own numbers alone."""
+    """The random stream of one copy of a run's environment."""
     return np.random.SeedSequence(seed, spawn_key=(ENVIRONMENT_STREAM, copy))
 
 
 def _number(seed: int, copy: int) -> int:
-    """A seed for Gymnasium; below 2³¹, since environments hand it on to libraries that take no more."""
+    """A seed for Gymnasium, below 2³¹, as some environments' libraries require."""
     return int(stream(seed, copy).generate_state(1)[0] >> 1)
 
 
@@ -87,11 +87,11 @@ class Moved(NamedTuple):
 
 
 class OneRun:
-    """One run's vector environment, right under all three autoreset modes.
+    """One run's vector environment, for all three autoreset modes.
 
-    DISABLED: whoever steps begins the next episode. SAME_STEP: the step that ends an episode gives the first
-    observation of the next, and the final one beside it. NEXT_STEP: the step after the end ignores its action and
-    begins the next episode; it is no experience.
+    DISABLED: the caller starts the next episode. SAME_STEP: the step that ends an episode returns the first observation
+    of the next one, and the final one in its infos. NEXT_STEP: the step after the end ignores its action and starts the
+    next episode; it is not experience.
     """
 
     def __init__(self, env: VectorEnv, seed: int, read: ObservationReader) -> None:
@@ -102,14 +102,14 @@ class OneRun:
         self._ended = np.zeros(self.copies, dtype=bool)
 
     def reset(self) -> np.ndarray:
-        """Begin a new episode everywhere; the first time from the seed, from then on with the streams as they are."""
+        """Start a new episode everywhere; seeded the first time, continuing the random streams after that."""
         observations, _ = self.env.reset(seed=self._seed)
         self._seed = None
         self._ended = np.zeros(self.copies, dtype=bool)
         return self._read(observations)
 
     def step(self, actions: np.ndarray) -> Moved:
-        """Step every copy, and see that a next episode begins where one ended."""
+        """Step every copy, and start the next episode where one ended."""
         raw, rewards, terminated, truncated, infos = self.env.step(actions)
         observations = following = self._read(raw)
         rewards = np.array(rewards, dtype=np.float64)
@@ -128,27 +128,27 @@ class OneRun:
             for copy in np.flatnonzero(ended):
                 observations[copy] = self._read([final[copy]])[0]
         elif ended.any() and self.mode is AutoresetMode.DISABLED:
-            # The wrapper of order looks at `options`, and the environment may take the mask out of them: a new dict.
+            # A new dict each time: the environment may remove the mask, and a wrapper reads it too.
             begun = self._read(self.env.reset(options={"reset_mask": ended.copy()})[0])
             following = np.where(ended[:, None], begun, observations)
         return Moved(observations, following, np.where(real, rewards, 0.0), terminated, truncated, real)
 
 
-def told(error: Exception) -> str:
-    """An exception as a fragment of a sentence."""
+def shown(error: Exception) -> str:
+    """An exception as part of a sentence."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 class VectorEnvironments:
-    """One Gymnasium vector environment a run, whatever its autoreset mode.
+    """One Gymnasium vector environment per run, in any autoreset mode.
 
-    A run whose environment raises, or gives what is not finite, has failed: it is stepped no more, each step that it is
-    asked for says so, and the other runs go on.
+    A run whose environment raises or returns a number that is not finite has failed: it is not stepped again, every
+    later step reports the failure, and the other runs continue.
     """
 
     def __init__(self, envs: Iterable[VectorEnv], seeds: Sequence[int], name: str = "the environment") -> None:
         envs = iter(envs)
-        first = next(envs)  # Spaces that do not fit are told before the other runs' environments are made.
+        first = next(envs)  # Unsupported spaces are reported before the other environments are made.
         self._read = observation_reader(first.single_observation_space, name)
         self._write: ActionWriter = action_writer(first.single_action_space, name)
         self.observations, self.actions = self._read.size, self._write.size
@@ -159,7 +159,7 @@ class VectorEnvironments:
         self._current = np.zeros((len(envs), first.num_envs, self.observations), self._read.dtype)
 
     def reset(self) -> Float[np.ndarray, "R E O"]:
-        """Begin a new episode everywhere. A run that fails in it has zeros, and says so when it is to step."""
+        """Start a new episode everywhere. A run that fails gets zeros, and reports it at its next step."""
         begun = np.zeros_like(self._current)
         for r, run in enumerate(self._runs):
             if self._failures[r] is None:
@@ -174,7 +174,7 @@ class VectorEnvironments:
         return begun.copy()
 
     def step(self, actions: Num[np.ndarray, "R E *A"], stepping: Bool[np.ndarray, "R"]) -> Transition:
-        """Step the runs that are `stepping`; the others' environments are not touched."""
+        """Step the runs that are `stepping`; the other environments are not touched."""
         shape = self._current.shape[:2]
         observations, following = self._current.copy(), self._current.copy()
         rewards = np.zeros(shape)
@@ -196,7 +196,7 @@ class VectorEnvironments:
         return Transition(observations, following.copy(), rewards, terminated, truncated, real, failed)
 
     def keep(self, index: Iterable[int]) -> None:
-        """Narrow to the runs at these positions; the others' environments are closed."""
+        """Keep only the runs at these positions; the other environments are closed."""
         chosen = [int(i) for i in index]
         for r in set(range(len(self._runs))) - set(chosen):
             self._close(r)
@@ -217,16 +217,16 @@ class VectorEnvironments:
     def _fail(self, r: int, error: Exception) -> None:
         if isinstance(error, gymnasium.error.DependencyNotInstalled):
             raise UserError(f"{self._name} needs what is not installed: {error}") from error
-        self._failures[r] = told(error)
+        self._failures[r] = shown(error)
 
     def _close(self, r: int) -> None:
-        # What was learnt is worth more than a tidy end, least of all of an environment that has failed.
+        # A failure to close must not lose the results.
         with suppress(Exception):
             self._runs[r].env.close()
 
 
 def _not_finite(moved: Moved) -> str | None:
-    """What is wrong with a step's numbers; None where nothing is."""
+    """The first number of a step that is not finite, in words; None if all are finite."""
     for what, numbers in (
         ("an observation", moved.observations),
         ("an observation", moved.following),

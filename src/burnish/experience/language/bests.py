@@ -10,14 +10,14 @@ from burnish.options import option
 
 @dataclass(frozen=True)
 class Bests(Groups):
-    """Several completions per prompt, of which the policy imitates the best by a reward.
+    """Several completions per prompt; the policy imitates the one that a reward scores highest.
 
     Touvron et al. (2023), "Llama 2: Open Foundation and Fine-Tuned Chat Models", section 3.2.3.
     """
 
     completions_per_prompt: int = option(
         8,
-        "completions sampled per prompt, of which the best is imitated",
+        "completions sampled per prompt; the best is imitated",
         ge=2,
         why="a single one has nothing to be compared with",
     )

@@ -103,10 +103,10 @@ def episodes(knobs: Completions, source: Source, found: Scored, beta: float, num
         "objective/length": batch.mask.sum(-1).double().mean(),
         "val/num_eos_tokens": ended.sum(),
     }
-    told = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
-    told["rollout"] = number + 1
-    state = {"beta": next_beta(beta, told.get("objective/kl", 0.0), len(completed), knobs)}
-    return Drawn(drawn, told, samples(found, None if ref_logprobs is None else kl, knobs.keep_samples), state)
+    plain = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
+    plain["rollout"] = number + 1
+    state = {"beta": next_beta(beta, plain.get("objective/kl", 0.0), len(completed), knobs)}
+    return Drawn(drawn, plain, samples(found, None if ref_logprobs is None else kl, knobs.keep_samples), state)
 
 
 def next_beta(beta: float, kl: float, completions: int, knobs: Completions) -> float:

@@ -23,7 +23,7 @@ from burnish.options import option
 
 @dataclass(frozen=True)
 class Pairs(Groups):
-    """Several completions per prompt, of which the best by a reward is chosen and the worst rejected.
+    """Several completions per prompt, the best by a reward as chosen and the worst as rejected.
 
     A tie (equal scores or equal completions) carries no information: it is left out of the loss, and counted.
 
@@ -34,7 +34,7 @@ class Pairs(Groups):
 
     completions_per_prompt: int = option(
         2,
-        "completions sampled per prompt, of which the best and the worst are compared",
+        "completions sampled per prompt; the best and the worst are compared",
         ge=2,
         why="a single one has nothing to be compared with",
     )

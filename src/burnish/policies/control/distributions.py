@@ -1,7 +1,7 @@
-"""Distributions over the actions of control, one a step: what a policy's network gives, and what can be asked of it.
+"""Distributions over the actions of control, one per step.
 
-The mathematics is of `burnish.functional`; here are its arguments, held together, and the drawing of actions from
-noise that somebody else drew, so that every run can have a random stream of its own.
+They hold the arguments of the formulas in `burnish.functional`, and turn given noise into actions, so that every run
+can have a random stream of its own.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Categorical:
         return categorical_kl(self.logits, other.logits)
 
     def fisher(self, change: Float[Tensor, "*steps actions"]) -> Float[Tensor, "*steps actions"]:
-        """The Fisher matrix of the logits times a change of them: (diag(π) − π πᵀ) u."""
+        """The product of the Fisher matrix of the logits with a vector: (diag(π) − π πᵀ) u."""
         pi = log_softmax(self.logits).exp()
         weighted = pi * change
         return weighted - pi * weighted.sum(-1, keepdim=True)
@@ -48,18 +48,18 @@ class Categorical:
         return Categorical(self.logits.detach())
 
     def sample(self, noise: Float[Tensor, "*steps"]) -> Int[Tensor, "*steps"]:
-        """The action in which `noise`, uniform in [0, 1), falls: the inverse of the cumulative distribution."""
+        """The action selected by uniform `noise` in [0, 1): inverse-CDF sampling."""
         return self.draw(noise)[0]
 
     def draw(self, noise: Float[Tensor, "*steps"]) -> tuple[Int[Tensor, "*steps"], Float[Tensor, "*steps"]]:
-        """`sample` and the sample's `logprobs`, of one log-softmax.
+        """`sample` and the sample's `logprobs`, from one log-softmax.
 
         a = the number of actions b with Σ_{c ≤ b} π(c) ≤ noise · Σ_c π(c)
 
         The sum on the right is 1 but for rounding. Since noise · x < x for every x > 0 in floating point too, neither
         an action of probability 0 is ever drawn nor one beyond the last.
         """
-        logprobs = self.logits.log_softmax(-1)  # of so few steps this is quicker than the way of `burnish.functional`
+        logprobs = self.logits.log_softmax(-1)  # faster for few steps than `burnish.functional`
         cumulative = logprobs.exp().cumsum(-1)
         actions = (cumulative <= noise[..., None] * cumulative[..., -1:]).sum(-1)
         return actions, logprobs.gather(-1, actions[..., None]).squeeze(-1)
@@ -85,14 +85,14 @@ class DiagonalGaussian:
         return gaussian_kl(self.mean, self.log_std, other.mean, other.log_std)
 
     def fisher(self, change: Float[Tensor, "*steps actions"]) -> Float[Tensor, "*steps actions"]:
-        """The Fisher matrix of the mean times a change of it: u / σ². That of log σ is 2, and 0 is between the two."""
+        """The product of the Fisher matrix of the mean with a vector: u / σ²; that of log σ is 2."""
         return change * (-2 * self.log_std).exp()
 
     def detach(self) -> "DiagonalGaussian":
         return DiagonalGaussian(self.mean.detach(), self.log_std.detach())
 
     def sample(self, noise: Float[Tensor, "*steps actions"]) -> Float[Tensor, "*steps actions"]:
-        """The action that standard normal `noise` stands for: μ + σ · noise."""
+        """The action selected by standard normal `noise`: μ + σ · noise."""
         return self.mean + self.log_std.exp() * noise
 
     def draw(

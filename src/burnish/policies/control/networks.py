@@ -1,7 +1,7 @@
-"""The networks of control as functions of theta: what they give, and their derivatives, taken by hand.
+"""The networks of control as functions of their parameters theta, with hand-written derivatives.
 
-Networks of R runs are computed as one and nothing mixes over runs. `given` is what each layer was given, the
-observations first: all that a derivative needs to know of the way forward.
+The networks of R runs are computed together, and nothing mixes runs. `given` holds the inputs of each layer, the
+observations first: all that a derivative needs from the forward pass.
 """
 
 from itertools import pairwise
@@ -16,12 +16,12 @@ slope_of_tanh = torch.ops.aten.tanh_backward.grad_input
 
 
 def split(theta: Float[Tensor, "runs n"], sizes: Sizes) -> tuple[list[Tensor], Float[Tensor, "runs k"]]:
-    """Views of theta: weight and bias of each layer in turn; and what is of no layer.
+    """Views of theta: weight and bias of each layer in turn; and the parameters outside the layers.
 
     A hidden layer's are [R, in, out] and [R, 1, out], the order in which its product is fastest. The last layer is
-    narrow and computed the other way round: [R, out, in] and [R, out, 1].
+    narrow and transposed: [R, out, in] and [R, out, 1].
 
-    theta is split at once: its gradient is then one concatenation, and no sum of slices among zeros.
+    theta is split once, so that its gradient is one concatenation instead of a sum of padded slices.
     """
     hidden = [shape for a, b in pairwise(sizes[:-1]) for shape in ((a, b), (1, b))]
     shapes = [*hidden, (sizes[-1], sizes[-2]), (sizes[-1], 1)]
@@ -33,7 +33,7 @@ def split(theta: Float[Tensor, "runs n"], sizes: Sizes) -> tuple[list[Tensor], F
 def outputs(
     parts: list[Tensor], x: Float[Tensor, "runs N inputs"], given: list[Tensor] | None = None
 ) -> Float[Tensor, "runs N outputs"]:
-    """tanh( … tanh(x W₀ + b₀) … ) W + b, each run's of its own x; what each layer was given is put into `given`."""
+    """tanh( … tanh(x W₀ + b₀) … ) W + b, per run; appends the input of each layer to `given`."""
     given = [] if given is None else given
     for weight, bias in zip(parts[:-2:2], parts[1:-2:2], strict=True):
         given.append(x)
@@ -45,13 +45,13 @@ def outputs(
 def networks(
     theta: Float[Tensor, "runs n"], x: Float[Tensor, "runs N inputs"], sizes: Sizes
 ) -> tuple[Float[Tensor, "runs N outputs"], Float[Tensor, "runs k"]]:
-    """The networks' outputs, and what of theta is of no layer; can be differentiated any number of times."""
+    """The networks' outputs, and the parameters outside the layers; differentiable any number of times."""
     parts, beside = split(theta, sizes)
     return outputs(parts, x), beside
 
 
 class Networks(torch.autograd.Function):
-    """`networks`, whose gradient, of theta alone, is taken by hand."""
+    """`networks` with a hand-written gradient, for theta only."""
 
     @staticmethod
     def forward(ctx: Any, theta: Tensor, x: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor]:
@@ -65,7 +65,7 @@ class Networks(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None]:
         theta, *given = ctx.saved_tensors
-        if torch.is_grad_enabled():  # the gradient is to be differentiated in its turn, so it has to be made openly
+        if torch.is_grad_enabled():  # a second derivative is wanted: use autograd
             made = networks(theta, given[0], ctx.sizes)
             return torch.autograd.grad(made, theta, slopes, create_graph=True)[0], None, None
         return pulled(theta, given, slopes[0], slopes[1], ctx.sizes), None, None
@@ -79,12 +79,12 @@ def pulled(
     beside_slope: Float[Tensor, "runs k"],
     sizes: Sizes,
 ) -> Float[Tensor, "runs n"]:
-    """Jᵀ u, J the derivative of `networks` by theta: the gradient of theta, from that of what the networks gave."""
+    """Jᵀ u with J the Jacobian of `networks`: the gradient of theta from the gradient of the outputs."""
     gradient = torch.empty_like(theta)
     parts, beside = split(gradient, sizes)
     weights = split(theta, sizes)[0][::2]
     back = weights[-1]
-    # Products are copied: written into a view of the row at once, each run's would be multiplied by itself.
+    # Products are copied: with `out=` into a view of the row, bmm would run one product per run.
     torch.sum(slope.mT, 2, keepdim=True, out=parts[-1])
     parts[-2].copy_(torch.bmm(slope.mT, given[-1]))
     for i in reversed(range(len(weights) - 1)):
@@ -101,9 +101,9 @@ def pulled(
 def pushed(
     theta: Float[Tensor, "runs n"], given: list[Tensor], change: Float[Tensor, "runs n"], sizes: Sizes
 ) -> tuple[Float[Tensor, "runs N outputs"], Float[Tensor, "runs k"]]:
-    """J v, J the derivative of `networks` by theta: how what the networks give moves with theta, to first order."""
+    """J v with J the Jacobian of `networks`: the first-order change of the outputs when theta changes by v."""
     (changes, beside), weights = split(change, sizes), split(theta, sizes)[0][::2]
-    moved = None  # what each layer is given; the observations do not move
+    moved = None  # the change of each layer's input; the observations do not change
     for i in range(len(weights) - 1):
         now = torch.baddbmm(changes[2 * i + 1], given[i], changes[2 * i])
         if moved is not None:

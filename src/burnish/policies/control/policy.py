@@ -1,8 +1,8 @@
-"""Policies and critics of control: multilayer perceptrons of R runs in lockstep, computed as one.
+"""Policies and critics of control: multilayer perceptrons of R runs in lockstep, computed together.
 
-A run's weights are its own: they begin from its own seed, nothing mixes over runs, and a run that has finished leaves
-by `keep`. All of a network's parameters are one leaf `theta` [R, n], so that clipping, the optimizer and a line search
-each see a run as one row.
+Each run has its own weights, initialised from its own seed; nothing mixes runs, and `keep` removes runs that have
+finished. All parameters of a network are one leaf `theta` [R, n], so that clipping, the optimizer and a line search
+see each run as one row.
 """
 
 import math
@@ -21,11 +21,11 @@ from burnish.run import UserError
 
 
 class StackedMLP:
-    """R networks of one shape with hidden layers of tanh, and `beside` parameters more that are of no layer.
+    """R networks of one shape with tanh hidden layers, and `beside` more parameters outside the layers.
 
-    Weights begin orthogonal, those of hidden layers times √2 and those of the last times `gain`; all else at 0
-    (Saxe et al. 2014; the gains are those of the code that came with PPO, openai/baselines). `stream` tells apart the
-    networks of one run, which would begin alike else.
+    Weights start orthogonal, scaled by √2 in hidden layers and by `gain` in the last; all else starts at 0 (Saxe et al.
+    2014; the gains are those of the PPO paper's code, openai/baselines). `stream` separates the networks of one run,
+    which would otherwise start alike.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class StackedMLP:
             generator = generator_of(seed, stream)
             weights = split(row, sizes)[0][::2]
             for weight in weights[:-1]:
-                # Drawn the way that torch.nn.Linear has it.
+                # Drawn in the layout of torch.nn.Linear.
                 weight[0] = nn.init.orthogonal_(torch.empty_like(weight[0].T), math.sqrt(2), generator).T
             nn.init.orthogonal_(weights[-1][0], gain, generator)
         self.theta = nn.Parameter(theta.to(dtype=dtype, device=device))
@@ -54,30 +54,32 @@ class StackedMLP:
 
     @property
     def runs(self) -> int:
-        """How many runs there are still."""
+        """The number of remaining runs."""
         return self.theta.shape[0]
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """The one leaf, [R, n]."""
+        """The only leaf, [R, n]."""
         return {"theta": self.theta}
 
     def dropout(self, on: bool) -> None:
-        """There is none."""
+        """Does nothing: these networks have no dropout."""
 
     def keep(self, index: Int[Tensor, "kept"]) -> None:
-        """Go on with the runs at these positions alone, in this order. The leaf is a new one."""
+        """Keep only the runs at these positions, in this order. The leaf is replaced."""
         self.theta = nn.Parameter(self.theta.detach()[index.to(self.theta.device)])
 
     def named(self) -> dict[str, Tensor]:
-        """A copy of the weights by layer, [R, …] and each run's as `torch.nn.Linear` has it: for saving."""
+        """A copy of the weights by layer, [R, …], each run's in the layout of `torch.nn.Linear`, for saving."""
         return {name: part.clone(memory_format=torch.contiguous_format) for name, part in self._named().items()}
 
     def load_named(self, weights: dict[str, Tensor]) -> None:
-        """Take over what `named` gave. Raises UserError where names or shapes are of other networks."""
+        """Load weights in the format of `named`. Raises UserError where names or shapes do not match."""
         parts = self._named()
         ours, theirs = ({name: tuple(x.shape) for name, x in some.items()} for some in (parts, weights))
         if ours != theirs:
-            raise UserError(f"saved weights of shapes {theirs} do not fit networks of shapes {ours}: build them alike")
+            raise UserError(
+                f"saved weights of shapes {theirs} do not match networks of shapes {ours}: use the same sizes"
+            )
         for name, part in parts.items():
             part.copy_(weights[name])
 
@@ -91,7 +93,7 @@ class StackedMLP:
         return named | ({"log_std": beside} if beside.shape[1] else {})
 
     def _standing(self) -> tuple[list[Tensor], Tensor]:
-        """`split` of theta as it is, made anew only where theta has moved to another place in memory."""
+        """`split` of theta, recomputed only when theta has moved in memory."""
         if self._views is None or self._views[0][0].data_ptr() != self.theta.data_ptr():
             self._views = split(self.theta.detach(), self.sizes)
         return self._views
@@ -100,7 +102,7 @@ class StackedMLP:
 class ControlPolicy(StackedMLP):
     """π(action | observation) of R runs: categorical over `actions` actions, or Gaussian over `actions` numbers.
 
-    A Gaussian's standard deviations are parameters, the same for every observation, and begin at 1.
+    A Gaussian's standard deviations are parameters, the same for every observation, and start at 1.
     """
 
     def __init__(
@@ -121,7 +123,7 @@ class ControlPolicy(StackedMLP):
     def distribution(self, batch: Transitions) -> Categorical | DiagonalGaussian:
         """The distributions that actions are chosen from, [R, B, T]; at masked places those of the observation 0.
 
-        Made openly, for products with second derivatives, which would recompute what a gradient by hand has saved.
+        Uses plain autograd, which supports second derivatives.
         """
         out, beside = networks(self.theta, self._observations(batch), self.sizes)
         return self._distributions(out, beside, batch.mask.shape)
@@ -139,13 +141,12 @@ class ControlPolicy(StackedMLP):
 
     @torch.no_grad()
     def fisher_product(self, batch: Transitions) -> Callable[[Tensor], Tensor]:
-        """v ↦ F v of every run, [R, n], at theta as it is now, whatever becomes of it.
+        """v ↦ F v for every run, [R, n], at the current theta, also after theta has changed.
 
         F = mean_t Jᵀ H J = ∇²KL(π‖π_θ) at π_θ = π, over the real steps of a run
 
-        J is the derivative of what the network gives by theta, H the distribution's own Fisher matrix. That this is all
-        of the second derivative (Schraudolph 2002, generalised Gauss-Newton) is due to KL's first one, which is 0
-        there. A product costs a push forward and a pull back, about as much as a gradient.
+        J is the Jacobian of the network's outputs with respect to theta, H the distribution's Fisher matrix. This is the whole second derivative (Schraudolph 2002, generalised Gauss-Newton), because the KL's first derivative is
+        0 there. A product costs one forward-mode and one backward pass, about as much as a gradient.
         """
         given: list[Tensor] = []
         theta, sizes = self.theta.detach().clone(), self.sizes
@@ -154,7 +155,7 @@ class ControlPolicy(StackedMLP):
         at = self._distributions(out, beside, out.shape[:-1])
         mask = batch.mask.flatten(1)[..., None].to(theta.dtype)
         share = mask / mask.sum(1, keepdim=True).clamp(min=1)
-        total = share.sum(1)  # 1, or 0 of a run without a real step
+        total = share.sum(1)  # 1, or 0 for a run without a real step
 
         @torch.no_grad()
         def product(v: Tensor) -> Tensor:
@@ -168,15 +169,15 @@ class ControlPolicy(StackedMLP):
     ) -> tuple[Shaped[Tensor, "runs E *A"], Float[Tensor, "runs E"]]:
         """Actions in each run's E environments and their log-probabilities, without gradient.
 
-        `noise` is uniform in [0, 1) and [R, E], or standard normal and [R, E, A] where actions are real vectors: each
-        run's from a stream of its own.
+        `noise` is uniform in [0, 1) with shape [R, E], or standard normal with shape [R, E, A] where actions are real
+        vectors.
         """
         parts, beside = self._standing()
         out = outputs(parts, observations.to(parts[0].dtype))
         return self._distributions(out, beside, out.shape[:-1]).draw(noise)
 
     def _chosen(self, batch: Transitions) -> tuple[Categorical | DiagonalGaussian, Tensor]:
-        """`distribution`, quickly, and the actions; 0 for those that nobody took, which may be anything."""
+        """`distribution` with the fast gradient, and the actions; 0 at masked places, which may hold anything."""
         out, beside = Networks.apply(self.theta, self._observations(batch), self.sizes)
         taken = batch.mask[..., None] if self.continuous else batch.mask
         return self._distributions(out, beside, batch.mask.shape), torch.where(taken, batch.actions, 0)
@@ -187,14 +188,14 @@ class ControlPolicy(StackedMLP):
     def _distributions(
         self, out: Float[Tensor, "runs N outputs"], beside: Float[Tensor, "runs k"], shape: torch.Size
     ) -> Categorical | DiagonalGaussian:
-        """One distribution for each place of `shape`."""
+        """One distribution per place of `shape`."""
         if not self.continuous:
             return Categorical(out.view(*shape, -1))
         return DiagonalGaussian(out.view(*shape, -1), beside[:, None].expand_as(out).view(*shape, -1))
 
 
 class ControlCritic(StackedMLP):
-    """V(observation) of R runs, by networks like the policy's that share nothing with them."""
+    """V(observation) of R runs, by networks like the policy's that share no weights with it."""
 
     def __init__(
         self,
@@ -209,9 +210,9 @@ class ControlCritic(StackedMLP):
         super().__init__(sizes, seeds, gain=1.0, stream=1, beside=0, dtype=dtype, device=device)
 
     def values(self, batch: Transitions) -> Float[Tensor, "runs B T_and_one"]:
-        """V of the states that steps begin in and that rows end in, [R, B, T + 1]; 0 behind them.
+        """V of the states in which steps begin and of each row's final state, [R, B, T + 1]; 0 after it.
 
-        Loose steps, whose observations have no column for the final state, have 0 there.
+        Single steps, whose observations have no column for the final state, have 0 there.
         """
         reached = batch.mask
         loose = batch.observations.shape[2] == reached.shape[2]
@@ -226,11 +227,11 @@ class ControlCritic(StackedMLP):
 def select(
     observations: Float[Tensor, "runs B t inputs"], mask: Bool[Tensor, "runs B t"]
 ) -> Float[Tensor, "runs N inputs"]:
-    """Observations in one row a run, and 0 for those where the mask is False: 0 · NaN would reach every gradient."""
+    """Observations in one row per run, 0 where the mask is False: 0 · NaN would reach every gradient."""
     return torch.where(mask[..., None], observations, 0.0).flatten(1, 2)
 
 
 def generator_of(seed: int, stream: int) -> torch.Generator:
-    """A stream of random numbers of one run, and of one purpose within it."""
+    """The random stream of one run for one purpose."""
     number = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(number))

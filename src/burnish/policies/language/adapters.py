@@ -1,13 +1,13 @@
-"""LoRA: small matrices beside the linear layers of a model whose own weights stay as they are.
+"""LoRA: low-rank adapters beside the linear layers of a model with frozen weights.
 
     y = W x  becomes  y = W x + (α/r)·B A x,   A [r, in] random, B [out, r] zero at first
 
-so that an adapted model begins as its base, bit for bit. peft puts them in place: the model keeps its class and its
-forward pass, only its linear layers are others.
+so that an adapted model starts as its base, bit for bit. peft inserts them: the model keeps its class and its
+forward pass, only its linear layers are replaced.
 
 Hu et al. (2021), "LoRA: Low-Rank Adaptation of Large Language Models", section 4.1.
-Differs: every linear layer but the head has an adapter unless told otherwise, as in Dettmers et al. (2023), "QLoRA",
-section 4; and α is twice the rank unless told otherwise, so that a change of rank leaves the scale α/r alone.
+Differs: by default every linear layer except the head has an adapter, as in Dettmers et al. (2023), "QLoRA", section 4,
+and α is twice the rank, so that a change of rank does not change the scale α/r.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from burnish.run import UserError, read_mapping
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 POLICY, SCORER = "CAUSAL_LM", "SEQ_CLS"
-"""What peft calls a language model, and a model with a head of one label."""
+"""peft's names for a language model, and for a model with a classification head."""
 HEAD = "base_model.model.score."
 ALL_LINEAR = "all-linear"
 EMBEDDED = ("burnish", "assets", "film")
@@ -39,7 +39,7 @@ EMBEDDED = ("burnish", "assets", "film")
 
 @dataclass(frozen=True)
 class Lora:
-    """Adapters of a rank. `alpha` None is twice the rank, `targets` None every linear layer: else names with commas."""
+    """LoRA options. `alpha` None means twice the rank; `targets` are comma-separated names, None every linear layer."""
 
     rank: int
     alpha: int | None = None
@@ -49,31 +49,31 @@ class Lora:
 
 @dataclass(frozen=True)
 class AdapterSource:
-    """Where a model comes from: the name or folder of its base, and the folder of an adapter over it, if any."""
+    """Where a model comes from: the name or folder of its base, and the folder of an adapter, if any."""
 
     base: str
     adapter: Path | None = None
 
     @property
     def tokenizer(self) -> str:
-        """Beside the adapter where it was saved there, else with the base."""
+        """The adapter's folder if it has a tokenizer, else the base."""
         own = self.adapter is not None and (self.adapter / "tokenizer_config.json").exists()
         return str(self.adapter) if own else self.base
 
 
 def is_adapter(folder: str | Path) -> bool:
-    """Whether a folder holds an adapter rather than a whole model."""
+    """Whether a folder contains an adapter rather than a whole model."""
     return (Path(folder) / CONFIG).exists()
 
 
 def source_of(name: str | Path) -> AdapterSource:
-    """What to load for a name: itself, or an adapter and the base that it was trained on.
+    """What to load for a name: a model, or an adapter and the base that it was trained on.
 
-    Raises UserError where an adapter's base is not there.
+    Raises UserError where an adapter's base is missing.
     """
     if not Path(name).is_dir():
         found = None
-        with contextlib.suppress(OSError):  # which loading the model will tell of
+        with contextlib.suppress(OSError):  # loading the model will report it
             found = find_adapter_config_file(str(name))
         if found is None:
             return AdapterSource(str(name))
@@ -87,32 +87,32 @@ def source_of(name: str | Path) -> AdapterSource:
 
 
 def base_of(folder: Path) -> str:
-    """The base that an adapter was trained on, a folder as an absolute path.
+    """The base that an adapter was trained on; a folder as an absolute path.
 
-    The embedded model is found wherever the package is now. Raises UserError where there is no such folder any more.
+    The embedded model is found wherever the package is. Raises UserError where a folder no longer exists.
     """
     base = str(read_mapping(folder / CONFIG).get("base_model_name_or_path") or "")
     if not base:
-        raise UserError(f"{folder / CONFIG} does not name the model that the adapter was trained on: write it there")
+        raise UserError(f"{folder / CONFIG} does not name the adapter's base model: add base_model_name_or_path to it")
     if Path(base).is_dir():
         return os.path.abspath(base)
     if Path(base).parts[-3:] == EMBEDDED:
         return str(files("burnish").joinpath(*EMBEDDED[1:]))
     if Path(base).is_absolute():
         raise UserError(
-            f"the adapter {folder} was trained on {base}, which is not there any more: put it back, or write in "
-            f"{CONFIG} where it is now"
+            f"the adapter {folder} was trained on {base}, which no longer exists: restore it, or write its new "
+            f"place into {CONFIG}"
         )
     return base
 
 
 def is_scorer_adapter(folder: str | Path) -> bool:
-    """Whether a folder holds an adapter that gives a text one score."""
+    """Whether a folder contains the adapter of a reward model."""
     return is_adapter(folder) and read_mapping(Path(folder) / CONFIG).get("task_type") == SCORER
 
 
 def own_lora(folder: Path, dropout: float = 0.0) -> Lora:
-    """What an adapter was made with, to train it further."""
+    """The options that an adapter was made with, to train it further."""
     config = read_mapping(folder / CONFIG)
     return Lora(int(config["r"]), int(config["lora_alpha"]), dropout)
 
@@ -120,10 +120,10 @@ def own_lora(folder: Path, dropout: float = 0.0) -> Lora:
 def with_adapter(
     model: PreTrainedModel, source: AdapterSource, lora: Lora | None, task: str, seed: int = 0, option: str = "--model"
 ) -> tuple[PreTrainedModel, Any]:
-    """A base's model as it is to be used, and peft's hold on its adapter, None where all weights are its own.
+    """A base model as it is to be used, and the peft model that holds its adapter (None without one).
 
-    Without `lora` an adapter becomes part of the weights. With it, a plain model gets a new adapter, drawn with `seed`,
-    and one that is there is trained further. Raises UserError where it is not one of that rank.
+    Without `lora` an existing adapter is merged into the weights. With it, a plain model gets a new adapter,
+    initialised with `seed`, and an existing one is trained further. Raises UserError where its rank is another.
     """
     if source.adapter is None:
         return (model, None) if lora is None else (model, attach(model, source.base, lora, task, seed))
@@ -132,12 +132,12 @@ def with_adapter(
 
 
 def merged(adapter: Any) -> PreTrainedModel:
-    """The model with its adapter as part of the weights, W + (α/r)·B A, all of which can be trained again."""
+    """The model with its adapter merged into the weights, W + (α/r)·B A, all trainable again."""
     return adapter.merge_and_unload().requires_grad_(True)
 
 
 def attach(model: PreTrainedModel, base: str, lora: Lora, task: str, seed: int) -> Any:
-    """A new adapter in `model`, whose own weights are frozen; a reward model's head is trained beside it."""
+    """A new adapter in `model`, whose own weights are frozen; a reward model's head is trained too."""
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
@@ -154,9 +154,9 @@ def attach(model: PreTrainedModel, base: str, lora: Lora, task: str, seed: int) 
 
 
 def read(model: PreTrainedModel, source: AdapterSource, lora: Lora | None, task: str, option: str) -> Any:
-    """The adapter of `source` in `model`. A policy's adapter may serve a reward model, which then has a new head.
+    """Load the adapter of `source` into `model`. A reward model may start from a policy's adapter, with a new head.
 
-    Raises UserError where it is none of LoRA, not of the rank asked for, or not one of this model.
+    Raises UserError where it is not a LoRA adapter, has another rank than `lora`, or does not fit this model.
     """
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
@@ -167,7 +167,7 @@ def read(model: PreTrainedModel, source: AdapterSource, lora: Lora | None, task:
     new_head = task == SCORER and config.task_type != SCORER
     config.task_type = task
     config.base_model_name_or_path = source.base
-    config.inference_mode = False  # as it is saved, which would freeze it
+    config.inference_mode = False  # peft saves True, which would freeze it
     config.lora_dropout = 0.0 if lora is None else lora.dropout
     with reproducible(0):
         adapter = get_peft_model(model, config)
@@ -176,39 +176,37 @@ def read(model: PreTrainedModel, source: AdapterSource, lora: Lora | None, task:
         found |= {key: tensor for key, tensor in wanted.items() if key.startswith(HEAD)}
     if found.keys() != wanted.keys():
         lacks, more = wanted.keys() - found.keys(), found.keys() - wanted.keys()
-        problem = f"lacks {min(lacks)}" if lacks else f"has {min(more)}, which is not of it"
+        problem = f"has no {min(lacks)}" if lacks else f"has an unknown {min(more)}"
         kind = "a reward model" if task == SCORER else "a language model"
-        raise UserError(f"{option} {folder} is no LoRA adapter of {source.base} as {kind}: it {problem}")
+        raise UserError(f"{option} {folder} is not a LoRA adapter for {source.base} as {kind}: it {problem}")
     set_peft_model_state_dict(adapter, found)
     return adapter
 
 
 def check(folder: Path, lora: Lora | None, option: str) -> None:
-    """Raise UserError for an adapter that is damaged, of another kind than LoRA, or not the one that `lora` is of."""
+    """Raise UserError for an adapter that is damaged, not a LoRA adapter, or does not match the options in `lora`."""
     config = read_mapping(folder / CONFIG)
     if config.get("peft_type") != "LORA":
-        raise UserError(
-            f"{option} {folder} is an adapter of kind {config.get('peft_type')}: only LoRA's are known here"
-        )
+        raise UserError(f"{option} {folder} is an adapter of type {config.get('peft_type')}: only LoRA is supported")
     if not (folder / WEIGHTS).exists():
-        raise UserError(f"{option} {folder} is an adapter without its {WEIGHTS}: save it there")
+        raise UserError(f"{option} {folder} is an adapter without {WEIGHTS}: save its weights there")
     if lora is None:
         return
-    merge = "or make a plain model of it with `burnish merge` and begin another adapter"
+    merge = "or merge it into a plain model with `burnish merge` and start a new adapter"
     for name, asked, own in (("rank", lora.rank, config["r"]), ("alpha", lora.alpha, config["lora_alpha"])):
         if asked not in (None, own):
             raise UserError(
-                f"{option} {folder} is an adapter of {name} {own}: give lora_{name} {own} to train it further, {merge}"
+                f"{option} {folder} is an adapter with {name} {own}: set lora_{name} {own} to train it further, {merge}"
             )
     if lora.targets is not None:
-        raise UserError(f"{option} {folder} is an adapter, which has its layers: leave lora_targets out, {merge}")
+        raise UserError(f"{option} {folder} is an adapter with layers of its own: leave lora_targets out, {merge}")
 
 
 def target_names(model: PreTrainedModel, named: str) -> list[str]:
-    """The layers to adapt, as peft takes them: the last parts of their names where those are enough to tell them.
+    """The layers to adapt, as peft takes them: the last parts of their names where those are unambiguous.
 
-    Embeddings and heads are never among them: an embedding that is its model's head as well could not be merged.
-    Raises UserError for a name that no linear layer has.
+    Embeddings and heads are never among them: an embedding tied to the head could not be merged. Raises UserError for a
+    name that no linear layer has.
     """
     heads = {id(model.get_output_embeddings()), id(getattr(model, "score", None))}
     linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)}
@@ -221,16 +219,16 @@ def target_names(model: PreTrainedModel, named: str) -> list[str]:
     for target in asked or [""]:
         if not any(name == target or name.endswith(f".{target}") for name in inner):
             raise UserError(
-                f"lora_targets: the model has no linear layer named '{target}': give some of {', '.join(short)}, or "
+                f"lora_targets: the model has no linear layer named '{target}': choose from {', '.join(short)}, or "
                 f"{ALL_LINEAR}"
             )
     return asked
 
 
 def save(adapter: Any, folder: Path) -> None:
-    """Write the adapter as peft does, without the card that peft would put there for somebody to fill in."""
+    """Write the adapter as peft does, without peft's unfilled model card."""
     config = adapter.peft_config["default"]
-    config.target_modules = sorted(config.target_modules)  # a set, which each process would write in another order
+    config.target_modules = sorted(config.target_modules)  # a set, which every process would write in another order
     if config.modules_to_save is not None:
         config.modules_to_save = sorted(set(config.modules_to_save))
     card = folder / "README.md"
@@ -240,7 +238,7 @@ def save(adapter: Any, folder: Path) -> None:
 
 
 def arithmetic(adapter: Any) -> str:
-    """What an adapter's configuration says of its arithmetic: all but where it came from and whether it is trained."""
+    """The part of an adapter's configuration that affects its numbers, as text for a cache key."""
     config = adapter.peft_config["default"].to_dict()
     apart = ("base_model_name_or_path", "inference_mode", "task_type", "revision")
     content = {key: sorted(v) if isinstance(v, set | list) else v for key, v in config.items() if key not in apart}
@@ -249,7 +247,7 @@ def arithmetic(adapter: Any) -> str:
 
 @contextlib.contextmanager
 def reproducible(seed: int) -> Iterator[None]:
-    """Random numbers of `seed`, and none of the run's; and no warning of what peft makes of a model."""
+    """Use random numbers of `seed` without touching the run's, and silence peft's warnings."""
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(seed)

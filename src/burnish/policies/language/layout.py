@@ -1,7 +1,7 @@
-"""How rows of tokens are laid out to compute with: sorted by length into buckets of bounded size.
+"""How rows of tokens are laid out for the model: sorted by length into buckets of bounded size.
 
-A padded batch of texts is mostly padding as soon as lengths vary. Rows of similar length computed together waste
-little, and a causal model never looks at what follows a token, so right padding needs no attention mask at all.
+A padded batch of texts is mostly padding when lengths vary. Computing rows of similar length together wastes little,
+and a causal model never looks at what follows a token, so right padding needs no attention mask.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from burnish.batches import Demonstrations
 
 @dataclass(frozen=True)
 class Bucket:
-    """Rows of similar length, cut to what the model has to read.
+    """Rows of similar length, cut to the part that the model has to read.
 
     `inputs[n, s]` are the ids read; `chosen[n, s]` is True where the *next* token was chosen by the policy, and
     `targets` are those tokens in row-major order. `rows` and `columns` say where their log-probabilities belong.
@@ -58,16 +58,16 @@ def behind_the_end(
 ) -> tuple[Int[Tensor, "N T+1"], Bool[Tensor, "N T+1"]]:
     """The rows with one column more, and a mask that is True in column `lengths` alone.
 
-    So `buckets` reads each row to its last real token and no further: what a whole text is scored by. The column
-    added, and whatever lies behind a row's end, is never read. A row without a token, an answer that is missing from
-    a ranking, has no True at all.
+    So `buckets` reads each row up to its last real token, where a whole text is scored. The added
+    column, and everything after a row's end, is never read. A row without a token (a missing response of a ranking)
+    has no True.
     """
     columns = torch.arange(tokens.shape[1] + 1, device=tokens.device)
     return torch.nn.functional.pad(tokens, (0, 1)), (columns == lengths[:, None]) & (lengths > 0)[:, None]
 
 
 def completions_batch(prompts: list[list[int]], completions: list[list[int]]) -> Demonstrations:
-    """Prompts and completions as a batch whose mask is True on the completions."""
+    """Prompts and completions as a batch with the mask True on the completions."""
     lengths = torch.tensor([len(p) + len(c) for p, c in zip(prompts, completions, strict=True)])
     starts = torch.tensor([len(p) for p in prompts])
     tokens = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)

@@ -64,9 +64,9 @@ class LanguagePolicy(TokenReader):
     def _head_numbers(
         self, hidden: Float[Tensor, "k d"], targets: Int[Tensor, "k"], numbers: Callable[[Tensor, Tensor], Tensor]
     ) -> Float[Tensor, "k n"]:
-        """Numbers from hidden states, a chunk of the vocabulary's logits at a time.
+        """Numbers from hidden states, with the logits of one chunk of tokens at a time.
 
-        With more than one chunk the logits are computed again in the backward pass instead of kept.
+        With more than one chunk the logits are recomputed in the backward pass instead of kept.
         """
 
         def one(h: Tensor, t: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class LanguagePolicy(TokenReader):
         return torch.cat([checkpoint(one, h, t, use_reentrant=False) for h, t in chunks])
 
     def save(self, folder: Path) -> None:
-        """Write weights, config and tokenizer so that plain transformers loads them; an adapter as peft writes it."""
+        """Write weights, config and tokenizer for plain transformers; an adapter in peft's format."""
         if self.adapter is None:
             self.model.save_pretrained(folder)
         else:
@@ -92,10 +92,10 @@ class LanguagePolicy(TokenReader):
 def load_policy(
     name: str | Path, device: str = "cpu", precision: str = "float32", lora: Lora | None = None, seed: int = 0
 ) -> LanguagePolicy:
-    """Load any model that `AutoModelForCausalLM` loads, a name or a folder, with float32 weights.
+    """Load any model that `AutoModelForCausalLM` loads, by name or folder, with float32 weights.
 
-    An adapter is loaded with its base and becomes part of the weights. With `lora` only an adapter is trained: a new
-    one, drawn with `seed`, or the one that `name` is. Raises UserError where there is no such model, or it has no
+    An adapter is loaded with its base and merged into the weights. With `lora` only an adapter is trained: a new one,
+    initialised with `seed`, or the one that `name` is. Raises UserError where the model cannot be loaded or has no
     tokenizer.
     """
     try:
@@ -112,15 +112,14 @@ def load_policy(
             f"or a model name that this machine can reach ({reason})"
         ) from error
     if not tokenizer("a film", add_special_tokens=False)["input_ids"]:
-        raise UserError(f"--model {name} has no usable tokenizer: save it there too, with tokenizer.save_pretrained")
+        raise UserError(f"--model {name} has no usable tokenizer: save one there with tokenizer.save_pretrained")
     return LanguagePolicy(model.to(device), tokenizer, precision, adapter=adapter)  # type: ignore[arg-type]
 
 
 def head(model: PreTrainedModel, hidden: Float[Tensor, "k d"]) -> Float[Tensor, "k V"]:
-    """The vocabulary's logits, as the model's own forward computes them from its last hidden states.
+    """The logits over the vocabulary, as the model's own forward pass computes them from its last hidden states.
 
-    Beside the output embedding a few families scale their logits or cap them softly; `check_head` proves that
-    nothing else is missing.
+    A few families scale or softly cap their logits; `check_head` verifies that nothing else is missing.
     """
     logits = model.get_output_embeddings()(hidden)
     config = model.config.get_text_config()
@@ -135,15 +134,15 @@ def head(model: PreTrainedModel, hidden: Float[Tensor, "k d"]) -> Float[Tensor, 
 
 @torch.no_grad()
 def check_head(model: PreTrainedModel) -> None:
-    """Refuse a model whose logits are not `head` of its last hidden states, rather than train it on wrong numbers."""
+    """Refuse a model whose logits are not `head` of its last hidden states, rather than train on wrong numbers."""
     unembedding = model.get_output_embeddings()
     if model.config.is_encoder_decoder or unembedding is None:
-        raise UserError(f"{model.config.name_or_path} ({model.config.model_type}) is no decoder-only language model")
+        raise UserError(f"{model.config.name_or_path} ({model.config.model_type}) is not a decoder-only language model")
     probe = torch.arange(1, 5, device=model.device)[None] % unembedding.weight.shape[0]
     hidden = model.base_model(input_ids=probe, use_cache=False).last_hidden_state
     expected = model(input_ids=probe, use_cache=False).logits[0].float()
     if not torch.allclose(head(model, hidden[0]).float(), expected, rtol=1e-2, atol=1e-3):
         raise UserError(
             f"{model.config.name_or_path} ({model.config.model_type}) computes its logits in a way that Burnish does "
-            "not know: please report the model"
+            "not support: please report the model"
         )

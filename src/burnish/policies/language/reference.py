@@ -1,10 +1,10 @@
 """The reference policy as a table of log-probabilities.
 
-The reference is the policy as it was when training began, so it is computed with the policy itself before the
-first update, once for every row, and no second model is ever held in memory. (Where rows are made while training goes
-on, a policy that trains an adapter is its own reference, with the adapter that it began with.) The table is kept on
-disk under a key of everything that its bits depend on: the weights and configuration, the ids (which the tokenizer,
-template, data and lengths decide), the precision, and what computes it. A change of any is another key.
+The reference is the policy at the start of training, so the table is computed with the policy itself before the first
+update, once per row, and no second model is held in memory. (Where rows are sampled during training, a policy that
+trains an adapter is its own reference, with its starting adapter.) The table is kept on disk under a key of everything
+that its bits depend on: weights and configuration, token ids (which depend on tokenizer, template, data and lengths),
+precision, and device. A change of any gives another key.
 """
 
 import contextlib
@@ -31,13 +31,13 @@ from burnish.run import UserError, write_atomically
 
 @dataclass(frozen=True)
 class CachedReference:
-    """A policy that answers for the rows it was computed on. `values[offsets[row]:]` are a row's numbers."""
+    """The reference's log-probabilities for the rows that it was computed on; `values[offsets[row]:]` are a row's."""
 
     values: Float[Tensor, "n"]
     offsets: dict[int, int]
 
     def logprobs(self, batch: Preferences | Feedback) -> Float[Tensor, "B G T"]:
-        """The reference's log-probabilities, 0 where the mask is False. Raises KeyError for a row never computed."""
+        """The reference's log-probabilities, 0 where the mask is False. Raises KeyError for an unknown row."""
         out = torch.zeros(batch.mask.shape)
         for i, row in enumerate(batch.rows.tolist()):
             mask = batch.mask[i].cpu()
@@ -47,10 +47,10 @@ class CachedReference:
 
 
 class StartingAdapter:
-    """The reference of a policy that trains an adapter: the base that both share, and a frozen copy of the adapter.
+    """The reference of a policy that trains an adapter: the shared base with a frozen copy of the starting adapter.
 
-    A new adapter adds 0, so that its reference is the base; one that was trained before is part of the reference. No
-    second model is held: the two adapters change places for as long as a batch takes.
+    A new adapter adds 0, so its reference is the base; an adapter that was trained before is part of the reference. No
+    second model is held: the two adapters are swapped while a batch is computed.
     """
 
     def __init__(self, policy: LanguagePolicy) -> None:
@@ -59,13 +59,13 @@ class StartingAdapter:
 
     @torch.no_grad()
     def logprobs(self, batch: Any) -> Float[Tensor, "*lead T"]:
-        """The log-probabilities that the policy gave when training began, at the temperature that it has now."""
+        """The log-probabilities of the policy at the start of training, at its current temperature."""
         with self.in_place():
             return self.policy.logprobs(batch)
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """The starting weights in the policy's place, without a copy."""
+        """Swap the starting weights in, without copying."""
         parameters = self.policy.parameters()
         now = {name: p.data for name, p in parameters.items()}
         try:
@@ -80,10 +80,10 @@ class StartingAdapter:
 def cached_reference(
     policy: LanguagePolicy, batches: Callable[[], Iterable[Preferences | Feedback]], fingerprint: str, cache: Path
 ) -> CachedReference:
-    """Look the table up, or compute it with `policy` as it is now and keep it.
+    """Read the table from the cache, or compute it with the current `policy` and store it.
 
-    `batches` walks every row once; `fingerprint` identifies their ids and row numbers. A damaged file is computed
-    again; where the cache cannot be written, the run goes on without.
+    `batches` yields every row once; `fingerprint` identifies their ids and row numbers. A damaged file is computed
+    again; if the cache cannot be written, the run continues without it.
     """
     path = cache / f"{reference_key(policy, fingerprint)}.safetensors"
     table = read_table(path)
@@ -96,7 +96,7 @@ def cached_reference(
 
 
 def read_table(path: Path) -> dict[str, Tensor] | None:
-    """The table at `path`; None where there is none, or not every bit is as it was written."""
+    """The table at `path`; None where it is missing or damaged."""
     try:
         table = load_file(path)
         return table if torch.equal(table.pop("sha256"), checksum(table)) else None
@@ -110,7 +110,7 @@ def checksum(table: dict[str, Tensor]) -> Tensor:
 
 @torch.no_grad()
 def compute(policy: LanguagePolicy, batches: Iterable[Preferences | Feedback]) -> dict[str, Tensor]:
-    """One flat vector of log-probabilities, with where each row starts in it."""
+    """One flat vector of log-probabilities, with the start of each row."""
     policy.dropout(False)
     values, rows, counts = [], [], []
     for batch in batches:
@@ -123,13 +123,13 @@ def compute(policy: LanguagePolicy, batches: Iterable[Preferences | Feedback]) -
 
 
 def reference_key(policy: LanguagePolicy, fingerprint: str) -> str:
-    """What the table depends on, in one word."""
+    """A hash of everything that the table depends on."""
     parts: tuple[str, ...] = (
         fingerprint,
         weights_hash(policy.model),
         configuration(policy.model.config),
         policy.precision,
-        # Another way to compute gives other last bits, and a run must not depend on what another left in the cache.
+        # These change the last bits, and a run must not depend on what another one left in the cache.
         policy.device.type,
         str(torch.get_num_threads()),
         torch.__version__,
@@ -140,18 +140,18 @@ def reference_key(policy: LanguagePolicy, fingerprint: str) -> str:
 
 
 def configuration(config: PreTrainedConfig) -> str:
-    """What a model's configuration says of its arithmetic: all but where it was loaded from."""
+    """A model's configuration without the place that it was loaded from, as text."""
     content = {key: value for key, value in config.to_dict().items() if key not in ("_name_or_path", "name_or_path")}
     return json.dumps(content, sort_keys=True, default=str)
 
 
 def weights_hash(model: nn.Module) -> str:
-    """SHA-256 over a model's weights and their names."""
+    """SHA-256 of a model's weights and their names."""
     return hash_tensors(model.state_dict())
 
 
 def hash_tensors(tensors: dict[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes."""
+    """SHA-256 of names, types, shapes and bytes."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()

@@ -1,8 +1,8 @@
 """Sampling completions.
 
-Every row draws from a random stream of its own, made from the seed and the row's stream number: two completions of
-one prompt never share a stream, and a row's text does not depend on what is sampled beside it. Sampling is plain by
-default, with the temperature as its only knob; `top_k` and `top_p` are for showing text, not for training.
+Every row draws from its own random stream, made from the seed and the row's stream number: two completions of one
+prompt never share a stream, and a row's text does not depend on the other rows. By default the temperature is the only
+knob; `top_k` and `top_p` are for showing text, not for training.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ class PolicySampler:
 
 
 def uniforms(seed: int, streams: Sequence[int], count: int) -> Float[Tensor, "N count"]:
-    """`count` uniform numbers for each stream; stream i of a seed is the same whatever the other streams are."""
+    """`count` uniform numbers per stream; stream i of a seed does not depend on the other streams."""
     rows = []
     for stream in streams:
         digest = hashlib.sha256(f"sample {seed} {stream}".encode()).digest()
@@ -71,11 +71,11 @@ def sample(
     streams: Sequence[int] | None = None,
     rows_at_once: int = 256,
 ) -> Sampled:
-    """Sample one completion for each prompt (a list of ids); repeat a prompt to have several.
+    """Sample one completion per prompt (a list of ids); repeat a prompt to get several.
 
-    `streams` numbers the rows' random streams (default 0, 1, 2 …). A completion ends with EOS or after
-    `max_new_tokens` tokens, or where the model's context ends. Raises UserError for an empty prompt or one that
-    fills the context, and for a knob that leaves nothing to draw.
+    `streams` numbers the rows' random streams (default 0, 1, 2 …). A completion ends with EOS, after `max_new_tokens`
+    tokens, or at the end of the model's context. Raises UserError for an empty prompt, one that fills the context, and
+    invalid knobs.
     """
     check_knobs(max_new_tokens, temperature, top_k, top_p)
     streams = range(len(prompts)) if streams is None else streams
@@ -96,7 +96,7 @@ def sample(
 
 
 def check_knobs(max_new_tokens: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
-    """Raise UserError where nothing could be drawn."""
+    """Raise UserError for invalid knobs."""
     if max_new_tokens < 1:
         raise UserError(f"max_new_tokens must be at least 1, not {max_new_tokens}")
     if not 0 < temperature < math.inf:
@@ -118,9 +118,9 @@ def stream_tokens(
     top_p: float | None = None,
     stream: int = 0,
 ) -> Iterator[int]:
-    """The ids that `sample` would give for one prompt and this random stream, each as soon as it is drawn.
+    """The ids that `sample` returns for one prompt and this random stream, each as soon as it is drawn.
 
-    The final EOS is among them. Raises UserError as `sample` does, when the first is asked for.
+    The final EOS is among them. Raises UserError as `sample` does, when the first id is requested.
     """
     check_knobs(max_new_tokens, temperature, top_k, top_p)
     limits = limits_of(policy, [prompt], max_new_tokens)
@@ -131,9 +131,9 @@ def stream_tokens(
 
 
 def limits_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[int]:
-    """How many tokens the completion of each prompt may have, whatever the others are: the context may end before.
+    """The largest number of tokens of each prompt's completion, limited by the context.
 
-    Raises UserError for a prompt without ids, or one that leaves no room.
+    Raises UserError for a prompt that is empty or fills the context.
     """
     context = policy.context or 2**31
     for i, prompt in enumerate(prompts):
@@ -152,7 +152,7 @@ def _decode(
     top_k: int | None,
     top_p: float | None,
 ) -> tuple[list[list[int]], list[list[float]]]:
-    """Whole completions of the prompts, with their log-probabilities."""
+    """The prompts' whole completions, with their log-probabilities."""
     tokens: list[list[int]] = [[] for _ in prompts]
     logprobs: list[list[float]] = [[] for _ in prompts]
     for rows, chosen, values in _steps(policy, prompts, limits, noise, temperature, top_k, top_p):
@@ -174,7 +174,7 @@ def _steps(
 ) -> Iterator[tuple[list[int], list[int], list[float]]]:
     """Decode left-padded prompts together with a key–value cache, dropping rows from the batch as they end.
 
-    Each step gives the rows that are still going, their next tokens and these tokens' log-probabilities.
+    Each step yields the unfinished rows, their next tokens and the log-probabilities of these tokens.
     """
     model, device = policy.model, policy.device
     eos = -1 if policy.tokenizer.eos_token_id is None else policy.tokenizer.eos_token_id
@@ -213,7 +213,7 @@ def log_distribution(
     logits: Float[Tensor, "N V"], temperature: float, top_k: int | None = None, top_p: float | None = None
 ) -> Float[Tensor, "N V"]:
     """The log-probabilities that tokens are drawn from: temperature, then the `top_k` largest, then the smallest set
-    of probability `top_p` (Holtzman et al. 2020), normalised. In float32 or wider; −∞ for what cannot be drawn."""
+    of probability `top_p` (Holtzman et al. 2020), normalised. In float32 or wider; −∞ for excluded tokens."""
     logits = (logits if logits.dtype == torch.float64 else logits.float()) / temperature
     if top_k is not None:
         threshold = logits.topk(min(top_k, logits.shape[-1])).values[..., -1:]

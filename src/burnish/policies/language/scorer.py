@@ -1,8 +1,7 @@
-"""One number a text, or one a state: a causal language model with a scalar head, as reward model and as critic.
+"""A causal language model with a scalar head: one number per text (reward model) or per state (critic).
 
-The model is one that transformers loads as a sequence classifier with one label, so a saved reward model is plain
-transformers: its logits there are the scores before centring, and `score_offset` in its config is what centring
-takes off.
+transformers loads it as a sequence classifier with one label, so a saved reward model is plain transformers: its logits
+there are the scores before centring, and `score_offset` in its config is what centring subtracts.
 """
 
 from collections.abc import Iterator
@@ -47,11 +46,11 @@ class LanguageScorer(TokenReader):
 
     @property
     def offset(self) -> float:
-        """What is taken off every score and value; 0 until `centre` is called. It is saved with the model."""
+        """What is subtracted from every score and value; 0 until `centre` is called. It is saved with the model."""
         return float(getattr(self.model.config, "score_offset", 0.0))
 
     def centre(self, mean: float) -> None:
-        """Let texts whose *uncentred* scores average `mean` have scores that average 0."""
+        """Shift the scores so that texts whose *uncentred* scores average `mean` score 0 on average."""
         self.model.config.score_offset = float(mean)
 
     def scores(self, batch: Any) -> Float[Tensor, "*lead"]:
@@ -102,7 +101,7 @@ def embedding(model: PreTrainedModel) -> nn.Embedding:
 
 
 def scalar_head(model: PreTrainedModel, hidden: Float[Tensor, "k d"]) -> Float[Tensor, "k"]:
-    """The model's one label from last hidden states, computed in the precision of the head's weights."""
+    """The scalar head's output for last hidden states, computed in the precision of the head's weights."""
     layer = cast(nn.Linear, model.score)
     out = layer(hidden.to(layer.weight.dtype))[..., 0]
     return out.to(torch.promote_types(out.dtype, torch.float32))
@@ -110,23 +109,25 @@ def scalar_head(model: PreTrainedModel, hidden: Float[Tensor, "k d"]) -> Float[T
 
 @torch.no_grad()
 def check_scalar_head(model: PreTrainedModel) -> None:
-    """Refuse a model whose label is not `scalar_head` of its last hidden states, rather than train on wrong numbers.
+    """Refuse a model whose output is not `scalar_head` of its last hidden states, rather than train on wrong numbers.
 
-    Two texts of 2 and 4 tokens, of which the short one begins the long one, are read in one pass here and each alone
-    by the model's own forward, so that a model which looks ahead is refused too.
+    A text of 4 tokens and its first 2 tokens are read in one pass here and separately by the model's own forward pass,
+    so that a model that looks ahead is refused too.
     """
     config = model.config
     name = f"{config.name_or_path} ({config.model_type})"
     if config.is_encoder_decoder or not hasattr(model, "score") or config.num_labels != 1:
-        raise UserError(f"{name} is no decoder-only language model with a head of one label: give one that is")
+        raise UserError(f"{name} is not a decoder-only language model with a head for one label: use one that is")
     words = embedding(model).num_embeddings
-    pad = config.get_text_config().pad_token_id  # at a padding token the model itself would read an earlier one
+    pad = config.get_text_config().pad_token_id  # at a padding token the model would read an earlier position
     probe = torch.tensor([[i for i in range(min(words, 6)) if i != pad][-4:]], device=model.device)
     hidden = model.base_model(input_ids=probe, use_cache=False).last_hidden_state[0]
     for length in (2, probe.shape[1]):
         expected = model(input_ids=probe[:, :length], use_cache=False).logits[0].float()
         if not torch.allclose(scalar_head(model, hidden[length - 1][None]).float(), expected, rtol=1e-2, atol=1e-3):
-            raise UserError(f"{name} computes its label in a way that Burnish does not know: please report the model")
+            raise UserError(
+                f"{name} computes its score in a way that Burnish does not support: please report the model"
+            )
 
 
 def load_scorer(
@@ -140,9 +141,9 @@ def load_scorer(
     """Load a causal language model, or a sequence classifier with one label, as a scorer with float32 weights.
 
     A model without a head gets one, drawn from N(0, 1/(d + 1)) with `seed` (Stiennon et al. 2020; Huang et al. 2023,
-    "The N Implementation Details of RLHF with PPO"). What `LanguageScorer.save` wrote comes back with its offset.
-    Adapters and `lora` are as in `load_policy`; the head is trained all the same.
-    Raises UserError, naming `option`, where there is no such model, it has another head, or it has no tokenizer.
+    "The N Implementation Details of RLHF with PPO"). A model saved by `LanguageScorer.save` is loaded with its offset.
+    Adapters and `lora` work as in `load_policy`; the head is always trained. Raises UserError, naming `option`, where
+    the model cannot be loaded, has another head, or has no tokenizer.
     """
     # PyTorch's fused attention on a CPU takes a fifth of a bfloat16 step in its backward pass; plain is faster.
     attention = {"attn_implementation": "eager"} if (device, precision) == ("cpu", "bfloat16") else {}
@@ -175,19 +176,19 @@ def load_scorer(
 def check_loaded(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, loading: dict[str, Any], named: str
 ) -> None:
-    """Refuse what transformers loads with a warning: a head of another shape, weights that are not there, no words."""
+    """Refuse what transformers loads with only a warning: a head of another shape, or missing weights."""
     if wrong := sorted(key for key, *_ in loading["mismatched_keys"]):
-        raise UserError(f"{named} is no reward model: its {wrong[0]} has the wrong shape for one score a text")
+        raise UserError(f"{named} is not a reward model: its {wrong[0]} has the wrong shape for one score per text")
     missing = {key for key in loading["missing_keys"] if not key.startswith("score.")}
     if missing and hasattr(model, "score"):
-        raise UserError(f"{named} is incomplete: it has no {min(missing)}")
+        raise UserError(f"{named} is incomplete: {min(missing)} is missing")
     if not tokenizer("a film", add_special_tokens=False)["input_ids"]:
-        raise UserError(f"{named} has no usable tokenizer: save it there too, with tokenizer.save_pretrained")
+        raise UserError(f"{named} has no usable tokenizer: save one there with tokenizer.save_pretrained")
 
 
 @contextmanager
 def quiet_and_reproducible(seed: int) -> Iterator[None]:
-    """No report of weights that are new or unused, which is what is wanted here, and no random number of the run's."""
+    """Silence reports of new or unused weights, which are expected here, without touching the run's random numbers."""
     verbosity = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity_error()
     try:
@@ -200,7 +201,7 @@ def quiet_and_reproducible(seed: int) -> Iterator[None]:
 
 @torch.no_grad()
 def new_head(head: nn.Linear, seed: int) -> None:
-    """Draw a head's weights from N(0, 1/(d + 1)), so that first scores are of order 1 and the same for one seed."""
+    """Draw a head's weights from N(0, 1/(d + 1)), reproducibly, so that initial scores are of order 1."""
     generator = torch.Generator().manual_seed(seed)
     head.weight.normal_(0.0, (head.in_features + 1) ** -0.5, generator=generator)
     if head.bias is not None:
@@ -209,11 +210,10 @@ def new_head(head: nn.Linear, seed: int) -> None:
 
 @torch.no_grad()
 def pad_apart(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Give model and tokenizer one padding token that no text ends with.
+    """Give model and tokenizer a padding token that no text ends with.
 
-    transformers reads a text's score at the last token that is not padding. Where padding is EOS that is the token
-    before the end, and where there is none it refuses a batch: then `<pad>` is added, with a row of zeros that no
-    score depends on.
+    transformers reads a text's score at the last non-padding token. If padding is EOS, that is one token too early, and
+    without a padding token it refuses batches: then `<pad>` is added, with an embedding of zeros.
     """
     others = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id)
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id in others:

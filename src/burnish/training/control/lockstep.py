@@ -1,8 +1,8 @@
-"""Gradient steps of many runs in lockstep: one computation, in which each run goes its own way.
+"""Gradient steps of many independent runs in lockstep, as one computation.
 
-Every tensor has the runs as its first dimension. The runs' losses are summed, so that the gradient of each run's
-parameters is that run's own; norm, clipping, Adam with its count of steps, early stop and the order of minibatches are
-its own as well. Run i of a group therefore ends where the same run alone would.
+Every tensor has the runs as its first dimension. The runs' losses are summed, so that each run's parameters get the
+gradient of that run alone. Gradient norm, clipping, Adam's step count, early stop and the order of minibatches are also
+per run. Run i of a group therefore ends where the same run alone would.
 """
 
 from collections.abc import Iterator, Sequence
@@ -49,12 +49,12 @@ class Steps:
 
 
 class StackedAdam:
-    """Adam for parameters `[R, n]` of R runs, each with its own count of steps.
+    """Adam for parameters `[R, n]` of R runs, each with its own step count.
 
     m ← β₁m + (1 − β₁)g,  v ← β₂v + (1 − β₂)g²,  θ ← θ − rate · (m / (1 − β₁ᵏ)) / (√(v / (1 − β₂ᵏ)) + ε)
 
-    Kingma & Ba (2015), "Adam", algorithm 1. `torch.optim.Adam` is the same for one run; it has one count k for a
-    tensor, where a run that has stopped must not count on.
+    Kingma & Ba (2015), "Adam", algorithm 1. `torch.optim.Adam` is the same for one run; it has one count k per
+    tensor, but a run that has stopped must not continue to count.
     """
 
     def __init__(self, eps: float, betas: tuple[float, float] = (0.9, 0.999)) -> None:
@@ -65,7 +65,7 @@ class StackedAdam:
 
     @torch.no_grad()
     def step(self, theta: Tensor, gradient: Tensor, going: Tensor, rate: float | Tensor) -> None:
-        """Move the parameters of the runs that are `going`, in place; `rate` is one for all or `[R, 1]`."""
+        """Update the parameters of the runs that are `going`, in place; `rate` is a number or `[R, 1]`."""
         if self.moments is None or self.squares is None:
             self.moments, self.squares, self.counts = torch.zeros_like(theta), torch.zeros_like(theta), [0] * len(theta)
         moves = going.tolist()
@@ -82,7 +82,7 @@ class StackedAdam:
     def _move(
         self, theta: Tensor, moments: Tensor, squares: Tensor, gradient: Tensor, counts: list[int], rate: float | Tensor
     ) -> None:
-        """The equations, in place. Counts that are all one are a number, which is quicker than a number for each."""
+        """The equations, in place. Equal counts are one number, which is faster than one per run."""
         first, second = self.betas
         k = counts[0] if len(set(counts)) == 1 else theta.new_tensor(counts)[:, None]
         moments.lerp_(gradient, 1 - first)
@@ -91,7 +91,7 @@ class StackedAdam:
         theta.addcdiv_(moments * (-rate / (1 - first**k)), scale)
 
     def keep(self, index: Tensor) -> None:
-        """Go on with these runs alone."""
+        """Keep only these runs."""
         if self.moments is not None and self.squares is not None:
             self.moments, self.squares = self.moments[index], self.squares[index]
             self.counts = [self.counts[i] for i in index.tolist()]
@@ -124,8 +124,8 @@ class LockstepLearner:
         return ready
 
     def minibatches(self, batch: Rows, state: State) -> Iterator[Any]:
-        """Single steps, each once per pass. What fills up a run that has fewer than another comes last, so that its
-        steps fall to minibatches as if it were alone."""
+        """Single steps, each once per pass. The padding of a run with fewer steps comes last, so that its steps are
+        divided into minibatches as if it were alone."""
         loose = single_steps(batch)
         self.going = torch.ones(len(self.runs), dtype=torch.bool, device=batch.mask.device)
         counts, size = loose.lengths[:, 0].tolist(), self.steps.batch_size
@@ -174,7 +174,7 @@ class LockstepLearner:
         """Nothing: environments cannot be saved, so an interrupted group of runs starts again."""
 
     def record(self, metrics: dict[str, Any]) -> dict[str, float]:
-        """Means over the runs that still run."""
+        """Means over the remaining runs."""
         return {name: value.double().mean().item() for name, value in metrics.items()}
 
     def descend(self, loss: Loss, part: Any) -> dict[str, Tensor]:
@@ -184,12 +184,12 @@ class LockstepLearner:
         gradients = torch.autograd.grad(losses.sum(), list(thetas.values()))
         norms = torch.stack([g.square().sum(-1) for g in gradients]).sum(0).sqrt()
         going = self.going & part.mask.any(-1).any(-1)  # a run with fewer steps than another has fewer minibatches
-        if (amiss := going & ~torch.isfinite(norms)).any():
-            worst = int(amiss.nonzero()[0])
-            told = f"the gradient's norm is {norms[worst].item()}, and nothing was updated"
+        if (broken := going & ~torch.isfinite(norms)).any():
+            worst = int(broken.nonzero()[0])
+            problem = f"the gradient's norm is {norms[worst].item()}, and nothing was updated"
             if "policy" not in self.trained:  # whose own step comes before the critic's regression
-                told = f"the norm of the critic's gradient is {norms[worst].item()}, after the policy's step"
-            raise UserError(f"run {self.runs[worst]}: {told}: lower the learning rate")
+                problem = f"the norm of the critic's gradient is {norms[worst].item()}, after the policy's step"
+            raise UserError(f"run {self.runs[worst]}: {problem}: lower the learning rate")
         limit, rate = self.steps.max_grad_norm, self.steps.rates(part.batch if isinstance(part, Prepared) else part)
         scale = (limit / (norms + 1e-6)).clamp(max=1.0)[:, None] if limit else None
         for (name, theta), gradient in zip(thetas.items(), gradients, strict=True):
