@@ -145,7 +145,8 @@ class ControlPolicy(StackedMLP):
 
         F = mean_t Jᵀ H J = ∇²KL(π‖π_θ) at π_θ = π, over the real steps of a run
 
-        J is the Jacobian of the network's outputs with respect to theta, H the distribution's Fisher matrix. This is the whole second derivative (Schraudolph 2002, generalised Gauss-Newton), because the KL's first derivative is
+        J is the Jacobian of the network's outputs with respect to theta, H the distribution's Fisher matrix. This is
+        the whole second derivative (Schraudolph 2002, generalised Gauss-Newton), because the KL's first derivative is
         0 there. A product costs one forward-mode and one backward pass, about as much as a gradient.
         """
         given: list[Tensor] = []
