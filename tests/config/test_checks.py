@@ -1,0 +1,148 @@
+"""Combinations of options that make no sense, and the defaults that are filled in."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from burnish.algorithms.reinforce import Reinforce
+from burnish.algorithms.sft import SFT
+from burnish.config import Settings, build, checked, refuse
+from burnish.config.checks import lora_problems
+from burnish.experience.interface import Experience
+from burnish.run import UserError
+from config.built import ONLINE, built, refusal
+
+GROUPS = ("online_dpo", "rejection")
+
+
+def test_the_first_problem_that_applies_is_the_sentence() -> None:
+    refuse({})
+    refuse({"never": False})
+    with pytest.raises(UserError, match=r"^second$"):
+        refuse({"first": False, "second": True, "third": True})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 3, "epochs": 1}, "steps and epochs both set the length of the run: give one of them"),
+        ({"batch_size": 4, "accumulate": 5}, "accumulate must lie between 1 and batch_size"),
+        ({"patience": 1}, "patience counts evaluations: set eval_every too"),
+        ({"data": "mine.jsonl", "eval_every": 3}, "eval_every needs eval_data, unless the training data is built in"),
+    ],
+)
+def test_a_combination_that_makes_no_sense_is_refused(options: dict, message: str) -> None:
+    assert refusal("sft", options) == message
+
+
+def test_what_is_next_to_a_refused_combination_is_accepted() -> None:
+    assert built("sft", {"batch_size": 5, "accumulate": 5})
+    assert built("sft", {"patience": 1, "eval_every": 3})
+    assert built("sft", {"data": "mine.jsonl", "eval_data": "held.jsonl", "eval_every": 3})
+
+
+@pytest.mark.parametrize("name", ["sft", "reward", "ppo"])
+def test_formatting_is_masked_where_tokens_of_responses_are_compared_alone(name: str) -> None:
+    """A reward model reads a whole text's score at its end, whatever the mask: the option would change nothing."""
+    message = "mask_formatting only applies to methods that learn from responses labelled better or worse"
+    assert refusal(name, {"mask_formatting": True}) == message
+    assert built("dpo", {"mask_formatting": True})[1].mask_formatting
+    assert built("kto", {"mask_formatting": True})[1].mask_formatting
+
+
+def test_a_batch_has_the_rows_that_a_method_needs() -> None:
+    message = "batch_size must be at least 2 for kto: it estimates how far the policy has moved from the batch's rows"
+    assert refusal("kto", {"batch_size": 1}).startswith(message)
+    assert built("kto", {"batch_size": 2})
+    assert built("dpo", {"batch_size": 1})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reward": None}, "{name} needs a reward: a reward-model folder, 'gold', 'lexicon', or module:function"),
+        ({"max_new_tokens": 512}, "max_new_tokens must be smaller than max_length, which counts the prompt too"),
+        ({"eval_every": 2, "patience": 1}, "patience needs a loss on fixed data, but the policy's own completions cha"),
+    ],
+)
+@pytest.mark.parametrize("name", ONLINE)
+def test_what_makes_no_sense_for_sampled_completions_is_refused(name: str, options: dict, message: str) -> None:
+    assert refusal(name, options).startswith(message.format(name=name))
+    assert built(name, {"max_new_tokens": 511})
+
+
+def test_a_rollout_fills_a_batch() -> None:
+    """A pair, and the best of several, is one row per prompt like a completion: 15 prompts are no batch of 16."""
+    message = "rollout must not be smaller than batch_size"
+    assert refusal("ppo", {"rollout": 15}) == message
+    assert built("ppo", {"rollout": 16})
+    for name in GROUPS:
+        assert refusal(name, {"rollout": 15}) == message
+        assert built(name, {"rollout": 16})
+
+
+@dataclass(frozen=True)
+class Unmeasured(Experience):
+    """An experience without an `evaluate`."""
+
+
+@dataclass(frozen=True)
+class Measured(Experience):
+    """One with it."""
+
+    def evaluate(self, source: Any, count: int) -> dict[str, float]:
+        return {"loss": 0.0}
+
+
+@pytest.mark.parametrize("options", [{"eval_data": "held.jsonl"}, {"eval_every": 2}])
+def test_evaluation_needs_an_experience_that_evaluates(options: dict) -> None:
+    message = "eval_data and eval_every need an experience with a method evaluate"
+    with pytest.raises(UserError, match=message):
+        build(Reinforce, {"experience": Unmeasured()} | options)
+    assert build(Reinforce, {"experience": Unmeasured()})
+    assert build(Reinforce, {"experience": Measured()} | options)
+
+
+# Defaults ----------------------------------------------------------------------------------------------------------
+
+
+def test_defaults_are_filled_in_from_the_method() -> None:
+    rates = {"sft": 2e-5, "dpo": 1e-6, "reward": 1e-5, "ppo": 3e-6}
+    assert {name: built(name, {})[1].learning_rate for name in rates} == rates
+    assert (built("sft", {})[1].experience, built("dpo", {})[1].experience) == (None, None)
+    assert (built("sft", {})[1].epochs, built("sft", {})[1].steps) == (1.0, None)
+    assert built("sft", {"steps": 5})[1].epochs is None
+    assert checked(SFT(), Settings(learning_rate=1e-3)).learning_rate == 1e-3
+
+
+def test_adapters_learn_ten_times_as_fast_by_default() -> None:
+    assert built("dpo", {"lora_rank": 8})[1].learning_rate == 1e-5
+    assert built("sft", {"lora_rank": 8})[1].learning_rate == 2e-4
+    assert built("sft", {"lora_rank": 8, "learning_rate": 3e-5})[1].learning_rate == 3e-5
+    assert "it is 'lora_rank' here" in refusal("sft", {"lora_r": 8})
+
+
+# Adapters ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lora_alpha": 8}, "lora_alpha only applies to LoRA: set lora_rank too"),
+        ({"lora_dropout": 0.1}, "lora_dropout only applies to LoRA: set lora_rank too"),
+        ({"lora_targets": "c_attn"}, "lora_targets only applies to LoRA: set lora_rank too"),
+    ],
+)
+def test_options_of_adapters_need_adapters(options: dict, message: str) -> None:
+    assert refusal("sft", options) == message
+    assert built("sft", options | {"lora_rank": 8})
+    assert [text for text, applies in lora_problems(Settings(**options), dropout=True).items() if applies] == [message]
+
+
+def test_dropout_of_adapters_is_refused_where_it_would_stay_off() -> None:
+    """SFT alone learns with dropout on: an option that is accepted and ignored would be none."""
+    assert built("sft", {"lora_rank": 8, "lora_dropout": 0.1})[1].lora_dropout == 0.1
+    for name in ("dpo", "reward", "ppo"):
+        message = "lora_dropout only applies to methods that train with dropout, such as sft"
+        assert refusal(name, {"lora_rank": 8, "lora_dropout": 0.1}).startswith(message)

@@ -1,0 +1,139 @@
+"""Files and values: what YAML may say, what a value is converted to, and in which words one is refused."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from burnish.algorithms.table import LANGUAGE, load
+from burnish.config import construct, option_names, option_types, read_config, suggestion
+from burnish.config.parse import ELSEWHERE
+from burnish.options import check, option
+from burnish.run import UserError
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One option of every kind."""
+
+    count: int = option(1, "a whole number", ge=0)
+    rate: float | None = option(None, "a number", gt=0, infinite=True)
+    quiet: bool = option(False, "a switch")
+    name: str | None = option(None, "a text")
+    kind: Literal["plain", "fancy"] = option("plain", "one of two")
+    reward: Any = option(None, "anything")
+    pair: tuple[int, int] = option((0, 0), "what a file cannot hold")
+    secret: int = 0
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def test_options_are_the_fields_with_a_help_text() -> None:
+    assert option_names(Sample) == {"count", "rate", "quiet", "name", "kind", "reward", "pair"}
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "value"),
+    [
+        ("count", 3, 3),
+        ("count", 20.0, 20),
+        ("count", "1e3", 1000),
+        ("rate", 1, 1.0),
+        ("rate", "1e-4", 1e-4),  # which YAML reads as text
+        ("rate", None, None),
+        ("quiet", True, True),
+        ("name", "x", "x"),
+        ("name", Path("runs") / "x", "runs/x"),
+        ("name", None, None),
+        ("kind", "fancy", "fancy"),
+        ("reward", Path("runs") / "rm", "runs/rm"),
+        ("reward", len, len),
+        ("reward", None, None),
+    ],
+)
+def test_values_become_those_of_their_field(key: str, given: object, value: object) -> None:
+    found = getattr(construct(Sample, {key: given}), key)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_what_is_not_given_keeps_its_default() -> None:
+    assert construct(Sample, {}) == Sample()
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "message"),
+    [
+        ("count", 1.5, "count must be a whole number, not 1.5"),
+        ("count", "many", "count must be a whole number, not 'many'"),
+        ("count", True, "count must be a whole number, not True"),
+        ("count", None, "count must be a whole number, not None"),
+        ("count", [1], "count must be a whole number, not a list"),
+        ("count", -1, "count must be at least 0, not -1"),
+        ("rate", "fast", "rate must be a finite number, not 'fast'"),
+        ("rate", {}, "rate must be a finite number, not a dict"),
+        ("rate", float("inf"), "rate must be a finite number, not inf"),
+        ("rate", "nan", "rate must be a finite number, not 'nan'"),
+        ("rate", 10**400, f"rate must be a finite number, not {10**400}"),
+        ("rate", 0, "rate must be above 0, not 0.0"),
+        ("quiet", "false", "quiet must be true or false, not 'false'"),
+        ("quiet", 1, "quiet must be true or false, not 1"),
+        ("quiet", None, "quiet must be true or false, not None"),
+        ("name", 3, "name must be text, not 3"),
+        ("kind", "steep", "kind must be one of plain, fancy, not 'steep'"),
+        ("kind", ["plain"], "kind must be one of plain, fancy, not ['plain']"),
+        ("pair", (1, 2), "pair cannot be an option of type tuple[int, int]: use bool, int, float, str or a Literal"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused(key: str, given: object, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        construct(Sample, {key: given})
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_key_is_answered_with_the_nearest_or_with_all() -> None:
+    known = {"beta", "batch_size"}
+    assert suggestion("betta", known) == ": did you mean 'beta'?"
+    assert suggestion("zzz", known) == "; the keys are batch_size, beta"
+    assert suggestion("lr", known) == ": it is 'learning_rate' here"
+
+
+def test_words_of_other_libraries_have_keys_of_ours() -> None:
+    every = {key for name in LANGUAGE for cls in option_types(load(name)) for key in option_names(cls)}
+    assert set(ELSEWHERE.values()) <= every
+    assert not ELSEWHERE.keys() & every
+
+
+def test_a_file_is_its_keys_and_values(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("seed: 3\ndata: 'x: y.jsonl'\nquiet: yes\nthreads: null\n1: 2\nbeta: 1e-4\n", encoding="utf-8")
+    expected = {"seed": 3, "data": "x: y.jsonl", "quiet": True, "threads": None, "1": 2, "beta": "1e-4"}
+    assert read_config(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"- a\n- b\n", "must hold one key: value pair a line"),
+        (b"", "must hold one key: value pair a line"),
+        (b"a: [1\n", "not valid YAML"),
+        (b"\xff\xfe\x00", "not valid YAML"),
+        (b"seed: 1\nbeta: 0.1\nseed: 2\n", "'seed' is given twice"),
+        (b"ppo: {clip: 1, clip: 2}\n", "'clip' is given twice"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        read_config(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--config .*none\.yaml cannot be read: No such file"):
+        read_config(tmp_path / "none.yaml")
