@@ -79,7 +79,7 @@ class Own(Algorithm):
         return self.rounds
 
     def prepare(self, models: Models, part: Any, statistics: Statistics) -> Weighed:
-        return Weighed(part, torch.as_tensor(statistics.get("weight", 1.0)))
+        return Weighed(part, torch.as_tensor(statistics.get("weight", 1.0), dtype=torch.float64))
 
     def loss(self, models: Models, batch: Weighed) -> Loss:
         logprobs = models.policy.logprobs(batch.batch)

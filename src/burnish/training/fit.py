@@ -9,7 +9,7 @@ from burnish.algorithms.interface import Algorithm
 from burnish.batches import Drawn
 from burnish.policies.interface import Models
 from burnish.training.language.learner import carried_numbers, minibatches, step
-from burnish.training.step import mean_metrics, prepared
+from burnish.training.step import mean_metrics, microbatches, prepared
 
 
 def fit(
@@ -31,8 +31,9 @@ def fit(
     whole and learned from in the algorithm's passes, in minibatches of `batch_size` rows (default: all of it).
     `learning_rate` is a number, a function of the step (from 0), or None for the method's own; the default `optimizer`
     is AdamW over every trained part, without weight decay. `accumulate` splits a minibatch into that many
-    micro-batches, with the same result. `on_step(step, metrics)` is called after each update. A loss that is not finite
-    raises `burnish.training.step.NonFiniteLossError` before the weights are touched.
+    micro-batches, with the same result. `on_step(step, metrics)` is called after each update. The metrics that an
+    experience gives of a rollout are those of the rollout's first update. A loss that is not finite raises
+    `burnish.training.step.NonFiniteLossError` before the weights are touched.
     """
     rate = algorithm.learning_rate if learning_rate is None else learning_rate
     trained = models.trained().values()
@@ -54,11 +55,15 @@ def fit(
             if metrics is None:
                 break
             history.append(metrics | news)
+            news = {}
             if on_step is not None:
                 on_step(len(history), history[-1])
+        for model in trained:
+            model.dropout(False)
 
         def measure(ready: Any = ready) -> dict[str, torch.Tensor]:
-            return {name: torch.tensor(value) for name, value in mean_metrics(algorithm, models, [ready]).items()}
+            found = mean_metrics(algorithm, models, list(microbatches(ready, accumulate)))
+            return {name: torch.tensor(value, dtype=torch.float64) for name, value in found.items()}
 
         carried = carried_numbers(algorithm.conclude(measure, carried))
     return history

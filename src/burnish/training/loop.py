@@ -91,6 +91,7 @@ def train_loop(
                     f"step {state.step + 1}: the method's early stop ended a rollout before its first update, when "
                     "only rounding had moved the policy: raise its limit"
                 )
+            switch_dropout(models, False)
             learner.conclude(batch, state)
             for sample in drawn.samples:
                 run.append("samples", {"step": first} | sample)
