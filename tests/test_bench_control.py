@@ -240,7 +240,9 @@ def test_a_full_share_counts_what_its_runs_learned_from(tmp_path: Path, monkeypa
     """Three episodes a run; by brute force, whole rollouts of 40 for as long as one more does not reach the end."""
     monkeypatch.setattr(control, "EPISODES", 3)
     found = control.learn_ours(Share("actor_critic", 0, 1, None, seed=4))
-    run_group(RunGroup(ours("actor_critic"), "CartPole-v1", {}, HIDDEN, 3, 4, 0, 1), tmp_path / "run", lambda ended: None)
+    run_group(
+        RunGroup(ours("actor_critic"), "CartPole-v1", {}, HIDDEN, 3, 4, 0, 1), tmp_path / "run", lambda ended: None
+    )
     episodes, expected = pd.read_parquet(tmp_path / "run" / "returns.parquet"), 0
     for _, own in episodes.groupby("run"):
         learned = 0
