@@ -21,6 +21,8 @@ class Some:
     endless: float = option(1.0, "f", gt=0, infinite=True)
     maybe: float | None = option(None, "g", gt=0)
     most: int = option(1, "h", le=2**32 - 1)
+    below: float = option(0.0, "j", lt=0.5)
+    low_open: float = option(1.0, "k", gt=0, le=1)
     free: str = option("x", "i")
 
     def __post_init__(self) -> None:
@@ -41,6 +43,8 @@ FIELDS = {field.name: field for field in dataclasses.fields(Some)}
         ("endless", [math.inf, 3], [0, -math.inf, math.nan], "endless must be above 0, not {}"),
         ("maybe", [None, 2], [0, math.inf], "maybe must be above 0, not {}"),
         ("most", [-5, 2**32 - 1], [2**32], "most must be at most 4294967295, not {}"),
+        ("below", [-3.0, 0.499], [0.5, 7, math.nan, -math.inf], "below must be below 0.5, not {}"),
+        ("low_open", [0.1, 1], [0, 1.001], "low_open must lie in (0, 1], not {}"),
     ],
 )
 def test_values_inside_pass_and_those_outside_are_refused(name: str, good: list, bad: list, sentence: str) -> None:
@@ -65,7 +69,11 @@ def test_the_first_field_outside_its_range_is_named() -> None:
         ("closed", "in [0, 1]"),
         ("half", "in [0, 1)"),
         ("open_", "in (0, 1)"),
+        ("endless", "> 0"),
+        ("maybe", "> 0"),
         ("most", "≤ 4294967295"),
+        ("below", "< 0.5"),
+        ("low_open", "in (0, 1]"),
         ("free", ""),
     ],
 )
@@ -76,13 +84,23 @@ def test_the_range_is_shown_in_help(name: str, help_: str) -> None:
 def test_a_range_is_described_and_asked() -> None:
     assert described(FIELDS["half"]) == "lie in [0, 1)"
     assert described(FIELDS["above"]) == "be above 0"
+    assert described(FIELDS["most"]) == "be at most 4294967295"
     assert allows(FIELDS["half"], 0)
     assert not allows(FIELDS["half"], 1)
+    assert [allows(FIELDS["endless"], value) for value in (math.inf, -math.inf, math.nan)] == [True, False, False]
+    assert not any(allows(FIELDS["above"], value) for value in (math.inf, -math.inf, math.nan))
+
+
+def test_help_and_default_are_the_fields_own() -> None:
+    assert FIELDS["half"].default == 0.5
+    assert FIELDS["half"].metadata["help"] == "d"
+    assert FIELDS["maybe"].default is None
 
 
 def test_a_field_without_metadata_is_left_alone() -> None:
     @dataclasses.dataclass
     class Plain:
         x: Any = -1
+        y: float = option(math.nan, "without a bound, any value goes")
 
     check(Plain())

@@ -4,11 +4,18 @@ import dataclasses
 
 import pytest
 import torch
-from phases import acted
+from phases import acted, ready
 
+from burnish.algorithms.actor_critic import ActorCritic
 from burnish.algorithms.advantages import advantage_moments, prepared, real
+from burnish.algorithms.interface import Algorithm
+from burnish.algorithms.ppo import PPO
+from burnish.algorithms.reinforce import Reinforce
+from burnish.algorithms.reinforce_baseline import ReinforceBaseline
+from burnish.algorithms.trpo import TRPO
+from burnish.training import step
 
-from .written import JUNK, MASK, OLD_LOGPROBS, OLD_VALUES, f64, two_rows
+from .written import JUNK, MASK, OLD_LOGPROBS, OLD_VALUES, before, f64, models_of, two_rows
 
 ADVANTAGES = f64([[0, 1, 1], [0, -1, 0]])
 STATISTICS = advantage_moments(ADVANTAGES, MASK, True)
@@ -67,3 +74,32 @@ def test_parts_are_standardised_over_all_of_them() -> None:
     found = [prepared(two_rows().select(slice(i, i + 1)), ADVANTAGES[i : i + 1], total).advantages for i in range(2)]
     expected = f64([[0, 0.5**0.5, 0.5**0.5], [0, -(2**0.5), 0]])
     torch.testing.assert_close(torch.cat(found), expected, rtol=1e-7, atol=1e-12)
+
+
+EXPECTED = {
+    Reinforce(standardise_advantages=True): f64([[0, 1, 1], [0, -2, 0]]) / 2**0.5,
+    ReinforceBaseline(standardise_advantages=True): f64([[0, 1, 0.5], [0, -1.5, 0]]) / (7 / 6) ** 0.5,
+    ActorCritic(lambda_=0.5, standardise_advantages=True): f64([[0, 1, 1], [0, -2, 0]]) / 2**0.5,
+    PPO(lambda_=0.5): f64([[0, 1, 1], [0, -2, 0]]) / 2**0.5,
+    TRPO(lambda_=0.5): f64([[0, 1, 1], [0, -2, 0]]) / 2**0.5,
+}
+"""Returns 2, 2 and 1; returns over values 1.5, 1 and −1; GAE 1, 1 and −1: each standardised over all three steps."""
+
+
+@pytest.mark.parametrize("algorithm", EXPECTED, ids=lambda algorithm: algorithm.name)
+def test_two_parts_are_prepared_as_the_whole_is(algorithm: Algorithm) -> None:
+    """A row apiece: by itself the second, of one step, would come out as 0."""
+    models, whole = models_of(before()), two_rows()
+    parts = [whole.select(slice(0, 1)), whole.select(slice(1, 2))]
+    found = torch.cat([part.advantages for part in step.prepared(algorithm, models, parts, {})])
+    torch.testing.assert_close(found, EXPECTED[algorithm], rtol=1e-7, atol=1e-12)
+    torch.testing.assert_close(ready(algorithm, models, whole).advantages, found, rtol=1e-12, atol=1e-12)
+    assert (ready(algorithm, models, parts[1]).advantages == 0).all()
+
+
+@pytest.mark.parametrize("algorithm", EXPECTED, ids=lambda algorithm: algorithm.name)
+def test_without_standardisation_parts_need_nothing_of_each_other(algorithm: Algorithm) -> None:
+    plain = dataclasses.replace(algorithm, standardise_advantages=False)  # type: ignore[type-var]
+    assert plain.statistics(models_of(before()), two_rows()) == {}
+    assert advantage_moments(ADVANTAGES, MASK, False) == {}
+    assert algorithm.statistics(models_of(before()), two_rows()).keys() == {"advantages"}

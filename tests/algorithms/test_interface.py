@@ -1,6 +1,6 @@
 """What an algorithm is: defaults that do nothing, facts that can be set, options that are checked."""
 
-from dataclasses import FrozenInstanceError, dataclass
+from dataclasses import FrozenInstanceError, dataclass, fields
 from typing import Any
 
 import pytest
@@ -50,7 +50,15 @@ def test_the_hooks_do_nothing_unless_they_are_written() -> None:
 def test_facts_have_defaults() -> None:
     facts = (Nameless.data, Nameless.roles, Nameless.experience, Nameless.dropout, Nameless.least_rows)
     assert facts == ("demonstrations", ("policy",), "", False, 1)
+    assert (Nameless.name, Nameless.paper) == ("", "")
+    assert not any((Nameless.soft_labels, Nameless.rankings, Nameless.whole_episodes))
     assert (Weighted.learning_rate, Nameless.learning_rate) == (0.5, 1e-6)
+
+
+def test_facts_are_no_options() -> None:
+    """They stand beside the hyperparameters and never among them."""
+    assert [field.name for field in fields(Weighted)] == ["weight"]
+    assert fields(Nameless) == ()
 
 
 def test_the_name_is_the_algorithms_own_or_its_path() -> None:
@@ -64,6 +72,9 @@ def test_the_name_is_the_algorithms_own_or_its_path() -> None:
 def test_options_are_checked_when_it_is_made() -> None:
     with pytest.raises(ValueError, match="weight must be above 0, not 0: nothing would be learned"):
         Weighted(weight=0)
+    for value in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="weight must be above 0, not"):
+            Weighted(weight=value)
     with pytest.raises(FrozenInstanceError):
         Weighted().weight = 1.0  # type: ignore[misc]
     assert DPO().beta == 0.1

@@ -15,7 +15,7 @@ from burnish.algorithms.kto import KTO
 from burnish.batches import Feedback, PreparedFeedback
 from burnish.policies.interface import Models
 from burnish.policies.language.reference import cached_reference
-from burnish.training.step import evaluate, gradient
+from burnish.training.step import added, evaluate, gradient, prepared
 
 from .one_pair import sigma
 
@@ -134,6 +134,32 @@ def test_evaluation_in_batches_has_one_reference_point(tmp_path: Path) -> None:
     assert evaluate(KTO(), models, parts) == pytest.approx(whole, abs=1e-9)
     levels = [ready(KTO(), models, part).kl.item() for part in parts]  # type: ignore[union-attr]
     assert len({round(level, 6) for level in levels}) == 3
+
+
+def test_the_sums_of_two_parts_by_hand() -> None:
+    """Mismatched log-ratios 1 and 2 in the first part, −6 in the second: −3 of 3, so z₀ is that of −1 in both, where
+    alone the first would have 1.5."""
+    texts = [([0, 4], [False, True]), ([0, 5], [False, True])]
+    whole = feedback([texts] * 3, [True, False, True])
+    values = torch.tensor([[[9.0, -1.0], [9.0, other]] for other in (0.0, 1.0, -7.0)])
+    models = Models(policy=Told(values), reference=tiny.Table(torch.full((1, 2, 2), -1.0)))
+    parts = [whole.select(slice(0, 2)), whole.select(slice(2, 3))]
+    sums = [KTO().statistics(models, part) for part in parts]
+    assert [(one["moved"].item(), one["mismatched"].item()) for one in sums] == [(3.0, 2), (-6.0, 1)]
+    total = added(sums)
+    assert (total["moved"].item(), total["mismatched"].item()) == (-3.0, 3)
+    assert [KTO().prepare(models, part, total).kl.item() for part in parts] == [-1.0, -1.0]
+    assert KTO().prepare(models, parts[0], sums[0]).kl.item() == 1.5
+
+
+def test_parts_are_prepared_as_the_whole_is(tmp_path: Path) -> None:
+    batch = feedback()
+    models, _ = moved_models(batch, tmp_path)
+    whole = ready(KTO(), models, batch)
+    parts = prepared(KTO(), models, [batch.select(slice(0, 1)), batch.select(slice(1, 6))], {})
+    for part in parts:
+        assert part.kl.item() == pytest.approx(whole.kl.item(), rel=1e-9)
+    torch.testing.assert_close(torch.cat([part.ref_logprobs for part in parts]), whole.ref_logprobs)
 
 
 def test_a_batch_of_one_kind_tells_nothing_of_the_other(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """What the methods on pairs share: sums and means over real tokens, the likelihood beside, metrics and checks."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import tiny
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from burnish.algorithms import pairs
 from burnish.algorithms.dpo import DPO
+from burnish.algorithms.exo import EXO
 from burnish.algorithms.hinge import Hinge
 from burnish.algorithms.ipo import IPO
 from burnish.algorithms.pairs import PairLogprobs, Pairwise
@@ -133,3 +136,50 @@ def test_data_that_a_method_cannot_use_are_refused() -> None:
     assert "no column margin" in (DPO(margin_weight=1.0).refuses(batch_of(), 2) or "")
     assert DPO(margin_weight=1.0).refuses(batch_of(margin=1.0), 2) is None
     assert DPO().refuses(batch_of(), 2) is None
+
+
+@pytest.mark.parametrize("name", [name for name in LANGUAGE if load(name).data == "preferences"])
+def test_every_method_takes_plain_comparisons_and_margins(name: str) -> None:
+    """Margins are there for whom wants them; only the reward model takes rankings."""
+    plain = tiny.preferences(tiny.random_pairs(3))
+    assert load(name)().refuses(plain, 2) is None
+    assert load(name)().refuses(dataclasses.replace(plain, margins=torch.ones(3)), 2) is None
+    assert (load(name)().refuses(plain, 4) is None) == load(name).rankings == (name == "reward")
+
+
+def test_rankings_have_neither_margins_nor_confidences() -> None:
+    plain = tiny.preferences(tiny.random_pairs(3))
+    for column in ("margins", "confidences"):
+        refusal = RewardModel().refuses(dataclasses.replace(plain, **{column: torch.ones(3)}), 4)
+        assert "a row ranks 4 responses, but margins and confidences only apply to pairs" in str(refusal)
+    for algorithm in (DPO(margin_weight=0.5), RewardModel(margin_weight=1.0)):
+        assert "margin_weight needs margins" in str(algorithm.refuses(plain, 2))
+        assert algorithm.refuses(dataclasses.replace(plain, margins=torch.ones(3)), 2) is None
+
+
+BOUNDS: dict[str, tuple[tuple[float, ...], tuple[float, ...], str]] = {
+    "beta": ((1e-9, 5.0), (0.0, -1.0, math.nan, math.inf), "be above 0, not {}: it scales the implicit reward"),
+    "nll_weight": ((0.0, 5.0), (-1e-9, math.nan, math.inf), "be at least 0, not {}"),
+    "label_smoothing": ((0.001, 0.499), (-0.1, 0.5, math.nan), "0.5), not {}: at ½ labels carry no information"),
+}
+
+
+@pytest.mark.parametrize("option", BOUNDS)
+def test_the_options_that_methods_share_have_the_same_range_in_all(option: str) -> None:
+    good, bad, sentence = BOUNDS[option]
+    methods: list[Any] = [load(name) for name in LANGUAGE]
+    methods = [cls for cls in methods if option in {field.name for field in dataclasses.fields(cls)}]
+    assert len(methods) >= 4
+    for cls in methods:
+        for value in good:
+            assert getattr(cls(**{option: value}), option) == value
+        for value in bad:
+            with pytest.raises(ValueError, match=f"^{option} must ") as refused:
+                cls(**{option: value})
+            assert str(refused.value).endswith(sentence.format(value))
+
+
+def test_only_a_smoothing_that_would_be_infinite_at_0_excludes_it() -> None:
+    assert DPO(label_smoothing=0.0).label_smoothing == 0
+    with pytest.raises(ValueError, match=r"label_smoothing must lie in \(0, 0\.5\), not 0"):
+        EXO(label_smoothing=0.0)

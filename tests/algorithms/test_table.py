@@ -100,6 +100,8 @@ def test_facts_are_words_that_the_others_know(name: str) -> None:
     assert cls.learning_rate > 0
     assert cls.paper
     assert (cls.experience != "") == (cls.data == "prompts")
+    assert cls.least_rows == (2 if name == "kto" else 1)
+    assert cls.dropout == (name in ("sft", "rejection"))  # nothing of theirs is a ratio to other weights
     if "update_epochs" in {field.name for field in dataclasses.fields(cls)}:
         assert cls(update_epochs=3).passes == 3
     else:
@@ -113,6 +115,49 @@ def test_every_method_is_exported(name: str) -> None:
     assert getattr(burnish, cls.__name__) is cls
     assert cls.__name__ in burnish.__all__
     assert classes()[cls.__name__] == cls.__module__
+
+
+def test_the_facts_that_only_some_have() -> None:
+    """As the papers of the methods have them."""
+
+    def having(fact: str) -> list[str]:
+        return [name for name in EVERY if getattr(load(name), fact)]
+
+    assert having("rankings") == ["reward"]
+    assert having("whole_episodes") == ["reinforce", "reinforce_baseline"]
+    assert having("soft_labels") == ["reward", "dpo", "ipo", "simpo", "cpo", "exo", "sppo"]
+    assert [name for name in EVERY if load(name)().region()] == ["trpo"]
+    assert [name for name in EVERY if "critic" in load(name).roles] == [
+        "ppo",
+        "reinforce_baseline",
+        "actor_critic",
+        "trpo",
+    ]
+    without = [n for n in LANGUAGE if load(n).data in ("preferences", "feedback") and "reference" not in load(n).roles]
+    assert without == ["reward", "orpo", "simpo", "cpo"]
+
+
+def test_default_learning_rates() -> None:
+    """Methods that imitate take large steps; those that compare with the start of training take small ones."""
+    rates = {"sft": 2e-5, "rejection": 2e-5, "reward": 1e-5, "orpo": 8e-6, "ppo": 3e-6}
+    assert {name: load(name).learning_rate for name in LANGUAGE} == dict.fromkeys(LANGUAGE, 1e-6) | rates
+
+
+def test_every_summary_is_one_line() -> None:
+    for name, entry in (LANGUAGE | CONTROL).items():
+        assert summary_of(name)
+        assert "\n" not in entry.summary
+    assert LANGUAGE["ppo"].cls == CONTROL["ppo"].cls
+
+
+def test_every_public_name_is_there_and_nothing_else_is() -> None:
+    for name in burnish.__all__:
+        assert getattr(burnish, name) is not None
+    assert sorted(dir(burnish)) == sorted(burnish.__all__)
+    assert len(set(burnish.__all__)) == len(burnish.__all__)
+    assert {"Algorithm", "Experience", "Loss", "Models", "Term", "fit", "option", "train"} <= set(burnish.__all__)
+    with pytest.raises(AttributeError, match="module 'burnish' has no attribute 'no_such_name'"):
+        _ = burnish.no_such_name
 
 
 def test_a_method_elsewhere_is_found_by_its_path() -> None:

@@ -207,9 +207,8 @@ def test_moments_of_parts_add_up(cut: int) -> None:
     mask = torch.rand(2, 5, 4, generator=torch.Generator().manual_seed(4)) > 0.4
     mask[:, 0] = False
     parts = [(x[:, :cut], mask[:, :cut]), (x[:, cut:], mask[:, cut:])]
-    held = [fn.moments(*part) for part in parts if part[0].shape[1]]
-    total = held[0] + held[1] if len(held) == 2 else held[0]
-    whole = fn.moments(x, mask)
+    total, whole = fn.moments(*parts[0]) + fn.moments(*parts[1]), fn.moments(x, mask)
+    assert whole.count.tolist() == mask.sum((1, 2)).tolist()
     for name in ("count", "largest", "shifted", "squares"):
         torch.testing.assert_close(getattr(total, name), getattr(whole, name), rtol=1e-9, atol=1e-9)
     joined = torch.cat([fn.standardise(*part, of=total) for part in parts], 1)
@@ -232,3 +231,33 @@ def test_parts_without_a_real_number_add_nothing() -> None:
     both = nothing + nothing
     assert both.count == 0
     assert (fn.standardise(torch.ones(1, 2), torch.zeros(1, 2, dtype=torch.bool), of=both) == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (3, 0, 4)])
+def test_a_part_without_a_place_has_the_moments_of_nothing(shape: tuple[int, ...]) -> None:
+    """As the share of a process that was given no row; whoever has some is not changed by it."""
+    empty = fn.moments(torch.zeros(shape), torch.zeros(shape, dtype=torch.bool))
+    assert empty.count.shape == empty.largest.shape == empty.shifted.shape == empty.squares.shape == shape[:-2]
+    assert (empty.count == 0).all()
+    some = fn.moments(torch.tensor([[1.0, 3.0]]), torch.ones(1, 2, dtype=torch.bool))
+    for total in (empty + some, some + empty):
+        for name, expected in (("count", 2), ("largest", 3), ("shifted", -2), ("squares", 2)):
+            assert (getattr(total, name) == expected).all()
+
+
+def test_standardising_by_the_moments_of_two_parts_by_hand() -> None:
+    """1, 2 and, elsewhere, 6 have mean 3 and variance 14/3; the other run's 5 and 5, 5 become exactly 0."""
+    here, there = f64([[[1, 2]], [[5, 5]]]), f64([[[6, 1e30]], [[5, 5]]])
+    real = (torch.ones(2, 1, 2, dtype=torch.bool), torch.tensor([[[True, False]], [[True, False]]]))
+    total = fn.moments(here, real[0]) + fn.moments(there, real[1])
+    deviation = (14 / 3) ** 0.5
+    close(fn.centre(here, real[0], of=total), [[[-2.0, -1.0]], [[0.0, 0.0]]])
+    close(fn.standardise(here, real[0], 0.0, of=total), [[[-2 / deviation, -1 / deviation]], [[0.0, 0.0]]])
+    close(fn.standardise(there, real[1], 0.0, of=total), [[[3 / deviation, 0.0]], [[0.0, 0.0]]])
+
+
+def test_the_order_of_the_parts_and_how_they_are_joined_are_the_same() -> None:
+    parts = [fn.moments(1e3 * numbers(2, 3, 4, seed=seed), coins(2, 3, 4, seed=seed)) for seed in range(3)]
+    for total in (parts[0] + (parts[1] + parts[2]), (parts[2] + parts[0]) + parts[1]):
+        for name in ("count", "largest", "shifted", "squares"):
+            close(getattr(total, name), getattr(parts[0] + parts[1] + parts[2], name))

@@ -79,7 +79,8 @@ def moments(x: Float[Tensor, "*#shape"], mask: Bool[Tensor, "*#shape"]) -> Momen
     Shapes: x, mask [..., B, T] → [...].
     """
     x, mask = torch.broadcast_tensors(widen(x), mask)
-    largest = torch.where(mask, x.detach(), -math.inf).amax((-2, -1))
+    places = torch.where(mask, x.detach(), -math.inf).flatten(-2)
+    largest = places.amax(-1) if places.shape[-1] else places.new_full(places.shape[:-1], -math.inf)
     shifted, count = x - largest[..., None, None], mask.sum((-2, -1))
     total = masked_sum(shifted, mask, (-2, -1))
     centred = torch.where(mask, shifted - (total / count.clamp(min=1))[..., None, None], 0.0)
