@@ -64,7 +64,7 @@ def test_entropy_is_none_where_nothing_was_sampled() -> None:
 
 @pytest.mark.parametrize("wrong", [([], [], None), (["a"], [], None), (["a"], [True], [])], ids=str)
 def test_lists_of_other_lengths_are_refused(wrong: tuple) -> None:
-    with pytest.raises(ValueError, match="statistics need texts"):
+    with pytest.raises(ValueError, match="text statistics need at least one text"):
         text_statistics(*wrong)
 
 
@@ -128,8 +128,8 @@ def test_healthy_text_is_not_warned_of() -> None:
 
 SIGNS = {
     "same": (changed(same=0.5), "50 % of its texts are nearly the same whatever the prompt"),
-    "repetition": (changed(repetition=0.4), "40 % of a text's trigrams repeat earlier ones of it"),
-    "distinct": (changed(distinct_2_nearby=0.3), "only 30 % of 200 neighbouring bigrams are distinct"),
+    "repetition": (changed(repetition=0.4), "40 % of a text's trigrams repeat earlier ones"),
+    "distinct": (changed(distinct_2_nearby=0.3), "only 30 % of the bigrams in a window of 200 are distinct"),
     "entropy": (changed(entropy=0.1), "0.10 nats"),
 }
 
@@ -153,10 +153,10 @@ def test_what_was_so_before_is_no_collapse(sign: str) -> None:
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (changed(eos_rate=0.3), "30 % of its texts end by themselves, 96 % for sft"),
+        (changed(eos_rate=0.3), "30 % of its texts end with EOS, 96 % for sft"),
         (changed(words=2.0), "a text has 2.0 words, 15.0 for sft"),
         (changed(words=100.0), "a text has 100.0 words, 15.0 for sft"),
-        (changed(entropy=1.0), "the entropy of a token is 1.00 nats, 3.70 for sft"),
+        (changed(entropy=1.0), "the entropy is 1.00 nats per token, 3.70 for sft"),
     ],
 )
 def test_some_signs_show_only_beside_the_starting_model(found: TextStatistics, said: str) -> None:

@@ -63,7 +63,7 @@ def test_the_request_is_plain_and_names_the_prompt() -> None:
 
 def test_the_key_is_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with judge_servers.judge_server(longer, key="secret") as log:
-        with pytest.raises(UserError, match=rf"refuses .*wrong key.*mend the key, from .*{KEY}"):
+        with pytest.raises(UserError, match=rf"refused .*wrong key.*correct the key in .*{KEY}"):
             server_judge(log.url, **QUICK)
         monkeypatch.setenv(KEY, "secret")
         assert [one.winner for one in server_judge(log.url, **QUICK)(A, B)] == BY_LENGTH
@@ -169,7 +169,7 @@ def test_a_reply_that_is_no_json_is_no_verdict() -> None:
     with judge_servers.judge_server(lambda seen: b"<html>") as log:
         found = server_judge(log.url, **QUICK)(written(["a"]), written(["b"]))
     assert found[0].winner is None
-    assert found[0].problem.startswith("an answer that is no JSON")
+    assert found[0].problem.startswith("the response is not JSON")
     assert len(log.requests) == 3
 
 
@@ -186,7 +186,7 @@ def test_a_refusal_ends_it_all() -> None:
     def refusing(seen: Seen) -> str:
         raise Status(404)
 
-    with judge_servers.judge_server(refusing) as log, pytest.raises(UserError, match=r"HTTP 404.*mend the URL"):
+    with judge_servers.judge_server(refusing) as log, pytest.raises(UserError, match=r"HTTP 404.*correct the URL"):
         server_judge(log.url, **QUICK)(A, B)
 
 
@@ -194,7 +194,7 @@ def test_nobody_there_is_a_sentence() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-        with pytest.raises(UserError, match=r"does not answer \(Connection refused\): start it, or mend --judge"):
+        with pytest.raises(UserError, match=r"does not respond \(Connection refused\): start it or correct --judge"):
             server_judge(url, **QUICK)
 
 
@@ -205,7 +205,12 @@ def test_a_url_without_a_host_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("models", "said"),
-    [(["x", "y"], "it has x, y"), ([], "it does not say"), (404, "it does not say"), (500, "it does not say")],
+    [
+        (["x", "y"], "it has x, y"),
+        ([], "it does not list its models"),
+        (404, "it does not list its models"),
+        (500, "it does not list its models"),
+    ],
 )
 def test_the_model_must_be_known(models: Any, said: str) -> None:
     with judge_servers.judge_server(longer, models) as log:

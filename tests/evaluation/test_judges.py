@@ -60,13 +60,13 @@ def test_every_way_to_say_the_same(said: Any) -> None:
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [
-        (["A", "C", "B"], "gave 'C' for row 11: let it return A, B, tie"),
-        (["A", True, "B"], "gave True for row 11"),
-        (["A", "B", float("nan")], "gave nan for row 12"),
-        (["A", [1], "B"], r"gave \[1\] for row 11"),
-        (["A"], "gave 1 verdicts for 3 pairs"),
-        ("AAA", "gave 'AAA' for 3 pairs"),
-        (None, "gave None for 3 pairs"),
+        (["A", "C", "B"], "returned 'C' for row 11: it must return A, B, tie"),
+        (["A", True, "B"], "returned True for row 11"),
+        (["A", "B", float("nan")], "returned nan for row 12"),
+        (["A", [1], "B"], r"returned \[1\] for row 11"),
+        (["A"], "returned 1 verdicts for 3 pairs"),
+        ("AAA", "returned 'AAA' for 3 pairs"),
+        (None, "returned None for 3 pairs"),
     ],
 )
 def test_what_is_no_verdict_is_refused(said: Any, sentence: str) -> None:
@@ -75,7 +75,7 @@ def test_what_is_no_verdict_is_refused(said: Any, sentence: str) -> None:
 
 
 def test_a_function_that_raises_is_told() -> None:
-    with pytest.raises(UserError, match=r"the judge mine failed \(ZeroDivisionError: .*\): mend it"):
+    with pytest.raises(UserError, match=r"the judge mine failed \(ZeroDivisionError: .*\): correct it"):
         FunctionJudge("mine", lambda p, a, b: 1 / 0)(A, B)
 
 
@@ -85,7 +85,7 @@ def test_a_judge_is_loaded_by_its_name(tmp_path: Path, monkeypatch: pytest.Monke
     judge = load_judge("judges_of_mine:longest")
     assert judge.name == "judges_of_mine:longest"
     assert [one.winner for one in judge(A, B)] == ["A"] * 3
-    with pytest.raises(UserError, match=r"--judge judges_of_mine:LIMIT is a int, which cannot be called"):
+    with pytest.raises(UserError, match=r"--judge judges_of_mine:LIMIT is not callable \(type int\)"):
         load_judge("judges_of_mine:LIMIT")
     with pytest.raises(UserError, match=r"--judge nowhere:f cannot be imported \(there is no module nowhere"):
         load_judge("nowhere:f")

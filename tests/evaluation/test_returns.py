@@ -270,7 +270,7 @@ def test_each_step_of_the_path_has_its_tests() -> None:
     assert found["PPO learns faster than TRPO"] == "holds"
     assert found["PPO has the highest return over all episodes"] == "holds"
     assert found["PPO ends with the highest return"] == "holds"
-    assert found["PPO ends steadiest"] == "cannot be told"  # TRPO is as steady
+    assert found["PPO varies least at the end"] == "cannot be told"  # TRPO varies as little
 
 
 def test_a_story_that_is_wrong_is_said_to_be() -> None:
@@ -278,7 +278,7 @@ def test_a_story_that_is_wrong_is_said_to_be() -> None:
     assert found["PPO learns faster than TRPO"] == "does not hold"
     assert found["PPO varies less than TRPO"] == "does not hold"
     assert found["PPO ends with the highest return"] == "does not hold"
-    assert found["PPO ends steadiest"] == "does not hold"
+    assert found["PPO varies least at the end"] == "does not hold"
     assert len(found) == 4  # of two algorithms, the step says already which is higher over all episodes
 
 
@@ -372,7 +372,7 @@ def test_what_cannot_be_summarised_is_refused() -> None:
     for bad in (math.nan, math.inf):
         broken = frame.copy()
         broken.loc[3, "return"] = bad
-        with pytest.raises(UserError, match="Episode 2 of run 1 of ppo has a return that is no finite number"):
+        with pytest.raises(UserError, match="Episode 2 of run 1 of ppo has a return that is not finite"):
             summarise(broken)
-    with pytest.raises(UserError, match="Episode 1 of run 0 of ppo is there twice"):
+    with pytest.raises(UserError, match="Episode 1 of run 0 of ppo occurs twice"):
         summarise(pd.concat([frame, frame.iloc[:1]]))

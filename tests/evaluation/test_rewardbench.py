@@ -236,5 +236,5 @@ def test_a_score_that_is_not_finite_names_file_and_row() -> None:
     scorer = make_scorer()
     with torch.no_grad():
         scorer.model.score.weight.fill_(float("nan"))
-    with pytest.raises(UserError, match=r"^pairs.jsonl, row 0: the model's score of an answer is not finite"):
+    with pytest.raises(UserError, match=r"^pairs.jsonl, row 0: the model's score for an answer is not finite"):
         reward_scores(scorer, [batch()], "pairs.jsonl")

@@ -108,7 +108,7 @@ def test_pairing_cancels_what_items_share():
 
 def test_pairs_need_one_length():
     for function in (paired_difference, win_rate, correlation):
-        with pytest.raises(ValueError, match=r"one shape, not \(3,\) and \(2,\)"):
+        with pytest.raises(ValueError, match=r"the same shape, not \(3,\) and \(2,\)"):
             function([1, 2, 3], [1, 2])
 
 

@@ -139,7 +139,7 @@ def test_a_server_judges_and_what_it_cannot_is_marked(models: tuple[Path, Path],
     assert found.rows[0]["problem"] == "no verdict: 'hm'"
     assert found.found["verdicts"]["unjudged"] == 1
     assert found.found["position_bias"]["mean"] == 0.5
-    assert "not judged, and left out: 1" in (tmp_path / "out" / "compare.html").read_text()
+    assert "unjudged and left out: 1" in (tmp_path / "out" / "compare.html").read_text()
 
 
 def test_without_a_judge_there_is_no_winner(models: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,7 +148,7 @@ def test_without_a_judge_there_is_no_winner(models: tuple[Path, Path], capsys: p
     assert "winner" not in found.rows[0]
     print_comparison(found, shown=2)
     printed = capsys.readouterr().out
-    assert "Nobody judged" in printed
+    assert "There is no judge" in printed
     assert "very dull" not in printed  # two pairs are shown
 
 
@@ -205,7 +205,7 @@ def mistakes(models: tuple[Path, Path], tmp_path: Path) -> list[tuple[dict[str, 
         ({"judge": "golden"}, "--judge golden is no folder and no judge: give gold"),
         ({"judge": str(models[0])}, "holds a model that is no reward model"),
         ({"judge": "no_such_module_here:f"}, "--judge no_such_module_here:f cannot be imported"),
-        ({"judge": "http://127.0.0.1:9/v1"}, "the judge at http://127.0.0.1:9/v1 does not answer"),
+        ({"judge": "http://127.0.0.1:9/v1"}, "the judge at http://127.0.0.1:9/v1 does not respond"),
         ({"judge": "gold", "judge_model": "x"}, "--judge-model x is for a judge at a URL"),
         ({"prompts": 0}, "--prompts must be at least 1, not 0"),
         ({"out": tmp_path / "full"}, "exists and is not empty: choose another --out"),
@@ -257,5 +257,5 @@ def test_the_command_prints_and_writes(
     )
     status, _, err = command(capfd, *models, *options, "--judge", "http://127.0.0.1:9/v1")
     assert status == 2
-    assert "does not answer" in err
+    assert "does not respond" in err
     assert err.count("\n") == 1

@@ -1,1 +1,1 @@
-"""How good a model is and how sure we are: intervals, win rates, text statistics."""
+"""Evaluation: confidence intervals, win rates, benchmarks and text statistics."""

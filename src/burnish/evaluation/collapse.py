@@ -1,8 +1,8 @@
-"""Whether a policy still writes, or has collapsed: numbers of sampled text, and warnings in words.
+"""Detecting the collapse of a policy: statistics of sampled text, and warnings based on them.
 
-A policy that is tuned too hard may answer every prompt with one phrase while loss, accuracy and reward look fine. Its
-texts give it away: they repeat themselves, they are nearly the same whatever the prompt, few of their bigrams are
-distinct, the next token is no longer open, or they no longer end.
+A policy that is trained too hard may answer every prompt with one phrase while loss, accuracy and reward look fine. Its
+texts show it: they repeat themselves, are nearly the same for every prompt, have few distinct bigrams or a low entropy,
+or no longer end with EOS.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,25 +15,28 @@ from scipy import sparse
 
 from burnish.evaluation.text import distinct_n, ngrams, repetition, word_lengths, words
 
-WINDOW = 200  # bigrams: a dozen sentences
-ALIKE = 0.5  # of the words and bigrams of either text must be in both
-COMMON = 0.05  # of the other texts must be alike for a text to count as one of many
+WINDOW = 200  # bigrams, about a dozen sentences
+ALIKE = 0.5  # smallest Jaccard index of two texts that are nearly the same
+COMMON = 0.05  # fraction of the other texts that a text must be nearly the same as, to count
 
 REPEATED, SAME, FEW = 0.2, 0.2, 0.6
-"""A warning begins at these shares of repeated trigrams, of texts nearly the same, and below this share of distinct
-bigrams. People's film reviews and the built-in model, as it is and as the demo tunes it, have at most 0.1 %, 0 % and at
-least 95 %; a long text that makes one point again and again is still far from them."""
-CERTAIN = 0.25  # nats a token: nine tokens in ten are then as good as decided
-WORSE = 0.1  # how much more of a bad thing than the starting model must have, for a warning beside it
-LESS_OPEN, LESS_ENDED, TIMES = 1 / 3, 1 / 2, 4  # of the starting model's entropy, of its share of ends, of its length
+"""Thresholds for warnings: fractions of repeated trigrams and of texts nearly the same (at or above), and of distinct
+bigrams (below). Human film reviews and the built-in model, before and after the demo trains it, have at most 0.1 %, 0 %
+and at least 95 %; even a long text that keeps making one point stays far from the thresholds."""
+CERTAIN = 0.25  # nats per token: about nine tokens in ten are then predictable
+WORSE = 0.1  # smallest increase over the starting model that warns
+LESS_OPEN, LESS_ENDED, TIMES = 1 / 3, 1 / 2, 4  # relative to the starting model: entropy, texts that end, length
 
 
 @dataclass(frozen=True)
 class TextStatistics:
-    """Of `texts` sampled texts, one a prompt: words a text, distinct bigrams over all (`distinct_2`) and within 200
-    neighbouring ones (`distinct_2_nearby`), repeated trigrams within a text (`repetition`), the share of texts that are
-    nearly the same as many others (`same`), the share that ended by themselves, and nats of entropy a token; None where
-    the log-probabilities are not known."""
+    """Statistics of `texts` sampled texts, one per prompt.
+
+    `words` per text; the fraction of distinct bigrams over all texts (`distinct_2`) and within windows of 200
+    (`distinct_2_nearby`); the fraction of a text's trigrams that repeat (`repetition`), of texts that are nearly the
+    same as many others (`same`) and of texts that ended with EOS (`eos_rate`); the `entropy` in nats per token, None if
+    the log-probabilities are unknown.
+    """
 
     texts: int
     words: float
@@ -51,13 +54,13 @@ class TextStatistics:
 def text_statistics(
     texts: Sequence[str], ended: Sequence[bool], logprobs: Sequence[Sequence[float]] | None = None
 ) -> TextStatistics:
-    """The numbers of completions of different prompts, without their prompts.
+    """Statistics of completions of different prompts; `texts` do not include the prompts.
 
     `logprobs` are those of the sampled tokens under the distribution that sampled them, so that −Σ log π(y_t) / Σ 1
-    estimates the entropy a token. Raises ValueError for no texts, or lists of different lengths.
+    estimates the entropy per token. Raises ValueError for no texts, or lists of different lengths.
     """
     if not texts or len(texts) != len(ended) or (logprobs is not None and len(texts) != len(logprobs)):
-        raise ValueError(f"statistics need texts, and a flag for each: {len(texts)} texts, {len(ended)} flags")
+        raise ValueError("text statistics need at least one text, with a flag (and log-probabilities, if given) each")
     values = [value for row in logprobs for value in row] if logprobs is not None else []
     return TextStatistics(
         texts=len(texts),
@@ -72,10 +75,10 @@ def text_statistics(
 
 
 def distinct_nearby(texts: Iterable[str], window: int = WINDOW) -> float:
-    """The mean share of distinct bigrams in each `window` neighbouring ones, over the texts one after the other.
+    """Mean fraction of distinct bigrams per window of `window` consecutive bigrams, over all texts in order.
 
-    Unlike `distinct_n` it does not fall as the sample grows, so that it can be held against a fixed number. A rest that
-    fills no window is left out, unless it is all there is; 1 where no text has two words, since nothing is repeated.
+    Unlike `distinct_n` it does not fall as the sample grows, so it can be compared with a fixed threshold. The last
+    window is left out if it is incomplete and not the only one. 1 if no text has two words: nothing is repeated.
 
     The windowed type–token ratio of Johnson (1944), "Studies in Language Behavior", on bigrams.
     """
@@ -85,10 +88,10 @@ def distinct_nearby(texts: Iterable[str], window: int = WINDOW) -> float:
 
 
 def same_share(texts: Sequence[str], alike: float = ALIKE, common: float = COMMON) -> float:
-    """The share of texts that are nearly the same as at least one other, and as `common` of all others.
+    """Fraction of texts that are nearly the same as at least one other text and as a fraction `common` of the others.
 
-    Two texts are nearly the same where |A ∩ B| / |A ∪ B| ≥ `alike` for the sets A and B of their words and bigrams
-    (Jaccard 1912): how often a phrase is repeated makes no difference, and two texts without a word are the same.
+    Two texts are nearly the same if |A ∩ B| / |A ∪ B| ≥ `alike` for the sets A and B of their words and bigrams
+    (Jaccard 1912). Repeating a phrase makes no difference, and two texts without words are the same.
     """
     if len(texts) < 2:
         return 0.0
@@ -98,7 +101,7 @@ def same_share(texts: Sequence[str], alike: float = ALIKE, common: float = COMMO
 
 
 def jaccard(texts: Sequence[str]) -> Float[np.ndarray, "N N"]:
-    """How much of the words and bigrams of two texts is in both, for every two; 1 of two texts without any."""
+    """Jaccard index of the words and bigrams of every pair of texts; 1 for two texts without words."""
     sets = [{(word,) for word in found} | set(ngrams(found, 2)) for found in map(words, texts)]
     number = {gram: i for i, gram in enumerate(dict.fromkeys(gram for one in sets for gram in one))}
     rows = [i for i, one in enumerate(sets) for _ in one]
@@ -114,25 +117,25 @@ def collapse_warnings(
     found: TextStatistics,
     start: TextStatistics | None = None,
     name: str = "the model",
-    start_name: str = "the model that it began as",
+    start_name: str = "the starting model",
     plain: bool = True,
 ) -> list[str]:
-    """What looks like collapse, a sentence each; nothing of healthy text.
+    """Signs of collapse, one sentence each; empty for healthy text.
 
-    Beside `start`, the statistics of the model that training began with on the same prompts, what was so before is no
-    collapse, and a fall of entropy or ends or a jump of length counts too. `plain` says that the sampling was plain
-    (temperature 1): else a low entropy may be the temperature's doing.
+    `start` are the statistics of the starting model on the same prompts. If given, a sign that the starting model shows
+    too is not reported, and a drop in entropy or in texts that end, or a jump in length, is a sign as well. `plain`
+    means that the sampling temperature was 1; at others, a low entropy alone is not reported.
     """
     worse = _more_than_before(found, start, start_name)
     if start is not None:
         worse += _less_than_before(found, start, start_name)
     elif plain and found.entropy is not None and found.entropy < CERTAIN:
-        worse.append(f"the next token is as good as decided: its entropy is {found.entropy:.2f} nats")
+        worse.append(f"the next token is almost certain: the entropy is {found.entropy:.2f} nats per token")
     return [f"{name} may have collapsed: {sentence}" for sentence in worse]
 
 
 def _more_than_before(found: TextStatistics, start: TextStatistics | None, start_name: str) -> list[str]:
-    """Signs that hold by themselves, unless the starting model has them about as much."""
+    """Signs that need no comparison, left out if the starting model shows them about as much."""
     signs = []
 
     def beside(before: float | None) -> str:
@@ -143,22 +146,22 @@ def _more_than_before(found: TextStatistics, start: TextStatistics | None, start
         signs.append(f"{_percent(found.same)} of its texts are nearly the same whatever the prompt{beside(before)}")
     before = start.repetition if start else None
     if found.repetition >= REPEATED and (before is None or found.repetition >= before + WORSE):
-        signs.append(f"{_percent(found.repetition)} of a text's trigrams repeat earlier ones of it{beside(before)}")
+        signs.append(f"{_percent(found.repetition)} of a text's trigrams repeat earlier ones{beside(before)}")
     before = start.distinct_2_nearby if start else None
     if found.distinct_2_nearby < FEW and (before is None or found.distinct_2_nearby <= before - WORSE):
         share = _percent(found.distinct_2_nearby)
-        signs.append(f"only {share} of {WINDOW} neighbouring bigrams are distinct{beside(before)}")
+        signs.append(f"only {share} of the bigrams in a window of {WINDOW} are distinct{beside(before)}")
     return signs
 
 
 def _less_than_before(found: TextStatistics, start: TextStatistics, start_name: str) -> list[str]:
-    """Signs that only show beside the starting model."""
+    """Signs that only show in comparison with the starting model."""
     signs = []
     if found.entropy is not None and start.entropy is not None and found.entropy < LESS_OPEN * start.entropy:
-        signs.append(f"the entropy of a token is {found.entropy:.2f} nats, {start.entropy:.2f} for {start_name}")
+        signs.append(f"the entropy is {found.entropy:.2f} nats per token, {start.entropy:.2f} for {start_name}")
     if found.eos_rate < LESS_ENDED * start.eos_rate:
         shares = _percent(found.eos_rate), _percent(start.eos_rate)
-        signs.append(f"{shares[0]} of its texts end by themselves, {shares[1]} for {start_name}")
+        signs.append(f"{shares[0]} of its texts end with EOS, {shares[1]} for {start_name}")
     if found.words * TIMES < start.words or found.words > TIMES * max(start.words, 1):
         signs.append(f"a text has {found.words:.1f} words, {start.words:.1f} for {start_name}")
     return signs

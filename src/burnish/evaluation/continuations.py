@@ -1,4 +1,4 @@
-"""Continuations of prompts by a language model, and how far they are from another model's."""
+"""Sampled continuations of prompts, and their KL divergence from a reference model."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,12 @@ from burnish.policies.language.sampler import sample
 
 @dataclass(frozen=True)
 class Continuations:
-    """One sampled completion a prompt. `texts` are prompt and completion as one, `batch` their ids where they are
-    known; `ended` tells EOS from the limit, and `logprobs` are the sampled tokens', under what sampled them."""
+    """One sampled completion per prompt.
+
+    `texts` are prompt and completion as one text, `batch` their token ids, or None if those are unknown. `ended` is
+    True if the completion ended with EOS, not at the length limit. `logprobs` are those of the sampled tokens, under
+    the distribution that sampled them.
+    """
 
     prompts: list[str]
     texts: list[str]
@@ -28,7 +32,7 @@ class Continuations:
 def continue_prompts(
     policy: LanguagePolicy, prompts: list[str], ids: list[list[int]], *, seed: int, max_new_tokens: int
 ) -> Continuations:
-    """Sample plainly (temperature 1) from the prompts, whose ids are `ids`."""
+    """Sample one completion per prompt at temperature 1, without top-p or top-k; `ids` are the prompts' token ids."""
     sampled = sample(policy, ids, seed=seed, max_new_tokens=max_new_tokens)
     rows = [prompt + completion for prompt, completion in zip(ids, sampled.tokens, strict=True)]
     texts = policy.tokenizer.batch_decode(rows, skip_special_tokens=True)
@@ -37,9 +41,9 @@ def continue_prompts(
 
 @torch.no_grad()
 def sequence_kl(policy: LanguagePolicy, reference: LanguagePolicy, batch: Demonstrations) -> Float[np.ndarray, "B"]:
-    """Samples of the sequence KL, one a row: Σ_t log π(y_t) − log π_ref(y_t) over the completion, in nats.
+    """One sample of the sequence KL per row: Σ_t log π(y_t) − log π_ref(y_t) over the completion, in nats.
 
-    Their mean estimates KL(π‖π_ref) without bias where the completions were sampled from `policy` at temperature 1
+    Their mean is an unbiased estimate of KL(π‖π_ref) if the completions were sampled from `policy` at temperature 1
     (estimator k1 of Schulman 2020, summed); a single row may be negative.
     """
     policy.dropout(False)

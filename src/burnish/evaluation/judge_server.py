@@ -1,7 +1,7 @@
-"""A judge behind HTTP: any server that speaks OpenAI's chat-completions protocol.
+"""A judge behind HTTP: any server that implements OpenAI's chat-completions API.
 
-Every pair is asked about twice, the second time with the answers in the other order. A request that fails or times out,
-and a reply that is no verdict, is tried again; what then is none stays none, and the pair is unjudged: never guessed.
+Every pair is judged twice, the second time with the answers swapped. Failed or timed-out requests and replies without a
+verdict are retried; if no retry succeeds, the pair is marked as unjudged, never guessed.
 """
 
 import http.client
@@ -22,7 +22,7 @@ from burnish.rewards.completed import Completed
 from burnish.run import UserError
 
 KEY = "BURNISH_JUDGE_KEY"
-"""The environment variable with the server's key, where it wants one."""
+"""Environment variable with the server's API key, if it needs one."""
 
 SYSTEM = (
     "You compare two answers to the same prompt. Judge what they say and how well they say it, not their order or "
@@ -36,12 +36,12 @@ QUESTION = (
 AGAIN = "That is no verdict. Say one word: FIRST, SECOND or TIE."
 _VERDICT = re.compile(r"\W*(?:(?:final )?(?:verdict|answer)\W+)?(first|second|tie)\W*", re.IGNORECASE)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_REFUSED = {401: f"the key, from the environment variable {KEY}", 403: f"the key, from {KEY}", 404: "the URL"}
-_PASSING = (408, 409, 425, 429)  # like those from 500 on, worth another try
+_REFUSED = {401: f"the key in the environment variable {KEY}", 403: f"the key in {KEY}", 404: "the URL"}
+_PASSING = (408, 409, 425, 429)  # retried, as are statuses of 500 and above
 
 
 class FailedRequestError(Exception):
-    """A request that brought no reply; `again` says whether the next may, `answered` whether anybody was there."""
+    """A failed request; `again`: a retry may succeed; `answered`: the server responded at all."""
 
     def __init__(self, problem: str, again: bool, answered: bool = True) -> None:
         super().__init__(problem)
@@ -50,9 +50,11 @@ class FailedRequestError(Exception):
 
 @dataclass(frozen=True)
 class ServerJudge:
-    """Asks `model` at `url` (up to `/v1`). A request may take `timeout` seconds; each question gets `tries` of them,
-    with longer and longer pauses after those that failed. `at_once` questions are open at a time; `passing` is told
-    after each pair."""
+    """Judges with `model` on the server at `url` (up to `/v1`).
+
+    Each request may take `timeout` seconds; each question gets up to `tries` requests, with pauses after failures that
+    start at `pause` seconds and double. `at_once` pairs are judged concurrently; `passing` is called after each pair.
+    """
 
     url: str
     model: str
@@ -81,18 +83,18 @@ class ServerJudge:
             workers.shutdown(wait=False, cancel_futures=True)
 
     def compare(self, prompt: str, a: str, b: str) -> Verdict:
-        """Both orders of one pair; the second is not asked where the first has no verdict."""
+        """Judge one pair in both orders; the second is skipped if the first has no verdict."""
         winners: list[str | None] = [None, None]
         problem = ""
         for order, (first, second) in enumerate([(a, b), (b, a)]):
-            said, problem = self.ask(QUESTION.format(prompt=prompt, first=first, second=second))
-            if said is None:
+            answer, problem = self.ask(QUESTION.format(prompt=prompt, first=first, second=second))
+            if answer is None:
                 break
-            winners[order] = said if said == TIE else (A if (said == "first") == (order == 0) else B)
+            winners[order] = answer if answer == TIE else (A if (answer == "first") == (order == 0) else B)
         return both_orders(winners[0], winners[1], problem)
 
     def ask(self, question: str) -> tuple[str | None, str]:
-        """`first`, `second`, `tie`, or None with what went wrong the last time."""
+        """`first`, `second` or `tie`; or None with the problem of the last request."""
         messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
         problem, failures = "", 0
         for _ in range(self.tries):
@@ -105,8 +107,8 @@ class ServerJudge:
                 if not error.again:
                     break
                 continue
-            if said := verdict_in(reply):
-                return said, ""
+            if verdict := verdict_in(reply):
+                return verdict, ""
             problem = f"no verdict: {' '.join(reply.split())[:80]!r}"
             messages = [
                 *messages[:2],
@@ -116,7 +118,7 @@ class ServerJudge:
         return None, problem
 
     def complete(self, messages: list[dict[str, str]]) -> str:
-        """The reply's text. Raises FailedRequestError for a request that fails, UserError for one that always will."""
+        """The reply's text. Raises FailedRequestError for a failed request, UserError if every request would fail."""
         body = {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": self.tokens, "stream": False}
         found = request(f"{self.url}/chat/completions", self.timeout, body)
         try:
@@ -126,33 +128,34 @@ class ServerJudge:
 
 
 def server_judge(url: str, model: str | None = None, **options: Any) -> ServerJudge:
-    """The judge at a URL; where it has but one model, that one.
+    """The judge at a URL; without `model`, the server's only model is used.
 
-    Raises UserError where nothing answers there, the key is refused, or the model must be named.
+    Raises UserError if the server does not respond, refuses the key, or does not list exactly one model and none is
+    named.
     """
     url = url.rstrip("/").removesuffix("/chat/completions")
     if not urlsplit(url).hostname:
-        raise UserError(f"--judge {url} has no host: write it as in http://127.0.0.1:8000/v1")
+        raise UserError(f"--judge {url} has no host: give a URL such as http://127.0.0.1:8000/v1")
     models: list[str] = []
     try:
         listed = request(f"{url}/models", float(options.get("timeout", 60.0)))
         models = [str(one["id"]) for one in listed["data"]]
     except FailedRequestError as error:
-        if not error.answered:  # one that answers, though with no list of models, may judge all the same
-            raise UserError(f"the judge at {url} does not answer ({error}): start it, or mend --judge") from error
+        if not error.answered:  # a server that responds without a list of models may still judge
+            raise UserError(f"the judge at {url} does not respond ({error}): start it or correct --judge") from error
     except (KeyError, TypeError):
         pass
     if model is None and len(models) != 1:
-        there = f"it has {', '.join(models[:8])}" if models else "it does not say which it has"
-        raise UserError(f"the judge at {url} needs a --judge-model: {there}")
+        listed_models = f"it has {', '.join(models[:8])}" if models else "it does not list its models"
+        raise UserError(f"the judge at {url} needs a --judge-model: {listed_models}")
     return ServerJudge(url, model or models[0], **options)
 
 
 def request(url: str, timeout: float, body: dict[str, Any] | None = None) -> Any:
-    """The JSON that a server answers with, to a POST of `body` or a GET.
+    """Send a GET request, or a POST request with `body`, and return the response's JSON.
 
-    The key goes to this address alone: no redirection is followed, and a server on this machine is asked without the
-    environment's proxy. Raises FailedRequestError, and UserError for a refused key or an address where nothing is.
+    The key is sent to this address only: redirects are not followed, and a server on this machine is reached without
+    the environment's proxy. Raises FailedRequestError, or UserError for a refused key or a wrong URL.
     """
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     if key := os.environ.get(KEY):
@@ -174,37 +177,37 @@ def request(url: str, timeout: float, body: dict[str, Any] | None = None) -> Any
         reason = f"no answer in {timeout:g} s" if late else str(getattr(error.reason, "strerror", None) or error.reason)
         raise FailedRequestError(reason, again=True, answered=False) from error
     except ValueError as error:
-        raise FailedRequestError(f"an answer that is no JSON ({error})", again=True) from error
+        raise FailedRequestError(f"the response is not JSON ({error})", again=True) from error
     except (OSError, http.client.HTTPException) as error:
         raise FailedRequestError(str(error) or type(error).__name__, again=True, answered=False) from error
 
 
 class _NoRedirection(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: Any) -> None:
-        """None: the redirection is an error of the request."""
+        """Return None, so that a redirect is an error."""
 
 
 def _refusal(url: str, error: urllib.error.HTTPError, asked: bool) -> Exception:
-    """What a status other than 2xx means. To a request for the list of models, 404 is no mistake of the user's."""
+    """The exception for a status other than 2xx; `asked` is False for the list of models, which a server may lack."""
     try:
-        said = " ".join(error.read(300).decode(errors="replace").split())
+        message = " ".join(error.read(300).decode(errors="replace").split())
     except (OSError, http.client.HTTPException):
-        said = ""
-    problem = f"HTTP {error.code}{': ' + said if said else ''}"
+        message = ""
+    problem = f"HTTP {error.code}{': ' + message if message else ''}"
     if error.code in (401, 403) or (asked and error.code == 404):
-        return UserError(f"the judge at {url} refuses ({problem}): mend {_REFUSED[error.code]}")
+        return UserError(f"the judge at {url} refused the request ({problem}): correct {_REFUSED[error.code]}")
     return FailedRequestError(problem, again=error.code >= 500 or error.code in _PASSING)
 
 
 def verdict_in(reply: str) -> str | None:
-    """`first`, `second` or `tie` where the reply, or its last line, says one of these words and nothing else."""
+    """The verdict on the last line of a reply: `first`, `second` or `tie`; None if the line says anything else."""
     lines = [line for line in reply.rpartition("</think>")[2].splitlines() if line.strip()]
     found = _VERDICT.fullmatch(lines[-1].strip()) if lines else None
     return found.group(1).lower() if found else None
 
 
 def spoken(prompt: Any) -> str:
-    """A prompt as text: of a conversation a paragraph a message, with who speaks."""
+    """A prompt as text; a conversation has one paragraph per message, each starting with its role."""
     if isinstance(prompt, str):
         return prompt
     return "\n\n".join(f"{message['role']}: {message['content']}" for message in prompt)

@@ -1,7 +1,7 @@
-"""Who wrote better: judges of pairs of texts, and what their verdicts add up to.
+"""Judges that compare pairs of texts, and statistics of their verdicts.
 
-A judge is given the prompts and the two models' completions, and says of each pair "A", "B", "tie", or nothing where
-it could not tell what to say: such a pair is unjudged, counted, and left out of every rate.
+A judge gets the prompts and the two models' completions, and returns "A", "B", "tie" or no verdict for each pair. A
+pair without a verdict is unjudged: it is counted, and left out of every rate.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,8 +22,11 @@ WORTH = {A: 1.0, B: 0.0, TIE: 0.5}
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of one pair: the `winner`, None where it is unjudged and `problem` says why; the two scores, of a judge that
-    scores; and of one that was asked in both orders what it said when A came first, and when B did."""
+    """The verdict on one pair: the `winner`, or None if it is unjudged for the reason in `problem`.
+
+    `scores` are the scores of A and B, if the judge gives scores. `orders` are the winners when A was shown first and
+    when B was, if the judge was asked in both orders.
+    """
 
     winner: str | None
     scores: tuple[float, float] | None = None
@@ -32,25 +35,25 @@ class Verdict:
 
     @property
     def disagrees(self) -> bool:
-        """Whether the two orders had different winners."""
+        """Whether the two orders have different winners."""
         return self.orders is not None and None not in self.orders and self.orders[0] != self.orders[1]
 
 
 @runtime_checkable
 class Judge(Protocol):
-    """What compares. `name` is what the user calls it."""
+    """Protocol of a judge; `name` is its name for the user."""
 
     @property
     def name(self) -> str: ...
 
     def __call__(self, a: Completed, b: Completed) -> list[Verdict]:
-        """A verdict on each pair of completions, of the same prompts in the same order."""
+        """One verdict per pair of completions; `a` and `b` have the same prompts in the same order."""
         ...
 
 
 @dataclass(frozen=True)
 class RewardJudge:
-    """The higher score wins, equal scores are a tie."""
+    """Judges by a reward: the higher score wins, equal scores are a tie."""
 
     reward: Reward
 
@@ -65,8 +68,11 @@ class RewardJudge:
 
 @dataclass(frozen=True)
 class FunctionJudge:
-    """`function(prompts, a, b)`, three lists, returns a list of "A", "B", "tie", None, or numbers: above 0 where A is
-    better, below 0 where B is, by as much as one likes. It is asked once, with the models in the user's order."""
+    """Judges by a function `function(prompts, a, b)` of three lists.
+
+    It returns a list of "A", "B", "tie", None, or numbers of any size, positive if A is better and negative if B is. It
+    is called once, with the models in the user's order.
+    """
 
     name: str
     function: Callable[[list[Any], list[str], list[str]], Any]
@@ -74,49 +80,49 @@ class FunctionJudge:
     def __call__(self, a: Completed, b: Completed) -> list[Verdict]:
         try:
             found = self.function(list(a.prompts), list(a.responses), list(b.responses))
-        except Exception as error:  # the judge is the user's own code: it may raise anything
-            raise UserError(f"the judge {self.name} failed ({shown(error)}): mend it and try again") from error
-        said = listed(found)
-        if said is None or len(said) != len(a):
-            count = brief(found) if said is None else f"{len(said)} verdicts"
+        except Exception as error:  # user code may raise anything
+            raise UserError(f"the judge {self.name} failed ({shown(error)}): correct it and try again") from error
+        values = listed(found)
+        if values is None or len(values) != len(a):
+            count = brief(found) if values is None else f"{len(values)} verdicts"
             raise UserError(
-                f"the judge {self.name} gave {count} for {len(a)} pairs: let it return a list with one verdict a pair"
+                f"the judge {self.name} returned {count} for {len(a)} pairs: it must return a list of one verdict each"
             )
-        return [self.read(verdict, row) for verdict, row in zip(said, a.rows, strict=True)]
+        return [self.read(value, row) for value, row in zip(values, a.rows, strict=True)]
 
-    def read(self, said: Any, row: int) -> Verdict:
-        """One verdict. Raises UserError, naming the row, for what is none."""
-        if said is None:
+    def read(self, value: Any, row: int) -> Verdict:
+        """Convert a returned value to a verdict. Raises UserError naming the row if it is invalid."""
+        if value is None:
             return Verdict(None, problem="the judge gave no verdict")
-        if isinstance(said, str) and said in WORTH:
-            return Verdict(said)
-        if hasattr(said, "item"):  # one of NumPy's or PyTorch's
-            said = said.item()
-        if isinstance(said, bool) or not isinstance(said, Real) or not np.isfinite(float(said)):
+        if isinstance(value, str) and value in WORTH:
+            return Verdict(value)
+        if hasattr(value, "item"):  # a NumPy or PyTorch scalar
+            value = value.item()
+        if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(float(value)):
             raise UserError(
-                f"the judge {self.name} gave {brief(said)} for {named([row])}: let it return A, B, tie, None, or a "
-                "number above 0 where A is better"
+                f"the judge {self.name} returned {brief(value)} for {named([row])}: it must return A, B, tie, None "
+                "or a number that is positive if A is better"
             )
-        return Verdict(winner_by(float(said)))
+        return Verdict(winner_by(float(value)))
 
 
 def load_judge(text: str) -> FunctionJudge:
-    """The judge `module:function`. Raises UserError where there is no such function."""
+    """Load the judge `module:function`. Raises UserError if there is no such function."""
     function = imported(text, "--judge")
     if not callable(function):
-        raise UserError(f"--judge {text} is a {type(function).__name__}, which cannot be called: name a function")
+        raise UserError(f"--judge {text} is not callable (type {type(function).__name__}): name a function")
     return FunctionJudge(text, function)
 
 
 def winner_by(lead: float) -> str:
-    """Who wins where A leads by so much."""
+    """The winner if A's score is higher than B's by `lead`."""
     return A if lead > 0 else B if lead < 0 else TIE
 
 
 def both_orders(first: str | None, second: str | None, problem: str = "") -> Verdict:
-    """What a judge says that was asked twice: `first` the winner when A was shown first, `second` when B was.
+    """The verdict of a judge that was asked twice: `first` is the winner when A was shown first, `second` when B was.
 
-    Two orders with different winners are a tie; a pair that was not judged in one of them is unjudged.
+    Different winners in the two orders are a tie; a pair that is unjudged in one order is unjudged.
     """
     if first is None or second is None:
         return Verdict(None, orders=(first, second), problem=problem or "no verdict")
@@ -124,9 +130,9 @@ def both_orders(first: str | None, second: str | None, problem: str = "") -> Ver
 
 
 def win_rate(verdicts: Sequence[Verdict]) -> Interval | None:
-    """How often A wins, a tie counting half, with a 95 % bootstrap interval over the judged pairs; None without any.
+    """Win rate of A over the judged pairs, ties counting half, with a 95 % bootstrap interval; None without such pairs.
 
-    Where all are won, or all lost, the bootstrap has no width, and the interval is Wilson's.
+    If A wins or loses all pairs, a bootstrap interval would have zero width, and Wilson's is used.
     """
     worth = np.array([WORTH[one.winner] for one in verdicts if one.winner is not None])
     if not worth.size:
@@ -137,10 +143,10 @@ def win_rate(verdicts: Sequence[Verdict]) -> Interval | None:
 
 
 def position_bias(verdicts: Sequence[Verdict]) -> Interval | None:
-    """How often the text shown first is preferred, a tie counting half, over the pairs judged in both orders.
+    """How often the text shown first is preferred, ties counting half, over the pairs judged in both orders.
 
-    Each text is first once, so that a judge without bias has exactly ½ whichever model is better. The interval is a
-    95 % bootstrap over pairs, Wilson's where all pairs agree; None where no pair was judged twice.
+    Each text is shown first once, so an unbiased judge has exactly ½, whichever model is better. The interval is a 95 %
+    bootstrap over pairs, or Wilson's if all pairs agree; None if no pair was judged in both orders.
     """
     orders = [one.orders for one in verdicts if one.orders is not None and one.winner is not None]
     if not orders:
@@ -152,7 +158,7 @@ def position_bias(verdicts: Sequence[Verdict]) -> Interval | None:
 
 
 def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
-    """How many pairs A won, B won, were ties and were unjudged, and of the ties those of two orders that disagree."""
+    """Numbers of pairs, wins of A and of B, ties, unjudged pairs, and ties because the two orders disagree."""
     winners = [one.winner for one in verdicts]
     found = {"pairs": len(winners), "A": winners.count(A), "B": winners.count(B), "ties": winners.count(TIE)}
     return found | {"unjudged": winners.count(None), "orders_disagree": sum(one.disagrees for one in verdicts)}

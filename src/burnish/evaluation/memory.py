@@ -1,4 +1,4 @@
-"""How much of a text was copied from the text that a model was trained on."""
+"""Memorisation: how much of a generated text was copied from the training data."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,8 +8,8 @@ from burnish.evaluation.text import ngrams, words
 def longest_copy(texts: Sequence[str], corpus: Iterable[str]) -> tuple[int, str]:
     """The longest run of words that one of `texts` shares with one text of `corpus`: its length and its words.
 
-    (0, "") where no word is shared. The length over samples is to be read beside the length over unseen human texts,
-    which share common phrases with the corpus too.
+    (0, "") if no word is shared. Compare the length for samples with the length for unseen human texts, because these
+    share common phrases with the corpus too.
     """
     sources = [words(text) for text in corpus]
     candidates = [words(text) for text in texts]

@@ -1,4 +1,4 @@
-"""What a policy prefers: its implicit rewards on comparisons."""
+"""Implicit rewards of a policy on preference pairs."""
 
 from collections.abc import Iterable
 
@@ -15,9 +15,9 @@ from burnish.policies.language.policy import LanguagePolicy
 def implicit_margins(
     policy: LanguagePolicy, reference: LanguagePolicy, batches: Iterable[Preferences], beta: float
 ) -> Float[np.ndarray, "N"]:
-    """β·(log-ratio of chosen − log-ratio of rejected) for every pair, the reward margin that the policy implies.
+    """Implicit reward margin of every pair: β·(log-ratio of chosen − log-ratio of rejected).
 
-    Rafailov et al. (2023), section 4. Above 0 the policy, measured against its reference, agrees with the label.
+    Rafailov et al. (2023), section 4. Positive where the policy, relative to its reference, agrees with the label.
     """
     policy.dropout(False)
     reference.dropout(False)
@@ -30,5 +30,5 @@ def implicit_margins(
 
 
 def accuracy_scores(margins: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
-    """1 where the label is agreed with, 0 where not, ½ for a tie; their mean is the accuracy."""
+    """1 where the margin agrees with the label, 0 where not, ½ for a tie; their mean is the accuracy."""
     return (margins > 0) + (margins == 0) / 2

@@ -1,8 +1,8 @@
-"""Returns of repeated runs: what each algorithm reached, how sure that is, and whether the expected story holds.
+"""Returns of repeated runs: means with confidence intervals, and tests of the expected order of the algorithms.
 
-A frame has one row an episode: `algorithm, run, episode` (from 1, in the order in which they began)`, return, length,
-steps` (of the environment, in that run, when the episode ended). Episodes of one run depend on each other and runs do
-not, so every interval is over runs.
+A frame has one row per episode: `algorithm, run, episode` (numbered from 1 in the order in which they began)`, return,
+length, steps` (the run's environment steps when the episode ended). Episodes of one run are correlated and runs are
+independent, so every interval is over runs.
 """
 
 import itertools
@@ -28,9 +28,9 @@ LABELS = {
     "trpo": "TRPO",
     "ppo": "PPO",
 }
-"""The path, in its order, and what a reader calls each algorithm."""
-LAST = 100  # episodes: the end of a run, and the window of the average that the threshold is for
-FEW = 5  # of fewer runs the bootstrap's intervals are too narrow to decide anything
+"""The algorithms in the order in which they build on each other, with their display names."""
+LAST = 100  # episodes at the end of a run; also the window of the average that is compared with the threshold
+FEW = 5  # with fewer runs, bootstrap intervals are too narrow to decide anything
 MEASURES = {"mean": "the mean return over all episodes", "last_100": "the mean return over the last {} episodes"}
 
 Table = dict[str, Any]
@@ -43,13 +43,12 @@ def summarise(
     seconds: Mapping[str, int | float] | None = None,
     episodes: int | None = None,
 ) -> Table:
-    """Everything that the page and the table of `burnish classic` say in numbers; JSON takes it as it is.
+    """All numbers of the page and the table of `burnish classic`, as a JSON-serialisable dictionary.
 
     `threshold` is the 100-episode average that counts as solved, `seconds` the wall time of each algorithm, `episodes`
-    the length of a run (by default the longest there is): later episodes are not counted, and a run that ended before
-    is left out and counted in `unfinished`. An interval is `{"mean", "low", "high"}`; of one run its ends are None.
-    Raises UserError for a frame that lacks a column, holds no finished run, a return that is no number or an episode
-    twice.
+    the length of a run (default: the longest run). Later episodes are ignored; a run with fewer is left out and counted
+    in `unfinished`. An interval is `{"mean", "low", "high"}`; with a single run, low and high are None. Raises
+    UserError if the frame lacks a column, has no finished run, a return that is not finite, or a duplicate episode.
     """
     _check(frame)
     episodes = episodes or int(frame.groupby(["algorithm", "run"]).size().max())
@@ -57,9 +56,7 @@ def summarise(
     whole = frame.groupby(["algorithm", "run"]).episode.transform("size") == episodes
     left_out = frame[~whole].groupby("algorithm").run.nunique()
     if not whole.any():
-        raise UserError(
-            f"No run has finished its {episodes:,} episodes: let at least one run finish before the report."
-        )
+        raise UserError(f"No run has finished its {episodes:,} episodes: wait until at least one run has finished.")
     finished = frame[whole].sort_values(["run", "episode"], kind="stable")
     found: Table = {
         "threshold": threshold,
@@ -82,35 +79,35 @@ def summarise(
 
 
 def ordered(names: Sequence[str]) -> list[str]:
-    """The algorithms in the order of the path, others after them as they come."""
+    """The algorithms in the order of `LABELS`, then unknown ones in the order given."""
     known = [name for name in LABELS if name in names]
     return known + [str(name) for name in names if name not in LABELS]
 
 
 def label(name: str) -> str:
-    """What a reader calls an algorithm; unknown ones by their name."""
+    """The display name of an algorithm; an unknown name is returned unchanged."""
     return LABELS.get(name, name)
 
 
 def interquartile_mean(values: ArrayLike, axis: int = -1) -> Any:
-    """The mean of the middle half: a quarter of the values, rounded down, is cut off at either end.
+    """Mean of the middle half of the values: a quarter of them, rounded down, is cut off at each end.
 
-    Less moved by a single run than the mean, and surer than the median.
+    Less sensitive to outliers than the mean, and less noisy than the median.
     Source: Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4.2.
     """
     return stats.trim_mean(np.asarray(values, dtype=float), 0.25, axis=axis)
 
 
 def spread(values: ArrayLike, axis: int = -1) -> Any:
-    """The standard deviation across runs, with n − 1 below; of one run it is not known (NaN)."""
+    """Standard deviation across runs with denominator n − 1; NaN for a single run."""
     array = np.asarray(values, dtype=float)
     return np.std(array, axis=axis, ddof=1) if array.shape[axis] > 1 else array.mean(axis=axis) * math.nan
 
 
 def episodes_to_threshold(returns: ArrayLike, threshold: int | float, window: int = LAST) -> int | None:
-    """The first episode e at which the mean of the returns of e − window + 1 … e is at least `threshold`.
+    """The first episode e for which the mean return of episodes e − window + 1 … e is at least `threshold`.
 
-    None where that never happens, and in a run shorter than the window. `returns` is `[E]`, in order of episodes.
+    None if there is no such episode, or the run is shorter than the window. `returns` is `[E]`, in episode order.
     """
     array = np.asarray(returns, dtype=float)
     if len(array) < window:
@@ -121,10 +118,10 @@ def episodes_to_threshold(returns: ArrayLike, threshold: int | float, window: in
 
 
 def probability_of_improvement(a: ArrayLike, b: ArrayLike, resamples: int = 10_000, seed: int = 0) -> Interval:
-    """How often a run of A beats a run of B: the share of all pairs of runs, a tie counting half.
+    """Probability that a run of A beats a run of B: the fraction of all pairs of runs, ties counting half.
 
-    P(A > B) = 1/(R·S) Σᵢ Σⱼ [aᵢ > bⱼ] + ½·[aᵢ = bⱼ], with a percentile bootstrap over the runs of each. Where every run
-    of A beats every run of B the interval has no width, however few they are. `a` is `[R]`, `b` is `[S]`.
+    P(A > B) = 1/(R·S) Σᵢ Σⱼ [aᵢ > bⱼ] + ½·[aᵢ = bⱼ], with a percentile bootstrap over the runs of each. If every run of
+    A beats every run of B, the interval has zero width, however few runs there are. `a` is `[R]`, `b` is `[S]`.
     Source: Agarwal et al. (2021), section 4.3.
     """
     first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
@@ -138,10 +135,10 @@ def probability_of_improvement(a: ArrayLike, b: ArrayLike, resamples: int = 10_0
 def difference(
     a: ArrayLike, b: ArrayLike, statistic: Statistic = np.mean, resamples: int = 10_000, seed: int = 0
 ) -> Interval:
-    """statistic(a) − statistic(b) of two independent samples, with a percentile bootstrap that draws each anew.
+    """statistic(a) − statistic(b) for two independent samples, with a percentile bootstrap that resamples each.
 
-    Measured on 1,000 pairs of normal samples, the 95 % interval covers the truth in 94 % of cases for means of 20
-    runs and 93 % for their `spread`, but for means of 5 runs only in 88 %. `a` is `[R]`, `b` is `[S]`.
+    In 1,000 simulated pairs of normal samples, the 95 % interval covers the true difference in 94 % of cases for means
+    of 20 runs and 93 % for their `spread`, but only in 88 % for means of 5 runs. `a` is `[R]`, `b` is `[S]`.
     """
     rng = np.random.default_rng(seed)
     samples = [np.asarray(values, dtype=float) for values in (a, b)]
@@ -152,7 +149,7 @@ def difference(
 
 @dataclass(frozen=True)
 class Claim:
-    """That `algorithm` has a higher mean over runs of `measure` than each rival, or, if `steady`, a smaller spread."""
+    """The claim that `algorithm` has a higher mean of `measure` than each rival or, if `steady`, a smaller spread."""
 
     text: str
     algorithm: str
@@ -162,11 +159,12 @@ class Claim:
 
 
 def story(summary: Mapping[str, Any], seed: int = 0) -> list[Table]:
-    """The expected story, a test for each of its steps: do the data bear it out?
+    """Test the expected order of the algorithms against the data, one claim at a time.
 
-    The story: along `LABELS` each algorithm learns faster than the one before (a higher mean return over all episodes)
-    and its runs vary less (a smaller standard deviation of that mean across runs), and PPO is best, ends best and
-    ends steadiest. Steps whose algorithms were not run are left out. For what a test holds see `judged`.
+    Expected: in the order of `LABELS`, each algorithm learns faster than the one before (a higher mean return over all
+    episodes) and varies less (a smaller standard deviation of that mean across runs); PPO has the highest return over
+    all episodes and at the end, and varies least at the end. Claims about algorithms that were not run are left out.
+    See `judged` for the verdicts.
     """
     models = summary["algorithms"]
     path = [name for name in LABELS if name in models]
@@ -176,17 +174,17 @@ def story(summary: Mapping[str, Any], seed: int = 0) -> list[Table]:
         claims.append(Claim(f"{label(after)} varies less than {label(before)}", after, [before], "mean", steady=True))
     others = [name for name in models if name != "ppo"]
     if "ppo" in models and others:
-        if others != path[-2:-1]:  # else the first of the claims above says it
+        if others != path[-2:-1]:  # otherwise "PPO learns faster than …" is the same claim
             claims.append(Claim("PPO has the highest return over all episodes", "ppo", others, "mean"))
         claims.append(Claim("PPO ends with the highest return", "ppo", others, "last_100"))
-        claims.append(Claim("PPO ends steadiest", "ppo", others, "last_100", steady=True))
+        claims.append(Claim("PPO varies least at the end", "ppo", others, "last_100", steady=True))
     return [judged(claim, summary, seed) for claim in claims]
 
 
 def leader(summary: Mapping[str, Any], seed: int = 0) -> Table | None:
-    """The algorithm with the highest mean return over all episodes, judged as a claim; None where it is alone.
+    """The algorithm with the highest mean return over all episodes, judged as a claim; None for a single algorithm.
 
-    `undecided` lists those that it cannot be told apart from.
+    `undecided` lists the algorithms that it cannot be told apart from.
     """
     models = summary["algorithms"]
     if len(models) < 2:
@@ -199,11 +197,11 @@ def leader(summary: Mapping[str, Any], seed: int = 0) -> Table | None:
 
 
 def judged(claim: Claim, summary: Mapping[str, Any], seed: int = 0) -> Table:
-    """A claim's `claim, algorithm, rival, verdict, difference` and `sentence`, the numbers in words.
+    """Test a claim; returns `claim, algorithm, rival, verdict, difference` and the numbers as a `sentence`.
 
-    `holds`: the 95 % intervals of the differences to all rivals lie on the claimed side of 0. `does not hold`: one of
-    them lies on the other side. Else, or with fewer than `FEW` runs, `cannot be told`. `rival` is the one that decides,
-    `difference` that of the algorithm to it (None for too few runs).
+    The verdict is `holds` if the 95 % intervals of the differences to all rivals lie on the claimed side of 0, and
+    `does not hold` if one lies on the other side. Otherwise, or with fewer than `FEW` runs, it is `cannot be told`.
+    `rival` is the rival that decides the verdict, `difference` the difference to it (None with too few runs).
     """
     name, sign = claim.algorithm, -1 if claim.steady else 1
     runs = {key: summary["algorithms"][key][f"{claim.measure}_per_run"] for key in (name, *claim.rivals)}
@@ -239,7 +237,7 @@ def judged(claim: Claim, summary: Mapping[str, Any], seed: int = 0) -> Table:
 def _algorithm(
     rows: pd.DataFrame, title: str, threshold: int | float | None, seed: int, seconds: int | float | None
 ) -> Table:
-    """The numbers of one algorithm from its finished runs, in order of runs and episodes."""
+    """Summarise one algorithm from the rows of its finished runs, sorted by run and episode."""
     returns = np.stack([run.to_numpy(dtype=float) for _, run in rows.groupby("run")["return"]])
     means, ends = returns.mean(axis=-1), returns[:, -LAST:].mean(axis=-1)
     found: Table = {
@@ -267,7 +265,7 @@ def _algorithm(
 
 
 def _probabilities(values: Mapping[str, Sequence[float]], seed: int) -> dict[str, dict[str, Table]]:
-    """`{A: {B: interval of P(A > B)}}` for every ordered pair; that of (B, A) is 1 minus that of (A, B)."""
+    """`{A: {B: interval of P(A > B)}}` for every ordered pair, with P(B > A) = 1 − P(A > B)."""
     names = list(values)
     found: dict[str, dict[str, Table]] = {name: {} for name in names}
     for i, a in enumerate(names):
@@ -276,13 +274,13 @@ def _probabilities(values: Mapping[str, Sequence[float]], seed: int) -> dict[str
             alone = min(len(values[a]), len(values[b])) == 1
             low, high = (None, None) if alone else (one.low, one.high)
             found[a][b] = {"mean": one.mean, "low": low, "high": high}
-            turned = (None, None) if alone else (1 - one.high, 1 - one.low)
-            found[b][a] = {"mean": 1 - one.mean, "low": turned[0], "high": turned[1]}
+            low, high = (None, None) if alone else (1 - one.high, 1 - one.low)
+            found[b][a] = {"mean": 1 - one.mean, "low": low, "high": high}
     return found
 
 
 def _interval(values: np.ndarray, statistic: Statistic, seed: int) -> Table:
-    """The statistic with its bootstrap interval over runs; a single run has no ends."""
+    """The statistic with its bootstrap interval over runs; low and high are None for a single run."""
     if len(values) == 1:
         return {"mean": float(values[0]), "low": None, "high": None}
     return bootstrap_interval(values, statistic, seed=seed).as_dict()
@@ -293,7 +291,7 @@ def _number(value: float) -> float | None:
 
 
 def _digits(size: float) -> int:
-    """Decimals worth writing of returns of this size."""
+    """Number of decimals to print for returns of this magnitude."""
     return 1 if size >= 10 else 2 if size >= 1 else 3
 
 
@@ -303,10 +301,10 @@ def _check(frame: pd.DataFrame) -> None:
             f"The table of returns has no column {wording.listed(missing)}: it needs {wording.listed(COLUMNS)}."
         )
     if frame.empty:
-        raise UserError("The table of returns has no episode: run the algorithms before summarising them.")
+        raise UserError("The table of returns has no episodes: run the algorithms before summarising them.")
     for wrong, why in (
-        (~np.isfinite(frame["return"].to_numpy(dtype=float)), "has a return that is no finite number"),
-        (frame.duplicated(["algorithm", "run", "episode"]).to_numpy(), "is there twice"),
+        (~np.isfinite(frame["return"].to_numpy(dtype=float)), "has a return that is not finite"),
+        (frame.duplicated(["algorithm", "run", "episode"]).to_numpy(), "occurs twice"),
     ):
         if wrong.any():
             row = frame[wrong].iloc[0]

@@ -1,7 +1,7 @@
-"""How good a reward model is: right how often and how surely, on which pairs, and whether it counts words.
+"""Evaluation of reward models: accuracy, calibration, and correlation of scores with length.
 
-Margins are score(chosen) − score(rejected), one a pair; above 0 the model agrees with the label, and a tie counts
-half. What is returned is frozen, and `dataclasses.asdict` makes it ready for JSON.
+Margins are score(chosen) − score(rejected), one per pair; a positive margin agrees with the label, and a tie counts
+half. Results are frozen dataclasses that `dataclasses.asdict` makes JSON-serialisable.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,8 +22,8 @@ from burnish.run import UserError
 
 @dataclass(frozen=True)
 class Bin:
-    """Pairs that are alike in some number: its range and mean among them, how many they are, and how often the model
-    agrees with their labels."""
+    """Pairs binned by a quantity: its range and mean in the bin, the number of pairs, and the fraction of labels that
+    the model agrees with."""
 
     low: float
     high: float
@@ -34,7 +34,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A curve of predicted (`mean`) against observed `agreement`, and the expected calibration error."""
+    """Bins of predicted (`mean`) and observed `agreement`, and the expected calibration error."""
 
     bins: tuple[Bin, ...]
     error: float
@@ -42,13 +42,13 @@ class Calibration:
 
 @torch.no_grad()
 def score_texts(scorer: Any, batches: Iterable[Demonstrations]) -> Float[np.ndarray, "N"]:
-    """The scores of demonstrations, in order. Raises UserError for a score that is not finite, naming its row."""
+    """Scores of demonstrations, in order. Raises UserError naming the row if a score is not finite."""
     return np.concatenate([np.empty(0), *(_scores(scorer, batch) for batch in batches)])
 
 
 @torch.no_grad()
 def score_pairs(scorer: Any, batches: Iterable[Preferences]) -> Float[np.ndarray, "N 2"]:
-    """The scores of chosen and rejected, in order. Raises UserError for a score that is not finite, naming its row."""
+    """Scores of chosen and rejected, in order. Raises UserError naming the row if a score is not finite."""
     return np.concatenate([np.empty((0, 2)), *(_scores(scorer, batch) for batch in batches)])
 
 
@@ -59,40 +59,40 @@ def _scores(scorer: Any, batch: Demonstrations | Preferences) -> Float[np.ndarra
     if not finite.all():
         row = batch.rows.cpu()[~finite][0].item()
         raise UserError(
-            f"the reward model's score of row {row} is not finite: look at the row, or train the model anew"
+            f"the reward model's score for row {row} is not finite: check the row, or train the model again"
         )
     return scores.numpy()
 
 
 def centre_on(scorer: LanguageScorer, batches: Iterable[Demonstrations]) -> float:
-    """Let these demonstrations score 0 on average; return the mean that their uncentred scores had.
+    """Centre the scorer so that these demonstrations score 0 on average; returns the mean of their uncentred scores.
 
-    Source: Ouyang et al. (2022), section 3.5. Raises UserError where there is no demonstration.
+    Source: Ouyang et al. (2022), section 3.5. Raises UserError without demonstrations.
     """
     scores = score_texts(scorer, batches)
     if not len(scores):
-        raise UserError("a reward model is centred on demonstrations, and there is none: give at least one")
+        raise UserError("centring a reward model needs demonstrations: give at least one")
     mean = float(scores.mean()) + scorer.offset
     scorer.centre(mean)
     return mean
 
 
 def accuracy(margins: Float[np.ndarray, "N"]) -> Interval:
-    """How often the label is agreed with, a tie counting half, with Wilson's interval."""
+    """Fraction of labels that the margins agree with, ties counting half, with Wilson's interval."""
     agreed = accuracy_scores(margins)
     return proportion(float(agreed.sum()), len(agreed))
 
 
 def calibration_curve(margins: Float[np.ndarray, "N"], bins: int = 10) -> Calibration:
-    """Predicted against observed agreement, in bins of about equally many pairs.
+    """Predicted and observed agreement with the labels, in bins with about equally many pairs.
 
-    Which response of a pair was shown first means nothing, so a pair is taken the way round in which the model is
-    sure: it predicts agreement p = σ(|margin|) ≥ ½ with the label, and agreement is observed where margin > 0.
-    Expected calibration error: Σ_bins (n/N)·|mean p − observed|. Its noise does not cancel: on few pairs it is above 0
-    for a perfect model too, by about the half width of an interval.
+    The order of the two responses is arbitrary, so each pair is oriented as the model prefers: the predicted agreement
+    is p = σ(|margin|) ≥ ½, and agreement is observed if margin > 0. Expected calibration error:
+    Σ_bins (n/N)·|mean p − observed|. Its noise does not cancel: with few pairs it is positive even for a perfectly
+    calibrated model, by about half the width of an interval.
 
     Source: Guo et al. (2017), "On Calibration of Modern Neural Networks", eq. 3, there with bins of equal width.
-    Raises ValueError for no pair, or a margin that is not finite.
+    Raises ValueError for no pairs, or a margin that is not finite.
     """
     predicted = 1 / (1 + np.exp(-np.abs(_finite(margins))))
     curve = _bins(predicted, margins, bins)
@@ -103,19 +103,19 @@ def calibration_curve(margins: Float[np.ndarray, "N"], bins: int = 10) -> Calibr
 def accuracy_by_gap(
     margins: Float[np.ndarray, "N"], gaps: Num[np.ndarray, "N"], bins: int | Sequence[float] = 5
 ) -> tuple[Bin, ...]:
-    """Accuracy by how far apart the raters' means are, |chosen mean − rejected mean|, from near to far.
+    """Accuracy by the gap between the raters' means, |chosen mean − rejected mean|, in increasing order.
 
-    `bins` is a number of bins of about equally many pairs, or the inner edges of bins; a gap on an edge lies above it.
-    Touvron et al. (2023), "Llama 2", table 8: the closer two responses are, the less often a model agrees.
-    Raises ValueError for no pair, or a number that is not finite.
+    `bins` is a number of bins with about equally many pairs, or the inner edges; a gap on an edge is in the bin above.
+    Touvron et al. (2023), "Llama 2", table 8: the closer two responses are, the less often a model agrees with the
+    label. Raises ValueError for no pairs, or a number that is not finite.
     """
     return _bins(np.abs(_finite(gaps)), _finite(margins), bins)
 
 
 def length_correlation(scores: ArrayLike, lengths: ArrayLike) -> Interval | None:
-    """Pearson's correlation of scores with lengths, text by text; both `[N]` or `[N, 2]`.
+    """Pearson correlation of scores and lengths over texts; both `[N]` or `[N, 2]`.
 
-    None where no correlation is defined: fewer than three texts, or scores or lengths that are all the same.
+    None where it is undefined: fewer than three texts, or scores or lengths that are all the same.
     """
     one, other = np.ravel(np.asarray(scores, dtype=float)), np.ravel(np.asarray(lengths, dtype=float))
     if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
@@ -124,7 +124,7 @@ def length_correlation(scores: ArrayLike, lengths: ArrayLike) -> Interval | None
 
 
 def _bins(x: Float[np.ndarray, "N"], margins: Float[np.ndarray, "N"], bins: int | Sequence[float]) -> tuple[Bin, ...]:
-    """Pairs binned by `x`; equal numbers share a bin, and a bin without a pair is left out."""
+    """Bin pairs by `x`; equal values share a bin, and empty bins are left out."""
     edges = np.quantile(x, np.linspace(0, 1, bins + 1)[1:-1]) if isinstance(bins, int) else np.asarray(bins, float)
     place: Int[np.ndarray, "N"] = np.searchsorted(np.sort(edges), x, side="right")
     inside = [place == i for i in range(len(edges) + 1)]
@@ -138,5 +138,5 @@ def _bins(x: Float[np.ndarray, "N"], margins: Float[np.ndarray, "N"], bins: int 
 def _finite(values: Num[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
     numbers = np.asarray(values, dtype=float)
     if not len(numbers) or not np.isfinite(numbers).all():
-        raise ValueError("finite numbers are needed, one a pair, and at least one")
+        raise ValueError("expected at least one pair, with finite numbers")
     return numbers

@@ -1,9 +1,9 @@
-"""RewardBench and RewardBench 2: how often a model that scores answers scores the right one highest.
+"""RewardBench and RewardBench 2: how often a reward model scores the right answer highest.
 
 RewardBench (Lambert et al. 2024, "RewardBench: Evaluating Reward Models for Language Modeling"): a prompt with a chosen
 and a rejected answer. RewardBench 2 (Malik et al. 2025, "RewardBench 2: Advancing Reward Model Evaluation"): one chosen
-against three rejected answers, and a subset "Ties" of prompts with many right answers. Here are the names of their
-subsets and what is made of scores; what is returned is ready for JSON.
+and three rejected answers, and a subset "Ties" of prompts with many right answers. This module has the names of the
+subsets and turns scores into JSON-serialisable results.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ from burnish.policies.language.scorer import LanguageScorer
 from burnish.run import UserError
 
 Scores = Float[np.ndarray, "G"]
-"""Of the answers of one row, the chosen ones first."""
+"""Scores of the answers in one row, chosen answers first."""
 
 MATH = "math-prm"
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -49,11 +49,11 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 
 TIES = "Ties"
 SECTIONS_2 = {name: (name,) for name in ("Factuality", "Precise IF", "Math", "Safety", "Focus", TIES)}
-"""RewardBench 2's: each subset is its own section."""
+"""RewardBench 2's subsets by section: each subset is its own section."""
 
 PUBLISHED = {"Chat": 358, "Chat Hard": 456, "Safety": 740, "Reasoning": 1431}
 PUBLISHED_2 = {"Factuality": 475, "Precise IF": 160, "Math": 183, "Safety": 450, "Focus": 495, TIES: 102}
-"""How many rows each section has as published: with fewer, a score is not comparable with published ones."""
+"""Rows per section as published: with another number, a score is not comparable with published ones."""
 
 OTHER = "other"
 TIES_WEIGHTS = {"ref_accuracy": 0.3, "tied_accuracy": 0.3, "preferred": 0.2, "preferred_hard": 0.2, "margin": 0.01}
@@ -61,7 +61,7 @@ TIES_WEIGHTS = {"ref_accuracy": 0.3, "tied_accuracy": 0.3, "preferred": 0.2, "pr
 
 @dataclass(frozen=True)
 class Scored:
-    """One row's scores, of its chosen and of its rejected answers; `key` is its `id`, which Ties pairs rows by."""
+    """Scores of the chosen and rejected answers in one row; `key` is the row's `id`, which pairs the rows of Ties."""
 
     row: int
     subset: str
@@ -71,13 +71,13 @@ class Scored:
 
     @property
     def margin(self) -> float:
-        """How far the best chosen answer is above the best rejected one."""
+        """Score of the best chosen answer minus that of the best rejected one."""
         return float(self.chosen.max() - self.rejected.max())
 
 
 @torch.no_grad()
 def reward_scores(scorer: LanguageScorer, batches: Iterable[Preferences], label: str) -> dict[int, Scores]:
-    """The scores of each row's G answers, by row. Raises UserError for a score that is not finite, naming its row."""
+    """Scores of each row's G answers, by row number. Raises UserError naming the row if a score is not finite."""
     scorer.dropout(False)
     return _by_row(((batch, scorer.scores(batch.to(scorer.device))) for batch in batches), label)
 
@@ -86,10 +86,11 @@ def reward_scores(scorer: LanguageScorer, batches: Iterable[Preferences], label:
 def implicit_scores(
     policy: LanguagePolicy, reference: LanguagePolicy, batches: Iterable[Preferences], label: str
 ) -> dict[int, Scores]:
-    """log π(y|x) − log π_ref(y|x) of each row's G answers, summed over the answer's tokens, by row.
+    """log π(y|x) − log π_ref(y|x) of each row's G answers, summed over the answer's tokens, by row number.
 
-    This is the implicit reward without its factor β and its term of the prompt alone, which change no order within a
-    prompt and no ratio of margins (Rafailov et al. 2023, section 4). Raises UserError as `reward_scores` does.
+    This is DPO's implicit reward without the factor β and the term that depends on the prompt alone; neither changes
+    the order of a prompt's answers or a ratio of margins (Rafailov et al. 2023, section 4). Raises UserError as
+    `reward_scores` does.
     """
     policy.dropout(False)
     reference.dropout(False)
@@ -107,19 +108,19 @@ def _by_row(scored: Iterable[tuple[Preferences, Tensor]], label: str) -> dict[in
     for batch, scores in scored:
         for row, values in zip(batch.rows.tolist(), scores.double().cpu().numpy(), strict=True):
             if not np.isfinite(values).all():
-                raise UserError(f"{label}, row {row}: the model's score of an answer is not finite: look at the row")
+                raise UserError(f"{label}, row {row}: the model's score for an answer is not finite: check the row")
             found[row] = values
     return found
 
 
 def summarise(rows: Sequence[Scored], best_of: bool) -> dict[str, Any]:
-    """What the benchmark says of these rows: the score with its interval, sections, and subsets.
+    """The benchmark's result for these rows: the score with its interval, sections and subsets.
 
-    A row is right where its best chosen answer scores above all rejected ones; a tie is a loss. A section's score is
-    the mean of its subsets', weighted as `weights` says; `score` is the plain mean of the sections that there are.
-    Subsets of no section are in `subsets` under "other" and in no mean. `best_of`: RewardBench 2, whose Ties have the
-    score of `ties_score`. Differs: RewardBench 2's own code gives a row whose chosen answer shares the highest score
-    with k − 1 others 1/k in place of 0.
+    A row is right if its best chosen answer scores above all rejected ones; a tie counts as wrong. A section's score is
+    the mean of its subsets weighted by `weights`; `score` is the unweighted mean of the sections present. Subsets of no
+    section are in `subsets` under "other" and enter no mean. `best_of` selects RewardBench 2, whose Ties are scored by
+    `ties_score`.
+    Differs: if a chosen answer shares the highest score with k − 1 others, RewardBench 2's own code gives 1/k, not 0.
     """
     sections = SECTIONS_2 if best_of else SECTIONS
     published = PUBLISHED_2 if best_of else PUBLISHED
@@ -148,40 +149,40 @@ def summarise(rows: Sequence[Scored], best_of: bool) -> dict[str, Any]:
 
 
 def accuracy(group: Sequence[Scored]) -> dict[str, Any]:
-    """The share of right rows with Wilson's interval, and how many were lost by a tie."""
+    """Fraction of right rows with Wilson's interval, and the number of rows lost to a tie."""
     right = sum(row.margin > 0 for row in group)
     ties = sum(row.margin == 0 for row in group)
     return {"score": proportion(right, len(group)).as_dict(), "ties": ties}
 
 
 def of_section(subsets: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
-    """The weighted mean of a section's subsets, and how many rows they have."""
+    """Weighted mean of a section's subsets, and their number of rows."""
     counts = {name: int(subsets[name]["rows"]) for name in names if name in subsets}
     parts = [(weight, Interval(**subsets[name]["score"])) for name, weight in weights(counts).items()]
     return {"score": weighted(parts), "rows": sum(counts.values())}
 
 
 def weights(counts: Mapping[str, int]) -> dict[str, float]:
-    """The weight of each subset of a section: its number of rows, but of math-prm the number of all code rows.
+    """Weight of each subset of a section: its number of rows, or for math-prm the number of all code rows.
 
-    Lambert et al. (2024), section 4.1: mathematics and code count the same in Reasoning. Where there is no code, it is
-    all mathematics.
+    Lambert et al. (2024), section 4.1: mathematics and code count equally in Reasoning. Without code, math-prm alone is
+    the section.
     """
     code = sum(count for name, count in counts.items() if name != MATH)
     return {name: float(code or count) if name == MATH else float(count) for name, count in counts.items()}
 
 
 def weighted(parts: Sequence[tuple[float, Interval]]) -> dict[str, float]:
-    """The weighted mean of independent estimates, with an interval made of theirs.
+    """Weighted mean of independent estimates, with an interval combined from theirs.
 
     θ = Σ wᵢθᵢ / Σ w;  low = θ − √Σ (wᵢ/Σw)²(θᵢ − lowᵢ)²,  high = θ + √Σ (wᵢ/Σw)²(highᵢ − θᵢ)².
-    Of Wilson's intervals it keeps an honest width at 0 % and 100 %, where a bootstrap has none.
+    With Wilson's intervals it keeps a realistic width at 0 % and 100 %, where a bootstrap has zero width.
 
     Source: Zou, Huang & Zhang (2009), "A note on confidence interval estimation for a linear function of binomial
     proportions".
     """
-    whole = sum(weight for weight, _ in parts)
-    shares = [(weight / whole, one) for weight, one in parts]
+    total = sum(weight for weight, _ in parts)
+    shares = [(weight / total, one) for weight, one in parts]
     mean = sum(share * one.mean for share, one in shares)
     below = sum((share * (one.mean - one.low)) ** 2 for share, one in shares) ** 0.5
     above = sum((share * (one.high - one.mean)) ** 2 for share, one in shares) ** 0.5
@@ -189,17 +190,17 @@ def weighted(parts: Sequence[tuple[float, Interval]]) -> dict[str, float]:
 
 
 def ties_score(group: Sequence[Scored]) -> dict[str, Any]:
-    """RewardBench 2's score of its subset Ties, with a bootstrap interval over prompts.
+    """RewardBench 2's score for its subset Ties, with a bootstrap interval over prompts.
 
-    Every prompt n is there twice: row `ref:n` with one right answer and row `tied:n` with many. Of each,
-    gap = lowest right − highest wrong score; of the second, spread = highest − lowest right score. A prompt's score is
+    Every prompt n has two rows: `ref:n` with one right answer and `tied:n` with many. For each row,
+    gap = lowest right − highest wrong score; for `tied:n`, spread = highest − lowest right score. A prompt's score is
     0.3·[gap_ref > 0] + 0.3·[gap_tied > 0] + 0.2·[gap_tied > spread] + 0.2·[min(gap_ref, gap_tied) > spread]
-    + 0.01·tanh(min(gap_ref, gap_tied) / spread − 1), at most 1.01, and the subset's score is their mean; `terms` are
-    the means of the five. Where the spread is 0 the tanh is the sign of the smaller gap.
+    + 0.01·tanh(min(gap_ref, gap_tied) / spread − 1), at most 1.01, and the subset's score is the mean over prompts;
+    `terms` are the means of the five terms. If the spread is 0, the tanh is replaced by the sign of the smaller gap.
 
     Source: Malik et al. (2025) describe the score; the weights are those of the evaluation code published with it.
-    Differs: a prompt that lacks one of its two rows is left out and counted in `unpaired`, where that code still takes
-    its accuracy. `score` is None where no prompt has both.
+    Differs: a prompt that lacks one of its two rows is left out and counted in `unpaired`; that code still counts its
+    accuracy. `score` is None if no prompt has both rows.
     """
     rows = {row.key: row for row in group}
     numbers = [key.partition(":")[2] for key in rows if key.startswith("tied:")]
@@ -213,9 +214,9 @@ def ties_score(group: Sequence[Scored]) -> dict[str, Any]:
 
 
 def ties_terms(ref: Scored, tied: Scored) -> list[float]:
-    """The five terms of one prompt of Ties, in the order of `TIES_WEIGHTS`."""
+    """The five terms of the score of one prompt of Ties, in the order of `TIES_WEIGHTS`."""
     gap_ref, gap = (float(row.chosen.min() - row.rejected.max()) for row in (ref, tied))
     spread = float(np.ptp(tied.chosen))
-    less = min(gap_ref, gap)
-    margin = np.tanh(less / spread - 1) if spread > 0 else np.sign(less)
-    return [float(gap_ref > 0), float(gap > 0), float(gap > spread), float(less > spread), float(margin)]
+    smaller = min(gap_ref, gap)
+    margin = np.tanh(smaller / spread - 1) if spread > 0 else np.sign(smaller)
+    return [float(gap_ref > 0), float(gap > 0), float(gap > spread), float(smaller > spread), float(margin)]

@@ -1,5 +1,5 @@
-"""Figures and pages of what runs left behind; it reads files and needs no model.
+"""HTML pages and figures made from run folders; reads files only and needs no model.
 
-`training.training_page` shows runs side by side, `demo.demo_page` the summary of the main job, `figures.save_figure`
-writes one figure as PNG and SVG. A figure is one Vega-Lite specification for all of these.
+`language.training.training_page` shows runs side by side, `language.demo.demo_page` the demo's summary, and
+`figures.save_figure` writes a figure as PNG and SVG. Pages and files use the same Vega-Lite specification.
 """

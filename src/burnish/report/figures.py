@@ -1,7 +1,7 @@
-"""Figures as Vega-Lite specifications: pure functions from tables to charts, one look for page, PNG and SVG.
+"""Figures as Vega-Lite specifications: pure functions from tables to charts, for pages, PNG and SVG.
 
-Every chart is one view with `width="container"`, so that it fits a phone and a desk; small multiples are several
-charts in a grid. The table's `name` column says which model or run a row belongs to; `colours` maps names to colours
+Every chart is a single view with `width="container"`, so that it fits any screen; small multiples are several charts in
+a grid. The table's `name` column is the model or run of a row; `colours` maps names to colours
 (`theme.series_colours`), in the order in which they are listed.
 """
 
@@ -19,7 +19,7 @@ from burnish.report import theme
 from burnish.report.language import labels
 
 Colours = Mapping[str, str]
-Chart = alt.Chart | alt.LayerChart | alt.FacetChart  # the last is never made: Altair's types allow it
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart  # FacetChart is never made, but Altair's types include it
 Title = str | list[str]
 
 
@@ -29,12 +29,12 @@ def to_spec(chart: Chart) -> dict[str, Any]:
 
 
 def vega_lite_version() -> str:
-    """The Vega-Lite release that the installed Altair writes for, as vl-convert names it (`6.1`)."""
+    """The Vega-Lite version of the installed Altair, in vl-convert's form (`6.1`)."""
     return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
 
 def save_figure(chart: Chart, stem: Path, width: int = 640) -> list[Path]:
-    """Write `stem.png` (at twice the size, for sharp screens) and `stem.svg` from one specification; their paths."""
+    """Write `stem.png` (at twice the resolution) and `stem.svg` from one specification; returns their paths."""
     spec = theme.for_file(to_spec(chart.properties(width=width)))
     stem.parent.mkdir(parents=True, exist_ok=True)
     png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
@@ -46,11 +46,11 @@ def save_figure(chart: Chart, stem: Path, width: int = 640) -> list[Path]:
 def trade_off(
     table: pd.DataFrame, colours: Colours, x_title: Title, y_title: Title, description: str, height: int = 380
 ) -> Chart:
-    """One point a name with intervals in both directions, its name beside it, x ≥ 0 on a scale of square roots.
+    """One labelled point per name with intervals in both directions; x ≥ 0 is on a square-root scale.
 
-    Columns: `name, x, x_low, x_high, y, y_low, y_high` and `bound`: where it is True, x is only known to be at most
-    that: the point is hollow, and a dashed line leads to 0. A KL grows as the square of a distance, so its root
-    spreads the models evenly, as in Gao et al. (2022), "Scaling Laws for Reward Model Overoptimization".
+    Columns: `name, x, x_low, x_high, y, y_low, y_high` and `bound`. Where `bound` is True, x is an upper bound: the
+    point is hollow, and a dashed line leads to 0. A KL grows as the square of a distance, so its square root spreads
+    the models evenly, as in Gao et al. (2022), "Scaling Laws for Reward Model Overoptimization".
     """
     table = table.assign(x_low=table.x_low.where(~table.bound, 0.0))
     table = table.assign(x_text=_interval_texts(table, "x"), y_text=_interval_texts(table, "y"))
@@ -90,9 +90,9 @@ def trade_off(
 def bands(
     table: pd.DataFrame, colours: Colours, title: str, x_title: str, description: str, height: int = 190
 ) -> Chart:
-    """Lines with their intervals as bands over `step`, a line for every `run` of a `name`.
+    """Lines over `step` with their intervals as bands, one line per `run` of a `name`.
 
-    Columns: `name, run, step, mean, low, high`. Pointing at a dot shows its numbers.
+    Columns: `name, run, step, mean, low, high`. Hovering over a dot shows its numbers.
     """
     table = table.assign(text=_interval_texts(table, ""))
     x = alt.X("step:Q", title=x_title, axis=alt.Axis(format="~s", grid=False), scale=alt.Scale(nice=False))
@@ -118,9 +118,9 @@ def intervals(
     domain: Sequence[int | float] | None = None,
     number: str = ".2f",
 ) -> Chart:
-    """A point with its interval in a row of its own for every `name`; `reference` draws a labelled dashed line.
+    """One row per `name` with a point and its interval; `reference` draws a labelled dashed line.
 
-    Columns: `name, mean, low, high`. `number` is a d3 format for the value written beside the point (`.0%`).
+    Columns: `name, mean, low, high`. `number` is the d3 format of the value above the point (`.0%`).
     """
     table = table.assign(text=_interval_texts(table, "", number))
     names = list(table.name)
@@ -153,7 +153,7 @@ def intervals(
 
 
 def densities(values: Mapping[str, Sequence[float]], colours: Colours, x_title: str, description: str) -> Chart:
-    """One ridge a name: the smoothed distribution of its values (Gaussian kernel, Scott's width) and its mean."""
+    """One ridge per name: the density of its values (Gaussian kernel, Scott's bandwidth) and their mean."""
     names = list(values)
     everything = np.concatenate([np.asarray(values[name], float) for name in names])
     low, high = _padded(everything, 0.05)
@@ -186,12 +186,12 @@ def densities(values: Mapping[str, Sequence[float]], colours: Colours, x_title: 
 
 
 def tint_of(colours: Colours) -> alt.Color:
-    """The colour of a row by its `name`, without a legend: names stand beside their marks, or once on the page."""
+    """Colour by `name`, without a legend: names are written beside their marks, or once on the page."""
     return alt.Color("name:N", scale=alt.Scale(domain=list(colours), range=list(colours.values())), legend=None)
 
 
 def _density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """A Gaussian kernel estimate; values without spread become one narrow bump instead of an error."""
+    """Gaussian kernel density estimate; values without spread give one narrow bump instead of an error."""
     if len(values) > 1 and np.ptp(values) > 0:
         return gaussian_kde(values)(grid)
     width = (grid[-1] - grid[0]) / 60
@@ -199,14 +199,14 @@ def _density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
 
 
 def _padded(values: np.ndarray, share: float) -> tuple[float, float]:
-    """The range of the finite values, wider by a share of itself on both sides."""
+    """The range of the finite values, extended on both sides by `share` of its width."""
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     room = (high - low) * share or 0.5
     return low - room, high + room
 
 
 def _shares(values: pd.Series, domain: Sequence[float], root: bool = False) -> np.ndarray:
-    """Where values lie in an axis's domain, from 0 to 1; with `root` on a scale of square roots."""
+    """Positions of values in an axis's domain, from 0 to 1; `root` for a square-root scale."""
     numbers = np.array([*domain, *values], float)
     low, high, *rest = np.sign(numbers) * np.sqrt(np.abs(numbers)) if root else numbers
     return (np.array(rest) - low) / (high - low)
@@ -218,5 +218,5 @@ def _interval_texts(table: pd.DataFrame, name: str, number: str = ".2f") -> list
 
 
 def _plain(title: Title) -> str:
-    """The short name in an axis title: what stands before its unit."""
+    """The name in an axis title, without its unit."""
     return (title if isinstance(title, str) else title[0]).split(" (")[0].split(",")[0]

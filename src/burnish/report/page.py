@@ -1,7 +1,7 @@
-"""One self-contained HTML page: the figures' script library is inlined once, everything else is text and style.
+"""Self-contained HTML pages: the figures' JavaScript library is inlined once, everything else is text and CSS.
 
-The page loads nothing (its content policy forbids it), reads well without scripts (figures are then drawings), on a
-phone, in dark mode and on paper.
+A page loads nothing (its Content-Security-Policy forbids it) and is readable without scripts (figures are then static
+SVG), on a phone, in dark mode and in print.
 """
 
 import json
@@ -21,7 +21,7 @@ from burnish.run import write_atomically
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart's place on a page: its id, its specification, what stands under it, and its height in pixels."""
+    """A chart on a page: its id, its Vega-Lite specification and its caption."""
 
     key: str
     spec: dict[str, Any]
@@ -29,28 +29,28 @@ class Figure:
 
     @property
     def height(self) -> int:
-        """What the page keeps free for the chart until it is drawn: its plot, axis and titles."""
+        """The height in pixels that the page reserves for the chart: plot, axis and titles."""
         return int(self.spec["height"]) + 50
 
     @property
     def description(self) -> str:
-        """What a screen reader says."""
+        """The text for screen readers."""
         return str(self.spec.get("description", ""))
 
     def drawing(self) -> Markup:
-        """The chart as SVG, for readers without scripts; its colours are the page's."""
-        still = [layer for layer in self.spec["layer"] if "condition" not in layer["encoding"].get("opacity", {})]
-        spec = {key: value for key, value in self.spec.items() if key != "params"} | {"layer": still, "width": 640}
+        """The chart as static SVG in the page's colours, for readers without scripts."""
+        static = [layer for layer in self.spec["layer"] if "condition" not in layer["encoding"].get("opacity", {})]
+        spec = {key: value for key, value in self.spec.items() if key != "params"} | {"layer": static, "width": 640}
         return Markup(vl_convert.vegalite_to_svg(spec, vl_version=vega_lite_version()))
 
 
 def figure(key: str, chart: Chart, caption: str = "") -> Figure:
-    """A chart made ready for a page."""
+    """Make a figure for a page from a chart."""
     return Figure(key, to_spec(chart), caption)
 
 
 def write_page(template: str, out: Path, figures: list[Figure], **values: Any) -> Path:
-    """Render a template of this folder into `out`, whole or not at all; returns `out`."""
+    """Render a template of this package to `out`, atomically; returns `out`."""
     by_key = {one.key: one for one in figures}
     specs = {key: one.spec for key, one in by_key.items()}
     html = (
@@ -71,15 +71,15 @@ def write_page(template: str, out: Path, figures: list[Figure], **values: Any) -
 
 @cache
 def script_library() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, for the Vega-Lite release that the charts are written for."""
+    """Vega, Vega-Lite and Vega-Embed as one script, in the Vega-Lite version of the charts."""
     library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=vega_lite_version())
     if "</script" in library.lower() or "<!--" in library:
-        raise RuntimeError("The figures' script library cannot stand inside a page: it holds an end tag.")
+        raise RuntimeError("The figures' script library cannot be inlined: it contains an end tag or a comment.")
     return library
 
 
 def _json_for_script(data: Any) -> Markup:
-    """JSON that no text in it can break out of: inside a script element only `<` could."""
+    """JSON that is safe inside a script element, which only `<` could end."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     return Markup(text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 

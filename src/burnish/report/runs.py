@@ -1,4 +1,4 @@
-"""Reading run folders: what they hold, as tables for figures. A run that still writes, or was killed, reads as well."""
+"""Reading run folders into tables for figures. Running and killed runs can be read too."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,13 +11,13 @@ import pandas as pd
 from burnish.run import UserError, read_jsonl, read_mapping
 
 Record = dict[str, Any]
-POINTS = 400  # raw points drawn a series; more only make the page heavy
+POINTS = 400  # points drawn per series; more would only make the page larger
 HELD_OUT = "eval_"
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """What a run folder says about its run; files that a run does not have are empty."""
+    """The contents of a run folder; missing files are empty."""
 
     name: str
     folder: Path
@@ -29,20 +29,20 @@ class RunFiles:
 
 
 def read_runs(folders: Sequence[Path]) -> list[RunFiles]:
-    """Every run folder, named by the shortest ending of its path that tells it from the others."""
+    """Read run folders; each run is named by the shortest end of its path that is unique."""
     if not folders:
-        raise UserError("There is no run to report on: name at least one run folder.")
+        raise UserError("There is no run to report on: give at least one run folder.")
     paths = [Path(folder).resolve() for folder in folders]
     return [read_run(path, name) for path, name in zip(paths, short_names(paths), strict=True)]
 
 
 def read_run(folder: Path, name: str = "") -> RunFiles:
-    """One run folder. Raises UserError where it does not exist or has no metrics.jsonl."""
+    """Read one run folder. Raises UserError if it does not exist or has no metrics.jsonl."""
     if not folder.is_dir():
-        raise UserError(f"There is no run folder {folder}: give the folder that a run wrote with --out.")
+        raise UserError(f"There is no run folder {folder}: give the --out folder of a run.")
     metrics = folder / "metrics.jsonl"
     if not metrics.is_file():
-        raise UserError(f"{folder} is not a run folder: it has no metrics.jsonl; give the folder that a run wrote.")
+        raise UserError(f"{folder} is not a run folder: it has no metrics.jsonl; give the --out folder of a run.")
     samples = folder / "samples.jsonl"
     return RunFiles(
         name=name or folder.name,
@@ -56,7 +56,7 @@ def read_run(folder: Path, name: str = "") -> RunFiles:
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """`a/x, b/x` are told apart as `a/x` and `b/x`, `a/x, a/y` as `x` and `y`; the same folder twice is numbered."""
+    """The shortest unique ends of paths: `x, y` for `a/x, a/y`, but `a/x, b/x` in full; duplicates are numbered."""
     for depth in range(1, max(len(path.parts) for path in paths) + 1):
         names = ["/".join(path.parts[-depth:]) for path in paths]
         if len(set(names)) == len(set(paths)):
@@ -70,11 +70,11 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 
 
 def series(records_by_name: Mapping[str, Iterable[Record]], key: str, smooth: bool = True) -> pd.DataFrame:
-    """One metric of several runs: columns `name, run, step, value, smooth, kind`; empty where no run has it.
+    """One metric of several runs, with columns `name, run, step, value, smooth, kind`; empty if no run has it.
 
-    `eval_` + key gives the rows of kind `held-out`. A record's optional `run` keeps repetitions of one name apart.
-    `smooth` is the centred running mean over a 25th of a run's values (none under 20 values, or with `smooth=False`);
-    at most `POINTS` rows a line remain.
+    `eval_` + key gives the rows of kind `held-out`. A record's optional `run` separates repetitions of one name.
+    `smooth` is the centred running mean over 1/25 of a run's values (the values themselves if there are fewer than 20
+    or with `smooth=False`). Each line is thinned to at most `POINTS` rows.
     """
     frames = []
     for name, records in records_by_name.items():
@@ -99,5 +99,5 @@ def _is_number(value: Any) -> bool:
 
 
 def _mapping(path: Path) -> Record:
-    """A JSON or YAML file's mapping, or nothing where there is no such file."""
+    """The mapping in a JSON or YAML file; empty if there is no such file."""
     return read_mapping(path) if path.is_file() else {}

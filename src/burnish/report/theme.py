@@ -1,8 +1,8 @@
-"""One look for pages and files: colours that follow the page's light or dark scheme, and Vega-Lite's configuration.
+"""The style of pages and figures: colours that follow the page's light or dark scheme, and Vega-Lite's configuration.
 
-A chart names its colours as CSS variables with their light value as the fallback, `var(--series-1, #0072b2)`. On a page
-the style sheet decides, so dark mode and printing need no second drawing; `for_file` puts the fallbacks in place for
-PNG and SVG files, which must stand alone.
+A chart refers to colours as CSS variables with the light value as fallback, `var(--series-1, #0072b2)`. On a page the
+style sheet sets them, so dark mode and printing need no second drawing; `for_file` replaces the variables by the
+fallbacks for standalone PNG and SVG files.
 """
 
 import json
@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-# Series colours after Okabe & Ito's palette (told apart with every common colour vision), darkened or lightened until
-# each has a contrast of at least 3 : 1 with its background. Series 0 is the quiet one: a starting point, a baseline.
+# Series colours based on Okabe & Ito's palette (distinguishable with common colour-vision deficiencies), darkened or
+# lightened until each has a contrast of at least 3 : 1 with its background. Series 0, grey, is for baselines.
 LIGHT: dict[str, str] = {
     "page": "#ffffff",
     "ink": "#1d2127",
@@ -46,15 +46,15 @@ _VARIABLE = re.compile(r"var\(--[a-z0-9-]+, (#[0-9a-f]{6})\)")
 
 
 def colour(name: str) -> str:
-    """The CSS variable of a colour above, its light value as the fallback."""
+    """The CSS variable of a named colour, with its light value as fallback."""
     return f"var(--{name}, {LIGHT[name]})"
 
 
 def series_colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each name, by its place; names of starting points (`base`) get the quiet grey.
+    """Assign colours to names by position; baselines such as `base` are grey.
 
-    Call it once for all the names of a page and pass the result on, so that a name keeps its colour everywhere. Past
-    eight names colours come again.
+    Call it once with all names of a page and pass the result on, so that a name keeps its colour everywhere. After
+    seven names, colours repeat.
     """
     loud = [name for name in names if name.lower() not in _QUIET_NAMES]
     return {
@@ -63,9 +63,9 @@ def series_colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def for_file(spec: dict[str, Any]) -> dict[str, Any]:
-    """The same specification with the light colours written out, on a white background.
+    """The specification with the light colours written out and a white background, for a standalone file.
 
-    With more room at the left: labels are measured in the font that is here, and a reader's may be wider.
+    It has more padding on the left, because the reader's font may be wider than the one that labels are measured with.
     """
     plain = json.loads(_VARIABLE.sub(r"\1", json.dumps(spec)))
     plain["background"] = LIGHT["page"]
@@ -74,14 +74,14 @@ def for_file(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def style_sheet() -> str:
-    """The colours as CSS: light by default and on paper, dark where the reader's system asks for it."""
+    """The colours as CSS: light by default and in print, dark if the reader's system prefers it."""
     dark = "".join(f"--{name}:{value};" for name, value in DARK.items())
     light = "".join(f"--{name}:{value};" for name, value in LIGHT.items())
     return f":root{{color-scheme:light dark;{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"
 
 
 def vega_config(font_size: int = 12) -> dict[str, Any]:
-    """Vega-Lite's `config` for every chart: quiet axes, no box, text in the page's own font and ink."""
+    """Vega-Lite's `config` for every chart: light axes, no frame, text in the page's font and colour."""
     ink, muted, line = colour("ink"), colour("muted"), colour("line")
     font = "system-ui, 'Segoe UI', 'Liberation Sans', Helvetica, Arial, sans-serif"
     return {

@@ -1,4 +1,4 @@
-"""Numbers and results in words: what a reader sees, built from the numbers alone."""
+"""Formatting of numbers and results as text for readers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ NOTHING = "\N{EN DASH}"
 
 
 def number(value: Any, digits: int = 2, signed: bool = False) -> str:
-    """A number with a fixed count of decimals and a true minus sign; a dash where there is none."""
+    """A number with a fixed number of decimals and a true minus sign; a dash for a missing value."""
     if value is None or not math.isfinite(value):
         return NOTHING
     text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
@@ -19,12 +19,12 @@ def number(value: Any, digits: int = 2, signed: bool = False) -> str:
 
 
 def percent(value: Any, digits: int = 0) -> str:
-    """A share between 0 and 1 as per cent."""
+    """A fraction between 0 and 1 as a percentage."""
     return NOTHING if value is None or not math.isfinite(value) else f"{number(100 * value, digits)} %"
 
 
 def range_of(interval: Mapping[str, Any] | None, digits: int = 2, signed: bool = False, shares: bool = False) -> str:
-    """The two ends of an interval, `0.31 to 0.52`; empty where it has none."""
+    """The two ends of an interval, `0.31 to 0.52`; empty if they are missing."""
     if not interval or interval.get("low") is None or interval.get("high") is None:
         return ""
     factor = 100 if shares else 1
@@ -33,7 +33,7 @@ def range_of(interval: Mapping[str, Any] | None, digits: int = 2, signed: bool =
 
 
 def duration(seconds: int | float) -> str:
-    """Seconds as a reader says them: `4.2 s`, `5 min 3 s`, `2 h 10 min`."""
+    """Seconds in readable units: `4.2 s`, `5 min 3 s`, `2 h 10 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -43,7 +43,7 @@ def duration(seconds: int | float) -> str:
 
 
 def value(anything: Any) -> str:
-    """A setting or measurement of any kind as one line of text; intervals read `0.41 (0.31 to 0.52)`."""
+    """Any setting or measurement as one line of text; an interval is `0.41 (0.31 to 0.52)`."""
     if isinstance(anything, Mapping) and {"mean", "low", "high"} <= set(anything):
         return f"{value(anything['mean'])} ({value(anything['low'])} to {value(anything['high'])})"
     if isinstance(anything, bool) or anything is None:
@@ -56,7 +56,7 @@ def value(anything: Any) -> str:
 
 
 def flatten(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`; an interval stays whole."""
+    """Flatten nested mappings, `{"a": {"b": 1}}` to `{"a.b": 1}`; intervals are kept whole."""
     flat: dict[str, Any] = {}
     for key, item in tree.items():
         if isinstance(item, Mapping) and not {"mean", "low", "high"} <= set(item):
@@ -67,14 +67,14 @@ def flatten(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def verdict(difference: Mapping[str, Any]) -> str:
-    """`better`, `worse`, or `undecided` where the interval of a difference holds 0."""
+    """`better`, `worse`, or `undecided` if the interval of the difference includes 0."""
     if difference["low"] > 0:
         return "better"
     return "worse" if difference["high"] < 0 else "undecided"
 
 
 def result_sentence(name: str, baseline: str, difference: Mapping[str, Any], win_rate: Any, prefixes: int) -> str:
-    """What happened, in a plain sentence; it never claims what the interval of the difference denies."""
+    """The result in one sentence, with no claim that the interval of the difference does not support."""
     ends = f"95 % interval {range_of(difference, signed=True)}"
     size = number(abs(difference["mean"]))
     over = f"on the {prefixes:,} held-out prefixes" if prefixes else "on held-out prefixes"
@@ -86,7 +86,7 @@ def result_sentence(name: str, baseline: str, difference: Mapping[str, Any], win
         )
     change = "more positive" if found == "better" else "less positive"
     side = "higher" if found == "better" else "lower"
-    wins = f"; it scores the higher of the two for {percent(win_rate['mean'])} of prefixes" if win_rate else ""
+    wins = f"; its text scores higher for {percent(win_rate['mean'])} of prefixes" if win_rate else ""
     return (
         f"{name} continues reviews {change}ly than {baseline}: {over} the judge scores its texts {size} points {side} "
         f"on the raters\N{RIGHT SINGLE QUOTATION MARK} scale from {MINUS}4 to 4 ({ends}){wins}."
@@ -94,7 +94,7 @@ def result_sentence(name: str, baseline: str, difference: Mapping[str, Any], win
 
 
 def results_sentences(differences: Mapping[str, Mapping[str, Any]], baseline: str, prefixes: int) -> str:
-    """The same for several models at once: those better than the baseline, those not told apart, those worse."""
+    """The results of several models: those better than the baseline, those worse, and those undecided."""
     quote = "\N{RIGHT SINGLE QUOTATION MARK}"
     over = f"On the {prefixes:,} held-out prefixes" if prefixes else "On held-out prefixes"
     groups: dict[str, list[str]] = {"better": [], "undecided": [], "worse": []}
@@ -109,11 +109,11 @@ def results_sentences(differences: Mapping[str, Mapping[str, Any]], baseline: st
     if groups["undecided"]:
         claims.append(f"{listed(groups['undecided'])} cannot be told apart from {baseline}")
     return (
-        f"{over} {'; '.join(claims)}. In brackets: how much higher the judge scores the texts, in points on the "
-        f"raters{quote} scale from {MINUS}4 to 4, with the 95 % interval."
+        f"{over} {'; '.join(claims)}. In parentheses: the difference of the judge{quote}s scores, in points on "
+        f"the raters{quote} scale from {MINUS}4 to 4, and its 95 % interval."
     )
 
 
 def listed(items: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Join items in words: `a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

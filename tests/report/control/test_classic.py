@@ -172,7 +172,7 @@ def test_one_run_of_one_algorithm_and_nothing_else(tmp_path: Path) -> None:
     found = Page(classic_page(one))
     assert "PPO on the environment: a mean return of 420.0 over 4 episodes" in found.text
     assert "PPO’s mean return over all 4 episodes of one run is 420.0." in found.text
-    for absent in ("bootstrap", "Interquartile mean, last", "expected story", "Does a run", "runs an algorithm"):
+    for absent in ("bootstrap", "Interquartile mean, last", "expected order", "Probability that", "runs per algorithm"):
         assert absent not in found.text
     for absent in ("Hyperparameters", "Experiment", "Versions", "Wall time"):
         assert absent not in found.text
@@ -188,7 +188,7 @@ def test_negative_returns_without_a_threshold_and_broken_runs(tmp_path: Path) ->
     assert "PPO has the highest mean return on Pendulum-v1" in found.text
     assert " −1080.0 " in found.text
     assert "because they ended before episode 4: 1 run of actor_critic, 1 run of PPO." in found.text
-    for absent in ("Episodes to", "Runs ending", "Dashed"):
+    for absent in ("Episodes to", "Runs ending", "The dashed line"):
         assert absent not in found.text
     first, _ = json.loads(found.scripts[0])["returns-1"]["datasets"].values()
     assert len(first) == 6
@@ -199,7 +199,7 @@ def test_a_threshold_below_zero_has_a_minus_sign(tmp_path: Path) -> None:
     runs = {name: [value - 500 for value in RUNS[name]] for name in ("trpo", "ppo")}
     folder = make_folder(tmp_path / "p", runs, threshold=-100.0, env="Acrobot-v1")
     found = Page(classic_page(folder))
-    assert "Dashed: \u2212100." in found.text
+    assert "The dashed line is at \u2212100." in found.text
     assert "-100" not in found.text
     for stem in ("returns", "returns_by_steps"):
         drawn = (folder / f"{stem}.svg").read_text()
@@ -220,7 +220,7 @@ def test_text_cannot_become_markup(tmp_path: Path) -> None:
     assert name in found.text
     assert not [tag for tag, _ in found.tags if tag == "i"]
     assert "Command: burnish classic --config x.yaml" in found.text
-    assert "Of 3 tests 3 cannot be told." in found.text
+    assert "Of 3 claims, 3 are undecided." in found.text
 
 
 def test_settings_without_hyperparameters() -> None:
@@ -240,13 +240,13 @@ def test_a_command_without_a_config() -> None:
 @pytest.mark.parametrize(
     ("verdicts", "said"),
     [
-        (["holds"], "Of 1 tests 1 holds."),
-        (["holds", "cannot be told", "holds"], "Of 3 tests 2 hold and 1 cannot be told."),
+        (["holds"], "Of 1 claims, 1 holds."),
+        (["holds", "cannot be told", "holds"], "Of 3 claims, 2 hold and 1 is undecided."),
         (
             ["holds", "does not hold", "does not hold", "cannot be told"],
-            "Of 4 tests 1 holds, 2 do not hold and 1 cannot be told.",
+            "Of 4 claims, 1 holds, 2 do not hold and 1 is undecided.",
         ),
-        (["does not hold"] * 2 + ["cannot be told"] * 2, "Of 4 tests 2 do not hold and 2 cannot be told."),
+        (["does not hold"] * 2 + ["cannot be told"] * 2, "Of 4 claims, 2 do not hold and 2 are undecided."),
     ],
 )
 def test_the_tally(verdicts: list[str], said: str) -> None:

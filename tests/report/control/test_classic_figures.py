@@ -191,7 +191,7 @@ def test_the_files(tmp_path: Path, names: list[str]) -> None:
     assert png.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert struct.unpack(">I", png.read_bytes()[16:20])[0] >= 1720  # pixels: 860 wide, twice
     text = svg.read_text()
-    title = "Mean return of 3 runs, with 95 % bootstrap bands; every point is over the last 3 episodes"
+    title = "Mean return of 3 runs, with 95 % bootstrap bands; each point is the mean of 3 episodes"
     assert all(f">{words}</text>" in text for words in (title, "episode", "0.25"))
     assert all(text.count(f">{name}</text>") == 2 for name in names)  # in the legend and above its small multiple
     assert "var(--" not in text

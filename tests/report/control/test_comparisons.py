@@ -51,17 +51,17 @@ def study(folder: Path, found: dict[str, Any]) -> Path:
     [
         (
             (BELOW, LEVEL, LEVEL),
-            "On Pendulum-v1, PPO paid by comparisons cannot be told apart from PPO on the true reward with 700 labels "
-            "and 700 at the start, and ends below it with 100 labels",
+            "PPO trained on comparisons on Pendulum-v1: with 700 labels and 700 at the start it cannot be told apart "
+            "from PPO on the true reward, and with 100 labels it ends below",
         ),
         (
             (BELOW, BELOW, ABOVE),
-            "On Pendulum-v1, PPO paid by comparisons ends below PPO on the true reward with 100 labels and 700 labels, "
-            "and ends above it with 700 at the start",
+            "PPO trained on comparisons on Pendulum-v1: with 100 labels and 700 labels it ends below PPO on the true "
+            "reward, and with 700 at the start it ends above",
         ),
         (
             (None, None, None),
-            "PPO paid by comparisons on Pendulum-v1: too few runs to hold it against the true reward",
+            "PPO trained on comparisons on Pendulum-v1: too few runs to compare with the true reward",
         ),
     ],
 )
@@ -81,7 +81,7 @@ def test_the_page(tmp_path: Path) -> None:
     assert page.loads == []
     assert "burnish this" in page.text
     assert "erring_bradley_terry" in page.text
-    assert "RLHF is this with a language model" in page.text
+    assert "RLHF does the same with a language model" in page.text
     for cell in ("700 at the start", "−250", "−265 to −235", "0.95", "0.93 to 0.97", "1 min 1 s"):
         assert cell in page.text
     assert {attributes.get("data-figure") for _, attributes in page.tags} >= {"labels", "curves", "correlation"}
@@ -105,7 +105,7 @@ def test_one_run_without_a_correlation(tmp_path: Path) -> None:
     page = Page(comparisons_page(study(tmp_path, found)))
     assert "too few runs" in page.text
     (spec,) = [json.loads(script)["correlation"] for script in page.scripts if script.lstrip().startswith("{")]
-    assert "by its last predictor" in json.dumps(spec)
+    assert "with the rewards of its last predictor" in json.dumps(spec)
 
 
 def test_a_folder_without_a_summary_or_returns(tmp_path: Path) -> None:

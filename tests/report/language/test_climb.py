@@ -44,13 +44,13 @@ def test_thirds_are_of_updates_and_over_runs() -> None:
     ("pairs", "said"),
     [
         ([(0, 0), (1, 1), (2, 2)], "rise together"),
-        ([(0, 0), (1, -1), (2, -2)], "They part: the policy found"),
+        ([(0, 0), (1, -1), (2, -2)], "They diverge: the policy found"),
         ([(0, 0), (1, 0), (2, 0.01)], "does not confirm"),
         ([(0, 0), (1, 2), (2, 1)], "the judge’s score fell while the reward model’s still rose"),
         ([(0, 0), (1, 2), (2, 2.01)], "no longer rose clearly"),
         ([(0, 0), (2, 2), (2.01, 1)], "rise together"),
-        ([(0, 0), (0, 1), (0.01, 2)], "did not clearly climb"),
-        ([(0, 0), (-1, 1), (-2, 2)], "did not clearly climb"),
+        ([(0, 0), (0, 1), (0.01, 2)], "The reward model’s score did not clearly rise"),
+        ([(0, 0), (-1, 1), (-2, 2)], "The reward model’s score did not clearly rise"),
     ],
 )
 def test_what_the_curves_mean(pairs: list[tuple[float, float]], said: str) -> None:

@@ -66,7 +66,7 @@ def test_the_page_shows_every_pair_and_escapes_it(tmp_path: Path) -> None:
     assert "<script>alert" not in text
     assert "dpo may have collapsed: &lt;b&gt;75%" in text
     assert "unjudged: no answer in 60 s" in text
-    assert "tie: dpo won when dpo came first, sft won when sft did" in text
+    assert "tie: dpo won with dpo first, sft won with sft first" in text
     assert text.count('aria-label="won"') == 3
 
 
@@ -74,18 +74,18 @@ def test_the_page_loads_nothing_and_reads_without_a_judge(tmp_path: Path) -> Non
     bare = {k: v for k, v in found(judge=None).items() if k not in ("verdicts", "win_rate", "position_bias")}
     rows = [{k: v for k, v in one.items() if k not in ("winner", "orders", "problem")} for one in ROWS]
     text = compare_page(bare, rows, tmp_path / "compare.html").read_text()
-    assert "Nobody judged" in text
-    assert "Who wrote better" not in text
+    assert "There is no judge" in text
+    assert "Which model writes better" not in text
     assert Page(tmp_path / "compare.html").loads == []
 
 
 def test_what_is_claimed_follows_from_the_interval() -> None:
     assert sentences(found())[0] == (
-        "dpo writes better than sft, says ruler at http://127.0.0.1:1/v1: dpo wins 87.5 % of 4 pairs, a tie counting "
-        "half (95 % interval 62.5 to 100.0 %)."
+        "dpo writes better than sft according to ruler at http://127.0.0.1:1/v1: dpo wins 87.5 % of 4 pairs, ties "
+        "counting half (95 % interval 62.5 to 100.0 %)."
     )
     worse = sentences(found(win_rate={"mean": 0.2, "low": 0.1, "high": 0.3}))[0]
-    assert worse.startswith("sft writes better than dpo, says ruler")
+    assert worse.startswith("sft writes better than dpo according to ruler")
     assert "dpo wins 20.0 %" in worse
     even = sentences(found(win_rate={"mean": 0.6, "low": 0.5, "high": 0.7}))[0]
     assert even.startswith("dpo and sft cannot be told apart by ruler")
@@ -94,12 +94,12 @@ def test_what_is_claimed_follows_from_the_interval() -> None:
 
 def test_ties_and_the_unjudged_are_counted_in_words() -> None:
     assert sentences(found())[1] == (
-        "dpo won 3, sft 0; ties: 1 (of these 1 because the two orders disagree); not judged, and left out: 1; pairs of "
-        "the same text: 1."
+        "dpo won 3, sft 0; ties: 1 (1 of them because the two orders disagree); unjudged and left out: 1; pairs of "
+        "identical answers: 1."
     )
 
 
-@pytest.mark.parametrize(("low", "said"), [(0.5, "no bias that can be told"), (0.51, "it has a bias")])
+@pytest.mark.parametrize(("low", "said"), [(0.5, "no clear bias"), (0.51, "it is biased")])
 def test_a_bias_is_told_with_its_interval(low: float, said: str) -> None:
     told = sentences(found(position_bias={"mean": 0.625, "low": low, "high": 0.75}))[2]
     assert "62.5 % of its verdicts" in told
@@ -118,9 +118,9 @@ def test_scores_are_told_where_there_are_some(tmp_path: Path) -> None:
 
 def test_statistics_as_text() -> None:
     rows = {label: values for label, *values in statistics_rows(found())}
-    assert rows["words an answer"] == ["15.0", "15.0"]
+    assert rows["words per answer"] == ["15.0", "15.0"]
     assert rows["nearly the same as many others"] == ["75 %", "0 %"]
-    assert rows["entropy, nats a token"] == ["–", "3.70"]
+    assert rows["entropy, nats per token"] == ["–", "3.70"]
 
 
 def test_a_pair_says_whose_is_whose() -> None:

@@ -48,7 +48,7 @@ def rows(chart, layer: int) -> list[dict]:
 def test_the_figures_of_one_reward_model():
     found = reward_model.reward_figures({"rm": evaluation(), "sft": {"loss": 4.1}}, COLOURS)
     assert [one.key for one in found] == ["reward-accuracy", "reward-calibration", "reward-gap"]
-    assert "rm 0.061 (a calibrated model shows 0.043 on so few pairs)" in found[1].caption
+    assert "rm 0.061 (a calibrated model has 0.043 on as many pairs)" in found[1].caption
     assert "rm 72%, one rater 91%" in found[0].description
     assert found[2].description.endswith("farthest apart: rm 55%, 71%, 90%.")
     for one in found:
@@ -102,12 +102,12 @@ def test_no_interval_leaves_its_plot():
 def test_the_numbers_in_words():
     accurate, human, length, level = reward_model.sentences("rm", evaluation())
     assert accurate == (
-        "rm orders 72.4 % of 1,650 held-out pairs as people did (95 % interval 68.9 to 75.9 %)."  # n of the pairs
+        "rm orders 72.4 % of 1,650 held-out pairs as labelled (95 % interval 68.9 to 75.9 %)."  # n of the pairs
     )
     assert human.startswith(
-        "One rater orders 90.9 % of them as the other raters do on average (88.9 to 92.9 %, n = 649)"
+        "One rater agrees with the mean of the other raters on 90.9 % of pairs (88.9 to 92.9 %, n = 649)"
     )
-    assert length == "Its scores correlate −0.12 with length in tokens (−0.17 to −0.07)."
+    assert length == "The correlation of its scores with length in tokens is −0.12 (−0.17 to −0.07)."
     assert level.startswith("Held-out demonstrations score −0.03 on average (−0.07 to +0.01)")
 
 
@@ -115,7 +115,7 @@ def test_the_section_stands_on_the_page_and_its_bins_in_no_table(tmp_path: Path)
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0, "accuracy": 0.5}\n')
     (tmp_path / "evaluation.json").write_text(json.dumps(evaluation()))
     page = Page(training_page([tmp_path], tmp_path / "report.html"))
-    assert "What the reward model is worth" in page.text
+    assert "Evaluation of the reward model" in page.text
     assert page.text.index("orders 72.4 %") < page.text.index("Curves")
     places = [attrs["data-figure"] for _, attrs in page.tags if "data-figure" in attrs]
     assert places == ["reward-accuracy", "reward-calibration", "reward-gap", "curve-loss", "curve-accuracy"]

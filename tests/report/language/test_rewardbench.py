@@ -59,10 +59,10 @@ def test_what_the_numbers_say() -> None:
     said = sentences(pairs())
     assert said[0] == "70.0 % is the mean of Chat and Safety (95 % interval 65.0 to 75.0 %)."
     assert said[1] == (
-        "This is not the whole benchmark (Chat Hard and Reasoning are missing; Safety has another number of rows than "
-        "published): do not compare it with published scores."
+        "This is not the whole benchmark (Chat Hard and Reasoning are missing; Safety differs in the number "
+        "of rows): do not compare it with published scores."
     )
-    assert said[2] == "Of no section, and in no mean: mine."
+    assert said[2] == "In no section, and not in the mean: mine."
     assert len(said) == 3
 
 
@@ -74,12 +74,12 @@ def test_a_whole_benchmark_has_no_warning() -> None:
 
 def test_what_was_cut_is_told() -> None:
     said = sentences(pairs(tokens=TOKENS | {"truncated_prompts": 1200, "dropped": 2}))
-    assert said[-1] == "To fit 2,048 tokens: 1,200 prompts cut on the left and 2 rows left out."
+    assert said[-1] == "To fit 2,048 tokens: 1,200 prompts truncated on the left and 2 rows dropped."
 
 
 def test_no_row_of_a_section(tmp_path: Path) -> None:
     found = pairs(score=None, sections={}, missing_sections=["Chat"])
-    assert sentences(found)[0].startswith("No row is of a section")
+    assert sentences(found)[0].startswith("No row belongs to a section")
     page = rewardbench_page(found, tmp_path / "page.html").read_text()
     assert "data-figure" not in page
 
@@ -107,7 +107,7 @@ def test_the_page(tmp_path: Path) -> None:
     assert "RewardBench: runs/<rm>" in found.text
     assert found.loads == []
     subsets = found.text[found.text.index("Section and subsets") :]
-    order = ["Chat ", "mt-bench-med", "Safety ", "donotanswer", "mine (of no section)"]
+    order = ["Chat ", "mt-bench-med", "Safety ", "donotanswer", "mine (no section)"]
     assert sorted(order, key=subsets.index) == order
     assert "Safety 10 60.0 % 50.0 to 70.0 % donotanswer 10 60.0 % 50.0 to 70.0 % 3" in subsets
     assert "the chosen answer scores above the rejected one" in found.text
@@ -118,10 +118,10 @@ def test_the_page(tmp_path: Path) -> None:
 def test_the_page_of_the_second_benchmark(tmp_path: Path) -> None:
     found = Page(rewardbench_page(bests(), tmp_path / "page.html"))
     assert "the best chosen answer scores above every rejected one" in found.text
-    assert "2 prompts have both of their rows; rows left out for want of their partner: 1." in found.text
-    words = found.text[found.text.index("Over the prompts of Ties") :]
+    assert "2 prompts have both of their rows; rows left out because their partner is missing: 1." in found.text
+    words = found.text[found.text.index("Means over the prompts of Ties") :]
     order = ["90.0 %", "80.0 %", "70.0 %", "60.0 %", "−0.25"]
     assert sorted(order, key=words.index) == order
-    assert "log-probability of the answer less that under gpt2" in found.text
+    assert "log-probability of the answer minus that under gpt2" in found.text
     assert found.text.count("Focus 495 50.0 %") == 1
     assert "Malik" in found.text

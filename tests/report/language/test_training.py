@@ -68,7 +68,7 @@ def test_one_run_with_metrics_alone_and_a_line_cut_short(tmp_path):
 def test_a_run_without_a_step_says_so(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("")
     page = Page(training_page([tmp_path], tmp_path / "report.html"))
-    assert "No step has been logged yet." in page.text
+    assert "No steps have been logged yet." in page.text
     assert page.scripts == []
 
 
@@ -133,7 +133,7 @@ def test_ppo_curves_skip_the_updates_that_say_nothing():
 def test_beta_has_a_figure_where_it_moves():
     lines = [line | {"objective/kl_coef": 0.1 * line["step"]} for line in ppo_records()]
     found = curve_figures({"p": lines}, theme.series_colours(["p"]), keys=["objective/kl_coef"])
-    assert [one.spec["title"] for one in found] == ["Price of KL: β"]
+    assert [one.spec["title"] for one in found] == ["KL coefficient β"]
 
 
 def test_the_negative_objective_is_no_held_out_loss_of_ppo():
@@ -170,7 +170,7 @@ def test_samples_of_training_and_of_evaluation_are_apart(run_folder: Path, tmp_p
     lines = [{"prompt": f"<i>p{i}", "response": " well", "gold": i / 10} for i in range(30)]
     (run_folder / "evaluation_samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     page = Page(training_page([run_folder], tmp_path / "report.html"))
-    training, evaluation = (page.text.index(f"Samples {which}") for which in ("while training", "of the evaluation"))
+    training, evaluation = (page.text.index(f"Samples {which}") for which in ("during training", "of the evaluation"))
     assert training < page.text.index("is <b>good</b>") < evaluation < page.text.index("<i>p0 well")
     run = read_run(run_folder)
     assert [line["prompt"] for line in sampled([run], "evaluation_samples.jsonl")["dpo"]] == [
@@ -193,4 +193,4 @@ def test_the_evaluations_warnings_are_told(run_folder, tmp_path):
     text = Page(training_page([run_folder], tmp_path / "page.html")).text
     assert "Warning the model may have collapsed: it stammers." in text
     both = Page(training_page([run_folder, run_folder], tmp_path / "both.html")).text
-    assert "Warning of dpo: the model may have collapsed: it stammers." in both
+    assert "Warning for dpo: the model may have collapsed: it stammers." in both

@@ -1,1 +1,1 @@
-"""Pages about control."""
+"""Pages of control studies."""

@@ -1,7 +1,7 @@
-"""The page of the classical path: what each algorithm reached on one environment, how sure that is, and the story.
+"""The page of `burnish classic`: learning curves, returns with intervals, and tests of the expected order.
 
-It reads what `burnish classic` left in its folder: `returns.parquet` (a row an episode), `summary.json` (as
-`burnish.evaluation.returns.summarise` makes it), and, where they are, `config.yaml` and `environment.json`.
+It reads the files of the run's folder: `returns.parquet` (one row per episode), `summary.json` (made by
+`burnish.evaluation.returns.summarise`) and, if they exist, `config.yaml` and `environment.json`.
 """
 
 from collections.abc import Mapping
@@ -26,14 +26,20 @@ from burnish.report.page import Figure, write_page
 from burnish.run import UserError, read_mapping
 
 STEMS: dict[By, str] = {"episode": "returns", "steps": "returns_by_steps"}
-OF_THE_MACHINE = ("out", "processes", "resume", "quiet", "debug", "overwrite")
-VERDICTS = ("holds", "does not hold", "cannot be told")
+NOT_SETTINGS = ("out", "processes", "resume", "quiet", "debug", "overwrite")
+"""Options that say where and how the experiment is run, and do not change its results."""
+VERDICTS = {
+    "holds": ("holds", "hold"),
+    "does not hold": ("does not hold", "do not hold"),
+    "cannot be told": ("is undecided", "are undecided"),
+}
+"""Each verdict of a summary as a reader sees it, for one claim and for several."""
 
 
 def classic_page(folder: Path) -> Path:
-    """Write `report.html` and the figures `returns` and `returns_by_steps` (PNG and SVG) into `folder`; its path.
+    """Write `report.html` and the figures `returns` and `returns_by_steps` (PNG, SVG) to `folder`; the page's path.
 
-    Raises UserError where the table of returns or the summary is missing or lacks what the page cannot do without.
+    Raises UserError if the table of returns or the summary is missing or incomplete.
     """
     found = read_summary(folder / "summary.json")
     config, environment = (_mapping(folder / name) for name in ("config.yaml", "environment.json"))
@@ -61,6 +67,7 @@ def classic_page(folder: Path) -> Path:
         heads=list(colours),
         timed=any(one["seconds"] is not None for one in models.values()),
         tally=tally(found["story"]),
+        verdicts={verdict: words[0] for verdict, words in VERDICTS.items()},
         settings=settings(config, models),
         command=found.get("command") or command(config, models, found),
         facts={"Experiment": experiment(config), "Versions": versions(environment)},
@@ -68,18 +75,18 @@ def classic_page(folder: Path) -> Path:
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """The summary, with the keys that the page needs; raises UserError where one is missing."""
+    """Read the summary. Raises UserError if a key that the page needs is missing."""
     if not path.is_file():
         raise UserError(f"{path.parent} has no {path.name}: give the folder that burnish classic wrote.")
     found = read_mapping(path)
     for key in ("algorithms", "episodes", "last", "digits", "probability_of_improvement", "leader", "story"):
         if key not in found or (key == "algorithms" and not found[key]):
-            raise UserError(f"{path} has no `{key}`: write it anew with burnish.evaluation.returns.summarise.")
+            raise UserError(f"{path} has no `{key}`: recreate it with burnish.evaluation.returns.summarise.")
     return {"threshold": None, "unfinished": {}} | found
 
 
 def title(found: Mapping[str, Any], place: str) -> str:
-    """What was found, from the numbers: who is ahead, if anyone is."""
+    """The page's title: the algorithm that is ahead, if there is one."""
     models, first = found["algorithms"], found["leader"]
     if first is None:
         (one,) = models.values()
@@ -99,7 +106,7 @@ def title(found: Mapping[str, Any], place: str) -> str:
 
 
 def result(found: Mapping[str, Any]) -> str:
-    """The leader's numbers in a sentence, or those of the only algorithm."""
+    """The mean return of the leader and of its closest rival in one sentence, or that of the only algorithm."""
     models, first, digits = found["algorithms"], found["leader"], found["digits"]
     name = next(iter(models)) if first is None else first["algorithm"]
     one = models[name]
@@ -108,31 +115,28 @@ def result(found: Mapping[str, Any]) -> str:
     over = f"over all {found['episodes']:,} episodes" + (
         f" and {one['runs']} runs" if one["runs"] > 1 else " of one run"
     )
-    said = f"{one['label']}’s mean return {over} is {mean}"
+    sentence = f"{one['label']}’s mean return {over} is {mean}"
     if first is None:
-        return f"{said}."
+        return f"{sentence}."
     rival = models[first["rival"]]
     other = wording.number(rival["mean"]["mean"], digits)
     if first["difference"] is None:
-        return f"{said}, {rival['label']}’s {other}."
+        return f"{sentence}, {rival['label']}’s {other}."
     return (
-        f"{said}, {rival['label']}’s {other}: a difference of "
+        f"{sentence}, {rival['label']}’s {other}: a difference of "
         f"{wording.number(first['difference']['mean'], digits)} ({wording.range_of(first['difference'], digits)})."
     )
 
 
 def tally(story: list[Mapping[str, Any]]) -> str:
-    """How many of the story's tests came out which way."""
+    """The number of claims with each verdict, in words."""
     counts = {verdict: sum(test["verdict"] == verdict for test in story) for verdict in VERDICTS}
-    words = {"holds": ("holds", "hold"), "does not hold": ("does not hold", "do not hold")}
-    parts = [
-        f"{count} {words.get(verdict, (verdict, verdict))[count > 1]}" for verdict, count in counts.items() if count
-    ]
-    return f"Of {len(story)} tests {wording.listed(parts)}."
+    parts = [f"{count} {VERDICTS[verdict][count > 1]}" for verdict, count in counts.items() if count]
+    return f"Of {len(story)} claims, {wording.listed(parts)}."
 
 
 def settings(config: Mapping[str, Any], models: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The hyperparameters as rows for a table with a column an algorithm; one that a method has not is a dash."""
+    """Hyperparameters as table rows with one column per algorithm, None where an algorithm lacks one."""
     given = config.get("algorithms")
     if not isinstance(given, Mapping):
         return []
@@ -142,22 +146,22 @@ def settings(config: Mapping[str, Any], models: Mapping[str, Any]) -> list[dict[
 
 
 def experiment(config: Mapping[str, Any]) -> dict[str, str]:
-    """What holds for all algorithms alike; not what only says where and how it was run."""
+    """The settings that all algorithms share, without `NOT_SETTINGS`."""
     return {
         key: wording.value(item)
         for key, item in wording.flatten(config).items()
-        if key.split(".")[0] not in ("algorithms", *OF_THE_MACHINE) and item not in ({}, None)
+        if key.split(".")[0] not in ("algorithms", *NOT_SETTINGS) and item not in ({}, None)
     }
 
 
 def versions(environment: Mapping[str, Any]) -> dict[str, str]:
-    """Packages by their bare names, and what else the run wrote down of its surroundings."""
+    """Versions by package name, and the other facts in `environment.json`."""
     flat = wording.flatten(environment).items()
     return {key.removeprefix("packages.").removeprefix("versions."): wording.value(item) for key, item in flat}
 
 
 def command(config: Mapping[str, Any], models: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """The command that repeats the experiment, where its method settings are the defaults."""
+    """The command that repeats the experiment, if all hyperparameters are the defaults."""
     runs = config.get("runs") or max(one["runs"] for one in models.values())
     env = f" --env {config['env']}" if config.get("env") else ""
     return (
@@ -166,19 +170,19 @@ def command(config: Mapping[str, Any], models: Mapping[str, Any], found: Mapping
 
 
 def _figures(frame: pd.DataFrame, by: By, found: Mapping[str, Any], colours: Colours) -> list[Figure]:
-    """The panel, then the small multiples, with what stands under the panel."""
+    """The main panel with its caption, then the small multiples."""
     curves = curves_of(frame, by)
     smooth = window(found["episodes"])
-    caption = f"Every run is smoothed: a point is the mean of its last {smooth} episodes. " if smooth > 1 else ""
+    caption = f"Each point is the mean over the last {smooth} episodes of a run. " if smooth > 1 else ""
     if by == "steps":
         caption += (
-            "A run is drawn against its own environment steps, interpolated between the ends of its episodes. A mean "
-            "ends where the first of its runs had its last episode, so that each point is a mean over all runs. "
+            "Each run is plotted against its own environment steps, interpolated between the ends of its episodes. A "
+            "mean curve ends where the first of its runs ends, so that each point is a mean over all runs. "
         )
     if any(curve.low is not None for curve in curves):
         caption += "Bands are 95 % bootstrap intervals of the mean over runs. "
     if found["threshold"] is not None:
-        caption += f"Dashed: {found['threshold']:g}.".replace("-", wording.MINUS)
+        caption += f"The dashed line is at {found['threshold']:g}.".replace("-", wording.MINUS)
     main = LightFigure(STEMS[by], to_spec(panel(curves, colours, by, found["threshold"])), caption.strip())
     each = [LightFigure(f"{STEMS[by]}-{i}", to_spec(chart)) for i, chart in enumerate(multiples(curves, colours, by))]
     return [main, *each]
@@ -195,18 +199,18 @@ def _returns(path: Path) -> pd.DataFrame:
 
 
 def _finished(frame: pd.DataFrame, found: Mapping[str, Any]) -> pd.DataFrame:
-    """The episodes that the summary counts, in the order of its algorithms and under their labels."""
+    """The episodes that the summary counts, in the order of its algorithms and with their labels."""
     models = found["algorithms"]
     columns = {"algorithm", "run", "episode"}
     if missing := sorted(columns - set(frame.columns)):
-        raise UserError(f"The table of returns has no column {wording.listed(missing)}: it needs one row an episode.")
+        raise UserError(f"The table of returns has no column {wording.listed(missing)}: it needs one row per episode.")
     parts = []
     for name, one in models.items():
         rows = frame[(frame.algorithm == name) & (frame.episode <= found["episodes"])]
         rows = rows[rows.groupby("run").episode.transform("size") == found["episodes"]]
         if rows.empty:
             raise UserError(
-                f"The table of returns has no finished run of {name}, which the summary has: write it anew."
+                f"The table of returns has no finished run of {name}, unlike the summary: run burnish classic again."
             )
         parts.append(rows.assign(algorithm=one["label"]))
     return pd.concat(parts, ignore_index=True)

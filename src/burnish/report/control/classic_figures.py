@@ -1,7 +1,7 @@
-"""Learning curves of repeated runs: one panel of all algorithms, and small multiples with every run of each.
+"""Learning curves of repeated runs: one panel with all algorithms, and small multiples with every run of each.
 
-Curves are of smoothed runs: at an episode stands the mean return of the last `SMOOTH` episodes of its run. Against
-environment steps every run is interpolated linearly between the ends of its episodes on one grid for all.
+Runs are smoothed: the value at an episode is the mean return of the run's last `SMOOTH` episodes. Over environment
+steps, every run is interpolated linearly between the ends of its episodes, on a grid shared by all runs.
 """
 
 import math
@@ -25,9 +25,9 @@ from burnish.run import UserError
 By = Literal["episode", "steps"]
 X_TITLES = {"episode": "episode", "steps": "environment steps"}
 COLUMNS = ("algorithm", "run", "episode", "return", "steps")
-SMOOTH = 10  # episodes of a run that one point is the mean of; fewer where runs are short
-POINTS = 200  # of a mean curve
-RUN_POINTS = 50  # of the curve of a single run, of which there are many
+SMOOTH = 10  # episodes averaged per point; fewer if runs are short
+POINTS = 200  # per mean curve
+RUN_POINTS = 50  # per curve of a single run
 RESAMPLES = 1000
 _PATH = re.compile(r' d="[^"]*"')
 _NUMBER = re.compile(r"-?\d+\.\d+")
@@ -35,7 +35,7 @@ _NUMBER = re.compile(r"-?\d+\.\d+")
 
 @dataclass(frozen=True)
 class Curve:
-    """An algorithm's mean over runs with its band, `[T]` each, and each run's own curve; one run has no band."""
+    """An algorithm's mean over runs with its band, `[T]` each, and the curve of each run; one run has no band."""
 
     name: str
     x: np.ndarray
@@ -52,10 +52,10 @@ def learning_curves(
     colours: Colours | None = None,
     width: int = 860,
 ) -> alt.VConcatChart:
-    """The figure as a file shows it: the panel of all algorithms above small multiples of each.
+    """The figure for files: the panel with all algorithms above small multiples of each.
 
-    `frame` has a row an episode: `algorithm, run, episode, return, steps`; algorithms come in the order in which they
-    stand there. `threshold` draws a dashed line. Raises UserError for a frame without episodes or without a column.
+    `frame` has one row per episode: `algorithm, run, episode, return, steps`; algorithms are drawn in order of
+    appearance. `threshold` draws a dashed line. Raises UserError if the frame is empty or lacks a column.
     """
     curves = curves_of(frame, by)
     colours = colours or theme.series_colours([curve.name for curve in curves])
@@ -63,7 +63,7 @@ def learning_curves(
     small = (width - 45 * (columns - 1)) // columns
     title, smooth = _title(curves), window(_longest(frame))
     title += ", with 95 % bootstrap bands" if any(curve.low is not None for curve in curves) else ""
-    title += f"; every point is over the last {smooth} episodes" if smooth > 1 else ""
+    title += f"; each point is the mean of {smooth} episodes" if smooth > 1 else ""
     top = panel(curves, colours, by, threshold, for_file=True).properties(width=width, title=title)
     each = [chart.properties(width=small, height=150) for chart in multiples(curves, colours, by)]
     below = alt.concat(*each, columns=columns, spacing=20)
@@ -71,7 +71,7 @@ def learning_curves(
 
 
 def save_curves(chart: alt.VConcatChart, stem: Path) -> list[Path]:
-    """Write `stem.png` (at twice the size) and `stem.svg`; their paths."""
+    """Write `stem.png` (at twice the resolution) and `stem.svg`; returns their paths."""
     spec = theme.for_file(chart.configure(**theme.vega_config()).to_dict())
     stem.parent.mkdir(parents=True, exist_ok=True)
     png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
@@ -81,22 +81,22 @@ def save_curves(chart: alt.VConcatChart, stem: Path) -> list[Path]:
 
 
 def window(episodes: int) -> int:
-    """How many episodes of a run one point is the mean of: `SMOOTH`, or a twentieth of a short run."""
+    """Number of episodes averaged per point: `SMOOTH`, or 1/20 of a short run."""
     return max(1, min(SMOOTH, episodes // 20))
 
 
 def curves_of(frame: pd.DataFrame, by: By = "episode") -> list[Curve]:
-    """A curve for every algorithm, over episodes or over environment steps.
+    """One curve per algorithm, over episodes or over environment steps.
 
-    The mean ends where the first of the algorithm's runs ends, and begins where all have finished an episode, so that
-    every point of it is a mean over all runs; each run's own curve goes on to its own end.
+    The mean begins where all runs of the algorithm have finished an episode and ends where the first run ends, so that
+    every point is a mean over all runs; the curve of each run continues to its own end.
     """
     if by not in X_TITLES:
         raise ValueError(f"curves are by episode or by steps, not by {by}")
     if missing := [name for name in COLUMNS if name not in frame.columns]:
         raise UserError(f"The table of returns has no column {', '.join(missing)}: curves need {', '.join(COLUMNS)}.")
     if frame.empty:
-        raise UserError("The table of returns has no episode: there is nothing to draw.")
+        raise UserError("The table of returns has no episodes: there is nothing to draw.")
     smooth = window(_longest(frame))
     longest = int(frame[by].max())
     places = np.linspace(0, longest, min(POINTS, longest) + 1)[1:]
@@ -109,12 +109,12 @@ def curves_of(frame: pd.DataFrame, by: By = "episode") -> list[Curve]:
 
 
 def _longest(frame: pd.DataFrame) -> int:
-    """The episodes of the longest run."""
+    """Number of episodes of the longest run."""
     return int(frame.groupby(["algorithm", "run"], observed=True).size().max())
 
 
 def _smoothed(run: pd.DataFrame, by: By, smooth: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each episode of a run stands, in that order, and the mean return of the last `smooth` up to it."""
+    """Positions of a run's episodes, in increasing order, and the mean return of the last `smooth` at each."""
     run = run.sort_values([by, "episode"])
     means = run["return"].rolling(smooth, min_periods=1).mean()
     return run[by].to_numpy(float), means.to_numpy(float)
@@ -128,22 +128,22 @@ def _curve(name: str, runs: Sequence[tuple[np.ndarray, np.ndarray]], grid: np.nd
     own = []
     for x, y in runs:
         at = _between(grid, x[0], x[-1])
-        at = at[:: -math.ceil(len(at) / RUN_POINTS)][::-1]  # thinned from its end, which stays
+        at = at[:: -math.ceil(len(at) / RUN_POINTS)][::-1]  # thinned from the end, to keep the last point
         own.append((at, np.interp(at, x, y)))
     return Curve(name, shared, values.mean(axis=0), low, high, own)
 
 
 def _between(grid: np.ndarray, start: float, end: float) -> np.ndarray:
-    """The part of the grid from `start` to `end`, both included; nothing where they are in the wrong order."""
+    """The part of the grid from `start` to `end`, both included; empty if start > end."""
     if start > end:
         return grid[:0]
     return np.unique([start, *grid[(grid > start) & (grid < end)], end])
 
 
 def band(values: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % percentile bootstrap of the mean over runs, at every place; `values` is `[R, T]`, the ends `[T]`.
+    """95 % percentile bootstrap interval of the mean over runs at every point; `values` is `[R, T]`, the ends `[T]`.
 
-    Whole runs are drawn, the same for all places.
+    Whole runs are resampled, the same ones for all points.
     """
     runs = len(values)
     weights = np.random.default_rng(seed).multinomial(runs, np.full(runs, 1 / runs), size=RESAMPLES) / runs
@@ -154,9 +154,9 @@ def band(values: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def panel(
     curves: Sequence[Curve], colours: Colours, by: By, threshold: int | float | None = None, for_file: bool = False
 ) -> Chart:
-    """All algorithms in one chart: means over runs with bands; on a page pointing at a curve shows its numbers.
+    """All algorithms in one chart: means over runs with bands; on a page, hovering over a curve shows its numbers.
 
-    A file has a legend instead, which a page writes beside the chart.
+    A file has a legend instead, which a page has outside the chart.
     """
     names = [curve.name for curve in curves]
     tint = tint_of({name: colours[name] for name in names})
@@ -174,8 +174,8 @@ def panel(
         label = f"{threshold:g}".replace("-", wording.MINUS)
         at = alt.Chart(pd.DataFrame({"mean": [threshold], "label": [label]})).encode(y=y)
         layers.append(at.mark_rule(strokeDash=[4, 4], strokeWidth=1))
-        words: dict[str, Any] = {"align": "left", "baseline": "bottom", "dx": 4, "dy": -3, "fontSize": 12}
-        layers.append(at.mark_text(color=theme.colour("muted"), **words).encode(text="label:N", x=alt.value(0)))
+        style: dict[str, Any] = {"align": "left", "baseline": "bottom", "dx": 4, "dy": -3, "fontSize": 12}
+        layers.append(at.mark_text(color=theme.colour("muted"), **style).encode(text="label:N", x=alt.value(0)))
     if banded:
         low = alt.Y("low:Q", title=None, scale=scale, axis=axis)
         layers.append(base.mark_area(opacity=0.18, line=False, aria=False).encode(y=low, y2="high:Q"))
@@ -198,7 +198,7 @@ def _title(curves: Sequence[Curve]) -> str:
 
 
 def multiples(curves: Sequence[Curve], colours: Colours, by: By) -> list[Chart]:
-    """A small chart an algorithm: every run thin, their mean on top; the axes are the same in all."""
+    """One small chart per algorithm: every run as a thin line under their mean; all charts have the same axes."""
     values = np.concatenate([y for curve in curves for _, y in curve.runs])
     return [_multiple(curve, colours, by, (float(values.min()), float(values.max())), _far(curves)) for curve in curves]
 
@@ -222,10 +222,10 @@ def _multiple(curve: Curve, colours: Colours, by: By, domain: tuple[float, float
 
 @dataclass(frozen=True)
 class LightFigure(Figure):
-    """A figure whose drawing has whole pixels: with so many curves that halves the text of the page."""
+    """A figure whose static SVG has whole-pixel coordinates, which halves the size of a page with many curves."""
 
     def drawing(self) -> Markup:
-        """The chart as SVG, for readers without scripts."""
+        """The chart as static SVG, for readers without scripts."""
         return Markup(_PATH.sub(lambda path: _NUMBER.sub(_whole, path[0]), super().drawing()))
 
 
@@ -234,7 +234,7 @@ def _whole(number: re.Match[str]) -> str:
 
 
 def _rows(curves: Sequence[Curve], banded: bool = False) -> alt.Chart:
-    """The mean curves as data: a row an algorithm with its arrays, which is a third of the text of a row a point."""
+    """The mean curves as data, one row of arrays per algorithm: a third of the size of one row per point."""
     rows = []
     for curve in curves:
         row: dict[str, Any] = {"name": curve.name, "x": _short(curve.x), "mean": _short(curve.mean)}
@@ -247,18 +247,18 @@ def _rows(curves: Sequence[Curve], banded: bool = False) -> alt.Chart:
 
 
 def _x(by: By, far: float, ticks: int = 6) -> alt.X:
-    written = "datum.value === 0 ? '0' : format(datum.value, '~s')" if by == "steps" else "format(datum.value, ',d')"
-    axis = alt.Axis(labelExpr=written, grid=False, tickCount=ticks)
+    label = "datum.value === 0 ? '0' : format(datum.value, '~s')" if by == "steps" else "format(datum.value, ',d')"
+    axis = alt.Axis(labelExpr=label, grid=False, tickCount=ticks)
     return alt.X("x:Q", title=X_TITLES[by], axis=axis, scale=alt.Scale(nice=False, domain=[0, far]))
 
 
 def _far(curves: Sequence[Curve]) -> float:
-    """How far the longest run goes."""
+    """The end of the longest run."""
     return float(max(x[-1] for curve in curves for x, _ in curve.runs))
 
 
 def _short(values: np.ndarray, digits: int = 4) -> list[int | float]:
-    """A few digits, beyond which no eye sees; whole numbers without a point."""
+    """Values with few significant digits, to save space; whole numbers as integers."""
     rounded = [float(f"{value:.{digits}g}") for value in values]
     return [int(value) if value.is_integer() else value for value in rounded]
 
@@ -268,7 +268,7 @@ def _ends(curves: Sequence[Curve]) -> str:
 
 
 def _tooltip(by: By, banded: bool) -> str:
-    """The expression of a tooltip for a nearest-point selection, whose cells wrap the row once more."""
+    """Tooltip expression for a nearest-point selection, whose Voronoi cells wrap the row in another `datum`."""
     row = "(datum.datum || datum)"
     shown = f"format({row}.mean, '.4~g')"
     if banded:

@@ -1,6 +1,6 @@
-"""The page of learning from comparisons: what labels buy, held against PPO on the true reward.
+"""The page of learning from comparisons: return by number of labels, compared with PPO on the true reward.
 
-It reads what the study left in its folder: `returns.parquet` (a row an episode), `summary.json`, and, where they are,
+It reads the files of the study's folder: `returns.parquet` (one row per episode), `summary.json` and, if they exist,
 `config.yaml` and `environment.json`.
 """
 
@@ -20,21 +20,21 @@ from burnish.run import UserError, read_mapping
 
 TRUE = "true_reward"
 WAYS = {
-    ("learning", "variance"): "Asked while learning, where the ensemble disagrees",
-    ("start", "random"): "Asked at the start, random pairs",
-    ("learning", "random"): "Asked while learning, random pairs",
-    ("start", "variance"): "Asked at the start, where the ensemble disagrees",
+    ("learning", "variance"): "Labels during training, pairs with most ensemble disagreement",
+    ("start", "random"): "Labels at the start, random pairs",
+    ("learning", "random"): "Labels during training, random pairs",
+    ("start", "variance"): "Labels at the start, pairs with most ensemble disagreement",
 }
 CORRELATIONS = {
-    "late": "over the rollouts after the last label, as the policy was paid",
-    "ever": "over a sample of all that the run lived through, by its last predictor",
+    "late": "over the rollouts after the last label, with the rewards that the policy received",
+    "ever": "over a sample of the whole run, with the rewards of its last predictor",
 }
 
 
 def comparisons_page(folder: Path) -> Path:
-    """Write `report.html` and the figures `labels`, `curves` and `correlation` (PNG and SVG) into `folder`; its path.
+    """Write `report.html` and the figures `labels`, `curves` and `correlation` (PNG, SVG) to `folder`; the page's path.
 
-    Raises UserError where the table of returns or the summary is missing.
+    Raises UserError if the table of returns or the summary is missing.
     """
     found = _summary(folder / "summary.json")
     config, environment = (_mapping(folder / name) for name in ("config.yaml", "environment.json"))
@@ -71,54 +71,54 @@ def comparisons_page(folder: Path) -> Path:
 
 
 def title(found: Mapping[str, Any]) -> str:
-    """What was found, from the intervals of the differences to PPO on the true reward."""
+    """The page's title: how PPO with each number of labels compares with PPO on the true reward."""
     place = found["env"]
     asked = {name: one for name, one in found["variants"].items() if name != TRUE}
     if TRUE not in found["variants"] or any(one["difference"] is None for one in asked.values()) or not asked:
-        return f"PPO paid by comparisons on {place}: too few runs to hold it against the true reward"
+        return f"PPO trained on comparisons on {place}: too few runs to compare with the true reward"
     sides: dict[str, list[str]] = {"undecided": [], "worse": [], "better": []}
     for one in asked.values():
         sides[wording.verdict(one["difference"])].append(one["label"])
     ends = {"undecided": "cannot be told apart from", "worse": "ends below", "better": "ends above"}
-    said, whom = [], "PPO on the true reward"
+    claims, reference = [], " PPO on the true reward"
     for side, names in sides.items():
         if names:
-            said.append(f"{ends[side]} {whom} with {wording.listed(names)}")
-            whom = "it"
-    return f"On {place}, PPO paid by comparisons {', and '.join(said)}"
+            claims.append(f"with {wording.listed(names)} it {ends[side]}{reference}")
+            reference = ""
+    return f"PPO trained on comparisons on {place}: {', and '.join(claims)}"
 
 
 def result(found: Mapping[str, Any]) -> str:
-    """The final returns in a sentence: true reward, fewest labels, most labels."""
+    """The final returns with the true reward, the fewest and the most labels, in one sentence."""
     models = found["variants"]
     asked = [one for name, one in models.items() if name != TRUE]
     chosen = ([models[TRUE]] if TRUE in models else []) + sorted(asked, key=lambda one: one["labels"])[
         :: len(asked) - 1 or 1
     ]
     digits = found["digits"]
-    said = []
+    parts = []
     for one in {one["label"]: one for one in chosen}.values():
         ends = wording.range_of(one["final"], digits)
-        said.append(
+        parts.append(
             f"{wording.number(one['final']['mean'], digits)}{f' ({ends})' if ends else ''} "
             f"{'on the true reward' if one['labels'] == 0 else 'with ' + one['label']}"
         )
     return (
-        f"Mean true return over the last {found['last']} of {found['episodes']:,} episodes: {wording.listed(said)}. "
-        "No environment’s reward reached a policy that was paid by comparisons."
+        f"Mean true return over the last {found['last']} of {found['episodes']:,} episodes: {wording.listed(parts)}. "
+        "A policy trained on comparisons never receives the environment’s rewards."
     )
 
 
 def ways(models: Mapping[str, Any]) -> dict[str, str]:
-    """The ways in which labels were asked for, and their colours."""
+    """The ways in which labels were collected, with their colours."""
     found = [WAYS[one["when"], one["choose"]] for name, one in models.items() if name != TRUE]
     return theme.series_colours(["reference", *dict.fromkeys(found)]) | {}
 
 
 def labels_chart(found: Mapping[str, Any], for_file: bool = False) -> Chart:
-    """Final true return against the number of labels, and the band of PPO on the true reward across it.
+    """Final true return against the number of labels, with a horizontal band for PPO on the true reward.
 
-    A file has a legend, which a page writes beside the chart.
+    A file has a legend, which a page has outside the chart.
     """
     models = found["variants"]
     colours = {name: colour for name, colour in ways(models).items() if name != "reference"}
@@ -128,7 +128,7 @@ def labels_chart(found: Mapping[str, Any], for_file: bool = False) -> Chart:
             way = WAYS[one["when"], one["choose"]]
             rows.append({"name": way, "labels": one["labels"], "at": 0, **_ends(one["final"])})
     table = pd.DataFrame(rows, columns=["name", "labels", "at", "mean", "low", "high"])
-    # Points that would lie on one another stand side by side, a fiftieth of the axis apart.
+    # Points with the same number of labels are drawn side by side, 1/50 of the axis apart.
     table["at"] = table.labels + table.groupby("labels").cumcount() * table.labels.max() / 50
     table["text"] = [f"{m:.4g} ({a:.4g} to {b:.4g})" for m, a, b in table[["mean", "low", "high"]].to_numpy()]
     far = 1.06 * float(table["at"].max())
@@ -169,18 +169,18 @@ def labels_caption(found: Mapping[str, Any]) -> str:
     if runs == 1:
         return f"The mean over the last {found['last']} episodes of one run."
     return (
-        f"The mean over the last {found['last']} episodes of each run and over {runs} runs, with 95 % bootstrap "
-        "intervals over runs; the grey band is that of PPO on the true reward."
+        f"Means over the last {found['last']} episodes of each run and over {runs} runs, with 95 % bootstrap "
+        "intervals over runs; the grey band is PPO on the true reward."
     )
 
 
 def correlated(models: Mapping[str, Any]) -> str:
-    """Where predictions are held against true rewards: at the end, or in all of a run where the end does not vary."""
+    """Which correlation to show: `late`, or `ever` if the true rewards at the end do not vary."""
     return "late" if all(one["correlation_late"] for name, one in models.items() if name != TRUE) else "ever"
 
 
 def correlation_chart(models: Mapping[str, Any], colours: Colours, kind: str) -> Chart:
-    """How predicted and true rewards go together."""
+    """Correlation of predicted and true rewards, one row per variant."""
     asked = {name: one for name, one in models.items() if name != TRUE}
     rows = [
         {"name": one["label"], **_ends(one[f"correlation_{kind}"])}
@@ -193,14 +193,14 @@ def correlation_chart(models: Mapping[str, Any], colours: Colours, kind: str) ->
 
 
 def _ends(interval: Mapping[str, Any]) -> dict[str, float]:
-    """An interval whose missing ends are its mean."""
+    """An interval with its missing ends replaced by the mean."""
     mean = interval["mean"]
     ends = {end: mean if interval[end] is None else interval[end] for end in ("low", "high")}
     return {key: float(value) for key, value in ({"mean": mean} | ends).items()}
 
 
 def _knobs(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What all variants' comparisons have alike."""
+    """The comparison settings that all variants share."""
     some = [one for one in (config.get("variants") or {}).values() if "labels" in one]
     shared = some[0] if some else {}
     return {k: v for k, v in shared.items() if all(one.get(k) == v for one in some)}
@@ -208,19 +208,19 @@ def _knobs(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _summary(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise UserError(f"{path.parent} has no {path.name}: give the folder that learning from comparisons wrote.")
+        raise UserError(f"{path.parent} has no {path.name}: give the folder of burnish classic --reward comparisons.")
     found = read_mapping(path)
     for key in ("env", "episodes", "last", "variants"):
         if not found.get(key):
-            raise UserError(f"{path} has no `{key}`: let the study write it anew.")
+            raise UserError(f"{path} has no `{key}`: run the study again.")
     largest = max(abs(one["final"]["mean"]) for one in found["variants"].values())
     return {"command": None} | found | {"digits": 0 if largest >= 100 else 1 if largest >= 10 else 2}
 
 
 def _returns(path: Path, found: Mapping[str, Any]) -> pd.DataFrame:
-    """The episodes that the summary counts, under the labels of their variants as `algorithm`."""
+    """The episodes that the summary counts, with the variants' labels as `algorithm`."""
     if not path.is_file():
-        raise UserError(f"{path.parent} has no {path.name}: give the folder that learning from comparisons wrote.")
+        raise UserError(f"{path.parent} has no {path.name}: give the folder of burnish classic --reward comparisons.")
     frame = pd.read_parquet(path)
     labels = {name: one["label"] for name, one in found["variants"].items()}
     frame = frame[frame.variant.isin(list(labels)) & (frame.episode <= found["episodes"])]

@@ -1,1 +1,1 @@
-"""Pages about language models."""
+"""Pages of language-model runs."""

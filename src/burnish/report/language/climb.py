@@ -1,7 +1,7 @@
-"""How PPO climbs its reward model, and whether the judge, which it never saw, agrees.
+"""Scores of the reward model during PPO, and whether the gold judge, which PPO never sees, confirms them.
 
 A record is one rollout: `run`, `step` (updates before it) and the intervals `proxy`, `gold` and `kl` of its texts.
-Where the reward model's score rises and the judge's does not, the policy exploits its reward model (Gao et al. 2022,
+If the reward model's score rises and the judge's does not, the policy exploits its reward model (Gao et al. 2022,
 "Scaling Laws for Reward Model Overoptimization").
 """
 
@@ -16,11 +16,11 @@ from burnish.report.figures import Colours, bands
 from burnish.report.page import Figure, figure
 
 Record = Mapping[str, Any]
-CHARTS = [("proxy", "Score of the reward model"), ("gold", "Gold score of the judge"), ("kl", "KL to {} (nats)")]
+CHARTS = [("proxy", "Reward model’s score"), ("gold", "Judge’s gold score"), ("kl", "KL to {} (nats)")]
 
 
 def climb_figures(records: Sequence[Record], colours: Colours, name: str, baseline: str) -> list[Figure]:
-    """A chart each of the reward model's score, the judge's and the KL over the updates of model `name`."""
+    """Charts of the reward model's score, the judge's score and the KL over the updates of model `name`."""
     found = []
     for key, title in CHARTS:
         rows = [
@@ -30,16 +30,16 @@ def climb_figures(records: Sequence[Record], colours: Colours, name: str, baseli
         ]
         if rows:
             title = title.format(baseline)
-            spoken = f"{title} along the training of {name}: from {rows[0]['mean']:.2f} to {rows[-1]['mean']:.2f}."
+            spoken = f"{title} during the training of {name}: from {rows[0]['mean']:.2f} to {rows[-1]['mean']:.2f}."
             found.append(figure(f"climb-{key}", bands(pd.DataFrame(rows), colours, title, "updates", spoken)))
     return found
 
 
 def change(early: Sequence[Record], late: Sequence[Record], key: str) -> dict[str, float]:
-    """How much higher the mean of `key` is in the late rollouts than in the early ones, with a 95 % interval.
+    """The mean of `key` in the late rollouts minus that in the early ones, with a 95 % interval.
 
-    A rollout's half interval is 1.96 of its standard errors, and rollouts are sampled independently: the square of
-    the half interval of a mean of k is Σ hᵢ² / k², that of a difference is the sum of both.
+    Half the width hᵢ of a rollout's interval is 1.96 standard errors, and rollouts are sampled independently: the
+    squared half-width of a mean of k is Σ hᵢ² / k², that of a difference is the sum of both.
     """
     means, squares = [], 0.0
     for part in (early, late):
@@ -50,17 +50,17 @@ def change(early: Sequence[Record], late: Sequence[Record], key: str) -> dict[st
 
 
 def climb_sentences(records: Sequence[Record], name: str) -> str:
-    """What the two scores did from the first third of the rollouts to the last, and what follows; empty for few."""
+    """How both scores changed from the first third of training to the last; empty with too few rollouts."""
     first, second, third = thirds(records)
     if not (first and second and third):
         return ""
     proxy, gold = (change(first, third, key) for key in ("proxy", "gold"))
-    told = (
-        f"From the first third of {name}’s training to the last, the reward model’s score of its texts "
+    changes = (
+        f"From the first third of {name}’s training to the last, the reward model’s score "
         f"{_moved(proxy)}, and the judge’s gold score {_moved(gold)}."
     )
     late = [wording.verdict(change(second, third, key)) for key in ("proxy", "gold")]
-    return f"{told} {_meaning(wording.verdict(proxy), wording.verdict(gold), late)}"
+    return f"{changes} {_meaning(wording.verdict(proxy), wording.verdict(gold), late)}"
 
 
 def thirds(records: Sequence[Record]) -> list[list[Record]]:
@@ -73,32 +73,32 @@ def thirds(records: Sequence[Record]) -> list[list[Record]]:
 
 ENDS = ("mean", "low", "high")
 MEANING = {
-    ("better", "better"): "Both rise together: what the policy gains from its reward model, the judge sees too.",
+    ("better", "better"): "Both rise together: the judge confirms what the policy gains by its reward model.",
     ("better", "worse"): (
-        "They part: the policy found what its reward model likes and the judge does not. That is reward hacking."
+        "They diverge: the policy found texts that its reward model likes and the judge does not: reward hacking."
     ),
     ("better", "undecided"): (
-        "The judge does not confirm what the reward model sees, which is the first sign of reward hacking, or the "
-        "gain is too small for so few texts."
+        "The judge does not confirm the gain by the reward model: it is the first sign of reward hacking, or too small "
+        "to show in so few texts."
     ),
 }
 
 
 def _meaning(proxy: str, gold: str, late: list[str]) -> str:
     if (proxy, gold) == ("better", "better") and late[0] == "better" and late[1] != "better":
-        held = "fell" if late[1] == "worse" else "no longer rose clearly"
+        trend = "fell" if late[1] == "worse" else "no longer rose clearly"
         return (
-            f"Since the middle third, though, the judge’s score {held} while the reward model’s still rose: the first "
-            "sign of reward hacking."
+            f"Since the middle third, however, the judge’s score {trend} while the reward model’s still rose: the "
+            "first sign of reward hacking."
         )
     if proxy != "better":
-        return "The policy did not clearly climb its reward model, so these curves say nothing of reward hacking."
+        return "The reward model’s score did not clearly rise: the curves say nothing about reward hacking."
     return MEANING[proxy, gold]
 
 
 def _moved(by: Mapping[str, float]) -> str:
     ends = f"95 % interval {wording.range_of(by, signed=True)}"
-    how = wording.verdict(by)
-    if how == "undecided":
+    direction = wording.verdict(by)
+    if direction == "undecided":
         return f"did not clearly change ({wording.number(by['mean'], signed=True)}, {ends})"
-    return f"{'rose' if how == 'better' else 'fell'} by {wording.number(abs(by['mean']))} ({ends})"
+    return f"{'rose' if direction == 'better' else 'fell'} by {wording.number(abs(by['mean']))} ({ends})"

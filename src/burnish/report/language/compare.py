@@ -1,22 +1,22 @@
-"""The page of `burnish compare`: two models' answers to the same prompts, who wrote better, and how they write.
+"""The page of `burnish compare`: two models' answers to the same prompts, the judge's verdicts, and text statistics.
 
-What it is given, as `compare.json` and `compare.jsonl` have it; an *interval* is `{"mean", "low", "high"}`:
+Its input, as stored in `compare.json` and `compare.jsonl`; an *interval* is `{"mean", "low", "high"}`:
 
-    names, models     of A and B: as a reader calls them, and as the user gave them
-    data, prompts     where the prompts come from, and how many
+    names, models     of A and B: display names, and the models as the user gave them
+    data, prompts     the source of the prompts, and their number
     sampling          {"seed", "temperature", "max_new_tokens"}
     statistics        of A and B: texts, words, distinct_2, distinct_2_nearby, repetition, same, eos_rate, entropy
-    warnings          sentences: which of them may have collapsed, and why
-    judge             its name; null where nobody judged, and the next five are missing
+    warnings          sentences: which model may have collapsed, and why
+    judge             its name; null without a judge, and the next five keys are missing
     verdicts          {"pairs", "A", "B", "ties", "unjudged", "orders_disagree"}
-    win_rate          interval: share of judged pairs that A wins, ties half; null where none was judged
-    position_bias     interval: share of preferences for the text shown first; only of a judge asked in both orders
+    win_rate          interval: fraction of judged pairs that A wins, ties half; null if no pair was judged
+    position_bias     interval: fraction of preferences for the text shown first; if the judge was asked in both orders
     scores            intervals of A's and B's mean score, and
-    score_difference  interval of their paired difference; only of a judge that scores
-    same_text         pairs of equal answers
+    score_difference  interval of their paired difference; if the judge gives scores
+    same_text         number of pairs of identical answers
     command, seconds, versions
 
-    rows: {"row", "prompt", "a", "b", "ended", "winner", "scores", "orders", "problem"}, the last four of judged pairs
+    rows: {"row", "prompt", "a", "b", "ended", "winner", "scores", "orders", "problem"}; the last four for judged pairs
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,18 +30,18 @@ from burnish.report.figures import densities, intervals
 from burnish.report.page import Figure, figure, write_page
 
 STATISTICS = [
-    ("words", "words an answer", 1, False),
-    ("eos_rate", "end by themselves", 0, True),
-    ("entropy", "entropy, nats a token", 2, False),
-    ("distinct_2", "distinct bigrams, of all", 0, True),
-    ("distinct_2_nearby", "distinct bigrams, of 200 neighbours", 0, True),
+    ("words", "words per answer", 1, False),
+    ("eos_rate", "end with EOS", 0, True),
+    ("entropy", "entropy, nats per token", 2, False),
+    ("distinct_2", "distinct bigrams, all answers", 0, True),
+    ("distinct_2_nearby", "distinct bigrams, windows of 200", 0, True),
     ("repetition", "repeated trigrams", 0, True),
     ("same", "nearly the same as many others", 0, True),
 ]
 
 
 def compare_page(found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], out: Path) -> Path:
-    """Write the page; returns `out`."""
+    """Write the page of a comparison; returns `out`."""
     names = found["names"]
     colours = theme.series_colours(names)
     return write_page(
@@ -63,11 +63,11 @@ def compare_page(found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], ou
 
 
 def drawn(found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> list[Figure]:
-    """The win rate with its interval, and the spread of the scores where there are scores."""
+    """Figures of the win rate with its interval and, if there are scores, of their distributions."""
     names, made = found["names"], []
     if rate := found.get("win_rate"):
         table = pd.DataFrame([{"name": names[0]} | {end: rate[end] for end in ("mean", "low", "high")}])
-        spoken = f"{names[0]} wins {rate['mean']:.0%} of pairs, a tie counting half; 50 % would be even."
+        spoken = f"{names[0]} wins {rate['mean']:.0%} of pairs, ties counting half; 50 % is even."
         chart = intervals(
             table,
             {names[0]: colours[names[0]]},
@@ -88,55 +88,55 @@ def drawn(found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], colours: 
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
-    """The outcome in words; it never claims what the interval denies."""
-    (a, b), told = found["names"], []
+    """The outcome in sentences, with no claim that the interval does not support."""
+    (a, b), lines = found["names"], []
     if found["judge"] is None:
-        return ["Nobody judged: give --judge to have a win rate."]
+        return ["There is no judge: give --judge to get a win rate."]
     count, rate = found["verdicts"], found["win_rate"]
     judged = count["pairs"] - count["unjudged"]
     if rate is None:
-        told.append(f"{found['judge']} judged none of the {count['pairs']:,} pairs.")
+        lines.append(f"{found['judge']} judged none of the {count['pairs']:,} pairs.")
     else:
         claim = f"{a} and {b} cannot be told apart by {found['judge']}"
         if rate["low"] > 0.5 or rate["high"] < 0.5:
             better, worse = (a, b) if rate["mean"] > 0.5 else (b, a)
-            claim = f"{better} writes better than {worse}, says {found['judge']}"
-        told.append(
-            f"{claim}: {a} wins {wording.percent(rate['mean'], 1)} of {judged:,} pairs, a tie counting half "
+            claim = f"{better} writes better than {worse} according to {found['judge']}"
+        lines.append(
+            f"{claim}: {a} wins {wording.percent(rate['mean'], 1)} of {judged:,} pairs, ties counting half "
             f"(95 % interval {wording.range_of(rate, 1, shares=True)})."
         )
-    told.append(_tally(found))
+    lines.append(_tally(found))
     if "position_bias" in found and (bias := found["position_bias"]):
-        held = "no bias that can be told" if bias["low"] <= 0.5 <= bias["high"] else "it has a bias"
-        told.append(
-            f"The judge prefers the answer shown first in {wording.percent(bias['mean'], 1)} of its verdicts, a tie "
-            f"counting half (95 % interval {wording.range_of(bias, 1, shares=True)}; 50 % is fair): {held}."
+        outcome = "no clear bias" if bias["low"] <= 0.5 <= bias["high"] else "it is biased"
+        lines.append(
+            f"The judge prefers the answer shown first in {wording.percent(bias['mean'], 1)} of its verdicts, ties "
+            f"counting half (95 % interval {wording.range_of(bias, 1, shares=True)}; 50 % is unbiased): {outcome}."
         )
     if "score_difference" in found:
         difference = found["score_difference"]
-        told.append(
+        lines.append(
             f"{a} scores {wording.number(found['scores'][0]['mean'])} on average and {b} "
             f"{wording.number(found['scores'][1]['mean'])}, a difference of "
             f"{wording.number(difference['mean'], signed=True)} ({wording.range_of(difference, signed=True)})."
         )
-    return told
+    return lines
 
 
 def _tally(found: Mapping[str, Any]) -> str:
-    """Wins, ties and what was not judged, as one sentence."""
+    """The numbers of wins, ties and unjudged pairs, in one sentence."""
     (a, b), count = found["names"], found["verdicts"]
     parts = [f"{a} won {count['A']:,}, {b} {count['B']:,}", f"ties: {count['ties']:,}"]
     if "position_bias" in found:
-        parts[1] += f" (of these {count['orders_disagree']:,} because the two orders disagree)"
+        parts[1] += f" ({count['orders_disagree']:,} of them because the two orders disagree)"
     if count["unjudged"]:
-        parts.append(f"not judged, and left out: {count['unjudged']:,}")
+        parts.append(f"unjudged and left out: {count['unjudged']:,}")
     if found["same_text"]:
-        parts.append(f"pairs of the same text: {found['same_text']:,}")
+        parts.append(f"pairs of identical answers: {found['same_text']:,}")
     return "; ".join(parts) + "."
 
 
 def statistics_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """What the texts of A and B are like: a label and two numbers as text."""
+    """Rows of the table of text statistics: a label and the formatted numbers of A and B."""
     a, b = found["statistics"]
     return [
         (label, _shown(a[key], digits, share), _shown(b[key], digits, share))
@@ -149,7 +149,7 @@ def _shown(value: float | None, digits: int, share: bool) -> str:
 
 
 def side_by_side(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """A prompt with both answers: whose is whose, who won, and what else is known of the pair."""
+    """A prompt with both answers, their scores, the winner, and a note about the verdict."""
     scores = row.get("scores") or (None, None)
     sides = [
         {"name": name, "text": row[key].lstrip(" "), "score": score, "won": row.get("winner") == letter, "ended": ended}
@@ -159,12 +159,12 @@ def side_by_side(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]
 
 
 def _note(row: Mapping[str, Any], names: Sequence[str]) -> str:
-    called = {"A": f"{names[0]} won", "B": f"{names[1]} won", "tie": "tie"}
+    outcomes = {"A": f"{names[0]} won", "B": f"{names[1]} won", "tie": "tie"}
     if "winner" not in row:
         return ""
     if row["winner"] is None:
         return f"unjudged: {row.get('problem', '')}"
     orders = row.get("orders")
     if orders and orders[0] != orders[1]:
-        return f"tie: {called[orders[0]]} when {names[0]} came first, {called[orders[1]]} when {names[1]} did"
-    return called[row["winner"]]
+        return f"tie: {outcomes[orders[0]]} with {names[0]} first, {outcomes[orders[1]]} with {names[1]} first"
+    return outcomes[row["winner"]]

@@ -20,10 +20,9 @@ def curves(
     number: str = ".4~g",
     height: int = 190,
 ) -> Chart:
-    """Lines over `step`, one a `name`: raw values faint with their running mean on top, held-out values dashed with
-    dots.
+    """Lines over `step`, one per `name`: raw values as faint dots under their running mean, held-out values dashed.
 
-    Columns: `name, step, value, smooth, kind` with kind `training` or `held-out` (see `runs.series`). Pointing at the
+    Columns: `name, step, value, smooth, kind` with kind `training` or `held-out` (see `runs.series`). Hovering over the
     chart shows the nearest value.
     """
     tint = tint_of(colours)
@@ -43,7 +42,7 @@ def curves(
             layers.append(drawn.mark_point(filled=True, size=10, opacity=0.28, aria=False).encode(y=raw))
             layers.append(drawn.mark_line().encode(y=smooth))
         else:
-            # A run with a single value, of which a line shows nothing, has a point.
+            # A line through a single value is invisible: draw a point.
             alone = training.groupby("run").step.transform("size").eq(1).any()
             layers.append(drawn.mark_line(point=_POINT if alone else False).encode(y=raw))
     if len(training) < len(table):
@@ -61,9 +60,9 @@ def curves(
 
 
 def _nearest_tooltip(number: str) -> str:
-    """The expression of a tooltip for a nearest-point selection, whose cells wrap the row once more.
+    """Tooltip expression for a nearest-point selection, whose Voronoi cells wrap the row in another `datum`.
 
-    Written out, since Vega-Lite 6.4 looks for text columns in the cell itself and shows them as undefined.
+    Written out because Vega-Lite 6.4 looks for text columns in the cell itself and shows them as undefined.
     """
     row = "(datum.datum || datum)"
     pairs = {

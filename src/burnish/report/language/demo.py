@@ -1,4 +1,4 @@
-"""The page of the main job: what a model learnt from people's preferences, by how much, and how sure we are."""
+"""The page of `burnish demo`: what the models learned from human preferences, with confidence intervals."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,9 +21,9 @@ GOLD = "gold score (points on the raters’ scale, −4 to 4)"
 
 
 def demo_page(found: Mapping[str, Any], out: Path) -> Path:
-    """Write the page of a summary (see `burnish.report.language.summary` for its schema); returns `out`.
+    """Write the page of a summary (schema: `burnish.report.language.summary`); returns `out`.
 
-    Raises UserError where the summary lacks what the page cannot do without.
+    Raises UserError if the summary lacks a required key.
     """
     found = summary.complete(found)
     baseline = found["baseline"]
@@ -62,10 +62,10 @@ def demo_page(found: Mapping[str, Any], out: Path) -> Path:
 
 
 def result(found: Mapping[str, Any]) -> str:
-    """The page's first sentence: which of the models trained from the baseline beat it; empty if none is compared.
+    """The page's first sentence: which models trained from the baseline beat it; empty if none is compared.
 
-    Models before the baseline are where it came from, and the best of n is no model of its own: neither counts unless
-    nothing else is compared.
+    Models before the baseline and best of n, which is not a trained model, are only mentioned if nothing else is
+    compared.
     """
     baseline, models = found.get("baseline") or "SFT", found["models"]
     place = next((i for i, model in enumerate(models) if model["name"] == baseline), -1)
@@ -83,25 +83,25 @@ def result(found: Mapping[str, Any]) -> str:
 
 
 def training_curves(name: str, lines: list[Record], colours: figures.Colours, number: int) -> list[Figure]:
-    """One stage's curves. The loss of an online method says nothing of its progress: its scores do."""
+    """Curves of one stage; an online method's progress shows in its scores, not in its loss."""
     online = any("objective/scores" in line for line in lines)
     return curve_figures({name: lines}, colours, keys=ONLINE if online else OFFLINE, place=f"curve-{number}")
 
 
 def shown_names(models: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The models whose samples are worth their place: of several best of n only the last."""
+    """The models whose samples are shown: of several best of n only the last."""
     bounds = [model["name"] for model in models if model.get("kl_is_bound")]
     return [model["name"] for model in models if model["name"] not in bounds[:-1]]
 
 
 def prefix_count(found: Mapping[str, Any]) -> int:
-    """How many held-out prefixes stand behind the gold scores; 0 if the summary does not say."""
+    """Number of held-out prefixes behind the gold scores; 0 if the summary does not say."""
     runs = found.get("runs") or 1
     return found.get("prefixes") or len(found["models"][0].get("gold_values") or []) // runs
 
 
 def main_figure(found: Mapping[str, Any], colours: figures.Colours) -> Chart | None:
-    """Gold score against KL to the baseline, a point a model."""
+    """Gold score against KL to the baseline, one point per model."""
     models = [model for model in found["models"] if model.get("kl")]
     if not models:
         return None
@@ -123,12 +123,12 @@ def main_figure(found: Mapping[str, Any], colours: figures.Colours) -> Chart | N
     ]
     spoken = f"Gold score against KL to {baseline}. {'; '.join(points)}."
     title = ["gold score", "(points on the raters’ scale, −4 to 4)"]
-    distance = [f"KL to {baseline} (nats a continuation)"] + [BOUND] * bool(table.bound.any())
+    distance = [f"KL to {baseline} (nats per continuation)"] + [BOUND] * bool(table.bound.any())
     return figures.trade_off(table, colours, distance, title, spoken)
 
 
 def accuracy_figure(found: Mapping[str, Any], colours: figures.Colours) -> Chart | None:
-    """The reward inside DPO and the reward model beside one human rater, against chance."""
+    """Accuracy of DPO's implicit reward, of the reward model and of one human rater."""
     kinds = [
         ("DPO’s reward", "accuracy", colours.get("DPO", theme.colour("series-2"))),
         ("reward model", "reward_accuracy", colours.get("reward model", theme.colour("series-7"))),
@@ -142,7 +142,7 @@ def accuracy_figure(found: Mapping[str, Any], colours: figures.Colours) -> Chart
     return figures.intervals(
         pd.DataFrame(rows),
         {label: tint for label, _, tint in kinds},
-        "held-out pairs in the right order",
+        "accuracy on held-out pairs",
         f"Held-out accuracy: {spoken}; guessing gives 50 %.",
         reference=(0.5, "guessing"),
         domain=(low, 1.0),
@@ -151,7 +151,7 @@ def accuracy_figure(found: Mapping[str, Any], colours: figures.Colours) -> Chart
 
 
 def gold_figure(found: Mapping[str, Any], colours: figures.Colours) -> Chart | None:
-    """How each model's gold scores are spread."""
+    """Distribution of each model's gold scores."""
     scored = {m["name"]: [float(v) for v in m.get("gold_values") or [] if v is not None] for m in found["models"]}
     values = {name: scores for name, scores in scored.items() if scores}
     if not values:
@@ -170,9 +170,9 @@ def _when(key: str, chart: Chart | None, caption: str = "") -> list[Figure]:
 def _main_caption(found: Mapping[str, Any], baseline: str) -> str:
     runs = found.get("runs") or 1
     over = (
-        "They cover the choice of prefixes, not what another seed would give."
+        "They include the choice of prefixes, not the variation between seeds."
         if runs == 1
-        else f"They cover the choice of prefixes and the {runs} seeded runs."
+        else f"They include the choice of prefixes and the {runs} seeded runs."
     )
     bounds = (
         "Hollow points are the best of n samples by the reward model: their KL is only known to be at most "
@@ -181,14 +181,14 @@ def _main_caption(found: Mapping[str, Any], baseline: str) -> str:
         else ""
     )
     return (
-        "Up: what the judge, fitted on other people’s ratings, thinks of the texts. Right: how far a model has "
-        f"moved from {baseline}, measured on its own texts; the scale is one of square roots. {bounds}"
+        "Vertical: the score by the judge, which was fitted on ratings by other people. Horizontal: the model’s KL "
+        f"to {baseline}, measured on its own texts, on a square-root scale. {bounds}"
         f"Bars are 95 % bootstrap intervals. {over}"
     )
 
 
 def _sample(sample: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
-    """A prefix with each model's continuation, the prefix taken off the front where the text repeats it."""
+    """A prefix with each model's continuation, without the prefix in front of it."""
     prefix, gold = sample["prefix"], sample.get("gold") or {}
     texts = [
         {"name": name, "text": sample[name].removeprefix(prefix), "gold": gold.get(name)}
@@ -199,7 +199,7 @@ def _sample(sample: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
 
 
 def _facts(tree: Mapping[str, Any] | None) -> dict[str, str]:
-    """Counts and versions as lines of text; whole numbers with separators."""
+    """Counts and versions as text, integers with thousands separators."""
     flat = wording.flatten(tree or {})
-    whole = {key: f"{item:,}" for key, item in flat.items() if isinstance(item, int) and not isinstance(item, bool)}
-    return {key: whole.get(key) or wording.value(item) for key, item in flat.items()}
+    integers = {key: f"{item:,}" for key, item in flat.items() if isinstance(item, int) and not isinstance(item, bool)}
+    return {key: integers.get(key) or wording.value(item) for key, item in flat.items()}

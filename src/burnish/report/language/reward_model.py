@@ -1,4 +1,4 @@
-"""What an evaluation found of reward models: figures and sentences, from `evaluation.json` alone."""
+"""Figures and sentences about the evaluation of reward models, made from `evaluation.json`."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,18 +12,18 @@ from burnish.report.page import Figure, figure
 
 Evaluations = Mapping[str, Mapping[str, Any]]
 DRAWN = ("calibration.bins", "accuracy_by_gap")
-"""Keys of a flat evaluation that are figures here, and no rows of a table."""
+"""Keys of a flattened evaluation that are drawn as figures, and left out of the table."""
 GUESSING = 0.5
 HUMAN = "one rater"
 
 
 def is_reward_model(evaluation: Mapping[str, Any]) -> bool:
-    """Whether an evaluation is one of a reward model."""
+    """Whether an evaluation is of a reward model."""
     return "calibration" in evaluation and "accuracy" in evaluation
 
 
 def reward_figures(evaluations: Evaluations, colours: Colours) -> list[Figure]:
-    """Accuracy, calibration and accuracy by gap of the reward models among `evaluations`, by name; else nothing."""
+    """Figures of accuracy, calibration and accuracy by gap for the reward models in `evaluations`, if there are any."""
     models = {name: found for name, found in evaluations.items() if is_reward_model(found)}
     if not models:
         return []
@@ -31,38 +31,38 @@ def reward_figures(evaluations: Evaluations, colours: Colours) -> list[Figure]:
     found = [figure("reward-accuracy", accuracy_chart(models, colours, ceiling))]
     found.append(figure("reward-calibration", calibration_chart(models, colours), _calibration_caption(models)))
     if any(one.get("accuracy_by_gap") for one in models.values()):
-        caption = "Pairs from close to far apart in the raters’ means; each label is that of one rater a text."
+        caption = "Pairs by the gap between the raters’ mean ratings; the labels come from one rater per text."
         found.append(figure("reward-gap", gap_chart(models, colours, ceiling), caption))
     return found
 
 
 def sentences(name: str, found: Mapping[str, Any]) -> list[str]:
-    """What the numbers of one reward model say, in words."""
+    """The results of one reward model, in sentences."""
     pairs, share = found["rows"], found["accuracy"]
     lines = [
-        f"{name} orders {wording.percent(share['mean'], 1)} of {pairs:,} held-out pairs as people did "
+        f"{name} orders {wording.percent(share['mean'], 1)} of {pairs:,} held-out pairs as labelled "
         f"(95 % interval {wording.range_of(share, 1, shares=True)})."
     ]
     if ceiling := found.get("ceiling"):
         lines.append(
-            f"One rater orders {wording.percent(ceiling['mean'], 1)} of them as the other raters do on average "
-            f"({wording.range_of(ceiling, 1, shares=True)}, n = {ceiling['n']:,}): about as far as a model can go."
+            f"One rater agrees with the mean of the other raters on {wording.percent(ceiling['mean'], 1)} of pairs "
+            f"({wording.range_of(ceiling, 1, shares=True)}, n = {ceiling['n']:,}), about the best that a model can do."
         )
     if correlated := found.get("length_correlation"):
         lines.append(
-            f"Its scores correlate {wording.number(correlated['mean'])} with length in tokens "
+            f"The correlation of its scores with length in tokens is {wording.number(correlated['mean'])} "
             f"({wording.range_of(correlated)})."
         )
     if level := (found.get("score") or {}).get("demonstrations"):
         lines.append(
             f"Held-out demonstrations score {wording.number(level['mean'], signed=True)} on average "
-            f"({wording.range_of(level, signed=True)}); centring is to let them score 0."
+            f"({wording.range_of(level, signed=True)}); centring aims at 0."
         )
     return lines
 
 
 def accuracy_chart(models: Evaluations, colours: Colours, ceiling: Mapping[str, Any] | None) -> Chart:
-    """Each model's accuracy with its interval, one rater's beneath, and guessing."""
+    """Each model's accuracy with its interval, that of one rater, and that of guessing."""
     rows: list[dict[str, Any]] = [{"name": name, **_ends(found["accuracy"])} for name, found in models.items()]
     tints = dict(colours)
     if ceiling:
@@ -73,7 +73,7 @@ def accuracy_chart(models: Evaluations, colours: Colours, ceiling: Mapping[str, 
     return intervals(
         pd.DataFrame(rows),
         tints,
-        "held-out pairs in the right order",
+        "accuracy on held-out pairs",
         f"Held-out accuracy: {spoken}; guessing gives 50 %.",
         reference=(GUESSING, "guessing"),
         domain=(low, 1.0),
@@ -82,12 +82,12 @@ def accuracy_chart(models: Evaluations, colours: Colours, ceiling: Mapping[str, 
 
 
 def calibration_chart(models: Evaluations, colours: Colours) -> Chart:
-    """Observed agreement over predicted agreement, a point a bin; a calibrated model's points lie on the diagonal."""
+    """Observed over predicted agreement, one point per bin; a calibrated model's points lie on the diagonal."""
     table = _table({name: found["calibration"]["bins"] for name, found in models.items()})
     low = min(GUESSING, float(table.low.min())) - 0.02
     x_scale, y_scale = alt.Scale(domain=[0.5, 1], nice=False), alt.Scale(domain=[low, 1], nice=False)
     axis = alt.Axis(format="%", tickCount=5)
-    x = alt.X("x:Q", title="predicted agreement (upwards: observed)", scale=x_scale, axis=axis)
+    x = alt.X("x:Q", title="predicted agreement (vertical: observed)", scale=x_scale, axis=axis)
     diagonal = _line([(1.0, 1.0), (0.5, 0.5)], x, y_scale, axis, "calibrated", align="right", dx=-28, dy=12)
     errors = ", ".join(f"{name} {found['calibration']['error']:.3f}" for name, found in models.items())
     layers = [*diagonal, *_points(table, x, y_scale, axis, colours)]
@@ -100,13 +100,13 @@ def calibration_chart(models: Evaluations, colours: Colours) -> Chart:
 
 
 def gap_chart(models: Evaluations, colours: Colours, ceiling: Mapping[str, Any] | None) -> Chart:
-    """Accuracy over the distance of the raters' means, with one rater's agreement on all pairs, and guessing."""
+    """Accuracy over the gap between the raters' means, with lines for one rater and for guessing."""
     table = _table({name: found.get("accuracy_by_gap") or [] for name, found in models.items()})
     right = float(table.x.max()) * 1.1
     low = min(GUESSING, float(table.low.min())) - 0.02
     x_scale, y_scale = alt.Scale(domain=[0, right], nice=False), alt.Scale(domain=[low, 1], nice=False)
     axis = alt.Axis(format="%", tickCount=5)
-    x = alt.X("x:Q", title="distance of the raters’ means", scale=x_scale, axis=alt.Axis(grid=False, tickCount=5))
+    x = alt.X("x:Q", title="gap between the raters’ means", scale=x_scale, axis=alt.Axis(grid=False, tickCount=5))
     layers = _line([(right, GUESSING), (0.0, GUESSING)], x, y_scale, axis, "guessing", align="right")
     if ceiling:
         ends = [(0.0, float(ceiling["mean"])), (right, float(ceiling["mean"]))]
@@ -116,13 +116,13 @@ def gap_chart(models: Evaluations, colours: Colours, ceiling: Mapping[str, Any] 
     return alt.layer(*layers).properties(
         width="container",
         height=280,
-        title="Accuracy by how far apart",
+        title="Accuracy by rating gap",
         description=f"Accuracy from the closest pairs to those farthest apart: {spoken}.",
     )
 
 
 def _table(bins_by_name: Mapping[str, Iterable[Mapping[str, Any]]]) -> pd.DataFrame:
-    """A row a bin: `name, x, from, to, mean, low, high, pairs, text`."""
+    """One row per bin: `name, x, from, to, mean, low, high, pairs, text`."""
     rows = [
         {"name": name, "x": one["mean"], "from": one["low"], "to": one["high"], "pairs": one["count"]}
         | _ends(one["agreement"])
@@ -134,7 +134,7 @@ def _table(bins_by_name: Mapping[str, Iterable[Mapping[str, Any]]]) -> pd.DataFr
 
 
 def _points(table: pd.DataFrame, x: alt.X, scale: alt.Scale, axis: alt.Axis, colours: Colours) -> list[Any]:
-    """Points with their intervals, joined from bin to bin."""
+    """Points with their intervals, connected from bin to bin."""
     base, tint = alt.Chart(table).encode(x=x), tint_of(colours)
     tips = [
         alt.Tooltip("name:N", title="run"),
@@ -161,7 +161,7 @@ def _line(
     dx: int = 0,
     dy: int = -4,
 ) -> list[Any]:
-    """A dashed line between two points, its label at the first of them."""
+    """A dashed line between two points, labelled at the first of them."""
     y = alt.Y("mean:Q", title=None, scale=scale, axis=axis)
     drawn = alt.Chart(pd.DataFrame(ends, columns=["x", "mean"])).encode(x=x, y=y)
     first = {"x": ends[0][0], "mean": ends[0][1], "label": label}
@@ -172,16 +172,16 @@ def _line(
 
 
 def _calibration_caption(models: Evaluations) -> str:
-    """The expected calibration errors beside what as many pairs show of a calibrated model."""
+    """The expected calibration errors, and that of a calibrated model on as many pairs."""
     parts = []
     for name, found in models.items():
         one = found["calibration"]
         chance = (
-            f" (a calibrated model shows {wording.number(one['chance'], 3)} on so few pairs)" if "chance" in one else ""
+            f" (a calibrated model has {wording.number(one['chance'], 3)} on as many pairs)" if "chance" in one else ""
         )
         parts.append(f"{name} {wording.number(one['error'], 3)}{chance}")
     return (
-        "Below the diagonal a model is surer than it is right. Expected calibration error: "
+        "Below the diagonal a model is overconfident. Expected calibration error: "
         f"{'; '.join(parts)}. Bars are 95 % intervals."
     )
 

@@ -1,4 +1,4 @@
-"""The page of a RewardBench result: `burnish rewardbench MODEL --out DIR`, from its findings alone."""
+"""The page of `burnish rewardbench MODEL --out DIR`, made from its results."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,16 +17,16 @@ OTHER = "other"
 MEAN = "mean of sections"
 CHANCE = {"RewardBench": (0.5, "guessing"), "RewardBench 2": (0.25, "guessing, one of four")}
 TERMS = {
-    "ref_accuracy": "one right answer: it is above every wrong one",
-    "tied_accuracy": "many right answers: all are above every wrong one",
-    "preferred": "the gap to the wrong ones is wider than the right ones’ spread",
-    "preferred_hard": "and so is the gap where one answer is right",
-    "margin": "by how much, from −1 to 1",
+    "ref_accuracy": "one right answer: it scores above every wrong one",
+    "tied_accuracy": "many right answers: all score above every wrong one",
+    "preferred": "many right answers: the gap to the wrong ones exceeds the spread of the right ones",
+    "preferred_hard": "the smaller gap of the two rows exceeds that spread",
+    "margin": "margin of the smaller gap over the spread, from −1 to 1",
 }
 
 
 def rewardbench_page(found: Findings, out: Path) -> Path:
-    """Sections with their intervals, every subset, and how it was scored, on one page; `out`."""
+    """Write a page with the sections, the subsets, and how the model was scored; returns `out`."""
     return write_page(
         "rewardbench.html.j2",
         out,
@@ -40,7 +40,7 @@ def rewardbench_page(found: Findings, out: Path) -> Path:
 
 
 def sections_chart(found: Findings) -> Chart:
-    """A point with its interval a section, their mean last, and what guessing gives."""
+    """One row per section with its interval, then their mean, and a line for guessing."""
     scores = {name: one["score"] for name, one in found["sections"].items()}
     if len(scores) > 1:
         scores[MEAN] = found["score"]
@@ -60,8 +60,8 @@ def sections_chart(found: Findings) -> Chart:
 
 
 def sentences(found: Findings) -> list[str]:
-    """What was found, in words: the score, what is missing of the benchmark, and what was cut."""
-    lines = ["No row is of a section of the benchmark, so that there is no score."]
+    """The result in sentences: the score, missing parts of the benchmark, and truncated rows."""
+    lines = ["No row belongs to a section of the benchmark, so there is no score."]
     if found["score"]:
         names = [*found["sections"]]
         of = f"is the mean of {listed(names)}" if len(names) > 1 else f"in {names[0]}"
@@ -70,34 +70,38 @@ def sentences(found: Findings) -> list[str]:
     if lacking := incomplete(found):
         lines.append(f"This is not the whole benchmark ({lacking}): do not compare it with published scores.")
     if others := [name for name, one in found["subsets"].items() if one["section"] == OTHER]:
-        lines.append(f"Of no section, and in no mean: {listed(others)}.")
+        lines.append(f"In no section, and not in the mean: {listed(others)}.")
     tokens = found["tokens"]
-    cut = {"truncated_prompts": "prompts cut on the left", "truncated_responses": "answers cut on the right"}
-    told = [f"{tokens[key]:,} {words}" for key, words in (cut | {"dropped": "rows left out"}).items() if tokens[key]]
-    if told:
-        lines.append(f"To fit {tokens['max_length']:,} tokens: {listed(told)}.")
+    counted = {
+        "truncated_prompts": "prompts truncated on the left",
+        "truncated_responses": "answers truncated on the right",
+        "dropped": "rows dropped",
+    }
+    counts = [f"{tokens[key]:,} {words}" for key, words in counted.items() if tokens[key]]
+    if counts:
+        lines.append(f"To fit {tokens['max_length']:,} tokens: {listed(counts)}.")
     return lines
 
 
 def incomplete(found: Findings) -> str:
-    """What the data lack of the benchmark as published; empty where it is whole."""
+    """How the data differ from the published benchmark; empty if they do not."""
     short = [name for name, one in found["sections"].items() if one["rows"] != one["published_rows"]]
     lacking = []
     if missing := found["missing_sections"]:
         lacking.append(f"{listed(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     if short:
-        lacking.append(f"{listed(short)} {'has' if len(short) == 1 else 'have'} another number of rows than published")
+        lacking.append(f"{listed(short)} {'differs' if len(short) == 1 else 'differ'} in the number of rows")
     return "; ".join(lacking)
 
 
 def groups(found: Findings) -> list[tuple[str, Mapping[str, Any] | None, list[tuple[str, Mapping[str, Any]]]]]:
-    """Each section with its score and its subsets, those of no section last."""
+    """Each section with its score and its subsets; subsets of no section last."""
     names = [*found["sections"], *found["missing_sections"], OTHER]
     inside = {name: [(k, one) for k, one in found["subsets"].items() if one["section"] == name] for name in names}
     return [(name, found["sections"].get(name), inside[name]) for name in names if inside[name]]
 
 
 def terms(found: Findings) -> list[tuple[str, float]]:
-    """What the score of Ties is made of, in words."""
+    """The terms of the score of Ties, with their descriptions."""
     ties = found["subsets"].get("Ties", {}).get("terms", {})
     return [(words, ties[key]) for key, words in TERMS.items() if key in ties]

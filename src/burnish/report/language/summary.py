@@ -1,36 +1,36 @@
-"""What the demo's page needs to know: the schema of `summary.json`, and its check.
+"""The schema of the demo's `summary.json`, and its validation.
 
 An *interval* is `{"mean", "low", "high"}`, 95 % unless the notes say otherwise. Keys marked * are required; a section
 of the page whose numbers are missing or null is left out.
 
     title*            the page's heading
-    models*           a list, in the order of training; the first of them is where training began:
-        name*             what a reader calls it: "base", "SFT", "DPO", "best of 16"
+    models*           a list, in the order of training, beginning with the starting model:
+        name*             display name: "base", "SFT", "DPO", "best of 16"
         gold*             interval: mean gold score of its continuations, in the raters' points (−4…4)
         gold_vs_sft       interval: paired difference of gold scores to the baseline; null for the baseline itself
-        win_rate          interval: share of prefixes where its text scores higher, ties half; null for the baseline
+        win_rate          interval: fraction of prefixes where its text scores higher, ties half; null for the baseline
         kl                interval: KL of whole sequences to the baseline, in nats
-        kl_is_bound       true where `kl` is an upper bound that is known, without an interval: log n − (n − 1)/n for
-                          the best of n; false
+        kl_is_bound       true if `kl` is a known upper bound without an interval, log n − (n − 1)/n for the best of
+                          n; otherwise false
         proxy             interval: the reward model's score of the same continuations; null without a reward model
-        length            {"mean"}: words a continuation
+        length            {"mean"}: words per continuation
         distinct_2        distinct bigrams / all bigrams
-        eos_rate          share of continuations that end by themselves
-        distinct_2_nearby, repetition, same, entropy    see `burnish.evaluation.collapse`; entropy null where not known
+        eos_rate          fraction of continuations that end with EOS
+        distinct_2_nearby, repetition, same, entropy    see `burnish.evaluation.collapse`; entropy null if unknown
         gold_values       the gold score of every continuation
     warnings          sentences: which model may have collapsed, and why
-    baseline          the name of the model compared with; "SFT"
-    prefixes          how many held-out prefixes were continued; the length of `gold_values`
-    runs              seeded repetitions; 1
+    baseline          the name of the model that the others are compared with; default "SFT"
+    prefixes          number of held-out prefixes; default: the length of `gold_values`
+    runs              number of seeded repetitions; default 1
     accuracy          interval + "n": held-out accuracy of DPO's implicit reward
     reward_accuracy   interval + "n": held-out accuracy of the reward model
-    ceiling           interval (+ "n"): how often a single rater agrees with the mean of the others
-    gold_quality      {"correlation", "low", "high"}: of the judge with held-out raters' means
-    climb             [{"run", "step", "proxy", "gold", "kl"}]: for each of PPO's rollouts the updates before it, and
-                      intervals of the reward model's score, the gold score and the KL to the baseline of its texts
+    ceiling           interval (+ "n"): agreement of a single rater with the mean of the others
+    gold_quality      {"correlation", "low", "high"} of the judge with the mean ratings of held-out reviews
+    climb             [{"run", "step", "proxy", "gold", "kl"}]: for each of PPO's rollouts the number of updates before
+                      it, and intervals of its texts' reward-model score, gold score and KL to the baseline
     training          {"SFT": records or path, "DPO": …, "reward model": …, "PPO": …, "DPO on samples": …}: lines of
-                      metrics.jsonl (`step`, `loss`, `eval_loss`, …; `run` tells repetitions apart), or a path to
-                      them, relative to the folder of the page
+                      metrics.jsonl (`step`, `loss`, `eval_loss`, …; `run` separates repetitions), or the path of
+                      the file, relative to the folder of the page
     samples           [{"prefix", NAME: text (with or without the prefix in front), "gold": {NAME: score}}]
     command, seconds, peak_memory_mb, stages [{"name", "seconds"}], data {…}, versions {…}, notes [sentences]
 """
@@ -47,7 +47,7 @@ OPTIONAL = [
     *("training", "samples", "warnings"),
     *("command", "seconds", "peak_memory_mb", "stages", "data", "versions", "notes"),
 ]
-OF_A_MODEL = [
+MODEL_KEYS = [
     "gold_vs_sft",
     "win_rate",
     "kl",
@@ -66,12 +66,12 @@ _INTERVALS = ("gold", "gold_vs_sft", "win_rate", "kl", "proxy")
 
 
 def complete(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The summary with every optional key present, None where it was missing; `baseline` and `runs` get their defaults.
+    """The summary with missing optional keys set to None; `baseline` and `runs` get their defaults.
 
-    Raises UserError naming the first required key that is missing or is not what the schema says.
+    Raises UserError naming the first key that is missing or invalid.
     """
     _check(summary)
-    models = [dict.fromkeys(OF_A_MODEL) | dict(model) for model in summary["models"]]
+    models = [dict.fromkeys(MODEL_KEYS) | dict(model) for model in summary["models"]]
     filled = dict.fromkeys(OPTIONAL) | dict(summary) | {"models": models}
     filled["baseline"] = filled["baseline"] or "SFT"
     filled["runs"] = filled["runs"] or 1
@@ -81,7 +81,7 @@ def complete(summary: Mapping[str, Any]) -> dict[str, Any]:
 def _check(summary: Mapping[str, Any]) -> None:
     for key in ("title", "models"):
         if not summary.get(key):
-            raise UserError(f"The summary has no `{key}`: see burnish.report.language.summary for what it must hold.")
+            raise UserError(f"The summary has no `{key}`: see burnish.report.language.summary for the schema.")
     for i, model in enumerate(summary["models"]):
         for key in ("name", "gold"):
             if not model.get(key):
@@ -97,7 +97,7 @@ def _check(summary: Mapping[str, Any]) -> None:
         _check_interval(summary.get(key), key)
     for i, rollout in enumerate(summary.get("climb") or []):
         if not isinstance(rollout.get("step"), int):
-            raise UserError(f"Record {i + 1} of `climb` in the summary has no `step`: the updates before its rollout.")
+            raise UserError(f"Record {i + 1} of `climb` in the summary has no `step`: give the updates before it.")
         for key in ("proxy", "gold", "kl"):
             _check_interval(rollout.get(key), f"{key}` of record {i + 1} of `climb")
 
@@ -111,9 +111,9 @@ def _check_interval(interval: Any, key: str) -> None:
 
 
 def training_records(summary: Mapping[str, Any], folder: Path) -> dict[str, list[Record]]:
-    """The training records by model name, paths followed; a stage named like a model is called as that model is."""
-    called = {model["name"].lower(): model["name"] for model in summary["models"]}
+    """The training records by model name, read from files if they are paths; names take the models' spelling."""
+    spelling = {model["name"].lower(): model["name"] for model in summary["models"]}
     return {
-        called.get(name.lower(), name): read_jsonl(folder / found) if isinstance(found, str | Path) else list(found)
+        spelling.get(name.lower(), name): read_jsonl(folder / found) if isinstance(found, str | Path) else list(found)
         for name, found in (summary.get("training") or {}).items()
     }

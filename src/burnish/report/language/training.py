@@ -1,4 +1,4 @@
-"""The page of one or several runs: `burnish report RUN…`."""
+"""The page of `burnish report RUN…`: one or several training runs side by side."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,57 +16,57 @@ from burnish.report.runs import RunFiles, read_runs, series
 from burnish.report.wording import flatten
 from burnish.run import read_jsonl
 
-# key in metrics.jsonl, what a reader calls it, number format, whether it is noisy enough for a running mean
+# key in metrics.jsonl, figure title, number format, whether it is noisy enough for a running mean
 METRICS: list[tuple[str, str, str, bool]] = [
     ("loss", "Loss", ".4~g", True),
-    ("objective/scores", "Score by the reward", ".3~g", True),
-    ("objective/kl", "KL to the reference, nats a completion", ".3~g", True),
-    ("objective/rlhf_reward", "Objective: score minus the price of KL", ".3~g", True),
-    ("objective/kl_coef", "Price of KL: β", ".3~g", False),
-    ("objective/scores_margin", "Score of the chosen less that of the rejected", ".3~g", True),
-    ("objective/ties", "Share of pairs that are ties", ".0%", True),
-    ("objective/best_scores", "Score of the best of a prompt's completions", ".3~g", True),
-    ("objective/length", "Length of completions, tokens", ".3~g", True),
-    ("policy/entropy_avg", "Entropy of the policy, nats a token", ".3~g", True),
-    ("policy/approxkl_avg", "KL to the sampling policy, nats a token", ".2~e", True),
-    ("policy/clipfrac_avg", "Share of tokens that were clipped", ".1%", True),
-    ("loss/policy_avg", "Loss of the policy", ".3~g", True),
-    ("loss/value_avg", "Loss of the critic", ".3~g", True),
-    ("accuracy", "Pairs ordered as people did, by score", ".0%", True),
-    ("margin", "Score margin, chosen over rejected", ".3~g", True),
-    ("mean_reward", "Mean score of a pair", ".3~g", True),
-    ("rewards/accuracies", "Pairs ordered as people did", ".0%", True),
-    ("rewards/margins", "Reward margin, chosen over rejected", ".3~g", True),
-    ("rewards/chosen", "Reward of the chosen", ".3~g", True),
-    ("rewards/rejected", "Reward of the rejected", ".3~g", True),
-    ("logps/chosen", "Log-probability of the chosen", ".4~g", True),
-    ("logps/rejected", "Log-probability of the rejected", ".4~g", True),
+    ("objective/scores", "Reward score", ".3~g", True),
+    ("objective/kl", "KL to the reference, nats per completion", ".3~g", True),
+    ("objective/rlhf_reward", "Objective: score minus KL penalty", ".3~g", True),
+    ("objective/kl_coef", "KL coefficient β", ".3~g", False),
+    ("objective/scores_margin", "Score margin, chosen minus rejected", ".3~g", True),
+    ("objective/ties", "Fraction of tied pairs", ".0%", True),
+    ("objective/best_scores", "Best score per prompt", ".3~g", True),
+    ("objective/length", "Completion length, tokens", ".3~g", True),
+    ("policy/entropy_avg", "Policy entropy, nats per token", ".3~g", True),
+    ("policy/approxkl_avg", "KL to the sampling policy, nats per token", ".2~e", True),
+    ("policy/clipfrac_avg", "Fraction of clipped tokens", ".1%", True),
+    ("loss/policy_avg", "Policy loss", ".3~g", True),
+    ("loss/value_avg", "Critic loss", ".3~g", True),
+    ("accuracy", "Accuracy: pairs scored as labelled", ".0%", True),
+    ("margin", "Score margin, chosen minus rejected", ".3~g", True),
+    ("mean_reward", "Mean score of pairs", ".3~g", True),
+    ("rewards/accuracies", "Accuracy: pairs rewarded as labelled", ".0%", True),
+    ("rewards/margins", "Reward margin, chosen minus rejected", ".3~g", True),
+    ("rewards/chosen", "Reward of chosen", ".3~g", True),
+    ("rewards/rejected", "Reward of rejected", ".3~g", True),
+    ("logps/chosen", "Log-probability of chosen", ".4~g", True),
+    ("logps/rejected", "Log-probability of rejected", ".4~g", True),
     ("perplexity", "Perplexity", ".4~g", True),
     ("kl", "KL to the reference", ".3~g", True),
     ("entropy", "Entropy", ".3~g", True),
     ("scores", "Score", ".3~g", True),
     ("returns", "Return", ".4~g", True),
-    ("grad_norm", "Gradient norm, unclipped", ".3~g", True),
+    ("grad_norm", "Gradient norm before clipping", ".3~g", True),
     ("learning_rate", "Learning rate", ".2~e", False),
 ]
-OF_A_METHOD = ("loss", "grad_norm")
-"""Metrics that mean something else in every method, and so share no axis between methods."""
+METHOD_SPECIFIC = ("loss", "grad_norm")
+"""Metrics that are not comparable between methods, and so have a figure per method."""
 SETTINGS = ("objective/kl_coef",)
-"""Metrics that are worth a figure only where they move."""
+"""Metrics that get a figure only if they change."""
 METHODS = {"reward": "reward model", "online_dpo": "online DPO", "rejection": "rejection sampling"}
-"""What a reader calls a method whose name in capitals says too little."""
+"""Display names of methods; others are shown in capitals."""
 SAMPLES = 20
 TEXTS = ["prompt", "response", "completion", "text"]  # the keys of samples that hold text, in reading order
 SAMPLED = {
-    "samples.jsonl": "Samples while training",
+    "samples.jsonl": "Samples during training",
     "evaluation_samples.jsonl": "Samples of the evaluation",
 }
 
 
 def training_page(run_folders: Sequence[Path], out: Path) -> Path:
-    """What reward models are worth, curves, settings, versions, samples and evaluation of runs on one page; `out`.
+    """Write a page with curves, settings, versions, samples and evaluations of runs; returns `out`.
 
-    Raises UserError for a folder that does not exist or holds no run.
+    Raises UserError if a folder does not exist or is not a run folder.
     """
     runs = read_runs(run_folders)
     names = [run.name for run in runs]
@@ -88,7 +88,7 @@ def training_page(run_folders: Sequence[Path], out: Path) -> Path:
         said={run.name: reward_model.sentences(run.name, run.evaluation) for run in scorers},
         curves=curves,
         tables=[
-            ("Evaluation", "What the evaluation of each run found; ranges are its intervals.", names, evaluated(runs)),
+            ("Evaluation", "Results of evaluating each run, with intervals in parentheses.", names, evaluated(runs)),
             *_split("Settings", settings, names),
             *_split("Environment", comparison([flatten(run.environment) for run in runs]), names),
         ],
@@ -98,7 +98,7 @@ def training_page(run_folders: Sequence[Path], out: Path) -> Path:
 
 
 def methods_of(runs: Sequence[RunFiles]) -> dict[str, str]:
-    """Each run's method as a reader calls it, of one from outside Burnish the class; "" where nothing says."""
+    """The display name of each run's method, the class for one from outside Burnish; "" if none is named."""
     names = {run.name: str(run.config.get("algorithm") or "") for run in runs}
     return {
         run: name.partition(":")[2] if ":" in name else METHODS.get(name, name.upper()) for run, name in names.items()
@@ -113,16 +113,16 @@ def curve_figures(
     heading: str = "",
     methods: Mapping[str, str] | None = None,
 ) -> list[Figure]:
-    """One figure for each metric that any of the runs has; `keys` chooses some of them, `heading` begins each title.
+    """One figure per metric that any of the runs has; `keys` selects metrics, `heading` is prepended to each title.
 
-    Where `methods` tells the runs' methods and they differ, a metric that means something else in each, like the loss,
-    has a figure a method.
+    If the runs' `methods` differ, a metric that is not comparable between methods, such as the loss, has one figure per
+    method.
     """
     found = []
     for key, title, number, noisy in METRICS:
         if keys and key not in keys:
             continue
-        groups = by_method(list(records), methods or {}) if key in OF_A_METHOD else {"": list(records)}
+        groups = by_method(list(records), methods or {}) if key in METHOD_SPECIFIC else {"": list(records)}
         for method, names in groups.items():
             table = series({name: comparable(records[name]) for name in names}, key, smooth=noisy)
             if table.empty or (key in SETTINGS and table.value.nunique() == 1):
@@ -135,14 +135,17 @@ def curve_figures(
 
 
 def comparable(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Records without a held-out loss that is another quantity than the training loss: that of a policy which learns
-    from a reward is the negative of its objective, or of its score, which have figures of their own."""
+    """Records without held-out losses that are not comparable with the training loss.
+
+    The held-out loss of a policy that learns from a reward is the negative of its objective or score, which have
+    figures of their own.
+    """
     other = "eval_objective/scores"
     return [{key: item for key, item in line.items() if key != "eval_loss" or other not in line} for line in lines]
 
 
 def by_method(names: Sequence[str], methods: Mapping[str, str]) -> dict[str, list[str]]:
-    """The runs of each method, in the order in which they first come; all under "" where there is one method."""
+    """The runs of each method, in order of first appearance; all under "" if there is only one method."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(methods.get(name, ""), []).append(name)
@@ -150,10 +153,11 @@ def by_method(names: Sequence[str], methods: Mapping[str, str]) -> dict[str, lis
 
 
 def comparison(columns: Sequence[dict[str, Any]], mark: bool = True) -> list[dict[str, Any]]:
-    """Rows `{"key", "values", "differs"}` over all keys of all columns: first those that all columns have and that
-    differ, then those that some column lacks, then the same ones; within each as they first come.
+    """Table rows `{"key", "values", "differs"}` over the keys of all columns.
 
-    `mark=False` for numbers that differ as a matter of course: these keep their order."""
+    Rows that differ come first, then equal ones; of both, rows that some column lacks come last. `mark=False` is for
+    numbers that are expected to differ: no row is marked, and all keep their order.
+    """
     keys = dict.fromkeys(key for column in columns for key in column)
     rows = []
     for key in keys:
@@ -164,14 +168,14 @@ def comparison(columns: Sequence[dict[str, Any]], mark: bool = True) -> list[dic
 
 
 def evaluated(runs: Sequence[RunFiles]) -> list[dict[str, Any]]:
-    """The rows of the evaluations' table; what is drawn instead is left out."""
+    """Rows of the evaluation table, without the values that are drawn as figures."""
     flat = [flatten(run.evaluation) for run in runs]
     kept = [{key: item for key, item in found.items() if key not in reward_model.DRAWN} for found in flat]
     return comparison(kept, mark=False)
 
 
 def sampled(runs: Sequence[RunFiles], file: str) -> dict[str, list[dict[str, Any]]]:
-    """The last samples of a file of each run while training, the first of an evaluation, prompts as text."""
+    """Samples of each run from `file`: the last ones of training or the first ones of an evaluation."""
     found = {}
     for run in runs:
         if file == "samples.jsonl":
@@ -187,7 +191,7 @@ def sampled(runs: Sequence[RunFiles], file: str) -> dict[str, list[dict[str, Any
 
 
 def spoken(prompt: Any) -> str:
-    """A prompt as text: of messages a paragraph each, with who speaks."""
+    """A prompt as text; messages have one line each, starting with the role."""
     if not isinstance(prompt, list):
         return str(prompt)
     messages = [one if isinstance(one, Mapping) else {"content": one} for one in prompt]
@@ -197,7 +201,7 @@ def spoken(prompt: Any) -> str:
 def _split(
     heading: str, rows: list[dict[str, Any]], names: list[str]
 ) -> Iterator[tuple[str, str, list[str], list[dict[str, Any]]]]:
-    """A table of what differs between the runs, with a column each, and one of what they share, with one column."""
+    """A table of rows that differ, with a column per run, and a table of rows that all runs share."""
     if len(names) == 1:
         caption = {"Settings": "The resolved configuration."}.get(heading, "Versions, seed and data of the run.")
         yield heading, caption, names, rows
@@ -208,7 +212,7 @@ def _split(
 
 
 def _slug(place: str, key: str, method: str) -> str:
-    """The id of a figure: letters, digits and hyphens."""
+    """A figure id of lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", f"{place}-{key}-{method}".lower()).strip("-")
 
 
