@@ -7,7 +7,7 @@ from burnish.policies.language.adapters import is_adapter
 
 
 def resolve_model(name: str | Path) -> str:
-    """What to load for `--model`: the embedded model for "builtin", the model of a run folder, else the name itself."""
+    """The model to load for `--model`: the embedded one for "builtin", a run folder's model, or the name itself."""
     if name == "builtin":
         return str(files("burnish") / "assets" / "film")
     model = Path(name) / "model"

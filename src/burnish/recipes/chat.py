@@ -1,4 +1,4 @@
-"""`burnish chat MODEL`: talk with a model in the terminal, beside another one if you like."""
+"""`burnish chat MODEL`: chat with a model in the terminal, or with two side by side."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ Read = Callable[[str], str]
 
 @dataclass
 class Speaker:
-    """A model with its side of the conversation: messages where its tokenizer has a chat template, else plain text."""
+    """A model with its conversation: messages if its tokenizer has a chat template, else plain text."""
 
     name: str
     policy: LanguagePolicy
@@ -46,7 +46,7 @@ class Speaker:
         return bool(self.policy.tokenizer.chat_template)
 
     def hear(self, said: str) -> None:
-        """Take up what the user said."""
+        """Add the user's message."""
         self.messages.append({"role": "user", "content": said})
         self.text += f" {said}" if self.text else said
 
@@ -88,7 +88,7 @@ class Speaker:
         return str(decode(before + tokens, skip_special_tokens=True))[len(decode(before, skip_special_tokens=True)) :]
 
     def prompt(self) -> list[int]:
-        """The conversation as ids, with room for an answer; what is too long loses its beginning."""
+        """The conversation as token ids, with room for an answer; its beginning is cut if it is too long."""
         context = self.policy.context
         room = 2**31 if context is None else max(1, context - self.max_new_tokens)
         conversation: Any = self.messages if self.has_template else self.text
@@ -151,7 +151,7 @@ def chat(
 
 
 def loaded(models: list[str | Path], max_new_tokens: int | None, base: Settings) -> list[Speaker]:
-    """The models, named so that they can be told apart."""
+    """The models, with distinct names."""
     names = short_names([Path(model) for model in models])
     speakers = []
     for name, model in zip(names, models, strict=True):
@@ -167,7 +167,7 @@ def loaded(models: list[str | Path], max_new_tokens: int | None, base: Settings)
 
 
 def greet(speakers: list[Speaker], system: str | None, write: Write) -> None:
-    """Say whom one talks with, and of a model without a chat template what it does instead."""
+    """Print the models' names, and a note about models without a chat template."""
     write(f"{' and '.join(one.name for one in speakers)}: {HELP}\n")
     for one in speakers:
         if not one.has_template:
@@ -177,7 +177,7 @@ def greet(speakers: list[Speaker], system: str | None, write: Write) -> None:
 
 
 def start(speakers: list[Speaker], system: str | None) -> None:
-    """Begin the conversation anew."""
+    """Restart the conversation."""
     for one in speakers:
         one.forget()
         if system:
@@ -185,7 +185,7 @@ def start(speakers: list[Speaker], system: str | None) -> None:
 
 
 def heard(read: Read) -> str | None:
-    """The user's next line; None where there are no more."""
+    """The user's next line; None at the end of the input."""
     try:
         return read("\nyou > " if sys.stdin.isatty() else "")
     except EOFError:
@@ -193,7 +193,7 @@ def heard(read: Read) -> str | None:
 
 
 def tell(speaker: Speaker, labelled: bool, write: Write, pieces: Iterator[str]) -> None:
-    """Write an answer as it comes; Ctrl-C ends the answer and not the conversation."""
+    """Print an answer as it is sampled; Ctrl-C ends the answer, not the conversation."""
     if labelled:
         write(f"\n{speaker.name} > ")
     try:
@@ -206,7 +206,7 @@ def tell(speaker: Speaker, labelled: bool, write: Write, pieces: Iterator[str]) 
 
 
 def tell_beside(names: list[str], answers: list[Iterator[str]], console: Console) -> None:
-    """Show the answers in columns as they come, a piece of each in turn; Ctrl-C ends them, not the conversation."""
+    """Show the answers in columns as they are sampled; Ctrl-C ends the answers, not the conversation."""
     texts, going = ["" for _ in answers], dict(enumerate(answers))
     with Live(columns(names, texts), console=console, auto_refresh=False, vertical_overflow="visible") as live:
         try:
@@ -226,7 +226,7 @@ def tell_beside(names: list[str], answers: list[Iterator[str]], console: Console
 
 
 def columns(names: list[str], texts: list[str]) -> Table:
-    """A column for each text, under its name."""
+    """One column per text, under its name."""
     table = Table(*names, box=None, expand=True, padding=(0, 2, 0, 0))
     for column in table.columns:
         column.ratio = 1
@@ -235,6 +235,6 @@ def columns(names: list[str], texts: list[str]) -> Table:
 
 
 def written(text: str) -> None:
-    """To the terminal, at once."""
+    """Print without buffering."""
     sys.stdout.write(text)
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`burnish compare A B`: the same prompts and seeds, both models' answers side by side, and who wrote better."""
+"""`burnish compare A B`: two models answer the same prompts with the same seeds, and a judge decides."""
 
 import json
 import platform
@@ -52,7 +52,7 @@ POSSIBLE = "gold, lexicon, a reward model's folder, module:function, or a server
 
 @dataclass(frozen=True)
 class Comparison:
-    """`found` is about all, `rows` has a record a prompt: see `burnish.report.language.compare`."""
+    """`found` has the totals, `rows` one record per prompt: see `burnish.report.language.compare`."""
 
     found: dict[str, Any]
     rows: list[dict[str, Any]]
@@ -60,7 +60,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Written:
-    """What one model wrote: its completions, and their log-probabilities under what sampled them."""
+    """One model's completions, with the sampler's log-probabilities."""
 
     completed: Completed
     logprobs: list[list[float]]
@@ -123,7 +123,7 @@ def compare(
 
 
 def check(prompts: int, judge: Any, judge_model: str | None, out: Path | None) -> None:
-    """Raise UserError for what cannot be asked, before anything is loaded."""
+    """Raise UserError for invalid arguments, before anything is loaded."""
     if prompts < 1:
         raise UserError(f"--prompts must be at least 1, not {prompts}")
     if judge_model is not None and not is_url(judge):
@@ -133,7 +133,7 @@ def check(prompts: int, judge: Any, judge_model: str | None, out: Path | None) -
 
 
 def writer(name: str | Path) -> str:
-    """What to load for a model that is to write. Raises UserError where there is none."""
+    """The model to load for a name. Raises UserError where it is not a language model."""
     model = resolve_model(name)
     if (str(name).startswith((".", "/", "~")) or str(name).count("/") > 1) and not Path(name).exists():
         raise UserError(f"there is no folder {name}: give a run's folder, a model's folder, or a model's name")
@@ -149,7 +149,7 @@ def is_url(judge: Any) -> bool:
 
 
 def resolve_judge(judge: Any, policies: list[LanguagePolicy], model: str | None = None, timeout: float = 60.0) -> Judge:
-    """What `--judge` names, or what a Python function is; a reward must fit both models. Raises UserError else."""
+    """The judge for `--judge` or a Python function. Raises UserError for one that is unknown or does not fit."""
     if callable(judge):
         return FunctionJudge(str(getattr(judge, "__qualname__", type(judge).__name__)), judge)
     if is_url(judge):
@@ -170,7 +170,7 @@ def resolve_judge(judge: Any, policies: list[LanguagePolicy], model: str | None 
 def answers(
     policy: LanguagePolicy, prompts: Prompts, name: str, max_new_tokens: int, temperature: float, base: Settings
 ) -> Written:
-    """One completion of each prompt; that of row i is the same whatever the other rows are."""
+    """One completion per prompt; that of row i does not depend on the other rows."""
     whole = Sampled([], [], [])
     starts = range(0, len(prompts), ROWS_AT_ONCE)
     with Progress(name, len(starts), quiet=base.quiet) as progress:
@@ -192,7 +192,7 @@ def answers(
 
 
 def judged(judge: Judge | None, a: Completed, b: Completed, base: Settings) -> list[Verdict]:
-    """A verdict a pair; none where nobody judges."""
+    """One verdict per pair; none without a judge."""
     if judge is None:
         return []
     with Progress("judging", len(a), quiet=base.quiet or not isinstance(judge, ServerJudge)) as progress:
@@ -205,7 +205,7 @@ def began_as(a: str | Path, b: str | Path) -> int:
 
 
 def ancestors(name: str | Path) -> list[str]:
-    """The models that a run began as, and what those began as, as far as run folders tell."""
+    """The chain of models that a run started from, as far as run folders record it."""
     found: list[str] = []
     while (config := Path(name) / "config.yaml").exists():
         name = str(read_mapping(config).get("model", ""))
@@ -224,7 +224,7 @@ def text_findings(statistics: list[TextStatistics], names: list[str], start: int
 
 
 def judge_findings(judge: Judge | None, verdicts: list[Verdict]) -> dict[str, Any]:
-    """Win rate, counts, and what else the kind of judge tells."""
+    """Win rate, counts, and the extra findings of the judge's type."""
     if judge is None:
         return {"judge": None}
     rate, bias = win_rate(verdicts), position_bias(verdicts)
@@ -240,7 +240,7 @@ def judge_findings(judge: Judge | None, verdicts: list[Verdict]) -> dict[str, An
 
 
 def records(a: Completed, b: Completed, verdicts: list[Verdict]) -> list[dict[str, Any]]:
-    """One JSON record a prompt."""
+    """One JSON record per prompt."""
     lines = []
     for i in range(len(a)):
         line: dict[str, Any] = {"row": a.rows[i], "prompt": spoken(a.prompts[i]), "a": a.responses[i]}
@@ -265,7 +265,7 @@ def versions() -> dict[str, str]:
 
 
 def write(compared: Comparison, out: Path) -> None:
-    """Numbers, rows and the page; the page last."""
+    """Write numbers, rows, and last the page."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -276,7 +276,7 @@ def write(compared: Comparison, out: Path) -> None:
 
 
 def print_comparison(compared: Comparison, shown: int = 4) -> None:
-    """A few pairs side by side, the numbers of both, and what they say."""
+    """Print a few pairs side by side, the numbers of both models, and the conclusions."""
     found, console = compared.found, Console()
     names = found["names"]
     pairs = Table("prompt", *names, box=box.SIMPLE, pad_edge=False, show_edge=False, show_lines=True)

@@ -1,4 +1,4 @@
-"""`burnish data show DATA`: what the trainer will see of a data set, token by token and in numbers."""
+"""`burnish data show DATA`: what the trainer will see of a data set, token by token and as counts."""
 
 import hashlib
 from collections import Counter
@@ -40,7 +40,7 @@ MARKS = {"prompt": "{}", "response": "[{}]", "masked": "({})", "EOS": "{{{}}}", 
 
 @dataclass
 class Seen:
-    """What is counted while the rows of a data set pass."""
+    """Counts over the rows of a data set."""
 
     counts: Counter[str] = field(default_factory=Counter)
     lengths: dict[str, list[int]] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Seen:
     rows: set[bytes] = field(default_factory=set)
 
     def add(self, found: Fitted, max_length: int) -> None:
-        """One row, before and after it was cut."""
+        """Count one row, before and after it was cut."""
         tokenise.count(found, self.counts, max_length)
         whole = [found.prompt, *(response.tokens for response in found.whole)]
         one = hashlib.sha256(str(whole).encode()).digest()
@@ -69,7 +69,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Show:
-    """A data set as a method reads it with a tokenizer; `colour` paints what marks tell apart without it."""
+    """A data set as a method reads it with a tokenizer; shown in colours, or with marks without `colour`."""
 
     name: str
     kind: str
@@ -107,7 +107,7 @@ class Show:
         yield from summary(seen, reading.left_out, self.kind)
 
     def check(self, one: Example) -> None:
-        """Refuse a row as the method's own run would, with its options as they are by default."""
+        """Refuse a row as a run of the method with default options would."""
         said = SimpleNamespace(margins=one.margin, confidences=one.confidence)
         if self.kind == "preferences" and (problem := self.algorithm.refuses(said, len(one.responses))):
             raise UserError(f"{self.name}: {problem}")
@@ -117,13 +117,13 @@ class Show:
         return load(self.method)()
 
     def prompt(self, example: Example) -> Fitted:
-        """A prompt to be answered: nothing but its left can be cut."""
+        """A prompt to sample from: only its left can be cut."""
         (whole,) = tokenise.prompts([example.prompt], self.tokenizer, 2**31, self.name)
         kept = encode.cut_left(whole, self.max_length, self.tokenizer.bos_token_id)
         return Fitted(example, whole, [], len(kept), [encode.Response(kept, [False] * len(kept))])
 
     def row(self, found: Fitted) -> Iterable[str]:
-        """One row, its prompt and each of its responses on a line."""
+        """One row: its prompt and each of its responses on one line."""
         one = found.example
         said = [f"{name} {getattr(one, name):g}" for name in ("margin", "confidence") if getattr(one, name) is not None]
         if one.desirable is not None:
@@ -159,7 +159,7 @@ class Show:
         return click.style("|", dim=True).join(pieces) if self.colour else "|".join(pieces)
 
     def text(self, token: int) -> str:
-        """A token's text on one line; a piece of a character as the vocabulary writes it."""
+        """A token's text on one line; a part of a character as the vocabulary writes it."""
         text = str(self.tokenizer.decode([token]))
         if not text or "\N{REPLACEMENT CHARACTER}" in text:
             text = str(self.tokenizer.convert_ids_to_tokens(token))
@@ -167,7 +167,7 @@ class Show:
 
 
 def names(example: Example) -> tuple[str, ...]:
-    """What a row's prompt and responses are called."""
+    """The names of a row's prompt and responses."""
     count = len(example.responses)
     if count < 2:
         return ("prompt", "response")[: count + 1]
@@ -177,7 +177,7 @@ def names(example: Example) -> tuple[str, ...]:
 
 
 def summary(seen: Seen, left_out: Counter[str], kind: str) -> Iterable[str]:
-    """The counts, and the lengths before anything was cut."""
+    """Counts, and lengths before cutting."""
     counts = seen.counts + left_out
     if kind == "prompts":
         yield f"{counts['rows']:,} prompts, {counts['truncated_prompts']:,} cut on the left"
@@ -222,10 +222,10 @@ def data_show(
     colour: bool = False,
     max_new_tokens: int | None = None,
 ) -> str:
-    """The page that `burnish data show` prints; without a `method`, the first one that the data are for.
+    """The text that `burnish data show` prints; without a `method`, for the first method that can read the data.
 
-    Prompts to be answered are as long as `max_new_tokens` to be sampled leave room for, by default a run's. Raises
-    UserError as a training run on these data would.
+    Prompts are cut to leave room for `max_new_tokens`, by default a run's. Raises UserError as a training run on these
+    data would.
     """
     tokenizer, context = tokenizer_of(model)
     method = method or ("dpo" if data == "builtin" else guess(sources.load(data), tokenizer, data))
@@ -249,7 +249,7 @@ def data_show(
 
 
 def guess(dataset: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> str:
-    """The first method of the table for which the columns make sense; those of comparisons and labels first."""
+    """The first method that can read the columns; methods for comparisons and labels come first."""
     for kind in GUESSES:
         try:
             reading = adapters.READERS[kind](dataset, name, bool(tokenizer.chat_template))
@@ -265,7 +265,7 @@ def guess(dataset: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> str:
 
 
 def tokenizer_of(model: str) -> tuple[PreTrainedTokenizerBase, int | None]:
-    """A model's tokenizer, and how many positions it has."""
+    """A model's tokenizer, and its context length."""
     name = resolve_model(model)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)

@@ -1,4 +1,4 @@
-"""`burnish judge`: the numbers of docs/data.md, computed anew: the splits, the human ceiling and the gold judge."""
+"""`burnish judge`: recomputes the numbers of docs/data.md: splits, human ceiling and gold judge."""
 
 import contextlib
 import importlib.util
@@ -75,7 +75,7 @@ def save(out: Path, found: dict[str, Any]) -> None:
 
 
 def sizes() -> dict[str, Any]:
-    """How much of what there is: texts and words of corpora and splits, pairs, prefixes, and shared runs of words."""
+    """Sizes: texts and words of corpora and splits, pairs, prefixes, and shared runs of words."""
     places = [(c, s) for c in FILES for s in (FILM_SPLITS if c == "film" else OTHER_SPLITS)]
     pretraining = builtin.pretraining_texts()
     held_out = [s.text for s in builtin.split("film", "held_out")]
@@ -133,7 +133,7 @@ def rater_correlations(snippets: Sequence[Snippet]) -> dict[str, float]:
 
 
 def judged(gold: GoldJudge, alphas: Sequence[float]) -> dict[str, Any]:
-    """The gold judge beside the same without a lexicon and beside VADER's rule, and where it goes wrong."""
+    """The gold judge compared with one without a lexicon and with VADER's rule, and its largest errors."""
     fitted_on, held_out = builtin.split("film", "gold"), builtin.split("film", "held_out")
     texts, means = [s.text for s in fitted_on], [s.mean for s in fitted_on]
     bare = GoldJudge.fit(texts, means)
@@ -202,7 +202,7 @@ def vader_rule(texts: Sequence[str]) -> Float[ndarray, "N"]:
 
 
 def table(found: dict[str, Any]) -> Table:
-    """What people ask for first; the JSON has the rest."""
+    """A table of the most important numbers; the JSON has all of them."""
     shown = Table(
         title="The built-in data and the gold judge", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
     )

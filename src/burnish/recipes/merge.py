@@ -1,4 +1,4 @@
-"""`burnish merge ADAPTER`: a base and the adapter that was trained over it, as one plain model."""
+"""`burnish merge ADAPTER`: merge an adapter into its base model."""
 
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from burnish.run import UserError, save_folder_atomically
 
 
 def merge(adapter: str, out: Path, base: Settings) -> Path:
-    """Write the model that `adapter` makes of its base to `out`, W + (α/r)·B A in float32, and its tokenizer.
+    """Write the merged model, W + (α/r)·B A in float32, and its tokenizer to `out`.
 
-    `adapter` is a run's folder, a folder as peft saves it, or a name. transformers loads what is written, and nothing
-    of it refers to the adapter or the base any more. Raises UserError for what is no adapter, and where `out` exists.
+    `adapter` is a run folder, a folder in peft's format, or a name. The result is a plain transformers model without
+    references to adapter or base. Raises UserError for anything that is not an adapter, and where `out` exists.
     """
     folder = source_of(resolve_model(adapter)).adapter
     if folder is None:

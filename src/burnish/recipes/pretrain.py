@@ -1,8 +1,8 @@
-"""The embedded model: its tokenizer, its training and what is measured of it.
+"""The embedded model: its tokenizer, training and measurements.
 
-A small Llama learns from the training parts of the four corpora, film reviews and others, each text as BOS + text +
-EOS. The weights that the held-out loss likes best are kept. It is the ordinary SFT loop on a model with random weights;
-nothing here trains by itself. Only dropout is added, which transformers' Llama has not and half a million words need.
+A small Llama is trained on the training parts of the four corpora, film reviews and others, each text as BOS + text +
+EOS. The weights with the lowest held-out loss are kept. It is the ordinary SFT loop on a model with random weights,
+plus dropout, which transformers' Llama does not have and a corpus of half a million words needs.
 """
 
 import json
@@ -37,7 +37,7 @@ SPECIAL = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
 
 @dataclass(frozen=True)
 class Recipe:
-    """The hyperparameters; docs/model.md says how they were found."""
+    """Hyperparameters; docs/model.md says how they were chosen."""
 
     vocabulary: int = 4096
     width: int = 256
@@ -120,9 +120,9 @@ def save_start(folder: Path, texts: list[str], recipe: Recipe, seed: int) -> Non
 
 
 def add_dropout(models: Models, share: float) -> None:
-    """Dropout where GPT-2 has it, on the embeddings and on what attention and MLP add to the residual stream.
+    """Add dropout where GPT-2 has it: on the embeddings and on the outputs of attention and MLP.
 
-    Llama was made without, for text that is read once. It acts while the model trains and leaves no trace in it.
+    Llama has none, because it was made for text that is read once. It acts during training only and is not saved.
     """
     model: Any = models.policy.model
 
@@ -143,7 +143,7 @@ def export(model: Path, folder: Path) -> None:
 
 
 def describe(policy: LanguagePolicy, training_texts: list[str], samples: int = 200) -> dict[str, Any]:
-    """Held-out perplexity on film reviews, what `samples` unprompted texts copy from the training texts, and ten."""
+    """Held-out perplexity on film reviews, the longest copy of training texts in `samples` texts, and ten of these."""
     held_out = list(builtin.demonstrations("held_out")["text"])
     rows = tokenise.demonstrations(
         builtin.demonstrations("held_out"), policy.tokenizer, policy.context or 256, "held-out reviews"

@@ -1,4 +1,4 @@
-"""`burnish rewardbench MODEL`: a reward model, or a policy by its implicit reward, on files in RewardBench's format."""
+"""`burnish rewardbench MODEL`: scores a reward model, or a policy's implicit reward, on RewardBench's files."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +58,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Judge:
-    """What scores answers: a reward model, or a policy with the reference that it is held against."""
+    """A reward model, or a policy with its reference, that scores answers."""
 
     model: LanguageScorer | LanguagePolicy
     reference: LanguagePolicy | None = None
@@ -102,7 +102,7 @@ def with_split(data: str) -> str:
 
 
 def read_questions(dataset: Dataset, label: str) -> tuple[list[Question], bool]:
-    """Every row, checked, and whether they are of RewardBench 2, whose answers are lists.
+    """All rows, checked, and whether they are in RewardBench 2's format, where answers are lists.
 
     Raises UserError naming the file, and row and column where there is one, for what is not in the format.
     """
@@ -126,7 +126,7 @@ def read_questions(dataset: Dataset, label: str) -> tuple[list[Question], bool]:
 
 
 def read_row(row: int, cells: dict[str, Any], where: str, best_of: bool) -> Question:
-    """One row; see `read_questions`. An empty answer is an answer: a benchmark is not the user's to mend."""
+    """One row; see `read_questions`. An empty answer is kept, because a benchmark must not be changed."""
     prompt, subset, key = cells["prompt"], cells["subset"], cells.get("id")
     if not isinstance(subset, str) or not subset:
         raise UserError(f"{where} `subset` is {kind(subset)}: name the subset that the row is of")
@@ -157,7 +157,7 @@ def answers(value: Any, where: str, best_of: bool) -> tuple[str, ...]:
 
 
 def kind(value: Any) -> str:
-    """What a cell is, in a sentence."""
+    """The type of a cell, in words."""
     names = {type(None): "empty", list: "a list", dict: "an object", str: "a text" if value else "an empty text"}
     return names.get(type(value), f"of type {type(value).__name__}")
 
@@ -170,7 +170,7 @@ def is_messages(value: Any) -> bool:
 
 
 def load_judge(model: str, reference: str | None, base: Settings) -> Judge:
-    """The model and what it is held against. Raises UserError for a reference that is missing, too much, or alien."""
+    """The model and its reference. Raises UserError for a missing, superfluous or incompatible reference."""
     device, path = pick_device(base.device), resolve_model(model)
     if is_reward_model(path):
         if reference is not None:
@@ -205,7 +205,7 @@ def is_reward_model(path: str) -> bool:
 
 
 def began_as(model: str) -> str:
-    """What the policy of a run folder began as. Raises UserError where `model` is none."""
+    """The model that a run folder's policy started from. Raises UserError where `model` is not a run folder."""
     config = Path(model) / "config.yaml"
     if not (Path(model) / "model").exists() or not config.exists():
         raise UserError(
@@ -217,7 +217,7 @@ def began_as(model: str) -> str:
 
 
 def named(option: str, load: Callable[[], T]) -> T:
-    """`load`, whose complaint names this command's own option."""
+    """Call `load`, and name this command's option in its error."""
     try:
         return load()
     except UserError as error:
@@ -227,10 +227,10 @@ def named(option: str, load: Callable[[], T]) -> T:
 def score(
     judge: Judge, questions: Sequence[Question], label: str, max_length: int | None, base: Settings
 ) -> tuple[list[Scored], dict[str, int]]:
-    """The scores of every row that fits, in order, and what became of the rows' tokens.
+    """The scores of every row that fits, in order, and counts of cut and dropped rows.
 
     Where the tokenizer has a chat template, prompt and answer are turns of the user and the assistant; else the answer
-    follows the prompt as it stands. Too long rows are cut as everywhere: the left of the prompt first.
+    follows the prompt as it stands. Rows that are too long are cut as in training: the left of the prompt first.
     """
     tokenizer = judge.model.tokenizer
     if tokenizer.chat_template is None:
@@ -260,7 +260,7 @@ def score(
 
 
 def example(question: Question, chat: bool) -> Example:
-    """The row as data are: texts, or messages where the model has a template for them."""
+    """The row as an example of a data set: texts, or messages for a model with a chat template."""
     texts = (*question.chosen, *question.rejected)
     if not chat and isinstance(question.prompt, str):
         return Example(question.row, question.prompt, texts)
@@ -281,7 +281,7 @@ def write(out: Path, found: dict[str, Any], rows: Sequence[Scored]) -> None:
 
 
 def print_table(found: dict[str, Any]) -> None:
-    """Sections with their subsets, and the score, for the terminal; then what is to be known of them."""
+    """Print sections with their subsets, the score, and notes."""
     table = Table(box=box.SIMPLE_HEAD, title=f"{found['benchmark']}: {escape(found['model'])}", title_justify="left")
     table.add_column("section and subsets")
     for heading in ("rows", "score", "95 % interval", "lost by a tie"):

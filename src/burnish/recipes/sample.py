@@ -1,4 +1,4 @@
-"""`burnish sample MODEL`: completions of prompts, n of each, and the one that a reward likes best."""
+"""`burnish sample MODEL`: n completions per prompt, and the best of them by a reward."""
 
 import contextlib
 import json
@@ -36,8 +36,8 @@ Scores = dict[str, Float[np.ndarray, "N n"]]
 
 @dataclass(frozen=True)
 class Samples:
-    """`lines` has a record a prompt, of the best of its completions; `summary` is about all; `scores` has every score,
-    by the name of what gave it."""
+    """`lines` has one record per prompt, with its best completion; `summary` the totals; `scores` all scores by the name
+    of the reward."""
 
     lines: list[dict[str, Any]]
     summary: dict[str, Any]
@@ -59,14 +59,13 @@ def sample_model(
 ) -> Samples:
     """Sample `n` completions of each prompt of `data`, keep the best by `reward`, and write JSONL to `out`.
 
-    Of `data` at most the first `limit` rows count; "builtin" are the held-out prefixes, where the gold score stands
-    beside the reward's. Sample k of row i is the same whatever `n`, `limit` and the other rows are. `base` has the
-    seed, device, threads, precision, and `max_length`, which counts prompt and completion.
+    At most the first `limit` rows of `data` are used; "builtin" are the held-out prefixes, for which the gold score is
+    given too. Sample k of row i does not depend on `n`, `limit` or the other rows. `base` has seed, device, threads,
+    precision, and `max_length`, which counts prompt and completion.
 
-    The file has the columns `prompt` and `completion` that `burnish sft` reads. With `demonstrations` it has nothing
-    else to imitate than what the policy said: completions without an end, which imitation would give one, and those
-    without a word, which are no text, are not picked, and a prompt with no other is left out. Raises UserError where
-    the input or the reward is at fault.
+    The file has the columns `prompt` and `completion` that `burnish sft` reads. With `demonstrations`, only completions
+    that can be imitated as they are get picked: with an end (imitation would add one) and with text before it; prompts
+    without such a completion are left out. Raises UserError for invalid input or a reward that fails.
     """
     base = base or Settings()
     check(n, reward, limit, out)
@@ -94,7 +93,7 @@ def sample_model(
 
 
 def check(n: int, reward: Any, limit: int | None, out: str | Path | None) -> None:
-    """Raise UserError for what cannot be asked, before anything is loaded; make the folder of `out`."""
+    """Raise UserError for invalid arguments, before anything is loaded; make the folder of `out`."""
     if not 1 <= n <= MOST:
         raise UserError(f"--n must lie in 1…{MOST}, not {n}")
     if n > 1 and reward is None:
@@ -135,9 +134,9 @@ def complete(
     temperature: float,
     base: Settings,
 ) -> tuple[list[Completed], Scores]:
-    """n completions of every prompt, one after the other, with their scores by each reward.
+    """n completions per prompt, one after the other, with their scores by each reward.
 
-    They are scored as they come, so that a reward that is amiss is found before all is sampled.
+    They are scored as they are sampled, so that a failing reward is found early.
     """
     size = max(1, ROWS_AT_ONCE // n)
     starts = range(0, len(prompts), size)
@@ -162,7 +161,7 @@ def complete(
 
 
 def usable_ones(completed: list[Completed], n: int) -> Bool[np.ndarray, "N n"]:
-    """Which completions can be imitated as they are: those that ended themselves, after a word at least."""
+    """Which completions can be imitated as they are: those that ended by themselves after at least one word."""
     fine = [e and bool(r.strip()) for found in completed for e, r in zip(found.ended, found.responses, strict=True)]
     return np.array(fine).reshape(-1, n)
 
@@ -170,7 +169,7 @@ def usable_ones(completed: list[Completed], n: int) -> Bool[np.ndarray, "N n"]:
 def picks(
     scores: Scores, scored_by: str | None, usable: Bool[np.ndarray, "N n"]
 ) -> tuple[Int[np.ndarray, "N"], Bool[np.ndarray, "N"]]:
-    """The best of each prompt's usable completions, the first where nothing scores; and whether there is one."""
+    """The best of each prompt's usable completions (the first without a reward), and whether there is one."""
     mine = scores[scored_by] if scored_by else np.zeros(usable.shape)
     return np.where(usable, mine, -np.inf).argmax(1), np.logical_or.reduce(usable, axis=1)
 
@@ -178,7 +177,7 @@ def picks(
 def records(
     completed: list[Completed], scores: Scores, scored_by: str | None, n: int, usable: Bool[np.ndarray, "N n"]
 ) -> list[dict[str, Any]]:
-    """One JSON record a prompt: its best completion, that one's scores, and the mean score of all n."""
+    """One JSON record per prompt: its best completion, the scores of that one, and the mean score of all n."""
     picked, kept = picks(scores, scored_by, usable)
     lines: list[dict[str, Any]] = []
     places = [(found, first) for found in completed for first in range(0, len(found), n)]
@@ -199,9 +198,9 @@ def records(
 def summarise(
     ended: list[list[bool]], scores: Scores, scored_by: str | None, n: int, usable: Bool[np.ndarray, "N n"]
 ) -> dict[str, Any]:
-    """Means over prompts with intervals: of each prompt's first sample, and of the best of n; and best-of-n curves.
+    """Means over prompts with intervals, of the first sample and of the best of n; and best-of-n curves.
 
-    The two are of prompts with a usable completion, the best being one; the curve is of all samples.
+    The means are over prompts with a usable completion; the curve is over all samples.
 
     `gain` is the paired difference of the two. The curve's means are over all choices from the n samples.
     """
@@ -234,7 +233,7 @@ def sizes(n: int) -> list[int]:
 
 
 def describe(summary: dict[str, Any]) -> str:
-    """The summary in a few lines for the terminal."""
+    """The summary as a few lines for the terminal."""
     n = summary["n"]
     lines = [f"{summary['prompts']:,} prompts, {n} completions of each, {summary['eos_rate']:.0%} ended by themselves"]
 

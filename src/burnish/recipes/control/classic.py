@@ -1,4 +1,4 @@
-"""The classical path on an environment: every algorithm, many runs of each, and a page that says what came out."""
+"""The classical path on an environment: every algorithm, many runs of each, and a page with the results."""
 
 import json
 import multiprocessing
@@ -62,7 +62,7 @@ def run_experiment(plan: Experiment, command: str | None = None) -> Path:
 
 
 def groups_of(plan: Experiment) -> list[RunGroup]:
-    """The groups, those that take longest first, so that no core is left alone with the last."""
+    """The groups, the slowest first, so that no core waits for the last one."""
     settings = plan.settings
     return [
         RunGroup(method, settings.env, plan.env_options, plan.hidden, settings.episodes, settings.seed, first, last)
@@ -75,7 +75,7 @@ def groups_of(plan: Experiment) -> list[RunGroup]:
 def compute(
     groups: Sequence[Any], folder: Path, processes: int, quiet: bool, run: Callable[..., dict[str, Any]] = run_group
 ) -> list[str]:
-    """`run` the groups that are not finished yet, in processes of their own; what failed, as phrases.
+    """`run` the unfinished groups in separate processes, and return what failed, as phrases.
 
     Raises Interrupted on Ctrl-C: finished groups are kept.
     """
@@ -147,9 +147,9 @@ def spread(
 
 @contextmanager
 def workers(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes with one thread each, gone at once where an error or Ctrl-C ends the block.
+    """Processes with one thread each, killed when an error or Ctrl-C ends the block.
 
-    To ask them to stop would not do: a pool hands a process its next call before the one under way has ended.
+    They are killed, because a pool hands a process its next call before the current one has ended.
     """
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), start) as pool:
@@ -163,7 +163,7 @@ def workers(processes: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def listen(heard: Any, pending: Mapping[str, RunGroup], bars: "Bars") -> None:
-    """Take in what the queue holds, waiting half a second for it at most. Of a group that is over, nothing is new."""
+    """Read the queue, waiting for at most half a second; messages about finished groups are ignored."""
     wait = 0.5
     with suppress(Empty):
         while True:
@@ -176,7 +176,7 @@ def listen(heard: Any, pending: Mapping[str, RunGroup], bars: "Bars") -> None:
 def settle(
     group: RunGroup, result: Callable[[], dict[str, Any]], bars: "Bars", found: dict[str, Any], failed: dict[str, str]
 ) -> None:
-    """Take in what became of a group. A mistake of the user's in it does not stop the others."""
+    """Store a group's result. A user's mistake in one group does not stop the others."""
     try:
         found[group.name] = result()
         bars.done(group, found[group.name]["seconds"])
@@ -187,13 +187,13 @@ def settle(
 
 
 def start() -> None:
-    """A process computes with one thread, there being one a core, and leaves Ctrl-C to who waits for it."""
+    """Set up a worker process: one thread, and no reaction to Ctrl-C, which the parent handles."""
     os.environ["OMP_NUM_THREADS"] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def work(run: Callable[..., dict[str, Any]], group: RunGroup, folder: Path, heard: Any) -> dict[str, Any]:
-    """`run` the group, telling the queue once a second at most how far it is."""
+    """`run` the group, and report its progress to the queue at most once per second."""
     last = 0.0
 
     def told(episodes: int) -> None:
@@ -210,7 +210,7 @@ def finished(folder: Path) -> bool:
 
 
 def collected(groups: Sequence[Any], folder: Path, kind: str, order: Sequence[str]) -> pd.DataFrame:
-    """Every episode of every run as one table, sorted by the column `kind` in this order, and in `returns.parquet`."""
+    """All episodes of all runs as one table, sorted by the column `kind` in this order; writes it to returns.parquet."""
     parts = [folder / GROUPS / group.name / RETURNS for group in groups]
     frames = [frame for path in parts if path.is_file() and not (frame := pd.read_parquet(path)).empty]
     if not frames:
@@ -222,7 +222,7 @@ def collected(groups: Sequence[Any], folder: Path, kind: str, order: Sequence[st
 
 
 def conclude(plan: Experiment, frame: pd.DataFrame, folder: Path, command: str | None) -> None:
-    """Summary, figures and page."""
+    """Write summary, figures and page."""
     seconds: dict[str, float] = {}
     for group in groups_of(plan):
         if finished(folder / GROUPS / group.name):
@@ -238,7 +238,7 @@ def conclude(plan: Experiment, frame: pd.DataFrame, folder: Path, command: str |
 
 
 def describe(run: RunFolder, plan: Experiment) -> None:
-    """Write down what the numbers depend on beside the configuration."""
+    """Record versions and seed, which the numbers depend on."""
     packages = ("burnish", "torch", "gymnasium", "numpy")
     now = {
         "python": platform.python_version(),
@@ -252,7 +252,7 @@ def describe(run: RunFolder, plan: Experiment) -> None:
 
 
 class Bars:
-    """A bar an algorithm on standard error; a line a finished group where that is no terminal."""
+    """One progress bar per algorithm on standard error; without a terminal one line per finished group."""
 
     def __init__(self, groups: Sequence[RunGroup], quiet: bool) -> None:
         self.console, self.quiet = Console(stderr=True), quiet
@@ -278,7 +278,7 @@ class Bars:
         self.bars.stop()
 
     def set(self, group: RunGroup, episodes: int) -> None:
-        """So many of the group's episodes have ended."""
+        """Set the number of the group's finished episodes."""
         self.counts[group.name] = episodes
         name = group.method.name
         done = sum(self.counts[other.name] for other in self.groups if other.method.name == name)

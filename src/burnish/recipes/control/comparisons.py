@@ -1,7 +1,7 @@
-"""From returns to comparisons: PPO on rewards that an ensemble has learned from a judge's labels, and on the true ones.
+"""From returns to comparisons: PPO on rewards that an ensemble learned from a judge's labels, and on the true rewards.
 
-The study trains PPO, as it stands, with 100, 350, 700 and 1,400 labels that are asked for while the policy learns, and
-beside it with 700 labels about the first policy, with 700 about random pairs, and with the environment's rewards.
+The study trains PPO, unchanged, with 100, 350, 700 and 1,400 labels that are requested during training, with 700 labels
+about the first policy, with 700 about random pairs, and with the environment's rewards.
 """
 
 import json
@@ -38,7 +38,7 @@ DEFAULTS: dict[str, Any] = {"env": "Pendulum-v1", "runs": 5, "episodes": 400, "o
 
 
 def comparisons_settings(options: Mapping[str, Any]) -> ClassicSettings:
-    """The settings that flat `options` ask for, with this study's defaults. Raises UserError for what is amiss."""
+    """The settings that flat `options` ask for, with this study's defaults. Raises UserError for invalid options."""
     given = {key.replace("-", "_"): value for key, value in options.items()}
     known = option_names(ClassicSettings)
     for key in given:
@@ -56,9 +56,9 @@ def comparisons_settings(options: Mapping[str, Any]) -> ClassicSettings:
 
 
 def variants(counts: Sequence[int] = (100, 350, 700, 1400), contrast: int | None = 700, **knobs: Any) -> list[Variant]:
-    """The study's variants in the order of its page; `knobs` are of `Comparisons` and the same for all.
+    """The study's variants in the order of its page; `knobs` are options of `Comparisons` for all of them.
 
-    `contrast` is the number of labels of the two that ask otherwise; None leaves these out.
+    `contrast` is the number of labels of the two variants that ask differently; None leaves them out.
     """
     asked = [Variant(f"labels_{n}", f"{n:,} labels", Comparisons(labels=n, **knobs)) for n in counts]
     if contrast is None:
@@ -74,7 +74,7 @@ def variants(counts: Sequence[int] = (100, 350, 700, 1400), contrast: int | None
 
 
 def study_of(labels: str | None) -> list[Variant]:
-    """The variants that `--labels 100,700` asks for: these and the true reward; without it, the whole study."""
+    """The variants for `--labels 100,700`: these and the true reward; the whole study without it."""
     if labels is None:
         return variants()
     counts = [part.strip() for part in str(labels).split(",")]
@@ -112,7 +112,7 @@ def run_comparisons(
 
 
 def groups_of(settings: ClassicSettings, study: Sequence[Variant]) -> list[VariantGroup]:
-    """The groups, those that ask for most labels first: they take longest."""
+    """The groups, those with most labels first, which take longest."""
     plain = method("ppo", COMMON | PRESETS[settings.env])
     hidden = tuple(int(size) for size in settings.hidden.split(","))
     groups = []
@@ -129,7 +129,7 @@ def groups_of(settings: ClassicSettings, study: Sequence[Variant]) -> list[Varia
 
 
 def outcomes(groups: Sequence[VariantGroup], folder: Path) -> list[tuple[VariantGroup, dict[str, Any]]]:
-    """What the finished groups left beside their episodes."""
+    """The finished groups' measurements."""
     return [(g, read_mapping(folder / g.name / FINISHED)) for g in groups if finished(folder / g.name)]
 
 
@@ -139,10 +139,10 @@ def summarise(
     settings: ClassicSettings,
     left: Sequence[tuple[VariantGroup, dict[str, Any]]],
 ) -> dict[str, Any]:
-    """Everything that the page says in numbers. Of one run an interval has no ends; episodes beyond a run's count not.
+    """All numbers of the page. An interval over one run has no ends; episodes beyond a run's limit are ignored.
 
-    `final` is the mean true return over the last fifth of a run's episodes; `difference` is that less the one with the
-    true reward, run by run of the same seed.
+    `final` is the mean true return over the last fifth of a run's episodes; `difference` is that minus the one
+    with the true reward, paired by seed.
     """
     last = max(1, round(LAST * settings.episodes))
     frame = frame[frame.episode <= settings.episodes]
@@ -178,7 +178,7 @@ def summarise(
 
 
 def interval(values: Any) -> dict[str, float | None] | None:
-    """The mean over runs with its 95 % bootstrap interval, without ends where there is one run; None without any."""
+    """The mean over runs with its 95 % bootstrap interval; without ends for one run, None for no run."""
     values = np.asarray(values, dtype=float)
     if not len(values):
         return None

@@ -1,4 +1,4 @@
-"""One group of runs that learn from comparisons, or from the true reward: what a process of the study does."""
+"""One group of runs that learn from comparisons or the true reward, in one process of the study."""
 
 import json
 import time
@@ -20,7 +20,7 @@ from burnish.run import RunFolder, write_atomically
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to be paid; without comparisons by the environment."""
+    """One source of rewards; the environment if `comparisons` is None."""
 
     name: str
     label: str
@@ -31,7 +31,7 @@ class Variant:
         return self.comparisons.labels if self.comparisons else 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Its knobs as plain data."""
+        """Its options as plain data."""
         if self.comparisons is None:
             return {"reward": "true"}
         knobs = asdict(self.comparisons)
@@ -41,7 +41,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class VariantGroup(RunGroup):
-    """Runs `first` … `last` of one variant, in lockstep. Its `method` is PPO and goes by the variant's label."""
+    """Runs `first` … `last` of one variant, in lockstep. Its `method` is PPO under the variant's label."""
 
     variant: Variant
 
@@ -90,7 +90,7 @@ def learn(group: VariantGroup, run: RunFolder, told: Callable[[int], None] | Non
 
 
 def actions_of(env: str) -> Actions:
-    """How a predictor sees the actions of this environment."""
+    """The encoding of this environment's actions for a predictor."""
     made = gymnasium.make(env)
     space = made.action_space
     made.close()

@@ -1,4 +1,4 @@
-"""One group of runs in lockstep, from its settings to its folder: what a process of `burnish classic` does."""
+"""One group of runs in lockstep, from settings to folder, in one process of `burnish classic`."""
 
 import json
 import time
@@ -54,7 +54,7 @@ class RunGroup:
 
 @dataclass(frozen=True)
 class Pace:
-    """What the loop asks: no evaluation and no checkpoint, since environments cannot be written down."""
+    """The loop's settings: no evaluation, and no checkpoints, because environments cannot be saved."""
 
     seed: int
     eval_every: int | None = None
@@ -99,7 +99,7 @@ def play(
     through: Callable[[Iterator[Drawn]], Iterator[Drawn]] = lambda stream: stream,
 ) -> Player:
     """The group's runs through the loop, until each has had its episodes; rollouts go `through` a function first."""
-    torch.set_num_threads(1)  # groups are what is spread over the cores: more threads would only wait for each other
+    torch.set_num_threads(1)  # groups are spread over the cores: more threads would only wait for each other
     method, algorithm = group.method, group.method.algorithm
     environments = make_environments(group.env, group.seeds, method.control.copies, **group.env_options)
     size = environments.observations
@@ -133,7 +133,7 @@ def play(
 
 
 def ended(ledger: Ledger, player: Player, episodes: int) -> int:
-    """Episodes that need no more work: finished ones, and those of runs that are over."""
+    """The number of episodes that need no more work: finished ones, and all of finished runs."""
     return int(ledger.ended.sum()) + len(player.retired) * episodes
 
 

@@ -1,10 +1,10 @@
-"""Hyperparameters of the classical path on the environments that they were chosen for; docs/classic.md says how."""
+"""Hyperparameters of the classical path per environment; docs/classic.md says how they were chosen."""
 
 from typing import Any
 
 WHOLE = {"copies": 1, "rollout": None, "schedule": "linear"}
-SCALED = {"normalise_rewards": True}  # returns are hundreds below 0, where no critic comes to in time
-NEAR = {**SCALED, "gamma": 0.9}  # a push shows what it was good for within ten or twenty steps
+SCALED = {"normalise_rewards": True}  # returns are hundreds below 0, too far for a critic to reach in time
+NEAR = {**SCALED, "gamma": 0.9}  # the effect of an action shows within ten or twenty steps
 TRPO = {"copies": 2, "rollout": 256, "max_kl": 0.02, "learning_rate": 3e-3, "batch_size": 128}
 PPO = {
     "copies": 8,
@@ -48,4 +48,4 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "ppo": {**PPO, **NEAR, "copies": 4, "rollout": 256, "learning_rate": 1e-3},
     },
 }
-"""By environment and algorithm. Other environments have those of CartPole-v1."""
+"""By environment and algorithm. Other environments use those of CartPole-v1."""

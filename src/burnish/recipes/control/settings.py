@@ -39,7 +39,7 @@ class ClassicSettings:
 
 @dataclass(frozen=True)
 class Method:
-    """An algorithm with all that a run of it needs: how it learns, how it meets the environment, how it descends."""
+    """An algorithm with the options of its experience and of its optimizer."""
 
     name: str
     algorithm: Any
@@ -75,10 +75,10 @@ class Experiment:
 
 
 def experiment(options: Mapping[str, Any]) -> Experiment:
-    """The experiment that flat `options` ask for, as keys of a file, flags or Python have them.
+    """The experiment for flat `options` from a file, flags or Python.
 
-    `algorithms` is a text with commas, a list, or a mapping of names to hyperparameters; those not given are the preset
-    of the environment, or CartPole's. Raises UserError for a key or value amiss.
+    `algorithms` is a comma-separated text, a list, or a mapping of names to hyperparameters; the others come from the
+    environment's preset, or CartPole's. Raises UserError for an invalid key or value.
     """
     given = {key.replace("-", "_"): value for key, value in options.items()}
     algorithms = given.pop("algorithms", ",".join(CONTROL))
@@ -96,7 +96,7 @@ def experiment(options: Mapping[str, Any]) -> Experiment:
 
 
 def asked_for(algorithms: Any) -> dict[str, dict[str, Any]]:
-    """Names and hyperparameters of the algorithms that were asked for, in the order of the path."""
+    """Names and hyperparameters of the requested algorithms, in the order of the path."""
     if isinstance(algorithms, str):
         algorithms = [name.strip() for name in algorithms.split(",") if name.strip()]
     if isinstance(algorithms, list | tuple) and all(isinstance(name, str) for name in algorithms):
@@ -139,7 +139,7 @@ def method(name: str, options: Mapping[str, Any]) -> Method:
 
 
 def checked(settings: ClassicSettings) -> ClassicSettings:
-    """The settings; raises UserError for one that makes no sense."""
+    """The settings. Raises UserError for sizes of hidden layers that make no sense."""
     sizes = settings.hidden.split(",")
     refuse(
         {

@@ -1,9 +1,8 @@
-"""The first main job: a small language model learns film reviews, then what people like, and shows by how much.
+"""The built-in study: a small language model learns film reviews, then people's preferences, measured with intervals.
 
-base → SFT on people's reviews, and from there to what people prefer in four ways: DPO on their comparisons; a reward
-model of the same comparisons and PPO on it; DPO on samples that the reward model labelled; the best of n samples by it.
-Every model continues the same held-out prefixes, a judge that none of them saw scores the texts, and everything is
-written down with its interval.
+base → SFT on reviews, and then four ways to learn preferences: DPO on human comparisons; a reward model trained on the
+same comparisons, and PPO on it; DPO on samples labelled by the reward model; the best of n samples by it. Every model
+continues the same held-out prefixes, and a judge that none of them saw scores the texts.
 """
 
 import json
@@ -48,7 +47,7 @@ STAGES = {"base": "", "SFT": "sft", "DPO": "dpo", "PPO": "ppo", "DPO on samples"
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything. The numbers were chosen on the validation split; docs/log.md says how."""
+    """Sizes and hyperparameters. They were chosen on the validation split; docs/log.md says how."""
 
     prefixes: int = 512
     sft: dict[str, Any] = field(default_factory=lambda: {"epochs": 1.0, "batch_size": 32, "learning_rate": 1e-4})
@@ -92,8 +91,8 @@ QUICK = Plan(
 
 @dataclass(frozen=True)
 class Repetition:
-    """What one seed gave: each model's measurements, the margins of DPO's implicit reward and of the reward model on
-    held-out comparisons, and PPO's rollouts as proxy and judge see them."""
+    """The results of one seed: each model's measurements, the margins of DPO's implicit reward and of the reward model
+    on held-out comparisons, and the scores of PPO's rollouts."""
 
     measured: dict[str, Measured]
     margins: dict[str, np.ndarray]
@@ -108,10 +107,10 @@ def demo(
     overwrite: bool = False,
     command: str = "burnish.recipes.demo.demo.demo",
 ) -> dict[str, Any]:
-    """Run the job into `out` and return the summary that `summary.json` and `report.html` show.
+    """Run the demo into `out` and return the summary that `summary.json` and `report.html` show.
 
-    With `base.resume` a killed demo goes on where it was; with `overwrite` a finished one is deleted first. Raises
-    UserError where `out` holds something else. `command` is what the page says that made it.
+    With `base.resume` a killed demo continues; with `overwrite` a finished one is deleted first. Raises UserError where
+    `out` contains something else. `command` is shown on the page.
     """
     seeds = list(range(base.seed, base.seed + runs))
     take(out, {"plan": asdict(plan), "seeds": seeds}, overwrite, base.resume)
@@ -134,10 +133,10 @@ def demo(
 
 
 def take(out: Path, job: dict[str, Any], overwrite: bool, resume: bool) -> None:
-    """Make `out` the folder of this job, or go on with it there.
+    """Make `out` the folder of this job, or continue the job there.
 
-    An unfinished demo is resumed where `resume` is given, a finished one deleted where `overwrite` is; nothing but a
-    demo is ever deleted. Raises UserError for whatever else is there.
+    An unfinished demo is resumed where `resume` is given, a finished one deleted where `overwrite` is; only a
+    demo is ever deleted. Raises UserError for anything else.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: choose another --out")
@@ -189,7 +188,7 @@ def repeat(out: Path, plan: Plan, prompts: list[str], base: Settings, seed: int,
 
 
 def trained(name: str, model: str | Path, out: Path, options: dict[str, Any], base: Settings) -> None:
-    """Run one training stage, or find it done."""
+    """Run one training stage, unless it is done."""
     common = {"model": str(model), "out": str(out), "resume": True, "max_length": MAX_LENGTH}
     machine = {key: getattr(base, key) for key in ("seed", "device", "threads", "quiet")}
     run_training(*build(load(name), common | machine | options))

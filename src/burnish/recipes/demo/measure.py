@@ -1,4 +1,4 @@
-"""What a film-review model is worth: its continuations of held-out prefixes, scored by the gold judge."""
+"""Measuring a film-review model: continuations of held-out prefixes, scored by the gold judge."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.scorer import LanguageScorer
 from burnish.recipes.gold import gold_judge
 
-MAX_LENGTH = 128  # no review is longer than this in tokens
-MAX_NEW_TOKENS = 64  # of a continuation: nearly all end before
+MAX_LENGTH = 128  # no review is longer in tokens
+MAX_NEW_TOKENS = 64  # of a continuation: nearly all are shorter
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One model on one set of prefixes, a number a prefix: gold score, sample of the sequence KL, words written.
+    """One model on one set of prefixes, with one number per prefix: gold score, sequence KL (one sample), words.
 
-    `proxy` are a reward model's scores, where there is one. For the best of n, `kl` is the bound that is known.
+    `proxy` are a reward model's scores, if there is one. For the best of n, `kl` is an upper bound.
     """
 
     continuations: Continuations
@@ -41,7 +41,7 @@ class Measured:
 def measure(policy: LanguagePolicy, reference: LanguagePolicy, prompts: list[str], seed: int) -> Measured:
     """Continue the prefixes with `policy`, score prefix and continuation as one review, and compare with `reference`.
 
-    Prefix i has random stream i whatever the model, so models of one seed are paired.
+    Prefix i has random stream i for every model, so models with the same seed are paired.
     """
     ids = tokenise.prompts(prompts, policy.tokenizer, MAX_LENGTH)
     found = continue_prompts(policy, prompts, ids, seed=seed, max_new_tokens=MAX_NEW_TOKENS)

@@ -1,4 +1,4 @@
-"""What the demo does with a reward model: pairs that it labels, the best of n that it picks, and how PPO climbs it."""
+"""The demo's uses of a reward model: labelled pairs, the best of n, and its scores during PPO."""
 
 import json
 from dataclasses import replace
@@ -26,10 +26,10 @@ from burnish.run import read_jsonl, write_atomically
 
 
 def sampled_pairs(policy: LanguagePolicy, scorer: LanguageScorer, count: int, out: Path, base: Settings) -> Path:
-    """Two completions of each of `count` training prefixes, the one with the higher score as `chosen`, as JSON lines.
+    """Write two completions of each of `count` training prefixes, the one with the higher score as `chosen`, as JSONL.
 
-    Pairs of equal scores teach nothing, and a completion cut at the length limit would be taught an end that it never
-    had: both are left out.
+    Pairs with equal scores carry no information, and a completion that was cut at the length limit would get an end
+    that it never had: both are left out.
     """
     if out.exists():
         return out
@@ -41,8 +41,8 @@ def sampled_pairs(policy: LanguagePolicy, scorer: LanguageScorer, count: int, ou
 
 
 def labelled(completed: list[Completed], scores: np.ndarray) -> list[dict[str, Any]]:
-    """The pairs of two completions a prompt, `scores[N, 2]`, without those of equal scores, without an end, or without
-    a word before it, which as text are no response at all."""
+    """The pairs of two completions per prompt, `scores[N, 2]`, without those with equal scores, without an end, or
+    without text before the end."""
     pairs = []
     for i, (first, second) in enumerate(scores):
         a, b = at(completed, 2 * i), at(completed, 2 * i + 1)
@@ -78,7 +78,7 @@ def best_of(
 
 
 def picked(scores: np.ndarray, n: int) -> list[int]:
-    """The number over all samples of the best of each prompt's first n, from `scores[N, most]`."""
+    """The index over all samples of the best of each prompt's first n, from `scores[N, most]`."""
     return [i * scores.shape[1] + int(k) for i, k in enumerate(best(scores[:, :n]))]
 
 
@@ -112,9 +112,9 @@ def with_proxy(measured: Measured, scorer: LanguageScorer) -> Measured:
 
 
 def climb(run: Path) -> list[dict[str, Any]]:
-    """What the reward model and the gold judge say of each of PPO's rollouts, from all the samples of a run.
+    """The scores of each of PPO's rollouts by the reward model and the gold judge, from all samples of a run.
 
-    Where the first goes on rising and the second no longer does, the policy exploits its reward model (Gao et al.
+    Where the first keeps rising and the second does not, the policy exploits its reward model (Gao et al.
     2022, "Scaling Laws for Reward Model Overoptimization").
     """
     records = read_jsonl(run / "samples.jsonl")

@@ -82,7 +82,7 @@ def evaluate_run(
     if samples:
         write_atomically(run / SAMPLES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in samples))
     else:
-        (run / SAMPLES).unlink(missing_ok=True)  # those of an earlier evaluation, whose numbers are replaced too
+        (run / SAMPLES).unlink(missing_ok=True)  # left by an earlier evaluation, whose numbers are replaced too
     write_atomically(run / "evaluation.json", json.dumps(found, indent=2) + "\n")
     add_evaluation(run / "model", found)
     return found
@@ -95,7 +95,7 @@ def build_from(run: Path) -> tuple[Any, Settings]:
 
 
 def data_for(run: Path, settings: Settings, data: str | None) -> str:
-    """What to evaluate on. Raises UserError where neither the user nor the run tells."""
+    """The data to evaluate on. Raises UserError where neither the user nor the run names any."""
     data = data or settings.eval_data or ("builtin" if settings.data == "builtin" else None)
     if data is None:
         raise UserError(
@@ -107,7 +107,7 @@ def data_for(run: Path, settings: Settings, data: str | None) -> str:
 
 
 def held_out_prefixes(count: int | None) -> list[str]:
-    """The first built-in prefixes, 256 unless told otherwise."""
+    """The first built-in prefixes, 256 by default."""
     every = builtin.prefixes("held_out")["prompt"]
     if count is not None and count > len(every):
         raise UserError(f"--prefixes {count}: there are {len(every)} held-out prefixes")
@@ -126,7 +126,7 @@ def policies(run: Path, settings: Settings, device: str) -> tuple[LanguagePolicy
 def offline_findings(
     algorithm: Any, settings: Settings, policy: LanguagePolicy, start: LanguagePolicy, data: str
 ) -> dict[str, Any]:
-    """Loss and metrics on held rows; an interval for the accuracy of a preference method, perplexity for the others."""
+    """Loss and metrics on held-out rows, with the interval of a preference method's accuracy, or perplexity."""
     rows = tokenised(algorithm, settings, policy, data, "held_out")
     say(settings, rows.describe())
     models = Models(policy=policy, reference=start)
@@ -141,7 +141,7 @@ def offline_findings(
 def own_texts(
     policy: LanguagePolicy, start: LanguagePolicy, data: str, settings: Settings, seed: int, max_new_tokens: int
 ) -> dict[str, Any]:
-    """What the policy writes after the first prompts of the user's data; after nothing, where these have no prompts."""
+    """Statistics of the policy's completions of the first prompts in the user's data (an empty prompt without any)."""
     longest = min(settings.max_length, policy.context or settings.max_length)
     room = max(1, longest - max_new_tokens)
     dataset = sources.load(data, row_limit=PROMPTS)
@@ -157,15 +157,14 @@ def own_texts(
 
 
 def agreement(share: float, pairs: int) -> Interval:
-    """The interval of an accuracy, whose pairs each count 0, ½ or 1: what of the share is no multiple of a half pair
-    is rounding."""
+    """The interval of an accuracy over pairs that each count 0, ½ or 1, to which the share is rounded."""
     return proportion(round(2 * share * pairs) / 2, pairs)
 
 
 def continuations(
     policy: LanguagePolicy, start: LanguagePolicy, prompts: list[str], seed: int
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Gold score, KL and diversity of continuations of `prompts`, and a record a continuation."""
+    """Gold score, KL and diversity of continuations of `prompts`, and one record per continuation."""
     measured = measure(policy, start, prompts, seed)
     found = {
         "prefixes": len(prompts),
@@ -182,7 +181,7 @@ def continuations(
 
 
 def records(measured: Measured) -> list[dict[str, Any]]:
-    """One JSON record a continuation."""
+    """One JSON record per continuation."""
     found = measured.continuations
     return [
         {

@@ -1,4 +1,4 @@
-"""What a policy writes, beside what it wrote before it was trained: the numbers and warnings of an evaluation."""
+"""Statistics and warnings about a policy's text, compared with its text before training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +9,10 @@ from burnish.policies.language.sampler import sample
 from burnish.recipes.demo.measure import Measured
 
 PROMPTS = 64
-"""How many prompts the starting model answers again: its shares are compared, and none depends on their number."""
+"""Prompts that the starting model answers too; the compared statistics do not depend on their number."""
 
 BESIDE = ("distinct_2_nearby", "repetition", "same", "entropy")
-"""The statistics that evaluations have besides words, distinct_2 and eos_rate."""
+"""Further statistics of an evaluation, besides words, distinct_2 and eos_rate."""
 
 
 def sampled_statistics(
@@ -22,7 +22,7 @@ def sampled_statistics(
     max_new_tokens: int,
     temperature: float = 1.0,
 ) -> TextStatistics:
-    """Statistics of one completion of each prompt."""
+    """Statistics of one completion per prompt."""
     found = sample(policy, ids, seed=seed, max_new_tokens=max_new_tokens, temperature=temperature)
     texts = policy.tokenizer.batch_decode(found.tokens, skip_special_tokens=True)
     return text_statistics(texts, found.ended, found.logprobs)
@@ -36,8 +36,8 @@ def beside_start(
     max_new_tokens: int,
     temperature: float = 1.0,
 ) -> dict[str, Any]:
-    """For `evaluation.json`: the statistics `found` of a policy's completions of the prompts `ids`, those of the model
-    that it began as on the first of them, and warnings where it has collapsed since."""
+    """For `evaluation.json`: a policy's statistics `found` on the prompts `ids`, those of its starting model on the
+    first of them, and warnings where the policy has collapsed."""
     before = sampled_statistics(start, ids[:PROMPTS], seed, max_new_tokens, temperature)
     warnings = collapse_warnings(found, before)
     told = {name: getattr(found, name) for name in BESIDE}

@@ -1,7 +1,7 @@
 """The model card of a run: `README.md` beside the weights, with Hugging Face's front matter.
 
-What is written depends on the run's inputs and results alone, not on the day, the machine or the folder, so that a
-resumed run has the same card to the byte.
+It depends only on the run's inputs and results, not on the day, the machine or the folder, so that a resumed run has
+the same card to the byte.
 """
 
 import re
@@ -53,7 +53,7 @@ SMALL = "The built-in model is small and knows little but film reviews: it shows
 def write_card(folder: Path, algorithm: Any, settings: Settings, rows: Any, held: Any, metrics: Path) -> None:
     """Write the card of a finished run into the model's `folder`.
 
-    `rows` and `held` are the data as the trainer saw them, `held` None where there are none; `metrics` is the run's
+    `rows` and `held` are the tokenised training and evaluation data (`held` may be None); `metrics` is the run's
     `metrics.jsonl`.
     """
     name = name_of(algorithm)
@@ -81,10 +81,10 @@ def write_card(folder: Path, algorithm: Any, settings: Settings, rows: Any, held
 
 
 def add_evaluation(folder: Path, found: Mapping[str, Any]) -> None:
-    """Put what `burnish evaluate` found in its place in the card of `folder`, in place of what was there before.
+    """Write an evaluation's results into the card of `folder`, replacing earlier ones.
 
-    The rest of the card stays as it is, edited or not; a card without the place gets it at its end. A folder without a
-    card, of an older run, gets none.
+    The rest of the card, edited or not, does not change; a card without the section gets it at its end. A folder
+    without a card, from an older run, gets none.
     """
     card = folder / CARD
     if not card.exists():
@@ -103,7 +103,7 @@ def marked(text: str) -> str:
 
 
 def evaluated(found: Mapping[str, Any]) -> str:
-    """An evaluation as Markdown: every number of it, with its interval where it has one."""
+    """An evaluation as Markdown: all numbers, with their intervals."""
     flat = {key: item for key, item in flatten(found).items() if key not in ("run", "data")}
     numbers = {key: item for key, item in flat.items() if isinstance(item, int | float | Mapping)}
     lines = [f"| {cell(key)} | {cell(value(item))} |" for key, item in numbers.items()]
@@ -112,7 +112,7 @@ def evaluated(found: Mapping[str, Any]) -> str:
 
 
 def front_matter(name: str, settings: Settings, scorer: bool, adapter: bool) -> str:
-    """The card's YAML. What is not known, the licence for one, and what is no name of the hub, is left out."""
+    """The card's YAML. Unknown entries (such as the licence) and names that are not on the hub are left out."""
     front: dict[str, Any] = {
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "text-classification" if scorer else "text-generation",
@@ -127,14 +127,14 @@ def front_matter(name: str, settings: Settings, scorer: bool, adapter: bool) -> 
 
 
 def on_hub(name: str, owner: bool = False) -> bool:
-    """Whether a text can only be a name of the hub: `owner/name`, or of a model also one word."""
+    """Whether a text can only be a name on the hub: `owner/name`, or for a model also one word."""
     word = r"[A-Za-z0-9][\w.-]*"
     pattern = rf"{word}/{word}(:[\w.-]+)?" if owner else rf"({word}/)?{word}"
     return name != "builtin" and bool(re.fullmatch(pattern, name)) and not Path(name).exists()
 
 
 def shown(name: str) -> str:
-    """A model, a file or a folder as a reader elsewhere can know it: without where it lay on this machine."""
+    """A model, file or folder without its path on this machine."""
     if on_hub(name) or on_hub(name, owner=True) or not ("/" in name or Path(name).exists()):
         return name
     return Path(name).resolve().name
@@ -145,7 +145,7 @@ def of(data: str) -> str:
 
 
 def facts(part: str, name: str, rows: Any) -> dict[str, Any] | None:
-    """What is known of a data set: its name, counts and hash; None where there is none."""
+    """A data set's name, counts and hash; None without data."""
     if rows is None:
         return None
     counts = {key.replace("_", " "): count for key, count in rows.counts.items() if count and key != "largest_group"}
@@ -153,7 +153,7 @@ def facts(part: str, name: str, rows: Any) -> dict[str, Any] | None:
 
 
 def final(records: list[dict[str, Any]], patient: bool) -> dict[str, Any]:
-    """The last step's metrics, or with patience those of the evaluation whose weights were kept."""
+    """The metrics of the last step, or with patience those of the evaluation whose weights were kept."""
     held = [one for one in records if one.get("eval_loss") is not None]
     if patient and held:
         return min(held, key=lambda one: one["eval_loss"])
@@ -161,7 +161,7 @@ def final(records: list[dict[str, Any]], patient: bool) -> dict[str, Any]:
 
 
 def configuration(algorithm: Any, settings: Settings) -> str:
-    """The configuration as YAML, without what touches no result."""
+    """The configuration as YAML, without the keys that do not affect the result."""
     config = {key: item for key, item in as_dict(algorithm, settings).items() if key not in HARMLESS}
     for key in PATHS:
         if isinstance(config.get(key), str):
@@ -170,7 +170,7 @@ def configuration(algorithm: Any, settings: Settings) -> str:
 
 
 def cell(text: Any) -> str:
-    """Text that a table's cell can hold."""
+    """Text escaped for a table cell."""
     return str(text).replace("|", "\\|").replace("\n", " ")
 
 

@@ -52,13 +52,13 @@ def critic(policy: LanguagePolicy, settings: Settings) -> LanguageScorer:
 
 
 def language(settings: Settings) -> LanguagePolicy:
-    """The policy as it is before its first update."""
+    """The policy before its first update."""
     model, device = resolve_model(settings.model), pick_device(settings.device)
     return load_policy(model, device, settings.precision, lora_of(settings), settings.seed)
 
 
 def starting_point(policy: LanguagePolicy, settings: Settings) -> Distribution:
-    """What the policy is now, to be asked while it learns: a second model, or where adapters are trained none."""
+    """A reference that stays as the policy is now: a second model, or the starting adapter of a LoRA run."""
     if policy.adapter is not None:
         return StartingAdapter(policy)
     reference = language(settings)
@@ -67,9 +67,9 @@ def starting_point(policy: LanguagePolicy, settings: Settings) -> Distribution:
 
 
 def scorer(name: str, settings: Settings, option: str = "--model") -> LanguageScorer:
-    """A reward model, or a critic, as it is before its first update.
+    """A reward model or critic before its first update.
 
-    A critic that begins as an adapter is that adapter, trained further, whatever its rank.
+    A critic that starts from an adapter trains that adapter further, whatever its rank.
     """
     model, lora = resolve_model(name), lora_of(settings)
     if lora and option != "--model" and is_adapter(model):
@@ -78,14 +78,14 @@ def scorer(name: str, settings: Settings, option: str = "--model") -> LanguageSc
 
 
 def lora_of(settings: Settings) -> Lora | None:
-    """The adapters that a run trains, None where it trains all weights."""
+    """The LoRA options of a run; None where it trains all weights."""
     if settings.lora_rank is None:
         return None
     return Lora(settings.lora_rank, settings.lora_alpha, settings.lora_dropout, settings.lora_targets)
 
 
 def count_trained(models: Models) -> str:
-    """How many of the parameters are trained, for the terminal."""
+    """The number of trainable parameters, as a line for the terminal."""
     trained: Any = models.trained().values()
     moving = sum(p.numel() for model in trained for p in model.parameters().values())
     every = sum(p.numel() for model in trained for p in model.model.parameters())
@@ -93,12 +93,12 @@ def count_trained(models: Models) -> str:
 
 
 def device_of(models: Models) -> torch.device:
-    """Where the trained models live."""
+    """The device of the trained models."""
     return next(p.device for model in models.trained().values() for p in model.parameters().values())
 
 
 def adamw(models: Models, settings: Settings) -> torch.optim.AdamW:
-    """AdamW over every trained model; weight decay shrinks matrices alone, not biases and norms."""
+    """AdamW over every trained model; weight decay applies to matrices only, not to biases and norms."""
     parameters = [p for model in models.trained().values() for p in model.parameters().values()]
     groups = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},
@@ -108,19 +108,19 @@ def adamw(models: Models, settings: Settings) -> torch.optim.AdamW:
 
 
 def with_reference(algorithm: Any, models: Models, rows: Any, seen: Sequence[int], settings: Settings) -> Models:
-    """The models of a run that sees these rows. The reference is the policy as it is now, before its first update."""
+    """The models with the reference's table for these rows: the policy's log-probabilities before its first update."""
     if "reference" not in algorithm.roles:
         return models
     policy: LanguagePolicy = models.policy
     with Progress("reference", -(-len(seen) // 64), quiet=settings.quiet) as progress:
         batches = lambda: (progress.passing(b.to(policy.device)) for b in in_order(rows, 64, seen))  # noqa: E731
-        # The same ids may stand in other rows of the user's data, where some before them were dropped.
+        # The same ids may belong to other rows of the user's data, if rows before them were dropped.
         fingerprint = " ".join([rows.fingerprint, *map(str, rows.dataset.select(seen)["row"])])
         return models.having(reference=cached_reference(policy, batches, fingerprint, cache_folder() / "reference"))
 
 
 def pick_device(device: str) -> str:
-    """The device that "auto" stands for. Raises UserError for one that is not there."""
+    """The device to use; "auto" is a GPU if there is one. Raises UserError for an unavailable device."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -1,4 +1,4 @@
-"""What `--reward` names, made ready to score a policy's completions."""
+"""Rewards by name: what `--reward` accepts."""
 
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,12 @@ POSSIBLE = "a reward model's folder (several with commas), 'gold', 'lexicon', or
 
 
 def resolve_reward(reward: Any, policy: LanguagePolicy) -> Reward:
-    """The reward that a text names, or that a Python callable is.
+    """The reward for a text or a Python callable.
 
-    'gold' and 'lexicon' are built in; a folder that exists is a reward model, in a run folder or as `save_pretrained`
-    writes it, and several of them with commas are an ensemble, see `read_ensemble`; `module:function`, or a function
-    itself, is called with prompts, responses and the data's columns. Raises UserError for anything else, and for a
-    reward model with another tokenizer than the policy's.
+    'gold' and 'lexicon' are built in; an existing folder is a reward model (a run folder, or written by
+    `save_pretrained`), and several separated by commas are an ensemble, see `read_ensemble`; `module:function`, or a
+    function itself, is called with prompts, responses and the data's columns. Raises UserError for anything else, and
+    for a reward model with another tokenizer than the policy's.
     """
     if callable(reward):
         return reward if is_reward(reward) else function_reward(reward)
@@ -47,7 +47,7 @@ def resolve_reward(reward: Any, policy: LanguagePolicy) -> Reward:
 
 
 def reward_folder(reward: Any) -> str:
-    """The folder of the reward model that a text names, of an ensemble the first; "" where it names no text."""
+    """The reward model's folder in a text, the first of an ensemble; "" if there is none."""
     if not isinstance(reward, str):
         return ""
     found = None if Path(reward).is_dir() else read_ensemble(reward)
@@ -71,7 +71,7 @@ def reward_model(folder: str, policy: LanguagePolicy) -> Reward:
 
 
 def is_scorer(model: str | Path) -> bool:
-    """Whether a folder holds a model that gives a text one score, as `burnish reward` and transformers save it."""
+    """Whether a folder contains a reward model, as saved by `burnish reward` or transformers."""
     config = Path(model) / "config.json"
     if not str(model) or not config.exists():
         return bool(str(model)) and is_scorer_adapter(model)

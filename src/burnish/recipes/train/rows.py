@@ -1,4 +1,4 @@
-"""The data of a run as its method reads them: built-in or the user's own, tokenised."""
+"""A run's data, built-in or the user's, tokenised for its method."""
 
 import warnings
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def tokenised(algorithm: Algorithm, settings: Settings, policy: Any, data: Any, 
 
 
 def evaluation_rows(algorithm: Any, settings: Settings, policy: Any, data: Any) -> Any:
-    """Evaluation data: what was given; the validation part of the built-in data, where that is trained on; or none."""
+    """Evaluation data: the given data, the validation split if training on built-in data, or None."""
     if data is None and settings.data != "builtin":
         return None
     return tokenised(algorithm, settings, policy, "builtin" if data is None else data, "validation")

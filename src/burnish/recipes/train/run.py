@@ -116,7 +116,7 @@ def _fit(algorithm: Algorithm, models: Models, settings: Settings, run: RunFolde
 
 
 def centre(scorer: Any, rows: Any, settings: Settings) -> None:
-    """Let demonstrations score 0 on average: the built-in ones, or in a user's comparisons the chosen responses."""
+    """Centre the scores on demonstrations: the built-in ones, or the chosen responses of the user's comparisons."""
     label = "the built-in demonstrations"
     if settings.data == "builtin":
         demonstrations = builtin.demonstrations("train")
@@ -130,7 +130,7 @@ def centre(scorer: Any, rows: Any, settings: Settings) -> None:
 
 
 def note_environment(run: RunFolder, settings: Settings, rows: Any, held: Any, models: Models) -> None:
-    """Write down, or compare, what the result depends on beside the configuration."""
+    """Record versions and hashes that the result depends on, or compare them in a resumed run."""
     packages = ("burnish", "torch", "transformers", "tokenizers", "datasets", "safetensors", "peft", "numpy")
     now = {
         "python": platform.python_version(),
