@@ -210,7 +210,7 @@ def finished(folder: Path) -> bool:
 
 
 def collected(groups: Sequence[Any], folder: Path, kind: str, order: Sequence[str]) -> pd.DataFrame:
-    """All episodes of all runs as one table, sorted by the column `kind` in this order; writes it to returns.parquet."""
+    """All episodes of all runs as one table, sorted by the column `kind` in this order; saved as returns.parquet."""
     parts = [folder / GROUPS / group.name / RETURNS for group in groups]
     frames = [frame for path in parts if path.is_file() and not (frame := pd.read_parquet(path)).empty]
     if not frames:
