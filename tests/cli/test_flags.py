@@ -9,16 +9,19 @@ from cli.arguments import options
 
 
 def test_debug_in_a_file_shows_tracebacks_too(files: Path, tmp_path: Path, burnish: Any) -> None:
+    """Once, with the error that the sentence comes from."""
     file = tmp_path / "c.yaml"
     file.write_text("debug: true\nsteps: 0\n")
     status, _, err = burnish(*options(files, tmp_path / "run"), "--config", file)
     assert status == 2
-    assert err.count("Traceback (most recent call last)") == 1
+    assert err.count("UserError: steps must be at least 1, not 0") == 1
+    assert err.startswith("Traceback (most recent call last)")
     file.write_text("debug: false\nsteps: 0\n")
     assert "Traceback" not in burnish(*options(files, tmp_path / "run"), "--config", file)[2]
     file.write_text("debug: true\nepisodes: 0\n")
     status, _, err = burnish("classic", "--config", file)
-    assert (status, err.count("Traceback (most recent call last)")) == (2, 1)
+    assert (status, err.count("UserError: episodes must be at least 1, not 0")) == (2, 1)
+    assert err.startswith("Traceback (most recent call last)")
 
 
 @pytest.mark.parametrize("command", [["demo"], ["evaluate", "runs/none"], ["pretrain", "--out", "nowhere"]], ids=str)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from burnish.algorithms.table import ALGORITHMS
+from burnish.algorithms.table import LANGUAGE
 from cli.arguments import options
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
@@ -32,7 +32,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "no reward": (["ppo", "--quiet", "--reward", "helpful"], "--reward helpful is no folder and no reward"),
     "no such module": (["ppo", "--quiet", "--reward", "no_such_module:score"], "there is no module no_such_module"),
     "a policy as reward": (["ppo", "--quiet", "--reward", "{files}/model"], "holds a model that is no reward model"),
-    "negative price": (["ppo", "--beta", "-1"], "beta must not be negative"),
+    "negative price": (["ppo", "--beta", "-1"], "beta must be at least 0, not -1"),
     "longer than the context": (
         ["ppo", "--quiet", "--max-new-tokens", "48", "--max-length", "99"],
         "leaves no room for a prompt",
@@ -48,7 +48,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "no action to take": (["classic", "--env", "recipes.classic_worlds:Unled-v0"], "in which no policy here can act"),
     "no such algorithm": (["classic", "--algorithms", "ppo,trop"], "'trop' for control: did you mean 'trpo'?"),
     "no algorithm": (["classic", "--algorithms", ","], "algorithms names none"),
-    "no layers": (["classic", "--hidden", "64;64"], "with commas between, like 64,64, not '64;64'"),
+    "no layers": (["classic", "--hidden", "64;64"], "comma-separated, like 64,64, not '64;64'"),
     "hyperparameter as a flag": (["classic", "--clip", "0.1"], "No such option"),
     "missing file of an experiment": (["classic", "--config", "{files}/none.yaml"], "none.yaml cannot be read"),
     "experiment's folder is taken": (["classic", "--out", "{files}"], "--resume"),
@@ -58,7 +58,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
 def test_every_method_is_a_command(burnish: Any) -> None:
     status, out, _ = burnish("--help")
     assert status == 0
-    for name, entry in ALGORITHMS.items():
+    for name, entry in LANGUAGE.items():
         assert name in out
         assert entry.summary[:40] in out
     assert burnish("online-dpo", "--help")[0] == 0
@@ -67,7 +67,7 @@ def test_every_method_is_a_command(burnish: Any) -> None:
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_sentence_and_status_2(mistake: str, files: Path, tmp_path: Path, burnish: Any) -> None:
     (method, *more), message = MISTAKES[mistake]
-    common = options(files, tmp_path / "run", method)[1:] if method in ALGORITHMS else []
+    common = options(files, tmp_path / "run", method)[1:] if method in LANGUAGE else []
     arguments = [method, *common, *(text.format(files=files) for text in more)]
     status, out, err = burnish(*arguments)
     assert (status, out) == (2, "")
@@ -76,7 +76,7 @@ def test_a_mistake_is_one_sentence_and_status_2(mistake: str, files: Path, tmp_p
     if "burnish: " in err:
         assert err.startswith("burnish: ")
         assert err.count("\n") == 1
-    if method in ALGORITHMS:
+    if method in LANGUAGE:
         assert "Traceback (most recent call last)" in burnish(*arguments, "--debug")[2]
 
 

@@ -7,30 +7,30 @@ from typing import Any
 import pytest
 import yaml
 
-from burnish.algorithms.table import ALGORITHMS
-from burnish.config import EXPERIENCES, Settings
+from burnish.algorithms.table import LANGUAGE, load
+from burnish.config import option_types
 from cli.arguments import options
 
 
-@pytest.mark.parametrize("method", ALGORITHMS)
+@pytest.mark.parametrize("method", LANGUAGE)
 def test_every_option_is_a_flag_with_help(method: str, burnish: Any) -> None:
     status, out, _ = burnish(method, "--help")
     assert status == 0
     words = " ".join(out.split())
-    experience = ALGORITHMS[method].experience
-    own = [ALGORITHMS[method].algorithm, *([EXPERIENCES[experience]] if experience else []), Settings]
-    every = [field for cls in own for field in dataclasses.fields(cls) if field.name != "experience"]
+    every = [
+        field for cls in option_types(load(method)) for field in dataclasses.fields(cls) if field.name != "experience"
+    ]
     assert words.count(" --") >= len(every)
     assert "--experience" not in words
     for field in every:
         flag = f"--{field.name.rstrip('_').replace('_', '-')}"
         assert f"{flag} " in words or f"{flag} / " in words or f"{flag}," in words, flag
-        told = field.metadata["help"].replace("the method's own", f"{ALGORITHMS[method].learning_rate}")
+        told = field.metadata["help"].replace("the method's own", f"{load(method).learning_rate}")
         assert " ".join(told.split())[:30] in words, flag
     assert "--config" in words
 
 
-@pytest.mark.parametrize("method", ALGORITHMS)
+@pytest.mark.parametrize("method", LANGUAGE)
 def test_a_run_prints_its_folder_and_repeats_from_its_configuration(
     method: str, files: Path, tmp_path: Path, burnish: Any
 ) -> None:
@@ -40,7 +40,7 @@ def test_a_run_prints_its_folder_and_repeats_from_its_configuration(
     status, out, err = burnish(method, "--config", run / "config.yaml", "--out", again)
     assert (status, out) == (0, f"{again}\n"), err
     for name in ("model/model.safetensors", "metrics.jsonl", "samples.jsonl", "critic/model.safetensors"):
-        own = {"samples.jsonl": bool(ALGORITHMS[method].experience), "critic/model.safetensors": method == "ppo"}
+        own = {"samples.jsonl": bool(load(method).experience), "critic/model.safetensors": method == "ppo"}
         assert (run / name).exists() == own.get(name, True)
         assert not (run / name).exists() or (run / name).read_bytes() == (again / name).read_bytes()
 
@@ -56,7 +56,7 @@ def test_a_flag_goes_before_the_file(files: Path, tmp_path: Path, burnish: Any) 
     assert (config["seed"], config["schedule"], config["warmup"]) == (4, "cosine", 0.1)
     assert (config["steps"], config["epochs"]) == (1, None)
     status, _, err = burnish(*options(files, tmp_path / "other"), "--steps", 1, "--epochs", 2)
-    assert (status, err) == (2, "burnish: steps and epochs say the same thing: give one of them\n")
+    assert (status, err) == (2, "burnish: steps and epochs both set the length of the run: give one of them\n")
 
 
 def test_a_mistake_in_a_file_is_refused_with_a_suggestion(files: Path, tmp_path: Path, burnish: Any) -> None:
@@ -65,4 +65,4 @@ def test_a_mistake_in_a_file_is_refused_with_a_suggestion(files: Path, tmp_path:
     status, _, err = burnish(*options(files, tmp_path / "run", "dpo"), "--config", file)
     assert (status, err) == (2, "burnish: unknown key 'betta' for dpo: did you mean 'beta'?\n")
     status, _, err = burnish(*options(files, tmp_path / "run"), "--config", file)
-    assert (status, err) == (2, "burnish: the configuration is one for 'dpo', not for 'sft'\n")
+    assert (status, err) == (2, "burnish: the configuration is for 'dpo', not for 'sft'\n")

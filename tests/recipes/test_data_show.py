@@ -142,7 +142,7 @@ def test_margins_confidences_and_rankings(show: Any, model: str) -> None:
     assert [line.split(":")[0].strip() for line in page[5:9]] == ["prompt", "response 1", "response 2", "response 3"]
     with pytest.raises(UserError, match="a row ranks 3 responses, but dpo learns from pairs"):
         data_show(str(published.RANKED), "dpo", model)
-    with pytest.raises(UserError, match="hinge has no place for confidences"):
+    with pytest.raises(UserError, match="hinge does not use confidences: remove that column"):
         data_show(str(published.MARGINS), "hinge", model)
 
 

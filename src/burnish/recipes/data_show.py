@@ -5,14 +5,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import SimpleNamespace
 from typing import Any
 
 import click
 import numpy as np
+import torch
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from burnish.algorithms.table import LANGUAGE, load
+from burnish.batches import Preferences
 from burnish.config import Settings
 from burnish.data import adapters, encode, sources, tokenise
 from burnish.data.adapters import Reading
@@ -108,8 +109,7 @@ class Show:
 
     def check(self, one: Example) -> None:
         """Refuse a row as a run of the method with default options would."""
-        said = SimpleNamespace(margins=one.margin, confidences=one.confidence)
-        if self.kind == "preferences" and (problem := self.algorithm.refuses(said, len(one.responses))):
+        if self.kind == "preferences" and (problem := self.algorithm.refuses(comparison(one), len(one.responses))):
             raise UserError(f"{self.name}: {problem}")
 
     @cached_property
@@ -246,6 +246,20 @@ def data_show(
     name = f"the built-in {kind}, train" if data == "builtin" else data
     show = Show(name, kind, method, tokenizer, limit, mask_formatting, colour)
     return "\n".join(show.lines(tokenise.read(kind, dataset, tokenizer, name), rows))
+
+
+def comparison(one: Example) -> Preferences:
+    """A row as a batch of empty texts: what a method refuses depends on its labels and their number alone."""
+    shape = (1, len(one.responses), 1)
+    margins, confidences = (None if x is None else torch.tensor([float(x)]) for x in (one.margin, one.confidence))
+    return Preferences(
+        tokens=torch.zeros(shape, dtype=torch.long),
+        mask=torch.ones(shape, dtype=torch.bool),
+        lengths=torch.ones(shape[:2], dtype=torch.long),
+        rows=torch.tensor([one.row]),
+        margins=margins,
+        confidences=confidences,
+    )
 
 
 def guess(dataset: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> str:
