@@ -1,7 +1,7 @@
 """What the tests of experiences, of the loop and of its learners share."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tiny
@@ -18,7 +18,7 @@ from burnish.data.sources import load
 from burnish.experience.interface import Source
 from burnish.experience.language.completions import Completions
 from burnish.options import option
-from burnish.policies.interface import Models
+from burnish.policies.interface import Models, Sampled, SamplingKnobs
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import PolicySampler
 from burnish.rewards.function import function_reward
@@ -49,6 +49,22 @@ def online_models() -> Models:
 
 def prompts_of(policy: LanguagePolicy, rows: list[dict[str, Any]]) -> Prompts:
     return read_prompts(load(rows), policy.tokenizer, 20, "rows")
+
+
+class Foreign:
+    """A sampler elsewhere: it draws what the policy would, and is a quarter of a nat wrong about each token."""
+
+    exact = False
+
+    def __init__(self, policy: LanguagePolicy) -> None:
+        self.own = PolicySampler(policy)
+
+    def sample(self, prompts: Sequence[Sequence[int]], streams: Sequence[int], knobs: SamplingKnobs) -> Sampled:
+        found = self.own.sample(prompts, streams, knobs)
+        return replace(found, logprobs=[[value - 0.25 for value in row] for row in found.logprobs])
+
+    def load(self, weights: Mapping[str, Tensor], version: int) -> None:
+        self.own.load(weights, version)
 
 
 def source_of(models: Models, prompts: Prompts | int = 20, reward: Any = REWARD, seed: int = 0) -> Source:

@@ -11,10 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from burnish.batches import Drawn, Episodes
+from burnish.batches import Drawn, Transitions
 from burnish.experience.control.environments import make_environments
-from burnish.experience.control.rollouts import Control, Player, episodes_of_control
+from burnish.experience.control.player import Player
+from burnish.experience.control.rollouts import Control
 from burnish.experience.control.teacher import Actions, Comparisons, Memory, Teacher, compared, correlation, padded
+from burnish.experience.interface import draws
 from burnish.policies.control.policy import ControlPolicy
 from burnish.policies.interface import Models
 from burnish.rewards.predicted import Predictor
@@ -31,8 +33,7 @@ def rollout(number: int, runs: Sequence[int] = (0, 1), progress: float = 0.0, st
     parts = [np.random.default_rng([run, number]) for run in runs]
     draw = lambda *shape: torch.from_numpy(np.stack([rng.standard_normal(shape) for rng in parts]))  # noqa: E731
     mask = torch.ones(len(runs), rows, steps, dtype=torch.bool)
-    batch = Episodes(
-        tokens=None,
+    batch = Transitions(
         mask=mask,
         lengths=mask.sum(-1),
         rows=torch.arange(rows),
@@ -80,7 +81,7 @@ def test_the_schedule_of_labels_by_hand() -> None:
         ({"labels": 0}, "labels must be at least 1"),
         ({"segment": 0}, "segment must be at least 1"),
         ({"warmup": 0}, "warmup must be at least 1"),
-        ({"recent": 1}, "a comparison is of two segments"),
+        ({"recent": 1}, "recent must be at least 2, not 1: a comparison has two"),
         ({"first": 0.0}, r"first must lie in \(0, 1\]"),
         ({"until": 1.5}, r"until must lie in \(0, 1\]"),
         ({"decay": 0.0}, "decay must be above 0"),
@@ -296,9 +297,9 @@ def played(seeds: Sequence[int], env: str, actions: Actions, episodes: int) -> t
         hidden=(4,),
         dtype=torch.float64,
     )
-    player = Player(Models(policy), Control(copies=2, rollout=20), environments, seeds, episodes)
+    player = Player(Models(policy=policy), Control(copies=2, rollout=20), environments, seeds, episodes)
     teacher = Teacher(replace(KNOBS, labels=12), actions, seeds)
-    return list(compared(episodes_of_control(player), teacher)), teacher
+    return list(compared(draws(player.knobs, player), teacher)), teacher
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from loop_pieces import source_of
 
-from burnish.data.prompts import Prompts, read_prompts
-from burnish.data.sources import load
-from burnish.experience.language.bests import Bests, bests, picked
-from burnish.experience.language.completions import completed_rows
-from burnish.experience.language.groups import Group
-from burnish.policies.interface import Models
-from burnish.policies.language.sampler import Sampled, sample
+from burnish.data.prompts import Prompts
+from burnish.experience.interface import draws
+from burnish.experience.language.bests import Bests, picked
+from burnish.experience.language.groups import ScoredGroups
+from burnish.experience.language.sampling import Scored, completed_rows
+from burnish.policies.interface import Models, Sampled
+from burnish.policies.language.sampler import sample
 from burnish.rewards.function import function_reward
 
 KNOBS = Bests(reward="a test", completions_per_prompt=3, rollout=4, max_new_tokens=5)
@@ -29,7 +30,8 @@ def test_the_best_by_hand() -> None:
     scores = torch.tensor([[0.0, 2.0, 1.0], [4.0, 5.0, 6.0]], dtype=torch.float64)
     counted = scores - torch.tensor([[0, 0, 0], [0, 0, 1.5]])
     kl = torch.arange(6.0).view(2, 3)
-    found = picked(Group(completed, scores, counted, kl, kl, torch.zeros(6, 6)), 8, 2)
+    group = ScoredGroups(Scored(completed, sampled, scores.flatten(), counted.flatten()), scores, counted, kl, kl)
+    found = picked(group, 8, 2)
     assert found.batch.tokens.tolist() == [[0, 7, 5, 4, 6, 1], [0, 7, 7, 1, 0, 0]]
     assert found.batch.mask.tolist() == [[False] * 3 + [True] * 3, [False, True, True, True, False, False]]
     assert (found.batch.lengths.tolist(), found.batch.rows.tolist()) == ([6, 4], [4, 9])
@@ -41,27 +43,26 @@ def test_the_best_by_hand() -> None:
     expected = [first | {"mean_score": 1.0}, second | {"mean_score": 5.0}]
     assert found.samples == expected
     for keep in (0, 1):
-        again = picked(Group(completed, scores, counted, kl, kl, torch.zeros(6, 6)), keep, 2)
-        assert again.samples == expected[:keep]
+        assert picked(group, keep, 2).samples == expected[:keep]
 
 
 @pytest.mark.parametrize("turn", [0, 2])
 def test_the_ids_are_those_that_were_sampled(turn: int) -> None:
     """Three streams of each row: the longest of even rows is imitated, the shortest of odd ones, with its end only
     where it had one."""
-    models = Models(*(tiny.make_policy("gpt2", seed=1, double=False) for _ in range(2)))
-    prompts = read_prompts(load(tiny.prompt_rows(9)), models.policy.tokenizer, 20, "rows")  # type: ignore[attr-defined]
+    models = Models(policy=tiny.make_policy("gpt2", seed=1, double=False))
 
     def length(prompts: Any, responses: Any, number: Any) -> list[float]:
         return [(-1) ** n * float(len(response.split())) for response, n in zip(responses, number, strict=True)]
 
     knobs = dataclasses.replace(KNOBS, keep_samples=0)
-    source = bests(models, knobs, prompts, function_reward(length), 5, turn)
-    batch = next(source).batch
+    source = source_of(models, 9, function_reward(length), seed=5)
+    prompts, stream = source.prompts, draws(knobs, source, turn)
+    batch = next(stream).batch
     ends = []
     for i, row in enumerate(batch.rows.tolist()):
         streams = [turn * 2**20 + 3 * i + k for k in range(3)]
-        drawn = sample(models.policy, [prompts.ids[row]] * 3, seed=5, max_new_tokens=5, streams=streams)  # type: ignore[arg-type]
+        drawn = sample(models.policy, [prompts.ids[row]] * 3, seed=5, max_new_tokens=5, streams=streams)
         words = [len([t for t in ids if t >= 3]) for ids in drawn.tokens]
         expected = drawn.tokens[words.index((min if row % 2 else max)(words))]
         ends.append(expected[-1] == tiny.EOS)
@@ -70,4 +71,17 @@ def test_the_ids_are_those_that_were_sampled(turn: int) -> None:
         assert batch.mask[i].nonzero()[:, 0].tolist() == list(range(len(prompts.ids[row]), len(ids)))
     if turn == 0:
         assert 0 < sum(ends) < len(ends)
-        assert next(source).metrics["rollout"] == 2
+        assert next(stream).metrics["rollout"] == 2
+
+
+def test_no_reference_is_asked() -> None:
+    """Imitation has none: a rollout of a policy alone, without a KL in its metrics and samples."""
+    assert KNOBS.needs == ("reward",)
+    length = function_reward(lambda prompts, responses: [float(len(response)) for response in responses])
+    source = source_of(Models(policy=tiny.make_policy("gpt2", double=False)), 9, length)
+    found = KNOBS.draw(source, 0, {})
+    assert "objective/kl" not in found.metrics
+    assert "objective/entropy" in found.metrics
+    keys = {"row", "prompt", "response", "score", "ended", "mean_score"}
+    assert [sample.keys() for sample in found.samples] == [keys] * 4
+    assert "objective/kl" not in KNOBS.evaluate(source, 3)

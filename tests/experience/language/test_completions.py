@@ -2,33 +2,24 @@
 
 import dataclasses
 import math
-from itertools import chain
+from itertools import islice
 from typing import Any
 
 import pytest
 import tiny
 import torch
+from loop_pieces import Foreign, prompts_of, source_of
 from tiny_scorers import make_scorer
 
 from burnish.algorithms.ppo import PPO
 from burnish.batches import Drawn
-from burnish.data.prompts import Prompts, read_prompts
-from burnish.data.sources import load
-from burnish.experience.language.completions import (
-    Completions,
-    RolloutError,
-    complete,
-    completed_rows,
-    controlled,
-    drawn,
-    rollouts,
-    rows_of_turn,
-)
-from burnish.policies.interface import Models
-from burnish.policies.language.policy import LanguagePolicy
-from burnish.policies.language.sampler import Sampled
+from burnish.data.prompts import Prompts
+from burnish.experience.interface import RolloutError, draws
+from burnish.experience.language.completions import Completions, episodes, next_beta
+from burnish.experience.language.sampling import Scored, completed_rows, rollout_rows
+from burnish.policies.interface import Models, Sampled
 from burnish.rewards.function import function_reward
-from burnish.training.step import gradient
+from burnish.training.step import gradient, prepared
 
 KNOBS = Completions(reward="a test", rollout=3, max_new_tokens=5, beta=0.5)
 NAN = math.nan
@@ -47,17 +38,14 @@ def policies(temperature: float = 1.0, family: str = "gpt2") -> Models:
     pair = [tiny.make_policy(family, seed=seed, double=False) for seed in (0, 1)]
     for policy in pair:
         policy.temperature = temperature
-    return Models(*pair)
+    return Models(policy=pair[0], reference=pair[1])
 
 
-def prompts_of(policy: LanguagePolicy, rows: list[dict[str, Any]]) -> Prompts:
-    return read_prompts(load(rows), policy.tokenizer, 20, "rows")
-
-
-def turns(models: Models, knobs: Completions, count: int, start: int = 0, rows: int = 7, **more: Any) -> list[Drawn]:
-    prompts = prompts_of(models.policy, tiny.prompt_rows(rows))
-    source = rollouts(models, knobs, prompts, more.pop("reward", COUNTED), more.pop("seed", 0), start, **more)
-    return [next(source) for _ in range(count)]
+def turns(
+    models: Models, knobs: Completions, count: int, start: int = 0, reward: Any = COUNTED, state: Any = None
+) -> list[Drawn]:
+    """So many rollouts of 7 prompts."""
+    return list(islice(draws(knobs, source_of(models, 7, reward), start, state), count))
 
 
 def assert_same(one: Drawn, other: Drawn) -> None:
@@ -81,8 +69,9 @@ def by_hand(turn: int = 4, **knobs: Any) -> Drawn:
     sampled = Sampled([[3, tiny.EOS], [4, 6, 6]], [[-1.0, -0.5], [-2.0, -1.0, -0.25]], [True, False])
     table = torch.tensor([[NAN, NAN, NAN, -1.5, -0.25], [NAN, -1.0, -1.0, -0.5, NAN]])
     completed = completed_rows(policy, prompts, [0, 1], sampled)
-    models = Models(policy, tiny.Table(table))
-    return drawn(models, dataclasses.replace(KNOBS, **knobs), completed, sampled, [3.0, 1.0], 0.5, turn)
+    source = source_of(Models(policy=policy, reference=tiny.Table(table)), prompts, None)
+    scores = torch.tensor([3.0, 1.0], dtype=torch.float64)
+    return episodes(dataclasses.replace(KNOBS, **knobs), source, Scored(completed, sampled, scores, scores), 0.5, turn)
 
 
 def test_an_episode_by_hand() -> None:
@@ -92,6 +81,9 @@ def test_an_episode_by_hand() -> None:
     assert batch.mask.tolist() == [[False] * 3 + [True] * 2, [False] + [True] * 3 + [False]]
     assert (batch.lengths.tolist(), batch.rows.tolist()) == ([5, 4], [4, 9])
     assert batch.old_logprobs.tolist() == [[0, 0, 0, -1, -0.5], [0, -2, -1, -0.25, 0]]
+    assert torch.equal(batch.sampler_logprobs, batch.old_logprobs)
+    assert batch.ref_logprobs[batch.mask].tolist() == [-1.5, -0.25, -1, -1, -0.5]
+    assert batch.limit == 5
     torch.testing.assert_close(batch.rewards, torch.tensor([[0, 0, 0, -0.25, 3.125], [0, 0.5, 0, 0.875, 0]]))
 
 
@@ -156,7 +148,7 @@ def test_what_was_sampled_is_what_loops_make_of_it(temperature: float, gamma: fl
         ids, mask = batch.tokens[i, : batch.lengths[i]].tolist(), batch.mask[i, : batch.lengths[i]].tolist()
         with torch.no_grad():
             ours, theirs = (
-                [x.item() for x in tiny.naive_logprobs(p.model, ids, mask, temperature)]  # type: ignore[union-attr]
+                [x.item() for x in tiny.naive_logprobs(p.model, ids, mask, temperature)]
                 for p in (models.policy, models.reference)
             )
         words = sum(token >= 3 for token, real in zip(ids, mask, strict=True) if real)
@@ -179,7 +171,7 @@ def test_what_was_sampled_is_what_loops_make_of_it(temperature: float, gamma: fl
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_the_first_ratio_is_1(family: str, temperature: float) -> None:
     """Between the sampler, which decodes with a cache, and the policy that learns: on every token and in PPO's loss."""
-    models = dataclasses.replace(policies(temperature, family), critic=make_scorer("gpt2", double=False))
+    models = policies(temperature, family).having(critic=make_scorer("gpt2", double=False))
     knobs = dataclasses.replace(KNOBS, rollout=7, max_new_tokens=12, temperature=temperature)
     batch = turns(models, knobs, 1)[0].batch
     with torch.no_grad():
@@ -187,7 +179,7 @@ def test_the_first_ratio_is_1(family: str, temperature: float) -> None:
     ratio = (logprobs - batch.old_logprobs).exp()[batch.mask]
     assert len(ratio) > 30
     assert (ratio - 1).abs().max() < 1e-5
-    told = gradient(PPO(), models, PPO().prepare(models, batch))
+    told = gradient(PPO(), models, *prepared(PPO(), models, [batch], {}))
     assert told["val/ratio"] == pytest.approx(1.0, abs=1e-5)
     assert told["policy/approxkl_avg"] < 1e-10
     assert told["policy/clipfrac_avg"] == 0.0
@@ -203,8 +195,8 @@ def test_the_first_ratio_is_1(family: str, temperature: float) -> None:
 def test_the_controller_by_hand(kl: float, expected: float) -> None:
     """Target 2, 10 completions of a horizon of 100: a tenth of KL/2 − 1, which is clipped to a fifth."""
     knobs = dataclasses.replace(KNOBS, kl_target=2.0, kl_horizon=100)
-    assert controlled(0.1, kl, 10, knobs) == pytest.approx(expected, abs=1e-12)
-    assert controlled(0.1, kl, 10, KNOBS) == 0.1
+    assert next_beta(0.1, kl, 10, knobs) == pytest.approx(expected, abs=1e-12)
+    assert next_beta(0.1, kl, 10, KNOBS) == 0.1
 
 
 def test_beta_goes_from_turn_to_turn() -> None:
@@ -225,17 +217,6 @@ def test_beta_goes_from_turn_to_turn() -> None:
 # Turns -------------------------------------------------------------------------------------------------------------
 
 
-def test_every_prompt_comes_once_an_epoch() -> None:
-    for epoch in range(3):
-        parts = [rows_of_turn(7, 3, 5, 3 * epoch + k) for k in range(3)]
-        assert [len(part) for part in parts] == [3, 3, 1]
-        assert sorted(chain(*parts)) == list(range(7))
-    epochs = [(seed, range(3 * epoch, 3 * epoch + 3)) for seed in (5, 6) for epoch in (0, 1)]
-    orders = [[rows_of_turn(7, 3, seed, turn) for turn in epoch] for seed, epoch in epochs]
-    assert all(orders[i] != orders[j] for i in range(4) for j in range(i))
-    assert rows_of_turn(7, 99, 5, 0) == list(chain(*orders[0]))
-
-
 def test_a_turn_is_the_same_whether_earlier_ones_were_drawn_or_not() -> None:
     """Which is all that resuming needs: the turn's number and β."""
     knobs = dataclasses.replace(KNOBS, kl_target=0.1, kl_horizon=6)
@@ -248,28 +229,80 @@ def test_a_turn_is_the_same_whether_earlier_ones_were_drawn_or_not() -> None:
     assert not torch.equal(other.batch.rewards, found[3].batch.rewards)
 
 
-def test_turns_and_rows_and_seeds_have_random_streams_of_their_own() -> None:
-    """One prompt, eight times: in one turn twice, in others, and of another seed."""
-    models = policies()
-    prompts = prompts_of(models.policy, [{"prompt": "good film"}] * 2)
-    knobs = dataclasses.replace(KNOBS, max_new_tokens=12)
-    rows = [complete(models.policy, knobs, prompts, [0, 1], seed, turn)[1].tokens for seed in (0, 1) for turn in (0, 1)]
-    texts = [tuple(ids) for pair in rows for ids in pair]
-    assert len(set(texts)) == 8
-
-
 def test_completions_are_of_the_policy_as_it_is_when_asked() -> None:
     models = policies()
-    prompts = prompts_of(models.policy, tiny.prompt_rows(7))
-    source = rollouts(models, KNOBS, prompts, COUNTED, 0)
-    next(source)
+    stream = draws(KNOBS, source_of(models, 7, COUNTED))
+    next(stream)
     with torch.no_grad():
         for name, parameter in models.policy.parameters().items():
-            parameter.copy_(models.reference.parameters()[name])  # type: ignore[union-attr]
-    found = next(source)
+            parameter.copy_(models.reference.parameters()[name])
+    found = next(stream)
     assert found.metrics["objective/kl"] == pytest.approx(0.0, abs=1e-5)
-    reference = Models(models.reference, models.reference)  # type: ignore[arg-type]
-    assert_same(found, next(rollouts(reference, KNOBS, prompts, COUNTED, 0, 1)))
+    assert_same(found, *turns(models.having(policy=models.reference), KNOBS, 1, 1))
+
+
+# Log-probabilities of whom ----------------------------------------------------------------------------------------
+
+
+def test_a_sampler_that_is_not_exact_is_not_believed() -> None:
+    """Three tensors of the same tokens: the sampler's, the policy's own, and the reference's. The policy's are what the
+    KL and its price are taken of."""
+    models = policies()
+    source = source_of(models, 7, COUNTED)
+    (exact,) = turns(models, KNOBS, 1)
+    found = KNOBS.draw(dataclasses.replace(source, sampler=Foreign(models.policy)), 0, {})
+    batch, mask = found.batch, found.batch.mask
+    assert torch.equal(batch.tokens, exact.batch.tokens)
+    with torch.no_grad():
+        assert torch.equal(batch.old_logprobs, models.policy.logprobs(batch))
+        assert torch.equal(batch.ref_logprobs, models.reference.logprobs(batch))
+    off = batch.sampler_logprobs - batch.old_logprobs
+    torch.testing.assert_close(off, torch.where(mask, -0.25, 0.0), rtol=0, atol=1e-5)
+    torch.testing.assert_close(batch.rewards, exact.batch.rewards, rtol=0, atol=1e-5)
+    assert found.metrics == pytest.approx(exact.metrics, abs=1e-5)
+
+
+def test_without_a_price_the_reference_is_not_asked() -> None:
+    """There is none: neither of its numbers, nor a KL, and a reward is the score."""
+    knobs = dataclasses.replace(KNOBS, beta=0.0)
+    assert (KNOBS.needs, knobs.needs) == (("reward", "reference"), ("reward",))
+    models = policies()
+    (found,), (priced,) = turns(Models(policy=models.policy), knobs, 1), turns(models, KNOBS, 1)
+    batch = found.batch
+    assert torch.equal(batch.tokens, priced.batch.tokens)
+    assert batch.ref_logprobs is None
+    scores = [sample["score"] for sample in found.samples]
+    assert batch.rewards.tolist() == [
+        [score * (t == length - 1) for t in range(batch.tokens.shape[1])]
+        for score, length in zip(scores, batch.lengths.tolist(), strict=True)
+    ]
+    assert priced.metrics.keys() - found.metrics.keys() == {"objective/kl"}
+    assert found.metrics["objective/rlhf_reward"] == found.metrics["objective/scores"] == pytest.approx(sum(scores) / 3)
+    assert found.metrics["objective/non_score_reward"] == 0.0
+    assert [sample.keys() for sample in found.samples] == [{"row", "prompt", "response", "score", "ended"}] * 3
+    assert found.state == {"beta": 0.0}
+    with pytest.raises(LookupError, match="these models have no reference"):
+        turns(Models(policy=models.policy), KNOBS, 1)
+
+
+# Held-out prompts --------------------------------------------------------------------------------------------------
+
+
+def test_held_out_prompts_are_answered_once_and_always_alike() -> None:
+    """The loss is the price that the run began with times the KL, less the score that counts."""
+    knobs = dataclasses.replace(KNOBS, kl_target=0.1, kl_horizon=6, missing_eos_penalty=2.0, max_new_tokens=12)
+    source = source_of(policies(), 9, COUNTED)
+    found = knobs.evaluate(source, 6)
+    assert knobs.evaluate(source, 6) == found
+    ended = found["val/num_eos_tokens"] / 6
+    assert 0 < ended < 1
+    fined = found["objective/scores"] - 2 * (1 - ended)
+    assert found["loss"] == pytest.approx(0.5 * found["objective/kl"] - fined)
+    assert found["objective/kl_coef"] == 0.5
+    drawn = dataclasses.replace(knobs, rollout=6).draw(source, 0, {})
+    assert found == {"loss": -drawn.metrics["objective/rlhf_reward"]} | {
+        name: value for name, value in drawn.metrics.items() if name != "rollout"
+    }
 
 
 # Rewards -----------------------------------------------------------------------------------------------------------
@@ -308,7 +341,7 @@ def test_conversations_are_sampled_from_where_the_assistant_speaks() -> None:
         return [0.0, 1.0]
 
     for function in (by_position, by_keyword):
-        found = next(rollouts(models, KNOBS, prompts, function_reward(function), 0))
+        found = KNOBS.draw(source_of(models, prompts, function_reward(function)), 0, {})
     words = [3 + tiny.WORDS.index(word) for word in ("the", "film", "is")]
     assert found.batch.tokens[:, :4].tolist() == [[tiny.BOS, *words]] * 2
     assert not found.batch.mask[:, :4].any()
@@ -329,8 +362,8 @@ def test_a_reward_that_is_amiss_leaves_its_rollout_behind(fault: str) -> None:
             return [1.0]
         return [NAN if n == 4 and fault == "nan" else 1.0 for n in number]
 
-    turn = next(turn for turn in range(3) if 4 in rows_of_turn(7, 3, 0, turn))
-    rows = rows_of_turn(7, 3, 0, turn)
+    turn = next(turn for turn in range(3) if 4 in rollout_rows(7, 3, 0, turn))
+    rows = rollout_rows(7, 3, 0, turn)
     with pytest.raises(RolloutError, match=f"row(s {rows[0]}, {rows[1]}, {rows[2]}| 4\\b)") as caught:
         turns(policies(), KNOBS, 1, turn, reward=function_reward(mine))
     expected = turns(policies(), KNOBS, 1, turn)[0].samples
@@ -348,14 +381,15 @@ def test_a_reward_that_is_amiss_leaves_its_rollout_behind(fault: str) -> None:
         ({"kl_horizon": 0}, "kl_horizon must be at least 1, not 0"),
         ({"temperature": 0.0}, "temperature must be above 0, not 0.0"),
         ({"temperature": NAN}, "temperature must be above 0, not nan"),
-        ({"beta": -0.1}, "beta must not be negative, not -0.1"),
-        ({"beta": NAN}, "beta must not be negative, not nan"),
+        ({"beta": -0.1}, "beta must be at least 0, not -0.1: it would reward leaving the reference"),
+        ({"beta": NAN}, "beta must be at least 0, not nan"),
         ({"kl_target": 0.0}, "kl_target must be above 0, not 0.0"),
-        ({"kl_target": 1.0, "beta": 0.0}, "an adaptive beta that begins at 0 stays there"),
+        ({"kl_horizon": 5}, "kl_horizon only applies when beta is adaptive: set kl_target too"),
+        ({"kl_target": 1.0, "beta": 0.0}, "an adaptive beta that starts at 0 stays there"),
         ({"gamma": 1.1}, r"gamma must lie in \[0, 1\], not 1.1"),
         ({"gamma": -0.1}, r"gamma must lie in \[0, 1\], not -0.1"),
-        ({"missing_eos_penalty": -1.0}, "missing_eos_penalty must not be negative, not -1.0"),
-        ({"keep_samples": -1}, "keep_samples must not be negative, not -1"),
+        ({"missing_eos_penalty": -1.0}, "missing_eos_penalty must be at least 0, not -1.0"),
+        ({"keep_samples": -1}, "keep_samples must be at least 0, not -1"),
     ],
 )
 def test_knobs_that_make_no_sense_are_refused(knobs: dict[str, Any], message: str) -> None:

@@ -8,16 +8,23 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from loop_pieces import Foreign, prompts_of, source_of
 
-from burnish.data.prompts import Prompts, read_prompts
-from burnish.data.sources import load
-from burnish.experience.language.completions import RolloutError, rows_of_turn
-from burnish.experience.language.groups import Group, Groups, best, held_out, metrics, sample_group, told, turns, worst
+from burnish.experience.interface import RolloutError
+from burnish.experience.language.groups import (
+    Groups,
+    ScoredGroups,
+    best,
+    grouped,
+    metrics,
+    prompt_record,
+    sample_record,
+    worst,
+)
+from burnish.experience.language.sampling import rollout_rows
 from burnish.policies.interface import Models
-from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import sample
 from burnish.rewards.function import function_reward
-from burnish.run import UserError
 
 KNOBS = Groups(reward="a test", completions_per_prompt=3, rollout=4, max_new_tokens=6)
 
@@ -35,31 +42,39 @@ def policies(temperature: float = 1.0, family: str = "gpt2") -> Models:
     pair = [tiny.make_policy(family, seed=seed, double=False) for seed in (1, 2)]
     for policy in pair:
         policy.temperature = temperature
-    return Models(*pair)
+    return Models(policy=pair[0], reference=pair[1])
 
 
-def prompts_of(policy: LanguagePolicy, rows: list[dict[str, Any]]) -> Prompts:
-    return read_prompts(load(rows), policy.tokenizer, 20, "rows")
-
-
-def group_of(models: Models, knobs: Groups = KNOBS, which: tuple[int, ...] = (2, 0), **more: Any) -> Group:
-    prompts = prompts_of(models.policy, tiny.prompt_rows(5))  # type: ignore[arg-type]
-    options = {"reward": COUNTED, "seed": 0, "turn": 0, "count": 3} | more
-    return sample_group(models, knobs, prompts, which=list(which), **options)
+def group_of(
+    models: Models,
+    knobs: Groups = KNOBS,
+    reward: Any = COUNTED,
+    prompts: Any = 5,
+    which: tuple[int, ...] = (2, 0),
+    turn: int = 0,
+    seed: int = 0,
+    foreign: bool = False,
+) -> ScoredGroups:
+    """Three completions for each of these prompts, with the reference's log-probabilities."""
+    source = source_of(models, prompts, reward, seed)
+    if foreign:
+        source = dataclasses.replace(source, sampler=Foreign(models.policy))
+    found = knobs.complete(source, [i for i in which for _ in range(3)], turn)
+    return grouped(source, found, 3, with_reference=True)
 
 
 @pytest.mark.parametrize(("temperature", "penalty"), [(1.0, None), (0.7, 0.25)])
 def test_a_group_is_what_loops_make_of_it(temperature: float, penalty: float | None) -> None:
     models = policies(temperature, "llama")
     group = group_of(models, dataclasses.replace(KNOBS, temperature=temperature, missing_eos_penalty=penalty))
-    batch, ended, entropies = group.completed.batch, 0, []
-    assert group.completed.rows == [2, 2, 2, 0, 0, 0]
+    batch, ended, entropies = group.batch, 0, []
+    assert group.found.completed.rows == [2, 2, 2, 0, 0, 0]
     for row in range(6):
         i, k = divmod(row, 3)
         ids, mask = batch.tokens[row, : batch.lengths[row]].tolist(), batch.mask[row, : batch.lengths[row]].tolist()
         with torch.no_grad():
             ours, theirs = (
-                [x.item() for x in tiny.naive_logprobs(p.model, ids, mask, temperature)]  # type: ignore[union-attr]
+                [x.item() for x in tiny.naive_logprobs(p.model, ids, mask, temperature)]
                 for p in (models.policy, models.reference)
             )
         words, end = sum(token >= 3 for token, real in zip(ids, mask, strict=True) if real), ids[-1] == tiny.EOS
@@ -70,8 +85,8 @@ def test_a_group_is_what_loops_make_of_it(temperature: float, penalty: float | N
         assert group.kl[i, k].item() == pytest.approx(sum(ours) - sum(theirs), abs=1e-4)
         assert group.entropy[i, k].item() == pytest.approx(-sum(ours), abs=1e-4)
         assert group.ref_logprobs[row, : len(ids)].tolist() == pytest.approx(theirs, abs=1e-5)
-        one = {"response": group.completed.responses[row], "score": float(words), "ended": end}
-        assert told(group, k, i) == one | {"kl": pytest.approx(sum(ours) - sum(theirs), abs=1e-4)}
+        one = {"response": group.found.completed.responses[row], "score": float(words), "ended": end}
+        assert sample_record(group, k, i) == one | {"kl": pytest.approx(sum(ours) - sum(theirs), abs=1e-4)}
     assert 0 < ended < 6
     found, scores = metrics(group), group.scores.flatten().tolist()
     mean = sum(scores) / 6
@@ -88,15 +103,14 @@ def test_a_group_is_what_loops_make_of_it(temperature: float, penalty: float | N
 def test_every_completion_has_a_random_stream_of_its_own() -> None:
     """Of one prompt in two rows, of two turns and two seeds, three times each: the texts of twelve streams apiece."""
     models = policies()
-    prompts = prompts_of(models.policy, [{"prompt": "good film"}] * 2)  # type: ignore[arg-type]
+    prompts = prompts_of(models.policy, [{"prompt": "good film"}] * 2)
     knobs = dataclasses.replace(KNOBS, max_new_tokens=20)
     texts = []
     for seed in (0, 1):
         for turn in (0, 1):
-            group = sample_group(models, knobs, prompts, COUNTED, [0, 1], seed, turn, 3)
-            batch = group.completed.batch
+            batch = group_of(models, knobs, prompts=prompts, which=(0, 1), turn=turn, seed=seed).batch
             streams = [turn * 2**20 + k for k in range(6)]
-            drawn = sample(models.policy, [prompts.ids[0]] * 6, seed=seed, max_new_tokens=20, streams=streams)  # type: ignore[arg-type]
+            drawn = sample(models.policy, [prompts.ids[0]] * 6, seed=seed, max_new_tokens=20, streams=streams)
             rows = zip(batch.tokens.tolist(), batch.mask.tolist(), strict=True)
             ids = [tuple(t for t, real in zip(*row, strict=True) if real) for row in rows]
             assert ids == [tuple(row) for row in drawn.tokens]
@@ -105,19 +119,42 @@ def test_every_completion_has_a_random_stream_of_its_own() -> None:
 
 
 def test_turns_walk_the_prompts_and_know_of_no_other() -> None:
+    source = source_of(policies(), 9, COUNTED, seed=5)
+    found = [KNOBS.group(source, number) for number in range(6)]
+    for number, group in enumerate(found):
+        rows = group.found.completed.rows
+        assert rows[::3] == rollout_rows(9, 4, 5, number)
+        assert group.scores.shape == (len(rows) // 3, 3)
+    assert sorted(chain(*(group.found.completed.rows for group in found[:3]))) == sorted([*range(9)] * 3)
+    again = KNOBS.group(source_of(policies(), 9, COUNTED, seed=5), 4)
+    assert torch.equal(again.batch.tokens, found[4].batch.tokens)
+    assert torch.equal(again.entropy, found[4].entropy)
+
+
+def test_a_reference_that_nobody_needs_is_not_asked() -> None:
+    """Groups by themselves compare scores alone: there is no KL, and no line speaks of one."""
     models = policies()
-    prompts = prompts_of(models.policy, tiny.prompt_rows(9))  # type: ignore[arg-type]
-    source = turns(models, KNOBS, prompts, COUNTED, 5, 0)
-    found = [next(source) for _ in range(6)]
-    assert [number for number, _ in found] == list(range(6))
-    for number, group in found:
-        assert group.completed.rows[::3] == rows_of_turn(9, 4, 5, number)
-        assert group.scores.shape == (len(group.completed) // 3, 3)
-    assert sorted(chain(*(group.completed.rows for _, group in found[:3]))) == sorted([*range(9)] * 3)
-    number, again = next(turns(models, KNOBS, prompts, COUNTED, 5, 4))
-    assert number == 4
-    assert torch.equal(again.completed.batch.tokens, found[4][1].completed.batch.tokens)
-    assert torch.equal(again.kl, found[4][1].kl)
+    group = KNOBS.group(source_of(Models(policy=models.policy), 9, COUNTED), 0)
+    assert (group.kl, group.ref_logprobs) == (None, None)
+    assert metrics(group).keys() == metrics(group_of(models)).keys() - {"objective/kl"}
+    assert sample_record(group, 0, 0).keys() == {"response", "score", "ended"}
+    assert KNOBS.evaluate(source_of(Models(policy=models.policy), 9, COUNTED), 4).keys() == {"loss", *metrics(group)}
+
+
+def test_a_sampler_that_is_not_exact_is_not_believed() -> None:
+    """It is a quarter of a nat wrong about each token; entropy and KL are of the policy's own numbers."""
+    models = policies()
+    one, other = group_of(models), group_of(models, foreign=True)
+    assert torch.equal(one.batch.tokens, other.batch.tokens)
+    torch.testing.assert_close(other.entropy, one.entropy, rtol=0, atol=1e-4)
+    torch.testing.assert_close(other.kl, one.kl, rtol=0, atol=1e-4)
+    assert not torch.allclose(other.found.sampler_logprobs, one.found.sampler_logprobs, atol=0.1)
+
+
+def test_a_prompts_record_is_of_its_own_row() -> None:
+    rows = tiny.prompt_rows(5)
+    found = [prompt_record(group_of(policies()), row) for row in (0, 1)]
+    assert found == [{"row": i, "prompt": rows[i]["prompt"]} for i in (2, 0)]
 
 
 def test_scores_that_differ_little_are_no_tie() -> None:
@@ -142,8 +179,6 @@ def test_places_are_rows_of_the_batch() -> None:
 
 def test_held_out_prompts_are_answered_once_and_always_alike() -> None:
     """The loss is less the score that counts, so a penalty is in it, and the score that is told is the reward's own."""
-    models = policies()
-    prompts = prompts_of(models.policy, tiny.prompt_rows(9))  # type: ignore[arg-type]
     seen: list[int] = []
 
     def noted(prompts: Any, responses: Any, number: Any) -> list[float]:
@@ -151,9 +186,10 @@ def test_held_out_prompts_are_answered_once_and_always_alike() -> None:
         return counted(prompts, responses)
 
     knobs = dataclasses.replace(KNOBS, missing_eos_penalty=2.0)
-    found = held_out(models, knobs, prompts, function_reward(noted), 0, 6)
-    assert held_out(models, knobs, prompts, function_reward(noted), 0, 6) == found
-    assert seen == rows_of_turn(9, 6, 0, 0) * 2
+    source = source_of(policies(), 9, function_reward(noted))
+    found = knobs.evaluate(source, 6)
+    assert knobs.evaluate(source, 6) == found
+    assert seen == rollout_rows(9, 6, 0, 0) * 2
     assert 0 < found["val/contain_eos_token"] < 1
     fined = found["objective/scores"] - 2 * (1 - found["val/contain_eos_token"])
     assert found["loss"] == pytest.approx(-fined)
@@ -168,21 +204,19 @@ def test_a_reward_that_is_amiss_leaves_its_rollout_behind(score: Any) -> None:
     assert all(line.keys() == {"row", "prompt", "response"} for line in caught.value.rollout)
 
 
-def test_more_completions_than_there_are_streams_are_refused() -> None:
-    with pytest.raises(UserError, match=r"a rollout of 2 prompts with 524,289 completions each is more than 1,048,576"):
-        group_of(policies(), count=2**19 + 1)
-
-
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
         ({"rollout": 0}, "rollout must be at least 1, not 0"),
         ({"max_new_tokens": 0}, "max_new_tokens must be at least 1, not 0"),
-        ({"completions_per_prompt": 1}, "completions_per_prompt must be at least 2, not 1"),
+        (
+            {"completions_per_prompt": 1},
+            "completions_per_prompt must be at least 2, not 1: a single one has nothing to be compared with",
+        ),
         ({"temperature": 0.0}, "temperature must be above 0, not 0.0"),
         ({"temperature": math.nan}, "temperature must be above 0, not nan"),
-        ({"missing_eos_penalty": -1.0}, "missing_eos_penalty must not be negative, not -1.0"),
-        ({"keep_samples": -1}, "keep_samples must not be negative, not -1"),
+        ({"missing_eos_penalty": -1.0}, "missing_eos_penalty must be at least 0, not -1.0"),
+        ({"keep_samples": -1}, "keep_samples must be at least 0, not -1"),
     ],
 )
 def test_knobs_that_make_no_sense_are_refused(knobs: dict[str, Any], message: str) -> None:

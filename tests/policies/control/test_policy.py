@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, Normal
 
-from burnish.batches import Episodes
+from burnish.batches import Transitions
 from burnish.policies.control.policy import ControlCritic, ControlPolicy
 from burnish.policies.interface import Critic, ExactPolicy
 from burnish.run import UserError
@@ -48,13 +48,12 @@ def stirred(model, seeds: tuple[int, ...]):
 
 def make_batch(
     lengths: tuple[int, ...] = (5, 3, 4, 5, 1, 2), continuous: bool = False, loose: bool = False
-) -> Episodes:
+) -> Transitions:
     long = torch.tensor(lengths).view(RUNS, ROWS)
     mask = torch.arange(STEPS) < long[..., None]
     empty = torch.zeros(mask.shape, dtype=torch.float64)
     steps = numbers(RUNS, ROWS, STEPS, ACTIONS, seed=4)
-    return Episodes(
-        tokens=None,
+    return Transitions(
         mask=mask,
         lengths=long,
         rows=torch.arange(ROWS),
@@ -64,6 +63,7 @@ def make_batch(
         observations=numbers(RUNS, ROWS, STEPS + (not loose), INPUTS, seed=3),
         actions=steps if continuous else steps.argmax(-1),
         runs=torch.arange(RUNS),
+        progress=torch.zeros(RUNS),
     )
 
 
@@ -101,8 +101,8 @@ def gradient(model: ControlPolicy | ControlCritic, *outputs: Tensor) -> Tensor:
     return torch.autograd.grad(total, model.theta, retain_graph=True)[0]
 
 
-def runs_of(batch: Episodes, index: list[int]) -> Episodes:
-    names = ("mask", "lengths", "old_logprobs", "rewards", "discounts", "observations", "actions", "runs")
+def runs_of(batch: Transitions, index: list[int]) -> Transitions:
+    names = ("mask", "lengths", "old_logprobs", "rewards", "discounts", "observations", "actions", "runs", "progress")
     return replace(batch, **{name: getattr(batch, name)[index] for name in names})
 
 
@@ -203,7 +203,7 @@ def test_the_gradient_by_hand_is_the_distributions(continuous: bool) -> None:
     close(gradient(policy, *values), gradient(policy, *other))
 
 
-def by_autograd(policy: ControlPolicy, batch: Episodes, v: Tensor) -> Tensor:
+def by_autograd(policy: ControlPolicy, batch: Transitions, v: Tensor) -> Tensor:
     """F v as the derivative of (∇KL)ᵀv, each run's KL the mean over its real steps."""
     old, mask = policy.distribution(batch).detach(), batch.mask
     kl = torch.where(mask, old.kl(policy.distribution(batch)), 0.0).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)

@@ -263,8 +263,8 @@ def test_a_tokenizer_lies_beside_the_adapter_or_with_the_base(saved: Path, tmp_p
 def test_a_plain_folder_is_its_own_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny.save_model(tmp_path / "base")
     monkeypatch.chdir(tmp_path)
-    assert source_of("base") == adapters.Source(str(tmp_path / "base"))
-    assert source_of("no/such-model-anywhere") == adapters.Source("no/such-model-anywhere")
+    assert source_of("base") == adapters.AdapterSource(str(tmp_path / "base"))
+    assert source_of("no/such-model-anywhere") == adapters.AdapterSource("no/such-model-anywhere")
     assert not is_adapter(tmp_path / "base")
 
 

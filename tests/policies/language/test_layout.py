@@ -4,7 +4,7 @@ import pytest
 import tiny
 import torch
 
-from burnish.policies.language.layout import behind_the_end, buckets
+from burnish.policies.language.layout import behind_the_end, buckets, completions_batch
 
 
 @pytest.mark.parametrize("limit", [1, 12, 30, 10_000])
@@ -78,3 +78,11 @@ def test_a_text_that_fills_its_row_ends_behind_it_and_an_empty_one_nowhere() -> 
     longer, mask = behind_the_end(torch.tensor([[4, 5], [4, 5]]), torch.tensor([0, 2]))
     assert mask.tolist() == [[False] * 3, [False, False, True]]
     assert [bucket.rows.tolist() for bucket in buckets(longer, mask, 100)] == [[1]]
+
+
+def test_prompts_and_completions_make_a_batch() -> None:
+    batch = completions_batch([[0, 5], [0]], [[7, 1], [8, 9, 4, 1]])
+    assert batch.tokens.tolist() == [[0, 5, 7, 1, 0], [0, 8, 9, 4, 1]]
+    assert batch.mask.tolist() == [[False, False, True, True, False], [False, True, True, True, True]]
+    assert batch.lengths.tolist() == [4, 5]
+    assert batch.rows.tolist() == [0, 1]

@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from burnish.policies.language import policy as language
+from burnish.policies.language import reader
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.run import UserError
 
@@ -102,7 +103,7 @@ def test_many_buckets_are_one_bucket(tokens_at_once: int, monkeypatch: pytest.Mo
     scale = weights(batch.mask.numel()).view(batch.mask.shape)
     whole = policy.logprobs(batch)
     whole_gradient = gradients(policy, (whole * scale).sum())
-    monkeypatch.setitem(language.TOKENS_AT_ONCE, "cpu", tokens_at_once)
+    monkeypatch.setitem(reader.TOKENS_AT_ONCE, "cpu", tokens_at_once)
     parts = policy.logprobs(batch)
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-12)
     assert_same(gradients(policy, (parts * scale).sum()), whole_gradient)

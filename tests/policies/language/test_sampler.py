@@ -9,10 +9,11 @@ import tiny
 import torch
 from scipy.stats import chisquare
 
+from burnish.policies.interface import Sampled, Sampler, SamplingKnobs
+from burnish.policies.language.layout import completions_batch
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import (
-    Sampled,
-    completions_batch,
+    PolicySampler,
     draw,
     log_distribution,
     sample,
@@ -55,14 +56,6 @@ def test_completions_have_their_exact_frequencies() -> None:
     expected.append(count - sum(expected))
     assert len(observed) > 12
     assert chisquare(observed, expected).pvalue > 1e-3
-
-
-def test_prompts_and_completions_make_a_batch() -> None:
-    batch = completions_batch([[0, 5], [0]], [[7, 1], [8, 9, 4, 1]])
-    assert batch.tokens.tolist() == [[0, 5, 7, 1, 0], [0, 8, 9, 4, 1]]
-    assert batch.mask.tolist() == [[False, False, True, True, False], [False, True, True, True, True]]
-    assert batch.lengths.tolist() == [4, 5]
-    assert batch.rows.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -254,3 +247,35 @@ def test_a_stream_refuses_what_sample_refuses() -> None:
     with pytest.raises(UserError, match="max_new_tokens must be at least 1"):
         next(stream_tokens(policy, [tiny.BOS], seed=0, max_new_tokens=0))
     assert len(list(stream_tokens(policy, [tiny.BOS] * (tiny.CONTEXT - 1), seed=0, max_new_tokens=4))) == 1
+
+
+# The sampler in this process ---------------------------------------------------------------------------------------
+
+
+def test_the_policys_sampler_is_a_sampler_that_draws_as_sample_does() -> None:
+    policy = tiny.make_policy("llama")
+    sampler, streams = PolicySampler(policy), [4, 9, 2**40, 0, 1, 7]
+    assert isinstance(sampler, Sampler)
+    assert sampler.exact
+    for options in ({}, {"temperature": 0.7}, {"top_k": 2}, {"top_p": 0.5}):
+        expected = sample(policy, PROMPTS, seed=3, max_new_tokens=6, streams=streams, **options)  # type: ignore[arg-type]
+        assert sampler.sample(PROMPTS, streams, SamplingKnobs(3, 6, **options)) == expected  # type: ignore[arg-type]
+
+
+def test_completions_tell_the_version_that_was_loaded() -> None:
+    """The weights are the policy's own and already there, so that those which are handed over change nothing."""
+    policy = tiny.make_policy("gpt2")
+    sampler, knobs = PolicySampler(policy), SamplingKnobs(0, 5)
+    first = sampler.sample(PROMPTS, range(6), knobs)
+    before = {name: p.detach().clone() for name, p in policy.parameters().items()}
+    sampler.load({name: torch.zeros_like(p) for name, p in before.items()}, 7)
+    second = sampler.sample(PROMPTS, range(6), knobs)
+    assert (first.version, second.version) == (0, 7)
+    assert (second.tokens, second.logprobs, second.ended) == (first.tokens, first.logprobs, first.ended)
+    assert all(torch.equal(p, before[name]) for name, p in policy.parameters().items())
+    with torch.no_grad():
+        for p in policy.parameters().values():
+            p.mul_(-1)
+    moved = sampler.sample(PROMPTS, range(6), knobs)
+    assert (moved.version, moved.tokens) != (7, first.tokens)
+    assert moved.version == 7

@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from burnish.policies.interface import Critic, Scorer
-from burnish.policies.language import scorer as scalar
+from burnish.policies.language import reader
 from burnish.policies.language.adapters import Lora
 from burnish.policies.language.policy import load_policy
 from burnish.policies.language.scorer import LanguageScorer, load_scorer, new_head, pad_apart
@@ -136,7 +136,7 @@ def test_many_buckets_are_one_bucket(tokens_at_once: int, monkeypatch: pytest.Mo
     scorer, batch = make_scorer(), tiny.demonstrations(ROWS)
     whole = scorer.scores(batch)
     slopes = gradients(scorer, whole)
-    monkeypatch.setitem(scalar.TOKENS_AT_ONCE, "cpu", tokens_at_once)
+    monkeypatch.setitem(reader.TOKENS_AT_ONCE, "cpu", tokens_at_once)
     parts = scorer.scores(batch)
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-12)
     assert_same(gradients(scorer, parts), slopes)

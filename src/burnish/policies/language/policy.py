@@ -59,7 +59,7 @@ class LanguagePolicy(TokenReader):
         """`numbers` of the logits `[k, V]` and ids `[k]` of chosen tokens, where they belong; 0 elsewhere."""
         tokens, mask = batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2)
         found = self.numbers(tokens, mask, lambda hidden, targets: self._head_numbers(hidden, targets, numbers), count)
-        return found.view(*batch.mask.shape, -1)
+        return found.view(*batch.mask.shape, count)
 
     def _head_numbers(
         self, hidden: Float[Tensor, "k d"], targets: Int[Tensor, "k"], numbers: Callable[[Tensor, Tensor], Tensor]

@@ -1,0 +1,141 @@
+"""What policies and scorers read alike, against one prefix at a time through the model's own forward."""
+
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from tiny_scorers import make_scorer
+from torch import Tensor
+from transformers import BloomConfig, BloomForCausalLM
+
+from burnish.policies.language import reader
+from burnish.policies.language.reader import TokenReader
+
+ROWS = tiny.random_rows(7, seed=3)
+
+
+def make_reader(family: str = "gpt2", precision: str = "float32", double: bool = True, **changes: Any) -> TokenReader:
+    model = tiny.make_model(family, **changes)
+    return TokenReader(model.double() if double else model, tiny.make_tokenizer(), precision)
+
+
+def head(hidden: Tensor, targets: Tensor) -> Tensor:
+    """Two numbers that tell the hidden state and the token behind it."""
+    return torch.stack([(hidden * torch.arange(16)).sum(-1), targets.to(hidden.dtype)], -1)
+
+
+def by_prefixes(model: Any) -> Tensor:
+    """Each place where the mask is True: what comes before it, read by itself."""
+    tokens, mask, _ = tiny.pad_rows(ROWS)
+    found = torch.zeros(*mask.shape, 2, dtype=torch.float64)
+    with torch.no_grad():
+        for row, column in mask.nonzero().tolist():
+            hidden = model.base_model(input_ids=tokens[row : row + 1, :column]).last_hidden_state[0, -1]
+            found[row, column] = torch.stack([(hidden * torch.arange(16)).sum(), tokens[row, column].double()])
+    return found
+
+
+@pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
+def test_numbers_are_of_the_state_before_each_place_and_of_its_token(family: str) -> None:
+    model = make_reader(family)
+    tokens, mask, _ = tiny.pad_rows(ROWS, filler=9, extra=2)
+    with torch.no_grad():
+        found = model.numbers(tokens, mask, head, 2)
+    expected = by_prefixes(model.model)
+    width = expected.shape[1]
+    torch.testing.assert_close(found[:, :width], expected, rtol=1e-6, atol=1e-5)
+    assert not found[:, width:].any()
+    assert not found[~mask].any()
+
+
+@pytest.mark.parametrize("tokens_at_once", [1, 20, 45])
+def test_the_size_of_buckets_changes_nothing(tokens_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_reader("llama")
+    tokens, mask, _ = tiny.pad_rows(ROWS)
+    sizes: list[int] = []
+    model.model.base_model.register_forward_hook(lambda *parts: sizes.append(parts[-1].last_hidden_state.shape[0]))
+    with torch.no_grad():
+        whole = model.numbers(tokens, mask, head, 2)
+        assert sizes == [7]
+        sizes.clear()
+        monkeypatch.setitem(reader.TOKENS_AT_ONCE, "cpu", tokens_at_once)
+        torch.testing.assert_close(model.numbers(tokens, mask, head, 2), whole)
+    assert sum(sizes) == 7
+    assert len(sizes) > 1
+
+
+def test_where_nothing_is_asked_nothing_is_read() -> None:
+    model = make_reader()
+    model.model.base_model.register_forward_hook(lambda *_: pytest.fail("the model was run"))
+    tokens, mask, _ = tiny.pad_rows(ROWS)
+    for rows in (slice(0, 7), slice(0, 0)):
+        found = model.numbers(tokens[rows], torch.zeros_like(mask[rows]), head, 2)
+        assert found.shape == (*mask[rows].shape, 2)
+        assert not found.any()
+
+
+def test_a_first_token_has_nothing_before_it() -> None:
+    mask = torch.tensor([[True, False]])
+    with pytest.raises(ValueError, match="the first token of a row"):
+        make_reader().numbers(torch.zeros(1, 2, dtype=torch.long), mask, head, 2)
+
+
+def test_bfloat16_is_the_models_alone() -> None:
+    """Its weights stay in float32, and outside of a pass nothing is cast."""
+    model = make_reader("llama", "bfloat16", double=False)
+    tokens, mask, _ = tiny.pad_rows(ROWS)
+    seen: list[torch.dtype] = []
+
+    def noted(hidden: Tensor, targets: Tensor) -> Tensor:
+        seen.append((hidden.float() @ torch.eye(16)).dtype)
+        return head(hidden, targets)
+
+    layer = model.model.model.layers[0].mlp.up_proj
+    layer.register_forward_hook(lambda module, inputs, out: seen.append(out.dtype))
+    model.numbers(tokens, mask, noted, 2)
+    assert seen == [torch.bfloat16, torch.float32]
+    assert {p.dtype for p in model.parameters().values()} == {torch.float32}
+
+
+def test_dropout_is_off_until_it_is_switched_on() -> None:
+    model = make_reader("gpt2", resid_pdrop=0.5)
+    model.model.train()
+    model = TokenReader(model.model, model.tokenizer)
+    tokens, mask, _ = tiny.pad_rows(ROWS)
+    calm = model.numbers(tokens, mask, head, 2)
+    assert torch.equal(calm, model.numbers(tokens, mask, head, 2))
+    model.dropout(True)
+    assert not torch.equal(calm, model.numbers(tokens, mask, head, 2))
+
+
+def test_parameters_are_those_that_are_trained_and_a_tied_one_once() -> None:
+    model = make_reader()
+    names = set(model.parameters())
+    assert "transformer.wte.weight" in names
+    assert "lm_head.weight" not in names
+    model.model.transformer.wpe.weight.requires_grad_(False)
+    assert names - set(model.parameters()) == {"transformer.wpe.weight"}
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "opt"])
+def test_the_context_is_what_the_configuration_says(family: str) -> None:
+    assert make_reader(family).context == tiny.CONTEXT
+
+
+def test_a_context_without_a_limit_is_none() -> None:
+    """Bloom's positions are distances, of which there may be any number."""
+    bloom = BloomForCausalLM(BloomConfig(vocab_size=tiny.VOCABULARY, hidden_size=8, n_layer=1, n_head=2))
+    assert TokenReader(bloom, tiny.make_tokenizer()).context is None
+
+
+def test_policies_and_scorers_read_alike() -> None:
+    """With the same body, what their heads see is the same."""
+    policy, scorer = tiny.make_policy("llama"), make_scorer("llama")
+    scorer.model.base_model.load_state_dict(policy.model.base_model.state_dict())
+    assert isinstance(policy, TokenReader)
+    assert isinstance(scorer, TokenReader)
+    tokens, mask, _ = tiny.pad_rows(ROWS)
+    with torch.no_grad():
+        assert torch.equal(policy.numbers(tokens, mask, head, 2), scorer.numbers(tokens, mask, head, 2))
+    assert policy.device == scorer.device == torch.device("cpu")
