@@ -45,7 +45,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "no episodes": (["classic", "--episodes", "0"], "episodes must be at least 1"),
     "many runs": (["classic", "--runs", "many"], "--runs"),
     "no such environment": (["classic", "--env", "CartPool-v1"], "did you mean CartPole-v"),
-    "no action to take": (["classic", "--env", "recipes.classic_worlds:Unled-v0"], "in which no policy here can act"),
+    "no action to take": (["classic", "--env", "recipes.classic_worlds:Unled-v0"], "which is not supported"),
     "no such algorithm": (["classic", "--algorithms", "ppo,trop"], "'trop' for control: did you mean 'trpo'?"),
     "no algorithm": (["classic", "--algorithms", ","], "algorithms names none"),
     "no layers": (["classic", "--hidden", "64;64"], "comma-separated, like 64,64, not '64;64'"),

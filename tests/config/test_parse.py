@@ -117,8 +117,8 @@ def test_a_file_is_its_keys_and_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"- a\n- b\n", "must hold one key: value pair a line"),
-        (b"", "must hold one key: value pair a line"),
+        (b"- a\n- b\n", "must contain one `key: value` pair per line"),
+        (b"", "must contain one `key: value` pair per line"),
         (b"a: [1\n", "not valid YAML"),
         (b"\xff\xfe\x00", "not valid YAML"),
         (b"seed: 1\nbeta: 0.1\nseed: 2\n", "'seed' is given twice"),

@@ -49,7 +49,6 @@ def test_a_group_may_be_larger_than_a_pair():
     assert batch.lengths.tolist() == [[2, 1, 4], [2, 3, 1]]
     assert batch.mask.sum(-1).tolist() == [[2, 1, 4], [1, 2, 0]]
     assert batch.rows.tolist() == [9, 4]
-    assert batch.ref_logprobs is None
 
 
 def pair(row, **said):

@@ -226,11 +226,7 @@ def test_micro_batches_give_the_same_weights(algorithm: Any) -> None:
 
 
 def test_an_early_stop_ends_a_batch_and_not_the_fit() -> None:
-<<<<<<< HEAD
-    """With a limit between what the second and third update of the unlimited fit begin with, there are two steps."""
-=======
     """With a limit between what the second and third update of the free fit begin with, a rollout has two steps."""
->>>>>>> 4a918ae2a784b90fae21e171d1bf8df2a75000e7
 
     def run(stop_kl: float | None) -> list[dict[str, float]]:
         models = online_models()

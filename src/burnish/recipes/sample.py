@@ -36,7 +36,7 @@ Scores = dict[str, Float[np.ndarray, "N n"]]
 
 @dataclass(frozen=True)
 class Samples:
-    """`lines` has a record per prompt, with its best completion; `summary` the totals; `scores` all scores by reward."""
+    """`lines`: a record per prompt, with its best completion; `summary`: totals; `scores`: all scores by reward."""
 
     lines: list[dict[str, Any]]
     summary: dict[str, Any]

@@ -179,11 +179,11 @@ def test_the_threshold_is_that_of_the_environment_as_registered(
 
 
 WRONG_WORLDS = {
-    "CartPool-v1": "there is no environment 'CartPool-v1': did you mean CartPole-v",
+    "CartPool-v1": "no such environment 'CartPool-v1': did you mean CartPole-v",
     "no.such.module:CartPole-v1": "the module of the environment 'no.such.module:CartPole-v1' cannot be imported",
-    f"{HERE}:Stair-v0": "there is no environment 'Stair-v0': did you mean Stairs-v0",
-    f"{HERE}:Unread-v0": "Unread-v0 has the observation space Dict('height': Discrete(4)), which cannot be read",
-    f"{HERE}:Unled-v0": "Unled-v0 has the action space MultiDiscrete([2 2]), in which no policy here can act",
+    f"{HERE}:Stair-v0": "no such environment 'Stair-v0': did you mean Stairs-v0",
+    f"{HERE}:Unread-v0": "Unread-v0 has the observation space Dict('height': Discrete(4)), which is not supported",
+    f"{HERE}:Unled-v0": "Unled-v0 has the action space MultiDiscrete([2 2]), which is not supported",
 }
 
 

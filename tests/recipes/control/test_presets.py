@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from burnish import classic
-from burnish.algorithms.table import CLASSIC
+from burnish.algorithms.table import CONTROL, load
 from burnish.recipes.control.presets import PRESETS
 from burnish.recipes.control.settings import experiment
 
@@ -16,7 +16,7 @@ OTHER = {"copies": 3, "rollout": 7, "gamma": 0.25}
 @pytest.mark.parametrize("env", PRESETS)
 def test_every_algorithm_of_a_preset_builds(env: str) -> None:
     methods = experiment({"env": env}).methods
-    assert [method.name for method in methods] == list(CLASSIC) == list(PRESETS[env])
+    assert [method.name for method in methods] == list(CONTROL) == list(PRESETS[env])
     for method in methods:
         resolved = method.as_dict()
         for key, value in PRESETS[env][method.name].items():
@@ -28,7 +28,7 @@ def test_a_preset_says_how_a_run_meets_its_environment(env: str) -> None:
     """How much it sees at once, and how fast it learns, is not left to the classes' defaults."""
     for name, own in PRESETS[env].items():
         assert {"copies", "rollout", "learning_rate"} <= own.keys(), name
-        assert (own["rollout"] is None) == CLASSIC[name].whole_episodes
+        assert (own["rollout"] is None) == load(name).whole_episodes
 
 
 @pytest.mark.parametrize("env", PRESETS)
@@ -70,7 +70,7 @@ def test_a_preset_plays_its_environment(env: str, options: dict[str, int], tmp_p
     have 200, of which none costs more than π² + 0.1 · 8² + 0.001 · 2²."""
     folder = classic(env=env, env_options=options, runs=1, episodes=2, processes=1, quiet=True, out=tmp_path / "out")
     frame = pd.read_parquet(folder / "returns.parquet")
-    assert list(frame.groupby("algorithm", sort=False).size().items()) == [(name, 2) for name in CLASSIC]
+    assert list(frame.groupby("algorithm", sort=False).size().items()) == [(name, 2) for name in CONTROL]
     if env == "Acrobot-v1":
         assert set(frame.length) == {30}
         assert set(frame["return"]) == {-30.0}
