@@ -38,7 +38,8 @@ def test_the_algorithm_trains_and_is_named_by_its_path(tmp_path: Path) -> None:
     # Δ = 0 at the start: w = ½, so L = ½·log 2 + ½.
     assert first["loss"] == pytest.approx(0.5 * 0.6931472 + 0.5, abs=1e-5)
     assert last["step"] == 4
-    assert read_mapping(tmp_path / "runs/discopop/config.yaml")["tau"] == 0.05
+    config = read_mapping(tmp_path / "runs/discopop/config.yaml")
+    assert (config["algorithm"], config["tau"]) == ("my_algorithm:DiscoPOP", 0.05)
 
 
 def test_the_experience_trains_a_policy_gradient(tmp_path: Path) -> None:
@@ -46,11 +47,14 @@ def test_the_experience_trains_a_policy_gradient(tmp_path: Path) -> None:
     steps = read_jsonl(tmp_path / "runs/tries/metrics.jsonl")
     assert [step["step"] for step in steps] == [1, 2, 3]
     assert all(0 <= step["score"] <= 1 for step in steps)
-    assert read_mapping(tmp_path / "runs/tries/config.yaml")["tokens"] == 8
+    config = read_mapping(tmp_path / "runs/tries/config.yaml")
+    assert (config["algorithm"], config["experience"]) == ("reinforce", "my_experience:SecondTry")
+    assert (config["rollout"], config["tokens"], config["word"]) == (4, 8, "good")
 
 
 def test_the_reward_is_what_the_samples_say(tmp_path: Path) -> None:
     run("reward", tmp_path)
+    assert read_mapping(tmp_path / "runs/kind/config.yaml")["reward"] == "my_reward:short_and_kind"
     for sample in read_jsonl(tmp_path / "runs/kind/samples.jsonl"):
         kind = any(word in sample["response"].lower() for word in ("good", "great", "love"))
         assert sample["score"] == pytest.approx(kind - len(sample["response"].split()) / 100 + 0.5)

@@ -158,12 +158,14 @@ def test_losses_of_different_methods_share_no_axis():
 
 
 def test_a_page_of_runs_takes_their_methods_from_their_settings(tmp_path: Path):
-    for name, method in (("one", "reward"), ("two", "sft")):
+    """One from outside Burnish is written by its import path, of which a reader sees the class."""
+    for name, method in (("one", "reward"), ("two", "sft"), ("three", "my_methods:Mine")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n')
         (tmp_path / name / "config.yaml").write_text(f"algorithm: {method}\n")
-    page = Page(training_page([tmp_path / "one", tmp_path / "two"], tmp_path / "report.html"))
-    assert [spec["title"] for spec in json.loads(page.scripts[0]).values()] == ["Loss, reward model", "Loss, SFT"]
+    page = Page(training_page([tmp_path / name for name in ("one", "two", "three")], tmp_path / "report.html"))
+    titles = [spec["title"] for spec in json.loads(page.scripts[0]).values()]
+    assert titles == ["Loss, reward model", "Loss, SFT", "Loss, Mine"]
 
 
 def test_samples_of_training_and_of_evaluation_are_apart(run_folder: Path, tmp_path: Path):
