@@ -119,13 +119,13 @@ def test_an_id_may_name_the_module_that_registers_it() -> None:
         ("CARTPOLE-V1", "did you mean CartPole-v1?"),
         ("CartPole-v7", "did you mean CartPole-v0 or CartPole-v1?"),
         ("Pendulum", "did you mean Pendulum-v1?"),
-        ("zzzz", "gymnasium.pprint_registry() lists those there are"),
+        ("zzzz", "gymnasium.pprint_registry() lists all"),
     ],
 )
 def test_an_unknown_id_is_told_its_neighbours(name: str, hint: str) -> None:
     with pytest.raises(UserError) as told:
         make_environments(name, [1], 1)
-    assert str(told.value) == f"there is no environment '{name}': {hint}"
+    assert str(told.value) == f"no such environment '{name}': {hint}"
 
 
 def test_what_is_missing_is_said_in_gymnasiums_words() -> None:
@@ -136,7 +136,7 @@ def test_what_is_missing_is_said_in_gymnasiums_words() -> None:
 
 def test_a_missing_package_is_said_before_anything_is_stepped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mujoco", None)
-    with pytest.raises(UserError, match="Ant-v5 needs what is not installed: MuJoCo is not installed, run"):
+    with pytest.raises(UserError, match="Ant-v5 needs a package that is not installed: MuJoCo is not installed, run"):
         make_environments("Ant-v5", [1], 1)
 
 
