@@ -1,10 +1,24 @@
-"""The models of a run: named parts, their roles, which of them an optimizer updates, and parts that are missing."""
+"""The models of a run: named parts with roles, trained or not, there or missing; and who keeps which protocol."""
 
 import copy
 
 import pytest
+import tiny
+from loop_pieces import Foreign
+from tiny_scorers import make_scorer
 
-from burnish.policies.interface import ROLES, Models, Part
+from burnish.policies.interface import (
+    ROLES,
+    Critic,
+    Distribution,
+    Models,
+    Part,
+    Policy,
+    Sampled,
+    Sampler,
+    Scorer,
+)
+from burnish.policies.language.sampler import PolicySampler
 
 
 def test_a_part_is_an_attribute_and_its_role_is_its_name() -> None:
@@ -77,3 +91,26 @@ def test_models_can_be_copied() -> None:
     assert shallow.policy is models.policy
     assert deep.policy == [1]
     assert deep.policy is not models.policy
+
+
+# Protocols ---------------------------------------------------------------------------------------------------------
+
+
+def test_policies_and_scorers_are_what_algorithms_ask_for() -> None:
+    policy, scorer = tiny.make_policy(), make_scorer()
+    assert isinstance(policy, Policy)
+    assert isinstance(scorer, Scorer)
+    assert isinstance(scorer, Critic)
+    assert not isinstance(scorer, Distribution)
+    assert not isinstance(policy, Scorer)
+
+
+def test_a_sampler_of_ones_own_is_a_sampler() -> None:
+    policy = tiny.make_policy()
+    assert isinstance(PolicySampler(policy), Sampler)
+    assert isinstance(Foreign(policy), Sampler)
+    assert not isinstance(policy, Sampler)
+
+
+def test_what_was_sampled_has_version_0_unless_the_sampler_says_so() -> None:
+    assert Sampled([[1]], [[-0.5]], [True]).version == 0

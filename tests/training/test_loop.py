@@ -140,7 +140,10 @@ def test_the_best_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> No
     assert any(not torch.equal(seen[1][name], seen[3][name]) for name in seen[1])
 
 
-@pytest.mark.parametrize(("damage", "message"), [("flip", "no checkpoint in .*best is sound"), ("remove", "is gone")])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [("flip", "no checkpoint in .*best is sound"), ("remove", "best with the best weights is missing: restore it")],
+)
 def test_best_weights_that_are_damaged_are_not_taken(damage: str, message: str, tmp_path: Path) -> None:
     losses = iter([1.0, 2.0])
     run_loop(tmp_path / "run", 2, {"eval_every": 1, "patience": 5}, lambda: {"loss": next(losses)})

@@ -418,7 +418,7 @@ def test_weights_of_other_networks_are_refused() -> None:
     policy = make_policy()
     weights = policy.named()
     for wrong in (make_policy((1, 2)).named(), make_policy(hidden=(6,)).named(), make_critic().named(), {}):
-        with pytest.raises(UserError, match="do not fit"):
+        with pytest.raises(UserError, match="do not match networks of shapes"):
             policy.load_named(wrong)
     assert torch.equal(policy.named()["layers.2.bias"], weights["layers.2.bias"])
 

@@ -243,8 +243,8 @@ def test_an_adapter_is_trained_further_from_where_it_was(saved: Path, tmp_path: 
 
 def test_another_rank_alpha_or_targets_than_the_adapters_are_refused(saved: Path) -> None:
     for lora, said in (
-        (Lora(8), "is an adapter of rank 4: give lora_rank 4 to train it further, or make a plain model"),
-        (Lora(4, 4), "is an adapter of alpha 8: give lora_alpha 8"),
+        (Lora(8), "is an adapter with rank 4: set lora_rank 4 to train it further, or merge it into a plain model"),
+        (Lora(4, 4), "is an adapter with alpha 8: set lora_alpha 8"),
         (Lora(4, targets="c_attn"), "leave lora_targets out"),
     ):
         with pytest.raises(UserError, match=said):
@@ -279,27 +279,27 @@ def test_a_base_by_name_stays_a_name(saved: Path) -> None:
     assert base_of(edit(saved, base_model_name_or_path="somebody/some-model")) == "somebody/some-model"
 
 
-# What is amiss -----------------------------------------------------------------------------------------------------
+# What is wrong -----------------------------------------------------------------------------------------------------
 
 
 def test_a_base_that_is_gone_is_named(saved: Path, tmp_path: Path) -> None:
     shutil.move(tmp_path / "base", tmp_path / "moved")
-    with pytest.raises(UserError, match=r"was trained on .*base, which is not there any more: put it back, or write"):
+    with pytest.raises(UserError, match=r"was trained on .*base, which no longer exists: restore it, or write"):
         load_policy(saved)
     assert load_policy(edit(saved, base_model_name_or_path=str(tmp_path / "moved")))
-    with pytest.raises(UserError, match="does not name the model"):
+    with pytest.raises(UserError, match="does not name the adapter's base model: add base_model_name_or_path to it"):
         load_policy(edit(saved, base_model_name_or_path=None))
 
 
 def test_an_adapter_of_another_kind_is_refused(saved: Path) -> None:
-    with pytest.raises(UserError, match="is an adapter of kind LOHA: only LoRA's are known here"):
+    with pytest.raises(UserError, match="is an adapter of type LOHA: only LoRA is supported"):
         load_policy(edit(saved, peft_type="LOHA"))
 
 
 def test_an_adapter_without_its_weights_is_refused(saved: Path) -> None:
     """Nothing is unpickled, so peft's old format counts as none."""
     os.rename(saved / "adapter_model.safetensors", saved / "adapter_model.bin")
-    with pytest.raises(UserError, match=r"is an adapter without its adapter_model\.safetensors"):
+    with pytest.raises(UserError, match=r"is an adapter without adapter_model\.safetensors"):
         load_policy(saved)
 
 
@@ -309,10 +309,10 @@ def test_an_adapter_with_other_weights_than_it_tells_of_is_refused(saved: Path) 
     whole = load_file(file)
     first = min(whole)
     save_file({name: tensor for name, tensor in whole.items() if name != first}, file)
-    with pytest.raises(UserError, match=f"as a language model: it lacks {first}"):
+    with pytest.raises(UserError, match=f"as a language model: it has no {first}"):
         load_policy(saved)
     save_file(whole | {"base_model.model.zebra": torch.ones(1)}, file)
-    with pytest.raises(UserError, match=r"it has base_model\.model\.zebra"):
+    with pytest.raises(UserError, match=r"it has an unknown base_model\.model\.zebra"):
         load_policy(saved)
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(UserError, match="could not be loaded"):
@@ -339,7 +339,7 @@ def test_the_kind_of_an_adapter_is_told(saved: Path, tmp_path: Path) -> None:
     assert not is_scorer_adapter(tmp_path / "base")
     make_scorer(double=False).save(tmp_path / "plain")
     assert not is_scorer_adapter(tmp_path / "plain")
-    with pytest.raises(UserError, match=r"as a language model: it has base_model\.model\.score\.weight"):
+    with pytest.raises(UserError, match=r"as a language model: it has an unknown base_model\.model\.score\.weight"):
         load_policy(tmp_path / "scorer")
 
 

@@ -233,7 +233,7 @@ class ForeignHead(GPT2LMHeadModel):
 
 def test_a_model_with_a_foreign_head_is_refused() -> None:
     options = tiny.FAMILIES["gpt2"][1]
-    with pytest.raises(UserError, match="does not know"):
+    with pytest.raises(UserError, match="does not support"):
         LanguagePolicy(ForeignHead(GPT2Config(**options)), tiny.make_tokenizer())
 
 
