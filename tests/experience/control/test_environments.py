@@ -130,7 +130,9 @@ def test_an_unknown_id_is_told_its_neighbours(name: str, hint: str) -> None:
 
 def test_what_is_missing_is_said_in_gymnasiums_words() -> None:
     environments = make_environments("BurnishNeedy-v0", [1], 1)
-    with pytest.raises(UserError, match="BurnishNeedy-v0 needs a package that is not installed: chalk is not installed, buy"):
+    with pytest.raises(
+        UserError, match="BurnishNeedy-v0 needs a package that is not installed: chalk is not installed, buy"
+    ):
         environments.reset()
 
 

@@ -338,7 +338,9 @@ def test_who_goes_on_is_not_moved_by_a_neighbours_new_episode() -> None:
 
 def test_what_is_not_installed_is_the_users_to_install() -> None:
     environments = VectorEnvironments([SyncVectorEnv([Needy])], [1], "Needy-v0")
-    with pytest.raises(UserError, match="Needy-v0 needs a package that is not installed: chalk is not installed, buy chalk"):
+    with pytest.raises(
+        UserError, match="Needy-v0 needs a package that is not installed: chalk is not installed, buy chalk"
+    ):
         environments.reset()
 
 
