@@ -84,10 +84,10 @@ class Algorithm:
         """Whether to skip this update and the rest of the rollout, by the metrics of its minibatch; one per run."""
         return False
 
-    def conclude(self, measure: Callable[[], dict[str, Tensor]], carried: dict[str, Any]) -> dict[str, Any]:
+    def conclude(self, final_metrics: Callable[[], dict[str, Tensor]], carried: dict[str, Any]) -> dict[str, Any]:
         """Numbers to carry to the next rollout's `prepare`, such as a coefficient that adapts.
 
-        `measure()` computes the metrics of the whole prepared batch after its updates; `carried` are the numbers now.
+        `final_metrics()` computes the metrics of the whole prepared batch after its updates; `carried` are the numbers now.
         """
         return carried
 

@@ -133,11 +133,11 @@ class PPO(Algorithm):
     def stops(self, metrics: dict[str, Any]) -> bool | Tensor:
         return False if self.stop_kl is None else metrics["policy/approxkl_avg"] > self.stop_kl
 
-    def conclude(self, measure: Callable[[], dict[str, Tensor]], carried: dict[str, Any]) -> dict[str, Any]:
+    def conclude(self, final_metrics: Callable[[], dict[str, Tensor]], carried: dict[str, Any]) -> dict[str, Any]:
         """Adapt the coefficient of the KL penalty, where it has a target."""
         if self.kl_penalty_target is None:
             return carried
-        kl = measure()["policy/kl_avg"]
+        kl = final_metrics()["policy/kl_avg"]
         price = torch.as_tensor(carried.get("kl_penalty", self.kl_penalty), dtype=kl.dtype, device=kl.device)
         return {"kl_penalty": next_kl_penalty(price.expand_as(kl), kl, self.kl_penalty_target)}
 

@@ -116,7 +116,7 @@ def compare(
     found |= judge_findings(judging, verdicts)
     found["same_text"] = sum(x == y for x, y in zip(*(one.completed.responses for one in written), strict=True))
     found |= {"command": command, "seconds": round(time.perf_counter() - began, 1), "versions": versions()}
-    compared = Comparison(found, records(written[0].completed, written[1].completed, verdicts))
+    compared = Comparison(found, comparison_rows(written[0].completed, written[1].completed, verdicts))
     if out is not None:
         write(compared, out)
     return compared
@@ -239,7 +239,7 @@ def judge_findings(judge: Judge | None, verdicts: list[Verdict]) -> dict[str, An
     return found
 
 
-def records(a: Completed, b: Completed, verdicts: list[Verdict]) -> list[dict[str, Any]]:
+def comparison_rows(a: Completed, b: Completed, verdicts: list[Verdict]) -> list[dict[str, Any]]:
     """One JSON record per prompt."""
     lines = []
     for i in range(len(a)):

@@ -84,7 +84,7 @@ def sample_model(
         raise UserError("no completion has an end and a word before it: let --max-new-tokens be larger")
     facts |= {"left_out": int((~usable.any(1)).sum())} if demonstrations else {}
     facts |= summarise([c.ended for c in completed], scores, scored_by, n, usable)
-    found = Samples(records(completed, scores, scored_by, n, usable), facts, scores)
+    found = Samples(sample_lines(completed, scores, scored_by, n, usable), facts, scores)
     say(base, describe(found.summary))
     if out is not None:
         write_atomically(Path(out), "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in found.lines))
@@ -173,7 +173,7 @@ def picks(
     return np.where(usable, mine, -np.inf).argmax(1), np.logical_or.reduce(usable, axis=1)
 
 
-def records(
+def sample_lines(
     completed: list[Completed], scores: Scores, scored_by: str | None, n: int, usable: Bool[np.ndarray, "N n"]
 ) -> list[dict[str, Any]]:
     """One JSON record per prompt: its best completion, the scores of that one, and the mean score of all n."""

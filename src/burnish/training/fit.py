@@ -61,9 +61,9 @@ def fit(
         for model in trained:
             model.dropout(False)
 
-        def measure(ready: Any = ready) -> dict[str, torch.Tensor]:
+        def final_metrics(ready: Any = ready) -> dict[str, torch.Tensor]:
             found = mean_metrics(algorithm, models, list(microbatches(ready, accumulate)))
             return {name: torch.tensor(value, dtype=torch.float64) for name, value in found.items()}
 
-        carried = carried_numbers(algorithm.conclude(measure, carried))
+        carried = carried_numbers(algorithm.conclude(final_metrics, carried))
     return history

@@ -164,7 +164,7 @@ class Teacher:
             return
         index = [self.runs.index(run) for run in remaining]
         if self.memories:
-            self.measure([run for run in self.runs if run not in remaining])
+            self.correlate([run for run in self.runs if run not in remaining])
             self.predictor.keep(torch.tensor(index))
             self.scale.keep(index)
             self.memories = [self.memories[i] for i in index]
@@ -249,7 +249,7 @@ class Teacher:
                 memory.late.append((given[mask], true[mask]))
         return predicted
 
-    def measure(self, runs: Sequence[int]) -> None:
+    def correlate(self, runs: Sequence[int]) -> None:
         """Correlate the predicted rewards of these runs with the true ones, step by step.
 
         `late`: over the steps after all labels were given, with the predictions that were used. `ever`: over a sample
@@ -282,7 +282,7 @@ def compared(stream: Iterator[Drawn], teacher: Teacher) -> Iterator[Drawn]:
         rewards = teacher.rewards(batch, features)
         yield replace(drawn, batch=replace(batch, rewards=rewards), metrics=drawn.metrics | news)
     if teacher.memories:
-        teacher.measure(teacher.runs)
+        teacher.correlate(teacher.runs)
 
 
 def padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -64,7 +64,7 @@ def online_findings(
     statistics = text_statistics(written.responses, written.ended, measured.logprobs)
     ids, limit = prompts.ids[: min(count, PROMPTS)], knobs.max_new_tokens
     found |= means(measured) | beside_start(statistics, start, ids, seed, limit, knobs.temperature)
-    return found, records(measured)
+    return found, completion_lines(measured)
 
 
 def held_out_prompts(
@@ -154,7 +154,7 @@ def means(measured: Rewarded) -> dict[str, Any]:
     }
 
 
-def records(measured: Rewarded) -> list[dict[str, Any]]:
+def completion_lines(measured: Rewarded) -> list[dict[str, Any]]:
     """One JSON record a completion."""
     found = measured.completed
     lines = []

@@ -177,10 +177,10 @@ def continuations(
         "eos_rate": measured.eos_rate,
     }
     ids = tokenise.prompts(prompts[:PROMPTS], start.tokenizer, MAX_LENGTH)
-    return found | beside_start(statistics_of(measured), start, ids, seed, MAX_NEW_TOKENS), records(measured)
+    return found | beside_start(statistics_of(measured), start, ids, seed, MAX_NEW_TOKENS), continuation_lines(measured)
 
 
-def records(measured: Measured) -> list[dict[str, Any]]:
+def continuation_lines(measured: Measured) -> list[dict[str, Any]]:
     """One JSON record per continuation."""
     found = measured.continuations
     return [

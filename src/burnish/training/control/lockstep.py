@@ -165,10 +165,10 @@ class LockstepLearner:
     def conclude(self, batch: Any, state: State) -> None:
         """Let the algorithm adapt what it carries to the next rollout, one number per run."""
 
-        def measure() -> dict[str, Tensor]:
+        def final_metrics() -> dict[str, Tensor]:
             return metric_means(self.algorithm.loss(self.models, batch), batch)
 
-        self.carried = self.algorithm.conclude(measure, self.carried)
+        self.carried = self.algorithm.conclude(final_metrics, self.carried)
 
     def save(self, state: State) -> None:
         """Nothing: environments cannot be saved, so an interrupted group of runs starts again."""

@@ -72,11 +72,11 @@ class GradientLearner:
         )
 
     def conclude(self, batch: Any, state: State) -> None:
-        def measure() -> dict[str, Tensor]:
+        def final_metrics() -> dict[str, Tensor]:
             found = mean_metrics(self.algorithm, self.models, list(microbatches(batch, self.settings.accumulate)))
             return {name: torch.tensor(value, dtype=torch.float64) for name, value in found.items()}
 
-        state.algorithm = carried_numbers(self.algorithm.conclude(measure, state.algorithm))
+        state.algorithm = carried_numbers(self.algorithm.conclude(final_metrics, state.algorithm))
 
     def record(self, metrics: dict[str, Any]) -> dict[str, float]:
         return metrics
