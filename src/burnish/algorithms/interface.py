@@ -87,7 +87,7 @@ class Algorithm:
     def conclude(self, final_metrics: Callable[[], dict[str, Tensor]], carried: dict[str, Any]) -> dict[str, Any]:
         """Numbers to carry to the next rollout's `prepare`, such as a coefficient that adapts.
 
-        `final_metrics()` computes the metrics of the whole prepared batch after its updates; `carried` are the numbers now.
+        `final_metrics()` computes the whole prepared batch's metrics after its updates; `carried` are the numbers now.
         """
         return carried
 
