@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from burnish.policies.control.policy import ControlCritic, ControlPolicy
-from burnish.recipes.control.group import Group, run_group
+from burnish.recipes.control.group import RunGroup, run_group
 from burnish.recipes.control.settings import method
 from burnish.run import UserError, read_jsonl, read_mapping
 from recipes.classic_worlds import HERE, Loose
@@ -36,8 +36,8 @@ def group(
     seed: int = 5,
     options: Mapping[str, Any] | None = None,
     **knobs: Any,
-) -> Group:
-    return Group(method(name, KNOBS[name] | knobs), env, options or {}, (8, 6), episodes, seed, first, last)
+) -> RunGroup:
+    return RunGroup(method(name, KNOBS[name] | knobs), env, options or {}, (8, 6), episodes, seed, first, last)
 
 
 def unheard(episodes: int) -> None:
