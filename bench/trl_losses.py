@@ -260,7 +260,7 @@ LINES: list[tuple[str, str, Callable[[Tensor], Tensor], Callable[[Tensor], Tenso
         "`sigmoid`, label_smoothing 0.1",
         dpo(label_smoothing=0.1),
         theirs("sigmoid", label_smoothing=0.1),
-        "TRL's `sigmoid` accepts label_smoothing and leaves it out",
+        "TRL's `sigmoid` accepts label_smoothing and ignores it",
     ),
     (
         "`robust_dpo`, label_smoothing 0.1",
@@ -309,7 +309,7 @@ LINES: list[tuple[str, str, Callable[[Tensor], Tensor], Callable[[Tensor], Tenso
         "ORPO",
         at(B.ORPO(0.1)),
         lambda table: trl_without_reference(ORPOTrainer, table, beta=0.1),
-        "TRL imitates the prompt as well, Burnish the response alone; the odds ratios are the same",
+        "TRL's NLL includes the prompt, Burnish's only the response; the odds ratios are the same",
     ),
     ("`orpo`'s odds alone", "ORPO's `odds_ratio_loss`", odds, trl_odds, ""),
     ("`reward`", "Reward", at(B.RewardModel()), trl_reward, ""),
@@ -332,7 +332,7 @@ LINES: list[tuple[str, str, Callable[[Tensor], Tensor], Callable[[Tensor], Tenso
 
 def main() -> int:
     print(
-        f"TRL {metadata.version('trl')}, PyTorch {torch.__version__}; {ROWS} pairs, β = ½ where nothing else is said\n"
+        f"TRL {metadata.version('trl')}, PyTorch {torch.__version__}; {ROWS} pairs, β = ½ unless stated otherwise\n"
     )
     print("| Burnish | TRL | Burnish's loss | TRL's loss | gradients differ by | |")
     print("|---|---|---|---|---|---|")
