@@ -9,12 +9,12 @@ from tiny_scorers import make_scorer, naive_score
 
 from burnish.data.prompts import read_prompts
 from burnish.data.sources import load
-from burnish.experience.language.completions import completed_rows
+from burnish.experience.language.sampling import completed_rows
+from burnish.policies.interface import Sampled
 from burnish.policies.language.adapters import Lora
 from burnish.policies.language.policy import LanguagePolicy, load_policy
-from burnish.policies.language.sampler import Sampled
 from burnish.policies.language.scorer import load_scorer
-from burnish.recipes.demo.measure import gold_judge
+from burnish.recipes.gold import gold_judge
 from burnish.recipes.train.rewards import is_scorer, resolve_reward, reward_folder
 from burnish.rewards.builtin import TextReward
 from burnish.rewards.completed import Completed, checked_scores

@@ -17,7 +17,8 @@ from burnish.algorithms.kto import KTO
 from burnish.algorithms.ppo import PPO
 from burnish.algorithms.reward_model import RewardModel
 from burnish.algorithms.sft import SFT
-from burnish.algorithms.table import ALGORITHMS
+from burnish.algorithms.table import LANGUAGE
+from burnish.algorithms.table import load as load_method
 from burnish.cli import main
 from burnish.config import Settings
 from burnish.data.sources import load
@@ -40,8 +41,8 @@ def settings(max_new_tokens: int | None = None, **options: Any) -> Settings:
 
 
 def test_every_kind_of_data_has_a_reader_and_a_built_in_set() -> None:
-    assert BUILTIN.keys() == READERS.keys() == {entry.data for entry in ALGORITHMS.values()}
-    assert {ALGORITHMS[name].data for name in OWN} == READERS.keys()
+    assert BUILTIN.keys() == READERS.keys() == {load_method(name).data for name in LANGUAGE}
+    assert {load_method(name).data for name in OWN} == READERS.keys()
 
 
 @pytest.mark.parametrize("name", OWN)

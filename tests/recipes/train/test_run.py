@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 import burnish
 from burnish.algorithms.ppo import PPO
-from burnish.algorithms.table import ALGORITHMS
+from burnish.algorithms.table import LANGUAGE, load
 from burnish.config import Settings, build
 from burnish.experience.language.completions import Completions
 from burnish.recipes.train.run import run_training, train
@@ -62,7 +62,7 @@ def go(files: Path, tmp_path: Path) -> Callable[..., Path]:
         count += 1
         common = {
             "model": str(files / "model"),
-            "data": str(files / f"{DATA[ALGORITHMS[method].data]}.jsonl"),
+            "data": str(files / f"{DATA[load(method).data]}.jsonl"),
             "out": str(tmp_path / f"run-{count}"),
             "steps": 4,
             "batch_size": 4,
@@ -72,9 +72,9 @@ def go(files: Path, tmp_path: Path) -> Callable[..., Path]:
         }
         if "epochs" in options:
             del common["steps"]
-        if ALGORITHMS[method].experience:
+        if load(method).experience:
             common |= ONLINE | {"model": str(files / "other model")}  # which ends some of its completions
-        return run_training(*build(method, common | options))
+        return run_training(*build(load(method), common | options))
 
     return run
 
@@ -189,7 +189,7 @@ def test_no_option_is_left_out() -> None:
     assert CHANGE_WEIGHTS.keys() | SHOWN_ELSEWHERE.keys() == settings
     assert KNOBS.keys() | {"keep_samples"} == {f.name for f in dataclasses.fields(Completions)}
     assert {name: set(own) for name, own in OWN.items()} == {
-        name: {f.name for f in dataclasses.fields(entry.algorithm)} for name, entry in ALGORITHMS.items()
+        name: {f.name for f in dataclasses.fields(load(name))} for name in LANGUAGE
     }
     for name in SHOWN_ELSEWHERE.values():
         assert name in globals() or name.startswith("tests/cli/test_flags.py")
@@ -202,7 +202,7 @@ def test_every_option_changes_the_weights_it_should(go: Callable[..., Path]) -> 
         assert not same_bits(base, go(**{key: value})), key
 
 
-@pytest.mark.parametrize("method", ALGORITHMS)
+@pytest.mark.parametrize("method", LANGUAGE)
 def test_every_option_of_a_method_changes_the_weights(method: str, go: Callable[..., Path]) -> None:
     base = go(method)
     assert same_bits(base, go(method))
@@ -354,13 +354,13 @@ def test_quiet_says_nothing(go: Callable[..., Path], capfd: pytest.CaptureFixtur
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("method", ALGORITHMS)
+@pytest.mark.parametrize("method", LANGUAGE)
 def test_a_resolved_configuration_runs_again_to_the_same_bits(
     method: str, go: Callable[..., Path], tmp_path: Path
 ) -> None:
     run = go(method, **{key: value for key, value in OWN[method].items() if key not in APART})
     options = yaml.safe_load((run / "config.yaml").read_text())
-    again = run_training(*build(method, options | {"out": str(tmp_path / "again")}))
+    again = run_training(*build(load(method), options | {"out": str(tmp_path / "again")}))
     assert same_bits(run, again)
     assert same_bits(run, again, "metrics.jsonl")
 
@@ -416,7 +416,7 @@ def test_python_takes_a_function_as_reward(files: Path, tmp_path: Path, monkeypa
     written = yaml.safe_load((run / "config.yaml").read_text())
     assert written["reward"] == f"{shortness.__module__}:shortness"
     again = written | {"data": str(files / "prompts.jsonl"), "out": str(tmp_path / "again")}
-    for other in (named, run_training(*build("ppo", again | {"reward": "my_rewards:shortness"}))):
+    for other in (named, run_training(*build(PPO, again | {"reward": "my_rewards:shortness"}))):
         for name in (WEIGHTS, "metrics.jsonl", "samples.jsonl"):
             assert same_bits(run, other, name)
     samples = read_jsonl(run / "samples.jsonl")
@@ -486,9 +486,9 @@ def test_ppo_evaluates_on_held_prompts(files: Path, go: Callable[..., Path]) -> 
     ("algorithm", "options", "message"),
     [
         (burnish.DPO(), {"betta": 1}, "unknown key 'betta' for dpo: did you mean 'beta'"),
-        (burnish.DPO(), {"beta": 0.5}, r"beta belongs to the algorithm: give it there, as DPO\(…\)"),
+        (burnish.DPO(), {"beta": 0.5}, r"beta belongs to the algorithm: set it there, as DPO\(…\)"),
         (PPO(), {}, "ppo needs a reward"),
-        (PPO(), {"clip": 0.1, "reward": "gold"}, r"clip belongs to the algorithm: give it there, as PPO\(…\)"),
+        (PPO(), {"clip": 0.1, "reward": "gold"}, r"clip belongs to the algorithm: set it there, as PPO\(…\)"),
         (PPO(), {"reward": print, "betta": 0.1}, "unknown key 'betta' for ppo: did you mean 'beta'"),
         (burnish.SFT(), {"steps": "three"}, "steps must be a whole number"),
         (burnish.SFT(), {"out": None}, "give --out"),
@@ -566,9 +566,9 @@ def lora(files: Path, go: Callable[..., Path]) -> Callable[..., Path]:
     def run(method: str = "sft", **options: Any) -> Path:
         common: dict[str, Any] = {
             "lora_rank": 2,
-            "data": str(files / f"{DATA[ALGORITHMS[method].data]}.jsonl"),
+            "data": str(files / f"{DATA[load(method).data]}.jsonl"),
         }
-        if ALGORITHMS[method].experience:
+        if load(method).experience:
             common |= {"reward": "lexicon", "rollout": 8, "max_new_tokens": 5, "model": str(files / "other model")}
         return go(method, **common | options)
 
@@ -579,7 +579,7 @@ def adapter_weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / ADAPTER)
 
 
-@pytest.mark.parametrize("method", ALGORITHMS)
+@pytest.mark.parametrize("method", LANGUAGE)
 def test_every_method_trains_adapters(method: str, files: Path, lora: Callable[..., Path]) -> None:
     """And the head of a reward model or critic; checkpoints hold no more, and the base stays as it is."""
     bases = {path: path.read_bytes() for path in files.rglob("model.safetensors")}
