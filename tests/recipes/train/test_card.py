@@ -85,7 +85,7 @@ def test_the_front_matter_is_what_the_hub_reads(reward_run: Path, dpo_run: Path)
 
 
 def test_names_of_the_hub_are_linked_and_a_licence_is_never_guessed() -> None:
-    _, settings = build("dpo", {"model": "gpt2", "data": "owner/pairs:train", "eval_data": "owner/pairs:test"})
+    _, settings = build(DPO, {"model": "gpt2", "data": "owner/pairs:train", "eval_data": "owner/pairs:test"})
     found = front_matter("dpo", settings, scorer=False, adapter=True)
     assert "base_model: gpt2\n" in found
     assert "datasets:\n- owner/pairs\n" in found

@@ -10,11 +10,15 @@ import torch
 from tiny_scorers import make_scorer
 
 from burnish.algorithms.dpo import DPO
+from burnish.algorithms.online_dpo import OnlineDPO
 from burnish.algorithms.ppo import PPO
+from burnish.algorithms.rejection import Rejection
 from burnish.algorithms.reward_model import RewardModel
 from burnish.algorithms.sft import SFT
 from burnish.config import Settings
+from burnish.experience.language.bests import Bests
 from burnish.experience.language.completions import Completions
+from burnish.experience.language.pairs import Pairs
 from burnish.policies.interface import Models
 from burnish.policies.language.adapters import Lora
 from burnish.policies.language.policy import LanguagePolicy, load_policy
@@ -44,7 +48,7 @@ def settings(files: Path, **knobs: Any) -> Settings:
 
 def loaded(files: Path, **knobs: Any) -> tuple[LanguagePolicy, LanguagePolicy, LanguageScorer]:
     models: Any = load_models(PPO(), settings(files, **knobs))
-    assert models.scorer is None
+    assert set(models.parts) == {"policy", "reference", "critic"}
     return models.policy, models.reference, models.critic
 
 
@@ -57,11 +61,27 @@ def test_each_method_trains_its_own(files: Path) -> None:
     for algorithm in (SFT(), DPO()):
         models = load_models(algorithm, settings(files))
         assert models.trained() == {"policy": models.policy}
-        assert models.reference is None
+        assert set(models.parts) == {"policy"}
     models = load_models(RewardModel(), settings(files))
     assert models.trained() == {"scorer": models.scorer}
     models = load_models(PPO(), settings(files, reward="gold"))
     assert models.trained() == {"policy": models.policy, "critic": models.critic}
+
+
+def test_a_reference_is_loaded_only_where_the_experience_uses_one(files: Path) -> None:
+    """A KL penalty and DPO's pairs do; bests, and pairs against the policy as it is now, do not."""
+    uses = {
+        Completions(reward="gold"): True,
+        Completions(reward="gold", beta=0.0): False,
+        Pairs(reward="gold"): True,
+        Pairs(reward="gold", refresh_reference=True): False,
+        Bests(reward="gold"): False,
+    }
+    methods = {Completions: PPO(), Pairs: OnlineDPO(), Bests: Rejection()}
+    for experience, used in uses.items():
+        models = load_models(methods[type(experience)], dataclasses.replace(settings(files), experience=experience))
+        assert ("reference" in models) == used
+        assert ("critic" in models) == isinstance(experience, Completions)
 
 
 def test_policy_and_reference_begin_alike_and_are_two(files: Path) -> None:
@@ -137,7 +157,7 @@ def test_a_reference_that_a_table_can_stand_for(files: Path, tmp_path: Path, mon
     rows = tokenised(DPO(), chosen, models.policy, tiny.pair_rows(5), "train")
     complete = with_reference(DPO(), models, rows, range(5), chosen)
     assert complete.policy is models.policy
-    assert complete.reference is not None
+    assert "reference" not in models
     batch = rows.batch([4, 0, 2])
     with torch.no_grad():
         expected = models.policy.logprobs(batch)
@@ -149,7 +169,7 @@ def test_a_reference_that_a_table_can_stand_for(files: Path, tmp_path: Path, mon
 
 
 def test_devices() -> None:
-    models = Models(tiny.make_policy())
+    models = Models(policy=tiny.make_policy())
     assert device_of(models) == torch.device("cpu")
     assert device_of(Models(scorer=make_scorer())) == torch.device("cpu")
     assert pick_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
@@ -233,5 +253,5 @@ def test_ppo_from_a_policys_adapter(files: Path, tmp_path: Path) -> None:
     assert same_weights(models.policy, policy)
     bodies = {name: p for name, p in models.critic.parameters().items() if "lora" in name}
     assert all(torch.equal(p, policy.parameters()[name]) for name, p in bodies.items())
-    with pytest.raises(UserError, match="is an adapter of rank 2"):
+    with pytest.raises(UserError, match="is an adapter with rank 2: set lora_rank 2"):
         load_models(PPO(), dataclasses.replace(asked, lora_rank=3))

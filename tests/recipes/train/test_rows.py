@@ -61,12 +61,12 @@ def test_rows_in_memory_are_read_as_the_method_needs_them(name: str, policy: Lan
     assert rows.describe().startswith("(in memory)")
 
 
-def test_data_that_a_method_has_no_place_for_are_refused(policy: LanguagePolicy) -> None:
+def test_columns_that_a_method_does_not_use_are_refused(policy: LanguagePolicy) -> None:
     soft = [row | {"confidence": 0.8} for row in tiny.pair_rows(3)]
     assert len(tokenised(DPO(), settings(), policy, soft, "train")) == 3
-    with pytest.raises(UserError, match=r"^\(in memory\): hinge has no place for confidences: leave that column out"):
+    with pytest.raises(UserError, match=r"^\(in memory\): hinge does not use confidences: remove that column, or"):
         tokenised(Hinge(), settings(), policy, soft, "train")
-    with pytest.raises(UserError, match="margin_weight is what margins are worth, and there are none"):
+    with pytest.raises(UserError, match="margin_weight needs margins, and the data have no column margin"):
         tokenised(DPO(margin_weight=1.0), settings(), policy, tiny.pair_rows(3), "train")
 
 
