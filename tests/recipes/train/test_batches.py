@@ -1,6 +1,7 @@
-"""Where batches come from: lengths by hand, turns that begin where a state says, and evaluation that repeats."""
+"""Where batches come from: lengths by hand, rollouts that begin where a state says, and evaluation that repeats."""
 
 import dataclasses
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,16 @@ from burnish.algorithms.online_dpo import OnlineDPO
 from burnish.algorithms.ppo import PPO
 from burnish.algorithms.rejection import Rejection
 from burnish.algorithms.sft import SFT
+from burnish.batches import Drawn, PreparedPreferences
 from burnish.config import Settings
+from burnish.experience.interface import Experience, RolloutError
 from burnish.experience.language.bests import Bests
-from burnish.experience.language.completions import Completions, RolloutError, rows_of_turn
+from burnish.experience.language.completions import Completions
 from burnish.experience.language.pairs import Pairs
+from burnish.experience.language.sampling import rollout_rows
 from burnish.policies.interface import Models
-from burnish.recipes.train.batches import EVALUATED_PROMPTS, length, offline, online, sampled_evaluator
+from burnish.recipes.train.batches import EVALUATED_PROMPTS, length, offline, online
 from burnish.recipes.train.rows import tokenised
-from burnish.rewards.function import function_reward
 from burnish.run import UserError
 from burnish.training.resume import State
 
@@ -41,7 +44,8 @@ def knobs(**options: Any) -> Completions:
 
 @pytest.fixture
 def models() -> Models:
-    return Models(*(tiny.make_policy("gpt2", seed=seed, double=False) for seed in (0, 1)))
+    policy, reference = (tiny.make_policy("gpt2", seed=seed, double=False) for seed in (0, 1))
+    return Models(policy=policy, reference=reference)
 
 
 def prompts(models: Models, rows: int, chosen: Settings) -> Any:
@@ -81,41 +85,49 @@ def test_offline_batches_begin_where_the_state_says(models: Models, tmp_path: Pa
     monkeypatch.setenv("BURNISH_CACHE", str(tmp_path))
     chosen = settings()
     rows = tokenised(DPO(), chosen, models.policy, tiny.pair_rows(9), "train")
-    turns = offline(DPO(), Models(models.policy), chosen, rows, rows, 6)
-    assert turns.models.reference is not None
-    whole = list(islice(turns.batches(State()), 6))
+    feed = offline(DPO(), Models(policy=models.policy), chosen, rows, rows, 6)
+    assert set(feed.models.parts) == {"policy", "reference"}
+    whole = list(islice(feed.batches(State()), 6))
     for epoch in (whole[:3], whole[3:]):
         assert sorted(torch.cat([drawn.batch.rows for drawn in epoch]).tolist()) == list(range(9))
     for start in (1, 4):
-        again = next(turns.batches(State(step=99, batches=start)))
+        again = next(feed.batches(State(step=99, batches=start)))
         assert torch.equal(again.batch.tokens, whole[start].batch.tokens)
         assert (again.metrics, again.samples, again.state) == ({}, [], {})
-    assert turns.evaluator is not None
-    assert turns.evaluator()["loss"] == pytest.approx(0.6931472, abs=1e-5)
-    assert offline(SFT(), Models(models.policy), chosen, rows, None, 6).evaluator is None
+    assert feed.evaluator is not None
+    assert feed.evaluator()["loss"] == pytest.approx(0.6931472, abs=1e-5)
+    assert offline(SFT(), Models(policy=models.policy), chosen, rows, None, 6).evaluator is None
 
 
 def test_online_batches_begin_where_the_state_says(models: Models) -> None:
-    """Turn 2 of three, at the β that the state has; its completions are of the policy as it is by then."""
+    """Rollout 2 of three, at the β that the state has; its completions are of the policy as it is by then."""
     chosen = settings(experience=knobs(kl_target=0.1, kl_horizon=20), seed=3)
     rows = prompts(models, 20, chosen)
-    turns = online(PPO(), models, chosen, rows, None, 9)
-    assert turns.evaluator is None
-    whole = list(islice(turns.batches(State()), 3))
-    assert [drawn.batch.rows.tolist() for drawn in whole] == [rows_of_turn(20, 8, 3, turn) for turn in range(3)]
-    again = next(turns.batches(State(step=99, batches=2, experience=whole[1].state)))
+    feed = online(PPO(), models, chosen, rows, None, 9)
+    assert feed.evaluator is None
+    whole = list(islice(feed.batches(State()), 3))
+    assert [drawn.batch.rows.tolist() for drawn in whole] == [rollout_rows(20, 8, 3, number) for number in range(3)]
+    again = next(feed.batches(State(step=99, batches=2, experience=whole[1].state)))
     assert again.metrics == whole[2].metrics
     assert torch.equal(again.batch.tokens, whole[2].batch.tokens)
     with torch.no_grad():
         for parameter in models.policy.parameters().values():
             parameter.mul_(0.5)
-    assert not torch.equal(next(turns.batches(State(batches=2))).batch.tokens, again.batch.tokens)
+    assert not torch.equal(next(feed.batches(State(batches=2))).batch.tokens, again.batch.tokens)
 
 
 def test_the_reward_is_looked_up_before_anything_is_sampled(models: Models) -> None:
     chosen = settings(experience=knobs(reward="helpful"))
     with pytest.raises(UserError, match="--reward helpful is no folder and no reward"):
         online(PPO(), models, chosen, prompts(models, 4, chosen), None, 9)
+
+
+def evaluator(models: Models, chosen: Settings, held: Any, reward: Any) -> Callable[[], dict[str, float]]:
+    """What evaluates on `held`, with this reward in place of the settings' own."""
+    own = dataclasses.replace(chosen, experience=dataclasses.replace(chosen.experience, reward=reward))
+    found = online(PPO(), models, own, held, held, 9).evaluator
+    assert found is not None
+    return found
 
 
 def test_evaluation_is_of_every_held_prompt_and_repeats(models: Models) -> None:
@@ -130,8 +142,7 @@ def test_evaluation_is_of_every_held_prompt_and_repeats(models: Models) -> None:
     def better(prompts: Any, responses: Any, number: Any) -> list[float]:
         return [score + 1 for score in words(prompts, responses)]
 
-    assert chosen.experience is not None
-    measure = sampled_evaluator(models, chosen.experience, held, function_reward(noted), 0)
+    measure = evaluator(models, chosen, held, noted)
     found = measure()
     assert measure() == found
     assert seen == [list(range(11))] * 2
@@ -140,7 +151,7 @@ def test_evaluation_is_of_every_held_prompt_and_repeats(models: Models) -> None:
     assert found["loss"] == pytest.approx(-objective, abs=1e-5)
     assert found["objective/kl_coef"] == 0.3
     assert "rollout" not in found
-    shifted = sampled_evaluator(models, chosen.experience, held, function_reward(better), 0)()
+    shifted = evaluator(models, chosen, held, better)()
     assert shifted["loss"] == pytest.approx(found["loss"] - 1, abs=1e-5)
     with torch.no_grad():
         for parameter in models.policy.parameters().values():
@@ -151,30 +162,78 @@ def test_evaluation_is_of_every_held_prompt_and_repeats(models: Models) -> None:
 GROUPS: dict[str, tuple[Any, Any]] = {"pairs": (OnlineDPO(update_epochs=2), Pairs), "bests": (Rejection(), Bests)}
 
 
+def tokens(batch: Any) -> torch.Tensor:
+    return batch.batch.tokens if isinstance(batch, PreparedPreferences) else batch.tokens
+
+
 @pytest.mark.parametrize("kind", GROUPS)
 def test_groups_begin_where_the_state_says(kind: str, models: Models) -> None:
-    """Turn 2 of three, which is all that the state has to say."""
+    """Rollout 2 of three, which is all that the state has to say."""
     algorithm, cls = GROUPS[kind]
     experience = cls(reward=words, rollout=8, max_new_tokens=4)
     chosen = settings(experience=experience, seed=3)
     rows = prompts(models, 20, chosen)
-    turns = online(algorithm, models, chosen, rows, rows, 9)
-    whole = list(islice(turns.batches(State()), 3))
-    assert [type(drawn.batch).__name__ for drawn in whole] == [{"pairs": "Preferences"}.get(kind, "Demonstrations")] * 3
-    assert [drawn.batch.rows.tolist() for drawn in whole] == [rows_of_turn(20, 8, 3, turn) for turn in range(3)]
-    again = next(turns.batches(State(step=99, batches=2, experience=whole[1].state)))
+    feed = online(algorithm, models, chosen, rows, rows, 9)
+    whole = list(islice(feed.batches(State()), 3))
+    assert [type(drawn.batch).__name__ for drawn in whole] == [
+        {"pairs": "PreparedPreferences"}.get(kind, "Demonstrations")
+    ] * 3
+    assert [drawn.batch.rows.tolist() for drawn in whole] == [rollout_rows(20, 8, 3, number) for number in range(3)]
+    again = next(feed.batches(State(step=99, batches=2, experience=whole[1].state)))
     assert again.metrics == whole[2].metrics
-    assert torch.equal(again.batch.tokens, whole[2].batch.tokens)
-    assert turns.evaluator is not None
-    found = turns.evaluator()
-    assert found == turns.evaluator()
+    assert torch.equal(tokens(again.batch), tokens(whole[2].batch))
+    assert feed.evaluator is not None
+    found = feed.evaluator()
+    assert found == feed.evaluator()
     assert found["loss"] == pytest.approx(-found["objective/scores"])
+    assert ("objective/kl" in found) == (kind == "pairs")  # nothing has a use for a reference of bests
     with torch.no_grad():
         for parameter in models.policy.parameters().values():
             parameter.mul_(0.5)
-    assert turns.evaluator()["objective/kl"] != found["objective/kl"]
-    passes = getattr(algorithm, "update_epochs", 1)
+    assert feed.evaluator()["objective/entropy"] != found["objective/entropy"]
+    passes = algorithm.passes
     assert length(algorithm, dataclasses.replace(chosen, epochs=1.0), 20) == (5 * passes, 5 * passes)  # 8 8 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Noted(Experience):
+    """Draws what it was told: the version of the weights that would be sampled with, and the number of the rollout."""
+
+    def draw(self, source: Any, number: int, carried: dict[str, float]) -> Drawn | None:
+        assert source.reward is None  # which it has not asked for
+        return None if number == 3 else Drawn(None, {"version": float(source.sampler.version), "number": float(number)})
+
+
+def test_the_sampler_is_told_of_new_weights_after_each_rollout(models: Models) -> None:
+    """The state's step as the loop has it by then, here 10 more per rollout; an experience may come to an end."""
+    chosen, state = settings(experience=Noted()), State()
+    feed = online(PPO(), models, chosen, prompts(models, 4, chosen), None, 9)
+    found = []
+    for drawn in feed.batches(state):
+        found.append((drawn.metrics["number"], drawn.metrics["version"]))
+        state.step += 10
+    assert found == [(0, 0), (1, 10), (2, 20)]
+
+
+def test_an_experience_without_a_measure_is_not_evaluated(models: Models) -> None:
+    chosen = settings(experience=Noted())
+    held = prompts(models, 4, chosen)
+    assert online(PPO(), models, chosen, held, held, 9).evaluator is None
+
+
+@dataclasses.dataclass(frozen=True)
+class Threefold(Noted):
+    """Three rows per prompt, of all prompts at once."""
+
+    @property
+    def rows_per_prompt(self) -> int:
+        return 3
+
+
+def test_the_length_of_an_epoch_counts_the_rows_of_each_prompt() -> None:
+    """A rollout of all 5 prompts, where none says its size, has 15 rows: 4 batches of 4 rows at most, twice."""
+    chosen = settings(experience=Threefold(), epochs=1.0)
+    assert length(PPO(update_epochs=2), chosen, 5) == (8, 8)
 
 
 def test_of_many_held_prompts_some_are_enough(models: Models) -> None:
@@ -184,18 +243,18 @@ def test_of_many_held_prompts_some_are_enough(models: Models) -> None:
         seen.extend(number)
         return words(prompts, responses)
 
-    assert chosen.experience is not None
-    held = prompts(models, EVALUATED_PROMPTS + 9, chosen)
-    sampled_evaluator(models, chosen.experience, held, function_reward(noted), 0)()
+    evaluator(models, chosen, prompts(models, EVALUATED_PROMPTS + 9, chosen), noted)()
     assert len(set(seen)) == len(seen) == EVALUATED_PROMPTS
 
 
 def test_a_reward_that_is_amiss_in_evaluation_tells_so(models: Models) -> None:
     chosen = settings(experience=knobs())
-    assert chosen.experience is not None
-    reward = function_reward(lambda prompts, responses, number: [0.0] * 2)
+
+    def short(prompts: Any, responses: Any, number: Any) -> list[float]:
+        return [0.0] * 2
+
     with pytest.raises(RolloutError, match="gave 2 scores for 4 completions") as caught:
-        sampled_evaluator(models, chosen.experience, prompts(models, 4, chosen), reward, 0)()
+        evaluator(models, chosen, prompts(models, 4, chosen), short)()
     assert len(caught.value.rollout) == 4
 
 
