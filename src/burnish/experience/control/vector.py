@@ -216,7 +216,7 @@ class VectorEnvironments:
 
     def _fail(self, r: int, error: Exception) -> None:
         if isinstance(error, gymnasium.error.DependencyNotInstalled):
-            raise UserError(f"{self._name} needs what is not installed: {error}") from error
+            raise UserError(f"{self._name} needs a package that is not installed: {error}") from error
         self._failures[r] = shown(error)
 
     def _close(self, r: int) -> None:
