@@ -1,6 +1,8 @@
 """What a reward may return, and the sentence for what it may not."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -120,3 +122,12 @@ def test_select_keeps_every_list_and_the_ids_together() -> None:
     assert (found.prompts, found.responses, found.texts) == (["p2", "p0"], ["c", "a"], ["p2 c", "p0 a"])
     assert (found.columns, found.rows, found.ended) == ({"answer": [9, 7]}, [12, 10], [True, True])
     assert found.batch.lengths.tolist() == [3, 1]
+
+
+def test_importing_rewards_loads_no_transformers():
+    """Commands that only need the types must not load them, nor scikit-learn, which only the gold judge needs."""
+    names = ("builtin", "completed", "ensemble", "function", "model", "predicted")
+    code = f"import sys, {', '.join(f'burnish.rewards.{name}' for name in names)}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "burnish.rewards.predicted" in loaded
+    assert not {"transformers", "datasets", "pandas", "scipy", "sklearn"} & set(loaded)

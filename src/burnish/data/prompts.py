@@ -1,16 +1,20 @@
-"""Prompts to be answered: ids to sample from, and beside them what the user's rows say, for rewards to look at."""
+"""Prompts to be answered: ids to sample from, and beside them what the user's rows say, for rewards to look at.
+
+Importing this module imports neither transformers nor datasets, so that a command can use `Prompts` without loading
+them: they are imported by `read_prompts`.
+"""
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
 
-from burnish.data import tokenise
+if TYPE_CHECKING:
+    import datasets
+    import transformers
 
 UNCUT = 2**31
 
@@ -46,13 +50,17 @@ class Prompts:
         return f"{self.name}: {', '.join(parts)}"
 
 
-def read_prompts(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str) -> Prompts:
+def read_prompts(
+    dataset: "datasets.Dataset", tokenizer: "transformers.PreTrainedTokenizerBase", max_length: int, name: str
+) -> Prompts:
     """The prompts of a data set, up to where the answer begins, each at most `max_length` ids.
 
     They are its column `prompt`, or of demonstrations and comparisons what comes before the responses; the responses
     then remain as columns, unless they cannot be told apart from the prompt. Raises UserError for a data set without
     prompts, and, naming the row, for one that cannot be read or has no ids.
     """
+    from burnish.data import tokenise
+
     reading = tokenise.read("prompts", dataset, tokenizer, name)
     used, examples = reading.columns, list(reading.examples)
     written = [example.prompt for example in examples]
@@ -70,9 +78,15 @@ def read_prompts(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_lengt
 
 
 def cut_left(
-    whole: list[list[int]], written: Sequence[Any], tokenizer: PreTrainedTokenizerBase, max_length: int, name: str
+    whole: list[list[int]],
+    written: Sequence[Any],
+    tokenizer: "transformers.PreTrainedTokenizerBase",
+    max_length: int,
+    name: str,
 ) -> list[list[int]]:
     """The prompts' ids, those that are too long cut as `tokenise.prompts` cuts them."""
+    from burnish.data import tokenise
+
     long = [i for i, ids in enumerate(whole) if len(ids) > max_length]
     again = tokenise.prompts([written[i] for i in long], tokenizer, max_length, name)
     shorter = dict(zip(long, again, strict=True))

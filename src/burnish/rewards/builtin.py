@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from burnish.rewards.completed import Completed
-from burnish.rewards.gold import GoldJudge, words
+
+if TYPE_CHECKING:
+    import burnish.rewards.gold
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class TextReward:
         return [float(score) for score in self.score(completed.texts)]
 
 
-def gold_reward(judge: GoldJudge) -> TextReward:
+def gold_reward(judge: "burnish.rewards.gold.GoldJudge") -> TextReward:
     """The gold judge's expected mean rating, −4…4.
 
     For studies of a reward without error. A model that was trained against it, or picked by it, has seen the judge: its
@@ -34,6 +36,8 @@ def lexicon_reward(lexicon: Mapping[str, float]) -> TextReward:
     A reward that is easily hacked, and shows it: one good word repeated has the highest score there is. The gold judge
     has features of the same lexicon, so a little of what is gained against this is gained on gold by construction.
     """
+
+    from burnish.rewards.gold import words  # here, since it imports scikit-learn
 
     def mean_valence(text: str) -> float:
         found = words(text)

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from burnish.rewards.completed import BadRewardError, Completed, named
 from burnish.run import UserError
+
+if TYPE_CHECKING:
+    import transformers
 
 
 @runtime_checkable
@@ -55,13 +57,15 @@ class ModelReward:
         return self.scorer.scores(batch).double().cpu().tolist()
 
 
-def model_reward(scorer: TextScorer, tokenizer: PreTrainedTokenizerBase, name: str) -> ModelReward:
+def model_reward(scorer: TextScorer, tokenizer: "transformers.PreTrainedTokenizerBase", name: str) -> ModelReward:
     """A reward model for a policy with this tokenizer. Raises UserError where the two read ids differently."""
     check_same_tokenizer(tokenizer, scorer.tokenizer, name)
     return ModelReward(name, scorer)
 
 
-def check_same_tokenizer(policy: PreTrainedTokenizerBase, scorer: PreTrainedTokenizerBase, name: str) -> None:
+def check_same_tokenizer(
+    policy: "transformers.PreTrainedTokenizerBase", scorer: "transformers.PreTrainedTokenizerBase", name: str
+) -> None:
     """Raise UserError unless every id of the policy's is the same token of the reward model's, EOS included.
 
     The reward model may know more tokens: padding, which is often added to classify. How text becomes ids may differ,
