@@ -194,7 +194,7 @@ def test_a_reward_that_is_amiss_in_evaluation_tells_so(models: Models) -> None:
     chosen = settings(experience=knobs())
     assert chosen.experience is not None
     reward = function_reward(lambda prompts, responses, number: [0.0] * 2)
-    with pytest.raises(RolloutError, match="gave 2 scores for 4 completions") as caught:
+    with pytest.raises(RolloutError, match="returned 2 scores for 4 completions") as caught:
         sampled_evaluator(models, chosen.experience, prompts(models, 4, chosen), reward, 0)()
     assert len(caught.value.rollout) == 4
 
