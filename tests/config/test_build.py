@@ -376,10 +376,13 @@ def test_an_algorithm_of_ones_own_reads_back(tmp_path: Path) -> None:
         ("dop", "there is no algorithm 'dop': did you mean 'dpo'?"),
         ("None", "there is no algorithm 'None'; the keys are"),
         ("no_such_module:Mine", "algorithm no_such_module:Mine cannot be imported (there is no module no_such_module"),
-        (f"{__name__}:Yours", f"algorithm {__name__}:Yours: {__file__} has no Yours: name a class of that file"),
+        (f"{__name__}:Yours", f"algorithm {__name__}:Yours: {__file__} has no Yours: name a class in that file"),
         (f"{__name__}:Walk", f"algorithm {__name__}:Walk must name a class derived from burnish.Algorithm"),
         (f"{__name__}:judged", f"algorithm {__name__}:judged must name a class derived from burnish.Algorithm"),
-        ("my module:Mine", "algorithm my module:Mine is no module:class: write it as you would import it"),
+        (
+            "my module:Mine",
+            "algorithm my module:Mine does not have the form module:class: write it like my_module:my_class",
+        ),
     ],
 )
 def test_an_algorithm_that_is_not_there(text: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Which format a data set has, and what each kind of method reads in it: every published form from its sample file."""
+"""Format detection, and what each kind of method reads: every published format, from its sample file."""
 
 import json
 import re
@@ -63,7 +63,7 @@ def refused(kind, data):
     ],
     ids=lambda value: getattr(value, "stem", None),
 )
-def test_comparisons_are_known_by_their_columns(file, format, count):
+def test_comparisons_are_detected_by_their_columns(file, format, count):
     reading = read("preferences", file)
     assert reading.format == format
     assert set(reading.columns) <= set(load(file).column_names)
@@ -72,7 +72,7 @@ def test_comparisons_are_known_by_their_columns(file, format, count):
 
 @pytest.mark.parametrize("kind", adapters.READERS)
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_every_kind_reads_every_file_or_says_why_not(kind, file):
+def test_every_kind_reads_every_file_or_raises_a_clear_error(kind, file):
     known = {
         "demonstrations": {ULTRAFEEDBACK, SHAREGPT},
         "preferences": {HH, TLDR, ULTRAFEEDBACK, SHP, HELPSTEER, RANKED, RANKED_BY_NUMBERS, MARGINS},
@@ -97,7 +97,7 @@ def test_ultrafeedback_has_margins_and_no_prompt_twice():
     )
 
 
-def test_scores_that_nobody_gave_are_no_margins_and_some_are_a_mistake():
+def test_empty_score_columns_are_ignored_and_partly_empty_ones_are_an_error():
     row = {"prompt": "a", "chosen": " b", "rejected": " c", "score_chosen": None, "score_rejected": None}
     assert examples("preferences", [row]) == [Example(0, "a", (" b", " c"))]
     told = row | {"score_chosen": 1.5, "score_rejected": 2}
@@ -106,7 +106,7 @@ def test_scores_that_nobody_gave_are_no_margins_and_some_are_a_mistake():
     assert examples("preferences", [{k: v for k, v in told.items() if k != "prompt"} | {"chosen": "a b"}])
 
 
-def test_ranked_responses_are_put_in_their_order():
+def test_ranked_responses_are_sorted():
     expected = [
         Example(0, "The film is", (" very good", " fine", " bad")),
         Example(1, "A plot", (" great", " dull and bad")),
@@ -131,7 +131,7 @@ def test_feedback():
     ]
 
 
-def test_a_pair_is_a_desirable_response_and_one_that_is_not():
+def test_a_pair_gives_a_desirable_and_an_undesirable_response():
     talk = "\n\nHuman: Hello\n\nAssistant:"
     assert examples("feedback", HH)[2:4] == [
         Example(2, talk, (" Good day",), desirable=True),
@@ -142,7 +142,7 @@ def test_a_pair_is_a_desirable_response_and_one_that_is_not():
 
 @pytest.mark.parametrize("file", [file for file in FILES if file != SHAREGPT], ids=lambda file: file.stem)
 @pytest.mark.parametrize("chat", [False, True])
-def test_prompts_are_those_that_a_preference_method_learns_from(file, chat):
+def test_prompts_are_those_of_a_preference_method(file, chat):
     kind = "feedback" if file == KTO else "preferences"
     learned = {example.row: example.prompt for example in examples(kind, file, chat)}
     asked = {example.row: example.prompt for example in examples("prompts", file, chat)}
@@ -151,7 +151,7 @@ def test_prompts_are_those_that_a_preference_method_learns_from(file, chat):
 
 
 def test_prompts_beside_scored_responses_stay_as_they_are():
-    """What `burnish sample` wrote can be sampled from again, and compared."""
+    """The output of `burnish sample` can be sampled from again, and compared."""
     rows = [{"prompt": "The film", "response": text, "score": score} for text, score in ((" is", 1.0), (" was", 2.0))]
     assert [example.prompt for example in examples("prompts", rows, chat=True)] == ["The film"] * 2
     assert examples("preferences", rows, chat=True) == [Example(0, "The film", (" was", " is"), margin=1.0)]
@@ -162,23 +162,23 @@ def test_prompts_beside_scored_responses_stay_as_they_are():
     [(HH, ("chosen", "rejected")), (TLDR, ("info",)), (SHP, ("history",)), (RANKED, ("prompt",)), (KTO, ("prompt",))],
     ids=lambda value: getattr(value, "stem", None),
 )
-def test_what_a_prompt_is_told_by_is_no_column_for_rewards(file, columns):
+def test_columns_that_contain_the_prompt_are_not_columns_for_rewards(file, columns):
     assert read("prompts", file).columns == columns
 
 
 def test_margins_and_confidences_go_with_any_pair():
-    """A confidence that is left out is certain."""
+    """A missing confidence is 1."""
     first, second = examples("preferences", MARGINS)
     assert (first.margin, first.confidence, second.margin, second.confidence) == (1.0, 0.9, 0.5, 1.0)
     texts = {"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"}
-    (found,) = examples("preferences", [texts | {"margin": "2", "confidence": "0.25"}])  # a CSV file has texts
+    (found,) = examples("preferences", [texts | {"margin": "2", "confidence": "0.25"}])  # as in a CSV file
     assert (found.margin, found.confidence) == (2.0, 0.25)
     votes = {"history": "a", "human_ref_A": "b", "human_ref_B": "c", "labels": 1, "score_A": 5, "score_B": 2}
     (found,) = examples("preferences", [votes | {"margin": 0.75}])
-    assert found.margin == 0.75  # what the user wrote, not what the votes say
+    assert found.margin == 0.75  # the user's column, not the difference of votes
 
 
-def test_columns_without_a_cell_say_nothing():
+def test_empty_columns_are_ignored():
     row = {"prompt": "a", "chosen": " b", "rejected": " c", "margin": None, "confidence": ""}
     assert examples("preferences", [row, row])[1] == Example(1, "a", (" b", " c"))
 
@@ -186,39 +186,42 @@ def test_columns_without_a_cell_say_nothing():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"confidence": 1.5}, "row 1: column `confidence` is 1.5, but it is the probability that the chosen response"),
-        ({"confidence": -0.1}, "row 1: column `confidence` is -0.1, but it is the probability"),
+        (
+            {"confidence": 1.5},
+            "row 1: column `confidence` is 1.5, but it must be the probability that the chosen response",
+        ),
+        ({"confidence": -0.1}, "row 1: column `confidence` is -0.1, but it must be the probability"),
         ({"confidence": "sure"}, "row 1: column `confidence` is 'sure', not a finite number"),
         ({"margin": None}, "row 1: column `margin` is None, not a finite number"),
         ({"margin": "wide"}, "row 1: column `margin` is 'wide', not a finite number"),
     ],
 )
-def test_a_number_amiss_is_named(change, sentence):
+def test_an_invalid_number_is_named(change, sentence):
     fine = {"prompt": "a", "chosen": " b", "rejected": " c", "confidence": "1", "margin": "1"}
     rows = [fine, fine | {key: None if value is None else str(value) for key, value in change.items()}]
     assert sentence in refused("preferences", rows)
 
 
-def test_a_margin_of_a_ranking_has_no_pair_to_belong_to():
+def test_margins_of_rankings_are_an_error():
     rows = [{"prompt": "a", "responses": [" b", " c", " d"], "margin": 1.0}]
-    assert "`margin` would be of one pair, but a row is no pair here" in refused("preferences", rows)
+    assert "`margin` can only describe a pair, but a row is not a pair here" in refused("preferences", rows)
     rows = [{"prompt": "a", "response": "b", "helpfulness": 1, "confidence": 1.0, "margin": 2}]
-    assert "`confidence` and `margin` would be of one pair" in refused("preferences", rows)
+    assert "`confidence` and `margin` can only describe a pair" in refused("preferences", rows)
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"responses": [" b"]}, "column `responses` holds 1 responses, and a comparison needs two"),
-        ({"responses": None}, "column `responses` holds 0 responses"),
+        ({"responses": [" b"]}, "column `responses` has 1 responses, but a comparison needs at least two"),
+        ({"responses": None}, "column `responses` has 0 responses"),
         ({"responses": [" b", ""]}, "column `responses`, response 1 is empty"),
-        ({"ranks": [1]}, "column `ranks` must hold one number for each of the 2 responses"),
-        ({"ranks": None}, "column `ranks` must hold one number"),
-        ({"ranks": [1, 1]}, "column `ranks` ranks two responses alike"),
+        ({"ranks": [1]}, "column `ranks` must contain one number for each of the 2 responses"),
+        ({"ranks": None}, "column `ranks` must contain one number"),
+        ({"ranks": [1, 1]}, "column `ranks` contains equal ranks"),
         ({"ranks": [1, None]}, "column `ranks` is None, not a finite number"),
     ],
 )
-def test_a_ranking_amiss_is_named(change, sentence):
+def test_an_invalid_ranking_is_named(change, sentence):
     fine = {"prompt": "a", "responses": [" b", " c"], "ranks": [1, 2]}
     said = refused("preferences", [fine, fine | change])
     assert said.startswith("f.jsonl, row 1: ")
@@ -233,14 +236,14 @@ def test_a_ranking_amiss_is_named(change, sentence):
         ({"completion": ""}, "row 1: column `completion` is empty"),
     ],
 )
-def test_feedback_amiss_is_named(change, sentence):
+def test_invalid_feedback_is_named(change, sentence):
     fine = {"prompt": "a", "completion": " b", "label": "true"}
     assert sentence in refused("feedback", [fine, fine | change])
 
 
-def test_each_kind_says_who_learns_from_the_other():
-    assert "which `burnish kto` learns from" in refused("preferences", KTO)
-    assert "these are comparisons (Stanford Human Preferences), which `burnish dpo` learns from" in refused(
+def test_data_of_another_kind_names_its_command():
+    assert "which are data for `burnish kto`" in refused("preferences", KTO)
+    assert "these are comparisons (Stanford Human Preferences), which are data for `burnish dpo`" in refused(
         "demonstrations", SHP
     )
     assert "feedback needs `prompt`, `completion` and `label`, or comparisons, but its columns are `text`" in refused(
@@ -250,18 +253,16 @@ def test_each_kind_says_who_learns_from_the_other():
 
 
 @pytest.mark.parametrize("labels", [(True, False), ("True", "FALSE")])
-def test_completions_that_a_label_calls_bad_are_not_imitated(labels):
+def test_completions_with_a_boolean_label_are_not_demonstrations(labels):
     rows = [{"prompt": "a", "completion": " b", "label": label} for label in labels]
-    assert "`label` says that some completions are not to be imitated; use `burnish kto`" in refused(
-        "demonstrations", rows
-    )
-    for others in ((0, 1), ("film", "plot")):  # which may mean anything
+    assert "`label` marks some completions as bad; use `burnish kto`" in refused("demonstrations", rows)
+    for others in ((0, 1), ("film", "plot")):  # may mean anything
         rows = [{"prompt": "a", "completion": " b", "label": label} for label in others]
         assert len(examples("demonstrations", rows)) == 2
 
 
 def blocks():
-    """The samples of the page on formats: the rows of each listing."""
+    """The rows of each JSON listing in docs/data_formats.md."""
     page = (Path(__file__).parents[2] / "docs" / "data_formats.md").read_text()
     return [
         [json.loads(line) for line in found.split("\n")] for found in re.findall(r"```json\n(.*?)\n```", page, re.S)
@@ -281,7 +282,7 @@ def blocks():
         (7, "demonstrations", "ShareGPT conversations", 3),
     ],
 )
-def test_the_samples_of_the_page_are_what_it_says(place, kind, format, count):
+def test_the_documented_rows_have_the_documented_format(place, kind, format, count):
     assert len(blocks()) == 8
     reading = read(kind, blocks()[place])
     assert reading.format == format

@@ -1,4 +1,4 @@
-"""Comparisons, prefixes and the ceiling: fixed for ever, drawn as they say, and the held-out part used once."""
+"""Comparisons, prefixes and the ceiling never change, are drawn as documented, and keep the held-out part apart."""
 
 import hashlib
 import json
@@ -119,11 +119,11 @@ def test_the_first_prefixes_are_the_same_for_any_number() -> None:
     many = builtin.prefixes("held_out", 300)
     assert len(many) == 300
     assert list(builtin.prefixes("held_out", 20)) == list(many)[:20]
-    with pytest.raises(ValueError, match="2000 prefixes asked for: held_out has 1456"):
+    with pytest.raises(ValueError, match="n is 2000, but held_out has 1456 prefixes; use 1 to 1456"):
         builtin.prefixes("held_out", 2_000)
 
 
-def test_demonstrations_and_pretraining_texts_leave_the_held_out_part_alone() -> None:
+def test_demonstrations_and_pretraining_texts_contain_no_held_out_text() -> None:
     held_out = set(builtin.demonstrations("held_out")["text"])
     assert len(held_out) == 1_510
     for name in ("train", "validation"):
@@ -172,5 +172,7 @@ def test_single_raters_agree_with_the_other_raters_on_about_88_percent() -> None
 @pytest.mark.parametrize("make", [builtin.demonstrations, builtin.comparisons, builtin.prefixes])
 def test_an_unknown_split_is_refused(make: object) -> None:
     assert callable(make)
-    with pytest.raises(ValueError, match="no split 'test' of the built-in data: there are train, validation, held_out"):
+    with pytest.raises(
+        ValueError, match="the built-in data has no split 'test'; use one of train, validation, held_out"
+    ):
         make("test")

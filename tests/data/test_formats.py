@@ -1,4 +1,4 @@
-"""What rows mean: every format, the implied prompt, and the sentence for each unusable row."""
+"""Rows as examples: every format, the implicit prompt, and the error for each invalid row."""
 
 import pytest
 
@@ -50,19 +50,19 @@ def test_messages_split_before_the_first_answer():
     ]
 
 
-def test_messages_lose_the_keys_that_arrow_fills_with_none():
+def test_messages_lose_the_none_values_that_arrow_adds():
     rows = [{"messages": [user("a"), {**bot("b"), "name": "B"}]}, {"messages": [user("c"), bot("d")]}]
     assert demonstrations(*rows)[1] == Example(1, [user("c")], ([bot("d")],))
     assert demonstrations(*rows)[0].responses == ([{**bot("b"), "name": "B"}],)
 
 
-def test_a_text_beside_a_conversation_is_one_message():
+def test_text_next_to_a_conversation_is_one_message():
     expected = [Example(0, [user("Sky?")], ([bot("Blue.")],))]
     assert demonstrations({"prompt": "Sky?", "completion": [bot("Blue.")]}) == expected
     assert demonstrations({"prompt": [user("Sky?")], "completion": "Blue."}) == expected
 
 
-def test_messages_go_before_other_columns():
+def test_messages_have_precedence_over_other_columns():
     (example,) = demonstrations({"text": "x", "prompt": "y", "messages": [user("a"), bot("b")]})
     assert example.prompt == [user("a")]
 
@@ -77,7 +77,7 @@ def test_preferences_with_a_prompt():
 
 
 @pytest.mark.parametrize("prompt", ["Sky?", [user("Sky?")]])
-def test_a_prompt_repeated_in_both_answers_is_taken_away(prompt):
+def test_a_prompt_repeated_in_both_answers_is_removed(prompt):
     row = {"prompt": prompt, "chosen": [user("Sky?"), bot("Blue.")], "rejected": [user("Sky?"), bot("Red.")]}
     assert preferences(row) == [Example(0, [user("Sky?")], ([bot("Blue.")], [bot("Red.")]))]
 
@@ -100,10 +100,10 @@ def test_each_conversation_keeps_its_last_message():
 @pytest.mark.parametrize(
     ("prompt", "chosen", "rejected"),
     [
-        ("The sky is", " blue.", " green."),  # as TRL: the space goes to the answer
+        ("The sky is", " blue.", " green."),  # as in TRL, the space goes to the answer
         ("The sky is", " blue.", " black."),  # TRL: "The sky is bl"
         ("Q: yes?\nA:", " yes", " no"),
-        ("Q: yes?\nA:\n", "yes", "no"),  # only a space is given to the answer
+        ("Q: yes?\nA:\n", "yes", "no"),  # only a space goes to the answer
         ("", "Good film", "Bad film"),
         ("", "same", "sample"),
         ("Hi", " there", " there friend"),  # TRL: "Hi ther" and an answer "e"
@@ -111,16 +111,16 @@ def test_each_conversation_keeps_its_last_message():
         ("", "one", "one two"),
         ("a b", " c", " c"),  # equal texts keep their last word
         ("", "word", "word"),
-        ("a ", " b", " c"),  # one space alone is given back
+        ("a ", " b", " c"),  # only one space goes to the answer
     ],
 )
-def test_plain_texts_share_their_leading_words(prompt, chosen, rejected):
+def test_the_implicit_prompt_ends_between_words(prompt, chosen, rejected):
 
     found = preferences({"chosen": prompt + chosen, "rejected": prompt + rejected})
     assert found == [Example(0, prompt, (chosen, rejected))]
 
 
-def test_common_prefix_leaves_both_answers_something():
+def test_common_prefix_leaves_neither_answer_empty():
     """Exhaustive: every pair of texts of up to four characters of 'a', 'b', space and newline."""
     alphabet = ["a", "b", " ", "\n"]
     texts = [""]
@@ -143,19 +143,19 @@ def test_common_prefix_leaves_both_answers_something():
         ({"prompt": "a", "completion": 7}, "f.jsonl, row 1: column `completion` is of type int"),
         ({"prompt": "a", "completion": []}, "f.jsonl, row 1: column `completion` is an empty list"),
         ({"prompt": "a", "completion": ["b"]}, "f.jsonl, row 1: column `completion`, message 0 has no role"),
-        ({"prompt": "a", "completion": [user("b")]}, "row 1: column `completion` has no message of the assistant"),
-        ({"prompt": "a", "completion": [bot("")]}, "row 1: column `completion` has an empty message of the assistant"),
-        ({"prompt": [user(None)], "completion": "b"}, "row 1: column `prompt`, message 0 has no text as its `content`"),
+        ({"prompt": "a", "completion": [user("b")]}, "row 1: column `completion` has no assistant message"),
+        ({"prompt": "a", "completion": [bot("")]}, "row 1: column `completion` has an empty assistant message"),
+        ({"prompt": [user(None)], "completion": "b"}, "row 1: column `prompt`, message 0 has no text in `content`"),
     ],
 )
-def test_one_sentence_for_each_unusable_demonstration(row, sentence):
+def test_one_sentence_for_each_invalid_demonstration(row, sentence):
     with pytest.raises(UserError) as caught:
         demonstrations({"prompt": "fine", "completion": "fine"}, row)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_rows_are_counted_over_batches():
+def test_rows_are_numbered_across_batches():
     rows = [{"text": "fine"}] * 2345 + [{"text": ""}]
     with pytest.raises(UserError, match="row 2345: column `text` is empty"):
         demonstrations(*rows)
@@ -166,21 +166,21 @@ def test_rows_are_counted_over_batches():
     [
         ({"prompt": "a", "chosen": "b", "rejected": None}, "f.jsonl, row 0: column `rejected` is None"),
         ({"prompt": "a", "chosen": "", "rejected": "b"}, "f.jsonl, row 0: column `chosen` is empty"),
-        ({"chosen": [user("a")], "rejected": [bot("b")]}, "row 0: column `chosen` has no message of the assistant"),
+        ({"chosen": [user("a")], "rejected": [bot("b")]}, "row 0: column `chosen` has no assistant message"),
     ],
 )
-def test_one_sentence_for_each_unusable_comparison(row, sentence):
+def test_one_sentence_for_each_invalid_comparison(row, sentence):
     with pytest.raises(UserError) as caught:
         preferences(row)
     assert sentence in str(caught.value)
 
 
-def test_text_that_holds_messages_is_refused():
-    with pytest.raises(UserError, match=r"row 0: column `text` holds messages.*rename the column to `messages`"):
+def test_messages_in_the_column_text_are_an_error():
+    with pytest.raises(UserError, match=r"row 0: column `text` contains messages.*rename the column to `messages`"):
         demonstrations({"text": [user("a"), bot("b")]})
 
 
-def test_missing_columns_name_what_there_is_and_what_is_needed():
+def test_missing_columns_are_an_error_with_the_columns_found_and_needed():
     with pytest.raises(UserError) as caught:
         demonstrations({"question": "a", "answer": "b"})
     assert str(caught.value) == (
@@ -193,7 +193,7 @@ def test_missing_columns_name_what_there_is_and_what_is_needed():
         preferences({"prompt": "a", "completion": "b"})
 
 
-def test_prompts_are_what_comes_before_the_answer_in_every_format():
+def test_prompts_are_the_part_before_the_answer_in_every_format():
     talk = [user("a"), bot("b"), user("c")]
     assert prompts({"prompt": "a", "answer": 7}, {"prompt": ""}) == ["a", ""]
     assert prompts({"prompt": talk}) == [talk]
@@ -212,8 +212,8 @@ def test_prompts_are_what_comes_before_the_answer_in_every_format():
         {"prompt": "a", "messages": [user("z"), bot("b")]},
     ],
 )
-def test_a_prompt_of_text_beside_a_conversation_is_the_users_message(row):
-    """Else a model would be asked in another form than the one that it was trained to answer."""
+def test_a_text_prompt_next_to_a_conversation_is_a_user_message(row):
+    """Otherwise a model would be prompted in another format than in training."""
     assert prompts(row) == [[user("a")]]
 
 
@@ -222,16 +222,16 @@ def test_a_prompt_of_text_beside_a_conversation_is_the_users_message(row):
     [
         ({"prompt": None}, "f.jsonl, row 1: column `prompt` is None"),
         ({"prompt": 7}, "f.jsonl, row 1: column `prompt` is of type int"),
-        ({"prompt": [{"role": "user"}]}, "f.jsonl, row 1: column `prompt`, message 0 has no text as its `content`"),
+        ({"prompt": [{"role": "user"}]}, "f.jsonl, row 1: column `prompt`, message 0 has no text in `content`"),
     ],
 )
-def test_one_sentence_for_each_unusable_prompt(row, sentence):
+def test_one_sentence_for_each_invalid_prompt(row, sentence):
     with pytest.raises(UserError) as caught:
         prompts({"prompt": "fine"}, row)
     assert sentence in str(caught.value)
 
 
-def test_missing_prompts_name_what_there_is_and_what_is_needed():
+def test_missing_prompts_are_an_error_with_the_columns_found_and_needed():
     with pytest.raises(UserError) as caught:
         prompts({"text": "a", "label": 1})
     assert str(caught.value) == (

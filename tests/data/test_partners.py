@@ -1,4 +1,4 @@
-"""Partners: nobody is their own, each is taken once, another prompt wherever that can be."""
+"""Partners: no row is its own, each is used once, and prompts differ if possible."""
 
 from collections import Counter
 from itertools import product
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from burnish.data.partners import partners, with_partners
 
 
-def test_every_small_case_is_a_derangement_with_as_few_equal_prompts_as_can_be():
+def test_every_small_case_is_a_derangement_with_the_fewest_equal_prompts():
     """Exhaustive for 2 to 6 rows of up to 4 prompts. With m rows of the commonest prompt, at most n − m of them can
     have a partner of another prompt, so max(0, 2m − n) cannot."""
     for count in range(2, 7):
@@ -32,17 +32,17 @@ def test_any_number_of_rows(prompts):
 
 
 def test_one_row_has_no_partner():
-    with pytest.raises(ValueError, match="no other row"):
+    with pytest.raises(ValueError, match="at least two rows"):
         partners([b"a"])
 
 
-def test_the_order_is_that_of_the_prompts_and_not_of_the_rows():
+def test_the_order_depends_on_prompts_and_not_on_rows():
     """Neighbours in a file are often of one kind; with a shift by place all of these would be neighbours."""
     prompts = [str(i).encode() for i in range(100)]
     assert sum(j == (i + 1) % 100 for i, j in enumerate(partners(prompts))) < 10
 
 
-def test_the_partners_response_stands_behind_the_rows_own_prompt():
+def test_the_partners_response_follows_the_rows_own_prompt():
     """Two rows of prompts [1, 5] and [1]: the second's response [7, 8, 2] is cut to the 4 ids that are allowed, and the
     first's, cut before, stays as it is. Its untrained part stays untrained."""
     rows = Dataset.from_dict(
@@ -62,7 +62,7 @@ def test_the_partners_response_stands_behind_the_rows_own_prompt():
     assert [(row.row, row.desirable, row.start) for row in (first, second)] == [(3, True, 2), (9, False, 1)]
 
 
-def test_nothing_stands_before_a_first_token_so_it_is_not_trained():
+def test_a_first_token_has_no_context_and_is_not_trained():
     rows = Dataset.from_dict(
         {
             "tokens": [[[5, 6]], [[3, 7, 8]]],

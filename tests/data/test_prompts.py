@@ -1,6 +1,8 @@
 """Prompts by hand: the byte b is the id b, BOS is 256."""
 
 import datetime
+import subprocess
+import sys
 
 import pytest
 from datasets import Dataset
@@ -87,3 +89,11 @@ def test_ids_count_where_the_texts_are_the_same():
     """Another tokenizer may write other ids, or the same ones cut elsewhere."""
     ways = ([[1, 2], [3]], [[1], [2, 3]], [[1, 2], [4]])
     assert len({fingerprint(way, ["ab", "c"], {}) for way in ways}) == 3
+
+
+def test_importing_prompts_and_walk_loads_no_transformers():
+    """Commands that only need the types must not load them."""
+    code = "import sys, burnish.data.prompts, burnish.data.walk; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "burnish.data.walk" in loaded
+    assert not {"transformers", "datasets", "pandas", "pyarrow"} & set(loaded)

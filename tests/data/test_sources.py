@@ -118,14 +118,14 @@ def test_one_sentence_for_each_mistake(tmp_path):
         (tmp_path / "empty.jsonl", "empty.jsonl is empty"),
         (tmp_path / "blank.jsonl", "blank.jsonl has no rows"),
         (tmp_path / "head.csv", "head.csv has no rows"),
-        (tmp_path / "folder", "folder holds no data file"),
+        (tmp_path / "folder", "folder contains no data files"),
         (tmp_path / "mixed", "mixes .csv and .jsonl files"),
         (tmp_path / "saved", "cannot be read as a saved data set"),
-        (f"{tmp_path}/a.jsonl:test", "a.jsonl has no split 'test': a single file has one, 'train'"),
+        (f"{tmp_path}/a.jsonl:test", "a.jsonl has no split 'test'; a single file only has the split 'train'"),
         ([], "the list of rows has no rows"),
         (["text"], "the list of rows, row 0: is a str"),
-        ([{"text": "fine"}, {"text": "\ud83d"}], "the list of rows, row 1: holds half of a surrogate pair"),
-        ([{"messages": [{"role": "user", "content": "\ud83d"}]}], "row 0: holds half of a surrogate pair"),
+        ([{"text": "fine"}, {"text": "\ud83d"}], "the list of rows, row 1: contains an unpaired surrogate"),
+        ([{"messages": [{"role": "user", "content": "\ud83d"}]}], "row 0: contains an unpaired surrogate"),
     ]:
         with pytest.raises(UserError) as caught:
             load(data)
@@ -156,7 +156,7 @@ def test_an_unreachable_hub_name_is_one_sentence():
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     last = ended.stderr.strip().splitlines()[-1]
-    assert "UserError: burnish-tests/no-such-data is no local file or folder" in last
+    assert "UserError: burnish-tests/no-such-data is not a local file or folder" in last
     assert "split 'test' from the hub failed" in last
 
 

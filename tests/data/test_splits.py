@@ -79,7 +79,9 @@ def test_gold_and_preferences_share_no_text() -> None:
 
 
 def test_an_unknown_split_is_refused() -> None:
-    with pytest.raises(ValueError, match="no split 'test' of film: there are validation, held_out, preferences, gold"):
+    with pytest.raises(
+        ValueError, match="film has no split 'test'; use one of validation, held_out, preferences, gold"
+    ):
         splits.split("film", "test")
     with pytest.raises(ValueError, match="no corpus 'music'"):
         splits.split("music", "train")

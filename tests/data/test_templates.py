@@ -16,7 +16,7 @@ def bot(text):
     return {"role": "assistant", "content": text}
 
 
-def test_render_with_and_without_the_answers_header():
+def test_render_with_and_without_the_generation_prompt():
     chatml = make(template=CHATML)
     assert render([user("Hi")], chatml, "x") == "<|im_start|>user\nHi<|im_end|>\n"
     assert render([user("Hi")], chatml, "x", answer_next=True).endswith("\nHi<|im_end|>\n<|im_start|>assistant\n")
@@ -41,7 +41,7 @@ def test_every_turn_of_the_assistant_is_trained_and_nothing_else():
     ]
 
 
-def test_a_template_without_a_header_for_the_answer():
+def test_a_template_without_a_generation_prompt():
     prompt, answers = split([user("a")], ([bot("b"), user("c"), bot("d")],), make(template=LLAMA), "x")
     assert prompt == "<s>[INST] a [/INST]"
     assert answers == [[(" b</s>", True), ("<s>[INST] c [/INST]", False), (" d</s>", True)]]
@@ -67,7 +67,7 @@ def test_no_prompt_at_all():
         [[("<s>[INST] a [/INST]", False), (" b</s>", True)], [("<s>[INST] c [/INST]", False), (" d</s>", True)]],
     )
     assert split([], ([bot("b")],), make(template=LLAMA), "x") == ("", [[(" b</s>", True)]])
-    # Nothing is rendered for no message, which many templates refuse.
+    # An empty list of messages is not rendered, because many templates reject it.
     naming = make(template="{{ messages[0]['role'] + ':' }}{% for m in messages %}{{ m['content'] }}{% endfor %}")
     assert split([], ([user("a"), bot("b")],), naming, "x") == ("", [[("user:a", False), ("b", True)]])
 
@@ -77,16 +77,16 @@ def test_a_tokenizer_without_a_template():
         split([user("a")], ([bot("b")],), make(), "f, row 3")
 
 
-def test_a_template_that_rewrites_what_came_before():
+def test_a_template_that_rewrites_earlier_text():
     tokenizer = make(template=FORGETFUL)
     assert split([user("a")], ([bot("b")],), tokenizer, "f, row 3")[1] == [[("b;", True)]]
     with pytest.raises(UserError, match=r"^f, row 3: the chat template changes earlier text"):
         split([user("a")], ([bot("b"), user("c"), bot("d")],), tokenizer, "f, row 3")
 
 
-def test_a_template_that_refuses_or_ignores_a_message():
+def test_a_template_that_rejects_or_ignores_a_message():
     refusing = make(template="{% for m in messages %}{{ raise_exception('no ' + m['role']) }}{% endfor %}")
-    with pytest.raises(UserError, match=r"^f, row 3: the chat template refuses its messages \(no user\)"):
+    with pytest.raises(UserError, match=r"^f, row 3: the chat template rejects its messages \(no user\)"):
         split([user("a")], ([bot("b")],), refusing, "f, row 3")
     with pytest.raises(UserError, match=r"^f, row 3: the chat template writes nothing for the assistant's message"):
         split([user("a")], ([bot("b")],), make(template="{{ messages[0]['content'] }}"), "f, row 3")

@@ -56,7 +56,7 @@ def test_chosen_first_and_identical_prompts():
     assert row["mask"] == [[False, False, False, True, True], [False, False, False, True, True, True]]
 
 
-def test_an_implied_prompt():
+def test_an_implicit_prompt():
     (row,) = preferences(make(), {"chosen": "a b", "rejected": "a c"}).dataset
     assert row["tokens"] == [[BOS, 97, 32, 98, EOS], [BOS, 97, 32, 99, EOS]]
     assert row["mask"][0] == [False, False, True, True, True]
@@ -92,7 +92,7 @@ def test_without_bos_a_first_token_has_no_context():
     assert rows["mask"][:] == [[False, True, True, True], [False, True, True, True, True]]
 
 
-def test_text_that_has_its_own_bos_and_eos():
+def test_text_with_its_own_bos_and_eos():
     texts = ["<s>a</s>", "<s><s>a</s></s>", "a</s>\n", "a"]
     for row in demonstrations(make(), *({"text": text} for text in texts)).dataset:
         assert row["tokens"] == [BOS, 97, EOS]
@@ -106,7 +106,7 @@ def test_an_eos_inside_the_text_does_not_end_it():
     assert row["tokens"] == [BOS, 97, EOS, 98, EOS]
 
 
-def test_chatml_where_the_end_of_a_turn_is_eos():
+def test_chatml_with_the_end_of_a_turn_as_eos():
     """The newline after the last turn is left out; the one after an earlier turn is there, untrained."""
     chatml = make(bos=None, eos="<|im_end|>", pad=None, template=CHATML)
     end, start = 256, 257
@@ -117,7 +117,7 @@ def test_chatml_where_the_end_of_a_turn_is_eos():
     assert row["mask"] == [False] * len(context) + [True] * 2 + [False] * len(between) + [True] * 2
 
 
-def test_chatml_where_eos_is_another_token():
+def test_chatml_with_another_token_as_eos():
     """A turn ends with its own token; at the end of the response comes the one EOS."""
     chatml = make(template=CHATML)
     end = chatml.convert_tokens_to_ids("<|im_end|>")
@@ -160,7 +160,7 @@ def test_a_special_token_inside_a_turn_does_not_end_it():
     assert trained(row) == [*ids("a:b"), 258, *ids("c\n"), *ids("a:e\n"), EOS]
 
 
-def test_a_row_that_fits_exactly_is_left_alone():
+def test_a_row_that_fits_exactly_is_not_cut():
     (row,) = (data := demonstrations(make(), {"prompt": "abc", "completion": "de"}, max_length=7)).dataset
     assert row["tokens"] == [BOS, 97, 98, 99, 100, 101, EOS]
     assert (data.counts["truncated_prompts"], data.counts["truncated_responses"]) == (0, 0)
@@ -208,7 +208,7 @@ def test_dropped_rows_keep_the_others_row_numbers():
     assert (data.counts["rows"], data.counts["used"], data.counts["dropped"]) == (4, 2, 2)
     assert data.dataset["row"][:] == [1, 3]
     assert data.batch([1]).rows.tolist() == [3]
-    assert "2 of 4 rows used, 2 dropped for want of a response token" in data.describe()
+    assert "2 of 4 rows used, 2 dropped because no response token is left" in data.describe()
 
 
 def test_no_usable_row_is_an_error():
@@ -227,10 +227,10 @@ def test_a_tokenizer_without_eos_is_an_error():
         demonstrations(make(eos=None), {"text": "abc"})
 
 
-def test_equal_pairs_are_kept_counted_and_warned_of():
+def test_equal_pairs_are_kept_counted_and_warned_about():
     rows = [{"prompt": "a", "chosen": "b", "rejected": "b"}, {"prompt": "a", "chosen": "b", "rejected": "c"}]
     with pytest.warns(
-        UserWarning, match=r"f\.jsonl: 1 of 2 rows have a chosen and a rejected response of the same tokens"
+        UserWarning, match=r"f\.jsonl: 1 of 2 rows have chosen and rejected responses with the same tokens"
     ):
         data = preferences(make(), *rows)
     assert (len(data), data.counts["equal"]) == (2, 1)
@@ -243,8 +243,8 @@ def test_pairs_that_differ_only_beyond_the_limit_count_as_equal():
     assert data.counts["equal"] == 1
 
 
-def test_pairs_that_are_all_equal_teach_nothing():
-    with pytest.raises(UserError, match="in every row chosen and rejected are the same"):
+def test_only_equal_pairs_are_an_error():
+    with pytest.raises(UserError, match="chosen and rejected are equal in every row"):
         preferences(make(), {"prompt": "a", "chosen": "b", "rejected": "b"})
 
 
@@ -292,7 +292,7 @@ def test_prompts_for_sampling():
         tokenise.prompts(["a"], make(), 0)
 
 
-def test_a_prompt_for_sampling_is_the_prompt_that_was_trained_on():
+def test_a_prompt_for_sampling_equals_the_training_prompt():
     tokenizer = make(template=CHATML)
     (row,) = demonstrations(tokenizer, {"prompt": [user("a")], "completion": [bot("b")]}).dataset
     (prompt,) = tokenise.prompts([[user("a")]], tokenizer, 99)
@@ -304,7 +304,7 @@ def feedback(tokenizer, *rows, max_length=100, mask_formatting=False):
     return tokenise.feedback(load(list(rows)), tokenizer, max_length, "f.jsonl", mask_formatting)
 
 
-def test_feedback_puts_another_rows_response_behind_each_prompt():
+def test_feedback_has_another_rows_response_after_each_prompt():
     """With two rows each is the other's partner."""
     rows = [{"prompt": "a", "completion": "bc", "label": True}, {"prompt": "xy", "completion": "z", "label": False}]
     data = feedback(make(), *rows)
@@ -338,11 +338,11 @@ def test_a_comparison_is_two_rows_of_feedback():
     assert all(batch.tokens[i, 0, 1] == batch.tokens[i, 1, 1] for i in range(6))
 
 
-def test_one_row_of_feedback_is_refused():
+def test_one_row_of_feedback_is_an_error():
     row = {"prompt": "a", "completion": "b", "label": True}
-    with pytest.raises(UserError, match=r"f\.jsonl: one row is left, but how far the policy has moved is measured on"):
+    with pytest.raises(UserError, match=r"f\.jsonl: only one row is left, but the KL divergence is estimated with"):
         feedback(make(), row)
-    with pytest.raises(UserError, match="one row is left"):
+    with pytest.raises(UserError, match="only one row is left"):
         feedback(make(bos=None), row, row | {"prompt": "", "completion": "<pad>"}, mask_formatting=True)
 
 
@@ -353,7 +353,7 @@ def test_the_fingerprint_of_feedback_changes_with_its_labels():
     assert feedback(make(), *rows).fingerprint == feedback(make(), *rows).fingerprint
 
 
-def test_formatting_tokens_are_masked_when_asked_and_counted_where_nothing_else_is_there():
+def test_mask_formatting_masks_formatting_tokens_and_counts_rows_without_others():
     rows = [{"prompt": "a", "chosen": "b", "rejected": "c"}, {"prompt": "a", "chosen": "<pad>", "rejected": "c"}]
     data = tokenise.preferences(load(rows), make(), 9, "f.jsonl", mask_formatting=True)
     assert data.batch([0]).mask.int().tolist() == [[[0, 0, 1, 0], [0, 0, 1, 0]]]
@@ -371,7 +371,7 @@ def test_rankings_of_different_lengths_are_one_data_set():
     assert data.batch([0, 1]).lengths.tolist() == [[4, 4, 4], [4, 4, 0]]
 
 
-def test_dialogues_are_messages_where_the_tokenizer_has_a_template():
+def test_dialogues_are_messages_with_a_chat_template():
     row = {"history": "a", "human_ref_A": "b", "human_ref_B": "c", "labels": 1}
     plain, chat = (preferences(tokenizer, row).dataset[0]["tokens"][0] for tokenizer in (make(), make(template=LLAMA)))
     assert plain == [BOS, *ids("\n\nHuman: a\n\nAssistant: b"), EOS]
@@ -383,7 +383,7 @@ letters = st.text(alphabet="ab \n", max_size=6)
 
 @given(letters, letters.filter(bool), letters.filter(bool), st.integers(2, 16), st.sampled_from([None, "<s>", "</s>"]))
 def test_invariants(prompt, chosen, rejected, max_length, bos):
-    """Against the rules applied the slow way: drop ids from the prompt's left one by one, then cut on the right."""
+    """Against a slow implementation of the rules: drop ids from the prompt's left one by one, then cut on the right."""
     tokenizer = make(bos=bos)
     bos_ids, eos = ([] if bos is None else [tokenizer.bos_token_id]), tokenizer.eos_token_id
     left, answers = ids(prompt), [[*ids(chosen), eos], [*ids(rejected), eos]]

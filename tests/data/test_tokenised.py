@@ -49,6 +49,8 @@ def test_a_group_may_be_larger_than_a_pair():
     assert batch.lengths.tolist() == [[2, 1, 4], [2, 3, 1]]
     assert batch.mask.sum(-1).tolist() == [[2, 1, 4], [1, 2, 0]]
     assert batch.rows.tolist() == [9, 4]
+    assert batch.margins is None
+    assert batch.confidences is None
 
 
 def pair(row, **said):
@@ -81,7 +83,7 @@ def test_feedback_knows_which_responses_are_desirable():
     assert data.dataset["start"][:] == [1, 1]
 
 
-def test_a_ranking_with_fewer_answers_has_empty_ones_in_the_last_places():
+def test_a_ranking_with_fewer_answers_is_filled_with_empty_ones():
     """Three, two and three answers; a batch of the short one alone has two places."""
     two = Row(5, [Response([3, 4], [False, True]), Response([3, 9, 9, 9, 2], [False] + [True] * 4)])
     data = tokenised([GROUPS[0], two, GROUPS[1]], "preferences")
@@ -95,7 +97,7 @@ def test_a_ranking_with_fewer_answers_has_empty_ones_in_the_last_places():
     assert data.largest_group == 3
 
 
-def test_columns_are_as_the_class_says():
+def test_columns_are_as_documented():
     assert tokenised(SINGLES, kind="demonstrations").dataset[1] == {
         "tokens": [1, 6, 7, 2],
         "mask": [False, False, True, True],
@@ -109,7 +111,7 @@ def test_columns_are_as_the_class_says():
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_how_rows_are_cut_into_batches_leaves_no_trace(batch_size):
+def test_the_batch_size_of_tokenisation_does_not_matter(batch_size):
     whole, cut = tokenised(SINGLES, "demonstrations"), tokenised(SINGLES, "demonstrations", batch_size)
     assert cut.fingerprint == whole.fingerprint
     assert cut.counts == whole.counts
@@ -141,7 +143,7 @@ def streams(ids, mask, lengths):
     return [sha(struct.pack(f"<{len(v)}{c}", *v)) for v, c in ((ids, "i"), (mask, "B"), (lengths, "q"))]
 
 
-def test_the_fingerprint_of_plain_rows_is_the_one_it_always_was():
+def test_the_fingerprint_of_plain_rows_never_changes():
     """The reference's log-probabilities are kept under it: SHA-256 over the kind and over a SHA-256 each of the ids as
     int32, the mask as bytes and the lengths as int64."""
     (row,) = tokenised([pair(0)], "preferences").dataset
@@ -153,7 +155,7 @@ def test_the_fingerprint_of_plain_rows_is_the_one_it_always_was():
     assert single.fingerprint == sha(b"demonstrations", *told).hex()
 
 
-def test_the_fingerprint_changes_with_what_is_said_of_rows():
+def test_the_fingerprint_changes_with_labels():
     said = [
         {},
         {"margin": 0.0},
@@ -168,7 +170,7 @@ def test_the_fingerprint_changes_with_what_is_said_of_rows():
 
 
 def test_the_fingerprint_changes_with_where_rows_end():
-    """Five answers as a row of two and one of three, or the other way round."""
+    """Five answers as rows of two and three, or three and two."""
     answers = [*GROUPS[0].responses, *GROUPS[1].responses[:2]]
     first, second = (
         tokenised([Row(0, answers[:cut]), Row(1, answers[cut:])], "preferences").fingerprint for cut in (2, 3)
@@ -176,12 +178,12 @@ def test_the_fingerprint_changes_with_where_rows_end():
     assert first != second
 
 
-def test_an_empty_batch_is_refused():
+def test_an_empty_batch_is_an_error():
     with pytest.raises(ValueError, match="at least one row"):
         tokenised(SINGLES, kind="demonstrations").batch([])
 
 
-def test_the_line_for_the_terminal_names_what_happened():
+def test_the_line_for_the_terminal_has_all_counts():
     data = tokenised(SINGLES, kind="demonstrations")
     assert data.describe() == "f.jsonl (text): 3 of 3 rows used, 9 tokens, 5 of them trained"
     data.counts.update(
@@ -197,9 +199,9 @@ def test_the_line_for_the_terminal_names_what_happened():
         long_prompts=4,
     )
     assert data.describe() == (
-        "f.jsonl (text): 3 of 1,003 rows used, 1,000 dropped for want of a response token, 5 dropped for having "
-        "nothing but formatting tokens, 6 prompts left out for equal ratings, 7 prompts left out for having one "
-        "response, 8 responses left out that were neither best nor worst, 1 prompts cut on the left, "
-        "2 responses cut on the right, 4 with a prompt alone over the limit, 3 with equal responses, 9 tokens, 5 of "
+        "f.jsonl (text): 3 of 1,003 rows used, 1,000 dropped because no response token is left, 5 dropped because "
+        "only formatting tokens are left, 6 prompts skipped because their ratings are equal, 7 prompts skipped because "
+        "they have one response, 8 responses skipped that are neither best nor worst, 1 prompts cut on the left, "
+        "2 responses cut on the right, 4 with a prompt longer than the limit, 3 with equal responses, 9 tokens, 5 of "
         "them trained"
     )

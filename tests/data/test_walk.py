@@ -30,12 +30,12 @@ def test_an_epoch_has_every_row_once(rows: int, size: int, count: int) -> None:
 
 
 @pytest.mark.parametrize("start", range(9))
-def test_a_walk_begun_in_the_middle_is_the_same_walk(start: int) -> None:
+def test_a_walk_that_starts_in_the_middle_is_the_same(start: int) -> None:
     whole = list(islice(walk(Numbers(11), 4, seed=5), 12))
     assert list(islice(walk(Numbers(11), 4, seed=5, start=start), 12 - start)) == whole[start:]
 
 
-def test_seeds_and_epochs_have_orders_of_their_own() -> None:
+def test_seeds_and_epochs_have_different_orders() -> None:
     orders = {tuple(epoch_order(30, seed, epoch)) for seed in range(6) for epoch in range(6)}
     assert len(orders) == 36
     assert all(sorted(order) == list(range(30)) for order in orders)
@@ -49,14 +49,14 @@ def test_first_rows_are_spread_over_seeds() -> None:
 
 
 @pytest.mark.parametrize(("rows", "size"), [(7, 3), (6, 3), (2, 5)])
-def test_in_order_gives_every_row_once_as_it_stands(rows: int, size: int) -> None:
+def test_in_order_gives_every_row_once_in_the_datas_order(rows: int, size: int) -> None:
     batches = list(in_order(Numbers(rows), size))
     assert [row for batch in batches for row in batch] == list(range(rows))
     assert all(len(batch) == size for batch in batches[:-1])
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 7])
-def test_what_a_short_walk_visits(steps: int) -> None:
+def test_the_rows_that_a_short_walk_visits(steps: int) -> None:
     seen = {row for batch in islice(walk(Numbers(11), 4, seed=5), steps) for row in batch}
     assert visited(11, 4, seed=5, steps=steps) == sorted(seen)
 

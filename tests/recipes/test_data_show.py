@@ -67,7 +67,7 @@ def test_a_page_of_comparisons(show: Any) -> None:
         "  rejected: [dull]|[and]|[bad]|{</s>}",
         "",
         "4 of 4 rows used",
-        "0 dropped for want of a response token",
+        "0 dropped because no response token is left",
         "0 prompts cut on the left",
         "0 responses cut on the right",
         "1 with equal responses",
@@ -101,7 +101,7 @@ def test_a_row_that_is_dropped_says_why(show: Any) -> None:
     assert page[4:6] == ["row 0", "  dropped: some response has only formatting tokens"]
     assert page[8:10] == ["  prompt: <s>|a", "  chosen: [good]|(</s>)"]
     assert "1 of 2 rows used" in page
-    assert "1 dropped for having nothing but formatting tokens" in page
+    assert "1 dropped because only formatting tokens are left" in page
     assert "  dropped: some response has no response token within the limit" in show(rows, max_length=1)
 
 

@@ -120,7 +120,7 @@ def test_a_reward_that_is_amiss_names_the_row(model: Path, tmp_path: Path) -> No
     def broken(prompts: Any, responses: Any) -> list[float | None]:
         return [None if prompt == "the" else 0.0 for prompt in prompts]
 
-    with pytest.raises(BadRewardError, match=r"broken gave None for row 1: "):
+    with pytest.raises(BadRewardError, match=r"broken returned None for row 1: "):
         sample_model(model, ROWS, 2, broken, tmp_path / "x.jsonl", **SHORT)
     assert not list(tmp_path.iterdir())
 

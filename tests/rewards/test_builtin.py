@@ -1,4 +1,4 @@
-"""The rewards that need no training."""
+"""The built-in rewards."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from .conversations import completed
 
 
 def test_the_lexicon_by_hand() -> None:
-    """The prompts p0, p1, p2 are words of valence 0: (0 + 2)/2, (0 + 2 − 3 + 0)/4, and 0/1 where nothing follows."""
+    """The prompts p0, p1, p2 are words of valence 0: (0 + 2)/2, (0 + 2 − 3 + 0)/4, and 0/1 for an empty response."""
     reward = lexicon_reward({"good": 2.0, "bad": -3.0})
     assert checked_scores(reward, completed("GOOD", "good, bad film", "")) == pytest.approx([1.0, -0.25, 0.0])
 

@@ -1,6 +1,8 @@
-"""What a reward may return, and the sentence for what it may not."""
+"""Valid return values of rewards, and the errors for invalid ones."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -45,7 +47,7 @@ def returning(value: Any) -> Made:
         (score for score in [0.0, 1.0, -2.5]),
     ],
 )
-def test_numbers_of_every_kind_are_scores_and_so_is_zero(value: Any) -> None:
+def test_all_types_of_numbers_are_scores_and_so_is_zero(value: Any) -> None:
     scores = checked_scores(returning(value), completed("a", "b", "c"))
     assert scores == [0.0, 1.0, -2.5]
     assert all(type(score) is float for score in scores)
@@ -54,28 +56,28 @@ def test_numbers_of_every_kind_are_scores_and_so_is_zero(value: Any) -> None:
 @pytest.mark.parametrize(
     "bad", [None, math.nan, -math.inf, "3", [1.0, 2.0], 10**400, 1 + 2j, Decimal(1), torch.ones(2)]
 )
-def test_what_is_no_finite_number_names_its_row(bad: Any) -> None:
-    with pytest.raises(BadRewardError, match=r"the reward mine gave .* for row 11: ") as caught:
+def test_a_score_that_is_not_finite_names_its_row(bad: Any) -> None:
+    with pytest.raises(BadRewardError, match=r"the reward mine returned .* for row 11: ") as caught:
         checked_scores(returning([0.0, bad, 1.0]), completed("a", "b", "c"))
     assert caught.value.rows == [11]
     assert isinstance(caught.value, UserError)
     assert "\n" not in str(caught.value)
 
 
-def test_a_nan_inside_a_tensor_is_found_too() -> None:
+def test_nan_in_a_tensor_is_found() -> None:
     with pytest.raises(BadRewardError, match="for rows 10, 12: "):
         checked_scores(returning(torch.tensor([math.nan, 0.0, math.inf])), completed("a", "b", "c"))
 
 
 @pytest.mark.parametrize("value", [[], [1.0], [1.0, 2.0, 3.0], np.ones((1, 2))])
-def test_a_wrong_count_is_said(value: Any) -> None:
-    with pytest.raises(BadRewardError, match=rf"gave {len(value)} scores for 2 completions of rows 10, 11"):
+def test_a_wrong_number_of_scores_is_an_error(value: Any) -> None:
+    with pytest.raises(BadRewardError, match=rf"returned {len(value)} scores for 2 completions of rows 10, 11"):
         checked_scores(returning(value), completed("a", "b"))
 
 
 @pytest.mark.parametrize("value", [None, 1.0, torch.tensor(1.0), np.float64(1), "12", {0: 1.0, 1: 2.0}, {1.0, 2.0}])
-def test_what_is_no_list_is_said(value: Any) -> None:
-    with pytest.raises(BadRewardError, match="let it return a list with one number a completion") as caught:
+def test_a_return_value_that_is_not_a_list_is_an_error(value: Any) -> None:
+    with pytest.raises(BadRewardError, match="return a list with one number per completion") as caught:
         checked_scores(returning(value), completed("a", "b"))
     assert caught.value.rows == [10, 11]
 
@@ -90,7 +92,7 @@ def test_an_exception_names_the_row_that_raises() -> None:
     assert isinstance(caught.value.__cause__, ValueError)
 
 
-def test_an_exception_of_all_together_names_them_all() -> None:
+def test_an_exception_that_no_single_row_raises_names_all_rows() -> None:
     def together(found: Completed) -> list[float]:
         if len(found) > 1:
             raise RuntimeError("no\n  memory.")
@@ -100,7 +102,7 @@ def test_an_exception_of_all_together_names_them_all() -> None:
         checked_scores(Made(together), completed("a", "b"))
 
 
-def test_an_interruption_is_no_mistake_of_the_reward() -> None:
+def test_an_interruption_is_not_an_error_of_the_reward() -> None:
     def interrupted(found: Completed) -> list[float]:
         raise KeyboardInterrupt
 
@@ -120,3 +122,12 @@ def test_select_keeps_every_list_and_the_ids_together() -> None:
     assert (found.prompts, found.responses, found.texts) == (["p2", "p0"], ["c", "a"], ["p2 c", "p0 a"])
     assert (found.columns, found.rows, found.ended) == ({"answer": [9, 7]}, [12, 10], [True, True])
     assert found.batch.lengths.tolist() == [3, 1]
+
+
+def test_importing_rewards_loads_no_transformers():
+    """Commands that only need the types must not load them, nor scikit-learn, which only the gold judge needs."""
+    names = ("builtin", "completed", "ensemble", "function", "model", "predicted")
+    code = f"import sys, {', '.join(f'burnish.rewards.{name}' for name in names)}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "burnish.rewards.predicted" in loaded
+    assert not {"transformers", "datasets", "pandas", "scipy", "sklearn"} & set(loaded)

@@ -1,4 +1,4 @@
-"""Ensembles: combined by hand, named by text, and no member's mistake hidden by the others."""
+"""Ensembles: combined by hand, parsed from text; a member's error is not hidden by the others."""
 
 import math
 
@@ -27,17 +27,17 @@ def test_combined_by_hand() -> None:
     assert combined(scores[:, :, None], "minimum").shape == (2, 1)
 
 
-def test_each_way_is_a_reward() -> None:
+def test_each_combination_is_a_reward() -> None:
     members = (told("a", 1.0, 5.0), told("b", 3.0, -1.0))
     expected = {"mean": [2.0, 2.0], "minimum": [1.0, -1.0], "uncertainty": [1.5, 0.5]}
     for how, scores in expected.items():
         assert checked_scores(Ensemble("a,b", members, how, 0.5), completed("x", "y")) == scores
 
 
-def test_a_members_mistake_is_its_own() -> None:
-    """A minimum would hide infinity, and the error would name no member."""
+def test_an_invalid_score_names_its_member() -> None:
+    """A minimum would hide infinity, and the error would not name the member."""
     members = (told("fine", 1.0, 2.0), told("broken", math.inf, 0.0))
-    with pytest.raises(BadRewardError, match="the reward broken gave inf for row 10"):
+    with pytest.raises(BadRewardError, match="the reward broken returned inf for row 10"):
         checked_scores(Ensemble("both", members, "minimum"), completed("x", "y"))
 
 
@@ -55,21 +55,21 @@ def test_a_members_mistake_is_its_own() -> None:
         ("C:\\models\\a,C:\\models\\b", (["C:\\models\\a", "C:\\models\\b"], "mean", 1.0)),
     ],
 )
-def test_what_a_text_names(text: str, found: object) -> None:
+def test_ensembles_are_parsed_from_text(text: str, found: object) -> None:
     assert read_ensemble(text) == found
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("minimum:a", "is an ensemble of 1: give two folders or more"),
+        ("minimum:a", "is an ensemble of 1: give at least two folders"),
         ("a,", "is an ensemble of 1"),
         ("minimum=2:a,b", "a minimum has no penalty; write minimum:a,b, or uncertainty=2:a,b"),
-        ("uncertainty=much:a,b", "the penalty must be a number above 0, not 'much'"),
-        ("uncertainty=0:a,b", "the penalty must be a number above 0, not '0'"),
+        ("uncertainty=much:a,b", "the penalty must be a number greater than 0, not 'much'"),
+        ("uncertainty=0:a,b", "the penalty must be a number greater than 0, not '0'"),
         ("uncertainty=:a,b", "not ''"),
     ],
 )
-def test_what_makes_no_sense_is_refused(text: str, said: str) -> None:
+def test_an_invalid_ensemble_is_an_error(text: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         read_ensemble(text)

@@ -1,4 +1,4 @@
-"""Python functions as rewards: what they are given, and the sentence where that is not possible."""
+"""Python functions as rewards: their arguments, and the errors for functions that cannot be called with them."""
 
 import functools
 import math
@@ -26,7 +26,7 @@ def test_prompts_responses_and_the_columns_that_it_names() -> None:
     assert checked_scores(function_reward(f), FOUND) == [10.0, 0.0]
 
 
-def test_all_columns_where_it_takes_any() -> None:
+def test_all_columns_with_keyword_arguments() -> None:
     def f(p: Any, r: Any, **columns: Any) -> list[float]:
         assert columns == {"answer": ["yes", "yes"], "level": [1, 2]}
         return [len(one) + len(other) for one, other in zip(p, r, strict=True)]
@@ -34,7 +34,7 @@ def test_all_columns_where_it_takes_any() -> None:
     assert checked_scores(function_reward(f), FOUND) == [5.0, 4.0]
 
 
-def test_none_where_it_names_none() -> None:
+def test_no_columns_if_it_names_none() -> None:
     assert checked_scores(function_reward(lambda p, r: [len(one) for one in r]), FOUND) == [3.0, 2.0]
 
 
@@ -54,7 +54,7 @@ def test_objects_partials_and_methods_are_functions_too() -> None:
     assert rewards[0].name == "Judge"
 
 
-def test_trls_functions_work_as_they_are() -> None:
+def test_trls_functions_work_unchanged() -> None:
     """TRL calls by keyword; a conversation's completion is a list with one message."""
 
     def length(completions: Any, **others: Any) -> list[float]:
@@ -75,14 +75,14 @@ def test_trls_functions_work_as_they_are() -> None:
 def test_a_missing_column_is_named() -> None:
     reward = function_reward(lambda prompts, responses, solution: [0.0], "mine")
     with pytest.raises(
-        BadRewardError, match=r"mine needs the column `solution`, but .* have `answer`, `level` \(in row"
+        BadRewardError, match=r"mine needs the column `solution`, but .* has `answer`, `level` \(in row"
     ):
         checked_scores(reward, FOUND)
-    with pytest.raises(BadRewardError, match=r"have none \(in row 10\)"):
+    with pytest.raises(BadRewardError, match=r"has none \(in row 10\)"):
         checked_scores(reward, completed("a"))
 
 
-def test_a_column_that_would_take_a_parameters_place_is_named() -> None:
+def test_a_column_with_the_name_of_a_parameter_is_an_error() -> None:
     found = completed("a", columns={"responses": ["b"]})
     with pytest.raises(BadRewardError, match="the column `responses` of row 10"):
         checked_scores(function_reward(lambda prompts, responses, **others: [0.0]), found)
@@ -92,19 +92,19 @@ def test_a_column_that_would_take_a_parameters_place_is_named() -> None:
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        (lambda responses: [], r"takes \(responses\): let it take \(prompts, responses\)"),
+        (lambda responses: [], r"takes \(responses\): its parameters must be \(prompts, responses\)"),
         (lambda **columns: [], r"takes \(\*\*columns\)"),
         (lambda p, r, x, /: [], r"takes \(p, r, x\)"),
-        (7, "is a int, which cannot be called"),
+        (7, "is a int, not a function"),
         (dict, "is a class"),
     ],
 )
-def test_what_cannot_be_called_so_is_refused(value: Any, sentence: str) -> None:
+def test_an_object_that_cannot_be_called_so_is_an_error(value: Any, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         function_reward(value, "mine")
 
 
-def test_an_async_function_is_refused() -> None:
+def test_an_async_function_is_an_error() -> None:
     async def f(prompts: Any, responses: Any) -> list[float]:
         return [0.0]
 
@@ -114,7 +114,7 @@ def test_an_async_function_is_refused() -> None:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder that Python does not look into by itself."""
+    """An empty current folder that is not on Python's path."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
     before = set(sys.modules)
@@ -138,7 +138,7 @@ def test_a_function_of_a_file_in_the_current_folder(here: Path) -> None:
     assert checked_scores(reward, FOUND) == [3.0, 6.0]
     with pytest.raises(UserError, match=r"scoring_own\.py has no scores: "):
         load_function("scoring_own:scores")
-    with pytest.raises(UserError, match="the reward scoring_own:number is a int, which cannot be called"):
+    with pytest.raises(UserError, match="the reward scoring_own:number is a int, not a function"):
         load_function("scoring_own:number")
 
 
@@ -146,24 +146,24 @@ def test_an_installed_function() -> None:
     with pytest.raises(UserError, match=r"takes \(x\)"):
         load_function("math:sqrt")
     assert load_function("math:dist").function is math.dist
-    assert load_function("builtins:max").takes_all  # it has no signature to tell
+    assert load_function("builtins:max").takes_all  # it has no signature
 
 
-def test_what_cannot_be_imported_is_said(here: Path) -> None:
+def test_import_errors_name_the_cause(here: Path) -> None:
     (here / "scoring_broken.py").write_text("import no_such_thing_at_all")
     (here / "scoring_raising.py").write_text("raise ValueError('not today')")
-    with pytest.raises(UserError, match=r"there is no module scoring_absent, neither in .* nor installed"):
+    with pytest.raises(UserError, match=r"there is no module scoring_absent in .* or among the installed packages"):
         load_function("scoring_absent:f")
     with pytest.raises(UserError, match=r"ModuleNotFoundError: No module named 'no_such_thing_at_all'"):
         load_function("scoring_broken:f")
     with pytest.raises(UserError, match=r"ValueError: not today"):
         load_function("scoring_raising:f")
     for text in ("rewards.py:", ":f", "a b:c", "my-rewards:f", "x:y:z"):
-        with pytest.raises(UserError, match="is no module:function"):
+        with pytest.raises(UserError, match="does not have the form module:function"):
             load_function(text)
 
 
-def test_a_reward_is_told_from_a_function() -> None:
+def test_rewards_and_functions_are_distinguished() -> None:
     class Judge:
         name = "judge"
 

@@ -21,7 +21,7 @@ FILLER = ["camera", "story", "actor", "music", "scene", "ending", "costume", "di
 
 
 def made_up(n: int, seed: int) -> tuple[list[str], np.ndarray]:
-    """Texts of six words, and the sum of their words' known valences: what a perfect judge would say."""
+    """Texts of six words, and the sum of their words' known valences: the score of a perfect judge."""
     rng = np.random.default_rng(seed)
     vocabulary = [*VALENCE, *FILLER]
     drawn = [[vocabulary[i] for i in rng.integers(0, len(vocabulary), 6)] for _ in range(n)]
@@ -83,7 +83,7 @@ def test_scores_stay_on_the_raters_scale(judge: GoldJudge) -> None:
     assert judge.score([]).shape == (0,)
 
 
-def test_repeating_a_word_says_nothing_new(judge: GoldJudge) -> None:
+def test_repeating_a_word_changes_nothing(judge: GoldJudge) -> None:
     """Two and a hundred times `lovely` have the same distinct n-grams, so they get the same score."""
     twice, often = judge.score(["lovely lovely", "lovely " * 100])
     assert twice == pytest.approx(often, abs=1e-12)
@@ -96,8 +96,8 @@ def test_a_lexicon_helps_with_words_never_seen() -> None:
     assert up > down
 
 
-def test_mistakes_are_refused() -> None:
-    with pytest.raises(ValueError, match="one mean for each"):
+def test_invalid_arguments_are_an_error() -> None:
+    with pytest.raises(ValueError, match="same length of at least 2, but there are"):
         GoldJudge.fit(["a", "b"], [1.0])
     with pytest.raises(ValueError, match="the mean of text 1 is not a finite number"):
         GoldJudge.fit(["a", "b"], [1.0, float("nan")])
@@ -111,7 +111,7 @@ def test_quality_by_hand() -> None:
     same, reversed_ = quality(scores, 2 * scores + 1, 200), quality(scores, 1 - 2 * scores, 200)
     assert (same.correlation, same.spearman, same.slope, same.texts) == pytest.approx((1, 1, 2, 40))
     assert (reversed_.correlation, reversed_.spearman, reversed_.slope) == pytest.approx((-1, -1, -2))
-    bent = quality(scores, scores**3, 200)  # the same order, but no line
+    bent = quality(scores, scores**3, 200)  # the same order, but not linear
     assert bent.spearman == pytest.approx(1)
     assert bent.correlation < 0.99
 

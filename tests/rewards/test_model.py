@@ -1,4 +1,4 @@
-"""A reward model as a reward: the ids that it reads, and the tokenizers that it refuses."""
+"""Reward models as rewards: the ids that they score, and the tokenizers that they reject."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,15 +34,15 @@ class Sum:
         return (self.weight * batch.tokens * real).sum(1)
 
 
-def test_it_scores_the_very_ids() -> None:
+def test_it_scores_the_sampled_ids() -> None:
     """Row i holds 0 … i: sums 0, 1, 3."""
     scorer = Sum()
     assert checked_scores(model_reward(scorer, make_tokenizer(), "rm"), completed("a", "b", "c")) == [0.0, 1.0, 3.0]
 
 
-def test_a_row_beyond_its_context_is_named() -> None:
+def test_a_row_longer_than_the_context_is_named() -> None:
     reward = model_reward(Sum(context=2), make_tokenizer(), "rm")
-    with pytest.raises(BadRewardError, match="rm reads at most 2 tokens and row 12 has 3 with its completion"):
+    with pytest.raises(BadRewardError, match="rm reads at most 2 tokens, and row 12 has 3 with its completion"):
         checked_scores(reward, completed("a", "b", "c"))
     assert len(checked_scores(reward, completed("a", "b"))) == 2
 
@@ -51,14 +51,16 @@ def test_a_tokenizer_with_padding_added_is_the_same() -> None:
     more = make_tokenizer()
     more.add_special_tokens({"pad_token": "<pad>"})
     assert model_reward(Sum(more), make_tokenizer(), "rm").name == "rm"
-    with pytest.raises(UserError, match=r"1 of the policy's 19 tokens, '<pad>' for one"):
+    with pytest.raises(UserError, match=r"1 of the policy's 19 tokens differ, such as '<pad>'"):
         model_reward(Sum(), more, "rm")
 
 
-def test_another_tokenizer_is_refused() -> None:
-    with pytest.raises(UserError, match=r"the reward model rm has another tokenizer than the policy \(2 of .* 'one'"):
+def test_another_tokenizer_is_an_error() -> None:
+    with pytest.raises(
+        UserError, match=r"the reward model rm and the policy have different tokenizers \(2 of .* 'one'"
+    ):
         model_reward(Sum(make_tokenizer(["two", "one"])), make_tokenizer(["one", "two"]), "rm")
     other = make_tokenizer()
     other.eos_token = "great"
-    with pytest.raises(UserError, match="texts end with '</s>' here and 'great' there"):
+    with pytest.raises(UserError, match="the EOS token is '</s>' for the policy but 'great' for the reward model"):
         model_reward(Sum(other), make_tokenizer(), "rm")

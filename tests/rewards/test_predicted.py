@@ -35,17 +35,17 @@ def torch_network(theta: Tensor) -> nn.Sequential:
     return nn.Sequential(layers[0], nn.LeakyReLU(0.01), layers[1], nn.LeakyReLU(0.01), layers[2])
 
 
-def test_every_member_is_a_network_of_its_own() -> None:
+def test_every_member_is_a_separate_network() -> None:
     rewards, features = predictor([5, 6]), numbers(2, 7, F)
     made = rewards.each(features)
     for r in range(2):
         for m in range(2):
             theirs = torch_network(rewards.theta[r, m])(features[r]).squeeze(-1)
             torch.testing.assert_close(made[r, m], theirs)
-    assert len({round(x, 6) for x in rewards.theta[:, :, 0].flatten().tolist()}) == 4  # All begin differently.
+    assert len({round(x, 6) for x in rewards.theta[:, :, 0].flatten().tolist()}) == 4  # All start differently.
 
 
-def test_first_weights_have_the_variance_of_their_layer() -> None:
+def test_initial_weights_have_the_variance_of_their_layer() -> None:
     """2/inputs in a hidden layer, 1/inputs in the last; biases 0."""
     wide = PredictedReward(50, [1], Predictor(members=3, hidden=(400, 400)), dtype=F64)
     first, biases = wide.theta[0, :, :20_000], wide.theta[0, :, 20_000:20_400]
@@ -55,8 +55,8 @@ def test_first_weights_have_the_variance_of_their_layer() -> None:
     assert not biases.any()
 
 
-def test_inputs_are_seen_less_their_mean_over_their_deviation() -> None:
-    """A feature that never varied is only centred."""
+def test_inputs_are_standardised() -> None:
+    """A constant feature is only centred."""
     rewards, features = predictor([5, 6]), numbers(2, 7, F)
     mean, variance = numbers(2, F, seed=1), torch.tensor([[4.0, 9.0, 0.0], [1.0, 0.25, 16.0]], dtype=F64)
     plain = predictor([5, 6])
@@ -65,7 +65,7 @@ def test_inputs_are_seen_less_their_mean_over_their_deviation() -> None:
     torch.testing.assert_close(rewards.each(features), plain.each((features - mean[:, None]) / spread[:, None]))
 
 
-def test_each_member_is_normalised_over_what_is_real_and_all_are_averaged() -> None:
+def test_each_member_is_normalised_over_real_steps_and_all_are_averaged() -> None:
     rewards, features = predictor([5, 6]), numbers(2, 9, F)
     real = torch.arange(9) < torch.tensor([[9], [4]])
     raw = rewards.each(features).numpy()
@@ -75,7 +75,7 @@ def test_each_member_is_normalised_over_what_is_real_and_all_are_averaged() -> N
         np.testing.assert_allclose(rewards(features)[r].numpy(), (scaled[0] + scaled[1]) / 2)
 
 
-def test_the_deviation_that_predictions_have_can_be_chosen() -> None:
+def test_the_deviation_of_predictions_is_an_option() -> None:
     features, real = numbers(1, 9, F), torch.ones(1, 9, dtype=torch.bool)
     one = PredictedReward(F, [5], Predictor(members=1, hidden=(4,), deviation=0.2), dtype=F64)
     one.scale_outputs(features, real)
@@ -92,15 +92,15 @@ def test_no_experience_and_equal_predictions_leave_finite_rewards() -> None:
     assert rewards(features).isfinite().all()
 
 
-def test_a_segment_is_worth_the_sum_of_its_steps() -> None:
+def test_the_score_of_a_segment_is_the_sum_over_its_steps() -> None:
     rewards, segments = predictor([5, 6]), numbers(2, 5, 4, F)
     worth = rewards.worth(segments)
     for n in range(5):
         torch.testing.assert_close(worth[:, :, n], rewards.each(segments[:, n]).sum(-1))
 
 
-def test_descending_is_torchs_adamw_on_the_likelihood_of_the_paper() -> None:
-    """Each member by itself: −μ log(0.9 σ(z) + 0.05) − (1 − μ) log(0.9 σ(−z) + 0.05), in the mean over its pairs."""
+def test_descend_is_torchs_adamw_on_the_papers_likelihood() -> None:
+    """Each member separately: −μ log(0.9 σ(z) + 0.05) − (1 − μ) log(0.9 σ(−z) + 0.05), averaged over its pairs."""
     rewards = predictor([5, 6])
     pairs, labels = numbers(3, 2, 2, 6, 2, 4, F), torch.tensor([1.0, 0.0, 0.5, 1.0, 1.0, 0.0], dtype=F64)
     theirs = [[torch_network(rewards.theta[r, m]) for m in range(2)] for r in range(2)]
@@ -125,7 +125,7 @@ def test_descending_is_torchs_adamw_on_the_likelihood_of_the_paper() -> None:
             torch.testing.assert_close(rewards.each(features)[r, m], theirs[r][m](features[r]).squeeze(-1).detach())
 
 
-def test_a_run_that_is_not_going_stands_still() -> None:
+def test_a_run_that_is_not_going_does_not_change() -> None:
     rewards, alone = predictor([5, 6]), predictor([6])
     labels = torch.ones(2, 2, 6, dtype=F64)
     for step, going in enumerate(([True, True], [True, False], [True, True])):
@@ -136,7 +136,7 @@ def test_a_run_that_is_not_going_stands_still() -> None:
     torch.testing.assert_close(rewards.theta[1:], alone.theta)
 
 
-def test_a_run_of_a_group_is_the_run_alone() -> None:
+def test_a_run_in_a_group_equals_the_run_alone() -> None:
     group, alone = predictor([5, 6, 7]), predictor([7])
     index = torch.tensor([0, 1, 2])
     for step in range(6):
@@ -154,8 +154,8 @@ def test_a_run_of_a_group_is_the_run_alone() -> None:
         torch.testing.assert_close(group(features)[at], alone(features[at : at + 1])[0], rtol=1e-9, atol=1e-9)
 
 
-def test_a_reward_is_found_from_comparisons_alone() -> None:
-    """Segments of 5 steps whose reward is x₀ − |x₁|: 300 answers give predictions that go with it."""
+def test_a_reward_is_learned_from_comparisons() -> None:
+    """Segments of 5 steps whose reward is x₀ − |x₁|: 300 labels give correlated predictions."""
     pairs, rng = numbers(300, 2, 5, F), np.random.default_rng(7)
     totals = (pairs[..., 0] - pairs[..., 1].abs()).sum(-1)
     labels = (totals[:, 0] > totals[:, 1]).double()
@@ -173,12 +173,12 @@ def test_a_reward_is_found_from_comparisons_alone() -> None:
     [
         ({"members": 0}, "members must be at least 1"),
         ({"learning_rate": 0.0}, "learning_rate must be above 0"),
-        ({"weight_decay": -1.0}, "weight_decay must not be negative"),
-        ({"error": 1.0}, "no label says anything"),
+        ({"weight_decay": -1.0}, "weight_decay must be at least 0"),
+        ({"error": 1.0}, "at 1 labels carry no information"),
         ({"error": -0.1}, r"error must lie in \[0, 1\)"),
         ({"deviation": 0.0}, "deviation must be above 0"),
     ],
 )
-def test_knobs_that_make_no_sense(knobs: dict, said: str) -> None:
+def test_invalid_hyperparameters_are_an_error(knobs: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Predictor(**knobs)

@@ -1,7 +1,7 @@
-"""The built-in data set: demonstrations, human comparisons and prefixes from people's ratings of film reviews.
+"""The built-in data set: demonstrations, human comparisons and prefixes from rated film reviews.
 
-Everything here follows from the corpora by SHA-256 (see `splits.fraction`), so it is the same on every machine and with
-every version of every library. No text of `held_out` is in any `train` or `validation`, nor in `pretraining_texts`.
+Everything is derived from the corpora by SHA-256 (see `splits.fraction`), so it is the same on every machine and with
+every library version. No `held_out` text is in any `train` or `validation` split or in `pretraining_texts`.
 """
 
 from collections.abc import Iterator
@@ -33,11 +33,11 @@ PAIRINGS = {"train": ("preferences", 4), "validation": ("validation", 1), "held_
 
 def _check(name: str) -> None:
     if name not in SPLITS:
-        raise ValueError(f"no split {name!r} of the built-in data: there are {', '.join(SPLITS)}")
+        raise ValueError(f"the built-in data has no split {name!r}; use one of {', '.join(SPLITS)}")
 
 
 def pretraining_texts() -> dict[str, list[str]]:
-    """Plain texts of all four corpora under `train` and `validation`; nothing of the films' held-out part."""
+    """Plain texts of all four corpora, as `train` and `validation`, without the held-out film reviews."""
     others = [name for name in FILES if name != "film"]
     parts = {
         "train": [
@@ -51,21 +51,21 @@ def pretraining_texts() -> dict[str, list[str]]:
 
 
 def demonstrations(name: str) -> Dataset:
-    """Film reviews to imitate: the column `text`; `name` is train, validation or held_out."""
+    """Film reviews to imitate, in the column `text`; `name` is train, validation or held_out."""
     _check(name)
     return Dataset.from_dict({"text": [snippet.text for part in SPLITS[name] for snippet in split("film", part)]})
 
 
 def rated(name: str) -> Dataset:
-    """Film reviews with what their raters thought on average: columns id, text, mean (−4…4).
+    """Film reviews with their mean rating: columns id, text, mean (−4…4).
 
-    `name` is gold (what the gold judge is fitted on), preferences, validation or held_out.
+    `name` is gold (on which the gold judge is fitted), preferences, validation or held_out.
     """
     return Dataset.from_list([{"id": s.id, "text": s.text, "mean": s.mean} for s in split("film", name)])
 
 
 def pairs(name: str) -> Iterator[tuple[Snippet, Snippet]]:
-    """Pairs of film snippets: neighbours after sorting by a hash; every round of this uses a snippet at most once.
+    """Pairs of film snippets: neighbours after sorting by a hash, each snippet at most once per round.
 
     train has four rounds, validation and held_out one. No pair occurs twice.
     """
@@ -83,16 +83,16 @@ def pairs(name: str) -> Iterator[tuple[Snippet, Snippet]]:
 
 
 def draw_rater(snippet: Snippet, other: Snippet) -> int:
-    """Which of the snippet's raters judges it when it is compared with `other`."""
+    """The index of the rater who judges `snippet` when it is compared with `other`."""
     return int(fraction("rater", snippet.id, other.id) * len(snippet.ratings))
 
 
 def comparisons(name: str) -> Dataset:
-    """Which of two film snippets people like better, as one rater of each says; `name`: train, validation, held_out.
+    """Human comparisons of film snippets, one rater per snippet; `name` is train, validation or held_out.
 
-    Of each snippet one rater is drawn; the snippet with the higher score is `chosen`, and equal scores are dropped, so
-    the labels carry the raters' own disagreement. Columns: prompt (empty), chosen, rejected, and for study chosen_mean
-    and rejected_mean (of all raters), chosen_id and rejected_id.
+    One rater is drawn for each snippet; the snippet with the higher rating is `chosen`. Ties are dropped. So the labels
+    contain the raters' disagreement. Columns: prompt (empty), chosen, rejected, and for analysis chosen_mean and
+    rejected_mean (over all raters), chosen_id and rejected_id.
     """
     rows = []
     for first, second in pairs(name):
@@ -115,10 +115,10 @@ def comparisons(name: str) -> Dataset:
 
 
 def prefixes(name: str, n: int | None = None) -> Dataset:
-    """Beginnings of film reviews to continue: `prompt` is the first 2 to 8 words of `text`, at least 3 short of it.
+    """Film reviews to continue: `prompt` is the first 2 to 8 words of `text` and leaves out at least the last 3.
 
-    The rows come in the order of a hash, so the first `n` are as good as a random sample, and those of a larger `n`
-    begin with those of a smaller one. A snippet of fewer than 5 words gives no prefix.
+    The rows are ordered by a hash, so the first `n` serve as a random sample, and a larger `n` extends a smaller
+    one. A snippet of fewer than 5 words gives no prefix.
     """
     _check(name)
     rows = []
@@ -130,13 +130,13 @@ def prefixes(name: str, n: int | None = None) -> Dataset:
             length = 2 + int(fraction("prefix length", snippet.id) * (longest - 1))
             rows.append({"prompt": " ".join(words[:length]), "id": snippet.id, "text": snippet.text})
     if n is not None and not 0 < n <= len(rows):
-        raise ValueError(f"{n} prefixes asked for: {name} has {len(rows)}")
+        raise ValueError(f"n is {n}, but {name} has {len(rows)} prefixes; use 1 to {len(rows)}")
     return Dataset.from_list(rows[:n])
 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """How often single raters' order is the order of the other raters' means, with a 95 % interval, over `pairs`."""
+    """Share of `pairs` that single raters order as the other raters' means do, with its 95 % interval."""
 
     agreement: float
     low: float
@@ -145,7 +145,7 @@ class Ceiling:
 
 
 def _agrees(first: Snippet, second: Snippet, i: int, j: int) -> bool | None:
-    """Whether raters i and j order the snippets as the other raters' means do; None where either order is a tie."""
+    """Whether raters i and j order the snippets as the other raters' means do; None if either order is a tie."""
     label = np.sign(first.ratings[i] - second.ratings[j])
     rest = [(sum(s.ratings) - s.ratings[k]) / (len(s.ratings) - 1) for s, k in ((first, i), (second, j))]
     others = np.sign(round(rest[0] - rest[1], 9))  # equal fractions of different denominators are ties
@@ -161,10 +161,10 @@ def _wilson(successes: int, total: int, z: float = 1.959964) -> tuple[float, flo
 
 
 def human_ceiling(name: str = "held_out", draws: int | None = None) -> Ceiling:
-    """Agreement of two single raters' order with the order of the *other* raters' means: a reward model's ceiling.
+    """How often two single raters order snippets as the *other* raters' means do: the ceiling for a reward model.
 
-    With `draws` None these are the pairs and raters of `comparisons(name)`; else that many random pairs of the split's
-    snippets with random raters (seed 0), which repeat snippets: the interval is then too narrow. Ties are dropped.
+    With `draws` None, the pairs and raters are those of `comparisons(name)`; otherwise `draws` random pairs from the
+    split with random raters (seed 0), which repeat snippets, so that the interval is too narrow. Ties are dropped.
     """
     if draws is None:
         drawn = [(a, b, draw_rater(a, b), draw_rater(b, a)) for a, b in pairs(name)]

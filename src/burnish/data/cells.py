@@ -1,6 +1,6 @@
-"""The cells of a user's rows, checked: texts, lists of messages, numbers, yes and no.
+"""Checks and converts the cells of a user's rows: text, lists of messages, numbers and booleans.
 
-Whatever is amiss raises UserError in one sentence that begins with `where`: file, row and column.
+An invalid cell raises UserError with one sentence that begins with `where`: file, row and column.
 """
 
 import math
@@ -22,13 +22,13 @@ SPEAKERS = {
     "model": "assistant",
     "observation": "tool",
 } | {role: role for role in ("user", "assistant", "system", "tool")}
-"""Who speaks in a message with `from` and `value` in place of `role` and `content`."""
+"""The role of each speaker in ShareGPT messages, which have `from` and `value` instead of `role` and `content`."""
 
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def rows(dataset: Dataset, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each row's number and its cells in `columns`."""
+    """The number of each row and its cells in `columns`."""
     counted = 0
     for batch in dataset.with_format(None).select_columns(list(columns)).iter(batch_size=1000):
         for cells in zip(*(batch[column] for column in columns), strict=True):
@@ -37,68 +37,68 @@ def rows(dataset: Dataset, columns: tuple[str, ...]) -> Iterator[tuple[int, dict
 
 
 def value(cell: object, where: str, may_be_empty: bool = False) -> str | Messages:
-    """The cell as a text or as messages, each with a role, without the keys that are None (Arrow fills those in)."""
+    """The cell as text or as messages, each with a role and without the None values that Arrow fills in."""
     if isinstance(cell, str):
         if not cell and not may_be_empty:
-            raise UserError(f"{where} is empty; give it a text or remove the row.")
+            raise UserError(f"{where} is empty; add text or remove the row.")
         return cell
     if not isinstance(cell, list):
-        raise UserError(f"{where} is {kind_of(cell)}, not a text or a list of messages; mend or remove the row.")
+        raise UserError(f"{where} is {kind_of(cell)}, not text or a list of messages; fix or remove the row.")
     if not cell and not may_be_empty:
-        raise UserError(f"{where} is an empty list; give it messages or remove the row.")
+        raise UserError(f"{where} is an empty list; add messages or remove the row.")
     return [_message(part, f"{where}, message {place}") for place, part in enumerate(cell)]
 
 
 def text(cell: object, where: str, may_be_empty: bool = False) -> str:
-    """The cell as a text."""
+    """The cell as text."""
     if not isinstance(cell, str):
-        raise UserError(f"{where} is {kind_of(cell)}, not a text; mend or remove the row.")
+        raise UserError(f"{where} is {kind_of(cell)}, not text; fix or remove the row.")
     if not cell.strip() and not may_be_empty:
-        raise UserError(f"{where} is empty; give it a text or remove the row.")
+        raise UserError(f"{where} is empty; add text or remove the row.")
     return cell
 
 
 def number(cell: object, where: str) -> float:
-    """The cell as a finite number, which a CSV file has as text."""
+    """The cell as a finite number; numbers in text, as CSV files have them, are parsed."""
     try:
         found = float(cell) if isinstance(cell, int | float | str) and not isinstance(cell, bool) else math.nan
     except (ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
-        raise UserError(f"{where} is {shown(cell)}, not a finite number; mend or remove the row.")
+        raise UserError(f"{where} is {shown(cell)}, not a finite number; fix or remove the row.")
     return found
 
 
 def truth(cell: object, where: str) -> bool:
-    """The cell as yes or no: a boolean, the number 1 or 0, or one of these as text, which is all that CSV has."""
+    """The cell as a boolean: true or false, 1 or 0, or one of these as text, since CSV cells are all text."""
     found = None
     if isinstance(cell, bool | int | float):
         found = bool(cell) if cell in (0, 1) else None
     elif isinstance(cell, str):
         found = _TRUTHS.get(cell.strip().lower())
     if found is None:
-        raise UserError(f"{where} is {shown(cell)}, but it must be true or false (or 1 or 0); mend or remove the row.")
+        raise UserError(f"{where} is {shown(cell)}, but it must be true or false (or 1 or 0); fix or remove the row.")
     return found
 
 
 def as_messages(found: str | Messages, role: str) -> Messages:
-    """A text as one message of `role`; an empty one as none."""
+    """Text as one message with `role`, empty text as no message; messages unchanged."""
     if isinstance(found, list):
         return found
     return [{"role": role, "content": found}] if found else []
 
 
 def check_answer(messages: Messages, where: str) -> None:
-    """Refuse an answer in which the assistant says nothing."""
+    """Raise UserError if an answer has no assistant message or an empty one."""
     answers = [message for message in messages if message["role"] == "assistant"]
     if not answers:
-        raise UserError(f"{where} has no message of the assistant; there is nothing to learn from, remove the row.")
+        raise UserError(f"{where} has no assistant message, so there is nothing to train on; remove the row.")
     if any(not message.get("content") and not message.get("tool_calls") for message in answers):
-        raise UserError(f"{where} has an empty message of the assistant; give it a text or remove the row.")
+        raise UserError(f"{where} has an empty assistant message; add text or remove the row.")
 
 
 def shown(cell: object) -> str:
-    """A cell as a sentence quotes it: short ones as they are, of others only the kind."""
+    """A cell for an error message: its value if that is short, otherwise its type."""
     if isinstance(cell, str | bool | int | float) and len(repr(cell)) <= 40:
         return repr(cell)
     return kind_of(cell)
@@ -113,11 +113,11 @@ def _message(part: object, where: str) -> dict[str, Any]:
         speaker = part["from"]
         if not isinstance(speaker, str) or speaker not in SPEAKERS:
             known = ", ".join(SPEAKERS)
-            raise UserError(f"{where} is from {shown(speaker)}, but the speakers known are {known}; rename it.")
+            raise UserError(f"{where} is from {shown(speaker)}, which is not one of {known}; rename the speaker.")
         rest = {key: cell for key, cell in part.items() if key not in ("from", "value", "role", "content")}
         part = {"role": SPEAKERS[speaker], "content": part.get("value"), **rest}
     if not isinstance(part, dict) or not isinstance(part.get("role"), str):
         raise UserError(f"{where} has no role; each message needs a `role` and a `content`.")
     if not isinstance(part.get("content"), str) and not part.get("tool_calls"):
-        raise UserError(f"{where} has no text as its `content`; mend or remove the row.")
+        raise UserError(f"{where} has no text in `content`; fix or remove the row.")
     return {key: cell for key, cell in part.items() if cell is not None}

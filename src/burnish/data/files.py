@@ -1,4 +1,4 @@
-"""Readers of single data files: JSON Lines, JSON, CSV and Parquet. They only read."""
+"""Readers for single data files: JSON Lines, JSON, CSV and Parquet."""
 
 import csv
 import json
@@ -15,20 +15,21 @@ ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
 
 
 def read_rows(path: Path, row_limit: int | None = None) -> list[dict[str, Any]]:
-    """The first `row_limit` rows (all, if None) of a .jsonl, .json or .csv file.
+    """The first `row_limit` rows (all if None) of a .jsonl, .json or .csv file.
 
-    Raises UserError for an unknown ending, an empty or unreadable file, and a malformed line, by its number from 1.
+    Raises UserError for an unknown file extension, an empty or unreadable file, and a malformed line, whose number
+    counts from 1.
     """
     ending = path.suffix.lower()
     readers = {".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv}
     if ending not in readers:
-        raise UserError(f"{path} ends in {ending or 'nothing'!r}; use a file that ends in {', '.join(ENDINGS)}.")
+        raise UserError(f"{path}: unknown file type {ending!r}; use a file that ends in {', '.join(ENDINGS)}.")
     _refuse_empty(path)
     return readers[ending](path, row_limit)
 
 
 def read_parquet(paths: list[Path], row_limit: int | None = None) -> Dataset:
-    """The rows of Parquet files one after the other; raises UserError when one cannot be read or the columns differ."""
+    """The concatenated rows of Parquet files. Raises UserError if one cannot be read or the columns' types differ."""
     tables: list[pa.Table] = []
     left = row_limit
     for path in paths:
@@ -36,7 +37,7 @@ def read_parquet(paths: list[Path], row_limit: int | None = None) -> Dataset:
         try:
             table = pq.read_table(path)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise UserError(f"{path} is not a readable Parquet file ({_first_line(error)}); write it again.") from error
+            raise UserError(f"{path} is not a readable Parquet file ({_first_line(error)}); save it again.") from error
         tables.append(table if left is None else table.slice(0, left))
         left = None if left is None else left - len(tables[-1])
         if left == 0:
@@ -44,7 +45,9 @@ def read_parquet(paths: list[Path], row_limit: int | None = None) -> Dataset:
     try:
         return Dataset(pa.concat_tables(tables, promote_options="default"))
     except (pa.ArrowException, ValueError) as error:
-        raise UserError(f"{paths[0].parent}: its files' columns differ in type ({_first_line(error)}).") from error
+        raise UserError(
+            f"{paths[0].parent}: the columns of its files differ in type ({_first_line(error)})."
+        ) from error
 
 
 def _read_jsonl(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
@@ -62,7 +65,7 @@ def _parse_object(text: bytes, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: is not valid JSON ({_first_line(error)}); mend or remove it.") from error
+        raise UserError(f"{where}: is not valid JSON ({_first_line(error)}); fix or remove it.") from error
     if not isinstance(value, dict):
         raise UserError(f"{where}: is a JSON {_json_kind(value)}, but every row must be an object with named columns.")
     return value
@@ -74,9 +77,9 @@ def _read_json(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":  # several values: JSON Lines under another name
             return _read_jsonl(path, row_limit)
-        raise UserError(f"{path}, line {error.lineno}: is not valid JSON ({error.msg}); mend the file.") from error
+        raise UserError(f"{path}, line {error.lineno}: is not valid JSON ({error.msg}); fix the file.") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is not valid JSON ({_first_line(error)}); mend the file.") from error
+        raise UserError(f"{path}: is not valid JSON ({_first_line(error)}); fix the file.") from error
     rows = [value] if isinstance(value, dict) else value
     if not isinstance(rows, list):
         raise UserError(f"{path}: is a JSON {_json_kind(value)}, but it must be a list of objects.")
@@ -87,8 +90,7 @@ def _read_json(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
 
 
 def _read_csv(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
-    # The standard reader keeps every cell as it is; data-frame readers turn the texts "NA", "None" and "007" into
-    # something else.
+    # The standard reader keeps every cell as text; data-frame readers convert "NA", "None" and "007".
     rows: list[dict[str, Any]] = []
     previous_limit = csv.field_size_limit(2**31 - 1)
     try:
@@ -96,7 +98,7 @@ def _read_csv(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
             reader = csv.reader(lines, strict=True)
             header = next(reader, [])
             if len(set(header)) < len(header):
-                raise UserError(f"{path}, line 1: names a column twice; every column needs a name of its own.")
+                raise UserError(f"{path}, line 1: two columns have the same name; rename one of them.")
             for cells in reader:
                 if row_limit is not None and len(rows) == row_limit:
                     break
@@ -104,12 +106,12 @@ def _read_csv(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
                     continue
                 if len(cells) != len(header):
                     raise UserError(
-                        f"{path}, line {reader.line_num}: has {len(cells)} cells, but the header names {len(header)}; "
-                        "quote cells that hold commas."
+                        f"{path}, line {reader.line_num}: has {len(cells)} cells, but the header has {len(header)}; "
+                        "quote cells that contain commas."
                     )
                 rows.append(dict(zip(header, cells, strict=True)))
     except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: is not valid CSV ({error}); mend it.") from error
+        raise UserError(f"{path}, line {reader.line_num}: is not valid CSV ({error}); fix it.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8.") from error
     finally:
@@ -123,9 +125,9 @@ def _refuse_empty(path: Path) -> None:
         with path.open("rb"):
             pass
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}); check the path and its permissions.") from error
     if size == 0:
-        raise UserError(f"{path} is empty; give a file with at least one row.")
+        raise UserError(f"{path} is empty; use a file with at least one row.")
 
 
 def _json_kind(value: object) -> str:

@@ -1,11 +1,11 @@
-"""What the rows of a data set mean, told by the names of its columns (the names that TRL uses).
+"""Reads rows as examples, according to the data set's column names (the names that TRL uses).
 
 Demonstrations: `text` | `messages` or `conversations` | `prompt` + `completion`. Preferences: `prompt` + `chosen` +
-`rejected` | `chosen` + `rejected`, whose prompt is their common beginning | `prompt` + `responses`, best first or with
-`ranks`. Feedback: `prompt` + `completion` + `label`. Prompts: `prompt`, or what is one in the others. Each is plain
-(text) or conversational (lists of messages with a role and a content, or `from` and `value`); a text beside a
-conversation is one message: the user's in `prompt`, else the assistant's. Data sets with columns of their own are
-`burnish.data.adapters`' affair.
+`rejected` | `chosen` + `rejected` with an implicit prompt, their common prefix | `prompt` + `responses`, best first or
+with `ranks`. Feedback: `prompt` + `completion` + `label`. Prompts: `prompt`, or the prompts of the other formats. Each
+is plain (text) or conversational (lists of messages with `role` and `content`, or `from` and `value`). Text next to a
+conversation becomes one message: a user message in `prompt`, otherwise an assistant message. Published data sets with
+other columns are read by `burnish.data.adapters`.
 """
 
 from collections.abc import Iterator
@@ -28,11 +28,11 @@ RANKED = ("prompt", "responses")
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt with its G ≥ 1 responses, best first: all texts, or all lists of messages. To be answered: G = 0.
+    """A prompt with its G responses, best first, all text or all lists of messages; a prompt to be sampled has G = 0.
 
-    In `messages` data, the prompt is what comes before the assistant's first turn. `row` counts from 0. `margin` says
-    by how much the first response is better, `confidence` with what probability, and `desirable` of a single response
-    whether it is a good one; None where the data do not say.
+    In `messages` data the prompt is everything before the first assistant turn. `row` counts from 0. `margin` is how
+    much better the first response is, `confidence` the probability that it is better, and `desirable` the label of a
+    single response; each is None if the data does not have it.
     """
 
     row: int
@@ -48,39 +48,39 @@ class Example:
 
 
 def demonstration_columns(dataset: Dataset, name: str) -> tuple[str, ...]:
-    """The columns that hold the demonstrations; `messages` goes before `prompt` + `completion` before `text`.
+    """The columns with the demonstrations: `messages` before `prompt` + `completion` before `text`.
 
-    Raises UserError, naming the columns found and needed, when there are none.
+    Raises UserError, naming the columns found and needed, if they are missing.
     """
     found = match(dataset, DEMONSTRATIONS)
     if found is None:
         remedy = "rename the columns"
         if match(dataset, _PREFERENCES):
-            remedy = "these are comparisons, which `burnish dpo` learns from"
+            remedy = "these are comparisons, which are data for `burnish dpo`"
         needed = "`text`, or `messages`, or `prompt` and `completion`"
         raise UserError(f"{name}: demonstrations need {needed}, but its columns are {listed(dataset)}; {remedy}.")
     return found
 
 
 def preference_columns(dataset: Dataset, name: str) -> tuple[str, ...]:
-    """The columns that hold the comparisons.
+    """The columns with the comparisons.
 
-    Raises UserError, naming the columns found and needed, when there are none.
+    Raises UserError, naming the columns found and needed, if they are missing.
     """
     found = match(dataset, _PREFERENCES)
     if found is None:
         remedy = "rename the columns"
         if match(dataset, DEMONSTRATIONS):
-            remedy = "these are demonstrations, which `burnish sft` learns from"
+            remedy = "these are demonstrations, which are data for `burnish sft`"
         needed = "`chosen` and `rejected`, with or without `prompt`"
         raise UserError(f"{name}: comparisons need {needed}, but its columns are {listed(dataset)}; {remedy}.")
     return found
 
 
 def prompt_columns(dataset: Dataset, name: str) -> tuple[str, ...]:
-    """The columns that tell the prompts; `prompt` goes before `messages` before `chosen` + `rejected`.
+    """The columns that contain the prompts: `prompt` before `messages` before `chosen` + `rejected`.
 
-    Raises UserError, naming the columns found and needed, when there are none.
+    Raises UserError, naming the columns found and needed, if they are missing.
     """
     found = match(dataset, _PROMPTS)
     if found is None:
@@ -91,9 +91,9 @@ def prompt_columns(dataset: Dataset, name: str) -> tuple[str, ...]:
 
 
 def prompts(dataset: Dataset, name: str) -> Iterator[Example]:
-    """Each row's prompt, without a response; raises UserError as `demonstrations` does.
+    """The prompt of each row, without responses; raises UserError as `demonstrations` does.
 
-    Of `messages` it is what comes before the assistant's first turn, or all of them.
+    In `messages` data the prompt is everything before the first assistant turn, or all messages if there is none.
     """
     columns = prompt_columns(dataset, name)
     if columns == ("chosen", "rejected"):
@@ -111,7 +111,7 @@ def prompts(dataset: Dataset, name: str) -> Iterator[Example]:
 
 
 def demonstrations(dataset: Dataset, name: str) -> Iterator[Example]:
-    """Each row as a prompt and one response; raises UserError naming row and column for what is no usable text."""
+    """Each row as a prompt and one response. Raises UserError, naming row and column, for an invalid cell."""
     columns = demonstration_columns(dataset, name)
     for number, row in cells.rows(dataset, columns):
         values = {c: cells.value(row[c], f"{name}, row {number}: column `{c}`", c == "prompt") for c in columns}
@@ -123,7 +123,9 @@ def demonstrations(dataset: Dataset, name: str) -> Iterator[Example]:
             yield Example(number, messages[:first], (messages[first:],))
         elif columns == ("text",):
             if isinstance(values["text"], list):
-                raise UserError(f"{where} holds messages, but `text` is plain text; rename the column to `messages`.")
+                raise UserError(
+                    f"{where} contains messages, but `text` is plain text; rename the column to `messages`."
+                )
             yield Example(number, "", (values["text"],))
         else:
             yield _explicit(number, values["prompt"], [values["completion"]], [where])
@@ -146,7 +148,7 @@ def preferences(dataset: Dataset, name: str) -> Iterator[Example]:
 
 
 def feedback(dataset: Dataset, name: str) -> Iterator[Example]:
-    """Each row as a prompt and one response that is desirable or not; raises UserError as `demonstrations` does."""
+    """Each row as a prompt and one labelled response; raises UserError as `demonstrations` does."""
     for number, row in cells.rows(dataset, FEEDBACK):
         where = {c: f"{name}, row {number}: column `{c}`" for c in FEEDBACK}
         prompt, completion = (cells.value(row[c], where[c], c == "prompt") for c in FEEDBACK[:2])
@@ -155,16 +157,16 @@ def feedback(dataset: Dataset, name: str) -> Iterator[Example]:
 
 
 def ranked(dataset: Dataset, name: str) -> Iterator[Example]:
-    """Each row as a prompt and its two or more responses, best first; raises UserError as `demonstrations` does.
+    """Each row as a prompt and two or more responses, best first; raises UserError as `demonstrations` does.
 
-    Where there is a column `ranks`, a row's smallest number is of its best response, and no two are equal.
+    If there is a column `ranks`, the smallest rank is the best response's; ranks must be distinct.
     """
     columns = (*RANKED, "ranks") if "ranks" in dataset.column_names else RANKED
     for number, row in cells.rows(dataset, columns):
         where = f"{name}, row {number}: column `responses`"
         found = row["responses"] if isinstance(row["responses"], list) else []
         if len(found) < 2:
-            raise UserError(f"{where} holds {len(found)} responses, and a comparison needs two; remove the row.")
+            raise UserError(f"{where} has {len(found)} responses, but a comparison needs at least two; remove the row.")
         places = [f"{where}, response {place}" for place in range(len(found))]
         answers = [cells.value(cell, place) for cell, place in zip(found, places, strict=True)]
         if "ranks" in columns:
@@ -175,27 +177,28 @@ def ranked(dataset: Dataset, name: str) -> Iterator[Example]:
 
 
 def _order(ranks: object, count: int, where: str) -> list[int]:
-    """The places of `count` ranks, smallest first."""
+    """The indices that sort `count` ranks, smallest first."""
     if not isinstance(ranks, list) or len(ranks) != count:
-        raise UserError(f"{where} must hold one number for each of the {count} responses; mend or remove the row.")
+        raise UserError(f"{where} must contain one number for each of the {count} responses; fix or remove the row.")
     found = [cells.number(rank, where) for rank in ranks]
     if len(set(found)) < count:
-        raise UserError(f"{where} ranks two responses alike, which says nothing of the two; leave one of them out.")
+        raise UserError(f"{where} contains equal ranks; give each response a different rank, or remove one of them.")
     return sorted(range(count), key=lambda i: found[i])
 
 
 def common_prefix(chosen: str, rejected: str) -> int:
-    """How many characters `chosen` and `rejected` share as their prompt.
+    """The number of characters in the implicit prompt of `chosen` and `rejected`.
 
-    The common beginning, cut back to where the first word that differs begins, and then by the one space before it,
-    so that no word is split and each answer keeps its leading space. Both answers keep at least one character.
+    The prompt is their common prefix up to the beginning of the first word that differs, without the single space
+    before it, so that no word is split and each answer keeps its leading space. Both answers keep at least one
+    character.
 
-    Source: TRL, `extract_prompt`. Differs: TRL compares characters alone, which splits "blue" and "black" after "bl",
-    and when one text continues the other it leaves the shorter one's last character as its answer.
+    Source: TRL, `extract_prompt`. Differs: TRL compares single characters, which splits "blue" and "black" after "bl",
+    and if one text is a prefix of the other it leaves the shorter one's last character as its answer.
     """
     shortest = min(len(chosen), len(rejected))
     length = next((i for i in range(shortest) if chosen[i] != rejected[i]), shortest)
-    if length == shortest:  # one continues the other: its last word becomes its answer
+    if length == shortest:  # one is a prefix of the other: its last word becomes its answer
         while length and chosen[length - 1].isspace():
             length -= 1
     while length and not chosen[length - 1].isspace():
@@ -217,7 +220,7 @@ def _explicit(number: int, prompt: str | Messages, answers: list[str | Messages]
 
 
 def _implicit(number: int, answers: list[Messages], where: list[str]) -> Example:
-    """The common leading messages are the prompt; every answer keeps its own, and at least its last, message."""
+    """The prompt is the messages that all answers begin with; each answer keeps at least its last message."""
     shortest = min(len(answer) for answer in answers)
     common = 0
     while common < shortest - 1 and all(answer[common] == answers[0][common] for answer in answers):

@@ -1,4 +1,4 @@
-"""Another row's response for every row: the mismatched texts of single responses found good or bad."""
+"""Pairs every row of feedback data with another row's response, for KTO's estimate of the KL divergence."""
 
 import hashlib
 from collections import Counter
@@ -11,18 +11,17 @@ from burnish.data.tokenised import CHUNK, Response, Row
 
 
 def partners(prompts: Sequence[bytes]) -> list[int]:
-    """For each row the number of another one, each taken once; `prompts` are equal where rows' prompts are.
+    """For each row the index of its partner, a permutation without fixed points; `prompts` has one key per row.
 
-    Rows are put in the order of their prompts' hashes, so that equal prompts are neighbours, and each is given the row
-    that lies m places further on, going round at the end; m is how often the commonest prompt occurs. So no row has a
-    partner of its own prompt if any matching does that (m ≤ n/2), and with every prompt equal m is 1: no row is ever
-    its own. Nothing is drawn: the same data give the same partners.
+    Rows are sorted by the hash of their prompt, so that equal prompts are adjacent, and each row is paired with the one
+    m places further on, cyclically; m is the count of the most common prompt. So no row has a partner with its own
+    prompt if that is possible (m ≤ n/2). If all prompts are equal, m is 1. The result is deterministic.
 
     Raises ValueError for fewer than two rows.
     """
     count = len(prompts)
     if count < 2:
-        raise ValueError("one row alone has no other row")
+        raise ValueError("partners need at least two rows")
     commonest = max(Counter(prompts).values())
     shift = commonest if commonest < count else 1
     order = sorted(range(count), key=lambda i: (hashlib.sha256(prompts[i]).digest(), i))
@@ -33,10 +32,10 @@ def partners(prompts: Sequence[bytes]) -> list[int]:
 
 
 def with_partners(dataset: Dataset, max_length: int) -> Iterator[Row]:
-    """The rows of `dataset`, each with its own response and, behind its own prompt, its partner's.
+    """The rows of `dataset`, each with its own response and its partner's response to the row's prompt.
 
-    `dataset` has one response a row, and the prompts' lengths in its column `start`. A partner's response is cut on the
-    right to `max_length`, as it was in its own row.
+    `dataset` has one response per row and the prompt lengths in the column `start`. The partner's response is truncated
+    on the right to `max_length`, as its own row was.
     """
     starts = dataset["start"][:]
     keys = [np.array(row["tokens"][0][: row["start"]], dtype="<i4").tobytes() for row in dataset]
@@ -49,7 +48,7 @@ def with_partners(dataset: Dataset, max_length: int) -> Iterator[Row]:
             tokens, mask = row["tokens"][0], row["mask"][0]
             room = max_length - start
             trained = [False] * start + partner["mask"][0][cut:][:room]
-            trained[0] = False  # nothing stands before it
+            trained[0] = False  # the first token has no context
             behind = Response(tokens[:start] + partner["tokens"][0][cut:][:room], trained)
             responses = [Response(tokens, mask), behind]
             yield Row(row["row"], responses, desirable=row["desirable"], start=start)

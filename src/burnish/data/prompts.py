@@ -1,27 +1,31 @@
-"""Prompts to be answered: ids to sample from, and beside them what the user's rows say, for rewards to look at."""
+"""Prompts to sample from: their ids, and the other columns of the user's rows for reward functions.
+
+Importing this module imports neither transformers nor datasets, so that a command can use `Prompts` without loading
+them: they are imported by `read_prompts`.
+"""
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
 
-from burnish.data import tokenise
+if TYPE_CHECKING:
+    import datasets
+    import transformers
 
 UNCUT = 2**31
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts in the order of the data, one entry of each list a row.
+    """Tokenised prompts in the order of the data; each list has one entry per row.
 
-    `ids` are what the model continues, cut on the left; `prompts` are as the user wrote them, text or messages;
-    `columns` are all other columns, and `rows` the positions in the data. `counts` says how many `rows` there are, how
-    many `truncated_prompts`, and how many `tokens`; `fingerprint` is the SHA-256 of ids, prompts and columns in order.
+    `ids` are what the model continues, truncated on the left; `prompts` are as the user wrote them, text or messages;
+    `columns` are all other columns, and `rows` the positions in the data. `counts` has the numbers of `rows`,
+    `truncated_prompts` and `tokens`; `fingerprint` is the SHA-256 of ids, prompts and columns in order.
     """
 
     ids: list[list[int]]
@@ -36,7 +40,7 @@ class Prompts:
         return len(self.ids)
 
     def describe(self) -> str:
-        """One line for the terminal: where the prompts come from, how many, how many cut, and the columns beside."""
+        """One line for the terminal: name, number of prompts, number truncated, tokens, and columns for rewards."""
         parts = [f"{self.counts['rows']:,} prompts"]
         if cut := self.counts["truncated_prompts"]:
             parts.append(f"{cut:,} cut on the left")
@@ -46,13 +50,17 @@ class Prompts:
         return f"{self.name}: {', '.join(parts)}"
 
 
-def read_prompts(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str) -> Prompts:
-    """The prompts of a data set, up to where the answer begins, each at most `max_length` ids.
+def read_prompts(
+    dataset: "datasets.Dataset", tokenizer: "transformers.PreTrainedTokenizerBase", max_length: int, name: str
+) -> Prompts:
+    """The prompts of a data set, rendered up to where the answer begins, each at most `max_length` ids.
 
-    They are its column `prompt`, or of demonstrations and comparisons what comes before the responses; the responses
-    then remain as columns, unless they cannot be told apart from the prompt. Raises UserError for a data set without
-    prompts, and, naming the row, for one that cannot be read or has no ids.
+    They are the column `prompt`, or in demonstrations and comparisons the part before the responses; the responses
+    remain as columns if they have columns of their own. Raises UserError if the data set has no prompts, and, naming
+    the row, for a prompt that cannot be read or has no ids.
     """
+    from burnish.data import tokenise
+
     reading = tokenise.read("prompts", dataset, tokenizer, name)
     used, examples = reading.columns, list(reading.examples)
     written = [example.prompt for example in examples]
@@ -70,9 +78,15 @@ def read_prompts(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_lengt
 
 
 def cut_left(
-    whole: list[list[int]], written: Sequence[Any], tokenizer: PreTrainedTokenizerBase, max_length: int, name: str
+    whole: list[list[int]],
+    written: Sequence[Any],
+    tokenizer: "transformers.PreTrainedTokenizerBase",
+    max_length: int,
+    name: str,
 ) -> list[list[int]]:
-    """The prompts' ids, those that are too long cut as `tokenise.prompts` cuts them."""
+    """The prompts' ids; prompts longer than `max_length` are truncated as `tokenise.prompts` does it."""
+    from burnish.data import tokenise
+
     long = [i for i, ids in enumerate(whole) if len(ids) > max_length]
     again = tokenise.prompts([written[i] for i in long], tokenizer, max_length, name)
     shorter = dict(zip(long, again, strict=True))
@@ -80,18 +94,18 @@ def cut_left(
 
 
 def fingerprint(ids: list[list[int]], written: Sequence[Any], columns: dict[str, list[Any]]) -> str:
-    """SHA-256 of what is sampled from and what rewards see: another order, cut or value is another fingerprint."""
+    """SHA-256 of everything that sampling and rewards see: it changes with order, truncation and any value."""
     digest = hashlib.sha256(b"prompts")
     digest.update(np.array([len(row) for row in ids], dtype="<i8").tobytes())
     digest.update(np.array([token for row in ids for token in row], dtype="<i4").tobytes())
-    told = json.dumps([list(written), columns], sort_keys=True, ensure_ascii=True, default=as_text)
-    return hashlib.sha256(digest.digest() + told.encode()).hexdigest()
+    rows = json.dumps([list(written), columns], sort_keys=True, ensure_ascii=True, default=as_text)
+    return hashlib.sha256(digest.digest() + rows.encode()).hexdigest()
 
 
 def as_text(value: Any) -> str:
-    """What JSON has no word for: dates and bytes as Python writes them, of other objects only their kind.
+    """A value that JSON cannot represent as text: dates and bytes as their `repr`, other objects as their type's name.
 
-    The text of an arbitrary object may hold its address, which is another in every process.
+    The `repr` of an arbitrary object may contain its address, which differs between processes.
     """
     known = isinstance(value, bytes) or type(value).__module__ in ("datetime", "decimal", "uuid")
     return repr(value) if known else type(value).__qualname__

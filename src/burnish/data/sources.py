@@ -1,6 +1,6 @@
-"""Reads the user's own data set: a file, a folder, the Hugging Face hub, or what Python already holds.
+"""Loads the user's data set from a file, a folder, the Hugging Face hub, or a Python object.
 
-Local files are read into memory, offline, and nothing is written beside them.
+Local files are read into memory, offline; no files are written next to them.
 """
 
 import json
@@ -28,11 +28,11 @@ def load(
     """The rows of `data`, at most the first `row_limit` of them.
 
     `data` is a .jsonl, .json, .csv or .parquet file; a folder of such files, or one written by `save_to_disk`; a hub
-    name `owner/name`; or a `Dataset`, a `DatasetDict` or a list of dicts. A text may name its split after a colon,
-    `owner/name:test`, which then counts instead of `split`. A single file has one split, `train`.
+    name `owner/name`; or a `Dataset`, a `DatasetDict` or a list of dicts. A string may name the split after a colon,
+    `owner/name:test`, which overrides `split`. A single file has one split, `train`.
 
-    Raises UserError, in one sentence, for a missing or empty file, an unknown ending, a malformed line, an unknown
-    split, an unreachable name, and for no rows at all.
+    Raises UserError for a missing or empty file, an unknown file extension, a malformed line, an unknown split, a hub
+    name that cannot be loaded, and a data set without rows.
     """
     if row_limit is not None and row_limit < 1:
         raise UserError(f"The row limit is {row_limit}; it must be at least 1.")
@@ -47,16 +47,16 @@ def load(
         name = "the list of rows"
         dataset = rows_to_dataset(_dicts(data, name), name)
     if len(dataset) == 0:
-        raise UserError(f"{name} has no rows; give a data set with at least one.")
+        raise UserError(f"{name} has no rows; use a data set with at least one.")
     if row_limit is not None and row_limit < len(dataset):
         dataset = dataset.select(range(row_limit))
     return dataset
 
 
 def rows_to_dataset(rows: list[dict[str, Any]], name: str) -> Dataset:
-    """The rows as a data set in memory; a key that a row lacks is None there.
+    """The rows as a data set in memory; missing keys become None.
 
-    A column that no single Arrow type can hold (text in one row, a list in the next) is kept as JSON, unchanged.
+    A column with mixed types (text in one row, a list in the next) is stored as JSON, unchanged.
     """
     keys = list(dict.fromkeys(key for row in rows for key in row))
     columns = {key: [row.get(key) for row in rows] for key in keys}
@@ -64,8 +64,8 @@ def rows_to_dataset(rows: list[dict[str, Any]], name: str) -> Dataset:
         return Dataset.from_dict(columns)
     except UnicodeEncodeError:
         raise UserError(
-            f"{name}, row {_broken_text(rows)}: holds half of a surrogate pair, which is no valid text; "
-            "write that character whole or remove the row."
+            f"{name}, row {_broken_text(rows)}: contains an unpaired surrogate, which is not valid Unicode; "
+            "fix or remove the row."
         ) from None
     except (ValueError, TypeError, OverflowError):  # pyarrow's errors for a mixed column are among these
         return Dataset.from_dict(columns, on_mixed_types="use_json")
@@ -98,7 +98,7 @@ def _load_named(name: str, split: str, row_limit: int | None) -> Dataset:
         return _load_folder(path, split, row_limit)
     if path.exists():
         if split != "train":
-            raise UserError(f"{name} has no split {split!r}: a single file has one, 'train'.")
+            raise UserError(f"{name} has no split {split!r}; a single file only has the split 'train'.")
         return _load_files([path], row_limit)
     if path.suffix.lower() in ENDINGS or not _HUB_NAME.fullmatch(name):
         raise UserError(f"{name} does not exist; give a file, a folder, or a hub name such as owner/name.")
@@ -106,8 +106,10 @@ def _load_named(name: str, split: str, row_limit: int | None) -> Dataset:
 
 
 def hub_arguments(name: str, split: str) -> dict[str, str]:
-    """What the hub is asked for, where a published data set does not call its parts as everybody does."""
-    if name == "openai/summarize_from_feedback":  # a loading script, which is no longer run; its tables were converted
+    """The arguments of `datasets.load_dataset`, with the split names of data sets that differ from the usual ones."""
+    if (
+        name == "openai/summarize_from_feedback"
+    ):  # its loading script is no longer supported; the hub converted the tables
         return {"path": name, "name": "comparisons", "revision": "refs/convert/parquet", "split": split}
     if name == "HuggingFaceH4/ultrafeedback_binarized":
         return {"path": name, "split": {"train": "train_prefs", "test": "test_prefs"}.get(split, split)}
@@ -117,10 +119,10 @@ def hub_arguments(name: str, split: str) -> dict[str, str]:
 def _load_hub(name: str, split: str) -> Dataset:
     try:
         return datasets.load_dataset(**hub_arguments(name, split))
-    except Exception as error:  # the hub's client raises many kinds; the user needs the name and the reason
+    except Exception as error:  # the hub's client raises many types; the user needs the name and the reason
         reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
         raise UserError(
-            f"{name} is no local file or folder, and reading its split {split!r} from the hub failed ({reason}); "
+            f"{name} is not a local file or folder, and loading its split {split!r} from the hub failed ({reason}); "
             "check the name and the connection."
         ) from error
 
@@ -138,7 +140,7 @@ def _load_folder(folder: Path, split: str, row_limit: int | None) -> Dataset:
     # A clone of a hub repository keeps its files in data/.
     files = _data_files(folder) or _data_files(folder / "data")
     if not files:
-        raise UserError(f"{folder} holds no data file; give a folder with {', '.join(ENDINGS)} files.")
+        raise UserError(f"{folder} contains no data files; use a folder with {', '.join(ENDINGS)} files.")
     splits: dict[str, list[Path]] = {}
     for file in files:
         splits.setdefault(_SHARD.sub("", file.stem), []).append(file)
@@ -158,7 +160,9 @@ def _data_files(folder: Path) -> list[Path]:
 def _load_files(paths: list[Path], row_limit: int | None) -> Dataset:
     endings = {path.suffix.lower() for path in paths}
     if len(endings) > 1:
-        raise UserError(f"{paths[0].parent} mixes {' and '.join(sorted(endings))} files; keep one kind in a folder.")
+        raise UserError(
+            f"{paths[0].parent} mixes {' and '.join(sorted(endings))} files; keep only one type per folder."
+        )
     if endings == {".parquet"}:
         return read_parquet(paths, row_limit)
     rows: list[dict[str, Any]] = []

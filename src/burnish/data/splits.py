@@ -1,8 +1,8 @@
 """The fixed splits of the built-in corpora.
 
-A snippet's place follows from its text alone: the SHA-256 of its letters and digits is a number in [0, 1), and each
-split owns an interval. Snippets that are the same but for case, spacing and punctuation, and snippets that share a run
-of eight words, form a group that stays together, across corpora too. Nothing here is random or ever drawn again.
+A snippet's split depends only on its text: the SHA-256 of its letters and digits is a number in [0, 1), and each split
+is an interval. Snippets that differ only in case, spacing and punctuation, and snippets that share a run of eight
+words, form a group that stays together, across corpora too. Nothing here is random.
 """
 
 import hashlib
@@ -13,31 +13,31 @@ from functools import cache
 
 from burnish.data.corpora import Snippet, corpora
 
-RUN = 8  # words in a row that two snippets must share to count as near duplicates
+RUN = 8  # snippets that share this many consecutive words are near duplicates
 
 FILM_SPLITS = {"validation": (0.0, 0.057), "held_out": (0.057, 0.2), "preferences": (0.2, 0.473), "gold": (0.473, 1.0)}
-OTHER_SPLITS = {"validation": (0.0, 0.057), "train": (0.057, 1.0)}  # as in film, so that twins stay together
+OTHER_SPLITS = {"validation": (0.0, 0.057), "train": (0.057, 1.0)}  # as in film, so that near duplicates stay together
 
 
 def normalise(text: str) -> str:
-    """Lower-case letters and digits only; a text without any stands for itself."""
+    """The text's letters and digits in lower case; a text without any is returned unchanged."""
     return "".join(c for c in text.casefold() if c.isalnum()) or text
 
 
 def fraction(*parts: object) -> float:
-    """A number in [0, 1) that looks random and follows from `parts` for ever: the first 52 bits of their SHA-256."""
+    """A pseudorandom number in [0, 1) that depends only on `parts`: the first 52 bits of their SHA-256."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
     return (int.from_bytes(digest[:8]) >> 12) / 2**52
 
 
 def word_runs(text: str, length: int = RUN) -> set[tuple[str, ...]]:
-    """Every run of `length` words of the text, without case, apostrophes and punctuation."""
+    """Every run of `length` words of the text, in lower case, without apostrophes and punctuation."""
     words = re.findall(r"[^\W_]+", re.sub("['’]", "", text.casefold()))
     return {tuple(words[i : i + length]) for i in range(len(words) - length + 1)}
 
 
 def groups(texts: Iterable[str]) -> dict[str, str]:
-    """Each normalised text -> the smallest normalised text of its group (near duplicates, and theirs, transitively)."""
+    """Map each normalised text to the smallest one of its group (near duplicates, transitively)."""
     texts = list(texts)
     leader = {normalise(text): normalise(text) for text in texts}
 
@@ -54,7 +54,7 @@ def groups(texts: Iterable[str]) -> dict[str, str]:
             twin = first.setdefault(run, key)
             if twin != key:
                 one, other = sorted((find(key), find(twin)))
-                leader[other] = one  # the smaller leads, so that the order of the texts does not matter
+                leader[other] = one  # the smaller one, so that the order of the texts does not matter
     return {key: find(key) for key in leader}
 
 
@@ -66,7 +66,7 @@ def _place(bucket: float, splits: dict[str, tuple[float, float]]) -> str:
 def _assign(all_corpora: tuple[tuple[str, tuple[Snippet, ...]], ...]) -> dict[tuple[str, str], tuple[Snippet, ...]]:
     group = groups(snippet.text for _, snippets in all_corpora for snippet in snippets)
     parts: dict[tuple[str, str], list[Snippet]] = defaultdict(list)
-    held_out: set[str] = set()  # groups that hold a held-out film snippet; film comes first
+    held_out: set[str] = set()  # groups with a held-out film snippet; film comes first
     for name, snippets in all_corpora:
         for snippet in snippets:
             key = group[normalise(snippet.text)]
@@ -74,7 +74,7 @@ def _assign(all_corpora: tuple[tuple[str, tuple[Snippet, ...]], ...]) -> dict[tu
             if name == "film" and place == "held_out":
                 held_out.add(key)
             if name != "film" and key in held_out:
-                place = "left_out"  # its twin among the films must stay unseen
+                place = "left_out"  # its near duplicate among the films must stay unseen
             parts[name, place].append(snippet)
     return {where: tuple(snippets) for where, snippets in parts.items()}
 
@@ -82,13 +82,13 @@ def _assign(all_corpora: tuple[tuple[str, tuple[Snippet, ...]], ...]) -> dict[tu
 def split(corpus: str, name: str) -> list[Snippet]:
     """The snippets of one split of one corpus, in the order of the corpus.
 
-    `film` has gold, preferences, validation and held_out; product, news and tweets have train and validation (and a few
-    snippets are left_out: near duplicates of held-out film snippets).
+    `film` has gold, preferences, validation and held_out; product, news and tweets have train and validation, and
+    left_out with their few near duplicates of held-out film snippets.
     """
     everything = corpora()
     if corpus not in everything:
-        raise ValueError(f"no corpus {corpus!r}: there are {', '.join(everything)}")
+        raise ValueError(f"there is no corpus {corpus!r}; use one of {', '.join(everything)}")
     known = FILM_SPLITS if corpus == "film" else {**OTHER_SPLITS, "left_out": ()}
     if name not in known:
-        raise ValueError(f"no split {name!r} of {corpus}: there are {', '.join(known)}")
+        raise ValueError(f"{corpus} has no split {name!r}; use one of {', '.join(known)}")
     return list(_assign(tuple(everything.items())).get((corpus, name), ()))

@@ -1,7 +1,7 @@
-"""Text as ids: one prompt, its responses, one BOS, one trained EOS, at most `max_length` ids in all.
+"""Tokenises a data set of demonstrations, preferences or feedback for training.
 
-A data set of one kind (demonstrations, preferences, feedback) as the trainer sees it. How a row becomes ids is told in
-`encode`, what a row means in `adapters`.
+A row is a prompt with its responses: one BOS, one trained EOS, at most `max_length` ids. `adapters` maps columns to
+prompts and responses, `encode` turns them into ids.
 """
 
 import warnings
@@ -23,9 +23,9 @@ _COUNTS = ("rows", "used", "dropped", "truncated_prompts", "truncated_responses"
 
 
 def demonstrations(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str) -> Tokenised:
-    """Each row as prompt and response, trained on the response: in conversations, on each of the assistant's turns.
+    """Tokenise demonstrations; the response is trained, in conversations every assistant turn.
 
-    Raises UserError for rows that cannot be read, a tokenizer without EOS, and when no row is left.
+    Raises UserError for an invalid row, a tokenizer without EOS, and if no row is left.
     """
     return tokenise(read("demonstrations", dataset, tokenizer, name), "demonstrations", tokenizer, max_length, name)
 
@@ -33,18 +33,18 @@ def demonstrations(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_len
 def preferences(
     dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str, mask_formatting: bool = False
 ) -> Tokenised:
-    """Each row as a prompt with its responses, best first; equal ones are kept, counted and warned of.
+    """Tokenise comparisons; rows with equal responses are kept, counted and warned about.
 
-    Raises UserError as `demonstrations` does.
+    Raises UserError as `demonstrations` does, and if the responses are equal in every row.
     """
     reading = read("preferences", dataset, tokenizer, name)
     found = tokenise(reading, "preferences", tokenizer, max_length, name, mask_formatting)
     if found.counts["equal"] == len(found):
-        raise UserError(f"{name}: in every row chosen and rejected are the same; there is nothing to learn from them")
+        raise UserError(f"{name}: chosen and rejected are equal in every row; use data in which they differ.")
     if found.counts["equal"]:
         warnings.warn(
-            f"{name}: {found.counts['equal']} of {len(found)} rows have a chosen and a rejected response of the same "
-            "tokens; they are kept, but teach nothing.",
+            f"{name}: {found.counts['equal']} of {len(found)} rows have chosen and rejected responses with the same "
+            "tokens; they are kept, but have no effect.",
             stacklevel=2,
         )
     return found
@@ -53,17 +53,16 @@ def preferences(
 def feedback(
     dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str, mask_formatting: bool = False
 ) -> Tokenised:
-    """Each row as a prompt with its own response and, behind the same prompt, that of another row.
+    """Tokenise feedback; each row has its own response and, after the same prompt, the response of another row.
 
-    Raises UserError as `demonstrations` does, and where a single row is left, whose response has no other to stand
-    beside.
+    Raises UserError as `demonstrations` does, and if only one row is left.
     """
     reading = read("feedback", dataset, tokenizer, name)
     found = tokenise(reading, "feedback", tokenizer, max_length, name, mask_formatting)
     if len(found) < 2:
         raise UserError(
-            f"{name}: one row is left, but how far the policy has moved is measured on the response of another row; "
-            "give at least two."
+            f"{name}: only one row is left, but the KL divergence is estimated with responses of other rows; use at "
+            "least two."
         )
     pairs = with_partners(found.dataset.with_format(None), max_length)
     dataset, _, fingerprint = collect(chunks(pairs), "feedback")
@@ -71,7 +70,7 @@ def feedback(
 
 
 def read(kind: str, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, name: str) -> Reading:
-    """A data set's examples, whose dialogues are messages where the tokenizer can render them."""
+    """A data set's examples; dialogues are messages if the tokenizer has a chat template."""
     return adapters.READERS[kind](dataset, name, bool(tokenizer.chat_template))
 
 
@@ -83,12 +82,12 @@ def tokenise(
     name: str,
     mask_formatting: bool = False,
 ) -> Tokenised:
-    """Examples with their responses as a `Tokenised`; `name` says in messages where they come from.
+    """Tokenise examples; `name` identifies the data in messages.
 
-    Its counts: `rows` read, `used` and `dropped` (some response has no trained token within `max_length`; or but for
-    `mask_formatting` would have one: `formatting_only`); of the rows used, `truncated_prompts`, `truncated_responses`
-    and `equal` (all responses alike as trained); of all rows, `long_prompts`, whose prompt alone is longer than
-    `max_length`; and what the format's reader left out.
+    The counts of the result: `rows` read, `used`, `dropped` (some response has no trained token within `max_length`)
+    and `formatting_only` (dropped only because of `mask_formatting`); among the rows used, `truncated_prompts`,
+    `truncated_responses` and `equal` (all responses have the same tokens); among all rows, `long_prompts`, whose prompt
+    alone exceeds `max_length`; and the rows that the format's reader skipped.
     """
     encoder = Encoder.checked(tokenizer, max_length, name)
     counts = dict.fromkeys((*_COUNTS, "formatting_only"), 0)
@@ -105,13 +104,13 @@ def tokenise(
         raise UserError(
             f"{name}: none of its {counts['rows']} rows has a response token within max_length {max_length}; raise it."
             if counts["rows"]
-            else f"{name} has no rows; give a data set with at least one."
+            else f"{name} has no rows; use a data set with at least one."
         )
     return Tokenised(dataset, counts | reading.left_out | sizes, fingerprint, name, reading.columns, kind)
 
 
 def count(found: Fitted, counts: dict[str, int], max_length: int) -> None:
-    """Add what became of one example to the counts."""
+    """Update the counts with one tokenised example."""
     counts["rows"] += 1
     counts["long_prompts"] += len(found.prompt) > max_length
     if not found.responses:
@@ -127,9 +126,9 @@ def count(found: Fitted, counts: dict[str, int], max_length: int) -> None:
 def prompts(
     texts: Sequence[str | Messages], tokenizer: PreTrainedTokenizerBase, max_length: int, name: str = "prompts"
 ) -> list[list[int]]:
-    """Prompts to continue, as ids: one BOS, then at most the last `max_length` − 1 ids of the text.
+    """Tokenise prompts to sample from: one BOS, then at most the last `max_length` − 1 ids of the text.
 
-    A conversation is rendered up to where the assistant begins to speak. Raises UserError for a prompt of no ids.
+    A conversation is rendered with the generation prompt. Raises UserError for a prompt without ids.
     """
     if max_length < 1:
         raise UserError(f"max_length is {max_length}; it must be at least 1.")
@@ -141,5 +140,7 @@ def prompts(
     found = [cut_left(encoder.with_bos(ids), max_length, encoder.bos) for ids in encoder.ids(rendered)]
     for number, ids in enumerate(found):
         if not ids:
-            raise UserError(f"{name}, row {number}: is empty, and the tokenizer has no BOS token to begin with.")
+            raise UserError(
+                f"{name}, row {number}: is empty, and the tokenizer has no BOS token; add text or remove the row."
+            )
     return found

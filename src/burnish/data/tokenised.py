@@ -1,4 +1,4 @@
-"""A tokenised data set: ids and masks in Arrow, batches of them as padded tensors."""
+"""A tokenised data set: ids and masks in an Arrow table, batches as padded tensors."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,30 +14,30 @@ from datasets import Dataset
 from burnish.batches import Demonstrations, Feedback, Preferences
 
 T = TypeVar("T")
-CHUNK = 1000  # rows that are turned into ids, and then into Arrow, at once
+CHUNK = 1000  # rows that are tokenised and stored at once
 KINDS = {"demonstrations": b"demonstrations", "preferences": b"comparisons", "feedback": b"feedback"}
-"""What data may be for, and what a fingerprint calls it."""
+"""The kinds of data, with their names in fingerprints."""
 
 NUMBERS = {"margin": pa.float64(), "confidence": pa.float64(), "desirable": pa.bool_()}
-"""The columns that a data set has where its rows say so."""
+"""The optional columns, which a data set has if its rows have a value for them."""
 
 LEFT_OUT = {
-    "dropped": "dropped for want of a response token",
-    "formatting_only": "dropped for having nothing but formatting tokens",
-    "ties": "prompts left out for equal ratings",
-    "alone": "prompts left out for having one response",
-    "between": "responses left out that were neither best nor worst",
+    "dropped": "dropped because no response token is left",
+    "formatting_only": "dropped because only formatting tokens are left",
+    "ties": "prompts skipped because their ratings are equal",
+    "alone": "prompts skipped because they have one response",
+    "between": "responses skipped that are neither best nor worst",
     "truncated_prompts": "prompts cut on the left",
     "truncated_responses": "responses cut on the right",
-    "long_prompts": "with a prompt alone over the limit",
+    "long_prompts": "with a prompt longer than the limit",
     "equal": "with equal responses",
 }
-"""What a count says of rows, in words."""
+"""The counts in words, for messages."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """One response of one row as the model sees it: its prompt's ids and its own, `mask` True on what is trained."""
+    """One response as the model sees it: the ids of prompt and response, with `mask` True on trained ids."""
 
     tokens: list[int]
     mask: list[bool]
@@ -45,7 +45,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its position in the user's data, its responses, best first, and what is said of them.
+    """One row: its position in the user's data, its responses, best first, and their labels.
 
     The first `start` ids of every response are the prompt's.
     """
@@ -60,13 +60,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Tokenised:
-    """Rows of ids, ready to be walked in batches.
+    """A tokenised data set, from which batches are taken.
 
     `dataset` has the columns `tokens` (a list of ids, or a list of such lists, best response first), `mask` (the same
-    shape, True on trained ids) and `row` (the position in the user's data), and where the data say so `margin`,
-    `confidence` and `desirable`; feedback has `start`, the length of the row's prompt. `kind` is demonstrations,
-    preferences or feedback. `counts` says what became of the rows; `fingerprint` is the SHA-256 of all ids, masks,
-    lengths and numbers in order.
+    shape, True on trained ids) and `row` (the position in the user's data), and optionally `margin`, `confidence` and
+    `desirable`; feedback has `start`, the length of the row's prompt. `kind` is demonstrations, preferences or
+    feedback. `counts` has the numbers of rows used, truncated and dropped; `fingerprint` is the SHA-256 of all ids,
+    masks, lengths and numbers in order.
     """
 
     dataset: Dataset
@@ -81,13 +81,13 @@ class Tokenised:
 
     @property
     def largest_group(self) -> int:
-        """The most responses that a row has."""
+        """The largest number of responses in a row."""
         return self.counts["largest_group"]
 
     def batch(self, indices: Sequence[int] | torch.Tensor) -> Demonstrations | Preferences | Feedback:
         """The rows at `indices`, padded on the right with id 0 and mask False to the longest of them.
 
-        A row of fewer responses than another has empty ones, of length 0, in the last places.
+        Rows with fewer responses than others are filled with empty responses, of length 0, at the end.
         """
         chosen = indices.tolist() if isinstance(indices, torch.Tensor) else list(indices)
         if not chosen:
@@ -107,7 +107,7 @@ class Tokenised:
         masked[real] = trained.flatten().to_numpy(zero_copy_only=False)
         tokens, mask, lengths = (torch.from_numpy(array) for array in (ids, masked, sizes))
         rows = torch.from_numpy(table["row"].to_numpy().astype(np.int64))
-        told = {
+        labels = {
             name: torch.tensor(table[name].to_pylist(), dtype=torch.bool if name == "desirable" else torch.float32)
             for name in NUMBERS
             if name in table.column_names
@@ -115,11 +115,11 @@ class Tokenised:
         if self.kind == "demonstrations":
             return Demonstrations(tokens, mask, lengths, rows)
         if self.kind == "feedback":
-            return Feedback(tokens, mask, lengths, rows, told["desirable"])
-        return Preferences(tokens, mask, lengths, rows, told.get("margin"), told.get("confidence"))
+            return Feedback(tokens, mask, lengths, rows, labels["desirable"])
+        return Preferences(tokens, mask, lengths, rows, labels.get("margin"), labels.get("confidence"))
 
     def describe(self) -> str:
-        """One line for the terminal: where the rows come from, how many are used, and what was cut or dropped."""
+        """One line for the terminal: name, rows used, rows truncated and dropped, and tokens."""
         counts = self.counts
         parts = [f"{counts['used']:,} of {counts['rows']:,} rows used"]
         parts += [f"{counts[key]:,} {words}" for key, words in LEFT_OUT.items() if counts.get(key)]
@@ -128,14 +128,14 @@ class Tokenised:
 
 
 def chunks(items: Iterable[T]) -> Iterator[list[T]]:
-    """The items in lists of `CHUNK`, read as they are asked for."""
+    """The items in lists of at most `CHUNK`, read lazily."""
     remaining = iter(items)
     while chunk := list(islice(remaining, CHUNK)):
         yield chunk
 
 
 class _Fingerprint:
-    """SHA-256 of ids, masks and lengths, each in its own stream, so that the cut into batches leaves no trace."""
+    """SHA-256 of ids, masks and lengths, each in its own stream, so that the batch size does not matter."""
 
     def __init__(self) -> None:
         self._streams = [hashlib.sha256() for _ in range(3)]
@@ -152,11 +152,11 @@ class _Fingerprint:
 
 
 def collect(batches: Iterable[list[Row]], kind: str) -> tuple[Dataset, dict[str, int], str]:
-    """Rows as a data set in memory, with the number of tokens and the fingerprint."""
+    """Store rows in a data set in memory; also returns the numbers of tokens and the fingerprint."""
     fingerprint = _Fingerprint()
     counts = {"tokens": 0, "trained_tokens": 0}
-    tables, told, sizes = [], [], [0]
-    for batch in chain(batches, [[]]):  # the empty one gives the columns their types even where there is no row
+    tables, labels, sizes = [], [], [0]
+    for batch in chain(batches, [[]]):  # the empty batch gives the columns their types if there are no rows
         responses = [response for row in batch for response in row.responses]
         ids = np.fromiter(chain.from_iterable(r.tokens for r in responses), dtype=np.int32)
         mask = np.fromiter(chain.from_iterable(r.mask for r in responses), dtype=bool)
@@ -174,14 +174,14 @@ def collect(batches: Iterable[list[Row]], kind: str) -> tuple[Dataset, dict[str,
         if kind == "feedback":
             named["start"] = pa.array([row.start for row in batch], type=pa.int64())
         tables.append(pa.table(named))
-        told += [(row.margin, row.confidence, row.desirable) for row in batch]
+        labels += [(row.margin, row.confidence, row.desirable) for row in batch]
     table = pa.concat_tables(tables)
     numbers: dict[str, np.ndarray] = {}
-    for (name, type_), values in zip(NUMBERS.items(), zip(*told, strict=True), strict=False):
+    for (name, type_), values in zip(NUMBERS.items(), zip(*labels, strict=True), strict=False):
         if any(value is not None for value in values):
             numbers[name] = np.array(values, dtype=bool if name == "desirable" else "<f8")
             table = table.append_column(name, pa.array(values, type=type_))
-    if set(sizes[1:]) - {2}:  # where rows end is not in the lengths of their responses
+    if set(sizes[1:]) - {2}:  # the lengths of responses do not say where rows end
         numbers["groups"] = np.array(sizes[1:], dtype="<i8")
     return Dataset(table), counts | {"largest_group": max(sizes)}, fingerprint.hexdigest(kind, numbers)
 

@@ -1,6 +1,6 @@
-"""Walking a data set: the order of rows as a pure function of seed and position.
+"""Iterates over a data set in batches; the order of rows is a pure function of seed and position.
 
-Nothing has to be saved to go on in the middle: batch k of a seed is the same whether the walk began at 0 or at k.
+Resuming needs no saved state: batch k of a seed is the same whether the walk started at 0 or at k.
 """
 
 import math
@@ -14,19 +14,19 @@ B = TypeVar("B", covariant=True)
 
 @runtime_checkable
 class Batches(Protocol[B]):
-    """A tokenised data set."""
+    """A tokenised data set that returns batches."""
 
     def __len__(self) -> int: ...
     def batch(self, indices: list[int]) -> B: ...
 
 
 def batches_per_epoch(rows: int, batch_size: int) -> int:
-    """Every row once; the last batch of an epoch may be smaller."""
+    """Number of batches in an epoch; the last one may be smaller."""
     return math.ceil(rows / batch_size)
 
 
 def walk(data: Batches[B], batch_size: int, seed: int, start: int = 0) -> Iterator[B]:
-    """Batches without end from batch number `start` on, each epoch in a new order."""
+    """Endless batches, starting with batch number `start`; each epoch has a new order."""
     count = batches_per_epoch(len(data), batch_size)
     epoch, position = divmod(start, count)
     while True:
@@ -37,20 +37,20 @@ def walk(data: Batches[B], batch_size: int, seed: int, start: int = 0) -> Iterat
 
 
 def visited(rows: int, batch_size: int, seed: int, steps: int) -> list[int]:
-    """The rows that `steps` batches of `walk` visit, in the data's own order."""
+    """The rows that the first `steps` batches of `walk` visit, in the data's order."""
     if steps >= batches_per_epoch(rows, batch_size):
         return list(range(rows))
     return sorted(epoch_order(rows, seed, 0)[: steps * batch_size])
 
 
 def in_order(data: Batches[B], batch_size: int, rows: Sequence[int] | None = None) -> Iterator[B]:
-    """Every row once (or those of `rows`), in the data's own order."""
+    """Batches of every row once (or of `rows`), in the data's order."""
     rows = range(len(data)) if rows is None else rows
     for start in range(0, len(rows), batch_size):
         yield data.batch(list(rows[start : start + batch_size]))
 
 
 def epoch_order(rows: int, seed: int, epoch: int) -> list[int]:
-    """The order of rows in one epoch."""
+    """The order of the rows in one epoch, a permutation."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     return torch.randperm(rows, generator=generator).tolist()

@@ -1,1 +1,1 @@
-"""What scores a finished text: a reward model, a Python function, a lexicon, or the gold judge, which evaluates."""
+"""Rewards that score finished texts: reward models, Python functions, a lexicon, and the gold judge for evaluation."""

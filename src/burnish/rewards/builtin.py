@@ -1,16 +1,18 @@
-"""The rewards that need no training: the gold judge and a sentiment lexicon, on prompt and response as one text."""
+"""Built-in rewards: the gold judge and a sentiment lexicon, which score prompt and response as one text."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from burnish.rewards.completed import Completed
-from burnish.rewards.gold import GoldJudge, words
+
+if TYPE_CHECKING:
+    import burnish.rewards.gold
 
 
 @dataclass(frozen=True)
 class TextReward:
-    """A function from texts to scores as a reward."""
+    """Wraps a function from texts to scores as a reward."""
 
     name: str
     score: Callable[[list[str]], Any]
@@ -19,21 +21,23 @@ class TextReward:
         return [float(score) for score in self.score(completed.texts)]
 
 
-def gold_reward(judge: GoldJudge) -> TextReward:
-    """The gold judge's expected mean rating, −4…4.
+def gold_reward(judge: "burnish.rewards.gold.GoldJudge") -> TextReward:
+    """The gold judge's expected mean rating, −4…4, as a reward.
 
-    For studies of a reward without error. A model that was trained against it, or picked by it, has seen the judge: its
-    gold score is then its training score, and no independent judgement of what people would say.
+    For experiments in which reward and evaluation are the same. After training against the judge, or selecting a model
+    by it, the gold score is the training score and no longer an independent evaluation.
     """
     return TextReward("gold", judge.score)
 
 
 def lexicon_reward(lexicon: Mapping[str, float]) -> TextReward:
-    """The mean valence of the text's words, 0 for a word that the lexicon lacks and for a text without words.
+    """The mean valence of the text's words as a reward; words not in the lexicon and texts without words count as 0.
 
-    A reward that is easily hacked, and shows it: one good word repeated has the highest score there is. The gold judge
-    has features of the same lexicon, so a little of what is gained against this is gained on gold by construction.
+    It demonstrates reward hacking: repeating a single positive word gives the highest score. The gold judge has
+    features from the same lexicon, so optimising this reward raises the gold score slightly by construction.
     """
+
+    from burnish.rewards.gold import words  # here, since it imports scikit-learn
 
     def mean_valence(text: str) -> float:
         found = words(text)

@@ -1,4 +1,4 @@
-"""What a reward sees, and what it must give back: one finite number a completion, or an error that names the row."""
+"""The input of rewards, and the check of their output: one finite score per completion or an error naming the row."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,17 +11,17 @@ import torch
 
 from burnish.run import UserError
 
-ROWS_NAMED = 8  # of more rows than these, an error names the first and tells how many there are
+ROWS_NAMED = 8  # an error message lists at most this many rows
 
 
 @dataclass(frozen=True)
 class Completed:
-    """Completions of prompts, a list with one entry each.
+    """A batch of completions; each list has one entry per completion.
 
     `prompts` are as the user wrote them, text or messages; `responses` are the decoded completions; `texts` are prompt
-    and response decoded as one, without special tokens. `columns` are the other columns of the rows, `rows` their
-    positions in the data. `batch` has the very ids (tokens `[N, T]`, mask, lengths), and `ended` is True where the
-    completion ended itself rather than at the length limit.
+    and response decoded together, without special tokens. `columns` are the other columns of the rows, `rows` their
+    positions in the data. `batch` has the sampled ids (tokens `[N, T]`, mask, lengths), and `ended` is True if the
+    completion ended with an EOS rather than at the length limit.
     """
 
     prompts: list[Any]
@@ -47,20 +47,20 @@ class Completed:
 
 @runtime_checkable
 class Reward(Protocol):
-    """What scores completions, each by itself or in comparison with the others. A score of 0 is a score."""
+    """Protocol of rewards: scores completions, each alone or relative to the others in the batch."""
 
     @property
     def name(self) -> str:
-        """What the user calls it: the text after --reward."""
+        """The name used in messages and metrics: the text after --reward."""
         ...
 
     def __call__(self, completed: Completed) -> Sequence[float]:
-        """One score a completion, in their order."""
+        """One score per completion, in order."""
         ...
 
 
 class BadRewardError(UserError):
-    """A reward raised, or gave what is no score. `rows` are the data's rows at fault."""
+    """A reward raised an exception or returned an invalid score. `rows` are the rows of the data concerned."""
 
     def __init__(self, sentence: str, rows: Sequence[int]) -> None:
         super().__init__(sentence)
@@ -68,11 +68,12 @@ class BadRewardError(UserError):
 
 
 def checked_scores(reward: Reward, completed: Completed) -> list[float]:
-    """The reward's scores as finite floats, one a completion.
+    """The reward's scores as finite floats, one per completion.
 
-    Numbers may be Python's, NumPy's or PyTorch's, in any sequence, array or tensor; True and False are 1 and 0. Raises
-    BadRewardError, naming the rows, where the reward raises, and for a wrong count, None, NaN, infinity and whatever
-    else is no number. A reward that raised is called again with single completions to find the row.
+    A reward may return Python, NumPy or PyTorch numbers in any sequence, array or tensor; True and False are 1 and 0.
+    Raises BadRewardError, naming the rows, if the reward raises or returns a wrong number of scores, None, NaN,
+    infinity or anything else that is not a number. A reward that raised is called again with single completions to find
+    the row.
     """
     try:
         found = reward(completed)
@@ -82,33 +83,33 @@ def checked_scores(reward: Reward, completed: Completed) -> list[float]:
     except Exception as error:  # the reward is the user's own code: it may raise anything
         rows = rows_that_raise(reward, completed, error)
         raise BadRewardError(
-            f"the reward {reward.name} failed for {named(rows)} ({shown(error)}): mend it and try again", rows
+            f"the reward {reward.name} failed for {named(rows)} ({shown(error)}): fix it and try again", rows
         ) from error
     if scores is None:
         raise BadRewardError(
-            f"the reward {reward.name} gave {brief(found)} for {named(completed.rows)}: let it return a list with one "
-            "number a completion",
+            f"the reward {reward.name} returned {brief(found)} for {named(completed.rows)}: return a list with one "
+            "number per completion",
             completed.rows,
         )
     if len(scores) != len(completed):
         raise BadRewardError(
-            f"the reward {reward.name} gave {len(scores)} scores for {len(completed)} completions of "
-            f"{named(completed.rows)}: let it return one number a completion",
+            f"the reward {reward.name} returned {len(scores)} scores for {len(completed)} completions of "
+            f"{named(completed.rows)}: return one number per completion",
             completed.rows,
         )
     numbers = [number(score) for score in scores]
     if bad := [i for i, value in enumerate(numbers) if value is None or not math.isfinite(value)]:
         rows = [completed.rows[i] for i in bad]
         raise BadRewardError(
-            f"the reward {reward.name} gave {brief(scores[bad[0]])} for {named(rows)}: let it return a finite number "
-            "for every completion",
+            f"the reward {reward.name} returned {brief(scores[bad[0]])} for {named(rows)}: return a finite number for "
+            "every completion",
             rows,
         )
     return [value for value in numbers if value is not None]
 
 
 def listed(found: Any) -> list[Any] | None:
-    """What a reward returned as a list; None where it is no sequence of anything."""
+    """A reward's return value as a list; None if it is not a sequence."""
     if isinstance(found, torch.Tensor):
         found = found.detach().cpu()
     single = isinstance(found, torch.Tensor | np.ndarray) and found.ndim == 0
@@ -118,7 +119,7 @@ def listed(found: Any) -> list[Any] | None:
 
 
 def number(score: Any) -> float | None:
-    """One score as a float; None where it is no number."""
+    """One score as a float; None if it is not a number."""
     if isinstance(score, torch.Tensor | np.ndarray):
         score = score.item() if math.prod(score.shape) == 1 else None
     elif isinstance(score, np.generic):
@@ -127,12 +128,12 @@ def number(score: Any) -> float | None:
         return None
     try:
         return float(score)
-    except OverflowError:  # a whole number too large for a float
+    except OverflowError:  # an integer too large for a float
         return math.inf
 
 
 def rows_that_raise(reward: Reward, completed: Completed, error: Exception) -> list[int]:
-    """The row of the first completion for which the reward raises the same kind of error by itself; else all rows."""
+    """The row of the first completion for which the reward alone raises the same type of error; otherwise all rows."""
     if len(completed) == 1:
         return completed.rows
     for i in range(len(completed)):
@@ -145,7 +146,7 @@ def rows_that_raise(reward: Reward, completed: Completed, error: Exception) -> l
 
 
 def named(rows: Sequence[int]) -> str:
-    """Rows of the data in words, each once."""
+    """The rows for an error message, without repetitions."""
     distinct = list(dict.fromkeys(rows))
     first = ", ".join(map(str, distinct[:ROWS_NAMED]))
     if len(distinct) == 1:
@@ -154,7 +155,7 @@ def named(rows: Sequence[int]) -> str:
 
 
 def shown(error: Exception) -> str:
-    """The kind of an exception and what it says, on one line."""
+    """The type and message of an exception, on one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:300].rstrip(".") if text else type(error).__name__
 

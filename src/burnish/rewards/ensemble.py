@@ -1,4 +1,4 @@
-"""Several reward models as one reward: what one of them likes by mistake, the others need not."""
+"""Ensembles of rewards, which reduce overoptimisation: their members make different errors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ HOW = ("mean", "minimum", "uncertainty")
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The scores of several rewards, combined as `combined` does; each member's are checked by themselves."""
+    """Several rewards as one; their scores are checked per member and combined by `combined`."""
 
     name: str
     members: tuple[Reward, ...]
@@ -27,12 +27,12 @@ class Ensemble:
 
 
 def combined(scores: Float[np.ndarray, "M *N"], how: str, penalty: float = 1.0) -> Float[np.ndarray, "*N"]:
-    """One score of each text from those of M reward models.
+    """Combine the scores of M reward models into one score per text.
 
     mean: (1/M) Σ sᵢ;  minimum: minᵢ sᵢ;  uncertainty: mean − λ·√((1/M) Σ (sᵢ − mean)²), λ = `penalty`
 
     Coste et al. (2023), "Reward Model Ensembles Help Mitigate Overoptimization", section 3.
-    Differs: the paper takes λ times the variance off; the deviation is on the scale of the scores themselves.
+    Differs: the paper subtracts λ times the variance; the standard deviation has the scale of the scores.
     """
     if how == "minimum":
         return scores.min(0)
@@ -41,10 +41,11 @@ def combined(scores: Float[np.ndarray, "M *N"], how: str, penalty: float = 1.0) 
 
 
 def read_ensemble(text: str) -> tuple[list[str], str, float] | None:
-    """The folders, the way and the penalty that a text names; None where it names no ensemble.
+    """Parse the value of --reward as an ensemble: folders, `how`, and penalty; None if it is not an ensemble.
 
-    `A,B,C` is a mean; `minimum:A,B,C` and `uncertainty:A,B,C` are the others, and `uncertainty=0.5:A,B,C` has another
-    penalty than 1. Raises UserError for a penalty that is none, and for fewer than two members.
+    `A,B,C` is a mean, `minimum:A,B,C` a minimum, `uncertainty:A,B,C` a mean less the deviation, and
+    `uncertainty=0.5:A,B,C` sets the penalty, 1 by default. Raises UserError for an invalid penalty or fewer than two
+    members.
     """
     way, colon, rest = text.partition(":")
     how, equals, number = way.partition("=")
@@ -54,7 +55,9 @@ def read_ensemble(text: str) -> tuple[list[str], str, float] | None:
             return None
     members = [part.strip() for part in rest.split(",")]
     if len(members) < 2 or not all(members):
-        raise UserError(f"--reward {text} is an ensemble of {len([m for m in members if m])}: give two folders or more")
+        raise UserError(
+            f"--reward {text} is an ensemble of {len([m for m in members if m])}: give at least two folders"
+        )
     if equals and how != "uncertainty":
         raise UserError(f"--reward {text}: a {how} has no penalty; write {how}:{rest}, or uncertainty={number}:{rest}")
     try:
@@ -62,5 +65,5 @@ def read_ensemble(text: str) -> tuple[list[str], str, float] | None:
     except ValueError:
         penalty = -1.0
     if not 0 < penalty < float("inf"):
-        raise UserError(f"--reward {text}: the penalty must be a number above 0, not {number!r}")
+        raise UserError(f"--reward {text}: the penalty must be a number greater than 0, not {number!r}")
     return members, how, penalty

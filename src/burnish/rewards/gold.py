@@ -1,8 +1,8 @@
-"""The gold judge: how people would rate a review on average, learned from the means of their ratings.
+"""The gold judge: predicts the mean human rating of a review.
 
-A ridge regression on what can be read off a text without a neural network: word and letter n-grams weighted by TF-IDF,
-and sums over a sentiment lexicon with negation. It only evaluates. What it was fitted on is seen by no reward model and
-no preference data, so a policy that fools its own reward does not thereby fool the judge.
+A ridge regression on features that need no neural network: word and character n-grams weighted by TF-IDF, and sums over
+a sentiment lexicon with negation. It is meant for evaluation only. No reward model and no preference data uses the
+ratings that it is trained on, so that a policy that exploits its own reward does not thereby exploit the judge.
 """
 
 import re
@@ -19,25 +19,25 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 
 LOWEST, HIGHEST = -4.0, 4.0  # the raters' scale
-ALPHA = 0.5  # the ridge penalty; `cross_validated` shows how little depends on it
-LEXICON_WEIGHT = 0.05  # the size of a lexicon feature beside an n-gram block, whose length is about 1
-FLOOR = 0.25  # evidence (in average texts) that a text must outweigh, so that few words give no extreme judgement
-MAX_CHARACTERS = 2_000  # of a longer text only the beginning is judged; no rated review comes near it
+ALPHA = 0.5  # the ridge penalty; `cross_validated` shows that its value matters little
+LEXICON_WEIGHT = 0.05  # scale of a lexicon feature, relative to an n-gram block with norm of about 1
+FLOOR = 0.25  # added to squared norms, as a share of their mean, so that short texts get no extreme scores
+MAX_CHARACTERS = 2_000  # longer texts are truncated; all rated reviews are much shorter
 
 NEGATIONS = frozenset(
     "not no never nothing nobody none neither nor without hardly barely scarcely lack lacks lacking cannot".split()  # noqa: SIM905
 )
-REACH = 3  # words after a negation that it turns around
+REACH = 3  # number of words after a negation that it negates
 TURNS = frozenset(["but", "yet", "although", "though", "however"])
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words with their apostrophes, and exclamation and question marks."""
+    """Lower-case words including apostrophes, and exclamation and question marks."""
     return re.findall(r"[a-z0-9]+(?:'[a-z0-9]+)*|[!?]", text.lower().replace("’", "'"))
 
 
 def negated(tokens: Sequence[str]) -> list[bool]:
-    """Whether each word stands within `REACH` words after a negation, with no turn (but, yet …) or mark between."""
+    """Whether each word is at most `REACH` words after a negation, with no turn (but, yet …) or !? in between."""
     flags, left = [], 0
     for token in tokens:
         if token in TURNS or token in "!?":
@@ -48,17 +48,17 @@ def negated(tokens: Sequence[str]) -> list[bool]:
 
 
 def word_ngrams(text: str) -> list[str]:
-    """Words and pairs of neighbours, negated words marked: `not good` gives `not`, `¬good`, `not ¬good`."""
+    """Unigrams and bigrams of words, with negated words marked: `not good` gives `not`, `¬good`, `not ¬good`."""
     tokens = words(text)
     marked = [f"¬{token}" if flag else token for token, flag in zip(tokens, negated(tokens), strict=True)]
     return marked + [f"{a} {b}" for a, b in pairwise(marked)]
 
 
 def lexicon_features(text: str, lexicon: Mapping[str, float]) -> list[float]:
-    """Sums of the valences of the text's *distinct* words, so that repeating a word says nothing new.
+    """Sums of the valences of the text's *distinct* words, so that repeating a word changes nothing.
 
-    Positive and negative, each plain and negated, and all after the last turn; over √(distinct words + 1). Then the
-    largest and the smallest plain valence.
+    Five sums divided by √(distinct words + 1): positive and negative, each plain and negated, and all after the last
+    turn. Then the largest and the smallest plain valence.
     """
     tokens = words(text)
     turn = max((i for i, token in enumerate(tokens) if token in TURNS), default=-1)
@@ -77,7 +77,7 @@ def lexicon_features(text: str, lexicon: Mapping[str, float]) -> list[float]:
 
 
 def _vectorizers() -> list[TfidfVectorizer]:
-    """Words and pairs; 3 to 5 letters within a word. An n-gram counts once however often it occurs."""
+    """Word unigrams and bigrams; character 3- to 5-grams within words. Each n-gram is counted once per text."""
     return [
         TfidfVectorizer(analyzer=word_ngrams, binary=True, norm=None),
         TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), binary=True, norm=None, min_df=2),
@@ -90,7 +90,7 @@ def _squares(block: sparse.csr_matrix) -> Float[ndarray, "N"]:
 
 @dataclass(frozen=True)
 class GoldJudge:
-    """A fitted judge: `fit` makes one, `score` asks it. The same texts and means give the same judge."""
+    """A fitted judge: `fit` creates it, `score` applies it. Fitting is deterministic."""
 
     vectorizers: tuple[TfidfVectorizer, ...]
     sizes: tuple[float, ...]
@@ -109,13 +109,14 @@ class GoldJudge:
     ) -> "GoldJudge":
         """Fit on texts and their mean human ratings (−4…4): minimise Σ(y − b − w·x)² + α·‖w‖² (Hoerl & Kennard 1970).
 
-        `lexicon` gives a word's valence, for example VADER's (Hutto & Gilbert 2014); without one, n-grams alone are
-        used. Raises ValueError if there are fewer than two texts, or not one finite mean for each.
+        `lexicon` maps words to valences, for example VADER's (Hutto & Gilbert 2014); without it, only n-grams are used.
+        Raises ValueError for fewer than two texts or unless there is one finite mean per text.
         """
         texts, targets = [text[:MAX_CHARACTERS] for text in texts], np.asarray(means, dtype=np.float64)
         if len(texts) < 2 or targets.shape != (len(texts),):
             raise ValueError(
-                f"a judge needs one mean for each of at least two texts, not {targets.shape} for {len(texts)}"
+                f"texts and means must have the same length of at least 2, but there are {len(texts)} texts and means "
+                f"of shape {targets.shape}"
             )
         if not np.isfinite(targets).all():
             raise ValueError(f"the mean of text {int(np.flatnonzero(~np.isfinite(targets))[0])} is not a finite number")
@@ -136,13 +137,13 @@ class GoldJudge:
         return judge
 
     def _join(self, blocks: Sequence[sparse.csr_matrix], raw: Float[ndarray, "N L"]) -> sparse.csr_matrix:
-        """One sparse row a text: the n-gram blocks x / √(‖x‖² + size), then the lexicon's features, standardised."""
+        """One sparse row per text: the n-gram blocks x / √(‖x‖² + size), then the standardised lexicon features."""
         scaled = [sparse.diags((_squares(x) + size) ** -0.5) @ x for x, size in zip(blocks, self.sizes, strict=True)]
         dense = LEXICON_WEIGHT * (raw - self.centre) / self.scale
         return sparse.hstack([*scaled, sparse.csr_matrix(dense)], format="csr")
 
     def score(self, texts: Sequence[str]) -> Float[ndarray, "N"]:
-        """The expected mean rating of each text, in −4…4; a text's score does not depend on the others'."""
+        """The predicted mean rating of each text, in −4…4, independent of the other texts."""
         if isinstance(texts, str):
             raise ValueError("score takes a list of texts, not one text")
         if len(texts) == 0:
@@ -155,8 +156,8 @@ class GoldJudge:
 
 @dataclass(frozen=True)
 class Quality:
-    """How well scores agree with people's means: Pearson's correlation with its 95 % bootstrap interval, Spearman's,
-    and the slope of means on scores (1 is calibrated; above 1 the scores are too timid)."""
+    """Agreement of scores with mean human ratings: Pearson's correlation with its 95 % bootstrap interval, Spearman's,
+    and the slope of means on scores (1 is calibrated; above 1 the scores vary too little)."""
 
     correlation: float
     low: float
@@ -169,7 +170,7 @@ class Quality:
 def quality(
     scores: Float[ndarray, "N"], means: Sequence[float] | Float[ndarray, "N"], resamples: int = 2_000, seed: int = 0
 ) -> Quality:
-    """Compare scores with the human means of texts that the judge has not seen; the interval resamples texts."""
+    """Agreement of scores with the mean ratings of unseen texts; the bootstrap resamples texts."""
     targets = np.asarray(means, dtype=np.float64)
     rng, n = np.random.default_rng(seed), len(targets)
     drawn = (rng.integers(0, n, n) for _ in range(resamples))
@@ -191,7 +192,7 @@ def cross_validated(
     alphas: Sequence[float],
     folds: int = 5,
 ) -> dict[float, float]:
-    """Each penalty's mean correlation with the human means of texts left out, one fold (every `folds`-th text) each."""
+    """Cross-validated correlation with the mean ratings for each ridge penalty; fold k is every `folds`-th text."""
     targets = np.asarray(means, dtype=np.float64)
     fold = np.arange(len(texts)) % folds
 

@@ -1,20 +1,22 @@
-"""A reward model as a reward: it scores exactly the ids that the policy produced."""
+"""Reward models as rewards: they score exactly the ids that the policy sampled."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from burnish.rewards.completed import BadRewardError, Completed, named
 from burnish.run import UserError
 
+if TYPE_CHECKING:
+    import transformers
+
 
 @runtime_checkable
 class TextScorer(Protocol):
-    """What is asked of a reward model here: the scores of whole rows of ids."""
+    """Protocol of reward models: scores rows of ids."""
 
     tokenizer: Any
 
@@ -23,19 +25,19 @@ class TextScorer(Protocol):
 
     @property
     def context(self) -> int | None:
-        """The longest row that it can read, None where there is no such limit."""
+        """The longest row that the model accepts; None if there is no limit."""
         ...
 
     def dropout(self, on: bool) -> None: ...
 
     def scores(self, batch: Any) -> Tensor:
-        """`[N]`, one score a row."""
+        """`[N]`, one score per row."""
         ...
 
 
 @dataclass(frozen=True)
 class ModelReward:
-    """The scorer's scores, without gradient and with dropout off. The ids are never decoded and tokenised again."""
+    """The scores of a reward model, without gradient or dropout. Ids are passed directly, never decoded."""
 
     name: str
     scorer: TextScorer
@@ -47,35 +49,37 @@ class ModelReward:
         if context is not None and (long := [i for i, length in enumerate(lengths) if length > context]):
             rows = [completed.rows[i] for i in long]
             raise BadRewardError(
-                f"the reward model {self.name} reads at most {context} tokens and {named(rows)} has {lengths[long[0]]} "
-                "with its completion: use shorter prompts or completions, or another reward model",
+                f"the reward model {self.name} reads at most {context} tokens, and {named(rows)} has "
+                f"{lengths[long[0]]} with its completion: use shorter prompts or completions, or another reward model",
                 rows,
             )
         self.scorer.dropout(False)
         return self.scorer.scores(batch).double().cpu().tolist()
 
 
-def model_reward(scorer: TextScorer, tokenizer: PreTrainedTokenizerBase, name: str) -> ModelReward:
-    """A reward model for a policy with this tokenizer. Raises UserError where the two read ids differently."""
+def model_reward(scorer: TextScorer, tokenizer: "transformers.PreTrainedTokenizerBase", name: str) -> ModelReward:
+    """Wrap a reward model for a policy with this tokenizer. Raises UserError if their token ids differ."""
     check_same_tokenizer(tokenizer, scorer.tokenizer, name)
     return ModelReward(name, scorer)
 
 
-def check_same_tokenizer(policy: PreTrainedTokenizerBase, scorer: PreTrainedTokenizerBase, name: str) -> None:
-    """Raise UserError unless every id of the policy's is the same token of the reward model's, EOS included.
+def check_same_tokenizer(
+    policy: "transformers.PreTrainedTokenizerBase", scorer: "transformers.PreTrainedTokenizerBase", name: str
+) -> None:
+    """Raise UserError unless all of the policy's token ids, EOS included, mean the same to the reward model.
 
-    The reward model may know more tokens: padding, which is often added to classify. How text becomes ids may differ,
-    since no text is tokenised.
+    The reward model may have additional tokens, such as padding. How text is split into tokens may differ, because no
+    text is tokenised.
     """
     ours, theirs = policy.get_vocab(), scorer.get_vocab()
     different = sorted(token for token, number in ours.items() if theirs.get(token) != number)
     if different:
-        problem = f"{len(different)} of the policy's {len(ours)} tokens, {different[0]!r} for one, are others there"
+        problem = f"{len(different)} of the policy's {len(ours)} tokens differ, such as {different[0]!r}"
     elif policy.eos_token_id != scorer.eos_token_id:
-        problem = f"texts end with {policy.eos_token!r} here and {scorer.eos_token!r} there"
+        problem = f"the EOS token is {policy.eos_token!r} for the policy but {scorer.eos_token!r} for the reward model"
     else:
         return
     raise UserError(
-        f"the reward model {name} has another tokenizer than the policy ({problem}): train a reward model from this "
-        "model or from one of its family"
+        f"the reward model {name} and the policy have different tokenizers ({problem}): train a reward model from the "
+        "same model family"
     )

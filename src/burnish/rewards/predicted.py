@@ -1,12 +1,11 @@
-"""Rewards predicted from comparisons of trajectory segments, by ensembles of R runs in lockstep.
+"""Reward predictors trained on comparisons of trajectory segments, as ensembles for R runs in lockstep.
 
-A network predicts the reward of each step from observation and action; what a segment is worth is the sum over its
-steps, and of two segments the one worth more wins with the probability of Bradley and Terry. It is a reward model whose
-texts are segments.
+A network predicts the reward of each step from observation and action; the score of a segment is the sum over its
+steps, and segments are compared with the Bradley–Terry model. It is a reward model with segments instead of texts.
 
 Christiano et al. (2017), "Deep Reinforcement Learning from Human Preferences", sections 2.2.1 and 2.2.3.
-Differs: regularised by a fixed weight decay, where the paper adapts it to keep the loss on held-out comparisons a
-little above that on the others; no dropout.
+Differs: fixed weight decay, where the paper adapts it to keep the validation loss slightly above the training loss; no
+dropout.
 """
 
 from collections.abc import Sequence
@@ -28,23 +27,25 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 @dataclass(frozen=True)
 class Predictor:
-    """The networks of a reward predictor and how they are optimised."""
+    """Hyperparameters of a reward predictor: networks and optimiser."""
 
-    members: int = option(3, "networks whose normalised predictions are averaged, each with a bootstrap sample", ge=1)
-    hidden: tuple[int, ...] = option((64, 64), "sizes of their hidden layers")
+    members: int = option(
+        3, "networks whose normalised predictions are averaged, each trained on a bootstrap sample", ge=1
+    )
+    hidden: tuple[int, ...] = option((64, 64), "sizes of the hidden layers")
     learning_rate: float = option(1e-3, "Adam's learning rate", gt=0)
-    weight_decay: float = option(1e-2, "decoupled weight decay, as a share of the learning rate", ge=0)
-    error: float = option(0.1, "assumed share of random answers", ge=0, lt=1, why="at 1 labels carry no information")
-    deviation: float = option(0.2, "standard deviation of each member's predictions over recent experience", gt=0)
+    weight_decay: float = option(1e-2, "decoupled weight decay, multiplied by the learning rate", ge=0)
+    error: float = option(0.1, "assumed share of random labels", ge=0, lt=1, why="at 1 labels carry no information")
+    deviation: float = option(0.2, "standard deviation to which each network's predictions are scaled", gt=0)
 
     def __post_init__(self) -> None:
         check(self)
 
 
 class PredictedReward:
-    """Ensembles of M predictors for each of R runs: features of a step [F] → its reward.
+    """Ensembles of M reward predictors for each of R runs: features of a step [F] → its reward.
 
-    Nothing mixes over runs: run i of a group is trained and predicts as the same run alone.
+    Runs are independent: run i of a group gives the same results as the same run alone.
     """
 
     def __init__(
@@ -67,15 +68,15 @@ class PredictedReward:
         self._std = self.theta.new_ones(len(seeds), knobs.members)
 
     def scale_inputs(self, mean: Float[Tensor, "runs F"], variance: Float[Tensor, "runs F"]) -> None:
-        """See features less their mean over their deviation from now on; one that never varied is only centred."""
+        """Standardise input features with these statistics from now on; constant features are only centred."""
         spread = variance.to(self.theta).sqrt()
         self._centre, self._spread = mean.to(self.theta), torch.where(spread > 1e-6, spread, 1.0)
 
     @torch.no_grad()
     def scale_outputs(self, features: Float[Tensor, "runs N F"], real: Bool[Tensor, "runs N"]) -> None:
-        """Predict with mean 0 and one deviation over this experience from now on, each member for itself.
+        """Normalise each member's predictions by its mean and deviation over this experience from now on.
 
-        Only differences of rewards show in comparisons, and nothing fixes their scale.
+        Comparisons only determine differences of rewards, and not their scale.
         """
         raw, counts = self.each(features), real.sum(-1)[:, None].clamp(min=1)
         mean = torch.where(real[:, None], raw, 0.0).sum(-1) / counts
@@ -93,11 +94,11 @@ class PredictedReward:
 
     @torch.no_grad()
     def worth(self, segments: Float[Tensor, "runs N L F"]) -> Float[Tensor, "runs M N"]:
-        """What each member takes each segment to be worth: its steps' predictions, not normalised, in sum."""
+        """Each member's score of each segment: the sum of its unnormalised predictions over the steps."""
         return self.each(segments.flatten(1, 2)).unflatten(-1, segments.shape[1:3]).sum(-1)
 
     def each(self, features: Float[Tensor, "runs N F"]) -> Float[Tensor, "runs M N"]:
-        """Every member's predictions, not normalised."""
+        """Every member's unnormalised predictions."""
         return self._outputs(self.theta, features[:, None].expand(-1, self.knobs.members, -1, -1))
 
     def descend(
@@ -106,10 +107,10 @@ class PredictedReward:
         labels: Float[Tensor, "runs M P"],
         going: Bool[Tensor, "runs"],
     ) -> Float[Tensor, "runs"]:
-        """One step of Adam on the mean loss over each member's own P comparisons, in the runs that are `going`.
+        """One Adam step on the mean loss over each member's own P comparisons, in the runs where `going` is True.
 
-        A label is 1 where the first segment of a pair is better, 0 where the second is, ½ where both are alike.
-        Returns the loss before the step, in the mean over members.
+        A label is 1 if the first segment of a pair is better, 0 if the second is, ½ for a tie. Returns the loss before
+        the step, averaged over members.
         """
         theta = self.theta.detach().requires_grad_()
         worth = self._outputs(theta, pairs.flatten(2, 4)).unflatten(-1, pairs.shape[2:5]).sum(-1)
@@ -119,7 +120,7 @@ class PredictedReward:
         return losses.detach().mean(-1)
 
     def keep(self, index: Int[Tensor, "kept"]) -> None:
-        """Go on with the runs at these positions alone."""
+        """Keep only the runs at these positions."""
         for name in ("theta", "_moments", "_squares", "_counts", "_centre", "_spread", "_mean", "_std"):
             setattr(self, name, getattr(self, name)[index])
 
@@ -129,7 +130,7 @@ class PredictedReward:
 
     @torch.no_grad()
     def _adam(self, gradient: Tensor, going: Tensor) -> None:
-        """Adam with decoupled weight decay (Loshchilov & Hutter 2019), each run with its own count of steps."""
+        """Adam with decoupled weight decay (Loshchilov & Hutter 2019), with a step count per run."""
         (first, second), rate = BETAS, self.knobs.learning_rate
         moments = torch.lerp(self._moments, gradient, 1 - first)
         squares = torch.lerp(self._squares, gradient.square(), 1 - second)
@@ -145,7 +146,7 @@ class PredictedReward:
 def network(
     theta: Float[Tensor, "nets n"], x: Float[Tensor, "nets N F"], sizes: tuple[int, ...]
 ) -> Float[Tensor, "nets N"]:
-    """Layers with a leaky ReLU between them, each network on its own inputs."""
+    """Multilayer perceptrons with leaky ReLU, each applied to its own inputs."""
     parts = iter(theta.split([n for a, b in pairwise(sizes) for n in (a * b, b)], dim=1))
     for layer, (a, b) in enumerate(pairwise(sizes)):
         if layer:
@@ -156,9 +157,9 @@ def network(
 
 
 def begun(sizes: tuple[int, ...], seed: int, members: int) -> Float[Tensor, "M n"]:
-    """First weights of a run's members: normal, of variance 2/inputs in hidden layers and 1/inputs in the last.
+    """Initial weights of a run's members: normal with variance 2/inputs in hidden layers and 1/inputs in the last.
 
-    He et al. (2015), "Delving Deep into Rectifiers", for the former.
+    He et al. (2015), "Delving Deep into Rectifiers", for the hidden layers.
     """
     stream = np.random.Generator(np.random.PCG64([seed, PREDICTOR_STREAM]))
     rows = []

@@ -198,7 +198,7 @@ def test_held_out_prompts_are_answered_once_and_always_alike() -> None:
 @pytest.mark.parametrize("score", [math.nan, None, "good"])
 def test_a_reward_that_is_amiss_leaves_its_rollout_behind(score: Any) -> None:
     reward = function_reward(lambda prompts, responses, number: [score if n == 2 else 1.0 for n in number])
-    with pytest.raises(RolloutError, match=" for row 2: let it return a finite number") as caught:
+    with pytest.raises(RolloutError, match=" for row 2: return a finite number") as caught:
         group_of(policies(), reward=reward)
     assert [line["row"] for line in caught.value.rollout] == [2, 2, 2, 0, 0, 0]
     assert all(line.keys() == {"row", "prompt", "response"} for line in caught.value.rollout)

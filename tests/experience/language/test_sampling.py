@@ -153,7 +153,7 @@ def test_what_did_not_end_counts_less_by_the_penalty(penalty: float | None) -> N
 @pytest.mark.parametrize("wrong", [math.nan, None, "good"])
 def test_what_could_not_be_scored_is_kept(wrong: Any) -> None:
     completed = completed_rows(tiny.make_policy(), PROMPTS, [1, 0], SAMPLED)
-    with pytest.raises(RolloutError, match=r" for row 4: let it return a finite number") as caught:
+    with pytest.raises(RolloutError, match=r" for row 4: return a finite number") as caught:
         scored(function_reward(lambda prompts, responses: [0.0, wrong]), completed)
     assert caught.value.rollout == [
         {"row": 9, "prompt": "", "response": "bad plot plot"},

@@ -253,7 +253,7 @@ def test_a_reward_that_is_amiss_in_evaluation_tells_so(models: Models) -> None:
     def short(prompts: Any, responses: Any, number: Any) -> list[float]:
         return [0.0] * 2
 
-    with pytest.raises(RolloutError, match="gave 2 scores for 4 completions") as caught:
+    with pytest.raises(RolloutError, match="returned 2 scores for 4 completions") as caught:
         evaluator(models, chosen, prompts(models, 4, chosen), short)()
     assert len(caught.value.rollout) == 4
 

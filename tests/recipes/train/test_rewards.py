@@ -87,7 +87,7 @@ def test_a_reward_model_of_another_vocabulary_is_refused(completed: Completed, t
     make_scorer().save(tmp_path)
     other = tiny.make_policy(double=False)
     other.tokenizer = tiny.make_tokenizer(reversed(tiny.WORDS))
-    with pytest.raises(UserError, match="has another tokenizer than the policy"):
+    with pytest.raises(UserError, match="and the policy have different tokenizers"):
         resolve_reward(str(tmp_path), other)
 
 

@@ -155,7 +155,7 @@ def run(
         ("dpo", published.TLDR, "3 of 3 rows used"),
         ("dpo", published.ULTRAFEEDBACK, "3 of 3 rows used"),
         ("dpo", published.SHP, "2 of 2 rows used"),
-        ("dpo", published.HELPSTEER, "2 of 2 rows used, 1 prompts left out for equal ratings, 1 prompts left out for"),
+        ("dpo", published.HELPSTEER, "2 of 2 rows used, 1 prompts skipped because their ratings are equal, 1 prompts"),
         ("dpo", published.MARGINS, "2 of 2 rows used"),
         ("reward", published.RANKED, "2 of 2 rows used"),
         ("reward", published.RANKED_BY_NUMBERS, "2 of 2 rows used"),
