@@ -331,9 +331,7 @@ LINES: list[tuple[str, str, Callable[[Tensor], Tensor], Callable[[Tensor], Tenso
 
 
 def main() -> int:
-    print(
-        f"TRL {metadata.version('trl')}, PyTorch {torch.__version__}; {ROWS} pairs, β = ½ unless stated otherwise\n"
-    )
+    print(f"TRL {metadata.version('trl')}, PyTorch {torch.__version__}; {ROWS} pairs, β = ½ unless stated otherwise\n")
     print("| Burnish | TRL | Burnish's loss | TRL's loss | gradients differ by | |")
     print("|---|---|---|---|---|---|")
     amiss = 0

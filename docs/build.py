@@ -59,7 +59,7 @@ class Page:
         ends = " → ".join(self.link(what.partition(":")[0]) for what in (before, after))
         left_out = f"; without {', '.join(f'`{name}`' for name in without)}" if without else ""
         body = "\n".join(lines)
-        return f"{ends}, {added} lines more and {removed} lines less{left_out}:\n\n```diff\n{body}\n```"
+        return f"{ends}, {added} lines added and {removed} removed{left_out}:\n\n```diff\n{body}\n```"
 
     def link(self, module: str) -> str:
         path = path_of(module)
@@ -106,8 +106,8 @@ class Page:
         check = f"    .venv/bin/python docs/course/exercises.py {name}"
         return (
             f"{task}\n\n```python\n{stub}\n```\n\n"
-            f"Write it in [exercises.py](exercises.py), and ask whether it is right:\n\n{check}\n\n"
-            f"<details>\n<summary>An answer</summary>\n\n```python\n{answer}\n```\n\n</details>"
+            f"Write it in [exercises.py](exercises.py) and check it:\n\n{check}\n\n"
+            f"<details>\n<summary>Answer</summary>\n\n```python\n{answer}\n```\n\n</details>"
         )
 
 

@@ -1,8 +1,9 @@
-"""The exercises of the course: write a body, then ask whether it is right.
+"""The exercises of the course: write a function's body, then check it.
 
     .venv/bin/python docs/course/exercises.py returns
 
-says so, or what is wrong. Plain numbers and lists go in and come out; `torch` and all of Burnish may be used.
+prints whether it is right, or what is wrong. Arguments and results are plain numbers and lists; `torch` and all of
+Burnish may be used.
 """
 
 import math
@@ -21,45 +22,45 @@ def returns(rewards: Sequence[float], gamma: float) -> list[float]:
 
 
 def exact_gradient(probabilities: Sequence[float], rewards: Sequence[float]) -> list[float]:
-    """A game of one step: action a has probability π(a), a softmax of logits, and earns rewards[a]. Derive on paper
-    the gradient of the expected reward Σ_a π(a) r(a) with respect to the logits, and return it. It is what
-    `policy_gradient` estimates from samples."""
+    """A game with one step: action a has probability π(a), a softmax of logits, and earns rewards[a]. Derive on paper
+    the gradient of the expected reward Σ_a π(a) r(a) with respect to the logits, and return it. `policy_gradient`
+    estimates it from samples."""
     raise NotImplementedError("your turn")
 
 
 def gradient_variance(probabilities: Sequence[float], rewards: Sequence[float], baseline: float) -> float:
-    """The same game. One sampled action gives the estimate (r(a) − b)·∇log π(a), a vector with one number for each
-    logit, where ∂ log π(a)/∂ logit_i is [a = i] − π(i). Go through all actions and return the estimate's variance:
-    the sum over logits. It depends on the baseline b; its mean does not."""
+    """The same game. One sampled action gives the estimate (r(a) − b)·∇log π(a), a vector with one number per
+    logit, where ∂ log π(a)/∂ logit_i is [a = i] − π(i). Sum over all actions and return the variance of the estimate,
+    added up over the logits. It depends on the baseline b; the mean of the estimate does not."""
     raise NotImplementedError("your turn")
 
 
 def best_baseline(probabilities: Sequence[float], rewards: Sequence[float]) -> float:
-    """The baseline for which that variance is least. It is an average of the rewards, but not the expected reward:
-    every action weighs π(a)·‖∇log π(a)‖²."""
+    """The baseline that minimises this variance. It is an average of the rewards, but not the expected reward: action a
+    has the weight π(a)·‖∇log π(a)‖²."""
     raise NotImplementedError("your turn")
 
 
 def advantages(rewards: Sequence[float], values: Sequence[float], gamma: float, lambda_: float) -> list[float]:
-    """GAE of one episode that was *cut off* after its last reward: `values` has one number more than `rewards`, V of
-    the state in which it was cut. In plain loops."""
+    """GAE of one episode that was *cut off* after its last reward: `values` has one number more than `rewards`, the
+    value of the state in which it was cut. Use plain loops."""
     raise NotImplementedError("your turn")
 
 
 def weights(steps: int, lambda_: float) -> list[float]:
     """GAE of an episode's first step is an average of the estimates A⁽ⁿ⁾ = r_0 + … + γⁿ⁻¹ r_{n−1} + γⁿ V_n − V_0 that
-    look at n = 1, 2, … `steps` rewards, of which the last looks at all there are. What do they weigh?"""
+    use n = 1, 2, … `steps` rewards; the last one uses all of them. Return the weights of this average."""
     raise NotImplementedError("your turn")
 
 
 def fisher_times(probabilities: Sequence[float], vector: Sequence[float]) -> list[float]:
-    """The Fisher matrix of one softmax is F = diag(π) − π πᵀ in its logits. Return F v *without making a matrix*:
-    TRPO must not either, for its matrix has as many rows as the policy has weights."""
+    """The Fisher matrix of a softmax with respect to its logits is F = diag(π) − π πᵀ. Return F v *without building a
+    matrix*: TRPO cannot build it either, because its matrix has as many rows as the policy has weights."""
     raise NotImplementedError("your turn")
 
 
 def natural_step(gradient: Sequence[float], fisher: Sequence[float], max_kl: float) -> list[float]:
-    """The step Δ that gains most, gᵀΔ, while ½ ΔᵀFΔ ≤ max_kl. For the sake of paper and pencil F is a diagonal here,
+    """The step Δ with the largest gain gᵀΔ subject to ½ ΔᵀFΔ ≤ max_kl. To keep it simple, F is a diagonal matrix here,
     given as a list."""
     raise NotImplementedError("your turn")
 
@@ -70,25 +71,25 @@ def still_pulls(ratio: float, advantage: float, clip: float) -> bool:
 
 
 def most_to_gain(advantages: Sequence[float], clip: float) -> float:
-    """Actions were sampled with these advantages, all ratios are 1, and the mean of ρ A is the mean advantage. By how
-    much can the mean of PPO's clipped objective rise at most, over all ratios that a policy might have?"""
+    """The sampled actions have these advantages. All ratios are 1 at first, so that the mean of ρ A is the mean
+    advantage. By how much can the mean of PPO's clipped objective rise at most, over all possible ratios?"""
     raise NotImplementedError("your turn")
 
 
 def probability_of_label(first: Sequence[float], second: Sequence[float], error: float) -> float:
-    """Two segments, each a list of predicted rewards. A segment is worth the sum of its rewards, the judge prefers
-    the first with Bradley and Terry's probability, but answers at random with probability `error`. How probable is it
-    that he says “the first”?"""
+    """Two segments, each a list of predicted rewards. A segment's worth is the sum of its rewards. The judge prefers
+    the first with Bradley and Terry's probability, but answers at random with probability `error`. Return the
+    probability of the answer “the first”."""
     raise NotImplementedError("your turn")
 
 
 def best_policy(reference: Sequence[float], rewards: Sequence[float], beta: float) -> list[float]:
-    """Three answers to one prompt, say. The reference gives each its probability, each has a reward. Return the
-    policy for which E[r] − β·KL(π‖reference) is greatest. DPO reads the same equation from right to left."""
+    """Several answers to one prompt, each with its probability under the reference and its reward. Return the policy
+    that maximises E[r] − β·KL(π‖reference). DPO solves the same equation for the reward."""
     raise NotImplementedError("your turn")
 
 
-# The checks: you need not read on to solve the exercises --------------------------------------------------------
+# The checks: not needed to solve the exercises ------------------------------------------------------------------
 
 GAMES = [([0.5, 0.5], [1.0, 0.0]), ([0.2, 0.3, 0.5], [1.0, -2.0, 4.0]), ([0.9, 0.06, 0.04], [3.0, 3.0, 10.0])]
 
@@ -109,7 +110,7 @@ def check_returns(solve: Callable[..., Any]) -> None:
 
 
 def estimates(probabilities: Sequence[float], rewards: Sequence[float], baseline: float) -> torch.Tensor:
-    """The estimate that each action would give, a row an action, by differentiation."""
+    """The estimate that each action would give, one row per action, by differentiation."""
     rows = []
     for action, reward in enumerate(rewards):
         logits = torch.tensor(probabilities, dtype=torch.float64).log().requires_grad_()
@@ -131,7 +132,7 @@ def variance(probabilities: Sequence[float], rewards: Sequence[float], baseline:
 
 
 def check_gradient_variance(solve: Callable[..., Any]) -> None:
-    same(solve([0.5, 0.5], [1.0, 0.0], 0.5), 0.0, "two actions alike, r = 1 and 0, b = ½: both say the same")
+    same(solve([0.5, 0.5], [1.0, 0.0], 0.5), 0.0, "two equal actions, r = 1 and 0, b = ½: both give the same estimate")
     for probabilities, rewards in GAMES:
         for baseline in (0.0, 1.0, -3.0):
             expected = variance(probabilities, rewards, baseline)
@@ -207,8 +208,8 @@ def check_most_to_gain(solve: Callable[..., Any]) -> None:
 
 
 def check_probability_of_label(solve: Callable[..., Any]) -> None:
-    same(solve([0.0, 0.0], [0.0, 0.0], 0.1), 0.5, "two segments alike")
-    same(solve([1000.0], [0.0], 0.1), 0.95, "one beyond comparison: even so he errs")
+    same(solve([0.0, 0.0], [0.0, 0.0], 0.1), 0.5, "two equal segments")
+    same(solve([1000.0], [0.0], 0.1), 0.95, "one much better than the other: the judge still errs")
     same(solve([0.0, 1.0], [0.5, -0.5], 0.0), 0.7310585786300049, "worth 1 against 0, without error")
     loss = functional.erring_bradley_terry(torch.tensor(-0.7).double(), torch.tensor(1.2).double(), error=0.3)
     same(solve([0.1, -0.8], [1.0, 0.2], 0.3), float((-loss).exp()), "worth −0.7 against 1.2, error 0.3")
