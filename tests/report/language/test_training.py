@@ -44,8 +44,8 @@ def test_every_logged_metric_has_a_figure_with_both_runs(two_runs):
 def test_settings_that_differ_are_marked(two_runs):
     assert "dpo.beta ≠ 0.1 0.3" in two_runs.text
     assert "algorithm dpo dpo.label_smoothing" in two_runs.text  # told once, then the next key
-    assert two_runs.text.index("dpo.beta") < two_runs.text.index("Settings that all runs share")
-    assert two_runs.text.index("Settings that all runs share") < two_runs.text.index("algorithm dpo")
+    assert two_runs.text.index("dpo.beta") < two_runs.text.index("Settings: shared by all runs")
+    assert two_runs.text.index("Settings: shared by all runs") < two_runs.text.index("algorithm dpo")
     assert sum(attrs.get("class") == "differs" for _, attrs in two_runs.tags) == 3  # beta, seed, the recorded seed
 
 
