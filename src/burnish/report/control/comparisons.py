@@ -139,7 +139,7 @@ def labels_chart(found: Mapping[str, Any], for_file: bool = False) -> Chart:
     tint: Any = tint_of(colours)
     layers: list[Any] = []
     if for_file:
-        tint = tint.legend(orient="top", title=None, labelLimit=0, labelFontSize=13, columns=1)
+        tint = tint.legend(orient="top", title=None, symbolOpacity=1, labelLimit=0, labelFontSize=13, columns=1)
     if TRUE in models:
         truth = pd.DataFrame(
             [{"from": 0.0, "to": far, "label": "PPO on the true reward", **_ends(models[TRUE]["final"])}]
