@@ -181,13 +181,13 @@ def test_samples_of_training_and_of_evaluation_are_apart(run_folder: Path, tmp_p
     assert len(sampled([run], "samples.jsonl")["dpo"]) == 1
 
 
-def test_messages_are_told_as_text():
+def test_messages_become_text():
     assert spoken("a film") == "a film"
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Well?"}]
     assert spoken(messages) == "system: Be brief.\nuser: Well?\n"
 
 
-def test_the_evaluations_warnings_are_told(run_folder, tmp_path):
+def test_the_evaluations_warnings_are_shown(run_folder, tmp_path):
     path = run_folder / "evaluation.json"
     path.write_text(
         json.dumps(json.loads(path.read_text()) | {"warnings": ["the model may have collapsed: it stammers"]})
