@@ -66,7 +66,7 @@ def test_expected_best_is_the_mean_over_every_choice(n: int) -> None:
             assert found[i] == pytest.approx(np.mean([given[i, k] for k in picked]))
 
 
-def test_many_samples_are_no_trouble() -> None:
+def test_many_samples_do_not_overflow() -> None:
     """Of 0 … 4095 the best of all is 4095, and the mean of one is 2047.5; binomials have a thousand digits."""
     scores = np.arange(4096.0)[None]
     assert expected_best(scores, 4096) == pytest.approx([4095.0])

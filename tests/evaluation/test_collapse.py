@@ -119,7 +119,7 @@ def test_half_of_words_and_bigrams_is_the_border() -> None:
     assert same_share(["a b", "x y a b"]) == 0.0
 
 
-def test_healthy_text_is_not_warned_of() -> None:
+def test_healthy_text_has_no_warnings() -> None:
     assert collapse_warnings(HEALTHY) == []
     assert collapse_warnings(HEALTHY, HEALTHY) == []
     tuned = changed(words=25.0, distinct_2=0.79, distinct_2_nearby=0.93, eos_rate=0.6, entropy=2.0)

@@ -61,7 +61,7 @@ def test_the_request_is_plain_and_names_the_prompt() -> None:
     assert "Authorization" not in log.requests[0].headers
 
 
-def test_the_key_is_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with judge_servers.judge_server(longer, key="secret") as log:
         with pytest.raises(UserError, match=rf"refused .*wrong key.*correct the key in .*{KEY}"):
             server_judge(log.url, **QUICK)
@@ -222,7 +222,7 @@ def test_the_model_must_be_known(models: Any, said: str) -> None:
     assert log.requests[0].body["model"] == "y"
 
 
-def test_pairs_are_told_as_they_pass() -> None:
+def test_the_callback_is_called_after_each_pair() -> None:
     passed: list[int] = []
     with judge_servers.judge_server(longer) as log:
         ServerJudge(log.url, "ruler", **QUICK, passing=lambda: passed.append(1))(A, B)

@@ -74,7 +74,7 @@ def test_what_is_no_verdict_is_refused(said: Any, sentence: str) -> None:
         FunctionJudge("mine", lambda p, a, b: said)(A, B)
 
 
-def test_a_function_that_raises_is_told() -> None:
+def test_a_function_that_raises_is_a_user_error() -> None:
     with pytest.raises(UserError, match=r"the judge mine failed \(ZeroDivisionError: .*\): correct it"):
         FunctionJudge("mine", lambda p, a, b: 1 / 0)(A, B)
 

@@ -273,7 +273,7 @@ def test_each_step_of_the_path_has_its_tests() -> None:
     assert found["PPO varies least at the end"] == "cannot be told"  # TRPO varies as little
 
 
-def test_a_story_that_is_wrong_is_said_to_be() -> None:
+def test_claims_that_do_not_hold_are_reported() -> None:
     found = verdicts(trpo=around(300, TIGHT), ppo=around(200, WIDE))
     assert found["PPO learns faster than TRPO"] == "does not hold"
     assert found["PPO varies less than TRPO"] == "does not hold"

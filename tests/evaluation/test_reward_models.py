@@ -116,7 +116,7 @@ def test_a_model_that_knows_nothing_predicts_one_half() -> None:
     assert (only.mean, only.agreement.mean, only.count) == (0.5, 0.5, 6)
 
 
-def test_large_margins_are_no_trouble() -> None:
+def test_large_margins_do_not_overflow() -> None:
     with np.errstate(all="raise", under="ignore"):
         (only,) = calibration_curve(np.array([900.0, 900.0, -900.0]), bins=1).bins
     assert only.mean == 1.0

@@ -197,7 +197,7 @@ def test_the_files(tmp_path: Path, names: list[str]) -> None:
     assert "var(--" not in text
 
 
-def test_an_unsmoothed_run_is_not_said_to_be(tmp_path: Path) -> None:
+def test_the_title_mentions_smoothing_only_if_there_is_any(tmp_path: Path) -> None:
     _, svg = save_curves(learning_curves(TWO_RUNS), tmp_path / "returns")
     assert ">Mean return of 2 runs, with 95 % bootstrap bands</text>" in svg.read_text()
 

@@ -52,12 +52,12 @@ def study(folder: Path, found: dict[str, Any]) -> Path:
         (
             (BELOW, LEVEL, LEVEL),
             "PPO trained on comparisons on Pendulum-v1: with 700 labels and 700 at the start it cannot be told apart "
-            "from PPO on the true reward, and with 100 labels it ends below",
+            "from PPO on the true reward, and with 100 labels it ends below that",
         ),
         (
             (BELOW, BELOW, ABOVE),
             "PPO trained on comparisons on Pendulum-v1: with 100 labels and 700 labels it ends below PPO on the true "
-            "reward, and with 700 at the start it ends above",
+            "reward, and with 700 at the start it ends above that",
         ),
         (
             (None, None, None),

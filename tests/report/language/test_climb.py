@@ -58,7 +58,7 @@ def test_what_the_curves_mean(pairs: list[tuple[float, float]], said: str) -> No
     assert said in climb_sentences(climbed(*pairs), "PPO")
 
 
-def test_the_numbers_are_said() -> None:
+def test_the_sentences_have_the_numbers() -> None:
     """0.5 and −0.25, each ± 0.14."""
     said = climb_sentences(climbed((0, 0), (0.2, 0), (0.5, -0.25)), "PPO")
     half = 0.1 * math.sqrt(2)

@@ -100,13 +100,13 @@ def test_ties_and_the_unjudged_are_counted_in_words() -> None:
 
 
 @pytest.mark.parametrize(("low", "said"), [(0.5, "no clear bias"), (0.51, "it is biased")])
-def test_a_bias_is_told_with_its_interval(low: float, said: str) -> None:
+def test_a_bias_is_reported_with_its_interval(low: float, said: str) -> None:
     told = sentences(found(position_bias={"mean": 0.625, "low": low, "high": 0.75}))[2]
     assert "62.5 % of its verdicts" in told
     assert told.endswith(f"{said}.")
 
 
-def test_scores_are_told_where_there_are_some(tmp_path: Path) -> None:
+def test_scores_are_reported_if_there_are_any(tmp_path: Path) -> None:
     scores = [{"mean": 1.0, "low": 0.5, "high": 1.5}, {"mean": -0.25, "low": -0.5, "high": 0.0}]
     scored = found(scores=scores, score_difference={"mean": 1.25, "low": 0.9, "high": 1.6})
     assert sentences(scored)[3] == "dpo scores 1.00 on average and sft −0.25, a difference of +1.25 (+0.90 to +1.60)."

@@ -153,7 +153,7 @@ def test_sections_without_numbers_are_left_out(tmp_path):
         assert heading not in page.text
 
 
-def test_runs_and_other_baselines_are_said(tmp_path):
+def test_the_number_of_runs_is_reported(tmp_path):
     found = copy.deepcopy(make_summary())
     found |= {"runs": 2, "prefixes": 256, "samples": [], "training": {}}
     page = Page(demo.demo_page(found, tmp_path / "report.html"))
@@ -274,7 +274,7 @@ def test_papers_are_cited(full):
         assert paper in full.text
 
 
-def test_a_model_that_collapsed_is_warned_of_and_its_signs_are_shown(tmp_path, page):
+def test_a_collapsed_model_has_a_warning_and_its_statistics(tmp_path, page):
     found = make_summary() | {"warnings": ["DPO may have collapsed: 90 % of its texts are <nearly> the same"]}
     for model in found["models"]:
         model |= {"distinct_2_nearby": 0.123, "repetition": 0.456, "same": 0.9, "entropy": None}

@@ -107,7 +107,7 @@ def test_the_numbers_in_words():
     assert human.startswith(
         "One rater agrees with the mean of the other raters on 90.9 % of pairs (88.9 to 92.9 %, n = 649)"
     )
-    assert length == "The correlation of its scores with length in tokens is −0.12 (−0.17 to −0.07)."
+    assert length == "The correlation of rm’s scores with length in tokens is −0.12 (−0.17 to −0.07)."
     assert level.startswith("Held-out demonstrations score −0.03 on average (−0.07 to +0.01)")
 
 

@@ -72,7 +72,7 @@ def test_a_whole_benchmark_has_no_warning() -> None:
     assert said == ["70.0 % in Chat (95 % interval 65.0 to 75.0 %)."]
 
 
-def test_what_was_cut_is_told() -> None:
+def test_truncated_and_dropped_rows_are_reported() -> None:
     said = sentences(pairs(tokens=TOKENS | {"truncated_prompts": 1200, "dropped": 2}))
     assert said[-1] == "To fit 2,048 tokens: 1,200 prompts truncated on the left and 2 rows dropped."
 

@@ -44,8 +44,8 @@ def test_every_logged_metric_has_a_figure_with_both_runs(two_runs):
 def test_settings_that_differ_are_marked(two_runs):
     assert "dpo.beta ≠ 0.1 0.3" in two_runs.text
     assert "algorithm dpo dpo.label_smoothing" in two_runs.text  # told once, then the next key
-    assert two_runs.text.index("dpo.beta") < two_runs.text.index("Settings that all runs share")
-    assert two_runs.text.index("Settings that all runs share") < two_runs.text.index("algorithm dpo")
+    assert two_runs.text.index("dpo.beta") < two_runs.text.index("Settings: shared by all runs")
+    assert two_runs.text.index("Settings: shared by all runs") < two_runs.text.index("algorithm dpo")
     assert sum(attrs.get("class") == "differs" for _, attrs in two_runs.tags) == 3  # beta, seed, the recorded seed
 
 
@@ -181,13 +181,13 @@ def test_samples_of_training_and_of_evaluation_are_apart(run_folder: Path, tmp_p
     assert len(sampled([run], "samples.jsonl")["dpo"]) == 1
 
 
-def test_messages_are_told_as_text():
+def test_messages_become_text():
     assert spoken("a film") == "a film"
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Well?"}]
     assert spoken(messages) == "system: Be brief.\nuser: Well?\n"
 
 
-def test_the_evaluations_warnings_are_told(run_folder, tmp_path):
+def test_the_evaluations_warnings_are_shown(run_folder, tmp_path):
     path = run_folder / "evaluation.json"
     path.write_text(
         json.dumps(json.loads(path.read_text()) | {"warnings": ["the model may have collapsed: it stammers"]})

@@ -67,7 +67,7 @@ def classic_page(folder: Path) -> Path:
         heads=list(colours),
         timed=any(one["seconds"] is not None for one in models.values()),
         tally=tally(found["story"]),
-        verdicts={verdict: words[0] for verdict, words in VERDICTS.items()},
+        verdicts={verdict: words[0].removeprefix("is ") for verdict, words in VERDICTS.items()},
         settings=settings(config, models),
         command=found.get("command") or command(config, models, found),
         facts={"Experiment": experiment(config), "Versions": versions(environment)},

@@ -49,7 +49,7 @@ def comparisons_page(folder: Path) -> Path:
     figures = {
         "labels": figure("labels", labels_chart(found), labels_caption(found)),
         "curves": LightFigure("curves", spec_of(panel(curves, colours, "episode"))),
-        "correlation": figure("correlation", correlations, f"Step by step, {CORRELATIONS[kind]}."),
+        "correlation": figure("correlation", correlations, f"Per step, {CORRELATIONS[kind]}."),
     }
     return write_page(
         "comparisons.html.j2",
@@ -80,11 +80,11 @@ def title(found: Mapping[str, Any]) -> str:
     for one in asked.values():
         sides[wording.verdict(one["difference"])].append(one["label"])
     ends = {"undecided": "cannot be told apart from", "worse": "ends below", "better": "ends above"}
-    claims, reference = [], " PPO on the true reward"
+    claims, reference = [], "PPO on the true reward"
     for side, names in sides.items():
         if names:
-            claims.append(f"with {wording.listed(names)} it {ends[side]}{reference}")
-            reference = ""
+            claims.append(f"with {wording.listed(names)} it {ends[side]} {reference}")
+            reference = "that"
     return f"PPO trained on comparisons on {place}: {', and '.join(claims)}"
 
 
@@ -139,7 +139,7 @@ def labels_chart(found: Mapping[str, Any], for_file: bool = False) -> Chart:
     tint: Any = tint_of(colours)
     layers: list[Any] = []
     if for_file:
-        tint = tint.legend(orient="top", title=None, labelLimit=0, labelFontSize=13, columns=1)
+        tint = tint.legend(orient="top", title=None, symbolOpacity=1, labelLimit=0, labelFontSize=13, columns=1)
     if TRUE in models:
         truth = pd.DataFrame(
             [{"from": 0.0, "to": far, "label": "PPO on the true reward", **_ends(models[TRUE]["final"])}]

@@ -73,13 +73,13 @@ def thirds(records: Sequence[Record]) -> list[list[Record]]:
 
 ENDS = ("mean", "low", "high")
 MEANING = {
-    ("better", "better"): "Both rise together: the judge confirms what the policy gains by its reward model.",
+    ("better", "better"): "Both rise together: the judge confirms the gain in the reward model’s score.",
     ("better", "worse"): (
         "They diverge: the policy found texts that its reward model likes and the judge does not: reward hacking."
     ),
     ("better", "undecided"): (
-        "The judge does not confirm the gain by the reward model: it is the first sign of reward hacking, or too small "
-        "to show in so few texts."
+        "The judge does not confirm the gain in the reward model’s score: it is the first sign of reward hacking, or "
+        "too small to show in so few texts."
     ),
 }
 

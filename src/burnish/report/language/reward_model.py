@@ -50,7 +50,7 @@ def sentences(name: str, found: Mapping[str, Any]) -> list[str]:
         )
     if correlated := found.get("length_correlation"):
         lines.append(
-            f"The correlation of its scores with length in tokens is {wording.number(correlated['mean'])} "
+            f"The correlation of {name}’s scores with length in tokens is {wording.number(correlated['mean'])} "
             f"({wording.range_of(correlated)})."
         )
     if level := (found.get("score") or {}).get("demonstrations"):

@@ -207,8 +207,8 @@ def _split(
         yield heading, caption, names, rows
         return
     differ, same = [row for row in rows if row["differs"]], [row for row in rows if not row["differs"]]
-    yield f"{heading} that differ", "", names, differ
-    yield f"{heading} that all runs share", "", names[:1], [row | {"values": row["values"][:1]} for row in same]
+    yield f"{heading}: differences", "", names, differ
+    yield f"{heading}: shared by all runs", "", names[:1], [row | {"values": row["values"][:1]} for row in same]
 
 
 def _slug(place: str, key: str, method: str) -> str:
