@@ -95,7 +95,7 @@ def logits(policy: LanguagePolicy) -> torch.Tensor:
 def test_dropout_acts_while_training_alone(tmp_path: Path) -> None:
     policy = small_policy(tmp_path / "start")
     before = logits(policy)
-    add_dropout(Models(policy), 0.5)
+    add_dropout(Models(policy=policy), 0.5)
     torch.testing.assert_close(logits(policy), before, rtol=0, atol=0)
     policy.dropout(True)
     torch.manual_seed(0)
@@ -111,14 +111,14 @@ def test_dropout_acts_while_training_alone(tmp_path: Path) -> None:
 def test_dropping_everything_leaves_nothing(tmp_path: Path) -> None:
     """With everything dropped the residual stream is 0, and so are all logits."""
     policy = small_policy(tmp_path / "start")
-    add_dropout(Models(policy), 1.0)
+    add_dropout(Models(policy=policy), 1.0)
     policy.dropout(True)
     assert logits(policy).abs().max() == 0
 
 
 def test_dropout_leaves_no_trace_in_the_saved_model(tmp_path: Path) -> None:
     policy = small_policy(tmp_path / "start")
-    add_dropout(Models(policy), 0.5)
+    add_dropout(Models(policy=policy), 0.5)
     policy.model.save_pretrained(tmp_path / "saved")
     for name in ("model.safetensors", "config.json"):
         assert (tmp_path / "saved" / name).read_bytes() == (tmp_path / "start" / name).read_bytes()
