@@ -74,6 +74,7 @@ def online(
 
     def batches(state: State) -> Iterator[Drawn]:
         source = Source(models, rows, sampler, reward, settings.seed)
+        sampler.load(models.policy.parameters(), state.step)
         for drawn in draws(experience, source, state.batches, state.experience):
             yield drawn
             sampler.load(models.policy.parameters(), state.step)
