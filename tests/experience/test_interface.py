@@ -53,6 +53,19 @@ def test_a_rollout_is_drawn_when_it_is_asked_for() -> None:
     assert seen == [0, 1]
 
 
+@dataclass(frozen=True)
+class Judged(Doubling):
+    """The same with a measurement."""
+
+    def evaluate(self, source: Source, count: int) -> dict[str, float]:
+        return {"loss": float(count)}
+
+
+def test_an_experience_says_whether_it_evaluates() -> None:
+    assert not Doubling().evaluates
+    assert Judged().evaluates
+
+
 def test_the_range_of_an_option_holds() -> None:
     with pytest.raises(ValueError, match="rollout must be at least 1, not 0"):
         Doubling(rollout=0)
