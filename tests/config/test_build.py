@@ -373,8 +373,8 @@ def test_an_algorithm_of_ones_own_reads_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("dop", "there is no algorithm 'dop': did you mean 'dpo'?"),
-        ("None", "there is no algorithm 'None'; the keys are"),
+        ("dop", "no such algorithm 'dop': did you mean 'dpo'?"),
+        ("None", "no such algorithm 'None'; the keys are"),
         ("no_such_module:Mine", "algorithm no_such_module:Mine cannot be imported (there is no module no_such_module"),
         (f"{__name__}:Yours", f"algorithm {__name__}:Yours: {__file__} has no Yours: name a class in that file"),
         (f"{__name__}:Walk", f"algorithm {__name__}:Walk must name a class derived from burnish.Algorithm"),

@@ -89,7 +89,7 @@ def test_a_system_message_comes_first_and_after_a_reset_again(talker: Path, plai
     assert lines[1] == answered(talker, prompt)[1]
     assert lines[2] == "(a new conversation)"
     assert lines[3] == answered(talker, prompt, turn=1)[1]
-    with pytest.raises(UserError, match="--system is a message"):
+    with pytest.raises(UserError, match="--system needs a chat template"):
         talk(["a film"], plain, system="very good")
 
 
@@ -204,11 +204,11 @@ def test_a_long_conversation_loses_its_beginning(plain: Path) -> None:
 
 
 def test_mistakes_are_sentences(plain: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no folder"):
+    with pytest.raises(UserError, match="no such folder"):
         chat(tmp_path / "nowhere", base=BASE)
-    with pytest.raises(UserError, match="there is no folder"):
+    with pytest.raises(UserError, match="no such folder"):
         chat(plain, tmp_path / "nowhere", base=BASE)
-    with pytest.raises(UserError, match="leaves no room for you in plain's context of 48 tokens"):
+    with pytest.raises(UserError, match="leaves no room for your message in plain's context of 48 tokens"):
         chat(plain, max_new_tokens=48, base=BASE)
     with pytest.raises(UserError, match="top_p must lie above 0"):
         chat(plain, top_p=0.0, base=BASE)

@@ -198,12 +198,12 @@ def mistakes(models: tuple[Path, Path], tmp_path: Path) -> list[tuple[dict[str, 
     scorer = save_scorer(tmp_path / "a_scorer")
     nowhere = str(tmp_path / "nowhere")
     return [
-        ({"a": nowhere}, f"there is no folder {nowhere}"),
-        ({"b": nowhere}, f"there is no folder {nowhere}"),
-        ({"b": str(tmp_path / "unfinished")}, "is a run that has not finished"),
-        ({"b": str(scorer)}, "is a reward model, which writes nothing"),
-        ({"judge": "golden"}, "--judge golden is no folder and no judge: give gold"),
-        ({"judge": str(models[0])}, "holds a model that is no reward model"),
+        ({"a": nowhere}, f"no such folder {nowhere}"),
+        ({"b": nowhere}, f"no such folder {nowhere}"),
+        ({"b": str(tmp_path / "unfinished")}, "is an unfinished run"),
+        ({"b": str(scorer)}, "is a reward model, which cannot generate text"),
+        ({"judge": "golden"}, "--judge golden is neither a folder nor a known judge: give gold"),
+        ({"judge": str(models[0])}, "is a model but not a reward model"),
         ({"judge": "no_such_module_here:f"}, "--judge no_such_module_here:f cannot be imported"),
         ({"judge": "http://127.0.0.1:9/v1"}, "the judge at http://127.0.0.1:9/v1 does not respond"),
         ({"judge": "gold", "judge_model": "x"}, "--judge-model x is for a judge at a URL"),
@@ -250,10 +250,8 @@ def test_the_command_prints_and_writes(
     assert rows == compare(*models, ROWS, longer, **SHORT).rows
     status, told, err = command(capfd, models[0], tmp_path / "nowhere", *options)
     assert (status, told) == (2, "")
-    assert (
-        err
-        == f"burnish: there is no folder {tmp_path / 'nowhere'}: give a run's folder, a model's folder, or a "
-        + ("model's name\n")
+    assert err == (
+        f"burnish: no such folder {tmp_path / 'nowhere'}: give a run folder, a model folder, or a model name\n"
     )
     status, _, err = command(capfd, *models, *options, "--judge", "http://127.0.0.1:9/v1")
     assert status == 2

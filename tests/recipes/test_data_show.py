@@ -129,7 +129,7 @@ def test_prompts_leave_room_for_what_is_sampled(show: Any) -> None:
     for sampled, room in ((None, 64), (48, 48)):
         with pytest.raises(UserError, match=f"max_new_tokens {room} leaves no room for a prompt in 48 tokens"):
             show(rows, max_new_tokens=sampled)
-    with pytest.raises(UserError, match="max_new_tokens is of methods that sample, and dpo does not"):
+    with pytest.raises(UserError, match="max_new_tokens only applies to methods that sample, and dpo does not"):
         show(PLAIN, max_new_tokens=8)
 
 
@@ -196,7 +196,7 @@ def test_a_token_stands_on_one_line(model: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "method", "sentence"),
     [
-        ([{"question": "a"}], None, "its columns are `question`, but data have `chosen` and `rejected`, "),
+        ([{"question": "a"}], None, "its columns are `question`, which no method reads: give "),
         ([{"text": "a"}], "dpo", "comparisons need `chosen` and `rejected`"),
         ([{"prompt": "a", "chosen": "b", "rejected": ""}], None, "row 0: column `rejected` is empty"),
     ],
@@ -229,4 +229,4 @@ def test_the_command(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert (status, err.count("\n")) == (2, 1)
     status, _, err = run(str(file), "--model", str(tmp_path / "nowhere"))
     assert status == 2
-    assert "nowhere has no tokenizer that could be loaded" in err
+    assert "nowhere has no tokenizer that can be loaded" in err

@@ -74,7 +74,7 @@ def test_the_command_takes_a_run(adapter: Path, tmp_path: Path) -> None:
 
 def test_what_is_no_adapter_is_refused(adapter: Path, tmp_path: Path) -> None:
     for name in (tmp_path / "base", tmp_path / "nowhere", "builtin"):
-        with pytest.raises(UserError, match="is no adapter: give a run that had lora_rank, or a folder that"):
+        with pytest.raises(UserError, match="is not an adapter: give a run trained with lora_rank"):
             merge(str(name), tmp_path / "merged", QUIET)
     assert not (tmp_path / "merged").exists()
 

@@ -243,8 +243,8 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 AMISS = [
-    ({"subset": None}, "column `subset` is empty: name the subset that the row is of"),
-    ({"subset": ""}, "column `subset` is an empty text: name the subset"),
+    ({"subset": None}, "column `subset` is empty: give the name of the row's subset"),
+    ({"subset": ""}, "column `subset` is an empty text: give the name of the row's subset"),
     ({"prompt": None}, "column `prompt` is empty: give a text"),
     ({"prompt": [{"content": "no role"}]}, "column `prompt` is a list: give a text, or a list of messages"),
     ({"chosen": None}, "column `chosen` is empty: give a text, as in row 0"),
@@ -265,7 +265,7 @@ AMISS_2 = [
     ({"chosen": " text"}, "column `chosen` is a text: give a list of texts, as in row 0"),
     ({"rejected": []}, "column `rejected` is an empty list: give at least one text"),
     ({"rejected": ["bad", None]}, "column `rejected` has an entry that is empty: give a list of texts"),
-    ({"subset": "Ties", "id": "7"}, "column `id` is '7': a row of Ties is 'ref:N' or 'tied:N'"),
+    ({"subset": "Ties", "id": "7"}, "column `id` is '7': a row of Ties must be 'ref:N' or 'tied:N'"),
     ({"subset": "Ties", "id": None}, "column `id` is None: a row of Ties"),
     ({"subset": "Ties", "id": "ref:4"}, "column `id` is 'ref:4', as in row 2"),
 ]
@@ -298,7 +298,7 @@ def complaint(folder: Path, model: str, reference: str | None) -> str:
 
 
 def test_a_reference_is_asked_for_where_it_is_needed_and_refused_where_not(folder: Path) -> None:
-    assert "is a policy, no reward model: give --reference" in complaint(folder, str(folder / "tiny"), None)
+    assert "is a policy, not a reward model: give --reference" in complaint(folder, str(folder / "tiny"), None)
     assert "leave --reference out" in complaint(folder, str(folder / "reward"), str(folder / "tiny"))
 
 
@@ -319,4 +319,4 @@ def test_a_run_whose_beginning_has_changed(folder: Path) -> None:
     before = tiny.save_model(folder / "begun")
     train(DPO(), model=before, data=folder / "training.jsonl", out=folder / "later", **SMALL)
     tiny.save_model(before, seed=9)
-    assert "its weights have changed; give --reference" in complaint(folder, str(folder / "later"), None)
+    assert "started from it: give --reference" in complaint(folder, str(folder / "later"), None)

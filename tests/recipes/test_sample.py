@@ -139,12 +139,12 @@ def test_only_what_can_be_imitated_is_picked_for_demonstrations(model: Path, tmp
     plain = sample_model(model, ROWS, 3, length, **SHORT)
     assert 0 < len(expected) < 3 == len(plain.lines)
     assert found.summary["left_out"] == 3 - len(expected)
-    assert f"{3 - len(expected)} prompts left out, of which no completion has an end" in describe(found.summary)
+    assert f"{3 - len(expected)} prompts left out, because no completion has an end" in describe(found.summary)
     assert "left_out" not in plain.summary
     assert found.summary["score"]["best"]["mean"] == pytest.approx(sum(s for *_, s in expected) / len(expected))
     firsts = [ROWS[i]["weight"] * len(by_hand(model, 1)[i][0].split()) for i, *_ in expected]
     assert found.summary["score"]["first"]["mean"] == pytest.approx(sum(firsts) / len(firsts))
-    with pytest.raises(UserError, match="no completion has an end and a word before it: let --max-new-tokens be"):
+    with pytest.raises(UserError, match="no completion has an end and a word before it: raise --max-new-tokens"):
         sample_model(model, ROWS, 2, length, demonstrations=True, **SHORT | {"max_new_tokens": 1})
 
 
@@ -172,7 +172,7 @@ def test_sft_learns_the_ids_that_the_policy_said(model: Path, tmp_path: Path) ->
         ({"n": 4}, "--n 4 needs a --reward"),
         ({"n": 0}, r"--n must lie in 1…1048576, not 0"),
         ({"limit": 0}, "--limit must be at least 1, not 0"),
-        ({"max_new_tokens": 48}, "--max-new-tokens 48 leaves no room for a prompt in the limit of 48 tokens"),
+        ({"max_new_tokens": 48}, "--max-new-tokens 48 leaves no room for a prompt within 48 tokens"),
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"data": [{"text": "a"}]}, r"\(in memory\): prompts need `prompt`"),
         ({"out": "."}, r"--out \. is a folder: name a file"),

@@ -296,8 +296,8 @@ def test_all_broken_is_an_error_that_names_them(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         latest(tmp_path, said.append)
     assert str(caught.value) == (
-        f"no checkpoint in {tmp_path} is sound (step-000002: state.json is missing; "
-        "step-000001: manifest.json is missing): restore one, or delete the folder to start anew"
+        f"no checkpoint in {tmp_path} is intact (step-000002: state.json is missing; "
+        "step-000001: manifest.json is missing): restore one, or delete the folder to restart"
     )
     assert said == []
 

@@ -25,7 +25,7 @@ def algorithm_of(text: str) -> type[Algorithm]:
     if ":" in text:
         return class_named(text, "algorithm", Algorithm)
     if text not in LANGUAGE | CONTROL:
-        raise UserError(f"there is no algorithm '{text}'{suggestion(text, set(LANGUAGE | CONTROL))}")
+        raise UserError(f"no such algorithm '{text}'{suggestion(text, set(LANGUAGE | CONTROL))}")
     return load(text)
 
 

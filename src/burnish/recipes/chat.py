@@ -21,8 +21,8 @@ from burnish.recipes.train.run import prepare_torch
 from burnish.report.runs import short_names
 from burnish.run import UserError
 
-HELP = "/reset begins anew, /exit or Ctrl-D ends, Ctrl-C stops an answer"
-MOST = 256  # tokens of an answer, unless told otherwise
+HELP = "/reset starts a new conversation, /exit or Ctrl-D quits, Ctrl-C stops an answer"
+MOST = 256  # tokens per answer, unless set otherwise
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 """What a tokenizer decodes the first bytes of a character to."""
 
@@ -160,7 +160,7 @@ def loaded(models: list[str | Path], max_new_tokens: int | None, base: Settings)
         longest = min(MOST, context // 2) if max_new_tokens is None else max_new_tokens
         if longest >= context:
             raise UserError(
-                f"--max-new-tokens {longest} leaves no room for you in {name}'s context of {context} tokens"
+                f"--max-new-tokens {longest} leaves no room for your message in {name}'s context of {context} tokens"
             )
         speakers.append(Speaker(name, policy, longest))
     return speakers
@@ -173,7 +173,7 @@ def greet(speakers: list[Speaker], system: str | None, write: Write) -> None:
         if not one.has_template:
             write(f"({one.name} has no chat template: it goes on with what you write, as one text)\n")
     if system and not all(one.has_template for one in speakers):
-        raise UserError("--system is a message, and without a chat template there are none: leave it out")
+        raise UserError("--system needs a chat template, and the model has none: leave it out")
 
 
 def start(speakers: list[Speaker], system: str | None) -> None:

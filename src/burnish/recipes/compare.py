@@ -136,11 +136,11 @@ def writer(name: str | Path) -> str:
     """The model to load for a name. Raises UserError where it is not a language model."""
     model = resolve_model(name)
     if (str(name).startswith((".", "/", "~")) or str(name).count("/") > 1) and not Path(name).exists():
-        raise UserError(f"there is no folder {name}: give a run's folder, a model's folder, or a model's name")
+        raise UserError(f"no such folder {name}: give a run folder, a model folder, or a model name")
     if model == str(name) and (Path(name) / "config.yaml").exists():
-        raise UserError(f"{name} is a run that has not finished: go on with it with --resume, or give another model")
+        raise UserError(f"{name} is an unfinished run: finish it with --resume, or give another model")
     if is_scorer(model):
-        raise UserError(f"{name} is a reward model, which writes nothing: give a language model")
+        raise UserError(f"{name} is a reward model, which cannot generate text: give a language model")
     return model
 
 
@@ -157,7 +157,7 @@ def resolve_judge(judge: Any, policies: list[LanguagePolicy], model: str | None 
     if judge not in (GOLD, "lexicon") and not Path(judge).is_dir():
         if ":" in str(judge):
             return load_judge(str(judge))
-        raise UserError(f"--judge {judge} is no folder and no judge: give {POSSIBLE}")
+        raise UserError(f"--judge {judge} is neither a folder nor a known judge: give {POSSIBLE}")
     try:
         reward = resolve_reward(judge, policies[0])
     except UserError as error:

@@ -231,11 +231,11 @@ def data_show(
     method = method or ("dpo" if data == "builtin" else guess(sources.load(data), tokenizer, data))
     kind = load(method).data
     if mask_formatting and (kind not in ("preferences", "feedback") or "scorer" in load(method).roles):
-        raise UserError(f"mask_formatting is not of {method}: leave it out")
+        raise UserError(f"mask_formatting does not apply to {method}: leave it out")
     dataset = BUILTIN[kind]("train") if data == "builtin" else sources.load(data)
     limit = min(max_length, context or max_length)
     if kind != "prompts" and max_new_tokens is not None:
-        raise UserError(f"max_new_tokens is of methods that sample, and {method} does not: leave it out")
+        raise UserError(f"max_new_tokens only applies to methods that sample, and {method} does not: leave it out")
     if kind == "prompts":
         sampled = Sampling.max_new_tokens if max_new_tokens is None else max_new_tokens
         limit -= sampled
@@ -274,7 +274,7 @@ def guess(dataset: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> str:
     known = "`chosen` and `rejected`, `completion` and `label`, `messages`, `text` or `prompt`"
     have = ", ".join(f"`{column}`" for column in sorted(dataset.column_names))
     raise UserError(
-        f"{name}: its columns are {have}, but data have {known}, or a form that docs/data_formats.md shows."
+        f"{name}: its columns are {have}, which no method reads: give {known}, or a format from docs/data_formats.md"
     )
 
 
@@ -286,5 +286,5 @@ def tokenizer_of(model: str) -> tuple[PreTrainedTokenizerBase, int | None]:
         config = AutoConfig.from_pretrained(name)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise UserError(f"--model {model} has no tokenizer that could be loaded ({reason})") from error
+        raise UserError(f"--model {model} has no tokenizer that can be loaded ({reason})") from error
     return tokenizer, getattr(config.get_text_config(), "max_position_embeddings", None)

@@ -20,7 +20,7 @@ def merge(adapter: str, out: Path, base: Settings) -> Path:
     """
     folder = source_of(resolve_model(adapter)).adapter
     if folder is None:
-        raise UserError(f"{adapter} is no adapter: give a run that had lora_rank, or a folder that peft saved")
+        raise UserError(f"{adapter} is not an adapter: give a run trained with lora_rank, or a folder saved by peft")
     if out.exists():
         raise UserError(f"{out} exists: choose another --out")
     prepare_torch(base)

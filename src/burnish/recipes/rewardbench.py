@@ -129,7 +129,7 @@ def read_row(row: int, cells: dict[str, Any], where: str, best_of: bool) -> Ques
     """One row; see `read_questions`. An empty answer is kept, because a benchmark must not be changed."""
     prompt, subset, key = cells["prompt"], cells["subset"], cells.get("id")
     if not isinstance(subset, str) or not subset:
-        raise UserError(f"{where} `subset` is {kind(subset)}: name the subset that the row is of")
+        raise UserError(f"{where} `subset` is {kind(subset)}: give the name of the row's subset")
     if not isinstance(prompt, str) and not is_messages(prompt):
         raise UserError(f"{where} `prompt` is {kind(prompt)}: give a text, or a list of messages")
     sides = {name: answers(cells[name], f"{where} `{name}`", best_of) for name in ("chosen", "rejected")}
@@ -137,7 +137,9 @@ def read_row(row: int, cells: dict[str, Any], where: str, best_of: bool) -> Ques
     if best_of and subset == TIES:
         part, _, number = str(key).partition(":")
         if part not in ("ref", "tied") or not number:
-            raise UserError(f"{where} `id` is {key!r}: a row of {TIES} is 'ref:N' or 'tied:N', two rows a prompt")
+            raise UserError(
+                f"{where} `id` is {key!r}: a row of {TIES} must be 'ref:N' or 'tied:N', with two rows per prompt"
+            )
         named = str(key)
     return Question(row, subset, prompt, sides["chosen"], sides["rejected"], named)
 
@@ -183,9 +185,9 @@ def load_judge(model: str, reference: str | None, base: Settings) -> Judge:
     if began is not None:
         before = read_mapping(Path(model) / "environment.json").get("model_sha256")
         if weights_hash(held.model) != before:
-            raise UserError(f"{began} is not what {model} began from: its weights have changed; give --reference")
+            raise UserError(f"{began} has other weights than when {model} started from it: give --reference")
     if policy.tokenizer.get_vocab() != held.tokenizer.get_vocab():
-        raise UserError(f"--reference {name} has another vocabulary than {model}: give the model that it began as")
+        raise UserError(f"--reference {name} has another vocabulary than {model}: give the model that it started from")
     return Judge(policy, held, name)
 
 
@@ -209,8 +211,8 @@ def began_as(model: str) -> str:
     config = Path(model) / "config.yaml"
     if not (Path(model) / "model").exists() or not config.exists():
         raise UserError(
-            f"{model} is a policy, no reward model: give --reference, the model that it began as, to score it by its "
-            "implicit reward"
+            f"{model} is a policy, not a reward model: give --reference, the model that it started from, to score it "
+            "by its implicit reward"
         )
     settings = read_mapping(config)
     return str(settings["model"])
@@ -234,7 +236,7 @@ def score(
     """
     tokenizer = judge.model.tokenizer
     if tokenizer.chat_template is None:
-        say(base, "the model has no chat template: answers follow prompts as they stand, with nothing between")
+        say(base, "the model has no chat template: answers follow prompts directly")
     limit = max_length or LONGEST
     if judge.model.context:
         limit = min(limit, judge.model.context)

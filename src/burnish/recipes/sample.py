@@ -81,7 +81,7 @@ def sample_model(
     facts |= {"max_new_tokens": max_new_tokens, "seed": base.seed}
     usable = usable_ones(completed, n) if demonstrations else np.ones((len(prompts), n), dtype=bool)
     if not usable.any():
-        raise UserError("no completion has an end and a word before it: let --max-new-tokens be larger")
+        raise UserError("no completion has an end and a word before it: raise --max-new-tokens")
     facts |= {"left_out": int((~usable.any(1)).sum())} if demonstrations else {}
     facts |= summarise([c.ended for c in completed], scores, scored_by, n, usable)
     found = Samples(sample_lines(completed, scores, scored_by, n, usable), facts, scores)
@@ -96,7 +96,7 @@ def check(n: int, reward: Any, limit: int | None, out: str | Path | None) -> Non
     if not 1 <= n <= MOST:
         raise UserError(f"--n must lie in 1…{MOST}, not {n}")
     if n > 1 and reward is None:
-        raise UserError(f"--n {n} needs a --reward that says which of them is best")
+        raise UserError(f"--n {n} needs a --reward that chooses the best of them")
     if limit is not None and limit < 1:
         raise UserError(f"--limit must be at least 1, not {limit}")
     if out is not None:
@@ -110,9 +110,7 @@ def prompts_of(data: Any, limit: int | None, policy: LanguagePolicy, max_length:
     """The prompts, cut so that each leaves room for a completion."""
     longest = min(max_length, policy.context or max_length)
     if max_new_tokens >= longest:
-        raise UserError(
-            f"--max-new-tokens {max_new_tokens} leaves no room for a prompt in the limit of {longest} tokens"
-        )
+        raise UserError(f"--max-new-tokens {max_new_tokens} leaves no room for a prompt within {longest} tokens")
     if isinstance(data, str) and data == "builtin":
         dataset, name = builtin.prefixes("held_out"), "the built-in prefixes, held_out"
         dataset = dataset.select(range(min(len(dataset), limit or len(dataset))))
@@ -237,7 +235,7 @@ def describe(summary: dict[str, Any]) -> str:
     lines = [f"{summary['prompts']:,} prompts, {n} completions of each, {summary['eos_rate']:.0%} ended by themselves"]
 
     if left_out := summary.get("left_out"):
-        lines.append(f"{left_out:,} prompts left out, of which no completion has an end and a word before it")
+        lines.append(f"{left_out:,} prompts left out, because no completion has an end and a word before it")
 
     def shown(interval: dict[str, float]) -> str:
         return f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"

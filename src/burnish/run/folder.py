@@ -188,7 +188,7 @@ def _look(path: Path, resume: bool) -> bool:
     if not names or (names <= PRELIMINARIES and LOCK in found and (path / LOCK).stat().st_size):
         return False
     if not resume:
-        raise UserError(f"{path} exists and is not empty: use --resume to go on with it, or another --out")
+        raise UserError(f"{path} exists and is not empty: use --resume to continue it, or another --out")
     if CONFIG not in found:
         raise UserError(f"{path} does not contain a run to resume: choose another --out")
     return True

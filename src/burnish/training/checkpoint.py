@@ -89,7 +89,7 @@ def latest(folder: Path, warn: Callable[[str], object]) -> Checkpoint | None:
         return found
     if broken:
         raise UserError(
-            f"no checkpoint in {folder} is sound ({'; '.join(broken)}): restore one, or delete the folder to start anew"
+            f"no checkpoint in {folder} is intact ({'; '.join(broken)}): restore one, or delete the folder to restart"
         )
     return None
 

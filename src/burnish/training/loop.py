@@ -101,7 +101,7 @@ def train_loop(
             if stop or (settings.save_every and state.step // settings.save_every > first // settings.save_every):
                 learner.save(state)
             if stop:
-                raise Interrupted(f"{run.path} is saved up to step {state.step}; --resume goes on with it")
+                raise Interrupted(f"{run.path} is saved up to step {state.step}; --resume continues it")
     return state
 
 
@@ -114,8 +114,8 @@ def draw(batches: Iterator[Drawn], learner: Learner, state: State, run: RunFolde
         learner.save(state)
         path = keep(error.rollout, run)
         raise UserError(
-            f"step {state.step + 1}: {error}; the completions are in {path}, and step {state.step} is saved: mend the "
-            "reward and go on with --resume"
+            f"step {state.step + 1}: {error}; the completions are in {path}, and step {state.step} is saved: fix the "
+            "reward and continue with --resume"
         ) from error
 
 
@@ -140,11 +140,11 @@ def evaluation(
         metrics = evaluator()
     except RolloutError as error:
         raise UserError(
-            f"step {state.step}, evaluation: {error}; the completions are in {keep(error.rollout, run)}: mend the "
-            "reward and go on with --resume from the last checkpoint"
+            f"step {state.step}, evaluation: {error}; the completions are in {keep(error.rollout, run)}: fix the "
+            "reward and continue with --resume from the last checkpoint"
         ) from error
     if not math.isfinite(metrics["loss"]):
-        raise UserError(f"step {state.step}: the loss on the evaluation data is {metrics['loss']}: look at that data")
+        raise UserError(f"step {state.step}: the loss on the evaluation data is {metrics['loss']}: check that data")
     if metrics["loss"] < state.best_loss:
         state.best_loss, state.evaluations_since_best = metrics["loss"], 0
         if settings.patience:

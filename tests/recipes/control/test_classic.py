@@ -154,7 +154,7 @@ def test_resuming_computes_what_is_missing_and_nothing_else(done: Path, tmp_path
 
 def test_a_folder_that_exists_is_not_written_over(done: Path) -> None:
     before = stamps(done) | {"table": (done / "returns.parquet").stat().st_mtime_ns}
-    with pytest.raises(UserError, match=r"exists and is not empty: use --resume to go on with it, or another --out"):
+    with pytest.raises(UserError, match=r"exists and is not empty: use --resume to continue it, or another --out"):
         classic(**OURS, out=done)
     with pytest.raises(UserError, match=r"was begun with another config, episodes \(was 5, now 6\)"):
         classic(**OURS | {"episodes": 6}, out=done, resume=True)
@@ -316,7 +316,9 @@ def test_resuming_elsewhere_is_told(done: Path, tmp_path: Path, capsys: pytest.C
     file.write_text(json.dumps(before | {"packages": before["packages"] | {"torch": "0.1"}}))
     classic(**OURS | {"quiet": False}, out=run, resume=True)
     told = " ".join(capsys.readouterr().err.split())
-    assert told.startswith("resumed elsewhere, so not to the same bits: packages.torch (was '0.1', now '")
+    assert told.startswith(
+        "resumed in a different environment, so not to the same bits: packages.torch (was '0.1', now '"
+    )
     classic(**OURS, out=run, resume=True)
     assert capsys.readouterr() == ("", "")
 

@@ -34,7 +34,7 @@ def test_the_defaults_are_the_issues() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"algorithms": "ppo"}, "is by ppo: leave algorithms out"),
+        ({"algorithms": "ppo"}, "uses ppo only: leave algorithms out"),
         ({"episode": 3}, "unknown key 'episode' for learning from comparisons.*episodes"),
         ({"env": "CartPole-v1"}, "needs episodes of one length.* not CartPole-v1"),
         ({"episodes": 0}, "episodes must be at least 1"),

@@ -136,7 +136,7 @@ def test_another_job_is_not_resumed(tmp_path: Path) -> None:
 
 def test_what_is_no_demo_is_never_deleted(tmp_path: Path) -> None:
     (tmp_path / "seed-0").mkdir()
-    with pytest.raises(UserError, match="holds no demo"):
+    with pytest.raises(UserError, match="does not contain a demo"):
         take(tmp_path, JOB, overwrite=True, resume=True)
     assert (tmp_path / "seed-0").exists()
     (tmp_path / "file").write_text("")

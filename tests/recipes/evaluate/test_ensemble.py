@@ -51,9 +51,13 @@ def test_means_and_minima_of_the_members(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "data", "said"),
     [
-        (("a", "nowhere"), "pairs", "nowhere has no finished model: give the folders of finished runs"),
-        (("a", "policy"), "pairs", "policy is no reward model, and an ensemble is of reward models"),
-        (("a", "b"), "rankings", "a row ranks 3 responses, and what is measured here is of pairs"),
+        (
+            ("a", "nowhere"),
+            "pairs",
+            "nowhere has no finished model: give the folders of finished `burnish reward` runs",
+        ),
+        (("a", "policy"), "pairs", "policy is not a reward model, and an ensemble needs reward models"),
+        (("a", "b"), "rankings", "a row ranks 3 responses, but this evaluation needs pairs"),
     ],
 )
 def test_what_cannot_be_evaluated_is_told(names: tuple[str, str], data: str, said: str, folder: Path) -> None:
@@ -63,5 +67,5 @@ def test_what_cannot_be_evaluated_is_told(names: tuple[str, str], data: str, sai
 
 
 def test_prefixes_are_nothing_to_an_ensemble(folder: Path) -> None:
-    with pytest.raises(UserError, match="a reward model writes nothing"):
+    with pytest.raises(UserError, match="needs a language model"):
         evaluate_named(Path(f"{folder / 'a'},{folder / 'b'}"), None, 5, QUIET)

@@ -120,5 +120,5 @@ def test_the_calibration_error_that_chance_alone_gives() -> None:
 
 
 def test_prefixes_are_nothing_to_a_reward_model(run: Path) -> None:
-    with pytest.raises(UserError, match="a reward model writes nothing"):
+    with pytest.raises(UserError, match="needs a language model"):
         evaluate_run(run, str(run.parent / "pairs.jsonl"), 5, Settings(quiet=True))

@@ -70,14 +70,14 @@ def test_the_interval_of_an_accuracy_by_hand() -> None:
 def test_what_cannot_be_evaluated_is_said(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no finished model"):
         evaluate_run(tmp_path, None, 0, Settings(quiet=True))
-    with pytest.raises(UserError, match="--prefixes are of the built-in"):
+    with pytest.raises(UserError, match="--prefixes applies to the built-in"):
         evaluate_run(runs / "dpo", None, 5, Settings(quiet=True))
     with pytest.raises(UserError, match="there are 1456 held-out prefixes"):
         evaluate_run(runs / "sft", "builtin", 2_000, Settings(quiet=True))
-    with pytest.raises(UserError, match="say with --data"):
+    with pytest.raises(UserError, match="choose the evaluation data with --data"):
         evaluate_run(runs / "sft", None, 0, Settings(quiet=True))
     in_memory = train(SFT(), data=TEXTS, eval_data=TEXTS, out=tmp_path / "run", **SMALL)
-    with pytest.raises(UserError, match="on data in memory, which are gone: say with --data"):
+    with pytest.raises(UserError, match="on data in memory, which no longer exist: choose the evaluation data"):
         evaluate_run(in_memory, None, None, Settings(quiet=True))
 
 

@@ -118,7 +118,7 @@ def test_online_batches_begin_where_the_state_says(models: Models) -> None:
 
 def test_the_reward_is_looked_up_before_anything_is_sampled(models: Models) -> None:
     chosen = settings(experience=knobs(reward="helpful"))
-    with pytest.raises(UserError, match="--reward helpful is no folder and no reward"):
+    with pytest.raises(UserError, match="--reward helpful is neither a folder nor a known reward"):
         online(PPO(), models, chosen, prompts(models, 4, chosen), None, 9)
 
 

@@ -121,7 +121,7 @@ def test_a_new_head_is_a_function_of_the_seed(files: Path) -> None:
 
 
 def test_a_critic_with_another_tokenizer_is_refused(files: Path) -> None:
-    with pytest.raises(UserError, match=r"the critic .*stranger has another tokenizer than the policy"):
+    with pytest.raises(UserError, match=r"the critic .*stranger has a different tokenizer than the policy"):
         loaded(files, reward="gold", critic=str(files / "stranger"))
 
 

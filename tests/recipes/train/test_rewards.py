@@ -95,7 +95,7 @@ def test_a_language_model_is_no_reward_model(policy: LanguagePolicy, tmp_path: P
     """It would be given a random head, and the policy would learn to please it."""
     tiny.save_model(tmp_path)
     assert not is_scorer(tmp_path)
-    with pytest.raises(UserError, match=r"holds a model that is no reward model: train one with `burnish reward"):
+    with pytest.raises(UserError, match=r"is a model but not a reward model: train one with `burnish reward"):
         resolve_reward(tmp_path, policy)
 
 
@@ -103,7 +103,7 @@ def test_folders_without_a_model(policy: LanguagePolicy, tmp_path: Path, monkeyp
     with pytest.raises(UserError, match="is a folder without a model"):
         resolve_reward(str(tmp_path), policy)
     (tmp_path / "config.yaml").touch()
-    with pytest.raises(UserError, match="is a run that has not finished"):
+    with pytest.raises(UserError, match="is an unfinished run"):
         resolve_reward(str(tmp_path), policy)
     make_scorer().save(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -122,7 +122,7 @@ def test_functions_by_name_and_in_python(policy: LanguagePolicy, completed: Comp
 
 def test_anything_else_lists_the_possibilities(policy: LanguagePolicy) -> None:
     everything = r"give a reward model's folder \(several with commas\), 'gold', 'lexicon', or module:function"
-    with pytest.raises(UserError, match=f"--reward helpful is no folder and no reward: {everything}$"):
+    with pytest.raises(UserError, match=f"--reward helpful is neither a folder nor a known reward: {everything}$"):
         resolve_reward("helpful", policy)
     with pytest.raises(UserError, match=f"{everything}, as in rewards:score$"):
         resolve_reward("src/rewards.py", policy)
@@ -147,5 +147,5 @@ def test_an_adapter_is_a_reward_model_where_it_gives_a_score(
     assert checked_scores(resolve_reward(str(tmp_path / "run"), policy), completed) == expected
     load_policy(base, lora=Lora(2)).save(tmp_path / "policy")
     assert not is_scorer(tmp_path / "policy")
-    with pytest.raises(UserError, match="holds a model that is no reward model"):
+    with pytest.raises(UserError, match="holds a model that is not a reward model"):
         resolve_reward(str(tmp_path / "policy"), policy)

@@ -38,8 +38,8 @@ def classic(**options: Any) -> Path:
 
     `classic(env="CartPole-v1", algorithms=["reinforce", "ppo"], runs=5, out="runs/classic")`. Options are the fields of
     `burnish.recipes.control.settings.ClassicSettings`, `algorithms` (names, or a mapping of names to hyperparameters)
-    and `env_options`. Raises UserError where an option is amiss, or an environment was: the results of the other runs
-    are written all the same.
+    and `env_options`. Raises UserError if an option is invalid or an environment failed; the results of the other runs
+    are written in both cases.
     """
     return run_experiment(experiment(options))
 
@@ -47,7 +47,7 @@ def classic(**options: Any) -> Path:
 def run_experiment(plan: Experiment, command: str | None = None) -> Path:
     """`classic` with checked settings; `command` is how the page says to repeat it."""
     settings = plan.settings
-    make_environments(settings.env, [0], 1, **plan.env_options).close()  # what is amiss with it is said at once
+    make_environments(settings.env, [0], 1, **plan.env_options).close()  # an invalid environment fails here, at once
     with RunFolder.open(settings.out, resume=settings.resume) as run:
         run.claim(plan.as_dict(), free=("resume", "quiet", "debug", "processes", "out"))
         describe(run, plan)
@@ -96,8 +96,8 @@ def compute(
             raise Interrupted(f"{folder.parent} keeps the finished groups; --resume computes the others") from error
     phrases = [f"{group.method.name}: {failed[group.name]}" for group in groups if group.name in failed]
     for group in groups:
-        amiss = found.get(group.name, {"failed": {}})["failed"]
-        phrases += [f"{group.method.name}, run {run}: {reason}" for run, reason in amiss.items()]
+        failures = found.get(group.name, {"failed": {}})["failed"]
+        phrases += [f"{group.method.name}, run {run}: {reason}" for run, reason in failures.items()]
     return list(dict.fromkeys(phrases))
 
 
@@ -247,7 +247,7 @@ def describe(run: RunFolder, plan: Experiment) -> None:
         "seed": plan.settings.seed,
     }
     if (differences := run.describe(now)) and not plan.settings.quiet:
-        told = f"resumed elsewhere, so not to the same bits: {', '.join(differences)}"
+        told = f"resumed in a different environment, so not to the same bits: {', '.join(differences)}"
         Console(stderr=True).print(told, highlight=False, markup=False)
 
 

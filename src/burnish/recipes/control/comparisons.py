@@ -43,13 +43,13 @@ def comparisons_settings(options: Mapping[str, Any]) -> ClassicSettings:
     known = option_names(ClassicSettings)
     for key in given:
         if key == "algorithms":
-            raise UserError("learning from comparisons is by ppo: leave algorithms out")
+            raise UserError("learning from comparisons uses ppo only: leave algorithms out")
         if key not in known:
             raise UserError(f"unknown key '{key}' for learning from comparisons{suggestion(key, known)}")
     settings = checked(construct(ClassicSettings, DEFAULTS | given))
     if settings.env not in PRESETS:
         raise UserError(
-            "learning from comparisons needs episodes of one length, or their ends tell what the rewards would: "
+            "learning from comparisons needs episodes of a fixed length, because their ends would reveal the rewards: "
             f"choose {' or '.join(PRESETS)}, not {settings.env}"
         )
     return settings
@@ -79,7 +79,7 @@ def study_of(labels: str | None) -> list[Variant]:
         return variants()
     counts = [part.strip() for part in str(labels).split(",")]
     if not all(part.isdigit() and int(part) > 0 for part in counts) or len(set(counts)) < len(counts):
-        raise UserError(f"labels must be different numbers above 0 with commas between, like 100,700, not {labels!r}")
+        raise UserError(f"labels must be different comma-separated numbers above 0, like 100,700, not {labels!r}")
     return variants([int(part) for part in counts], None)
 
 
@@ -88,8 +88,8 @@ def run_comparisons(
 ) -> Path:
     """Train every variant; the folder with `returns.parquet`, `summary.json`, the figures and `report.html`.
 
-    `command` is how the page says to repeat it. Raises UserError where an environment was amiss; what the other runs
-    did is written all the same.
+    `command` is how the page says to repeat it. Raises UserError if an environment failed; the results of the
+    other runs are written all the same.
     """
     study = variants() if study is None else study
     groups = groups_of(settings, study)

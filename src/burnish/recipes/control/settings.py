@@ -84,7 +84,7 @@ def experiment(options: Mapping[str, Any]) -> Experiment:
     algorithms = given.pop("algorithms", ",".join(CONTROL))
     env_options = given.pop("env_options", {})
     if not isinstance(env_options, Mapping):
-        raise UserError(f"env_options must hold keys and values, not {env_options!r}")
+        raise UserError(f"env_options must be a mapping of keys to values, not {env_options!r}")
     known = option_names(ClassicSettings)
     for key in given:
         if key not in known:
@@ -102,15 +102,15 @@ def asked_for(algorithms: Any) -> dict[str, dict[str, Any]]:
     if isinstance(algorithms, list | tuple) and all(isinstance(name, str) for name in algorithms):
         algorithms = dict.fromkeys(algorithms)
     if not isinstance(algorithms, Mapping):
-        raise UserError(f"algorithms must be names, or names with their hyperparameters, not {algorithms!r}")
+        raise UserError(f"algorithms must be names, or a mapping of names to hyperparameters, not {algorithms!r}")
     asked = {str(name).replace("-", "_"): {} if own is None else own for name, own in algorithms.items()}
     for name, own in asked.items():
         if name not in CONTROL:
-            raise UserError(f"there is no algorithm '{name}' for control{suggestion(name, set(CONTROL))}")
+            raise UserError(f"no such algorithm '{name}' for control{suggestion(name, set(CONTROL))}")
         if not isinstance(own, Mapping):
-            raise UserError(f"the hyperparameters of {name} must be keys and values, not {own!r}")
+            raise UserError(f"the hyperparameters of {name} must be a mapping of keys to values, not {own!r}")
     if not asked:
-        raise UserError(f"algorithms names none: give one or more of {', '.join(CONTROL)}")
+        raise UserError(f"algorithms is empty: give one or more of {', '.join(CONTROL)}")
     return {name: dict(asked[name]) for name in CONTROL if name in asked}
 
 

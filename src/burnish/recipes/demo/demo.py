@@ -142,7 +142,7 @@ def take(out: Path, job: dict[str, Any], overwrite: bool, resume: bool) -> None:
         raise UserError(f"{out} is a file: choose another --out")
     if out.exists() and any(out.iterdir()):
         if not (out / JOB).exists():
-            raise UserError(f"{out} exists and holds no demo: choose another --out")
+            raise UserError(f"{out} exists and does not contain a demo: choose another --out")
         finished, same = (out / SUMMARY).exists(), read_mapping(out / JOB) == json.loads(json.dumps(job))
         if resume and same and not (finished and overwrite):
             return

@@ -61,9 +61,9 @@ def evaluate_named(
     if run.is_dir() or read_ensemble(str(run)) is None:
         return evaluate_run(run, data, prefixes, base, max_new_tokens)
     if prefixes:
-        raise UserError("--prefixes are to be continued, and a reward model writes nothing: leave it out")
+        raise UserError("--prefixes needs a language model, but this is a reward model: leave it out")
     if max_new_tokens is not None:
-        raise UserError("--max-new-tokens sets the length of completions, and a reward model writes none: leave it out")
+        raise UserError("--max-new-tokens needs a language model, but this is a reward model: leave it out")
     return evaluate_ensemble(str(run), data, base)
 
 
@@ -79,11 +79,9 @@ def evaluate_ensemble(text: str, data: str | None, base: Settings) -> dict[str, 
     runs = [Path(folder) for folder in folders]
     for run in runs:
         if not (run / "config.yaml").exists() or not (run / "model").exists():
-            raise UserError(
-                f"{run} has no finished model: give the folders of finished runs, as `burnish reward` leaves"
-            )
+            raise UserError(f"{run} has no finished model: give the folders of finished `burnish reward` runs")
         if "scorer" not in build_from(run)[0].roles:
-            raise UserError(f"{run} is no reward model, and an ensemble is of reward models: leave it out")
+            raise UserError(f"{run} is not a reward model, and an ensemble needs reward models: leave it out")
     prepare_torch(base)
     algorithm, settings = build_from(runs[0])
     data = data_for(runs[0], settings, data)

@@ -73,7 +73,7 @@ def held_out_prompts(
     """The prompts of `data`, and how many of them are completed: `count`, or by default 256 or all."""
     prompts: Prompts = tokenised(algorithm, settings, policy, data, "held_out")
     if count is not None and not 1 <= count <= len(prompts):
-        raise UserError(f"--prefixes {count}: there are {len(prompts)} prompts in {prompts.name}, and one is needed")
+        raise UserError(f"--prefixes {count}: {prompts.name} has {len(prompts)} prompts: give a number from 1 to that")
     count = count or min(256, len(prompts))
     say(settings, prompts.describe() + f"; the first {count:,} are completed")
     return prompts, count
@@ -109,7 +109,7 @@ def reward_of(named: Any, policy: LanguagePolicy) -> Reward:
         return resolve_reward(named, policy)
     except UserError as error:
         raise UserError(
-            f"the run's reward cannot be used now, and its scores cannot be found without: {error}"
+            f"the run's reward is not available any more, so its scores cannot be computed: {error}"
         ) from error
 
 

@@ -71,7 +71,7 @@ def scorer_findings(scorer: Any, algorithm: Any, settings: Settings, data: str) 
     rows: Tokenised = tokenised(algorithm, settings, scorer, data, "held_out")
     say(settings, rows.describe())
     if rows.largest_group > 2:
-        raise UserError(f"{data}: a row ranks {rows.largest_group} responses, and what is measured here is of pairs")
+        raise UserError(f"{data}: a row ranks {rows.largest_group} responses, but this evaluation needs pairs")
     scores = score_pairs(scorer, cast(Iterator[Preferences], in_order(rows, 64)))
     everything = rows.batch(range(len(rows)))
     known: Any = Known(torch.from_numpy(scores))

@@ -41,15 +41,15 @@ def evaluate_run(
     Of a reward model see `reward_model_findings`, of a policy that learned from a reward `online_findings`.
     """
     if not (run / "model").exists():
-        raise UserError(f"{run} has no finished model: give the folder of a finished run, as `burnish sft` leaves it")
+        raise UserError(f"{run} has no finished model: give the folder of a finished run")
     algorithm, settings = build_from(run)
     data = data_for(run, settings, data)
     settings = dataclasses.replace(settings, quiet=base.quiet)
     scorer = "scorer" in algorithm.roles
     if prefixes and scorer:
-        raise UserError("--prefixes are to be continued, and a reward model writes nothing: leave it out")
+        raise UserError("--prefixes needs a language model, but this is a reward model: leave it out")
     if prefixes and data != "builtin" and settings.experience is None:
-        raise UserError("--prefixes are of the built-in held-out reviews: leave it out, or leave --data out")
+        raise UserError("--prefixes applies to the built-in held-out reviews: leave it out, or leave --data out")
     prompts = [] if scorer or settings.experience or data != "builtin" else held_out_prefixes(prefixes)
     sampling = isinstance(settings.experience, Sampling)
     if max_new_tokens is not None and (scorer or prompts or (settings.experience and not sampling)):
@@ -99,10 +99,12 @@ def data_for(run: Path, settings: Settings, data: str | None) -> str:
     data = data or settings.eval_data or ("builtin" if settings.data == "builtin" else None)
     if data is None:
         raise UserError(
-            f"{run} was trained on {settings.data} without --eval-data: say with --data what to evaluate on"
+            f"{run} was trained on {settings.data} without --eval-data: choose the evaluation data with --data"
         )
     if data == IN_MEMORY:
-        raise UserError(f"{run} was evaluated on data in memory, which are gone: say with --data what to evaluate on")
+        raise UserError(
+            f"{run} was evaluated on data in memory, which no longer exist: choose the evaluation data with --data"
+        )
     return data
 
 
@@ -119,7 +121,7 @@ def policies(run: Path, settings: Settings, device: str) -> tuple[LanguagePolicy
     policy = load_policy(run / "model", device)
     start = language(dataclasses.replace(settings, device=device, precision="float32"))
     if weights_hash(start.model) != read_mapping(run / "environment.json")["model_sha256"]:
-        raise UserError(f"{settings.model} is not what {run} began from: its weights have changed; restore them")
+        raise UserError(f"{settings.model} has other weights than when {run} started from it: restore them")
     return policy, start
 
 

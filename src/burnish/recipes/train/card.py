@@ -47,7 +47,7 @@ ALWAYS = (
     "One seed was run: how much its results vary over seeds is unknown.",
     "Nobody has examined it for use with people: what it says may be false, offensive or harmful.",
 )
-SMALL = "The built-in model is small and knows little but film reviews: it shows methods, and is of no use otherwise."
+SMALL = "The built-in model is small and knows little but film reviews: it demonstrates methods and has no other use."
 
 
 def write_card(folder: Path, algorithm: Any, settings: Settings, rows: Any, held: Any, metrics: Path) -> None:

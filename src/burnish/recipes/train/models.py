@@ -47,7 +47,9 @@ def critic(policy: LanguagePolicy, settings: Settings) -> LanguageScorer:
     found = scorer(name, settings, "--critic" if asked else "--reward" if name == rewarding else "--model")
     theirs = found.tokenizer.get_vocab()
     if asked and any(theirs.get(word) != number for word, number in policy.tokenizer.get_vocab().items()):
-        raise UserError(f"the critic {name} has another tokenizer than the policy: use a model of the policy's family")
+        raise UserError(
+            f"the critic {name} has a different tokenizer than the policy: use a model of the policy's family"
+        )
     return found
 
 

@@ -43,7 +43,7 @@ def resolve_reward(reward: Any, policy: LanguagePolicy) -> Reward:
     if ":" in str(reward):
         return load_function(str(reward))
     hint = f", as in {Path(reward).stem}:score" if str(reward).endswith(".py") else ""
-    raise UserError(f"--reward {reward} is no folder and no reward: give {POSSIBLE}{hint}")
+    raise UserError(f"--reward {reward} is neither a folder nor a known reward: give {POSSIBLE}{hint}")
 
 
 def reward_folder(reward: Any) -> str:
@@ -64,7 +64,7 @@ def reward_model(folder: str, policy: LanguagePolicy) -> Reward:
         raise UserError(f"--reward {folder} is {problem}: give the folder of a finished `burnish reward` run")
     if not is_scorer(model):
         raise UserError(
-            f"--reward {folder} holds a model that is no reward model: train one with `burnish reward --model {folder}`"
+            f"--reward {folder} is a model but not a reward model: train one with `burnish reward --model {folder}`"
         )
     scorer = load_scorer(model, str(policy.device), policy.precision, option="--reward")
     return model_reward(scorer, policy.tokenizer, folder)

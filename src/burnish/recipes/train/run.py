@@ -126,7 +126,7 @@ def centre(scorer: Any, rows: Any, settings: Settings) -> None:
         label = "the chosen responses"
         batches = (first_responses(batch) for batch in in_order(rows, 64))
     mean = centre_on(scorer, batches)
-    say(settings, f"scores are centred on {label}, which scored {mean:.3f} on average and now score 0")
+    say(settings, f"scores are centred on {label}, which scored {mean:.3f} on average before and score 0 now")
 
 
 def note_environment(run: RunFolder, settings: Settings, rows: Any, held: Any, models: Models) -> None:
@@ -146,7 +146,7 @@ def note_environment(run: RunFolder, settings: Settings, rows: Any, held: Any, m
     if "critic" in models:
         now["critic_sha256"] = weights_hash(models.critic.model)
     if differences := run.describe(now):
-        say(settings, f"resumed elsewhere, so not to the same bits: {', '.join(differences)}")
+        say(settings, f"resumed in a different environment, so not to the same bits: {', '.join(differences)}")
 
 
 def prepare_torch(settings: Settings) -> None:

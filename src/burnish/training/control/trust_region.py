@@ -82,7 +82,7 @@ def trust_region_step(algorithm: Algorithm, region: TrustRegion, models: Models,
     before = theta.detach().clone()
     old = deepcopy(
         policy.distribution(batch.batch).detach()
-    )  # theta moves in place, and a Gaussian's deviations are of it
+    )  # theta moves in place, and a Gaussian's deviations are part of it
     loss = algorithm.loss(models, batch)
     began = objective(loss, batch.counts())
     (slope,) = torch.autograd.grad(began.sum(), theta)
