@@ -142,7 +142,7 @@ def test_the_best_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("damage", "message"),
-    [("flip", "no checkpoint in .*best is sound"), ("remove", "best with the best weights is missing: restore it")],
+    [("flip", "no checkpoint in .*best is intact"), ("remove", "best with the best weights is missing: restore it")],
 )
 def test_best_weights_that_are_damaged_are_not_taken(damage: str, message: str, tmp_path: Path) -> None:
     losses = iter([1.0, 2.0])

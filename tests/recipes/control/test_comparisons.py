@@ -36,7 +36,7 @@ def test_the_defaults_are_the_issues() -> None:
     [
         ({"algorithms": "ppo"}, "uses ppo only: leave algorithms out"),
         ({"episode": 3}, "unknown key 'episode' for learning from comparisons.*episodes"),
-        ({"env": "CartPole-v1"}, "needs episodes of one length.* not CartPole-v1"),
+        ({"env": "CartPole-v1"}, "needs episodes of a fixed length.* not CartPole-v1"),
         ({"episodes": 0}, "episodes must be at least 1"),
     ],
 )
@@ -151,5 +151,5 @@ def test_labels_name_the_variants() -> None:
 
 @pytest.mark.parametrize("labels", ["", "0", "100,", "100,100", "-5", "many"])
 def test_labels_amiss_are_refused(labels: str) -> None:
-    with pytest.raises(UserError, match="labels must be different numbers above 0"):
+    with pytest.raises(UserError, match="labels must be different comma-separated numbers above 0"):
         study_of(labels)

@@ -147,5 +147,5 @@ def test_an_adapter_is_a_reward_model_where_it_gives_a_score(
     assert checked_scores(resolve_reward(str(tmp_path / "run"), policy), completed) == expected
     load_policy(base, lora=Lora(2)).save(tmp_path / "policy")
     assert not is_scorer(tmp_path / "policy")
-    with pytest.raises(UserError, match="holds a model that is not a reward model"):
+    with pytest.raises(UserError, match="is a model but not a reward model"):
         resolve_reward(str(tmp_path / "policy"), policy)
