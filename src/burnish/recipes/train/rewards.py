@@ -59,7 +59,7 @@ def reward_model(folder: str, policy: LanguagePolicy) -> Reward:
     model = resolve_model(folder)
     if not (Path(model) / "config.json").exists() and not is_adapter(model):
         problem = (
-            "a run that has not finished" if (Path(folder) / "config.yaml").exists() else "a folder without a model"
+            "an unfinished run" if (Path(folder) / "config.yaml").exists() else "a folder without a model"
         )
         raise UserError(f"--reward {folder} is {problem}: give the folder of a finished `burnish reward` run")
     if not is_scorer(model):
