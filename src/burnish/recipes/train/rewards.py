@@ -58,9 +58,7 @@ def reward_model(folder: str, policy: LanguagePolicy) -> Reward:
     """The reward model of a run folder or a model's folder, on the policy's device."""
     model = resolve_model(folder)
     if not (Path(model) / "config.json").exists() and not is_adapter(model):
-        problem = (
-            "an unfinished run" if (Path(folder) / "config.yaml").exists() else "a folder without a model"
-        )
+        problem = "an unfinished run" if (Path(folder) / "config.yaml").exists() else "a folder without a model"
         raise UserError(f"--reward {folder} is {problem}: give the folder of a finished `burnish reward` run")
     if not is_scorer(model):
         raise UserError(
