@@ -148,7 +148,7 @@ def test_columns_grow_in_turn_and_ctrl_c_stops_what_still_comes() -> None:
 
 def test_commands_and_the_end(plain: Path) -> None:
     said = talk(["", "   ", "/what", "/exit", "a film"], plain)
-    assert said.splitlines()[2:] == [f"(/what is no command: {HELP})"]
+    assert said.splitlines()[2:] == [f"(/what is not a command: {HELP})"]
     assert talk([], plain).splitlines()[2:] == []
 
 

@@ -17,7 +17,7 @@ class SPPO(Pairwise):
     p is the data's confidence, or 1 without one: the hard form. Unlike IPO it gives each response its own target.
 
     Wu et al. (2024), "Self-Play Preference Optimization for Language Model Alignment", eq. 4.7, whose η = 10³ is 1/β.
-    Differs: one round on given pairs; the paper samples anew in each round, and rates against all samples.
+    Differs: one round on given pairs; the paper samples again in each round, and rates against all samples.
     """
 
     name = "sppo"

@@ -20,7 +20,7 @@ from burnish.run import UserError
 def algorithm_of(text: str) -> type[Algorithm]:
     """The class of an algorithm as a configuration names it: a built-in method, or "module:Class".
 
-    Raises UserError where there is no such algorithm.
+    Raises UserError if there is no such algorithm.
     """
     if ":" in text:
         return class_named(text, "algorithm", Algorithm)

@@ -137,7 +137,7 @@ def chat(
             start(speakers, system)
             write("(a new conversation)\n")
         elif command.startswith("/") and " " not in command:
-            write(f"({command} is no command: {HELP})\n")
+            write(f"({command} is not a command: {HELP})\n")
         elif command:
             for speaker in speakers:
                 speaker.hear(said)

@@ -199,8 +199,8 @@ def summary(seen: Seen, left_out: Counter[str], kind: str) -> Iterable[str]:
         pairs = len(seen.lengths["rejected"])
         longer, equally = counts["longer"] / pairs, counts["as long"] / pairs
         yield f"chosen is longer than rejected in {longer:.0%} of rows, as long in {equally:.0%}"
-    if told := seen.numbers.get("desirable"):
-        yield f"{sum(told):,.0f} desirable, {len(told) - sum(told):,.0f} not"
+    if labels := seen.numbers.get("desirable"):
+        yield f"{sum(labels):,.0f} desirable, {len(labels) - sum(labels):,.0f} not"
     heads = ("", "least", "25 %", "half", "75 %", "95 %", "most")
     yield "".join(f"{head:>12}" if head else f"{'tokens':<12}" for head in heads)
     tables: list[tuple[str, list[Any], Callable[[float], str]]] = [

@@ -250,9 +250,9 @@ def score(
         rows = tokenise.tokenise(reading, "preferences", tokenizer, limit, label)
         scores |= judge.scores(cast(Iterator[Preferences], in_order(rows, ROWS_AT_ONCE)), label)
         counts |= {key: counts[key] + rows.counts[key] for key in list(counts)[1:]}
-    told = [f"{counts[key]:,} {key.replace('_', ' ')}" for key in list(counts)[1:] if counts[key]]
-    if told:
-        say(base, f"{label}: at most {limit} tokens; {', '.join(told)}")
+    notes = [f"{counts[key]:,} {key.replace('_', ' ')}" for key in list(counts)[1:] if counts[key]]
+    if notes:
+        say(base, f"{label}: at most {limit} tokens; {', '.join(notes)}")
     found = [
         Scored(one.row, one.subset, scores[one.row][: len(one.chosen)], scores[one.row][len(one.chosen) :], key=one.key)
         for one in questions

@@ -158,7 +158,7 @@ def workers(processes: int) -> Iterator[ProcessPoolExecutor]:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in set(multiprocessing.active_children()) - others:
-                process.kill()  # a group is finished or computed anew
+                process.kill()  # a group is finished or computed again
             raise
 
 
@@ -196,13 +196,13 @@ def work(run: Callable[..., dict[str, Any]], group: RunGroup, folder: Path, hear
     """`run` the group, and report its progress to the queue at most once per second."""
     last = 0.0
 
-    def told(episodes: int) -> None:
+    def progress(episodes: int) -> None:
         nonlocal last
         if time.monotonic() - last > 1:
             last = time.monotonic()
             heard.put((group.name, episodes))
 
-    return run(group, folder, told)
+    return run(group, folder, progress)
 
 
 def finished(folder: Path) -> bool:
@@ -247,8 +247,8 @@ def describe(run: RunFolder, plan: Experiment) -> None:
         "seed": plan.settings.seed,
     }
     if (differences := run.describe(now)) and not plan.settings.quiet:
-        told = f"resumed in a different environment, so not to the same bits: {', '.join(differences)}"
-        Console(stderr=True).print(told, highlight=False, markup=False)
+        message = f"resumed in a different environment, so not to the same bits: {', '.join(differences)}"
+        Console(stderr=True).print(message, highlight=False, markup=False)
 
 
 class Bars:

@@ -55,15 +55,15 @@ class VariantGroup(RunGroup):
         return own | {"variant": self.variant.name, "comparisons": self.variant.as_dict(), "ppo": self.method.as_dict()}
 
 
-def run_variant(group: VariantGroup, folder: Path, told: Callable[[int], None] | None = None) -> dict[str, Any]:
+def run_variant(group: VariantGroup, folder: Path, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
     """Train the group's runs to the end and write down their episodes; what `group.json` says.
 
-    `told` hears now and then how many of the group's episodes have ended.
+    `progress` is called now and then with how many of the group's episodes have ended.
     """
     began = time.perf_counter()
     with RunFolder.open(folder) as run:
         run.claim(group.as_dict())
-        player, teacher = learn(group, run, told)
+        player, teacher = learn(group, run, progress)
         table = [asdict(episode) for episode in player.ledger.finished if episode.run not in player.failed]
         frame = pd.DataFrame(table, columns=["run", "episode", "return_", "length", "steps"])
         frame = frame.rename(columns={"return_": "return"}).sort_values(["run", "episode"])
@@ -71,7 +71,7 @@ def run_variant(group: VariantGroup, folder: Path, told: Callable[[int], None] |
         frame.insert(1, "labels", group.variant.labels)
         frame.to_parquet(run.path / RETURNS, index=False)
         measured = teacher.measured if teacher else {}
-        by_number = lambda told: {str(number): value for number, value in sorted(told.items())}  # noqa: E731
+        by_number = lambda values: {str(number): value for number, value in sorted(values.items())}  # noqa: E731
         found = {
             "seconds": round(time.perf_counter() - began, 3),
             "failed": by_number(player.failed),
@@ -81,12 +81,12 @@ def run_variant(group: VariantGroup, folder: Path, told: Callable[[int], None] |
     return found
 
 
-def learn(group: VariantGroup, run: RunFolder, told: Callable[[int], None] | None) -> tuple[Player, Teacher | None]:
+def learn(group: VariantGroup, run: RunFolder, progress: Callable[[int], None] | None) -> tuple[Player, Teacher | None]:
     """The group's runs through the loop, until each has had its episodes."""
     if (knobs := group.variant.comparisons) is None:
-        return play(group, run, told), None
+        return play(group, run, progress), None
     teacher = Teacher(knobs, actions_of(group.env), group.seeds, group.first)
-    return play(group, run, told, lambda stream: compared(stream, teacher)), teacher
+    return play(group, run, progress, lambda stream: compared(stream, teacher)), teacher
 
 
 def actions_of(env: str) -> Actions:

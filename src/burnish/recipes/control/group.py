@@ -62,16 +62,16 @@ class Pace:
     patience: int = 0
 
 
-def run_group(group: RunGroup, folder: Path, told: Callable[[int], None]) -> dict[str, Any]:
-    """Train the group's runs to the end and write down their episodes and weights; what `group.json` says.
+def run_group(group: RunGroup, folder: Path, progress: Callable[[int], None]) -> dict[str, Any]:
+    """Train the group's runs to the end and write their episodes and weights; returns the content of `group.json`.
 
-    `told` hears now and then how many of the group's episodes have ended. Returns are written of every run that ended
-    as it should, also where others failed.
+    `progress` is called now and then with the number of the group's episodes that have ended. The returns of every run
+    that ended normally are written, even if other runs failed.
     """
     began = time.perf_counter()
     with RunFolder.open(folder) as run:
         run.claim(plain_group(group))
-        player = play(group, run, told)
+        player = play(group, run, progress)
         finished = pd.DataFrame([asdict(episode) for episode in player.ledger.finished])
         frame = pd.DataFrame(columns=["run", "episode", "return_", "length", "steps"]) if finished.empty else finished
         frame = frame.rename(columns={"return_": "return"}).sort_values(["run", "episode"])
@@ -95,7 +95,7 @@ def plain_group(group: RunGroup) -> dict[str, Any]:
 def play(
     group: RunGroup,
     run: RunFolder,
-    told: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
     through: Callable[[Iterator[Drawn]], Iterator[Drawn]] = lambda stream: stream,
 ) -> Player:
     """The group's runs through the loop, until each has had its episodes; rollouts go `through` a function first."""
@@ -110,8 +110,8 @@ def play(
     if "critic" in algorithm.roles:
         models = models.having(critic=ControlCritic(size, group.seeds, hidden=group.hidden))
     player = Player(models, method.control, environments, group.seeds, group.episodes, group.first)
-    if told is not None:
-        player.report = lambda ledger: told(ended(ledger, player, group.episodes))
+    if progress is not None:
+        player.report = lambda ledger: progress(ended(ledger, player, group.episodes))
     learner = (TrustRegionLearner if algorithm.region() else LockstepLearner)(
         algorithm, models, method.steps, group.seeds, group.first
     )

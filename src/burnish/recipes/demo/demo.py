@@ -147,7 +147,7 @@ def take(out: Path, job: dict[str, Any], overwrite: bool, resume: bool) -> None:
         if resume and same and not (finished and overwrite):
             return
         if not overwrite:
-            advice = "--overwrite to begin anew" if finished or not same else "--resume to go on with it"
+            advice = "--overwrite to start over" if finished or not same else "--resume to continue it"
             raise UserError(f"{out} holds {'a' if same else 'another'} demo: use {advice}, or another --out")
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)

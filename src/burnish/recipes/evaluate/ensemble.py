@@ -71,7 +71,7 @@ def evaluate_ensemble(text: str, data: str | None, base: Settings) -> dict[str, 
     """What `reward_model_findings` says of an ensemble of finished runs, and each member's accuracy beside it.
 
     On `data`, or on what the first member is evaluated on. It belongs to no one run, so nothing is written.
-    Raises UserError where a member is no finished reward model, or reads ids differently than the first.
+    Raises UserError if a member is not a finished reward model, or reads ids differently than the first.
     """
     found = read_ensemble(text)
     assert found is not None
@@ -88,9 +88,9 @@ def evaluate_ensemble(text: str, data: str | None, base: Settings) -> dict[str, 
     members = tuple(load_scorer(run / "model", pick_device(base.device)) for run in runs)
     for run, member in zip(runs, members, strict=True):
         check_same_tokenizer(members[0].tokenizer, member.tokenizer, str(run))
-    told = scorer_findings(Jury(members, how, penalty), algorithm, settings, data)
+    findings = scorer_findings(Jury(members, how, penalty), algorithm, settings, data)
     alone = {
         folder: scorer_findings(member, algorithm, settings, data)["accuracy"]
         for folder, member in zip(folders, members, strict=True)
     }
-    return {"run": text, "data": data} | told | {"members": alone}
+    return {"run": text, "data": data} | findings | {"members": alone}

@@ -115,10 +115,10 @@ def by_gap(margins: Float[np.ndarray, "N"], dataset: Dataset, rows: Any) -> tupl
     if not set(MEANS) <= set(dataset.column_names) or not all(is_number(dataset.features[name]) for name in MEANS):
         return ()
     chosen, rejected = (np.array(dataset.with_format(None)[name][:], dtype=float)[list(rows)] for name in MEANS)
-    told = np.isfinite(gaps := chosen - rejected)
-    if not told.any():
+    rated = np.isfinite(gaps := chosen - rejected)
+    if not rated.any():
         return ()
-    return accuracy_by_gap(margins[told], gaps[told], bins=bins_for(int(told.sum()), GAP_BINS))
+    return accuracy_by_gap(margins[rated], gaps[rated], bins=bins_for(int(rated.sum()), GAP_BINS))
 
 
 def is_number(feature: Any) -> bool:

@@ -154,8 +154,8 @@ def own_texts(
     if not ids:
         return {}
     found = sampled_statistics(policy, ids, seed, max_new_tokens)
-    told = {"texts": found.texts, "words": found.words, "distinct_2": found.distinct_2, "eos_rate": found.eos_rate}
-    return told | beside_start(found, start, ids, seed, max_new_tokens)
+    summary = {"texts": found.texts, "words": found.words, "distinct_2": found.distinct_2, "eos_rate": found.eos_rate}
+    return summary | beside_start(found, start, ids, seed, max_new_tokens)
 
 
 def agreement(share: float, pairs: int) -> Interval:

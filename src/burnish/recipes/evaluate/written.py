@@ -40,8 +40,8 @@ def beside_start(
     first of them, and warnings where the policy has collapsed."""
     before = sampled_statistics(start, ids[:PROMPTS], seed, max_new_tokens, temperature)
     warnings = collapse_warnings(found, before)
-    told = {name: getattr(found, name) for name in BESIDE}
-    return told | {"start": before.as_dict(), "warnings": warnings}
+    summary = {name: getattr(found, name) for name in BESIDE}
+    return summary | {"start": before.as_dict(), "warnings": warnings}
 
 
 def statistics_of(measured: Measured) -> TextStatistics:

@@ -47,11 +47,11 @@ def tokenised(algorithm: Algorithm, settings: Settings, policy: Any, data: Any, 
                 f"max_new_tokens {settings.experience.room} leaves no room for a prompt in the model's "
                 f"context of {room} tokens: make it smaller"
             )
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         options = {"mask_formatting": True} if settings.mask_formatting else {}
         rows = READERS[kind](dataset, policy.tokenizer, limit, label, **options)
-    for warning in told:
+    for warning in caught:
         say(settings, f"warning: {warning.message}")
     if kind == "preferences" and (problem := algorithm.refuses(rows.batch([0]), rows.largest_group)):
         raise UserError(f"{label}: {problem}")

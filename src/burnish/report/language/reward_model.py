@@ -18,7 +18,7 @@ HUMAN = "one rater"
 
 
 def is_reward_model(evaluation: Mapping[str, Any]) -> bool:
-    """Whether an evaluation is of a reward model."""
+    """Whether an evaluation is one of a reward model."""
     return "calibration" in evaluation and "accuracy" in evaluation
 
 
