@@ -241,7 +241,7 @@ def test_it_is_evaluated_by_its_own_measure(files: Path, tmp_path: Path) -> None
     assert found["loss"] == -found["score"]
     assert found["score"] == last["eval_score"]  # all eight prompts, the same random streams, the same weights
     assert evaluate_run(run, None, 3, QUIET)["prefixes"] == 3
-    with pytest.raises(UserError, match="--prefixes 9: .* has 8 prompts"):
+    with pytest.raises(UserError, match=r"--prefixes 9: .* has 8 prompts"):
         evaluate_run(run, None, 9, QUIET)
     with pytest.raises(UserError, match="--max-new-tokens has no effect here"):
         evaluate_run(run, None, None, QUIET, max_new_tokens=8)
