@@ -115,7 +115,7 @@ def play(
     learner = (TrustRegionLearner if algorithm.region() else LockstepLearner)(
         algorithm, models, method.steps, group.seeds, group.first
     )
-    with Progress(group.name, 1, quiet=True) as progress:
+    with Progress(group.name, 1, quiet=True) as bar:
         train_loop(
             models,
             through(draws(method.control, player)),
@@ -125,7 +125,7 @@ def play(
             run=run,
             state=State(),
             evaluator=None,
-            progress=progress,
+            progress=bar,
             log_every=LOGGED,
         )
     environments.close()
