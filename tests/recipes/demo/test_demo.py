@@ -109,7 +109,7 @@ def test_an_unfinished_demo_is_resumed_and_never_overwritten_by_accident(tmp_pat
     out = tmp_path / "demo"
     take(out, JOB, overwrite=False, resume=False)
     (out / "seed-0").mkdir()
-    with pytest.raises(UserError, match="use --resume to go on"):
+    with pytest.raises(UserError, match="use --resume to continue it"):
         take(out, JOB, overwrite=False, resume=False)
     take(out, JOB, overwrite=True, resume=True)
     assert (out / "seed-0").exists()
