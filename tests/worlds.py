@@ -44,6 +44,8 @@ class Drift(gymnasium.Env):
     def go_wrong(self, observation: np.ndarray, reward: float) -> Any:
         if self.fault == "raise":
             raise RuntimeError("the line\n broke")
+        if self.fault == "exit":
+            raise SystemExit(0)
         if self.fault == "observation":
             observation[1] = np.nan
         if self.fault == "shape":

@@ -100,6 +100,18 @@ def test_quiet_prints_nothing_at_all(files: Path, tmp_path: Path, burnish: Any) 
     assert burnish(*options(files, tmp_path / "run"), "--quiet") == (0, "", "")
 
 
+def test_code_that_exits_is_no_success(
+    files: Path, tmp_path: Path, burnish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leaving(*_: object) -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr("burnish.recipes.train.run.prepare_torch", leaving)
+    status, out, err = burnish(*options(files, tmp_path / "run"))
+    assert (status, out) == (2, "")
+    assert err == "burnish: the code that it ran called exit(0): raise an exception there\n"
+
+
 def test_control_c_before_the_loop_is_130_too(
     files: Path, tmp_path: Path, burnish: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

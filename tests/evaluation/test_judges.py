@@ -1,5 +1,6 @@
 """Judges in this process, and what verdicts add up to; counted by hand."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,13 @@ def test_what_is_no_verdict_is_refused(said: Any, sentence: str) -> None:
 def test_a_function_that_raises_is_a_user_error() -> None:
     with pytest.raises(UserError, match=r"the judge mine failed \(ZeroDivisionError: .*\): correct it"):
         FunctionJudge("mine", lambda p, a, b: 1 / 0)(A, B)
+
+
+def test_a_judge_that_exits_or_fails_while_it_is_read_is_a_user_error() -> None:
+    with pytest.raises(UserError, match=r"the judge mine failed \(SystemExit: 0\): correct it"):
+        FunctionJudge("mine", lambda p, a, b: sys.exit(0))(A, B)
+    with pytest.raises(UserError, match=r"the judge mine failed \(ZeroDivisionError: .*\): correct it"):
+        FunctionJudge("mine", lambda p, a, b: (1 / 0 for _ in p))(A, B)
 
 
 def test_a_judge_is_loaded_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,29 @@ def test_an_exception_names_the_row_that_raises() -> None:
     assert isinstance(caught.value.__cause__, ValueError)
 
 
+def test_a_reward_that_exits_is_an_error_with_its_row() -> None:
+    def leaving(found: Completed) -> list[float]:
+        if "x" in found.responses:
+            sys.exit(0)
+        return [0.0] * len(found)
+
+    with pytest.raises(BadRewardError, match=r"failed for row 11 \(SystemExit: 0\)") as caught:
+        checked_scores(Made(leaving), completed("a", "x", "b"))
+    assert caught.value.rows == [11]
+
+
+def test_an_error_that_cannot_be_printed_is_reported() -> None:
+    class SilentError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("again")
+
+    def raising(found: Completed) -> list[float]:
+        raise SilentError
+
+    with pytest.raises(BadRewardError, match=r"failed for row 10 \(SilentError\)"):
+        checked_scores(Made(raising), completed("a"))
+
+
 def test_an_exception_that_no_single_row_raises_names_all_rows() -> None:
     def together(found: Completed) -> list[float]:
         if len(found) > 1:

@@ -152,12 +152,15 @@ def test_an_installed_function() -> None:
 def test_import_errors_name_the_cause(here: Path) -> None:
     (here / "scoring_broken.py").write_text("import no_such_thing_at_all")
     (here / "scoring_raising.py").write_text("raise ValueError('not today')")
+    (here / "scoring_leaving.py").write_text("import sys; sys.exit(0)")
     with pytest.raises(UserError, match=r"there is no module scoring_absent in .* or among the installed packages"):
         load_function("scoring_absent:f")
     with pytest.raises(UserError, match=r"ModuleNotFoundError: No module named 'no_such_thing_at_all'"):
         load_function("scoring_broken:f")
     with pytest.raises(UserError, match=r"ValueError: not today"):
         load_function("scoring_raising:f")
+    with pytest.raises(UserError, match=r"scoring_leaving:f cannot be imported \(SystemExit: 0\)"):
+        load_function("scoring_leaving:f")
     for text in ("rewards.py:", ":f", "a b:c", "my-rewards:f", "x:y:z"):
         with pytest.raises(UserError, match="does not have the form module:function"):
             load_function(text)

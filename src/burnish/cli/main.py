@@ -22,7 +22,11 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     try:
         status = cli.main(arguments, prog_name="burnish", standalone_mode=False)
-        sys.exit(status if isinstance(status, int) else 0)
+    except SystemExit as error:  # no command exits by itself: a class of the user's that it ran did
+        if debug:
+            traceback.print_exc()
+        print(f"burnish: the code that it ran called exit({error.code!r}): raise an exception there", file=sys.stderr)
+        sys.exit(2)
     except click.ClickException as error:
         if debug:
             traceback.print_exc()
@@ -39,6 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
         message = str(error) or str(error.__cause__ or "")  # click wraps the interruption in its own Abort
         print(f"burnish: interrupted{': ' + message if message else ''}", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 @click.group(cls=Commands, context_settings=CONTEXT)

@@ -12,9 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from burnish.evaluation.statistics import Interval, bootstrap_interval, proportion
-from burnish.rewards.completed import Completed, Reward, brief, checked_scores, listed, named, shown
+from burnish.rewards.completed import Completed, Reward, brief, checked_scores, listed, named
 from burnish.rewards.function import imported
-from burnish.run import UserError
+from burnish.run import UserCodeError, UserError, user_code
 
 A, B, TIE = "A", "B", "tie"
 WORTH = {A: 1.0, B: 0.0, TIE: 0.5}
@@ -79,10 +79,11 @@ class FunctionJudge:
 
     def __call__(self, a: Completed, b: Completed) -> list[Verdict]:
         try:
-            found = self.function(list(a.prompts), list(a.responses), list(b.responses))
-        except Exception as error:  # user code may raise anything
-            raise UserError(f"the judge {self.name} failed ({shown(error)}): correct it and try again") from error
-        values = listed(found)
+            with user_code():
+                found = self.function(list(a.prompts), list(a.responses), list(b.responses))
+                values = listed(found)
+        except UserCodeError as error:
+            raise UserError(f"the judge {self.name} failed ({error}): correct it and try again") from error.cause
         if values is None or len(values) != len(a):
             count = brief(found) if values is None else f"{len(values)} verdicts"
             raise UserError(

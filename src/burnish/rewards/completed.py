@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from burnish.run import UserError
+from burnish.run import UserCodeError, UserError, user_code
 
 ROWS_NAMED = 8  # an error message lists at most this many rows
 
@@ -76,15 +76,14 @@ def checked_scores(reward: Reward, completed: Completed) -> list[float]:
     the row.
     """
     try:
-        found = reward(completed)
-        scores = listed(found)
-    except BadRewardError:
-        raise
-    except Exception as error:  # the reward is the user's own code: it may raise anything
-        rows = rows_that_raise(reward, completed, error)
+        with user_code():
+            found = reward(completed)
+            scores = listed(found)
+    except UserCodeError as error:
+        rows = rows_that_raise(reward, completed, error.cause)
         raise BadRewardError(
-            f"the reward {reward.name} failed for {named(rows)} ({shown(error)}): fix it and try again", rows
-        ) from error
+            f"the reward {reward.name} failed for {named(rows)} ({error}): fix it and try again", rows
+        ) from error.cause
     if scores is None:
         raise BadRewardError(
             f"the reward {reward.name} returned {brief(found)} for {named(completed.rows)}: return a list with one "
@@ -132,15 +131,16 @@ def number(score: Any) -> float | None:
         return math.inf
 
 
-def rows_that_raise(reward: Reward, completed: Completed, error: Exception) -> list[int]:
+def rows_that_raise(reward: Reward, completed: Completed, error: BaseException) -> list[int]:
     """The row of the first completion for which the reward alone raises the same type of error; otherwise all rows."""
     if len(completed) == 1:
         return completed.rows
     for i in range(len(completed)):
         try:
-            listed(reward(completed.select([i])))
-        except Exception as again:
-            if type(again) is type(error):
+            with user_code():
+                listed(reward(completed.select([i])))
+        except UserCodeError as again:
+            if type(again.cause) is type(error):
                 return [completed.rows[i]]
     return completed.rows
 
@@ -152,12 +152,6 @@ def named(rows: Sequence[int]) -> str:
     if len(distinct) == 1:
         return f"row {first}"
     return f"rows {first}" + (f" and {len(distinct) - ROWS_NAMED} more" if len(distinct) > ROWS_NAMED else "")
-
-
-def shown(error: Exception) -> str:
-    """The type and message of an exception, on one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:300].rstrip(".") if text else type(error).__name__
 
 
 def brief(value: Any) -> str:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from burnish.rewards.completed import BadRewardError, Completed, Reward, named, shown
-from burnish.run import UserError
+from burnish.rewards.completed import BadRewardError, Completed, Reward, named
+from burnish.run import UserCodeError, UserError, user_code
 
 TRL_NAMES = ("prompts", "completions", "responses")
 
@@ -121,14 +121,15 @@ def imported(text: str, option: str, what: str = "function") -> Any:
         sys.path.insert(0, here)  # not removed later: the function itself may import modules from here
     try:
         importlib.invalidate_caches()
-        module = importlib.import_module(module_name)
-    except Exception as error:  # the user's module may raise anything
-        problem = shown(error)
-        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
-            problem = f"there is no module {error.name} in {here} or among the installed packages"
+        with user_code():
+            module = importlib.import_module(module_name)
+    except UserCodeError as error:
+        problem, cause = str(error), error.cause
+        if isinstance(cause, ModuleNotFoundError) and f"{module_name}.".startswith(f"{cause.name}."):
+            problem = f"there is no module {cause.name} in {here} or among the installed packages"
         raise UserError(
             f"{option} {text} cannot be imported ({problem}): name a module that Python can import"
-        ) from error
+        ) from cause
     try:
         return reduce(getattr, attribute.split("."), module)
     except AttributeError as error:

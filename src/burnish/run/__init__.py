@@ -18,15 +18,19 @@ from burnish.run.atomic import (
 )
 from burnish.run.folder import RunFolder
 from burnish.run.records import config_differences, read_jsonl, read_mapping
+from burnish.run.user_code import UserCodeError, described, user_code
 
 __all__ = [
     "RunFolder",
+    "UserCodeError",
     "UserError",
     "clean_leftovers",
     "config_differences",
+    "described",
     "read_jsonl",
     "read_mapping",
     "remove_folder_atomically",
     "save_folder_atomically",
+    "user_code",
     "write_atomically",
 ]

@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -110,6 +111,21 @@ def test_an_id_may_name_the_module_that_registers_it() -> None:
     assert make_environments("worlds:BurnishDrift-v0", [1], 1).observations == 2
     with pytest.raises(UserError, match=r"module of the environment 'no_such:X-v0' cannot be imported: ModuleNot"):
         make_environments("no_such:X-v0", [1], 1)
+
+
+def test_a_module_or_an_environment_that_exits_is_a_user_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "leaving_worlds.py").write_text("raise SystemExit(0)")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="'leaving_worlds:A-v0' cannot be imported: SystemExit: 0"):
+        make_environments("leaving_worlds:A-v0", [1], 1)
+
+    def leaving(**options: object) -> gymnasium.Env:
+        raise SystemExit(0)
+
+    if "Leaving-v0" not in gymnasium.registry:
+        gymnasium.register("Leaving-v0", entry_point=leaving)
+    with pytest.raises(UserError, match="Leaving-v0 could not be made: SystemExit: 0"):
+        make_environments("Leaving-v0", [1], 1)
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,7 @@ def test_what_is_given_out_is_not_touched_again() -> None:
     ("fault", "said"),
     [
         ("raise", "RuntimeError: the line broke"),
+        ("exit", "SystemExit: 0"),
         ("observation", "copy 1 gave an observation that is not finite"),
         ("reward", "copy 1 gave a reward that is not finite"),
         ("no reward", "copy 1 gave a reward that is not finite"),

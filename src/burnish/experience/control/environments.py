@@ -10,8 +10,8 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from burnish.experience.control.cartpole import CartPoles
-from burnish.experience.control.vector import Environments, Transition, VectorEnvironments, shown
-from burnish.run import UserError
+from burnish.experience.control.vector import Environments, Transition, VectorEnvironments
+from burnish.run import UserCodeError, UserError, user_code
 
 __all__ = ["Environments", "Transition", "make_environments"]
 
@@ -48,11 +48,12 @@ def _vector(spec: EnvSpec, name: str, copies: int, options: dict[str, Any]) -> V
         else (lambda: SyncVectorEnv([make] * copies, copy=False, autoreset_mode=AutoresetMode.DISABLED))
     )
     try:
-        return build()
-    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
-        raise UserError(f"{name} needs a package that is not installed: {error}") from error
-    except Exception as error:
-        raise UserError(f"{name} could not be made: {shown(error)}") from error
+        with user_code():
+            return build()
+    except UserCodeError as error:
+        if isinstance(error.cause, gymnasium.error.DependencyNotInstalled | ImportError):
+            raise UserError(f"{name} needs a package that is not installed: {error.cause}") from error.cause
+        raise UserError(f"{name} could not be made: {error}") from error.cause
 
 
 def _spec(name: str) -> EnvSpec:
@@ -60,9 +61,10 @@ def _spec(name: str) -> EnvSpec:
     module, _, id_ = name.rpartition(":")
     if module:
         try:
-            importlib.import_module(module)
-        except Exception as error:
-            raise UserError(f"the module of the environment {name!r} cannot be imported: {shown(error)}") from error
+            with user_code():
+                importlib.import_module(module)
+        except UserCodeError as error:
+            raise UserError(f"the module of the environment {name!r} cannot be imported: {error}") from error.cause
     if (spec := gymnasium.registry.get(id_)) is not None:
         return spec
     near = _near(id_, list(gymnasium.registry))

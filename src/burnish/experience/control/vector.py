@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from jaxtyping import Bool, Float, Num
 
 from burnish.experience.control.spaces import ActionWriter, ObservationReader, action_writer, observation_reader
-from burnish.run import UserError
+from burnish.run import UserCodeError, UserError, user_code
 
 ENVIRONMENT_STREAM = 0xE
 """Separates a run's environment streams from everything else that is seeded with the run's number."""
@@ -134,11 +134,6 @@ class OneRun:
         return Moved(observations, following, np.where(real, rewards, 0.0), terminated, truncated, real)
 
 
-def shown(error: Exception) -> str:
-    """An exception as part of a sentence."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
 class VectorEnvironments:
     """One Gymnasium vector environment per run, in any autoreset mode.
 
@@ -164,8 +159,9 @@ class VectorEnvironments:
         for r, run in enumerate(self._runs):
             if self._failures[r] is None:
                 try:
-                    begun[r] = run.reset()
-                except Exception as error:
+                    with user_code():
+                        begun[r] = run.reset()
+                except UserCodeError as error:
                     self._fail(r, error)
         for r, copy in np.argwhere(~np.isfinite(begun).all(axis=-1)):
             self._failures[r] = f"copy {copy} gave an observation that is not finite"
@@ -183,12 +179,13 @@ class VectorEnvironments:
             if self._failures[r] is not None:
                 continue
             try:
-                moved = self._runs[r].step(self._checked(actions[r]))
-                if (reason := _not_finite(moved)) is not None:
-                    self._failures[r] = reason
-                    continue
-            except Exception as error:
+                with user_code():
+                    moved = self._runs[r].step(self._checked(actions[r]))
+            except UserCodeError as error:
                 self._fail(r, error)
+                continue
+            if (reason := _not_finite(moved)) is not None:
+                self._failures[r] = reason
                 continue
             observations[r], following[r], rewards[r], terminated[r], truncated[r], real[r] = moved
         self._current = following
@@ -214,14 +211,14 @@ class VectorEnvironments:
             raise FloatingPointError("the policy chose an action that is not finite")
         return self._write(actions)
 
-    def _fail(self, r: int, error: Exception) -> None:
-        if isinstance(error, gymnasium.error.DependencyNotInstalled):
-            raise UserError(f"{self._name} needs a package that is not installed: {error}") from error
-        self._failures[r] = shown(error)
+    def _fail(self, r: int, error: UserCodeError) -> None:
+        if isinstance(error.cause, gymnasium.error.DependencyNotInstalled):
+            raise UserError(f"{self._name} needs a package that is not installed: {error.cause}") from error.cause
+        self._failures[r] = str(error)
 
     def _close(self, r: int) -> None:
         # A failure to close must not lose the results.
-        with suppress(Exception):
+        with suppress(UserCodeError), user_code():
             self._runs[r].env.close()
 
 

@@ -1,0 +1,39 @@
+"""Runs code that a user wrote: rewards, judges, environments, and modules named on the command line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from burnish.run.atomic import UserError
+
+LONGEST = 300
+
+
+class UserCodeError(Exception):
+    """What a user's own code raised, described on one line; `cause` is the exception itself."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(described(cause))
+        self.cause = cause
+
+
+@contextmanager
+def user_code() -> Iterator[None]:
+    """Raise whatever the block raises as UserCodeError; Ctrl-C and Burnish's own UserError pass unchanged.
+
+    SystemExit is an error like any other here: a reward that calls `sys.exit(0)` must not end the run as a success.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, UserError):
+        raise
+    except BaseException as error:
+        raise UserCodeError(error) from error
+
+
+def described(error: BaseException) -> str:
+    """The type and message of an exception, on one line; the type alone if the message cannot be had."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an exception's own __str__ is the user's code too
+        text = ""
+    return f"{type(error).__name__}: {text}"[:LONGEST].rstrip(".") if text else type(error).__name__
