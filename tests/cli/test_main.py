@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 
 from burnish.algorithms.table import LANGUAGE
 from cli.arguments import options
@@ -110,6 +111,24 @@ def test_code_that_exits_is_no_success(
     status, out, err = burnish(*options(files, tmp_path / "run"))
     assert (status, out) == (2, "")
     assert err == "burnish: the code that it ran called exit(0): raise an exception there\n"
+
+
+def test_no_answer_prompt_or_name_reaches_the_terminal_as_a_command(files: Path, tmp_path: Path, burnish: Any) -> None:
+    """The title of the terminal is set by ESC ]0; … BEL; JSON files keep what was written."""
+    title = "\x1b]0;mine\x07"
+    tiny.write_rows(tmp_path / "prompts.jsonl", [{"prompt": f"good{title}"}])
+    limits = ("--max-new-tokens", 2, "--threads", 1)
+    status, out, err = burnish("sample", files / "model", "--data", tmp_path / "prompts.jsonl", *limits)
+    assert status == 0
+    assert "good\\x1b]0;mine\\x07" in out
+    found = burnish("compare", files / "model", files / "model", "--data", tmp_path / "prompts.jsonl", *limits)
+    assert found[0] == 0
+    missing = burnish("sft", "--data", tmp_path / f"{title}.jsonl", "--out", tmp_path / "run")
+    assert missing[0] == 2
+    assert "\\x1b]0;mine\\x07.jsonl does not exist" in missing[2]
+    unknown = burnish(f"sft{title}")
+    assert unknown[0] == 2
+    assert not {"\x1b", "\x07"} & set(out + err + "".join(found[1:]) + missing[2] + unknown[2])
 
 
 def test_control_c_before_the_loop_is_130_too(

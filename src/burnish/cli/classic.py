@@ -9,7 +9,7 @@ import click
 from burnish.cli.flags import flags_of, tracebacks
 from burnish.config import read_config
 from burnish.recipes.control.settings import ClassicSettings
-from burnish.run import UserError
+from burnish.run import UserError, printable
 
 REWARDS = ("environment", "comparisons")
 
@@ -44,7 +44,7 @@ def classic_command() -> click.Command:
             else:
                 path = run_comparisons(comparisons_settings(given), said, study_of(labels))
         if not given.get("quiet"):
-            click.echo(path / "report.html")
+            click.echo(printable(path / "report.html"))
 
     for decorator in reversed(flags_of(ClassicSettings)):
         command = decorator(command)

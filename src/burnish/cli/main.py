@@ -6,7 +6,7 @@ import traceback
 import click
 
 from burnish.cli.commands import Commands
-from burnish.run import UserError
+from burnish.run import UserError, never_fail_to_print, printable
 
 INTERRUPTED = 130
 CONTEXT = {
@@ -20,6 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command. Exit status 2 and one sentence for a user's mistake, 130 for Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    never_fail_to_print()
     try:
         status = cli.main(arguments, prog_name="burnish", standalone_mode=False)
     except SystemExit as error:  # no command exits by itself: a class of the user's that it ran did
@@ -30,18 +31,19 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         if debug:
             traceback.print_exc()
+        error.message = printable(error.message)
         error.show()
         sys.exit(2)
     except UserError as error:
         if debug:
             traceback.print_exc()
-        print(f"burnish: {error}", file=sys.stderr)
+        print(f"burnish: {printable(error)}", file=sys.stderr)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
         message = str(error) or str(error.__cause__ or "")  # click wraps the interruption in its own Abort
-        print(f"burnish: interrupted{': ' + message if message else ''}", file=sys.stderr)
+        print(f"burnish: interrupted{': ' + printable(message) if message else ''}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 

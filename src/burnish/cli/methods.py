@@ -7,6 +7,7 @@ import click
 from burnish.algorithms.table import LANGUAGE, load
 from burnish.cli.flags import flags_of, tracebacks, with_flags
 from burnish.config import build, option_types, read_config
+from burnish.run import printable
 
 
 def method_command(name: str) -> click.Command:
@@ -21,7 +22,7 @@ def method_command(name: str) -> click.Command:
             made, settings = build(algorithm, given)
             path = run_training(made, settings)
         if not settings.quiet:
-            click.echo(path)
+            click.echo(printable(path))
 
     command.__doc__ = f"{LANGUAGE[name].summary}.\n\n{(algorithm.__doc__ or '').splitlines()[0]}"
     for decorator in reversed(

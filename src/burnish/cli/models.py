@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from burnish.cli.flags import common, settings_of
+from burnish.run import printable
 
 
 @click.command()
@@ -81,9 +82,9 @@ def sample(
     )
     if out is None:
         for line in found.lines[:10]:
-            click.echo(f"{line['prompt']}{line['completion']}")
+            click.echo(printable(f"{line['prompt']}{line['completion']}"))
     else:
-        click.echo(out)
+        click.echo(printable(out))
 
 
 @click.command()
@@ -101,7 +102,7 @@ def rewardbench(
 
     recipe.print_table(recipe.rewardbench(model, data, reference, out, max_length, settings_of(flags)))
     if out:
-        click.echo(out / "rewardbench.html")
+        click.echo(printable(out / "rewardbench.html"))
 
 
 @click.command()
@@ -115,7 +116,7 @@ def merge(adapter: str, out: Path, **flags: Any) -> None:
     """
     from burnish.recipes.merge import merge as run_merge
 
-    click.echo(run_merge(adapter, out, settings_of(flags)))
+    click.echo(printable(run_merge(adapter, out, settings_of(flags))))
 
 
 @click.command()
@@ -142,7 +143,7 @@ def compare(a: str, b: str, data: str, judge: str | None, prompts: int, out: Pat
     base = settings_of(flags)
     recipe.print_comparison(recipe.compare(a, b, data, judge, prompts, out, **own, base=base, command=said))
     if out:
-        click.echo(out / recipe.PAGE)
+        click.echo(printable(out / recipe.PAGE))
 
 
 @click.command()
@@ -174,4 +175,4 @@ def report(runs: tuple[Path, ...], out: Path | None, **flags: Any) -> None:
     """
     from burnish.report.language.training import training_page
 
-    click.echo(training_page(list(runs), out or runs[0] / "report.html"))
+    click.echo(printable(training_page(list(runs), out or runs[0] / "report.html")))

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from burnish.cli.flags import common, settings_of
+from burnish.run import printable
 
 
 @click.command()
@@ -26,7 +27,7 @@ def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> No
 
     command = shlex.join(["burnish", *sys.argv[1:]])
     run_demo(out, settings_of(flags), runs, QUICK if quick else FULL, overwrite, command)
-    click.echo(out / "report.html")
+    click.echo(printable(out / "report.html"))
 
 
 @click.command()
@@ -40,7 +41,7 @@ def pretrain(out: Path, **flags: Any) -> None:
     from burnish.recipes.pretrain import Recipe
     from burnish.recipes.pretrain import pretrain as run_pretrain
 
-    click.echo(run_pretrain(out, Recipe(), settings_of(flags)))
+    click.echo(printable(run_pretrain(out, Recipe(), settings_of(flags))))
 
 
 @click.command()

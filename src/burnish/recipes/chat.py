@@ -19,7 +19,7 @@ from burnish.recipes.compare import writer
 from burnish.recipes.train.models import pick_device
 from burnish.recipes.train.run import prepare_torch
 from burnish.report.runs import short_names
-from burnish.run import UserError
+from burnish.run import UserError, printable
 
 HELP = "/reset starts a new conversation, /exit or Ctrl-D quits, Ctrl-C stops an answer"
 MOST = 256  # tokens per answer, unless set otherwise
@@ -122,7 +122,7 @@ def chat(
     base = base or Settings()
     if write is None and console is None and sys.stdout.isatty():
         console = Console()
-    write = write or written
+    write = shown_by(write or written)
     check_knobs(MOST if max_new_tokens is None else max_new_tokens, temperature, None, top_p)
     prepare_torch(base)
     speakers = loaded([model] if against is None else [model, against], max_new_tokens, base)
@@ -216,7 +216,7 @@ def tell_beside(names: list[str], answers: list[Iterator[str]], console: Console
                     if piece is None:
                         del going[i]
                     else:
-                        texts[i] += piece
+                        texts[i] += printable(piece)
                 live.update(columns(names, texts), refresh=True)
         except KeyboardInterrupt:
             for i, pieces in going.items():
@@ -227,11 +227,16 @@ def tell_beside(names: list[str], answers: list[Iterator[str]], console: Console
 
 def columns(names: list[str], texts: list[str]) -> Table:
     """One column per text, under its name."""
-    table = Table(*names, box=None, expand=True, padding=(0, 2, 0, 0))
+    table = Table(*map(printable, names), box=None, expand=True, padding=(0, 2, 0, 0))
     for column in table.columns:
         column.ratio = 1
     table.add_row(*map(Text, texts))
     return table
+
+
+def shown_by(write: Write) -> Write:
+    """The same without what a terminal would obey: a model may write anything."""
+    return lambda text: write(printable(text))
 
 
 def written(text: str) -> None:

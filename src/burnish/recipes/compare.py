@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -41,7 +42,7 @@ from burnish.report.language import compare as words
 from burnish.report.runs import short_names
 from burnish.rewards.completed import Completed
 from burnish.rewards.model import ModelReward, check_same_tokenizer
-from burnish.run import UserError, read_mapping, write_atomically
+from burnish.run import UserError, printable, read_mapping, write_atomically
 from burnish.training.progress import Progress
 
 PROMPTS = 128
@@ -278,18 +279,18 @@ def write(compared: Comparison, out: Path) -> None:
 def print_comparison(compared: Comparison, shown: int = 4) -> None:
     """Print a few pairs side by side, the numbers of both models, and the conclusions."""
     found, console = compared.found, Console()
-    names = found["names"]
+    names = [escape(printable(name)) for name in found["names"]]
     pairs = Table("prompt", *names, box=box.SIMPLE, pad_edge=False, show_edge=False, show_lines=True)
     for row in compared.rows[:shown]:
         won = {"A": 0, "B": 1}.get(str(row.get("winner")))
-        texts = [Text(row[key].strip(), style="bold" if won == i else "") for i, key in enumerate("ab")]
-        pairs.add_row(Text(row["prompt"], style="dim"), *texts)
+        texts = [Text(printable(row[key].strip()), style="bold" if won == i else "") for i, key in enumerate("ab")]
+        pairs.add_row(Text(printable(row["prompt"]), style="dim"), *texts)
     table = Table("", *names, box=box.SIMPLE, pad_edge=False, show_edge=False)
     for label, *values in words.statistics_rows(found):
         table.add_row(label, *values)
     console.print(pairs)
     console.print(table)
     for sentence in words.sentences(found):
-        console.print(sentence, highlight=False, markup=False)
+        console.print(printable(sentence), highlight=False, markup=False)
     for warning in found["warnings"]:
-        console.print(Text(f"warning: {warning}", style="bold red"), highlight=False)
+        console.print(Text(f"warning: {printable(warning)}", style="bold red"), highlight=False)

@@ -30,7 +30,7 @@ from burnish.recipes.train.rewards import is_scorer
 from burnish.recipes.train.run import prepare_torch
 from burnish.report.language.rewardbench import rewardbench_page, sentences
 from burnish.report.wording import percent, range_of
-from burnish.run import UserError, read_mapping, write_atomically
+from burnish.run import UserError, printable, read_mapping, write_atomically
 
 T = TypeVar("T")
 
@@ -284,7 +284,9 @@ def write(out: Path, found: dict[str, Any], rows: Sequence[Scored]) -> None:
 
 def print_table(found: dict[str, Any]) -> None:
     """Print sections with their subsets, the score, and notes."""
-    table = Table(box=box.SIMPLE_HEAD, title=f"{found['benchmark']}: {escape(found['model'])}", title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD, title=f"{found['benchmark']}: {escape(printable(found['model']))}", title_justify="left"
+    )
     table.add_column("section and subsets")
     for heading in ("rows", "score", "95 % interval", "lost by a tie"):
         table.add_column(heading, justify="right")
@@ -297,7 +299,9 @@ def print_table(found: dict[str, Any]) -> None:
         elif inside:
             table.add_row(f"{name}, in no mean", style="bold")
         for key, one in inside.items() if not (section and alone) else ():
-            table.add_row(f"  {escape(key)}", f"{one['rows']:,}", *shares(one["score"]), str(one.get("ties", "")))
+            table.add_row(
+                f"  {escape(printable(key))}", f"{one['rows']:,}", *shares(one["score"]), str(one.get("ties", ""))
+            )
     if found["score"]:
         table.add_section()
         rows = sum(one["rows"] for one in found["sections"].values())
@@ -305,7 +309,7 @@ def print_table(found: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     for line in sentences(found)[1:]:
-        console.print(line, markup=False, highlight=False)
+        console.print(printable(line), markup=False, highlight=False)
 
 
 def shares(score: dict[str, float] | None) -> tuple[str, str]:

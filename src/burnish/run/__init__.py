@@ -18,6 +18,7 @@ from burnish.run.atomic import (
 )
 from burnish.run.folder import RunFolder
 from burnish.run.records import config_differences, read_jsonl, read_mapping
+from burnish.run.terminal import never_fail_to_print, printable
 from burnish.run.user_code import UserCodeError, described, user_code
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "clean_leftovers",
     "config_differences",
     "described",
+    "never_fail_to_print",
+    "printable",
     "read_jsonl",
     "read_mapping",
     "remove_folder_atomically",

@@ -18,7 +18,7 @@ from burnish.policies.language.reference import StartingAdapter, cached_referenc
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.train.rewards import is_scorer, reward_folder
-from burnish.run import UserError
+from burnish.run import UserError, printable
 from burnish.training.progress import Progress
 
 
@@ -134,4 +134,4 @@ def pick_device(device: str) -> str:
 
 def say(settings: Settings, sentence: str) -> None:
     if not settings.quiet:
-        print(sentence, file=sys.stderr)
+        print(printable(sentence), file=sys.stderr)

@@ -1,0 +1,37 @@
+"""What a terminal would obey is written out; the rest is untouched."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from burnish.run import printable
+
+TITLE, CLEARED = "\x1b]0;mine\x07", "\x1b[2J"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"a{TITLE}b", "a\\x1b]0;mine\\x07b"),
+        (CLEARED, "\\x1b[2J"),
+        ("\x9b2J\x7f\x00", "\\x9b2J\\x7f\\x00"),
+        ("over\rwritten, a\x08b", "over\\x0dwritten, a\\x08b"),
+        ("two\r\nlines\n\tand é, 漢, 😀, العربية", "two\nlines\n\tand é, 漢, 😀, العربية"),
+    ],
+)
+def test_control_characters_are_written_out(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_anything_can_be_shown() -> None:
+    assert printable(ValueError(CLEARED)) == "\\x1b[2J"
+
+
+def test_a_standard_output_that_lacks_a_character_gets_its_escape() -> None:
+    code = "from burnish.run import never_fail_to_print; never_fail_to_print(); print('é 漢')"
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=True
+    )
+    assert out.stdout == b"\\xe9 \\u6f22\n"
