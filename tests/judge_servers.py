@@ -29,6 +29,7 @@ class Seen:
 class Log:
     url: str = ""
     requests: list[Seen] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)
 
 
 class Status(Exception):  # noqa: N818
@@ -51,7 +52,7 @@ def judge_server(rule: Rule, models: list[str] | int = 200, key: str | None = No
         def do_GET(self) -> None:
             if self.refused():
                 return
-            if self.path != "/v1/models" or isinstance(told, int):
+            if self.page() != "/v1/models" or isinstance(told, int):
                 self.send(told if isinstance(told, int) else 404, {"error": "no such page"})
             else:
                 self.send(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in told]})
@@ -60,7 +61,7 @@ def judge_server(rule: Rule, models: list[str] | int = 200, key: str | None = No
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if self.refused():
                 return
-            if self.path != "/v1/chat/completions":
+            if self.page() != "/v1/chat/completions":
                 return self.send(404, {"error": "no such page"})
             found = _QUESTION.search(body["messages"][1]["content"])
             pair = found.groups() if found else ("", "")
@@ -74,10 +75,15 @@ def judge_server(rule: Rule, models: list[str] | int = 200, key: str | None = No
                 reply = {"choices": [{"index": 0, "message": {"role": "assistant", "content": reply}}]}
             self.send(200, reply)
 
+        def page(self) -> str:
+            path, _, query = self.path.partition("?")
+            log.queries.append(query)
+            return path
+
         def refused(self) -> bool:
-            if key is None or self.headers.get("Authorization") == f"Bearer {key}":
+            if key is None or self.headers.get("Authorization") in (f"Bearer {key}", key):
                 return False
-            self.send(401, {"error": {"message": "wrong key"}})
+            self.send(401, {"error": {"message": f"wrong key {self.headers.get('Authorization', '')}"}})
             return True
 
         def send(self, status: int, content: Any) -> None:

@@ -8,7 +8,7 @@ import judge_servers
 import pytest
 from judge_servers import Seen, Status, longer, slowly
 
-from burnish.evaluation.judge_server import KEY, ServerJudge, server_judge, spoken, verdict_in
+from burnish.evaluation.judge_server import KEY, ServerJudge, server_judge, spoken, verdict_in, without_keys
 from burnish.evaluation.judges import Verdict, counts, position_bias, win_rate
 from burnish.rewards.completed import Completed
 from burnish.run import UserError
@@ -67,6 +67,46 @@ def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
             server_judge(log.url, **QUICK)
         monkeypatch.setenv(KEY, "secret")
         assert [one.winner for one in server_judge(log.url, **QUICK)(A, B)] == BY_LENGTH
+
+
+def test_a_key_in_the_address_is_sent_and_never_shown() -> None:
+    with judge_servers.judge_server(longer, key="Basic bWU6c2VjcmV0") as log:  # base64 of me:secret
+        judge = server_judge(log.url.replace("://", "://me:secret@") + "/?key=hidden", **QUICK)
+        assert [one.winner for one in judge(A, B)] == BY_LENGTH
+        assert judge.name == f"ruler at {log.url}"
+        assert set(log.queries) == {"key=hidden"}
+        with pytest.raises(UserError) as caught:
+            server_judge(log.url.replace("://", "://me:wrong@") + "?key=hidden", **QUICK)
+    assert f"the judge at {log.url}/models refused the request" in str(caught.value)
+    assert not any(secret in str(caught.value) for secret in ("me:", "wrong@", "hidden"))
+
+
+def test_a_key_that_the_server_repeats_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, "sk-0123")
+    with judge_servers.judge_server(longer, key="secret") as log, pytest.raises(UserError) as caught:
+        server_judge(log.url, **QUICK)
+    assert "wrong key Bearer …" in str(caught.value)
+    assert "sk-0123" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("--judge http://me:pw@host:80/v1?key=abc#x --out o", "--judge http://host:80/v1 --out o"),
+        ("'https://token@host/v1?a=b'", "'https://host/v1'"),
+        ("http://host/v1", "http://host/v1"),
+        ("no address, me@host?", "no address, me@host?"),
+    ],
+)
+def test_addresses_are_cut_to_host_and_path(text: str, cut: str) -> None:
+    assert without_keys(text) == cut
+
+
+@pytest.mark.parametrize("address", ["http://[::1/v1?key=secret", "http://host:port/v1?key=secret"])
+def test_an_address_that_cannot_be_read_is_a_sentence(address: str) -> None:
+    with pytest.raises(UserError, match="is not a URL") as caught:
+        server_judge(address)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_judge_that_prefers_the_first_place_ties_and_shows_its_bias() -> None:

@@ -136,10 +136,11 @@ def merge(adapter: str, out: Path, **flags: Any) -> None:
 @common("seed", "max_length", "precision", "device", "threads", "quiet", "debug")
 def compare(a: str, b: str, data: str, judge: str | None, prompts: int, out: Path | None, **flags: Any) -> None:
     """Let the models A and B answer the same prompts, and a judge say who wrote better."""
+    from burnish.evaluation.judge_server import without_keys
     from burnish.recipes import compare as recipe
 
     own = {name: flags.pop(name) for name in ("judge_model", "judge_timeout", "max_new_tokens", "temperature")}
-    said = shlex.join(["burnish", *sys.argv[1:]])
+    said = without_keys(shlex.join(["burnish", *sys.argv[1:]]))
     base = settings_of(flags)
     recipe.print_comparison(recipe.compare(a, b, data, judge, prompts, out, **own, base=base, command=said))
     if out:

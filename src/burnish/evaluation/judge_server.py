@@ -4,6 +4,7 @@ Every pair is judged twice, the second time with the answers swapped. Failed or 
 verdict are retried; if no retry succeeds, the pair is marked as unjudged, never guessed.
 """
 
+import base64
 import http.client
 import json
 import os
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from burnish.evaluation.judges import TIE, A, B, Verdict, both_orders
 from burnish.rewards.completed import Completed
@@ -35,6 +36,7 @@ QUESTION = (
 )
 AGAIN = "That is no verdict. Say one word: FIRST, SECOND or TIE."
 _VERDICT = re.compile(r"\W*(?:(?:final )?(?:verdict|answer)\W+)?(first|second|tie)\W*", re.IGNORECASE)
+_ADDRESS = re.compile(r"(https?://)(?:[^\s/?#@'\"]*@)?([^\s?#'\"]*)(?:[?#][^\s'\"]*)?")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _REFUSED = {401: f"the key in the environment variable {KEY}", 403: f"the key in {KEY}", 404: "the URL"}
 _PASSING = (408, 409, 425, 429)  # retried, as are statuses of 500 and above
@@ -67,7 +69,7 @@ class ServerJudge:
 
     @property
     def name(self) -> str:
-        return f"{self.model} at {self.url}"
+        return f"{self.model} at {without_keys(self.url)}"
 
     def __call__(self, a: Completed, b: Completed) -> list[Verdict]:
         triples = list(zip(map(spoken, a.prompts), a.responses, b.responses, strict=True))
@@ -120,7 +122,7 @@ class ServerJudge:
     def complete(self, messages: list[dict[str, str]]) -> str:
         """The reply's text. Raises FailedRequestError for a failed request, UserError if every request would fail."""
         body = {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": self.tokens, "stream": False}
-        found = request(f"{self.url}/chat/completions", self.timeout, body)
+        found = request(endpoint(self.url, "chat/completions"), self.timeout, body)
         try:
             return str(found["choices"][0]["message"]["content"] or "")
         except (KeyError, IndexError, TypeError) as error:
@@ -133,35 +135,59 @@ def server_judge(url: str, model: str | None = None, **options: Any) -> ServerJu
     Raises UserError if the server does not respond, refuses the key, or does not list exactly one model and none is
     named.
     """
-    url = url.rstrip("/").removesuffix("/chat/completions")
-    if not urlsplit(url).hostname:
-        raise UserError(f"--judge {url} has no host: give a URL such as http://127.0.0.1:8000/v1")
+    shown = without_keys(url)
+    try:
+        parts = urlsplit(url)
+        known = bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise UserError(f"--judge {shown} is not a URL ({error}): give one such as http://127.0.0.1:8000/v1") from error
+    if not known:
+        raise UserError(f"--judge {shown} has no host: give a URL such as http://127.0.0.1:8000/v1")
+    base = parts.path.rstrip("/").removesuffix("/chat/completions")
+    url = urlunsplit(parts._replace(path=base, fragment=""))
     models: list[str] = []
     try:
-        listed = request(f"{url}/models", float(options.get("timeout", 60.0)))
+        listed = request(endpoint(url, "models"), float(options.get("timeout", 60.0)))
         models = [str(one["id"]) for one in listed["data"]]
     except FailedRequestError as error:
         if not error.answered:  # a server that responds without a list of models may still judge
-            raise UserError(f"the judge at {url} does not respond ({error}): start it or correct --judge") from error
+            raise UserError(f"the judge at {shown} does not respond ({error}): start it or correct --judge") from error
     except (KeyError, TypeError):
         pass
     if model is None and len(models) != 1:
         listed_models = f"it has {', '.join(models[:8])}" if models else "it does not list its models"
-        raise UserError(f"the judge at {url} needs a --judge-model: {listed_models}")
+        raise UserError(f"the judge at {shown} needs a --judge-model: {listed_models}")
     return ServerJudge(url, model or models[0], **options)
+
+
+def endpoint(url: str, name: str) -> str:
+    """The address of an endpoint of the API at `url`; a query, such as a key, follows it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"{parts.path}/{name}"))
+
+
+def without_keys(text: str) -> str:
+    """The text with every web address cut to host and path: user, password and query may hold keys."""
+    return _ADDRESS.sub(r"\1\2", text)
 
 
 def request(url: str, timeout: float, body: dict[str, Any] | None = None) -> Any:
     """Send a GET request, or a POST request with `body`, and return the response's JSON.
 
     The key is sent to this address only: redirects are not followed, and a server on this machine is reached without
-    the environment's proxy. Raises FailedRequestError, or UserError for a refused key or a wrong URL.
+    the environment's proxy. A user name and password in the URL are sent as basic authentication. Raises
+    FailedRequestError, or UserError for a refused key or a wrong URL.
     """
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    parts = urlsplit(url)
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     if key := os.environ.get(KEY):
         headers["Authorization"] = f"Bearer {key}"
     handlers: list[urllib.request.BaseHandler] = [_NoRedirection()]
-    if urlsplit(url).hostname in _LOOPBACK:
+    if parts.hostname in _LOOPBACK:
         handlers.append(urllib.request.ProxyHandler({}))
     data = None if body is None else json.dumps(body).encode()
     asked = urllib.request.Request(url, data, headers)
@@ -193,9 +219,13 @@ def _refusal(url: str, error: urllib.error.HTTPError, asked: bool) -> Exception:
         message = " ".join(error.read(300).decode(errors="replace").split())
     except (OSError, http.client.HTTPException):
         message = ""
+    if key := os.environ.get(KEY):  # some servers repeat the key that they refuse
+        message = message.replace(key, "…")
     problem = f"HTTP {error.code}{': ' + message if message else ''}"
     if error.code in (401, 403) or (asked and error.code == 404):
-        return UserError(f"the judge at {url} refused the request ({problem}): correct {_REFUSED[error.code]}")
+        return UserError(
+            f"the judge at {without_keys(url)} refused the request ({problem}): correct {_REFUSED[error.code]}"
+        )
     return FailedRequestError(problem, again=error.code >= 500 or error.code in _PASSING)
 
 
