@@ -1,9 +1,11 @@
 """A run folder belongs to one run and one process, and is rewound to the lengths in a checkpoint."""
 
+import errno
 import json
 import math
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -233,12 +235,44 @@ def test_a_full_disk_costs_no_earlier_line(tmp_path: Path) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (30, 30))
             run = RunFolder.open(tmp_path / "run")
             run.append("metrics", {"step": 1})
-            with pytest.raises(UserError, match=r"metrics\.jsonl cannot be written \(File too large\)"):
+            with pytest.raises(UserError, match=r"\.jsonl cannot be written \(File too large\)"):
                 run.append("metrics", {"step": "x" * 100})
             status = 0
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == '{"step": 1}\n'
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_folder_that_vanishes_is_noticed_at_the_next_write(tmp_path: Path, how: str) -> None:
+    with RunFolder.open(tmp_path / "run") as run:
+        run.append("metrics", {"step": 1})
+        shutil.move(run.path, tmp_path / "elsewhere")
+        if how == "replaced":
+            shutil.copytree(tmp_path / "elsewhere", run.path)
+        with pytest.raises(UserError, match=r"metrics\.jsonl was removed or replaced while the run was writing it"):
+            run.append("metrics", {"step": 2})
+        with pytest.raises(UserError, match=r"metrics\.jsonl was removed or replaced"):
+            run.offsets()
+    assert (tmp_path / "elsewhere" / "metrics.jsonl").read_text() == '{"step": 1}\n'
+
+
+@pytest.mark.parametrize("call", ["fsync", "truncate", "unlink"])
+def test_an_error_of_the_disk_is_a_sentence_with_the_file(
+    tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with RunFolder.open(tmp_path / "run") as run:
+        run.append("metrics", {"step": 1})
+        length = run.offsets()["metrics"]
+        monkeypatch.setattr(os, call, broken)
+        act = run.offsets if call == "fsync" else lambda: run.rewind({"metrics": length} if call == "truncate" else {})
+        with pytest.raises(UserError, match=r"\.jsonl cannot be written \(Input/output error\)"):
+            act()
+        monkeypatch.undo()
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == '{"step": 1}\n'
 
 

@@ -100,12 +100,16 @@ def remove_folder_atomically(path: Path) -> None:
 def clean_leftovers(folder: Path) -> None:
     """Remove the unfinished files of killed writers in `folder`, and complete or undo interrupted replacements.
 
-    Only for the one process that writes there: another writer's unfinished files look the same.
+    Only for the one process that writes there: another writer's unfinished files look the same. Raises `UserError` if
+    one cannot be removed.
     """
-    for path in sorted(folder.glob(f"{OLD}*")):
-        _put_back(path)
-    for path in sorted(folder.glob(f"{NEW}*")):
-        _remove(path)
+    try:
+        for path in sorted(folder.glob(f"{OLD}*")):
+            _put_back(path)
+        for path in sorted(folder.glob(f"{NEW}*")):
+            _remove(path)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def _put_back(old: Path) -> None:

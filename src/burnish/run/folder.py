@@ -116,7 +116,8 @@ class RunFolder:
         """Append one line to `metrics`, `timings` or `samples`; a kill truncates at most the line being written.
 
         The order of keys and all bits of floats are kept; a number that JSON cannot represent (NaN, ±∞) becomes null.
-        Raises `UserError` if writing fails; the file then ends with the previous line.
+        Raises `UserError` if writing fails, and the file then ends with the previous line, or if the file that was
+        begun is gone: what is written to it would be lost with no error.
         """
         path = self._appended(name)
         text = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False) + "\n"
@@ -127,17 +128,29 @@ class RunFolder:
         try:
             if name not in self._files:
                 self._files[name] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            if not _is_at(self._files[name], path):
+                raise _gone(path)
             _write_whole(self._files[name], line)
         except OSError as error:
             raise cannot_write(path, error) from error
 
     def offsets(self) -> dict[str, int]:
-        """Sync the append-only files to disk and return their lengths in bytes, for a checkpoint to store."""
-        paths = {name: self._appended(name) for name in APPENDED}
-        present = {name: path for name, path in paths.items() if path.exists()}
-        for path in present.values():
-            sync(path)
-        return {name: path.stat().st_size for name, path in present.items()}
+        """Sync the append-only files to disk and return their lengths in bytes, for a checkpoint to store.
+
+        Raises `UserError` if one cannot be synced, or is gone.
+        """
+        lengths = {}
+        for name in APPENDED:
+            path = self._appended(name)
+            try:
+                if name in self._files and not _is_at(self._files[name], path):
+                    raise _gone(path)
+                if path.exists():
+                    sync(path)
+                    lengths[name] = path.stat().st_size
+            except OSError as error:
+                raise cannot_write(path, error) from error
+        return lengths
 
     def rewind(self, offsets: dict[str, int]) -> None:
         """Truncate the append-only files to the lengths in a checkpoint; delete those that it does not list.
@@ -150,10 +163,13 @@ class RunFolder:
                 raise UserError(f"{path} has changed since the last checkpoint: restore it or choose another --out")
         self._close_files()
         for path, length in lengths.items():
-            if length:
-                os.truncate(path, length)
-            else:
-                path.unlink(missing_ok=True)
+            try:
+                if length:
+                    os.truncate(path, length)
+                else:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                raise cannot_write(path, error) from error
 
     def _mark(self) -> None:
         """Write into the lock file: a mark that the folder's config was written by a run."""
@@ -214,6 +230,18 @@ def _write_whole(descriptor: int, line: bytes) -> None:
     except OSError:
         os.ftruncate(descriptor, before)
         raise
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is still the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _gone(path: Path) -> UserError:
+    return UserError(f"{path} was removed or replaced while the run was writing it: start again with another --out")
 
 
 def _ends_line(path: Path, length: int) -> bool:
