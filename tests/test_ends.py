@@ -32,6 +32,7 @@ from tests.data import tokenizers_on_the_spot as spot
         (ending.make(spot.LLAMA, "</s>", "<s>"), "</s>"),
         (ending.make(ending.STRICT, "</s>"), "</s>"),
         (ending.make(ending.TURNS, "<|endoftext|>"), "<|endoftext|>"),
+        (ending.make("{% for m in messages %}{{ m.content }} \n<end>{% endfor %}", "</s>", plain=("<end>",)), "<end>"),
         # The longest token that begins there.
         (ending.make(ending.PHI, "<|endoftext|>", "<|", "<|end", "<|end|>"), "<|end|>"),
         (ending.make(ending.PLAIN, "</s>"), None),
@@ -53,8 +54,8 @@ def config(ids: object) -> SimpleNamespace:
 def test_all_ends_are_one_set() -> None:
     """EOS is 256, padding 257, <|im_start|> 258 and <|im_end|> 259; each end is named once, in order."""
     tokenizer = ending.make(spot.CHATML, "<|endoftext|>", "<|im_start|>", "<|im_end|>")
-    ends = ends_of(tokenizer, config([259, 7, 256]))
-    assert ends == Ends((256, 259, 7), eos=256, template=259)
+    ends = ends_of(tokenizer, config([7, 259, 256]))
+    assert ends == Ends((256, 7, 259), eos=256, template=259)
     assert [token in ends for token in (7, 8, None)] == [True, False, False]
     assert (ends.trained(conversation=True), ends.trained(conversation=False)) == (259, 256)
 

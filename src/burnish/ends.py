@@ -75,8 +75,6 @@ def template_end(tokenizer: Any) -> int | None:
     token. A token that opens an answer as well (`<|assistant|>` of a template that always ends with a generation
     prompt) is no end, unless it is the tokenizer's EOS.
     """
-    if not tokenizer.chat_template:
-        return None
     text = next(filter(None, (_rendered(tokenizer, probe) for probe in PROBES)), "")
     before, answer, after = text.rpartition(ANSWER)
     if not answer:
@@ -96,12 +94,11 @@ def template_end(tokenizer: Any) -> int | None:
 
 
 def _rendered(tokenizer: Any, probe: list[dict[str, str]]) -> str:
-    """The template's text for a probe; empty where the template rejects it or leaves the answer out."""
+    """The template's text for a probe; empty where the template rejects it."""
     try:
-        text = str(tokenizer.apply_chat_template(probe, tokenize=False))
-    except Exception:  # whatever the template's own code raises
+        return str(tokenizer.apply_chat_template(probe, tokenize=False))
+    except Exception:  # there is no template, or whatever its own code raises
         return ""
-    return text if ANSWER in text else ""
 
 
 def _opening(text: str, tokens: dict[str, int]) -> str | None:
