@@ -32,7 +32,15 @@ from tests.data import tokenizers_on_the_spot as spot
         (ending.make(spot.LLAMA, "</s>", "<s>"), "</s>"),
         (ending.make(ending.STRICT, "</s>"), "</s>"),
         (ending.make(ending.TURNS, "<|endoftext|>"), "<|endoftext|>"),
-        (ending.make("{% for m in messages %}{{ m.content }} \n<end>{% endfor %}", "</s>", plain=("<end>",)), "<end>"),
+        (
+            ending.make("{% for m in messages %}* {{ m.content }} \n<end>{% endfor %}", "</s>", plain=("<end>",)),
+            "<end>",
+        ),
+        # Plain headers, and the same end after every turn.
+        (
+            ending.make("{% for m in messages %}{{ m.role }}: {{ m.content }}<end>{% endfor %}", "</s>", "<end>"),
+            "<end>",
+        ),
         # The longest token that begins there.
         (ending.make(ending.PHI, "<|endoftext|>", "<|", "<|end", "<|end|>"), "<|end|>"),
         (ending.make(ending.PLAIN, "</s>"), None),

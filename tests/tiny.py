@@ -82,6 +82,17 @@ def make_tokenizer(words: Iterable[str] = WORDS) -> PreTrainedTokenizerFast:
     )
 
 
+def make_chat_tokenizer() -> PreTrainedTokenizerFast:
+    """`make_tokenizer` with a chat template that ends each turn with the word "plot", the special token 6."""
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"sep_token": "plot"})
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ 'the' if m.role == 'user' else 'a' }} {{ m.content }} plot {% endfor %}"
+        "{% if add_generation_prompt %}a {% endif %}"
+    )
+    return tokenizer
+
+
 def make_model(family: str = "gpt2", seed: int = 0, **changes: Any) -> PreTrainedModel:
     """A random causal language model; `changes` go to its configuration."""
     name, options = FAMILIES[family]

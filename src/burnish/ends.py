@@ -58,14 +58,20 @@ def ends_of(tokenizer: Any, *configs: Any, vocabulary: int | None = None) -> End
     can never write them. Where the tokenizer has no EOS token, `eos` is the first end of the configurations.
     """
 
-    def usable(ids: Any) -> list[int]:
-        numbers = ids if isinstance(ids, list | tuple) else [ids]
-        return [one for one in numbers if one is not None and one >= 0 and (vocabulary is None or one < vocabulary)]
+    def usable(ids: list[int]) -> list[int]:
+        return [one for one in ids if vocabulary is None or one < vocabulary]
 
-    own, template = usable(tokenizer.eos_token_id), usable(template_end(tokenizer))
-    named = next(filter(None, (usable(getattr(config, "eos_token_id", None)) for config in configs)), [])
+    end = template_end(tokenizer)
+    own, template = usable(listed_ends(tokenizer)), usable([] if end is None else [end])
+    named = next(filter(None, (usable(listed_ends(config)) for config in configs)), [])
     first = [*own, *named, None][0]
     return Ends(tuple(dict.fromkeys(own + named + template)), first, template[0] if template else None)
+
+
+def listed_ends(config: Any) -> list[int]:
+    """The `eos_token_id` of a tokenizer or a configuration as a list, without entries that are no ids."""
+    ids = getattr(config, "eos_token_id", None)
+    return [one for one in (ids if isinstance(ids, list | tuple) else [ids]) if one is not None and one >= 0]
 
 
 def template_end(tokenizer: Any) -> int | None:
@@ -88,9 +94,8 @@ def template_end(tokenizer: Any) -> int | None:
     end = _opening(after.lstrip(), special | added) or _first(after, special)
     if end is None:
         return None
-    opener = _first(before[::-1], {text[::-1]: number for text, number in special.items()})
     number = (special | added)[end]
-    return None if opener is not None and opener[::-1] == end and number != tokenizer.eos_token_id else number
+    return None if before.rstrip().endswith(end) and number != tokenizer.eos_token_id else number
 
 
 def _rendered(tokenizer: Any, probe: list[dict[str, str]]) -> str:
