@@ -282,7 +282,8 @@ def test_a_saved_policy_generates_with_all_of_its_ends(configured: object, writt
     model.generation_config.repetition_penalty = 1.5
     policy = LanguagePolicy(model, tiny.make_chat_tokenizer())
     policy.save(tmp_path / "run")
-    assert json.loads((tmp_path / "run" / "generation_config.json").read_text())["eos_token_id"] == written
+    saved = json.loads((tmp_path / "run" / "generation_config.json").read_text())
+    assert (saved["eos_token_id"], saved.get("_from_model_config", False)) == (written, False)
     endless = copy.deepcopy(model)
     endless.generation_config.eos_token_id = None
     endless.save_pretrained(tmp_path / "endless")

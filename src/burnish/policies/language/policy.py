@@ -142,6 +142,7 @@ def save_ends(model: PreTrainedModel, ends: Ends, folder: Path) -> None:
     config = copy.deepcopy(model.generation_config)
     if set(ends.ids) != set(listed_ends(config)):
         config.eos_token_id = ends.ids[0] if len(ends.ids) == 1 else list(ends.ids)
+        config._from_model_config = False  # else transformers 4 would go back to the ends in config.json
     config.to_json_file(folder / GENERATION_CONFIG_NAME, keys_to_pop=["compile_config"])
 
 
