@@ -1,5 +1,6 @@
 """The input of rewards, and the check of their output: one finite score per completion or an error naming the row."""
 
+import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,6 +45,23 @@ class Completed:
             chosen["batch"] = self.batch.select(torch.tensor(list(index), dtype=torch.long))
         return replace(self, **chosen)
 
+    def copy(self) -> "Completed":
+        """A deep copy in which no two completions share anything, even if they answer the same prompt."""
+
+        def each(values: list[Any]) -> list[Any]:
+            return [copy.deepcopy(value) for value in values]
+
+        columns = {name: each(values) for name, values in self.columns.items()}
+        return Completed(
+            prompts=each(self.prompts),
+            responses=list(self.responses),
+            texts=list(self.texts),
+            columns=columns,
+            rows=list(self.rows),
+            batch=copy.deepcopy(self.batch),
+            ended=list(self.ended),
+        )
+
 
 @runtime_checkable
 class Reward(Protocol):
@@ -73,10 +91,10 @@ def checked_scores(reward: Reward, completed: Completed) -> list[float]:
     A reward may return Python, NumPy or PyTorch numbers in any sequence, array or tensor; True and False are 1 and 0.
     Raises BadRewardError, naming the rows, if the reward raises or returns a wrong number of scores, None, NaN,
     infinity or anything else that is not a number. A reward that raised is called again with single completions to find
-    the row.
+    the row. The reward gets a copy of everything, so that it may change what it is given.
     """
     try:
-        found = reward(completed)
+        found = reward(completed.copy())
         scores = listed(found)
     except BadRewardError:
         raise
@@ -138,7 +156,7 @@ def rows_that_raise(reward: Reward, completed: Completed, error: Exception) -> l
         return completed.rows
     for i in range(len(completed)):
         try:
-            listed(reward(completed.select([i])))
+            listed(reward(completed.select([i]).copy()))
         except Exception as again:
             if type(again) is type(error):
                 return [completed.rows[i]]
