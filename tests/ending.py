@@ -1,9 +1,8 @@
 """Tiny tokenizers and chat templates that end an answer in the manner of well-known families, written anew."""
 
+from data import tokenizers_on_the_spot as spot
 from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
-
-from tests.data import tokenizers_on_the_spot as spot
 
 GEMMA = (
     "<bos>{% for m in messages %}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"

@@ -2,11 +2,11 @@
 
 from types import SimpleNamespace
 
+import ending
 import pytest
+from data import tokenizers_on_the_spot as spot
 
 from burnish.ends import Ends, ends_of, template_end
-from tests import ending
-from tests.data import tokenizers_on_the_spot as spot
 
 
 @pytest.mark.parametrize(

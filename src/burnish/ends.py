@@ -85,12 +85,8 @@ def template_end(tokenizer: Any) -> int | None:
     before, answer, after = text.rpartition(ANSWER)
     if not answer:
         return None
-    special = {
-        str(token): number
-        for token, number in zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)
-    }
+    special = special_tokens(tokenizer)
     added = {str(token): number for number, token in tokenizer.added_tokens_decoder.items()}
-    special |= {str(token): number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     end = _opening(after.lstrip(), special | added) or _first(after, special)
     if end is None:
         return None
@@ -98,10 +94,23 @@ def template_end(tokenizer: Any) -> int | None:
     return None if before.rstrip().endswith(end) and number != tokenizer.eos_token_id else number
 
 
-def _rendered(tokenizer: Any, probe: list[dict[str, str]]) -> str:
+def formatting_tokens(tokenizer: Any) -> frozenset[int]:
+    """The special tokens that the chat template writes around plain messages, and to ask for an answer."""
+    texts = [_rendered(tokenizer, probe) for probe in PROBES]
+    texts += [_rendered(tokenizer, probe[:-1], add_generation_prompt=True) for probe in PROBES]
+    return frozenset(number for token, number in special_tokens(tokenizer).items() if any(token in t for t in texts))
+
+
+def special_tokens(tokenizer: Any) -> dict[str, int]:
+    """The ids of the special tokens by their text."""
+    added = {str(token): number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)) | added
+
+
+def _rendered(tokenizer: Any, probe: list[dict[str, str]], **options: bool) -> str:
     """The template's text for a probe; empty where the template rejects it."""
     try:
-        return str(tokenizer.apply_chat_template(probe, tokenize=False))
+        return str(tokenizer.apply_chat_template(probe, tokenize=False, **options))
     except Exception:  # there is no template, or whatever its own code raises
         return ""
 

@@ -107,6 +107,7 @@ KNOBS = {
     "kl_horizon": 500,
     "gamma": 0.99,
     "missing_eos_penalty": 1.5,
+    "keep_special_tokens": True,
     "keep_samples": 3,
 }
 GROUPS = {
@@ -116,6 +117,7 @@ GROUPS = {
     "max_new_tokens": 12,
     "temperature": 0.7,
     "missing_eos_penalty": 1.5,
+    "keep_special_tokens": True,
     "keep_samples": 3,
 }
 OF_GROUPS = {"online_dpo": GROUPS | {"refresh_reference": True}, "rejection": GROUPS}

@@ -20,9 +20,9 @@ class Completed:
     """A batch of completions; each list has one entry per completion.
 
     `prompts` are as the user wrote them, text or messages; `responses` are the decoded completions; `texts` are prompt
-    and response decoded together, without special tokens. `columns` are the other columns of the rows, `rows` their
-    positions in the data. `batch` has the sampled ids (tokens `[N, T]`, mask, lengths), and `ended` is True if the
-    completion ended with an EOS rather than at the length limit.
+    and response decoded together (`policies.language.decode` says with which special tokens). `columns` are the other
+    columns of the rows, `rows` their positions in the data. `batch` has the sampled ids (tokens `[N, T]`, mask,
+    lengths), and `ended` is True if the completion ended by itself rather than at the length limit.
     """
 
     prompts: list[Any]
