@@ -40,6 +40,8 @@ OTHER = {
     "max_grad_norm": 0.5,
     "max_length": 99,
     "mask_formatting": True,
+    "last_answer_only": True,
+    "train_thoughts": False,
     "lora_rank": 4,
     "lora_alpha": 4,
     "lora_dropout": 0.1,
