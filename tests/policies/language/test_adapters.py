@@ -270,7 +270,7 @@ def test_a_tokenizer_lies_beside_the_adapter_or_with_the_base(saved: Path, tmp_p
     for path in saved.glob("*token*"):
         path.unlink()
     assert source_of(saved).tokenizer == str(tmp_path / "base")
-    assert load_policy(saved).tokenizer("good film")["input_ids"] == [3, 5]
+    assert load_policy(saved).tokenizer("good film")["input_ids"] == [0, 3, 5]
 
 
 def test_a_plain_folder_is_its_own_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

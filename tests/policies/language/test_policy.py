@@ -258,7 +258,7 @@ def test_a_saved_policy_is_plain_transformers(family: str, tmp_path: Path) -> No
     policy.save(tmp_path)
     model, tokenizer = AutoModelForCausalLM.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
     ids = tokenizer("good film", return_tensors="pt")["input_ids"]
-    assert ids.tolist() == [[3, 5]]
+    assert ids.tolist() == [[0, 3, 5]]
     with torch.no_grad():
         assert torch.equal(model(ids).logits, policy.model(ids).logits)
     loaded = load_policy(tmp_path)

@@ -414,7 +414,7 @@ def test_a_resolved_configuration_runs_again_to_the_same_bits(
 def test_the_model_is_plain_transformers(go: Callable[..., Path]) -> None:
     run = go()
     model, tokenizer = (auto.from_pretrained(run / "model") for auto in (AutoModelForCausalLM, AutoTokenizer))
-    assert tokenizer("good film")["input_ids"] == [3, 5]
+    assert tokenizer("good film")["input_ids"] == [tiny.BOS, 3, 5]
     with torch.no_grad():
         logits = model(torch.tensor([[0, 3, 5]])).logits
     assert torch.isfinite(logits).all()
@@ -487,7 +487,7 @@ def test_a_reward_model_is_plain_transformers_and_serves_as_a_reward(files: Path
 
     def score(text: str, *more: int) -> float:
         with torch.no_grad():
-            ids = [tiny.BOS, *tokenizer(text)["input_ids"], *more]
+            ids = [*tokenizer(text)["input_ids"], *more]
             return naive_score(model, ids).item() - model.config.score_offset
 
     scores = [score(f"{row['prompt']} {row['chosen']}", tiny.EOS) for row in tiny.pair_rows(14)]
@@ -715,7 +715,7 @@ def test_a_reward_models_adapter_rewards_and_is_what_the_critic_begins_as(
     plain = [s for s in read_jsonl(run / "samples.jsonl") if len(s["response"].split()) == 5]
     assert plain
     for sample in plain:
-        ids = [tiny.BOS, *tokenizer(f"{sample['prompt']} {sample['response']}")["input_ids"]]
+        ids = tokenizer(f"{sample['prompt']} {sample['response']}")["input_ids"]
         with torch.no_grad():
             score = model(input_ids=torch.tensor([ids])).logits[0, 0].item() - offsets[0]
         assert sample["score"] == pytest.approx(score, abs=1e-5)
