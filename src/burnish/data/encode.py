@@ -185,7 +185,7 @@ class Encoder:
     @cached_property
     def around(self) -> tuple[int, int]:
         """The numbers of special tokens that the tokenizer puts before and behind a text."""
-        bare, whole = (self.tokenizer("a", add_special_tokens=special)["input_ids"] for special in (False, True))
+        bare, whole = (self.tokenizer("a film", add_special_tokens=special)["input_ids"] for special in (False, True))
         first = next((i for i in range(len(whole)) if whole[i : i + len(bare)] == bare), 0)
         return first, len(whole) - len(bare) - first
 
