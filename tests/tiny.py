@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -73,13 +73,25 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def make_tokenizer(words: Iterable[str] = WORDS) -> PreTrainedTokenizerFast:
-    """One id a word: BOS, EOS and UNK are 0, 1 and 2; there is no padding token."""
+    """One id a word: BOS, which begins every text, EOS and UNK are 0, 1 and 2; there is no padding token."""
     vocabulary = {word: number for number, word in enumerate(("<s>", "</s>", "<unk>", *words))}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>", model_max_length=10**9
     )
+
+
+def make_chat_tokenizer() -> PreTrainedTokenizerFast:
+    """`make_tokenizer` with a chat template that ends each turn with the word "plot", the special token 6."""
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"sep_token": "plot"})
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ 'the' if m.role == 'user' else 'a' }} {{ m.content }} plot {% endfor %}"
+        "{% if add_generation_prompt %}a {% endif %}"
+    )
+    return tokenizer
 
 
 def make_model(family: str = "gpt2", seed: int = 0, **changes: Any) -> PreTrainedModel:
@@ -124,7 +136,7 @@ def pair_rows(count: int, seed: int = 0) -> list[dict[str, str]]:
     """Comparisons of random sentences with random prompts."""
     texts = sentences(3 * count, seed)
     parts = zip(texts[::3], texts[1::3], texts[2::3], strict=True)
-    return [{"prompt": prompt, "chosen": f"good {one}", "rejected": f"bad {other}"} for prompt, one, other in parts]
+    return [{"prompt": prompt, "chosen": f" good {one}", "rejected": f" bad {other}"} for prompt, one, other in parts]
 
 
 def prompt_rows(count: int, seed: int = 0) -> list[dict[str, Any]]:

@@ -40,6 +40,8 @@ OTHER = {
     "max_grad_norm": 0.5,
     "max_length": 99,
     "mask_formatting": True,
+    "last_answer_only": True,
+    "train_thoughts": False,
     "lora_rank": 4,
     "lora_alpha": 4,
     "lora_dropout": 0.1,
@@ -107,6 +109,7 @@ KNOBS = {
     "kl_horizon": 500,
     "gamma": 0.99,
     "missing_eos_penalty": 1.5,
+    "keep_special_tokens": True,
     "keep_samples": 3,
 }
 GROUPS = {
@@ -116,6 +119,7 @@ GROUPS = {
     "max_new_tokens": 12,
     "temperature": 0.7,
     "missing_eos_penalty": 1.5,
+    "keep_special_tokens": True,
     "keep_samples": 3,
 }
 OF_GROUPS = {"online_dpo": GROUPS | {"refresh_reference": True}, "rejection": GROUPS}

@@ -51,6 +51,29 @@ def test_formatting_is_masked_where_tokens_of_responses_are_compared_alone(name:
     assert built("kto", {"mask_formatting": True})[1].mask_formatting
 
 
+@pytest.mark.parametrize(
+    ("name", "key", "value", "is_refused"),
+    [
+        ("sft", "train_thoughts", False, False),
+        ("dpo", "train_thoughts", False, False),
+        ("reward", "train_thoughts", False, True),
+        ("ppo", "train_thoughts", False, True),
+        ("sft", "last_answer_only", True, False),
+        ("reward", "last_answer_only", True, False),
+        ("kto", "last_answer_only", True, False),
+        ("online_dpo", "last_answer_only", True, True),
+    ],
+)
+def test_what_of_a_response_is_trained(name: str, key: str, value: bool, is_refused: bool) -> None:
+    """A method that samples has no written answers, and a reward model trains no thoughts."""
+    if is_refused:
+        assert refusal(name, {key: value}).startswith(
+            f"{key} only applies to methods that learn from written responses"
+        )
+    else:
+        assert getattr(built(name, {key: value})[1], key) == value
+
+
 def test_a_batch_has_the_rows_that_a_method_needs() -> None:
     message = "batch_size must be at least 2 for kto: it estimates how far the policy has moved from the batch's rows"
     assert refusal("kto", {"batch_size": 1}).startswith(message)

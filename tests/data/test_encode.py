@@ -1,119 +1,167 @@
-"""One example as ids, before and after truncation, by hand: the byte b is the id b, BOS is 256 and EOS 257."""
+"""The ids are the model's own: each kind of tokenizer with each family's chat template, against plain transformers."""
+
+from functools import cache
 
 import pytest
+from datasets import Dataset
+from transformers import PreTrainedTokenizerFast
 
-from burnish.data.encode import Encoder, fit
-from burnish.data.formats import Example
-from burnish.data.tokenised import CHUNK
-from burnish.run import UserError
+from burnish.data import tokenise
 
-from .tokenizers_on_the_spot import CHATML, LLAMA, ids, make
+from .templates_on_the_spot import FAMILIES, TOKENS, Family
+from .tokenizers_on_the_spot import byte_level, sentencepiece
 
-BOS, EOS = 256, 257
+KINDS = {
+    "byte level": lambda: byte_level(TOKENS),
+    "byte level, BOS": lambda: byte_level(TOKENS, (True, False)),
+    "byte level, BOS and EOS": lambda: byte_level(TOKENS, (True, True)),
+    "byte level, spaces without offsets": lambda: byte_level(TOKENS, trim=True),
+    "always": lambda: sentencepiece("always", added=TOKENS),
+    "first, BOS": lambda: sentencepiece("first", added=TOKENS, adders=(True, False)),
+    "never": lambda: sentencepiece("never", added=TOKENS),
+    "prepend, BOS": lambda: sentencepiece("prepend", added=TOKENS, adders=(True, False)),
+    "unigram, always, EOS": lambda: sentencepiece("always", "unigram", TOKENS, adders=(False, True)),
+    "unigram, first": lambda: sentencepiece("first", "unigram", TOKENS),
+    "first, stripping": lambda: sentencepiece("first", added=TOKENS, strips=True),
+    "prepend, stripping": lambda: sentencepiece("prepend", added=TOKENS, strips=True),
+}
+
+ANSWERS = ("Yes indeed", "No thanks ☃é!")
+TALK = [
+    {"role": "user", "content": "Hi there"},
+    {"role": "assistant", "content": ANSWERS[0]},
+    {"role": "user", "content": "And  then?\n"},
+    {"role": "assistant", "content": ANSWERS[1]},
+]
 
 
-def user(text):
-    return {"role": "user", "content": text}
+@cache
+def built(kind: str) -> PreTrainedTokenizerFast:
+    return KINDS[kind]()
 
 
-def bot(text):
-    return {"role": "assistant", "content": text}
+@pytest.fixture(params=KINDS)
+def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerFast:
+    return built(request.param)
 
 
-def fitted(example, max_length=100, mask_formatting=False, **tokenizer):
-    encoder = Encoder.checked(make(**tokenizer), max_length, "f")
-    (found,) = fit([example], encoder, max_length, "f", mask_formatting)
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest, tokenizer: PreTrainedTokenizerFast) -> Family:
+    found = FAMILIES[request.param]
+    tokenizer.chat_template = found.template
     return found
 
 
-def trained(response):
-    return [token for token, mask in zip(response.tokens, response.mask, strict=True) if mask]
+def bare(text: str) -> str:
+    """Without white space: some tokenizers write more of it than the text has."""
+    return "".join(text.split())
 
 
-def test_cut_tokens_are_counted():
-    """Limit 4: only BOS of BOS a b c is left; "d" EOS fits, the last token of "xyz" EOS is cut."""
-    found = fitted(Example(7, "abc", ("d", "xyz")), max_length=4)
-    assert found.prompt == [BOS, 97, 98, 99]
-    assert [r.tokens for r in found.whole] == [[100, EOS], [120, 121, 122, EOS]]
-    assert [r.tokens for r in found.responses] == [[BOS, 100, EOS], [BOS, 120, 121, 122]]
-    assert (found.start, found.cut_prompt, found.cut_responses) == (1, 3, [0, 1])
-    assert found.example.row == 7
+def runs(tokens: list[int], mask: list[bool]) -> list[list[int]]:
+    """The trained ids of each turn."""
+    found: list[list[int]] = []
+    for place, (token, trained) in enumerate(zip(tokens, mask, strict=True)):
+        if trained and not (place and mask[place - 1]):
+            found.append([])
+        if trained:
+            found[-1].append(token)
+    return found
 
 
-def test_an_example_that_fits_is_not_cut():
-    found = fitted(Example(0, "ab", ("c",)))
-    assert (found.start, found.cut_prompt, found.cut_responses) == (3, 0, [0])
+def own(tokenizer: PreTrainedTokenizerFast, messages: list[dict[str, str]], **options: object) -> list[int]:
+    """What transformers gives."""
+    return list(tokenizer.apply_chat_template(messages, return_dict=True, **options)["input_ids"])
 
 
-def test_a_dropped_row_has_no_responses():
-    found = fitted(Example(0, "ab", ("c",)), max_length=1)
-    assert (found.responses, found.formatting_only, found.cut_responses) == ([], False, [])
+def thought(family: Family) -> str:
+    """What stands between the generation prompt and an answer without a thought."""
+    return {"Qwen 3": "<think></think>", "R1": "</think>"}.get(next(k for k, v in FAMILIES.items() if v is family), "")
 
 
-def test_every_example_comes_once_and_in_order():
-    encoder = Encoder.checked(make(), 9, "f")
-    examples = (Example(i, "", (str(i),)) for i in range(CHUNK + 3))
-    assert [found.responses[0].tokens for found in fit(examples, encoder, 9, "f")] == [
-        [BOS, *ids(str(i)), EOS] for i in range(CHUNK + 3)
-    ]
+def test_one_answer(tokenizer: PreTrainedTokenizerFast, family: Family) -> None:
+    (row,) = tokenise.demonstrations(Dataset.from_list([{"messages": TALK[:2]}]), tokenizer, 999, "f").dataset
+    if family is FAMILIES["R1"]:  # the finished turn has no thought
+        text = tokenizer.apply_chat_template(TALK[:1], tokenize=False, add_generation_prompt=True)
+        whole = tokenizer(f"{text}\n</think>\n\n{ANSWERS[0]}</s>", add_special_tokens=False)["input_ids"]
+    else:
+        whole = own(tokenizer, TALK[:2])
+    count = len(row["tokens"])
+    assert row["tokens"] == whole[:count]
+    assert bare(tokenizer.decode(whole[count:])) in ("", "</s>")  # Phi's writes an EOS behind the conversation
+    (trained,) = runs(row["tokens"], row["mask"])
+    assert bare(tokenizer.decode(trained)) == bare(thought(family) + ANSWERS[0] + family.end)
 
 
-def test_human_turns_in_a_plain_dialogue_are_not_trained():
-    found = fitted(Example(0, "\n\nHuman: a\n\nAssistant:", (" b\n\nHuman: c\n\nAssistant: d",)), max_length=200)
-    (response,) = found.responses
-    assert response.tokens == [BOS, *ids("\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: d"), EOS]
-    assert trained(response) == [*ids(" b"), *ids(" d"), EOS]
+def test_a_prompt_to_sample_from_is_what_stands_before_the_answer(
+    tokenizer: PreTrainedTokenizerFast, family: Family
+) -> None:
+    (prompt,) = tokenise.prompts([TALK[:3]], tokenizer, 999)
+    assert prompt == own(tokenizer, TALK[:3], add_generation_prompt=True)
+    rows = tokenise.demonstrations(Dataset.from_list([{"messages": TALK}]), tokenizer, 999, "f").dataset
+    if family is FAMILIES["Qwen 3"] and any(token.lstrip for token in tokenizer.added_tokens_decoder.values()):
+        return  # <think> at the beginning of the answer takes the newline at the prompt's end
+    assert rows[-1]["tokens"][: len(prompt)] == prompt
+    assert not rows[-1]["mask"][len(prompt) - 1]
+    assert rows[-1]["mask"][len(prompt)]
 
 
-def test_without_formatting_no_special_token_is_trained():
-    plain, masked = (fitted(Example(0, "ab", ("c",)), mask_formatting=on).responses[0] for on in (False, True))
-    assert (trained(plain), trained(masked)) == ([99, EOS], [99])
-    assert plain.tokens == masked.tokens == [BOS, 97, 98, 99, EOS]
+def test_several_answers(tokenizer: PreTrainedTokenizerFast, family: Family) -> None:
+    found = tokenise.demonstrations(Dataset.from_list([{"messages": TALK}]), tokenizer, 999, "f")
+    turns = [run for row in found.dataset for run in runs(row["tokens"], row["mask"])]
+    said = [bare(tokenizer.decode(run)) for run in turns]
+    assert said == [bare(thought(family) + answer + family.end) for answer in ANSWERS]
+    assert len(found) == (2 if family.rewrites else 1)
+    if not family.rewrites:
+        (row,) = found.dataset
+        assert row["tokens"] == own(tokenizer, TALK)[: len(row["tokens"])]
 
 
-def test_without_formatting_a_turns_end_and_the_white_space_behind_it_are_not_trained():
-    """ChatML with an EOS of its own: after the answer come <|im_end|>, a newline and EOS. The answer's own white space
-    and newline, and a special token's neighbour that is a word, are trained as ever."""
-    turn = Example(0, [user("a")], ([bot("b c\nd "), user("e"), bot("f")],))
-    plain, masked = (
-        fitted(turn, mask_formatting=on, max_length=300, template=CHATML).responses[0] for on in (False, True)
-    )
-    end = make(template=CHATML).convert_tokens_to_ids("<|im_end|>")
-    assert trained(plain) == [*ids("b c\nd "), end, 102, end, 10, EOS]
-    assert trained(masked) == [*ids("b c\nd "), 102]
-
-
-def test_without_formatting_a_special_token_inside_an_answer_does_not_end_it():
-    masked = fitted(Example(0, "a", ("b<pad> \nc",)), mask_formatting=True).responses[0]
-    assert masked.tokens == [BOS, 97, 98, 258, 32, 10, 99, EOS]
-    assert trained(masked) == [98, 32, 10, 99]
-
-
-def test_a_response_with_only_formatting_tokens_is_dropped_and_counted():
-    found = fitted(Example(0, "a", ("b", "<pad>")), mask_formatting=True)
-    assert (found.responses, found.formatting_only) == ([], True)
-    assert fitted(Example(0, "a", ("b", "<pad>"))).responses
-    assert not fitted(Example(0, "ab", ("c",)), max_length=1, mask_formatting=True).formatting_only
-
-
-def test_special_tokens_are_the_tokenizers_special_tokens():
-    tokenizer = make()
-    tokenizer.add_tokens(["<film>"])
-    added = tokenizer.convert_tokens_to_ids("<film>")
-    encoder = Encoder.checked(tokenizer, 9, "f")
-    (found,) = fit([Example(0, "a", ("b<film>",))], encoder, 9, "f", mask_formatting=True)
-    assert trained(found.responses[0]) == [98, added]
-
-
-def test_the_generation_prompt_belongs_to_the_prompt():
-    found = fitted(Example(0, [user("a")], ([bot("b")],)), mask_formatting=True, template=LLAMA)
-    assert trained(found.responses[0]) == ids(" b")
+def test_responses_share_their_prompt(tokenizer: PreTrainedTokenizerFast, family: Family) -> None:
+    pair = {"prompt": TALK[:1], "chosen": [TALK[1]], "rejected": [TALK[3]]}
+    (row,) = tokenise.preferences(Dataset.from_list([pair]), tokenizer, 999, "f").dataset
+    starts = [mask.index(True) for mask in row["mask"]]
+    assert starts[0] == starts[1]
+    assert row["tokens"][0][: starts[0]] == row["tokens"][1][: starts[0]]
 
 
 @pytest.mark.parametrize(
-    ("max_length", "options", "sentence"),
-    [(0, {}, "max_length is 0; it must be at least 1"), (9, {"eos": None}, "f: the tokenizer has no EOS token")],
+    ("prompt", "response"),
+    [
+        ("Boats:1", "2"),
+        ("", "Hi there"),
+        ("Hi", " there"),
+        ("Hi ", "there"),
+        ("Hi\n", "☃"),
+        ("Yes  ", "  No"),
+        ("é", "é"),
+    ],
 )
-def test_settings_that_leave_nothing_to_train_are_an_error(max_length, options, sentence):
-    with pytest.raises(UserError, match=sentence):
-        Encoder.checked(make(**options), max_length, "f")
+def test_plain_text(tokenizer: PreTrainedTokenizerFast, prompt: str, response: str) -> None:
+    whole = tokenizer(prompt + response)["input_ids"]
+    whole += [] if whole[-1] == tokenizer.eos_token_id else [tokenizer.eos_token_id]
+    rows = [{"prompt": prompt, "completion": response}] * 2
+    (row, _) = tokenise.demonstrations(Dataset.from_list(rows), tokenizer, 999, "f").dataset
+    assert row["tokens"] == whole
+    start = row["mask"].index(True)
+    assert all(row["mask"][start:])
+    # What is not trained is the prompt's: its beginning, and all of it but a token that reaches into the response.
+    if prompt:  # without a BOS the very first token is not trained: it has no context
+        before = tokenizer.decode([one for one in whole[:start] if one != tokenizer.bos_token_id])
+        assert bare(prompt).startswith(bare(before))
+        (alone,) = tokenise.prompts([prompt], tokenizer, 999)
+        assert len(alone) - 1 <= start <= len(alone)
+        assert whole[: start - 1] == alone[: start - 1]
+
+
+def test_a_continued_answer_has_the_ids_of_the_whole_message(
+    tokenizer: PreTrainedTokenizerFast, family: Family
+) -> None:
+    begun = [TALK[0], {"role": "assistant", "content": "Yes"}]
+    (prompt,) = tokenise.prompts([begun], tokenizer, 999)
+    assert prompt == own(tokenizer, begun, continue_final_message=True)
+    rows = [{"prompt": begun, "completion": [{"role": "assistant", "content": " indeed"}]}]
+    (row,) = tokenise.demonstrations(Dataset.from_list(rows), tokenizer, 999, "f").dataset
+    assert row["tokens"] == own(tokenizer, TALK[:2])[: len(row["tokens"])]
+    assert row["tokens"][: len(prompt)] == prompt
+    (trained,) = runs(row["tokens"], row["mask"])
+    assert bare(tokenizer.decode(trained)) == bare("indeed" + family.end)

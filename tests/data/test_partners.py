@@ -4,11 +4,16 @@ from collections import Counter
 from itertools import product
 
 import pytest
-from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
+from burnish.data.encode import Encoder
+from burnish.data.fit import fit
+from burnish.data.formats import Example
 from burnish.data.partners import partners, with_partners
+from burnish.data.tokenised import Row, collect
+
+from .tokenizers_on_the_spot import make
 
 
 def test_every_small_case_is_a_derangement_with_the_fewest_equal_prompts():
@@ -42,36 +47,42 @@ def test_the_order_depends_on_prompts_and_not_on_rows():
     assert sum(j == (i + 1) % 100 for i, j in enumerate(partners(prompts))) < 10
 
 
+def mixed(first: Example, second: Example, max_length: int, **tokenizer: object) -> list[Row]:
+    """The rows of two examples, each with the other's response."""
+    encoder, examples = Encoder.of(make(**tokenizer)), [first, second]
+    rows = [
+        Row(one.example.row, one.responses, desirable=one.example.row == 3, start=one.start, cut=one.cut_prompt)
+        for one in fit(examples, encoder, max_length, "f")
+    ]
+    dataset, _, _ = collect([rows], "feedback")
+    return list(with_partners(dataset, {one.row: one for one in examples}, encoder, max_length, "f"))
+
+
 def test_the_partners_response_follows_the_rows_own_prompt():
-    """Two rows of prompts [1, 5] and [1]: the second's response [7, 8, 2] is cut to the 4 ids that are allowed, and the
-    first's, cut before, stays as it is. Its untrained part stays untrained."""
-    rows = Dataset.from_dict(
-        {
-            "tokens": [[[1, 5, 6, 4]], [[1, 7, 8, 2]]],
-            "mask": [[[False, False, False, True]], [[False, True, True, True]]],
-            "start": [2, 1],
-            "row": [3, 9],
-            "desirable": [True, False],
-        }
-    )
-    first, second = with_partners(rows, 4)
-    assert [r.tokens for r in first.responses] == [[1, 5, 6, 4], [1, 5, 7, 8]]
-    assert [r.mask for r in first.responses] == [[False, False, False, True], [False, False, True, True]]
-    assert [r.tokens for r in second.responses] == [[1, 7, 8, 2], [1, 6, 4]]
-    assert [r.mask for r in second.responses] == [[False, True, True, True], [False, False, True]]
-    assert [(row.row, row.desirable, row.start) for row in (first, second)] == [(3, True, 2), (9, False, 1)]
+    """The prompts "xy" and "z", and 5 ids at most: the second's response "abc" is cut behind BOS x y. Its own z is cut
+    to make room for "abc", so it is cut before its partner, too."""
+    first, second = mixed(Example(3, "xy", ("d",)), Example(9, "z", ("abc",)), 5)
+    assert [r.tokens for r in first.responses] == [[256, 120, 121, 100, 257], [256, 120, 121, 97, 98]]
+    assert [r.mask for r in first.responses] == [[False] * 3 + [True] * 2] * 2
+    assert [r.tokens for r in second.responses] == [[256, 97, 98, 99, 257], [256, 100, 257]]
+    assert [r.mask for r in second.responses] == [[False] + [True] * 4, [False] + [True] * 2]
+    assert [(row.row, row.desirable, row.start) for row in (first, second)] == [(3, True, 3), (9, False, 1)]
+
+
+def test_the_rows_own_cut_is_the_partners():
+    """Of "wxyz" and "d" with BOS and EOS, 5 ids are y z d: two of the prompt are cut, also before the partner."""
+    first, _ = mixed(Example(0, "wxyz", ("d",)), Example(1, "", ("ab",)), 5)
+    assert [r.tokens for r in first.responses] == [[256, 121, 122, 100, 257], [256, 121, 122, 97, 98]]
+
+
+def test_prompt_and_partner_are_tokenised_as_one_text():
+    """With the merge a + b = 256 the prompt "xa" is x a before its own "c", and x ab before the partner's "b"."""
+    first, _ = mixed(Example(0, "xa", ("c",)), Example(1, "y", ("b",)), 9, bos=None, pad=None, merges=(("a", "b"),))
+    assert [r.tokens for r in first.responses] == [[120, 97, 99, 257], [120, 256, 257]]
+    assert first.responses[1].mask == [False, True, True]
 
 
 def test_a_first_token_has_no_context_and_is_not_trained():
-    rows = Dataset.from_dict(
-        {
-            "tokens": [[[5, 6]], [[3, 7, 8]]],
-            "mask": [[[False, True]], [[False, True, True]]],
-            "start": [0, 1],
-            "row": [0, 1],
-            "desirable": [True, False],
-        }
-    )
-    first, _ = with_partners(rows, 4)
-    assert first.responses[1].tokens == [7, 8]
-    assert first.responses[1].mask == [False, True]
+    first, _ = mixed(Example(0, "", ("cd",)), Example(1, "x", ("ef",)), 4, bos=None)
+    assert first.responses[1].tokens == [101, 102, 256]
+    assert first.responses[1].mask == [False, True, True]

@@ -34,7 +34,7 @@ def test_a_conversation_is_rendered_up_to_where_the_assistant_speaks():
     found = read({"messages": [*talk, {"role": "assistant", "content": "b"}]}, template=CHATML)
     tokenizer = make(template=CHATML)
     start, end = (tokenizer.convert_tokens_to_ids(token) for token in ("<|im_start|>", "<|im_end|>"))
-    assert found.ids == [[BOS, start, *ids("user\na"), end, *ids("\n"), start, *ids("assistant\n")]]
+    assert found.ids == [[start, *ids("user\na"), end, *ids("\n"), start, *ids("assistant\n")]]
     assert found.prompts == [talk]
     assert found.columns == {}
 
@@ -49,7 +49,7 @@ def test_the_left_is_cut_and_counted():
 
 
 def test_a_prompt_of_no_ids_is_named():
-    with pytest.raises(UserError, match=r"f\.jsonl, row 1: is empty, and the tokenizer has no BOS"):
+    with pytest.raises(UserError, match=r"f\.jsonl, row 1: is empty, and the tokenizer adds no BOS"):
         read({"prompt": "a"}, {"prompt": ""}, bos=None)
     with pytest.raises(UserError, match="max_length is 0"):
         read({"prompt": "a"}, max_length=0)

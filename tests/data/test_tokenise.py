@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from burnish.data import tokenise
 from burnish.data.adapters import Reading
 from burnish.data.formats import Example
+from burnish.data.rendering import Rendering
 from burnish.data.sources import load
 from burnish.run import UserError
 
@@ -62,12 +63,23 @@ def test_an_implicit_prompt():
     assert row["mask"][0] == [False, False, True, True, True]
 
 
-def test_the_joint_text_is_never_tokenised():
-    """A tokenizer that would merge the prompt's last byte with the response's first: a + b = 256."""
+def test_a_token_that_reaches_from_the_prompt_into_the_response_is_trained():
+    """A tokenizer that merges the prompt's last byte with the response's first, a + b = 256: the text xabab is x ab ab,
+    and the prompt is x. With another first byte the same prompt ends with a."""
     joining = make(bos=None, eos="</s>", pad=None, merges=(("a", "b"),))
-    assert joining("ab", add_special_tokens=False)["input_ids"] == [256]
-    (row,) = demonstrations(joining, {"prompt": "xa", "completion": "bab"}).dataset
-    assert row["tokens"] == [120, 97, 98, 256, joining.eos_token_id]
+    one, other = demonstrations(joining, *({"prompt": "xa", "completion": text} for text in ("bab", "cab"))).dataset
+    assert one["tokens"] == [120, 256, 256, 257]
+    assert one["mask"] == [False, True, True, True]
+    assert other["tokens"] == [120, 97, 99, 256, 257]
+    assert other["mask"] == [False, False, True, True, True]
+
+
+def test_responses_share_the_prompts_ids_where_a_token_of_one_crosses():
+    """xa + b is x ab, xa + c is x a c: both begin with x. The second's a is the prompt's, so it is not trained."""
+    joining = make(bos=None, eos="</s>", pad=None, merges=(("a", "b"),))
+    (row,) = preferences(joining, {"prompt": "xa", "chosen": "b", "rejected": "c"}).dataset
+    assert row["tokens"] == [[120, 256, 257], [120, 97, 99, 257]]
+    assert row["mask"] == [[False, True, True], [False, False, True, True]]
 
 
 def test_bos_eos_and_padding_may_be_one_token():
@@ -118,13 +130,12 @@ def test_chatml_with_the_end_of_a_turn_as_eos():
 
 
 def test_chatml_with_another_token_as_eos():
-    """A turn ends with its own token; at the end of the response comes the one EOS."""
+    """A conversation ends as the template ends it; neither BOS nor EOS is added, though the tokenizer has adders."""
     chatml = make(template=CHATML)
     end = chatml.convert_tokens_to_ids("<|im_end|>")
     (row,) = demonstrations(chatml, {"messages": [user("a"), bot("b"), user("c"), bot("d")]}).dataset
-    assert row["tokens"][0] == BOS
-    assert row["tokens"].count(EOS) == 1
-    assert trained(row) == [98, end, 100, end, 10, EOS]
+    assert not {BOS, EOS} & set(row["tokens"])
+    assert trained(row) == [98, end, 100, end]
 
 
 def test_a_template_that_writes_bos_itself():
@@ -149,7 +160,7 @@ def test_conversational_preferences():
 def test_plain_text_without_a_special_end_of_turn_trains_the_whole_turn():
     template = "{% for m in messages %}{{ m['role'][0] }}:{{ m['content'] }}\n{% endfor %}"
     (row,) = demonstrations(make(template=template), {"messages": [user("a"), bot("b"), user("c"), bot("d")]}).dataset
-    assert row["tokens"] == [BOS, *ids("u:a\na:b\nu:c\na:d\n"), EOS]
+    assert row["tokens"] == [*ids("u:a\na:b\nu:c\na:d\n"), EOS]
     assert trained(row) == [*ids("a:b\n"), *ids("a:d\n"), EOS]
 
 
@@ -286,7 +297,7 @@ def test_prompts_for_sampling():
     assert tokenise.prompts(["abc", "", "<s>a"], make(), 3) == [[BOS, 98, 99], [BOS], [BOS, 97]]
     assert tokenise.prompts(["abc"], make(bos=None), 2) == [[98, 99]]
     assert tokenise.prompts([[user("a")]], make(template=LLAMA), 99) == [[BOS, *ids("[INST] a [/INST]")]]
-    with pytest.raises(UserError, match="prompts, row 1: is empty, and the tokenizer has no BOS"):
+    with pytest.raises(UserError, match="prompts, row 1: is empty, and the tokenizer adds no BOS"):
         tokenise.prompts(["a", ""], make(bos=None), 5)
     with pytest.raises(UserError, match="max_length is 0"):
         tokenise.prompts(["a"], make(), 0)
@@ -301,7 +312,7 @@ def test_a_prompt_for_sampling_equals_the_training_prompt():
 
 
 def feedback(tokenizer, *rows, max_length=100, mask_formatting=False):
-    return tokenise.feedback(load(list(rows)), tokenizer, max_length, "f.jsonl", mask_formatting)
+    return tokenise.feedback(load(list(rows)), tokenizer, max_length, "f.jsonl", Rendering(mask_formatting))
 
 
 def test_feedback_has_another_rows_response_after_each_prompt():
@@ -355,7 +366,7 @@ def test_the_fingerprint_of_feedback_changes_with_its_labels():
 
 def test_mask_formatting_masks_formatting_tokens_and_counts_rows_without_others():
     rows = [{"prompt": "a", "chosen": "b", "rejected": "c"}, {"prompt": "a", "chosen": "<pad>", "rejected": "c"}]
-    data = tokenise.preferences(load(rows), make(), 9, "f.jsonl", mask_formatting=True)
+    data = tokenise.preferences(load(rows), make(), 9, "f.jsonl", Rendering(mask_formatting=True))
     assert data.batch([0]).mask.int().tolist() == [[[0, 0, 1, 0], [0, 0, 1, 0]]]
     assert data.batch([0]).tokens[0, 0].tolist() == [BOS, 97, 98, EOS]
     assert (data.counts["used"], data.counts["dropped"], data.counts["formatting_only"]) == (1, 0, 1)

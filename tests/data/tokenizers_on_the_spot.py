@@ -1,6 +1,16 @@
 """Tiny tokenizers made on the spot: byte-level, each id known from its text by `ids`."""
 
-from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, processors
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from tokenizers.decoders import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
@@ -62,3 +72,76 @@ def byte_characters() -> dict[int, str]:
 def ids(text: str) -> list[int]:
     """The ids of plain text: its bytes."""
     return list(text.encode())
+
+
+WORDS = ("Hi", "there", "Yes", "indeed", "And", "then", "No", "thanks", "Boats", "user", "assistant", "INST", "think")
+"""Words of which the SentencePiece-like tokenizers below have tokens, with and without a space before them."""
+
+
+def sentencepiece(
+    scheme: str,
+    model: str = "bpe",
+    added: tuple[str, ...] = (),
+    strips: bool = False,
+    adders: tuple[bool, bool] = (False, False),
+) -> PreTrainedTokenizerFast:
+    """A tokenizer as SentencePiece's, with byte fallback; ids 0, 1 and 2 are `<unk>`, `<s>` and `</s>`.
+
+    `scheme` says where it writes "▁" before a text: always, first or never (Metaspace), or "prepend", which is how
+    Llama 2's tokenizer normalises each piece between added tokens. `adders`: BOS before and EOS behind a text.
+    """
+    characters = [*map(chr, range(33, 127)), "▁"]
+    words = [start + word for word in WORDS for start in ("▁", "")]
+    if model == "unigram":
+        scored = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), *((f"<0x{b:02X}>", -20.0) for b in range(256))]
+        scored += [(one, -9.0) for one in characters] + [(word, -4.0) for word in words]
+        backend = Tokenizer(models.Unigram(scored, unk_id=0, byte_fallback=True))
+    else:
+        vocabulary = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *characters]
+        merges: list[tuple[str, str]] = []
+        for word in words:  # each word's letters are joined from the left
+            merges += [pair for end in range(1, len(word)) if (pair := (word[:end], word[end])) not in merges]
+        vocabulary += [left + right for left, right in merges]
+        numbers = {token: number for number, token in enumerate(dict.fromkeys(vocabulary))}
+        backend = Tokenizer(models.BPE(numbers, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    if scheme == "prepend":
+        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=True)
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    special = [*(AddedToken(one, special=True) for one in ("<unk>", "<s>", "</s>"))]
+    special += [AddedToken(one, special=True, normalized=False, lstrip=strips, rstrip=strips) for one in added]
+    return finished(backend, special, ("<s>", "</s>"), adders)
+
+
+def byte_level(added: tuple[str, ...] = (), adders: tuple[bool, bool] = (False, False), trim: bool = False):
+    """A tokenizer as GPT-2's, whose tokens are bytes and the words above; `trim`: offsets leave out spaces."""
+    backend = Tokenizer(models.BPE(unk_token=None))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    backend.train_from_iterator([" ".join(WORDS)] * 3, trainer)
+    special = [AddedToken(one, special=True) for one in ("<s>", "</s>", *added)]
+    return finished(backend, special, ("<s>", "</s>"), adders, [processors.ByteLevel(trim_offsets=trim)])
+
+
+def finished(
+    backend: Tokenizer,
+    special: list[AddedToken],
+    named: tuple[str, str],
+    adders: tuple[bool, bool],
+    first: list[processors.PostProcessor] | None = None,
+) -> PreTrainedTokenizerFast:
+    """A backend with its added tokens and, if it has adders, BOS and EOS around every text."""
+    backend.add_special_tokens(special)
+    bos, eos = named
+    around = processors.TemplateProcessing(
+        single=[*([bos] if adders[0] else []), "$A", *([eos] if adders[1] else [])],
+        special_tokens=[(token, backend.token_to_id(token)) for token in named],
+    )
+    backend.post_processor = processors.Sequence([*(first or []), around])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=bos, eos_token=eos)

@@ -1,5 +1,6 @@
 """Judges in this process, and what verdicts add up to; counted by hand."""
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,21 @@ def test_a_function_is_given_lists_and_may_answer_in_words_or_numbers() -> None:
     assert seen == [["p"] * 3, ["aaa", "a", "aa"], ["bb"] * 3]
     assert [one.winner for one in found] == ["B", None, "B"]
     assert found[1].problem
+
+
+def test_a_function_is_given_copies() -> None:
+    a, b = (dataclasses.replace(one, prompts=[[{"content": "p"}] for _ in range(3)]) for one in (A, B))
+    before = repr((a, b))
+
+    def judge(prompts: list[Any], a: list[str], b: list[str]) -> list[int]:
+        prompts[0][0]["content"] = "X"
+        prompts.clear()
+        a.sort()
+        b.clear()
+        return [1, 1, 1]
+
+    assert [one.winner for one in FunctionJudge("mine", judge)(a, b)] == ["A"] * 3
+    assert repr((a, b)) == before
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_dpo_moves_what_it_says(runs: dict[str, Path]) -> None:
     for name in ("sft", "dpo"):
         model = AutoModelForCausalLM.from_pretrained(runs[name] / "model")
         tokenizer = AutoTokenizer.from_pretrained(runs[name] / "model")
-        ids = torch.tensor([[tiny.BOS, *tokenizer("the plot is")["input_ids"]]])
+        ids = torch.tensor([tokenizer("the plot is")["input_ids"]])
         with torch.no_grad():
             p = model(ids).logits[0, -1].softmax(-1)
         shares[name] = (p[good].sum() / p[good + bad].sum()).item()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import tiny
+from data.tokenizers_on_the_spot import CHATML, make
 from rich.console import Console
 
 from burnish.config import Settings
@@ -174,18 +175,9 @@ def test_an_answer_comes_piece_by_piece_and_ends_where_it_is_stopped(plain: Path
     assert speaker.text == "a film" + written[0]
 
 
-class Bytes:
-    """A tokenizer of bytes, of which some are no character by themselves."""
-
-    chat_template = "yes"
-
-    def decode(self, tokens: list[int], skip_special_tokens: bool) -> str:
-        return bytes(tokens).decode("utf-8", errors="replace")
-
-
 def test_half_a_character_waits_for_its_other_half(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = tiny.make_policy()
-    policy.tokenizer = Bytes()  # type: ignore[assignment]
+    policy.tokenizer = make(template=CHATML)  # of bytes, of which some are no character by themselves
 
     def drawn(*_: Any, **__: Any) -> Iterator[int]:
         yield from "né!".encode()

@@ -9,16 +9,18 @@ import click
 import published
 import pytest
 import tiny
+from data.templates_on_the_spot import R1
+from data.tokenizers_on_the_spot import byte_level, sentencepiece
 
 from burnish.cli import main
 from burnish.recipes.data_show import data_show
 from burnish.run import UserError
 
 PLAIN = [
-    {"prompt": "good film", "chosen": "very fine", "rejected": "bad"},
-    {"prompt": "a plot", "chosen": "great", "rejected": "dull and bad"},
-    {"prompt": "a plot", "chosen": "great", "rejected": "dull and bad"},
-    {"prompt": "the film is", "chosen": "fine", "rejected": "fine"},
+    {"prompt": "good film", "chosen": " very fine", "rejected": " bad"},
+    {"prompt": "a plot", "chosen": " great", "rejected": " dull and bad"},
+    {"prompt": "a plot", "chosen": " great", "rejected": " dull and bad"},
+    {"prompt": "the film is", "chosen": " fine", "rejected": " fine"},
 ]
 
 
@@ -77,13 +79,15 @@ def test_a_page_of_comparisons(show: Any) -> None:
         "prompt                 3           3           3           3           4           4",
         "chosen                 2           2           2           2           3           3",
         "rejected               2           2           2           4           4           4",
+        "sampling stops at </s>",
+        "training ends with </s>",
     ]
 
 
 def test_what_is_cut_is_marked_where_it_was(show: Any) -> None:
     """Limit 4: of BOS and three words BOS stays, behind which three are gone; the response is one token too long."""
     page = show(
-        [{"prompt": "a very bad", "completion": "good film is great"}, {"prompt": "a", "completion": "fine"}],
+        [{"prompt": "a very bad", "completion": " good film is great"}, {"prompt": "a", "completion": " fine"}],
         max_length=4,
     )
     assert page[5:7] == ["  prompt: <s>|✂3✂", "  response: [good]|[film]|[is]|✂2✂"]
@@ -94,8 +98,8 @@ def test_what_is_cut_is_marked_where_it_was(show: Any) -> None:
 
 def test_a_row_that_is_dropped_says_why(show: Any) -> None:
     rows = [
-        {"prompt": "a", "chosen": "good", "rejected": "<unk>"},
-        {"prompt": "a", "chosen": "good", "rejected": "bad"},
+        {"prompt": "a", "chosen": " good", "rejected": "<unk>"},
+        {"prompt": "a", "chosen": " good", "rejected": " bad"},
     ]
     page = show(rows, mask_formatting=True)
     assert page[4:6] == ["row 0", "  dropped: some response has only formatting tokens"]
@@ -107,8 +111,8 @@ def test_a_row_that_is_dropped_says_why(show: Any) -> None:
 
 def test_feedback_shows_labels_and_partners_of_the_same_prompt(show: Any) -> None:
     """Of three rows two have one prompt: the third's response can stand behind one of them alone."""
-    rows = [{"prompt": "a film", "completion": word, "label": word != "bad"} for word in ("good", "bad")]
-    page = show([*rows, {"prompt": "the plot", "completion": "dull", "label": 0}])
+    rows = [{"prompt": "a film", "completion": f" {word}", "label": word != "bad"} for word in ("good", "bad")]
+    page = show([*rows, {"prompt": "the plot", "completion": " dull", "label": 0}])
     assert page[1] == "as `burnish kto` sees it, at most 48 tokens"
     assert [line for line in page if line.startswith("row ")] == [
         "row 0, desirable",
@@ -191,6 +195,44 @@ def test_a_token_stands_on_one_line(model: str, tmp_path: Path) -> None:
     assert "\N{REPLACEMENT CHARACTER}" not in page[6]
     assert "⏎" in page[6]
     assert "⇥" in page[6]
+
+
+def test_each_token_is_shown_byte_for_byte(tmp_path: Path) -> None:
+    """SentencePiece's tokens with their spaces, byte-level ones in their bytes: é is C3 A9, ☃ is E2 98 83."""
+    pages = []
+    for number, tokenizer in enumerate((sentencepiece("first"), byte_level())):
+        tiny.make_model(vocab_size=len(tokenizer)).save_pretrained(tmp_path / str(number))
+        tokenizer.save_pretrained(tmp_path / str(number))
+        file = tiny.write_rows(tmp_path / "rows.jsonl", [{"prompt": "Hi", "completion": " Yes é☃\n"}] * 2)
+        pages.append(data_show(str(file), model=str(tmp_path / str(number))).split("\n")[5:7])
+    assert pages[0] == [
+        "  prompt: ·Hi",
+        "  response: [·Yes]|[·]|[<0xC3>]|[<0xA9>]|[<0xE2>]|[<0x98>]|[<0x83>]|[⏎]|{</s>}",
+    ]
+    shown = "".join(re.findall(r"\[(.*?)\]", pages[1][1]))
+    assert shown == "·Yes·<0xC3><0xA9><0xE2><0x98><0x83>⏎"
+
+
+def test_conversations_of_a_template_that_rewrites_them(tmp_path: Path) -> None:
+    """Two answers are two rows; one of them has no thought behind the prompt that opens one."""
+    tokenizer = byte_level(R1.tokens)
+    tokenizer.chat_template = R1.template
+    tiny.make_model(vocab_size=len(tokenizer), n_positions=200).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    texts = ["a", "<think>x</think>b", "c", "d"]
+    talk = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
+    file = tiny.write_rows(
+        tmp_path / "rows.jsonl", [{"messages": [{"role": "system", "content": "Be kind"}, *talk]}] * 2
+    )
+    page = data_show(str(file), model=str(tmp_path))
+    assert "2 conversations as 4 rows, one per answer, because the chat template rewrites earlier turns" in page
+    assert "2 answers without a thought, trained behind an empty one" in page
+    assert "2 with a system message that the chat template leaves out" in page
+    assert "4 of 4 rows used" in page
+    masked = data_show(str(file), model=str(tmp_path), train_thoughts=False, last_answer_only=True)
+    assert "  response: (⏎)|(</think>)|(⏎)|(⏎)|[d]|{</s>}" in masked
+    with pytest.raises(UserError, match="no answer has a thought, so train_thoughts changes nothing"):
+        data_show("builtin", "sft", train_thoughts=False)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,16 @@ def test_the_logits_are_those_of_base_and_adapter(family: str, tmp_path: Path) -
     assert not list((tmp_path / "merged").glob("adapter*"))
 
 
+def test_the_merged_model_stops_at_all_ends(tmp_path: Path) -> None:
+    """The chat template ends an answer with 6, which the base's generation configuration does not list."""
+    base = tiny.save_model(tmp_path / "base")
+    tiny.make_chat_tokenizer().save_pretrained(base)
+    load_policy(base, lora=Lora(4)).save(tmp_path / "adapter")
+    merge(str(tmp_path / "adapter"), tmp_path / "merged", QUIET)
+    assert AutoModelForCausalLM.from_pretrained(base).generation_config.eos_token_id == tiny.EOS
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "merged").generation_config.eos_token_id == [tiny.EOS, 6]
+
+
 def test_a_reward_model_keeps_its_head_and_its_offset(tmp_path: Path) -> None:
     scorer = moved(load_scorer(tiny.save_model(tmp_path / "base"), lora=Lora(4)))
     scorer.centre(0.7)

@@ -1,5 +1,6 @@
 """Valid return values of rewards, and the errors for invalid ones."""
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -145,6 +146,53 @@ def test_select_keeps_every_list_and_the_ids_together() -> None:
     assert (found.prompts, found.responses, found.texts) == (["p2", "p0"], ["c", "a"], ["p2 c", "p0 a"])
     assert (found.columns, found.rows, found.ended) == ({"answer": [9, 7]}, [12, 10], [True, True])
     assert found.batch.lengths.tolist() == [3, 1]
+
+
+def vandal(given: Completed) -> list[float]:
+    """A reward that changes whatever it can reach, and raises for a response that it does not like."""
+    unwanted = "bad" in given.responses
+    for prompt in given.prompts:
+        prompt.append({"role": "user", "content": f"{len(prompt)}"})
+        prompt[0]["content"] = "X"
+    scores = [float(len(prompt)) for prompt in given.prompts]
+    given.columns["facts"][0]["ids"].clear()
+    given.columns.clear()
+    given.responses.sort()
+    given.batch.tokens.zero_()
+    for values in (given.texts, given.rows, given.ended, given.prompts):
+        values.clear()
+    if unwanted:
+        raise ValueError("bad")
+    return scores
+
+
+def conversation() -> Completed:
+    """Two completions of the same prompt, and one of another; the first two share the very same messages."""
+    found = completed("c", "bad", "a", columns={"facts": [{"ids": [1]}, {"ids": [2]}, {"ids": [3]}]})
+    first, other = ([{"role": "user", "content": text}] for text in ("one", "two"))
+    return dataclasses.replace(found, prompts=[first, first, other])
+
+
+def shown(found: Completed) -> str:
+    return repr(dataclasses.replace(found, batch=found.batch.tokens.tolist()))
+
+
+def test_a_reward_changes_copies_alone() -> None:
+    """Each prompt is given with one message, so that a reward that adds one counts two in each."""
+    found = conversation().select([0, 2])
+    before = shown(found)
+    assert checked_scores(Made(vandal), found) == [2.0, 2.0]
+    assert checked_scores(Made(vandal), found.select([0, 0])) == [2.0, 2.0]
+    assert shown(found) == before
+
+
+def test_a_reward_that_raises_has_changed_copies_alone() -> None:
+    found = conversation()
+    before = shown(found)
+    with pytest.raises(BadRewardError, match="failed for row 11 ") as caught:
+        checked_scores(Made(vandal), found)
+    assert caught.value.rows == [11]
+    assert shown(found) == before
 
 
 def test_importing_rewards_loads_no_transformers():

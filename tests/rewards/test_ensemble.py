@@ -34,6 +34,17 @@ def test_each_combination_is_a_reward() -> None:
         assert checked_scores(Ensemble("a,b", members, how, 0.5), completed("x", "y")) == scores
 
 
+def test_a_member_may_change_the_texts_that_it_is_given() -> None:
+    """The second member counts the letters of the real texts, "p0 x" and "p1 yyy"."""
+
+    def vandal(texts: list[str]) -> list[float]:
+        texts[:] = ["" for _ in texts]
+        return [0.0 for _ in texts]
+
+    members = (TextReward("vandal", vandal), TextReward("length", lambda texts: [float(len(t)) for t in texts]))
+    assert Ensemble("a,b", members)(completed("x", "yyy")) == [2.0, 3.0]
+
+
 def test_an_invalid_score_names_its_member() -> None:
     """A minimum would hide infinity, and the error would not name the member."""
     members = (told("fine", 1.0, 2.0), told("broken", math.inf, 0.0))

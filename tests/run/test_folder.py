@@ -149,6 +149,16 @@ def test_another_config_is_refused_by_its_keys(tmp_path: Path) -> None:
         run.claim(CONFIG | {"learning_rate": 0.1}, free={"learning_rate"})
 
 
+def test_what_a_run_noted_is_there_where_it_is_continued(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path / "run") as run:
+        run.claim({"seed": 1})
+        run.describe({"seed": 1, "clock": "noon"})
+        assert run.noted() == {}
+        run.append("metrics", {"step": 1})
+    with RunFolder.open(tmp_path / "run", resume=True) as run:
+        assert run.noted() == {"seed": 1, "clock": "noon"}
+
+
 def test_the_environment_may_change_with_a_warning_but_not_the_inputs(tmp_path: Path) -> None:
     then = {"versions": {"torch": "2.13.0"}, "threads": 2, "seed": 0, "data_sha256": "ab", "tiny": 1e-05}
     with RunFolder.open(tmp_path / "run") as run:

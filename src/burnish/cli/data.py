@@ -20,7 +20,7 @@ def data_group() -> None:
 @click.option("--model", default="builtin", show_default=True, help="whose tokenizer: 'builtin', a folder, or a name")
 @click.option("--rows", type=click.IntRange(min=0), default=3, show_default=True, help="show so many")
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=None, help="room that prompts leave, as in a run")
-@common("max_length", "mask_formatting", "debug")
+@common("max_length", "mask_formatting", "last_answer_only", "train_thoughts", "debug")
 def show_data(data: str, method: str | None, model: str, rows: int, max_new_tokens: int | None, **flags: Any) -> None:
     """Show what the trainer will see of DATA: rows token by token, and counts.
 
@@ -38,5 +38,7 @@ def show_data(data: str, method: str | None, model: str, rows: int, max_new_toke
         settings.mask_formatting,
         sys.stdout.isatty(),
         max_new_tokens,
+        settings.train_thoughts,
+        settings.last_answer_only,
     )
     click.echo(shown)

@@ -10,6 +10,8 @@ import click
 from burnish.cli.flags import common, settings_of
 from burnish.run import printable
 
+KEEP_SPECIAL_TOKENS = "keep all special tokens in the text of completions but padding and the end"
+
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
@@ -48,6 +50,7 @@ def evaluate(run: Path, data: str | None, prefixes: int | None, max_new_tokens: 
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="divides the logits")
 @click.option("--limit", type=int, default=None, help="take the first so many prompts")
 @click.option("--demonstrations", is_flag=True, help="pick only what `burnish sft` can imitate: words, and an end")
+@click.option("--keep-special-tokens", is_flag=True, help=KEEP_SPECIAL_TOKENS)
 @common("seed", "max_length", "precision", "device", "threads", "quiet", "debug")
 def sample(
     model: str,
@@ -59,6 +62,7 @@ def sample(
     temperature: float,
     limit: int | None,
     demonstrations: bool,
+    keep_special_tokens: bool,
     **flags: Any,
 ) -> None:
     """Sample completions of prompts from MODEL.
@@ -78,6 +82,7 @@ def sample(
         temperature=temperature,
         limit=limit,
         demonstrations=demonstrations,
+        keep_special_tokens=keep_special_tokens,
         base=settings,
     )
     if out is None:
@@ -133,13 +138,15 @@ def merge(adapter: str, out: Path, **flags: Any) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="folder for numbers, answers and a page")
 @click.option("--max-new-tokens", type=int, default=64, show_default=True, help="longest answer in tokens")
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="divides the logits")
+@click.option("--keep-special-tokens", is_flag=True, help=KEEP_SPECIAL_TOKENS)
 @common("seed", "max_length", "precision", "device", "threads", "quiet", "debug")
 def compare(a: str, b: str, data: str, judge: str | None, prompts: int, out: Path | None, **flags: Any) -> None:
     """Let the models A and B answer the same prompts, and a judge say who wrote better."""
     from burnish.evaluation.judge_server import without_keys
     from burnish.recipes import compare as recipe
 
-    own = {name: flags.pop(name) for name in ("judge_model", "judge_timeout", "max_new_tokens", "temperature")}
+    names = ("judge_model", "judge_timeout", "max_new_tokens", "temperature", "keep_special_tokens")
+    own = {name: flags.pop(name) for name in names}
     said = without_keys(shlex.join(["burnish", *sys.argv[1:]]))
     base = settings_of(flags)
     recipe.print_comparison(recipe.compare(a, b, data, judge, prompts, out, **own, base=base, command=said))

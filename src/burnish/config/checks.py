@@ -5,6 +5,7 @@ from typing import Any
 
 from burnish.algorithms.interface import Algorithm, name_of
 from burnish.config.settings import Settings
+from burnish.data.rendering import Rendering
 from burnish.run import UserError
 
 
@@ -17,7 +18,7 @@ def refuse(problems: dict[str, bool]) -> None:
 
 def checked(algorithm: Algorithm, settings: Settings) -> Settings:
     """The settings with their defaults filled in. Raises UserError for a combination that makes no sense."""
-    name, scoring = name_of(algorithm), "scorer" in algorithm.roles
+    name = name_of(algorithm)
     refuse(
         {
             "steps and epochs both set the length of the run: give one of them": settings.steps is not None
@@ -26,9 +27,6 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
             "from the batch's rows, and one row alone is noise": settings.batch_size < algorithm.least_rows,
             "accumulate must lie between 1 and batch_size": settings.accumulate > settings.batch_size,
             "patience counts evaluations: set eval_every too": settings.patience > 0 and settings.eval_every is None,
-            "mask_formatting only applies to methods that learn from responses labelled better or worse": (
-                settings.mask_formatting and (algorithm.data not in ("preferences", "feedback") or scoring)
-            ),
             "eval_every needs eval_data, unless the training data is built in": settings.eval_every is not None
             and settings.eval_data is None
             and settings.data != "builtin",
@@ -38,6 +36,7 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
                 and (settings.eval_data is not None or settings.eval_every is not None)
             ),
         }
+        | rendering_problems(algorithm, settings)
         | lora_problems(settings, algorithm.dropout)
     )
     if settings.experience is not None:
@@ -49,6 +48,22 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
     if settings.steps is None and settings.epochs is None:
         filled["epochs"] = 1.0
     return dataclasses.replace(settings, **filled)
+
+
+def rendering_problems(algorithm: Algorithm | type[Algorithm], options: Settings | Rendering) -> dict[str, bool]:
+    """What may be wrong with the options that say what of a response is trained, and whether it is."""
+    scoring, sampling = "scorer" in algorithm.roles, algorithm.data == "prompts"
+    return {
+        "mask_formatting only applies to methods that learn from responses labelled better or worse": (
+            options.mask_formatting and (algorithm.data not in ("preferences", "feedback") or scoring)
+        ),
+        "train_thoughts only applies to methods that learn from written responses token by token: leave it out": (
+            not options.train_thoughts and (sampling or scoring)
+        ),
+        "last_answer_only only applies to methods that learn from written responses: leave it out": (
+            options.last_answer_only and sampling
+        ),
+    }
 
 
 def lora_problems(settings: Settings, dropout: bool) -> dict[str, bool]:

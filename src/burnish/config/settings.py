@@ -34,6 +34,8 @@ class Settings:
     mask_formatting: bool = option(
         False, "leave tokens that only begin or end a turn out of the preference losses, as Llama 3 does"
     )
+    last_answer_only: bool = option(False, "train only the last answer of a conversation, the earlier ones as context")
+    train_thoughts: bool = option(True, "train the thoughts that stand before answers, as in <think>…</think>")
     lora_rank: int | None = option(None, "train LoRA adapters of this rank instead of all weights", ge=1)
     lora_alpha: int | None = option(
         None, "LoRA's alpha, which scales an adapter by alpha/rank; default: twice the rank", ge=1

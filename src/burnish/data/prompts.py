@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import datasets
     import transformers
 
+    from burnish.data.rendering import Rendering
+
 UNCUT = 2**31
 
 
@@ -51,7 +53,11 @@ class Prompts:
 
 
 def read_prompts(
-    dataset: "datasets.Dataset", tokenizer: "transformers.PreTrainedTokenizerBase", max_length: int, name: str
+    dataset: "datasets.Dataset",
+    tokenizer: "transformers.PreTrainedTokenizerBase",
+    max_length: int,
+    name: str,
+    how: "Rendering | None" = None,
 ) -> Prompts:
     """The prompts of a data set, rendered up to where the answer begins, each at most `max_length` ids.
 
@@ -60,12 +66,16 @@ def read_prompts(
     the row, for a prompt that cannot be read or has no ids.
     """
     from burnish.data import tokenise
+    from burnish.data.encode import check_length
+    from burnish.data.fit import cut_left
 
+    check_length(max_length)
     reading = tokenise.read("prompts", dataset, tokenizer, name)
     used, examples = reading.columns, list(reading.examples)
     written = [example.prompt for example in examples]
-    whole = tokenise.prompts(written, tokenizer, UNCUT, name)
-    ids = cut_left(whole, written, tokenizer, max_length, name)
+    options = [example.template_options for example in examples]
+    whole = tokenise.prompts(written, tokenizer, UNCUT, name, options, how or tokenise.USUAL)
+    ids = [cut_left(one, max_length, tokenizer.bos_token_id) for one in whole]
     plain = dataset.with_format(None)
     columns = {column: list(plain[column]) for column in dataset.column_names if column not in used}
     counts = {
@@ -75,22 +85,6 @@ def read_prompts(
     }
     rows = [example.row for example in examples]
     return Prompts(ids, written, columns, rows, counts, fingerprint(ids, written, columns), name)
-
-
-def cut_left(
-    whole: list[list[int]],
-    written: Sequence[Any],
-    tokenizer: "transformers.PreTrainedTokenizerBase",
-    max_length: int,
-    name: str,
-) -> list[list[int]]:
-    """The prompts' ids; prompts longer than `max_length` are truncated as `tokenise.prompts` does it."""
-    from burnish.data import tokenise
-
-    long = [i for i, ids in enumerate(whole) if len(ids) > max_length]
-    again = tokenise.prompts([written[i] for i in long], tokenizer, max_length, name)
-    shorter = dict(zip(long, again, strict=True))
-    return [shorter.get(i, ids) for i, ids in enumerate(whole)]
 
 
 def fingerprint(ids: list[list[int]], written: Sequence[Any], columns: dict[str, list[Any]]) -> str:

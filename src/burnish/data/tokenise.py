@@ -1,44 +1,61 @@
 """Tokenises a data set of demonstrations, preferences or feedback for training.
 
-A row is a prompt with its responses: one BOS, one trained EOS, at most `max_length` ids. `adapters` maps columns to
-prompts and responses, `encode` turns them into ids.
+A row is a prompt with its responses, each with one trained end, at most `max_length` ids. `adapters` maps columns to
+prompts and responses, `templates` turns conversations into text, `encode` turns text into ids.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from burnish.data import adapters, templates
+from burnish.data import adapters
 from burnish.data.adapters import Reading
-from burnish.data.encode import Encoder, Fitted, cut_left, fit
-from burnish.data.formats import Messages
+from burnish.data.encode import Encoder, check_length
+from burnish.data.fit import Fitted, cut_left, fit
+from burnish.data.formats import Example, Messages
 from burnish.data.partners import with_partners
+from burnish.data.rendering import USUAL, Rendering
 from burnish.data.tokenised import Row, Tokenised, chunks, collect
 from burnish.run import UserError
 
-_COUNTS = ("rows", "used", "dropped", "truncated_prompts", "truncated_responses", "long_prompts", "equal")
+_COUNTS = (
+    "rows",
+    "used",
+    "dropped",
+    "formatting_only",
+    "truncated_prompts",
+    "truncated_responses",
+    "long_prompts",
+    "equal",
+)
 
 
-def demonstrations(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str) -> Tokenised:
+def demonstrations(
+    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str, how: Rendering = USUAL
+) -> Tokenised:
     """Tokenise demonstrations; the response is trained, in conversations every assistant turn.
 
-    Raises UserError for an invalid row, a tokenizer without EOS, and if no row is left.
+    A conversation becomes several rows if the chat template rewrites earlier turns. Raises UserError for an invalid
+    row, a tokenizer without EOS, and if no row is left.
     """
-    return tokenise(read("demonstrations", dataset, tokenizer, name), "demonstrations", tokenizer, max_length, name)
+    reading = read("demonstrations", dataset, tokenizer, name)
+    return tokenise(reading, "demonstrations", tokenizer, max_length, name, how)
 
 
 def preferences(
-    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str, mask_formatting: bool = False
+    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str, how: Rendering = USUAL
 ) -> Tokenised:
     """Tokenise comparisons; rows with equal responses are kept, counted and warned about.
 
     Raises UserError as `demonstrations` does, and if the responses are equal in every row.
     """
     reading = read("preferences", dataset, tokenizer, name)
-    found = tokenise(reading, "preferences", tokenizer, max_length, name, mask_formatting)
+    found = tokenise(reading, "preferences", tokenizer, max_length, name, how)
     if found.counts["equal"] == len(found):
         raise UserError(f"{name}: chosen and rejected are equal in every row; use data in which they differ.")
     if found.counts["equal"]:
@@ -51,20 +68,28 @@ def preferences(
 
 
 def feedback(
-    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str, mask_formatting: bool = False
+    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str, how: Rendering = USUAL
 ) -> Tokenised:
     """Tokenise feedback; each row has its own response and, after the same prompt, the response of another row.
 
     Raises UserError as `demonstrations` does, and if only one row is left.
     """
     reading = read("feedback", dataset, tokenizer, name)
-    found = tokenise(reading, "feedback", tokenizer, max_length, name, mask_formatting)
+    examples: dict[int, Example] = {}
+
+    def noted() -> Iterator[Example]:
+        for example in reading.examples:
+            examples[example.row] = example
+            yield example
+
+    found = tokenise(replace(reading, examples=noted()), "feedback", tokenizer, max_length, name, how)
     if len(found) < 2:
         raise UserError(
             f"{name}: only one row is left, but the KL divergence is estimated with responses of other rows; use at "
             "least two."
         )
-    pairs = with_partners(found.dataset.with_format(None), max_length)
+    encoder = Encoder.of(tokenizer, how)
+    pairs = with_partners(found.dataset.with_format(None), examples, encoder, max_length, name)
     dataset, _, fingerprint = collect(chunks(pairs), "feedback")
     return replace(found, dataset=dataset, fingerprint=fingerprint)
 
@@ -80,24 +105,28 @@ def tokenise(
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     name: str,
-    mask_formatting: bool = False,
+    how: Rendering = USUAL,
 ) -> Tokenised:
     """Tokenise examples; `name` identifies the data in messages.
 
-    The counts of the result: `rows` read, `used`, `dropped` (some response has no trained token within `max_length`)
-    and `formatting_only` (dropped only because of `mask_formatting`); among the rows used, `truncated_prompts`,
-    `truncated_responses` and `equal` (all responses have the same tokens); among all rows, `long_prompts`, whose prompt
-    alone exceeds `max_length`; and the rows that the format's reader skipped.
+    The counts of the result: `rows` read (several per conversation if the template rewrites turns), `used`, `dropped`
+    (some response has no trained token within `max_length`), `formatting_only` (dropped only because of
+    `how.mask_formatting`) and `untrained` (every turn is marked as not to be trained); `truncated_prompts`,
+    `truncated_responses` and `equal` (all responses have the same tokens) among the rows used; among all rows,
+    `long_prompts`, whose prompt alone exceeds `max_length`; what `templates` notes; and the rows that the format's
+    reader skipped.
     """
-    encoder = Encoder.checked(tokenizer, max_length, name)
-    counts = dict.fromkeys((*_COUNTS, "formatting_only"), 0)
+    encoder = Encoder.checked(tokenizer, max_length, name, how)
+    counts = Counter(dict.fromkeys(_COUNTS, 0))
 
     def rows() -> Iterator[Row]:
-        for found in fit(reading.examples, encoder, max_length, name, mask_formatting):
+        for found in fit(reading.examples, encoder, max_length, name):
             count(found, counts, max_length)
             one = found.example
             if found.responses:
-                yield Row(one.row, found.responses, one.margin, one.confidence, one.desirable, found.start)
+                yield Row(
+                    one.row, found.responses, one.margin, one.confidence, one.desirable, found.start, found.cut_prompt
+                )
 
     dataset, sizes, fingerprint = collect(chunks(rows()), kind)
     if not counts["used"]:
@@ -106,15 +135,24 @@ def tokenise(
             if counts["rows"]
             else f"{name} has no rows; use a data set with at least one."
         )
-    return Tokenised(dataset, counts | reading.left_out | sizes, fingerprint, name, reading.columns, kind)
+    return Tokenised(dataset, dict(counts) | reading.left_out | sizes, fingerprint, name, reading.columns, kind)
 
 
-def count(found: Fitted, counts: dict[str, int], max_length: int) -> None:
-    """Update the counts with one tokenised example."""
+def check_options(counts: Mapping[str, int], how: Rendering, name: str) -> None:
+    """Raise UserError for an option that these data give nothing to do."""
+    if not how.train_thoughts and not counts.get("thoughts"):
+        raise UserError(f"{name}: no answer has a thought, so train_thoughts changes nothing; leave it out.")
+    if how.last_answer_only and not counts.get("earlier_answers"):
+        raise UserError(f"{name}: no row has more than one answer to train; leave out last_answer_only.")
+
+
+def count(found: Fitted, counts: Counter[str], max_length: int) -> None:
+    """Update the counts with one row."""
     counts["rows"] += 1
+    counts.update(found.notes)
     counts["long_prompts"] += len(found.prompt) > max_length
     if not found.responses:
-        counts["formatting_only" if found.formatting_only else "dropped"] += 1
+        counts[found.dropped] += 1
         return
     counts["used"] += 1
     counts["truncated_prompts"] += found.cut_prompt > 0
@@ -124,23 +162,24 @@ def count(found: Fitted, counts: dict[str, int], max_length: int) -> None:
 
 
 def prompts(
-    texts: Sequence[str | Messages], tokenizer: PreTrainedTokenizerBase, max_length: int, name: str = "prompts"
+    texts: Sequence[str | Messages],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    name: str = "prompts",
+    options: Sequence[dict[str, Any]] | None = None,
+    how: Rendering = USUAL,
 ) -> list[list[int]]:
-    """Tokenise prompts to sample from: one BOS, then at most the last `max_length` − 1 ids of the text.
+    """Tokenise prompts to sample from, each at most `max_length` ids: a BOS at the beginning, if any, and the last ids.
 
-    A conversation is rendered with the generation prompt. Raises UserError for a prompt without ids.
+    A conversation is rendered with the generation prompt, or continued if it ends with the assistant's words; `options`
+    are keywords for the chat template, per prompt. Raises UserError for a prompt without ids.
     """
-    if max_length < 1:
-        raise UserError(f"max_length is {max_length}; it must be at least 1.")
-    encoder = Encoder.of(tokenizer)
-    rendered = [
-        text if isinstance(text, str) else templates.render(text, tokenizer, f"{name}, row {number}", answer_next=True)
-        for number, text in enumerate(texts)
-    ]
-    found = [cut_left(encoder.with_bos(ids), max_length, encoder.bos) for ids in encoder.ids(rendered)]
-    for number, ids in enumerate(found):
+    check_length(max_length)
+    encoder = Encoder.of(tokenizer, how)
+    whole = encoder.prompts(texts, options or [{}] * len(texts), name)
+    for number, ids in enumerate(whole):
         if not ids:
             raise UserError(
-                f"{name}, row {number}: is empty, and the tokenizer has no BOS token; add text or remove the row."
+                f"{name}, row {number}: is empty, and the tokenizer adds no BOS token; add text or remove the row."
             )
-    return found
+    return [cut_left(ids, max_length, encoder.bos) for ids in whole]

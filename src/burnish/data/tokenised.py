@@ -1,7 +1,7 @@
 """A tokenised data set: ids and masks in an Arrow table, batches as padded tensors."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TypeVar
@@ -24,6 +24,7 @@ NUMBERS = {"margin": pa.float64(), "confidence": pa.float64(), "desirable": pa.b
 LEFT_OUT = {
     "dropped": "dropped because no response token is left",
     "formatting_only": "dropped because only formatting tokens are left",
+    "untrained": "dropped because none of their turns is to be trained",
     "ties": "prompts skipped because their ratings are equal",
     "alone": "prompts skipped because they have one response",
     "between": "responses skipped that are neither best nor worst",
@@ -31,6 +32,7 @@ LEFT_OUT = {
     "truncated_responses": "responses cut on the right",
     "long_prompts": "with a prompt longer than the limit",
     "equal": "with equal responses",
+    "no_thought": "answers without a thought, trained behind an empty one, because the generation prompt opens it",
 }
 """The counts in words, for messages."""
 
@@ -47,7 +49,7 @@ class Response:
 class Row:
     """One row: its position in the user's data, its responses, best first, and their labels.
 
-    The first `start` ids of every response are the prompt's.
+    The first `start` ids of every response are the prompt's, of which `cut` are left out at the beginning.
     """
 
     row: int
@@ -56,6 +58,7 @@ class Row:
     confidence: float | None = None
     desirable: bool | None = None
     start: int = 0
+    cut: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,9 @@ class Tokenised:
 
     `dataset` has the columns `tokens` (a list of ids, or a list of such lists, best response first), `mask` (the same
     shape, True on trained ids) and `row` (the position in the user's data), and optionally `margin`, `confidence` and
-    `desirable`; feedback has `start`, the length of the row's prompt. `kind` is demonstrations, preferences or
-    feedback. `counts` has the numbers of rows used, truncated and dropped; `fingerprint` is the SHA-256 of all ids,
-    masks, lengths and numbers in order.
+    `desirable`; feedback has `start`, the length of the row's prompt, and `cut`, how much of it is left out. `kind` is
+    demonstrations, preferences or feedback. `counts` has the numbers of rows used, truncated and dropped; `fingerprint`
+    is the SHA-256 of all ids, masks, lengths and numbers in order.
     """
 
     dataset: Dataset
@@ -123,8 +126,22 @@ class Tokenised:
         counts = self.counts
         parts = [f"{counts['used']:,} of {counts['rows']:,} rows used"]
         parts += [f"{counts[key]:,} {words}" for key, words in LEFT_OUT.items() if counts.get(key)]
+        parts += rewritten(counts)
         parts.append(f"{counts['tokens']:,} tokens, {counts['trained_tokens']:,} of them trained")
         return f"{self.name} ({' + '.join(self.columns)}): {', '.join(parts)}"
+
+
+def rewritten(counts: Mapping[str, int]) -> list[str]:
+    """What a chat template did with conversations, in words: rows per answer, and messages that it leaves out."""
+    parts = []
+    if several := counts.get("rewritten"):
+        parts.append(
+            f"{several:,} conversations as {counts['answers']:,} rows, one per answer, because the chat template "
+            "rewrites earlier turns"
+        )
+    roles = [(key.removeprefix("without_"), number) for key, number in counts.items() if key.startswith("without_")]
+    parts += [f"{number:,} with a {role} message that the chat template leaves out" for role, number in sorted(roles)]
+    return parts
 
 
 def chunks(items: Iterable[T]) -> Iterator[list[T]]:
@@ -173,6 +190,7 @@ def collect(batches: Iterable[list[Row]], kind: str) -> tuple[Dataset, dict[str,
         named["row"] = pa.array([row.row for row in batch], type=pa.int64())
         if kind == "feedback":
             named["start"] = pa.array([row.start for row in batch], type=pa.int64())
+            named["cut"] = pa.array([row.cut for row in batch], type=pa.int64())
         tables.append(pa.table(named))
         labels += [(row.margin, row.confidence, row.desirable) for row in batch]
     table = pa.concat_tables(tables)

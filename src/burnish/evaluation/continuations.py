@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from burnish.batches import Demonstrations
 from burnish.functional import masked_sum
+from burnish.policies.language.decode import Decoder
 from burnish.policies.language.layout import completions_batch
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import sample
@@ -34,8 +35,7 @@ def continue_prompts(
 ) -> Continuations:
     """Sample one completion per prompt at temperature 1, without top-p or top-k; `ids` are the prompts' token ids."""
     sampled = sample(policy, ids, seed=seed, max_new_tokens=max_new_tokens)
-    rows = [prompt + completion for prompt, completion in zip(ids, sampled.tokens, strict=True)]
-    texts = policy.tokenizer.batch_decode(rows, skip_special_tokens=True)
+    texts = Decoder.of(policy).texts(ids, sampled.tokens)
     return Continuations(prompts, texts, completions_batch(ids, sampled.tokens), sampled.ended, sampled.logprobs)
 
 

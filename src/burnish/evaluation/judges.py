@@ -71,16 +71,17 @@ class FunctionJudge:
     """Judges by a function `function(prompts, a, b)` of three lists.
 
     It returns a list of "A", "B", "tie", None, or numbers of any size, positive if A is better and negative if B is. It
-    is called once, with the models in the user's order.
+    is called once, with the models in the user's order, and gets copies.
     """
 
     name: str
     function: Callable[[list[Any], list[str], list[str]], Any]
 
     def __call__(self, a: Completed, b: Completed) -> list[Verdict]:
+        mine = a.copy()
         try:
             with user_code():
-                found = self.function(list(a.prompts), list(a.responses), list(b.responses))
+                found = self.function(mine.prompts, mine.responses, list(b.responses))
                 values = listed(found)
         except UserCodeError as error:
             raise UserError(f"the judge {self.name} failed ({error}): correct it and try again") from error.cause

@@ -4,7 +4,7 @@ Write one outside Burnish by subclassing `Experience`, and pass it to `burnish.t
 it in an algorithm's `experience` as "module:Class".
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,16 @@ from burnish.policies.interface import Models
 from burnish.run import UserError
 
 
+def silent(sentence: str) -> None:
+    """Say nothing."""
+
+
 @dataclass(frozen=True)
 class Source:
     """What an experience draws from: the run's models, a sampler of the policy, prompts, a reward, and the seed.
 
-    `sampler` and `reward` are None for an experience that does not ask for them.
+    `sampler` and `reward` are None for an experience that does not ask for them. `say` shows a sentence to the
+    user, the same one only once.
     """
 
     models: Models
@@ -26,6 +31,7 @@ class Source:
     sampler: Any = None
     reward: Any = None
     seed: int = 0
+    say: Callable[[str], None] = silent
 
 
 class Experience:

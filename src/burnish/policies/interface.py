@@ -99,7 +99,7 @@ class SamplingKnobs:
 
 @dataclass(frozen=True)
 class Sampled:
-    """One completion per prompt: token ids (with the final EOS), the log-probabilities of the distribution that they
+    """One completion per prompt: token ids (with the final end), the log-probabilities of the distribution that they
     were drawn from, whether it ended by itself rather than at the length limit, and the version of the weights."""
 
     tokens: list[list[int]]

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from burnish.config import Settings
 from burnish.data import tokenise
+from burnish.policies.language.decode import Decoder
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import check_knobs, stream_tokens
 from burnish.recipes.compare import writer
@@ -40,6 +41,9 @@ class Speaker:
     messages: list[dict[str, str]] = field(default_factory=list)
     text: str = ""
     before: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.decoder = Decoder.of(self.policy)
 
     @property
     def has_template(self) -> bool:
@@ -81,11 +85,10 @@ class Speaker:
     def decoded(self, tokens: list[int]) -> str:
         """The answer so far. Within a text a tokenizer may write a space that it leaves out at the beginning, so what
         stands before is decoded with it."""
-        decode = self.policy.tokenizer.decode
         if self.has_template:
-            return str(decode(tokens, skip_special_tokens=True))
-        before = self.before
-        return str(decode(before + tokens, skip_special_tokens=True))[len(decode(before, skip_special_tokens=True)) :]
+            return self.decoder.responses([tokens])[0]
+        before, whole = self.decoder.texts([self.before] * 2, [[], tokens])
+        return whole[len(before) :]
 
     def prompt(self) -> list[int]:
         """The conversation as token ids, with room for an answer; its beginning is cut if it is too long."""

@@ -31,6 +31,7 @@ from burnish.evaluation.judges import (
 )
 from burnish.evaluation.statistics import bootstrap_interval, paired_difference
 from burnish.experience.language.sampling import Sampling, completed_rows
+from burnish.policies.language.decode import Decoder
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import Sampled, sample
 from burnish.recipes.assets import resolve_model
@@ -82,6 +83,7 @@ def compare(
     judge_timeout: float = 60.0,
     max_new_tokens: int = Sampling.max_new_tokens,
     temperature: float = 1.0,
+    keep_special_tokens: bool = False,
     base: Settings | None = None,
     command: str = "",
 ) -> Comparison:
@@ -90,7 +92,8 @@ def compare(
     The judge is "gold", "lexicon", a reward model's folder, `module:function` or a function of (prompts, a, b), or the
     URL of a server that speaks OpenAI's protocol, whose model `judge_model` names and which has `judge_timeout` seconds
     for a reply; by default gold on the built-in data, and else nobody. Prompt i is answered from random stream i by
-    both. Writes numbers, rows and a page into `out`. Raises UserError where the input or the judge is at fault.
+    both. `keep_special_tokens` keeps all special tokens of an answer but padding and its end. Writes numbers, rows and
+    a page into `out`. Raises UserError where the input or the judge is at fault.
     """
     base, began = base or Settings(), time.perf_counter()
     check(prompts, judge, judge_model, out)
@@ -102,7 +105,7 @@ def compare(
     say(base, asked[0].describe())
     names = short_names([Path(a), Path(b)])
     written = [
-        answers(policy, rows, name, max_new_tokens, temperature, base)
+        answers(policy, rows, name, max_new_tokens, temperature, base, keep_special_tokens)
         for policy, rows, name in zip(policies, asked, names, strict=True)
     ]
     verdicts = judged(judging, written[0].completed, written[1].completed, base)
@@ -169,7 +172,13 @@ def resolve_judge(judge: Any, policies: list[LanguagePolicy], model: str | None 
 
 
 def answers(
-    policy: LanguagePolicy, prompts: Prompts, name: str, max_new_tokens: int, temperature: float, base: Settings
+    policy: LanguagePolicy,
+    prompts: Prompts,
+    name: str,
+    max_new_tokens: int,
+    temperature: float,
+    base: Settings,
+    keep_special_tokens: bool = False,
 ) -> Written:
     """One completion per prompt; that of row i does not depend on the other rows."""
     whole = Sampled([], [], [])
@@ -189,7 +198,9 @@ def answers(
             whole.logprobs.extend(found.logprobs)
             whole.ended.extend(found.ended)
             progress.step()
-    return Written(completed_rows(policy, prompts, list(range(len(prompts))), whole), whole.logprobs)
+    decoder = Decoder.of(policy, keep_special_tokens)
+    decoder.warn(whole.tokens, lambda sentence: say(base, sentence.replace("completions", f"answers of {name}")))
+    return Written(completed_rows(policy, prompts, list(range(len(prompts))), whole, decoder), whole.logprobs)
 
 
 def judged(judge: Judge | None, a: Completed, b: Completed, base: Settings) -> list[Verdict]:

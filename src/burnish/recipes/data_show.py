@@ -1,32 +1,35 @@
 """`burnish data show DATA`: what the trainer will see of a data set, token by token and as counts."""
 
-import hashlib
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import click
-import numpy as np
 import torch
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from burnish.algorithms.table import LANGUAGE, load
 from burnish.batches import Preferences
 from burnish.config import Settings
-from burnish.data import adapters, encode, sources, tokenise
+from burnish.config.checks import refuse, rendering_problems
+from burnish.data import adapters, sources, tokenise
 from burnish.data.adapters import Reading
-from burnish.data.encode import Encoder, Fitted
+from burnish.data.encode import Encoder
+from burnish.data.fit import Fitted, cut_left, fit
 from burnish.data.formats import RANKED, Example
-from burnish.data.partners import partners
-from burnish.data.tokenised import LEFT_OUT
+from burnish.data.rendering import USUAL, Rendering
+from burnish.data.tokenised import Response
+from burnish.ends import Ends, ends_of
 from burnish.experience.language.sampling import Sampling
 from burnish.recipes.assets import resolve_model
+from burnish.recipes.data_counts import Seen, names, summary
 from burnish.recipes.train.rows import BUILTIN
 from burnish.run import UserError
 
-QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 GUESSES = ("preferences", "feedback", "demonstrations", "prompts")
 
 STYLES: dict[str, dict[str, Any]] = {
@@ -36,36 +39,17 @@ STYLES: dict[str, dict[str, Any]] = {
     "EOS": {"fg": "magenta", "bold": True},
     "cut": {"fg": "red", "bold": True},
 }
+BYTES = {character: byte for byte, character in bytes_to_unicode().items()}
+"""How byte-level vocabularies write each byte."""
+
 MARKS = {"prompt": "{}", "response": "[{}]", "masked": "({})", "EOS": "{{{}}}", "cut": "✂{}✂"}
 
 
-@dataclass
-class Seen:
-    """Counts over the rows of a data set."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    lengths: dict[str, list[int]] = field(default_factory=dict)
-    numbers: dict[str, list[float]] = field(default_factory=dict)
-    prompts: list[bytes] = field(default_factory=list)
-    rows: set[bytes] = field(default_factory=set)
-
-    def add(self, found: Fitted, max_length: int) -> None:
-        """Count one row, before and after it was cut."""
-        tokenise.count(found, self.counts, max_length)
-        whole = [found.prompt, *(response.tokens for response in found.whole)]
-        one = hashlib.sha256(str(whole).encode()).digest()
-        self.counts["duplicates"] += one in self.rows
-        self.rows.add(one)
-        for name, ids in zip(names(found.example), whole, strict=True):
-            self.lengths.setdefault(name, []).append(len(ids))
-        if len(whole) > 2:
-            self.counts["longer"] += len(whole[1]) > len(whole[-1])
-            self.counts["as long"] += len(whole[1]) == len(whole[-1])
-        if found.responses:
-            self.prompts.append(str(found.responses[0].tokens[: found.start]).encode())
-        for name in ("margin", "confidence", "desirable"):
-            if (number := getattr(found.example, name)) is not None:
-                self.numbers.setdefault(name, []).append(float(number))
+WHY = {
+    "dropped": "some response has no response token within the limit",
+    "formatting_only": "some response has only formatting tokens",
+    "untrained": "no turn of some response is to be trained",
+}
 
 
 @dataclass(frozen=True)
@@ -77,12 +61,13 @@ class Show:
     method: str
     tokenizer: PreTrainedTokenizerBase
     max_length: int
-    mask_formatting: bool = False
+    ends: Ends
+    how: Rendering = USUAL
     colour: bool = False
 
     @cached_property
     def encoder(self) -> Encoder:
-        return Encoder.checked(self.tokenizer, self.max_length, self.name)
+        return Encoder.checked(self.tokenizer, self.max_length, self.name, self.how)
 
     def lines(self, reading: Reading, rows: int) -> Iterable[str]:
         """The page, line by line."""
@@ -95,17 +80,19 @@ class Show:
         if self.kind == "prompts":
             fitted: Iterable[Fitted] = (self.prompt(example) for example in examples)
         else:
-            fitted = encode.fit(examples, self.encoder, self.max_length, self.name, self.mask_formatting)
+            fitted = fit(examples, self.encoder, self.max_length, self.name)
         for found in fitted:
             self.check(found.example)
             seen.add(found, self.max_length)
             if len(shown) < rows:
                 shown.append(found)
+        tokenise.check_options(seen.counts, self.how, self.name)
         for found in shown:
             yield ""
             yield from self.row(found)
         yield ""
         yield from summary(seen, reading.left_out, self.kind)
+        yield from self.endings()
 
     def check(self, one: Example) -> None:
         """Refuse a row as a run of the method with default options would."""
@@ -118,9 +105,10 @@ class Show:
 
     def prompt(self, example: Example) -> Fitted:
         """A prompt to sample from: only its left can be cut."""
-        (whole,) = tokenise.prompts([example.prompt], self.tokenizer, 2**31, self.name)
-        kept = encode.cut_left(whole, self.max_length, self.tokenizer.bos_token_id)
-        return Fitted(example, whole, [], len(kept), [encode.Response(kept, [False] * len(kept))])
+        options = [example.template_options]
+        (whole,) = tokenise.prompts([example.prompt], self.tokenizer, 2**31, self.name, options, self.how)
+        kept = cut_left(whole, self.max_length, self.tokenizer.bos_token_id)
+        return Fitted(example, whole, [], len(kept), [Response(kept, [False] * len(kept))])
 
     def row(self, found: Fitted) -> Iterable[str]:
         """One row: its prompt and each of its responses on one line."""
@@ -130,8 +118,7 @@ class Show:
             said.append("desirable" if one.desirable else "not desirable")
         yield ", ".join([f"row {one.row}", *said])
         if not found.responses:
-            why = "only formatting tokens" if found.formatting_only else "no response token within the limit"
-            yield f"  dropped: some response has {why}"
+            yield f"  dropped: {WHY[found.dropped]}"
             return
         prompt, *labels = names(one)
         cut = [self.paint("cut", str(found.cut_prompt))] if found.cut_prompt else []
@@ -143,12 +130,12 @@ class Show:
             pieces = self.response(response, found.start)
             yield f"  {label}: {self.joined([*pieces, *([self.paint('cut', str(gone))] if gone else [])])}"
 
-    def response(self, response: encode.Response, start: int) -> list[str]:
+    def response(self, response: Response, start: int) -> list[str]:
         pieces = []
         last = len(response.tokens) - 1
         for place, (token, trained) in enumerate(zip(response.tokens, response.mask, strict=True)):
             if place >= start:
-                ends = trained and place == last and token == self.tokenizer.eos_token_id
+                ends = trained and place == last and token in self.ends
                 pieces.append(self.paint("EOS" if ends else "response" if trained else "masked", self.text(token)))
         return pieces
 
@@ -159,57 +146,23 @@ class Show:
         return click.style("|", dim=True).join(pieces) if self.colour else "|".join(pieces)
 
     def text(self, token: int) -> str:
-        """A token's text on one line; a part of a character as the vocabulary writes it."""
-        text = str(self.tokenizer.decode([token]))
-        if not text or "\N{REPLACEMENT CHARACTER}" in text:
-            text = str(self.tokenizer.convert_ids_to_tokens(token))
-        return text.replace("\n", "⏎").replace("\t", "⇥").replace(" ", "·")
+        """A token's text on one line, with its spaces; bytes that are part of a character as `<0xE2>`."""
+        piece, text = str(self.tokenizer.convert_ids_to_tokens(token)), str(self.tokenizer.decode([token]))
+        if "\N{LOWER ONE EIGHTH BLOCK}" in piece:  # decoding one token alone would drop its first space
+            text = piece.replace("\N{LOWER ONE EIGHTH BLOCK}", " ")
+        elif not text or "\N{REPLACEMENT CHARACTER}" in text:
+            known = all(character in BYTES for character in piece)
+            is_byte = re.fullmatch("<0x[0-9A-F]{2}>", piece)
+            text = piece if is_byte or not known else "".join(f"<0x{BYTES[character]:02X}>" for character in piece)
+        return text.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "␍").replace(" ", "·")
 
-
-def names(example: Example) -> tuple[str, ...]:
-    """The names of a row's prompt and responses."""
-    count = len(example.responses)
-    if count < 2:
-        return ("prompt", "response")[: count + 1]
-    if count == 2:
-        return ("prompt", "chosen", "rejected")
-    return ("prompt", *(f"response {place}" for place in range(1, count + 1)))
-
-
-def summary(seen: Seen, left_out: Counter[str], kind: str) -> Iterable[str]:
-    """Counts, and lengths before cutting."""
-    counts = seen.counts + left_out
-    if kind == "prompts":
-        yield f"{counts['rows']:,} prompts, {counts['truncated_prompts']:,} cut on the left"
-    else:
-        yield f"{counts['used']:,} of {counts['rows']:,} rows used"
-        always = (
-            "dropped",
-            "truncated_prompts",
-            "truncated_responses",
-            *(["equal"] if "rejected" in seen.lengths else []),
-        )
-        yield from (f"{counts[key]:,} {words}" for key, words in LEFT_OUT.items() if counts[key] or key in always)
-    yield f"{counts['duplicates']:,} rows that repeat an earlier one"
-    if len(seen.prompts) > 1 and kind == "feedback":
-        found = partners(seen.prompts)
-        same = sum(seen.prompts[i] == seen.prompts[j] for i, j in enumerate(found))
-        yield f"{same:,} rows whose other response, of another row, answers the same prompt"
-    if "rejected" in seen.lengths:
-        pairs = len(seen.lengths["rejected"])
-        longer, equally = counts["longer"] / pairs, counts["as long"] / pairs
-        yield f"chosen is longer than rejected in {longer:.0%} of rows, as long in {equally:.0%}"
-    if labels := seen.numbers.get("desirable"):
-        yield f"{sum(labels):,.0f} desirable, {len(labels) - sum(labels):,.0f} not"
-    heads = ("", "least", "25 %", "half", "75 %", "95 %", "most")
-    yield "".join(f"{head:>12}" if head else f"{'tokens':<12}" for head in heads)
-    tables: list[tuple[str, list[Any], Callable[[float], str]]] = [
-        (name, values, lambda x: f"{x:.0f}") for name, values in seen.lengths.items()
-    ]
-    tables += [(name, values, lambda x: f"{x:.3g}") for name, values in seen.numbers.items() if name != "desirable"]
-    for name, values, write in tables:
-        found_quantiles = np.quantile(np.array(values, dtype=float), QUANTILES, method="inverted_cdf")
-        yield f"{name:<12}" + "".join(f"{write(x):>12}" for x in found_quantiles)
+    def endings(self) -> Iterable[str]:
+        """What ends a text."""
+        if self.ends.ids:
+            yield f"sampling stops at {', '.join(map(self.text, self.ends.ids))}"
+        if self.kind != "prompts":
+            trained = dict.fromkeys(self.ends.trained(talk) for talk in (bool(self.tokenizer.chat_template), False))
+            yield f"training ends with {' or '.join(self.text(one) for one in trained if one is not None)}"
 
 
 def data_show(
@@ -221,17 +174,19 @@ def data_show(
     mask_formatting: bool = False,
     colour: bool = False,
     max_new_tokens: int | None = None,
+    train_thoughts: bool = True,
+    last_answer_only: bool = False,
 ) -> str:
     """The text that `burnish data show` prints; without a `method`, for the first method that can read the data.
 
     Prompts are cut to leave room for `max_new_tokens`, by default a run's. Raises UserError as a training run on these
     data would.
     """
-    tokenizer, context = tokenizer_of(model)
+    tokenizer, context, ends = tokenizer_of(model)
     method = method or ("dpo" if data == "builtin" else guess(sources.load(data), tokenizer, data))
     kind = load(method).data
-    if mask_formatting and (kind not in ("preferences", "feedback") or "scorer" in load(method).roles):
-        raise UserError(f"mask_formatting does not apply to {method}: leave it out")
+    how = Rendering(mask_formatting, train_thoughts, last_answer_only)
+    refuse(rendering_problems(load(method), how))
     dataset = BUILTIN[kind]("train") if data == "builtin" else sources.load(data)
     limit = min(max_length, context or max_length)
     if kind != "prompts" and max_new_tokens is not None:
@@ -244,7 +199,7 @@ def data_show(
                 f"max_new_tokens {sampled} leaves no room for a prompt in {limit + sampled} tokens: make it smaller"
             )
     name = f"the built-in {kind}, train" if data == "builtin" else data
-    show = Show(name, kind, method, tokenizer, limit, mask_formatting, colour)
+    show = Show(name, kind, method, tokenizer, limit, ends, how, colour)
     return "\n".join(show.lines(tokenise.read(kind, dataset, tokenizer, name), rows))
 
 
@@ -278,8 +233,8 @@ def guess(dataset: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> str:
     )
 
 
-def tokenizer_of(model: str) -> tuple[PreTrainedTokenizerBase, int | None]:
-    """A model's tokenizer, and its context length."""
+def tokenizer_of(model: str) -> tuple[PreTrainedTokenizerBase, int | None, Ends]:
+    """A model's tokenizer, its context length, and what ends its texts."""
     name = resolve_model(model)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
@@ -287,4 +242,9 @@ def tokenizer_of(model: str) -> tuple[PreTrainedTokenizerBase, int | None]:
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise UserError(f"--model {model} has no tokenizer that can be loaded ({reason})") from error
-    return tokenizer, getattr(config.get_text_config(), "max_position_embeddings", None)
+    try:
+        generation = [GenerationConfig.from_pretrained(name)]
+    except OSError:  # it has none
+        generation = []
+    context = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return tokenizer, context, ends_of(tokenizer, *generation, config)

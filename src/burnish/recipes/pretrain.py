@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from datasets import Dataset
-from tokenizers import ByteLevelBPETokenizer
+from tokenizers import ByteLevelBPETokenizer, processors
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from burnish.algorithms.sft import SFT
@@ -97,10 +97,17 @@ def pretrain(out: Path, recipe: Recipe, base: Settings) -> Path:
 
 
 def save_start(folder: Path, texts: list[str], recipe: Recipe, seed: int) -> None:
-    """A tokenizer trained on the training texts alone, and a model of random weights."""
+    """A tokenizer trained on the training texts alone, which puts BOS before a text, and a model of random weights."""
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(texts, vocab_size=recipe.vocabulary, special_tokens=list(SPECIAL.values()))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, model_max_length=recipe.context, **SPECIAL)
+    backend = bpe._tokenizer
+    backend.post_processor = processors.Sequence(
+        [
+            processors.ByteLevel(trim_offsets=False),
+            processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", bpe.token_to_id("<bos>"))]),
+        ]
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=recipe.context, **SPECIAL)
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from burnish.data.prompts import Prompts, read_prompts
 from burnish.evaluation.best_of_n import best_of_n_kl, expected_best
 from burnish.evaluation.statistics import bootstrap_interval, paired_difference
 from burnish.experience.language.sampling import Sampling, completed_rows
+from burnish.policies.language.decode import Decoder
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import sample
 from burnish.recipes.assets import resolve_model
@@ -54,6 +56,7 @@ def sample_model(
     temperature: float = 1.0,
     limit: int | None = None,
     demonstrations: bool = False,
+    keep_special_tokens: bool = False,
     base: Settings | None = None,
 ) -> Samples:
     """Sample `n` completions of each prompt of `data`, keep the best by `reward`, and write JSONL to `out`.
@@ -64,7 +67,8 @@ def sample_model(
 
     The file has the columns `prompt` and `completion` that `burnish sft` reads. With `demonstrations`, only completions
     that can be imitated as they are get picked: with an end (imitation would add one) and with text before it; prompts
-    without such a completion are left out. Raises UserError for invalid input or a reward that fails.
+    without such a completion are left out. `keep_special_tokens` keeps all special tokens of a completion but padding
+    and its end. Raises UserError for invalid input or a reward that fails.
     """
     base = base or Settings()
     check(n, reward, limit, out)
@@ -76,7 +80,7 @@ def sample_model(
     say(base, prompts.describe())
     if isinstance(data, str) and data == "builtin" and scored_by != GOLD:
         rewards.append(gold_reward(gold_judge()))
-    completed, scores = complete(policy, prompts, n, rewards, max_new_tokens, temperature, base)
+    completed, scores = complete(policy, prompts, n, rewards, max_new_tokens, temperature, base, keep_special_tokens)
     facts = {"model": str(model), "data": prompts.name, "prompts": len(prompts), "n": n, "temperature": temperature}
     facts |= {"max_new_tokens": max_new_tokens, "seed": base.seed}
     usable = usable_ones(completed, n) if demonstrations else np.ones((len(prompts), n), dtype=bool)
@@ -130,6 +134,7 @@ def complete(
     max_new_tokens: int,
     temperature: float,
     base: Settings,
+    keep_special_tokens: bool = False,
 ) -> tuple[list[Completed], Scores]:
     """n completions per prompt, one after the other, with their scores by each reward.
 
@@ -137,6 +142,7 @@ def complete(
     """
     size = max(1, ROWS_AT_ONCE // n)
     starts = range(0, len(prompts), size)
+    decoder, say_once = Decoder.of(policy, keep_special_tokens), cache(partial(say, base))
     completed: list[Completed] = []
     scores: dict[str, list[list[float]]] = {reward.name: [] for reward in rewards}
     with Progress("sampling", len(starts), quiet=base.quiet) as progress:
@@ -150,7 +156,8 @@ def complete(
                 temperature=temperature,
                 streams=[prompts.rows[i] * MOST + place % n for place, i in enumerate(which)],
             )
-            completed.append(completed_rows(policy, prompts, which, sampled))
+            decoder.warn(sampled.tokens, say_once)
+            completed.append(completed_rows(policy, prompts, which, sampled, decoder))
             for reward in rewards:
                 scores[reward.name].append(checked_scores(reward, completed[-1]))
             progress.step()

@@ -1,5 +1,6 @@
 """The input of rewards, and the check of their output: one finite score per completion or an error naming the row."""
 
+import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +20,9 @@ class Completed:
     """A batch of completions; each list has one entry per completion.
 
     `prompts` are as the user wrote them, text or messages; `responses` are the decoded completions; `texts` are prompt
-    and response decoded together, without special tokens. `columns` are the other columns of the rows, `rows` their
-    positions in the data. `batch` has the sampled ids (tokens `[N, T]`, mask, lengths), and `ended` is True if the
-    completion ended with an EOS rather than at the length limit.
+    and response decoded together (`policies.language.decode` says with which special tokens). `columns` are the other
+    columns of the rows, `rows` their positions in the data. `batch` has the sampled ids (tokens `[N, T]`, mask,
+    lengths), and `ended` is True if the completion ended by itself rather than at the length limit.
     """
 
     prompts: list[Any]
@@ -43,6 +44,23 @@ class Completed:
         if self.batch is not None:
             chosen["batch"] = self.batch.select(torch.tensor(list(index), dtype=torch.long))
         return replace(self, **chosen)
+
+    def copy(self) -> "Completed":
+        """A deep copy in which no two completions share anything, even if they answer the same prompt."""
+
+        def each(values: list[Any]) -> list[Any]:
+            return [copy.deepcopy(value) for value in values]
+
+        columns = {name: each(values) for name, values in self.columns.items()}
+        return Completed(
+            prompts=each(self.prompts),
+            responses=list(self.responses),
+            texts=list(self.texts),
+            columns=columns,
+            rows=list(self.rows),
+            batch=copy.deepcopy(self.batch),
+            ended=list(self.ended),
+        )
 
 
 @runtime_checkable
@@ -73,11 +91,11 @@ def checked_scores(reward: Reward, completed: Completed) -> list[float]:
     A reward may return Python, NumPy or PyTorch numbers in any sequence, array or tensor; True and False are 1 and 0.
     Raises BadRewardError, naming the rows, if the reward raises or returns a wrong number of scores, None, NaN,
     infinity or anything else that is not a number. A reward that raised is called again with single completions to find
-    the row.
+    the row. The reward gets a copy of everything, so that it may change what it is given.
     """
     try:
         with user_code():
-            found = reward(completed)
+            found = reward(completed.copy())
             scores = listed(found)
     except UserCodeError as error:
         rows = rows_that_raise(reward, completed, error.cause)
@@ -138,7 +156,7 @@ def rows_that_raise(reward: Reward, completed: Completed, error: BaseException) 
     for i in range(len(completed)):
         try:
             with user_code():
-                listed(reward(completed.select([i])))
+                listed(reward(completed.select([i]).copy()))
         except UserCodeError as again:
             if type(again.cause) is type(error):
                 return [completed.rows[i]]

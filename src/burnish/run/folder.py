@@ -92,16 +92,20 @@ class RunFolder:
                 "resume with the same one or choose another --out"
             )
 
+    def noted(self) -> dict[str, Any]:
+        """What `environment.json` says about the run that is continued; nothing in a new run."""
+        path = self.path / ENVIRONMENT
+        return read_mapping(path) if self.resumed and path.exists() else {}
+
     def describe(self, environment: dict[str, Any]) -> list[str]:
         """Write `environment.json`; in a resumed run, keep it and return the differences as phrases for a warning.
 
         Raises `UserError` if one of `INPUTS` differs: continuing would mix two runs.
         """
-        path = self.path / ENVIRONMENT
-        if not (self.resumed and path.exists()):
-            write_atomically(path, json.dumps(plain(environment), indent=2, allow_nan=False) + "\n")
+        if not (noted := self.noted()):
+            write_atomically(self.path / ENVIRONMENT, json.dumps(plain(environment), indent=2, allow_nan=False) + "\n")
             return []
-        differences = config_differences(read_mapping(path), environment, free=())
+        differences = config_differences(noted, environment, free=())
         if serious := [phrase for phrase in differences if phrase.split()[0] in INPUTS]:
             raise UserError(
                 f"{self.path} was begun with other inputs, {', '.join(serious)}: restore them or choose another --out"

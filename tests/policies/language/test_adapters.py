@@ -12,6 +12,7 @@ import torch
 from peft import AutoPeftModelForCausalLM
 from safetensors.torch import load_file, save_file
 from tiny_scorers import make_scorer
+from transformers import GenerationConfig
 from transformers.pytorch_utils import Conv1D
 
 from burnish.policies.language import adapters
@@ -187,6 +188,7 @@ def test_a_saved_adapter_is_pefts(family: str, tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "adapter").iterdir()} == {
         "adapter_config.json",
         "adapter_model.safetensors",
+        "generation_config.json",
         "tokenizer.json",
         "tokenizer_config.json",
     }
@@ -200,6 +202,17 @@ def test_a_saved_adapter_is_pefts(family: str, tmp_path: Path) -> None:
         assert torch.equal(theirs(IDS).logits, policy.model(IDS).logits)
     size = sum(tensor.numel() for tensor in load_file(tmp_path / "adapter" / "adapter_model.safetensors").values())
     assert size == sum(p.numel() for p in policy.parameters().values())
+
+
+def test_a_saved_adapter_says_what_ends_its_texts(tmp_path: Path) -> None:
+    """The base stops at EOS alone; the chat template, saved with the adapter, ends its answers with 6."""
+    stirred(adapted(tmp_path / "base")).save(tmp_path / "adapter")
+    assert GenerationConfig.from_pretrained(tmp_path / "adapter").eos_token_id == tiny.EOS
+    tiny.make_chat_tokenizer().save_pretrained(tmp_path / "adapter")
+    loaded = load_policy(tmp_path / "adapter", lora=Lora(4))
+    loaded.save(tmp_path / "again")
+    assert GenerationConfig.from_pretrained(tmp_path / "again").eos_token_id == [tiny.EOS, 6]
+    assert loaded.ends.ids == (tiny.EOS, 6)
 
 
 def test_the_base_is_named_by_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +270,7 @@ def test_a_tokenizer_lies_beside_the_adapter_or_with_the_base(saved: Path, tmp_p
     for path in saved.glob("*token*"):
         path.unlink()
     assert source_of(saved).tokenizer == str(tmp_path / "base")
-    assert load_policy(saved).tokenizer("good film")["input_ids"] == [3, 5]
+    assert load_policy(saved).tokenizer("good film")["input_ids"] == [0, 3, 5]
 
 
 def test_a_plain_folder_is_its_own_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

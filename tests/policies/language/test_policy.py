@@ -1,5 +1,7 @@
 """The language-model policy against a naive oracle: one unpadded row at a time through the model's own forward."""
 
+import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from burnish.ends import Ends
 from burnish.policies.language import policy as language
 from burnish.policies.language import reader
 from burnish.policies.language.policy import LanguagePolicy, load_policy
@@ -255,12 +258,61 @@ def test_a_saved_policy_is_plain_transformers(family: str, tmp_path: Path) -> No
     policy.save(tmp_path)
     model, tokenizer = AutoModelForCausalLM.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
     ids = tokenizer("good film", return_tensors="pt")["input_ids"]
-    assert ids.tolist() == [[3, 5]]
+    assert ids.tolist() == [[0, 3, 5]]
     with torch.no_grad():
         assert torch.equal(model(ids).logits, policy.model(ids).logits)
     loaded = load_policy(tmp_path)
     assert {p.dtype for p in loaded.parameters().values()} == {torch.float32}
     assert torch.equal(loaded.logprobs(tiny.demonstrations(ROWS)), policy.logprobs(tiny.demonstrations(ROWS)))
+
+
+def greedy(folder: Path) -> list[list[int]]:
+    """What plain transformers writes after each of a few prompts: the likeliest tokens."""
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    options = {"max_new_tokens": 12, "do_sample": False, "pad_token_id": tiny.UNK}
+    prompts = [[0, word] for word in range(3, 13)]
+    return [model.generate(torch.tensor([ids]), **options)[0, 2:].tolist() for ids in prompts]
+
+
+@pytest.mark.parametrize(("configured", "written"), [(tiny.EOS, [1, 6]), ([7, tiny.EOS], [1, 7, 6]), (None, [1, 6])])
+def test_a_saved_policy_generates_with_all_of_its_ends(configured: object, written: object, tmp_path: Path) -> None:
+    """The template's end is 6. What was generated before without an end is now cut behind the first one."""
+    model = tiny.make_model("llama", 1)
+    model.generation_config.eos_token_id = model.config.eos_token_id = configured
+    model.generation_config.repetition_penalty = 1.5
+    policy = LanguagePolicy(model, tiny.make_chat_tokenizer())
+    policy.save(tmp_path / "run")
+    saved = json.loads((tmp_path / "run" / "generation_config.json").read_text())
+    assert (saved["eos_token_id"], saved.get("_from_model_config", False)) == (written, False)
+    endless = copy.deepcopy(model)
+    endless.generation_config.eos_token_id = None
+    endless.save_pretrained(tmp_path / "endless")
+
+    def cut(ids: list[int]) -> list[int]:
+        return ids[: next((place + 1 for place, token in enumerate(ids) if token in written), len(ids))]
+
+    found, without = greedy(tmp_path / "run"), greedy(tmp_path / "endless")
+    assert found == [cut(ids) for ids in without] != without
+    assert any(ids[-1] == 6 for ids in found)
+    assert model.generation_config.eos_token_id == configured
+    assert load_policy(tmp_path / "run").ends == policy.ends
+
+
+def test_a_single_end_is_saved_as_a_number_and_the_same_ends_as_they_were(tmp_path: Path) -> None:
+    """A configuration that transformers would refuse to save once it was changed keeps its other values."""
+    for place, (configured, written) in enumerate([(None, 1), (1, 1), ([1], [1]), ([7, 1], [7, 1])]):
+        model = tiny.make_model("llama", eos_token_id=configured)
+        model.generation_config.temperature, model.generation_config.do_sample = 0.6, False
+        model.generation_config._original_object_hash = hash(model.generation_config)  # as if loaded
+        LanguagePolicy(model, tiny.make_tokenizer()).save(tmp_path / str(place))
+        found = json.loads((tmp_path / str(place) / "generation_config.json").read_text())
+        assert (found["eos_token_id"], found["temperature"]) == (written, 0.6)
+
+
+def test_the_ends_are_within_the_embedding() -> None:
+    """A list with ids that the model can never write, and one of the configuration's own."""
+    model = tiny.make_model("llama", eos_token_id=[7, 18, 500, 1])
+    assert LanguagePolicy(model, tiny.make_tokenizer()).ends == Ends((1, 7), 1)
 
 
 def test_models_that_cannot_be_loaded_are_named(tmp_path: Path) -> None:

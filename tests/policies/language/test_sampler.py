@@ -9,6 +9,7 @@ import tiny
 import torch
 from scipy.stats import chisquare
 
+from burnish.ends import Ends
 from burnish.policies.interface import Sampled, Sampler, SamplingKnobs
 from burnish.policies.language.layout import completions_batch
 from burnish.policies.language.policy import LanguagePolicy
@@ -120,11 +121,36 @@ def test_completions_end_with_eos_or_at_the_limit() -> None:
     assert 10 < sum(drawn.ended) < 60
 
 
+@pytest.mark.parametrize("ends", [[tiny.EOS, 7, 12], [12, 5, tiny.EOS, 400]])
+@pytest.mark.parametrize("seed", [2, 3, 5])
+def test_completions_stop_where_generate_does(seed: int, ends: list[int]) -> None:
+    """The likeliest tokens, by plain transformers one prompt at a time."""
+    policy = tiny.make_policy("llama", seed, eos_token_id=ends)
+    drawn = sample(policy, PROMPTS, seed=0, max_new_tokens=12, top_k=1)
+    assert {ids[-1] for ids, ended in zip(drawn.tokens, drawn.ended, strict=True) if ended} - {tiny.EOS}
+    for prompt, ids, ended in zip(PROMPTS, drawn.tokens, drawn.ended, strict=True):
+        given = torch.tensor([prompt])
+        plain = policy.model.generate(given, max_new_tokens=12, do_sample=False, pad_token_id=tiny.UNK)
+        assert ids == plain[0, len(prompt) :].tolist()
+        assert ended == (ids[-1] in ends)
+        assert list(stream_tokens(policy, prompt, seed=0, max_new_tokens=12, top_k=1)) == ids
+
+
+def test_the_end_of_the_chat_template_is_an_end_too() -> None:
+    """The template ends each answer with "plot", the word 6: about one in eighteen tokens."""
+    policy = LanguagePolicy(tiny.make_model("llama"), tiny.make_chat_tokenizer())
+    assert (policy.ends.ids, policy.ends.template) == ((tiny.EOS, 6), 6)
+    drawn = sample(policy, [[0, 4]] * 60, seed=0, max_new_tokens=10)
+    assert {ids[-1] for ids, ended in zip(drawn.tokens, drawn.ended, strict=True) if ended} == {tiny.EOS, 6}
+    assert not any({tiny.EOS, 6} & set(ids[:-1]) for ids in drawn.tokens)
+    assert [ids[-1] in (tiny.EOS, 6) for ids in drawn.tokens] == drawn.ended
+
+
 @pytest.mark.parametrize("family", ["gpt2", "llama", "opt"])
 def test_completions_end_with_the_context_each_with_its_own(family: str) -> None:
     """A long prompt ends after the 3 tokens that fit; a short one beside it goes on."""
     policy = tiny.make_policy(family)
-    policy.tokenizer.eos_token = None
+    policy.ends = Ends((), None)
     prompts = [[0, *[5] * (tiny.CONTEXT - 4)], [0, 4], [0, *[6] * (tiny.CONTEXT - 2)]]
     drawn = sample(policy, prompts, seed=0, max_new_tokens=20)
     assert [len(ids) for ids in drawn.tokens] == [3, 20, 1]

@@ -232,10 +232,12 @@ def test_a_saved_scorer_is_a_sequence_classifier_of_transformers(family: str, pa
     assert tokenizer.pad_token == ("great" if pad == "great" else "<pad>")
     texts = ["good film </s>", "the plot is very dull </s>", "a bad plot", "not bad and not good but fine </s>"]
     inputs = tokenizer(texts, return_tensors="pt", padding=True)
-    assert inputs["attention_mask"].sum(1).tolist() == [3, 6, 3, 8]
+    assert inputs["attention_mask"].sum(1).tolist() == [4, 7, 4, 9]
     with torch.no_grad():
         logits = model(**{k: inputs[k] for k in ("input_ids", "attention_mask")}).logits
-        batch = tiny.demonstrations([(tokenizer(text)["input_ids"], [False] * len(text.split())) for text in texts])
+        batch = tiny.demonstrations(
+            [(tokenizer(text)["input_ids"], [False] * (1 + len(text.split()))) for text in texts]
+        )
         for one in (scorer, load_scorer(tmp_path / "scorer", seed=9)):
             assert one.offset == 0.75
             torch.testing.assert_close(one.scores(batch) + 0.75, logits[:, 0], rtol=0, atol=1e-5)

@@ -5,6 +5,7 @@ import functools
 import json
 import shutil
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,8 @@ SHOWN_ELSEWHERE = {
     "lora_targets": "test_every_option_of_lora_changes_the_weights",
     "quiet": "test_quiet_says_nothing",
     "mask_formatting": "test_masked_formatting_changes_the_weights",
+    "last_answer_only": "test_what_of_an_answer_is_trained_changes_the_weights",
+    "train_thoughts": "test_what_of_an_answer_is_trained_changes_the_weights",
     "debug": "tests/cli/test_flags.py: it shows tracebacks, which only the command line hides",
 }
 OWN: dict[str, dict[str, Any]] = {
@@ -187,7 +190,7 @@ KNOBS: dict[str, Any] = {
 def test_no_option_is_left_out() -> None:
     settings = {f.name for f in dataclasses.fields(Settings)} - {"experience"}
     assert CHANGE_WEIGHTS.keys() | SHOWN_ELSEWHERE.keys() == settings
-    assert KNOBS.keys() | {"keep_samples"} == {f.name for f in dataclasses.fields(Completions)}
+    assert KNOBS.keys() | {"keep_samples", "keep_special_tokens"} == {f.name for f in dataclasses.fields(Completions)}
     assert {name: set(own) for name, own in OWN.items()} == {
         name: {f.name for f in dataclasses.fields(load(name))} for name in LANGUAGE
     }
@@ -214,6 +217,49 @@ def test_every_option_of_a_method_changes_the_weights(method: str, go: Callable[
 
 def test_masked_formatting_changes_the_weights(go: Callable[..., Path]) -> None:
     assert not same_bits(go("dpo"), go("dpo", mask_formatting=True))
+
+
+def chat(files: Path, template: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The options of a run on conversations with this chat template."""
+    tokenizer = tiny.make_tokenizer((*tiny.WORDS, ":", "<think>", "</think>"))
+    tokenizer.chat_template = template
+    tiny.make_model(vocab_size=len(tokenizer)).save_pretrained(files / "chat model")
+    tokenizer.save_pretrained(files / "chat model")
+    return {"model": str(files / "chat model"), "data": str(tiny.write_rows(files / "chat.jsonl", rows))}
+
+
+TURNS = "{% for m in messages %}{{ m['content'] }} {% if m['role'] == 'assistant' %}</s> {% endif %}{% endfor %}"
+
+
+def test_what_of_an_answer_is_trained_changes_the_weights(files: Path, go: Callable[..., Path]) -> None:
+    said = ("a film", "<think> the plot </think> good", "and", "very good")
+    talk = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(said)]
+    options = chat(files, TURNS, [{"messages": talk}] * 4)
+    base = go(**options)
+    assert not same_bits(base, go(**options, last_answer_only=True))
+    assert not same_bits(base, go(**options, train_thoughts=False))
+    options = chat(files, TURNS, [{"messages": [talk[0], talk[3]]}] * 4)
+    with pytest.raises(UserError, match="no row has more than one answer to train; leave out last_answer_only"):
+        go(**options, last_answer_only=True)
+    with pytest.raises(UserError, match="no answer has a thought, so train_thoughts changes nothing"):
+        go(**options, train_thoughts=False)
+
+
+def test_a_template_with_a_clock_is_rendered_as_when_the_run_began(files: Path, go: Callable[..., Path]) -> None:
+    """The clock has microseconds, so that each rendering would be another text; other runs do not note it."""
+    digits = enumerate(tiny.WORDS[:6])
+    words = " ".join(f"{{{{ '{word}' if strftime_now('%f')[{k}] > '4' else '' }}}}" for k, word in digits)
+    talk = [{"role": "user", "content": "a film"}, {"role": "assistant", "content": "good"}]
+    options = chat(files, words + " " + TURNS, [{"messages": talk}] * 8) | {"save_every": 2}
+    run = go(**options)
+    noted = json.loads((run / "environment.json").read_text())
+    assert datetime.fromisoformat(noted["clock"]) < datetime.now()
+    before = (run / WEIGHTS).read_bytes()
+    shutil.rmtree(run / "model")
+    shutil.rmtree(run / "checkpoints" / "step-000004")
+    assert go(**options, out=str(run), resume=True) == run
+    assert (run / WEIGHTS).read_bytes() == before
+    assert "clock" not in json.loads((go() / "environment.json").read_text())
 
 
 def test_every_knob_of_completions_changes_the_weights(files: Path, go: Callable[..., Path]) -> None:
@@ -368,7 +414,7 @@ def test_a_resolved_configuration_runs_again_to_the_same_bits(
 def test_the_model_is_plain_transformers(go: Callable[..., Path]) -> None:
     run = go()
     model, tokenizer = (auto.from_pretrained(run / "model") for auto in (AutoModelForCausalLM, AutoTokenizer))
-    assert tokenizer("good film")["input_ids"] == [3, 5]
+    assert tokenizer("good film")["input_ids"] == [tiny.BOS, 3, 5]
     with torch.no_grad():
         logits = model(torch.tensor([[0, 3, 5]])).logits
     assert torch.isfinite(logits).all()
@@ -441,7 +487,7 @@ def test_a_reward_model_is_plain_transformers_and_serves_as_a_reward(files: Path
 
     def score(text: str, *more: int) -> float:
         with torch.no_grad():
-            ids = [tiny.BOS, *tokenizer(text)["input_ids"], *more]
+            ids = [*tokenizer(text)["input_ids"], *more]
             return naive_score(model, ids).item() - model.config.score_offset
 
     scores = [score(f"{row['prompt']} {row['chosen']}", tiny.EOS) for row in tiny.pair_rows(14)]
@@ -669,7 +715,7 @@ def test_a_reward_models_adapter_rewards_and_is_what_the_critic_begins_as(
     plain = [s for s in read_jsonl(run / "samples.jsonl") if len(s["response"].split()) == 5]
     assert plain
     for sample in plain:
-        ids = [tiny.BOS, *tokenizer(f"{sample['prompt']} {sample['response']}")["input_ids"]]
+        ids = tokenizer(f"{sample['prompt']} {sample['response']}")["input_ids"]
         with torch.no_grad():
             score = model(input_ids=torch.tensor([ids])).logits[0, 0].item() - offsets[0]
         assert sample["score"] == pytest.approx(score, abs=1e-5)

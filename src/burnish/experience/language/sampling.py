@@ -15,6 +15,7 @@ from burnish.data.walk import batches_per_epoch, epoch_order
 from burnish.experience.interface import Experience, RolloutError, Source
 from burnish.options import option
 from burnish.policies.interface import Sampled, SamplingKnobs
+from burnish.policies.language.decode import Decoder
 from burnish.policies.language.layout import completions_batch
 from burnish.rewards.completed import BadRewardError, Completed, Reward, checked_scores
 from burnish.run import UserError
@@ -32,6 +33,9 @@ class Sampling(Experience):
     temperature: float = option(1.0, "divides the logits, in sampling and in training", gt=0)
     missing_eos_penalty: float | None = option(
         None, "subtracted from the score of a completion that did not end with EOS", ge=0
+    )
+    keep_special_tokens: bool = option(
+        False, "keep all special tokens in the text of completions but padding and the end"
     )
     keep_samples: int = option(8, "prompts per rollout whose completions are written to samples.jsonl", ge=0)
 
@@ -67,7 +71,9 @@ class Sampling(Experience):
         streams = [number * STREAMS_PER_ROLLOUT + k for k in range(len(which))]
         knobs = SamplingKnobs(source.seed, self.max_new_tokens, self.temperature)
         sampled = source.sampler.sample([source.prompts.ids[i] for i in which], streams, knobs)
-        completed = completed_rows(source.models.policy, source.prompts, which, sampled)
+        decoder = Decoder.of(source.models.policy, self.keep_special_tokens)
+        decoder.warn(sampled.tokens, source.say)
+        completed = completed_rows(source.models.policy, source.prompts, which, sampled, decoder)
         raw = scored(source.reward, completed)
         ended = torch.tensor(sampled.ended)
         # In float64, as the reward gave them: scores that differ there must not be a tie here.
@@ -105,15 +111,17 @@ def rollout_rows(rows: int, rollout: int, seed: int, number: int) -> list[int]:
     return epoch_order(rows, seed, epoch)[position * rollout : (position + 1) * rollout]
 
 
-def completed_rows(policy: Any, prompts: Any, which: Sequence[int], sampled: Sampled) -> Completed:
+def completed_rows(
+    policy: Any, prompts: Any, which: Sequence[int], sampled: Sampled, decoder: Decoder | None = None
+) -> Completed:
     """What a reward sees of sampled completions: the text, and the exact token ids."""
     ids = [prompts.ids[i] for i in which]
-    decode = policy.tokenizer.batch_decode
+    decoder = decoder or Decoder.of(policy)
     batch = completions_batch(ids, sampled.tokens)
     return Completed(
         prompts=[prompts.prompts[i] for i in which],
-        responses=decode(sampled.tokens, skip_special_tokens=True),
-        texts=decode([p + c for p, c in zip(ids, sampled.tokens, strict=True)], skip_special_tokens=True),
+        responses=decoder.responses(sampled.tokens),
+        texts=decoder.texts(ids, sampled.tokens),
         columns={name: [values[i] for i in which] for name, values in prompts.columns.items()},
         rows=[prompts.rows[i] for i in which],
         batch=batch.to(policy.device),

@@ -1,5 +1,6 @@
 """A Hugging Face causal language model as a policy."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import GENERATION_CONFIG_NAME
 
+from burnish.ends import Ends, ends_of, listed_ends
 from burnish.functional import action_logprobs, entropy
 from burnish.policies.language import adapters
 from burnish.policies.language.adapters import Lora
@@ -24,7 +27,7 @@ class LanguagePolicy(TokenReader):
     """log π(token | tokens before it) of a causal language model.
 
     Its log-softmax stays in float32 or wider whatever the `precision`. `temperature` divides the logits: what is
-    sampled at a temperature is trained at it.
+    sampled at a temperature is trained at it. `ends` are the tokens that end its texts.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class LanguagePolicy(TokenReader):
         super().__init__(model, tokenizer, precision, adapter)
         self.temperature = temperature
         check_head(model)
+        self.ends = ends_of_model(model, tokenizer)
 
     def logprobs(self, batch: Any) -> Float[Tensor, "*lead T"]:
         """Log-probabilities of the chosen tokens, `[B, T]` or `[B, G, T]`, in float32 or wider; 0 elsewhere.
@@ -81,11 +85,16 @@ class LanguagePolicy(TokenReader):
         return torch.cat([checkpoint(one, h, t, use_reentrant=False) for h, t in chunks])
 
     def save(self, folder: Path) -> None:
-        """Write weights, config and tokenizer for plain transformers; an adapter in peft's format."""
+        """Write weights, config and tokenizer for plain transformers; an adapter in peft's format.
+
+        The generation configuration lists all `ends`. peft does not read one from an adapter's folder: load it with
+        `GenerationConfig.from_pretrained`.
+        """
         if self.adapter is None:
             self.model.save_pretrained(folder)
         else:
             adapters.save(self.adapter, folder)
+        save_ends(self.model, self.ends, folder)
         self.tokenizer.save_pretrained(folder)
 
 
@@ -114,6 +123,27 @@ def load_policy(
     if not tokenizer("a film", add_special_tokens=False)["input_ids"]:
         raise UserError(f"--model {name} has no usable tokenizer: save one there with tokenizer.save_pretrained")
     return LanguagePolicy(model.to(device), tokenizer, precision, adapter=adapter)  # type: ignore[arg-type]
+
+
+def ends_of_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Ends:
+    """The ends that the tokenizer, the chat template, and the generation configuration or else the model's own name."""
+    vocabulary = model.get_output_embeddings().weight.shape[0]
+    generation = getattr(model, "generation_config", None)  # a model class of the user's own may have none
+    return ends_of(tokenizer, generation, model.config.get_text_config(), vocabulary=vocabulary)
+
+
+def save_ends(model: PreTrainedModel, ends: Ends, folder: Path) -> None:
+    """Write the generation configuration with all `ends`, so that plain `generate()` stops where sampling does.
+
+    The rest of it stays as it was loaded: transformers refuses to save some published ones once they are changed.
+    """
+    if not model.can_generate():
+        return
+    config = copy.deepcopy(model.generation_config)
+    if set(ends.ids) != set(listed_ends(config)):
+        config.eos_token_id = ends.ids[0] if len(ends.ids) == 1 else list(ends.ids)
+        config._from_model_config = False  # else transformers 4 would go back to the ends in config.json
+    config.to_json_file(folder / GENERATION_CONFIG_NAME, keys_to_pop=["compile_config"])
 
 
 def head(model: PreTrainedModel, hidden: Float[Tensor, "k d"]) -> Float[Tensor, "k V"]:

@@ -73,9 +73,9 @@ def sample(
 ) -> Sampled:
     """Sample one completion per prompt (a list of ids); repeat a prompt to get several.
 
-    `streams` numbers the rows' random streams (default 0, 1, 2 …). A completion ends with EOS, after `max_new_tokens`
-    tokens, or at the end of the model's context. Raises UserError for an empty prompt, one that fills the context, and
-    invalid knobs.
+    `streams` numbers the rows' random streams (default 0, 1, 2 …). A completion ends with one of the policy's ends,
+    after `max_new_tokens` tokens, or at the end of the model's context. Raises UserError for an empty prompt, one that
+    fills the context, and invalid knobs.
     """
     check_knobs(max_new_tokens, temperature, top_k, top_p)
     streams = range(len(prompts)) if streams is None else streams
@@ -91,8 +91,7 @@ def sample(
         chosen, scores = _decode(policy, [prompts[i] for i in rows], limits, noise, temperature, top_k, top_p)
         for i, ids, values in zip(rows, chosen, scores, strict=True):
             tokens[i], logprobs[i] = ids, values
-    eos = policy.tokenizer.eos_token_id
-    return Sampled(tokens, logprobs, [bool(ids) and ids[-1] == eos for ids in tokens])
+    return Sampled(tokens, logprobs, [policy.ends.ended(ids) for ids in tokens])
 
 
 def check_knobs(max_new_tokens: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
@@ -120,7 +119,7 @@ def stream_tokens(
 ) -> Iterator[int]:
     """The ids that `sample` returns for one prompt and this random stream, each as soon as it is drawn.
 
-    The final EOS is among them. Raises UserError as `sample` does, when the first id is requested.
+    The end is among them. Raises UserError as `sample` does, when the first id is requested.
     """
     check_knobs(max_new_tokens, temperature, top_k, top_p)
     limits = limits_of(policy, [prompt], max_new_tokens)
@@ -177,7 +176,7 @@ def _steps(
     Each step yields the unfinished rows, their next tokens and the log-probabilities of these tokens.
     """
     model, device = policy.model, policy.device
-    eos = -1 if policy.tokenizer.eos_token_id is None else policy.tokenizer.eos_token_id
+    ends = torch.tensor(policy.ends.ids, dtype=torch.long, device=device)
     longest = max(map(len, prompts))
     inputs = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts], device=device)
     real = torch.tensor([[False] * (longest - len(p)) + [True] * len(p) for p in prompts], device=device)
@@ -198,7 +197,7 @@ def _steps(
                 "the model gives probabilities that are not finite: its weights are damaged, or its training diverged"
             )
         yield alive.tolist(), chosen.tolist(), picked
-        going = (chosen != eos) & (room[alive] > step + 1).to(device)
+        going = ~torch.isin(chosen, ends) & (room[alive] > step + 1).to(device)
         if not going.any():
             break
         inputs = chosen[:, None]

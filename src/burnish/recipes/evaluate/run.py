@@ -150,9 +150,10 @@ def own_texts(
     try:
         ids = read_prompts(dataset, policy.tokenizer, room, data).ids
     except UserError:
-        ids = tokenise.prompts([""] * len(dataset), policy.tokenizer, room) if policy.tokenizer.bos_token else []
-    if not ids:
-        return {}
+        try:
+            ids = tokenise.prompts([""] * len(dataset), policy.tokenizer, room)
+        except UserError:  # without a BOS there is nothing to begin with
+            return {}
     found = sampled_statistics(policy, ids, seed, max_new_tokens)
     summary = {"texts": found.texts, "words": found.words, "distinct_2": found.distinct_2, "eos_rate": found.eos_rate}
     return summary | beside_start(found, start, ids, seed, max_new_tokens)

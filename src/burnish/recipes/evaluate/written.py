@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from burnish.evaluation.collapse import TextStatistics, collapse_warnings, text_statistics
+from burnish.policies.language.decode import Decoder
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import sample
 from burnish.recipes.demo.measure import Measured
@@ -24,7 +25,7 @@ def sampled_statistics(
 ) -> TextStatistics:
     """Statistics of one completion per prompt."""
     found = sample(policy, ids, seed=seed, max_new_tokens=max_new_tokens, temperature=temperature)
-    texts = policy.tokenizer.batch_decode(found.tokens, skip_special_tokens=True)
+    texts = Decoder.of(policy).responses(found.tokens)
     return text_statistics(texts, found.ended, found.logprobs)
 
 

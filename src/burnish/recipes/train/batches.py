@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 from burnish.algorithms.interface import Algorithm, name_of
@@ -71,9 +72,10 @@ def online(
     experience = settings.experience
     sampler = PolicySampler(models.policy)
     reward = resolve_reward(experience.reward, models.policy) if "reward" in experience.needs else None
+    say_once = cache(partial(say, settings))
 
     def batches(state: State) -> Iterator[Drawn]:
-        source = Source(models, rows, sampler, reward, settings.seed)
+        source = Source(models, rows, sampler, reward, settings.seed, say_once)
         sampler.load(models.policy.parameters(), state.step)
         for drawn in draws(experience, source, state.batches, state.experience):
             yield drawn
@@ -81,7 +83,8 @@ def online(
 
     evaluator = None
     if held is not None and experience.evaluates:
-        held_source, count = Source(models, held, sampler, reward, settings.seed), min(len(held), EVALUATED_PROMPTS)
+        held_source = Source(models, held, sampler, reward, settings.seed, say_once)
+        count = min(len(held), EVALUATED_PROMPTS)
 
         def evaluator() -> dict[str, float]:
             return experience.evaluate(held_source, count)

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from burnish.batches import Demonstrations, Preferences
 from burnish.config import Settings
 from burnish.data import builtin, sources, tokenise
 from burnish.data.prompts import read_prompts
+from burnish.data.rendering import Rendering
 from burnish.recipes.train.models import say
 from burnish.run import UserError
 
@@ -28,8 +30,11 @@ READERS: dict[str, Callable[..., Any]] = {
 }
 
 
-def tokenised(algorithm: Algorithm, settings: Settings, policy: Any, data: Any, part: str) -> Any:
-    """The data of `settings` as the trainer sees it; `part` picks a split of the built-in data."""
+def tokenised(
+    algorithm: Algorithm, settings: Settings, policy: Any, data: Any, part: str, clock: datetime | None = None
+) -> Any:
+    """The data of `settings` as the trainer sees it; `part` picks a split of the built-in data, and `clock` is the time
+    that a chat template writes."""
     kind = "prompts" if settings.experience else algorithm.data
     if data == "builtin":
         dataset = BUILTIN[kind](part)
@@ -49,8 +54,10 @@ def tokenised(algorithm: Algorithm, settings: Settings, policy: Any, data: Any, 
             )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        options = {"mask_formatting": True} if settings.mask_formatting else {}
-        rows = READERS[kind](dataset, policy.tokenizer, limit, label, **options)
+        how = Rendering(settings.mask_formatting, settings.train_thoughts, settings.last_answer_only, clock)
+        rows = READERS[kind](dataset, policy.tokenizer, limit, label, how)
+    if part == "train" and kind != "prompts":
+        tokenise.check_options(rows.counts, how, label)
     for warning in caught:
         say(settings, f"warning: {warning.message}")
     if kind == "preferences" and (problem := algorithm.refuses(rows.batch([0]), rows.largest_group)):
@@ -58,11 +65,11 @@ def tokenised(algorithm: Algorithm, settings: Settings, policy: Any, data: Any, 
     return rows
 
 
-def evaluation_rows(algorithm: Any, settings: Settings, policy: Any, data: Any) -> Any:
+def evaluation_rows(algorithm: Any, settings: Settings, policy: Any, data: Any, clock: datetime | None = None) -> Any:
     """Evaluation data: the given data, the validation split if training on built-in data, or None."""
     if data is None and settings.data != "builtin":
         return None
-    return tokenised(algorithm, settings, policy, "builtin" if data is None else data, "validation")
+    return tokenised(algorithm, settings, policy, "builtin" if data is None else data, "validation", clock)
 
 
 def first_responses(batch: Preferences) -> Demonstrations:

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +15,7 @@ from burnish.algorithms.interface import Algorithm, name_of
 from burnish.config import Settings, as_dict, build, checked
 from burnish.config.build import values_of
 from burnish.data import builtin, tokenise
+from burnish.data.rendering import tells_time
 from burnish.data.walk import in_order
 from burnish.evaluation.reward_models import centre_on
 from burnish.policies.interface import Models
@@ -70,12 +72,14 @@ def run_training(
         if change is not None:
             change(models)
         trained = models.main
-        rows = tokenised(algorithm, settings, trained, settings.data if data is None else data, "train")
-        held = evaluation_rows(algorithm, settings, trained, settings.eval_data if eval_data is None else eval_data)
+        clock = clock_of(run, trained.tokenizer)
+        rows = tokenised(algorithm, settings, trained, settings.data if data is None else data, "train", clock)
+        held_data = settings.eval_data if eval_data is None else eval_data
+        held = evaluation_rows(algorithm, settings, trained, held_data, clock)
         for data_set in (rows, held):
             if data_set is not None:
                 say(settings, data_set.describe())
-        note_environment(run, settings, rows, held, models)
+        note_environment(run, settings, rows, held, models, clock)
         models = _fit(algorithm, models, settings, run, rows, held)
         if "scorer" in models:
             centre(models.scorer, rows, settings)
@@ -129,7 +133,17 @@ def centre(scorer: Any, rows: Any, settings: Settings) -> None:
     say(settings, f"scores are centred on {label}, which scored {mean:.3f} on average before and score 0 now")
 
 
-def note_environment(run: RunFolder, settings: Settings, rows: Any, held: Any, models: Models) -> None:
+def clock_of(run: RunFolder, tokenizer: Any) -> datetime | None:
+    """The time at which a chat template that writes it is rendered: when the run began, also where it is resumed."""
+    if not tells_time(str(tokenizer.chat_template)):
+        return None
+    noted = run.noted().get("clock")
+    return datetime.fromisoformat(noted) if noted else datetime.now()
+
+
+def note_environment(
+    run: RunFolder, settings: Settings, rows: Any, held: Any, models: Models, clock: datetime | None
+) -> None:
     """Record versions and hashes that the result depends on, or compare them in a resumed run."""
     packages = ("burnish", "torch", "transformers", "tokenizers", "datasets", "safetensors", "peft", "numpy")
     now = {
@@ -143,6 +157,8 @@ def note_environment(run: RunFolder, settings: Settings, rows: Any, held: Any, m
         "eval_data_sha256": None if held is None else held.fingerprint,
         "model_sha256": weights_hash(models.main.model),
     }
+    if clock is not None:
+        now["clock"] = clock.isoformat()
     if "critic" in models:
         now["critic_sha256"] = weights_hash(models.critic.model)
     if differences := run.describe(now):
