@@ -9,8 +9,9 @@ other columns are read by `burnish.data.adapters`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
+from typing import Any
 
 from datasets import Dataset
 
@@ -32,7 +33,8 @@ class Example:
 
     In `messages` data the prompt is everything before the first assistant turn. `row` counts from 0. `margin` is how
     much better the first response is, `confidence` the probability that it is better, and `desirable` the label of a
-    single response; each is None if the data does not have it.
+    single response; each is None if the data does not have it. `template_options` are the row's own keyword arguments
+    for the chat template, such as `tools`. An assistant message whose key `train` is False is not trained.
     """
 
     row: int
@@ -41,6 +43,7 @@ class Example:
     margin: float | None = None
     confidence: float | None = None
     desirable: bool | None = None
+    template_options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def conversational(self) -> bool:
