@@ -12,8 +12,9 @@ from typing import Any
 from datasets import Dataset
 
 from burnish.data import cells
-from burnish.data.cells import Messages
+from burnish.data.columns import rows_of
 from burnish.data.formats import Example
+from burnish.data.messages import Messages
 from burnish.run import UserError
 
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
@@ -35,7 +36,7 @@ class Source:
 
 def are_transcripts(dataset: Dataset) -> bool:
     """Whether `chosen` in the first row is a dialogue with the markers of HH-RLHF."""
-    first = dataset.with_format(None)[0]["chosen"] if len(dataset) else None
+    first = next((cell for (cell,) in rows_of(dataset, ("chosen",), size=1)), None)
     return isinstance(first, str) and first.startswith(HUMAN) and ASSISTANT in first
 
 

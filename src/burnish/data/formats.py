@@ -16,7 +16,8 @@ from typing import Any
 from datasets import Dataset
 
 from burnish.data import cells
-from burnish.data.cells import Messages, as_messages, check_answer
+from burnish.data.cells import as_messages, check_answer
+from burnish.data.messages import Messages
 from burnish.run import UserError
 
 DEMONSTRATIONS = (("messages",), ("conversations",), ("prompt", "completion"), ("text",))

@@ -60,14 +60,14 @@ def read_prompts(
     the row, for a prompt that cannot be read or has no ids.
     """
     from burnish.data import tokenise
+    from burnish.data.columns import column
 
     reading = tokenise.read("prompts", dataset, tokenizer, name)
     used, examples = reading.columns, list(reading.examples)
     written = [example.prompt for example in examples]
     whole = tokenise.prompts(written, tokenizer, UNCUT, name)
     ids = cut_left(whole, written, tokenizer, max_length, name)
-    plain = dataset.with_format(None)
-    columns = {column: list(plain[column]) for column in dataset.column_names if column not in used}
+    columns = {name: column(dataset, name) for name in dataset.column_names if name not in used}
     counts = {
         "rows": len(ids),
         "truncated_prompts": sum(len(a) < len(b) for a, b in zip(ids, whole, strict=True)),

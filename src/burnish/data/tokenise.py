@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from burnish.data import adapters, templates
 from burnish.data.adapters import Reading
+from burnish.data.beside import template_variables
 from burnish.data.encode import Encoder, Fitted, cut_left, fit
 from burnish.data.formats import Messages
 from burnish.data.partners import with_partners
@@ -71,7 +72,7 @@ def feedback(
 
 def read(kind: str, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, name: str) -> Reading:
     """A data set's examples; dialogues are messages if the tokenizer has a chat template."""
-    return adapters.READERS[kind](dataset, name, bool(tokenizer.chat_template))
+    return adapters.read(kind, dataset, name, bool(tokenizer.chat_template), template_variables(tokenizer))
 
 
 def tokenise(
@@ -106,7 +107,9 @@ def tokenise(
             if counts["rows"]
             else f"{name} has no rows; use a data set with at least one."
         )
-    return Tokenised(dataset, counts | reading.left_out | sizes, fingerprint, name, reading.columns, kind)
+    return Tokenised(
+        dataset, counts | reading.left_out | sizes, fingerprint, name, reading.columns, kind, reading.unread
+    )
 
 
 def count(found: Fitted, counts: dict[str, int], max_length: int) -> None:
