@@ -5,7 +5,7 @@ import json
 import pytest
 
 from burnish.data import cells
-from burnish.data.messages import listed, message
+from burnish.data.messages import alike, listed, message
 from burnish.run import UserError
 
 CALL = {"type": "function", "function": {"name": "tide", "arguments": {"bay": "A", "hour": None}}}
@@ -104,10 +104,44 @@ def test_a_part_without_text_is_named():
 
 def test_tool_calls_keep_their_nulls_and_may_be_json_text():
     expected = {"role": "assistant", "tool_calls": [CALL]}
-    assert message({"role": "assistant", "content": None, "tool_calls": [CALL]}, "here") == expected
+    beside = message({"role": "assistant", "content": None, "tool_calls": [CALL]}, "here")
+    assert beside == expected | {"content": None}  # templates ask whether it is none
     assert message({"role": "assistant", "tool_calls": json.dumps([CALL])}, "here") == expected
     with pytest.raises(UserError, match="here, `tool_calls` is text but not JSON"):
         message({"role": "assistant", "tool_calls": "tide(A)"}, "here")
+
+
+@pytest.mark.parametrize("content", [{"bay": "A"}, ["a", "b"], 3, [{"bay": "A"}]])
+def test_the_result_of_a_call_may_be_any_value(content):
+    assert message({"role": "tool", "content": content}, "here") == {"role": "tool", "content": content}
+
+
+def test_older_and_shared_forms_of_a_call():
+    old = {"role": "assistant", "content": None, "function_call": {"name": "tide", "arguments": "{}"}}
+    assert message(old, "here") == old
+    shared = {"from": "function_call", "value": '{"name": "tide", "arguments": {"bay": "A"}}'}
+    call = {"type": "function", "function": {"name": "tide", "arguments": {"bay": "A"}}}
+    assert message(shared, "here") == {"role": "assistant", "tool_calls": [call]}
+    with pytest.raises(UserError, match="here, `value` is text but not JSON"):
+        message({"from": "function_call", "value": "tide(A)"}, "here")
+
+
+def test_messages_are_alike_whatever_is_trained():
+    one, other = {"role": "assistant", "content": "a"}, {"role": "assistant", "content": "a", "train": False}
+    assert alike([one], [other])
+    assert not alike([one], [one | {"content": "b"}])
+
+
+def test_a_weight_for_parts_of_a_message_is_refused():
+    with pytest.raises(UserError, match="here has `train_detail`, which is not supported"):
+        message({"role": "assistant", "content": "a", "train_detail": [{"train": False}]}, "here")
+
+
+def test_the_python_text_of_messages_is_refused():
+    told = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    with pytest.raises(UserError, match="here is the Python text of a list of messages, not their JSON"):
+        cells.value(str(told), "here")
+    assert cells.value("[{'a': 1}]", "here") == "[{'a': 1}]"
 
 
 def test_other_keys_of_a_message_are_kept():

@@ -188,7 +188,8 @@ def read(kind: str, dataset: Dataset, name: str, chat: bool, variables: frozense
     if options:
         examples = beside.with_options(examples, dataset, options, name, found.per_row)
     unread = () if kind == "prompts" else tuple(c for c in dataset.column_names if c not in used | {*options})
-    return replace(found, examples=beside.checked(examples, kind, name), unread=unread)
+    columns = found.columns if kind == "prompts" else (*found.columns, *options)  # a reward may want them too
+    return replace(found, columns=columns, examples=beside.checked(examples, kind, name), unread=unread)
 
 
 READERS: dict[str, Callable[[Dataset, str, bool], Reading]] = {

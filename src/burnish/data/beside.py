@@ -23,8 +23,12 @@ from burnish.run import UserError
 
 TOOLS, KEYWORDS = "tools", "chat_template_kwargs"
 KEYS = (TOOLS, "documents", KEYWORDS)
-OWN = {"messages", "add_generation_prompt", "continue_final_message", "raise_exception", "strftime_now", "tokenize"}
-"""Variables that `apply_chat_template` sets itself."""
+OWN = {
+    *("messages", "conversation", "chat_template", "add_generation_prompt", "continue_final_message", "tokenize"),
+    *("padding", "truncation", "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask"),
+    *("tokenizer_kwargs", "raise_exception", "strftime_now"),
+}
+"""What Burnish or `apply_chat_template` sets itself."""
 
 _GENERATION = re.compile(r"\{%-?\s*(end)?generation\s*-?%\}")
 
@@ -120,8 +124,8 @@ def _keywords(cell: Any, where: str) -> dict[str, Any]:
     found = _object(cell, f"{where} `{KEYWORDS}`") if isinstance(cell, str) and cell else cell or {}
     if not isinstance(found, dict):
         raise UserError(f"{where} `{KEYWORDS}` must be an object of keywords; fix or remove the row.")
-    if own := sorted(OWN & found.keys()):
-        raise UserError(f"{where} `{KEYWORDS}` sets `{own[0]}`, which Burnish sets itself; remove the key.")
+    if own := sorted((OWN | {TOOLS, "documents"}) & found.keys()):
+        raise UserError(f"{where} `{KEYWORDS}` sets `{own[0]}`, which is set apart from these; remove the key.")
     return found
 
 

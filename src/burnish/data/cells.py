@@ -27,7 +27,10 @@ def value(cell: object, where: str, may_be_empty: bool = False) -> str | Message
     if isinstance(cell, str):
         if not cell and not may_be_empty:
             raise UserError(f"{where} is empty; add text or remove the row.")
-        parsed = listed(cell)
+        try:
+            parsed = listed(cell)
+        except ValueError as error:
+            raise UserError(f"{where} {error}.") from error
         if parsed is None:
             return cell
         cell = parsed

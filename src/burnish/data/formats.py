@@ -17,7 +17,7 @@ from datasets import Dataset
 
 from burnish.data import cells
 from burnish.data.cells import as_messages, check_answer
-from burnish.data.messages import Messages
+from burnish.data.messages import Messages, alike, calls
 from burnish.run import UserError
 
 DEMONSTRATIONS = (("messages",), ("conversations",), ("prompt", "completion"), ("text",))
@@ -168,7 +168,8 @@ def ranked(dataset: Dataset, name: str) -> Iterator[Example]:
     columns = (*RANKED, "ranks") if "ranks" in dataset.column_names else RANKED
     for number, row in cells.rows(dataset, columns):
         where = f"{name}, row {number}: column `responses`"
-        found = row["responses"] if isinstance(row["responses"], list) else []
+        given = calls(row["responses"], where) if isinstance(row["responses"], str) else row["responses"]
+        found = given if isinstance(given, list) else []
         if len(found) < 2:
             raise UserError(f"{where} has {len(found)} responses, but a comparison needs at least two; remove the row.")
         places = [f"{where}, response {place}" for place in range(len(found))]
@@ -216,7 +217,7 @@ def _explicit(number: int, prompt: str | Messages, answers: list[str | Messages]
     messages = as_messages(prompt, "user")
     turns = [as_messages(answer, "assistant") for answer in answers]
     # Some data sets repeat the prompt in front of every answer.
-    if all(len(turn) > len(messages) and turn[: len(messages)] == messages for turn in turns):
+    if all(len(turn) > len(messages) and alike(turn[: len(messages)], messages) for turn in turns):
         turns = [turn[len(messages) :] for turn in turns]
     for turn, place in zip(turns, where, strict=True):
         check_answer(turn, place)
@@ -227,7 +228,7 @@ def _implicit(number: int, answers: list[Messages], where: list[str]) -> Example
     """The prompt is the messages that all answers begin with; each answer keeps at least its last message."""
     shortest = min(len(answer) for answer in answers)
     common = 0
-    while common < shortest - 1 and all(answer[common] == answers[0][common] for answer in answers):
+    while common < shortest - 1 and all(alike([answer[common]], [answers[0][common]]) for answer in answers):
         common += 1
     turns = [answer[common:] for answer in answers]
     for turn, place in zip(turns, where, strict=True):

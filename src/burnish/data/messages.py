@@ -1,6 +1,7 @@
 """Reads the messages of a conversation: OpenAI's and TRL's keys, ShareGPT's, and what data sets add to them."""
 
 import json
+import re
 from typing import Any
 
 from burnish.run import UserError
@@ -15,18 +16,32 @@ SPEAKERS = {
     "bard": "assistant",
     "model": "assistant",
     "observation": "tool",
+    "function": "tool",
+    "ipython": "tool",
+    "function_call": "assistant",
 } | {role: role for role in ("user", "assistant", "system", "tool", "developer")}
 """The role of each speaker in ShareGPT messages, which have `from` and `value` instead of `role` and `content`."""
 
 TRAINED = ("train", "training", "trainable", "weight", "loss", "loss_mask")
 """Keys that say whether an assistant message is trained: axolotl's, OpenAI's and Mistral's, and others' names."""
 
+UNSUPPORTED = ("train_detail",)
+CALLS = ("tool_calls", "function_call")
+RESULTS = ("tool", "function", "ipython")
+"""The roles of messages with the result of a call, which may be any value."""
+
 TEXT_PARTS = ("text", "input_text", "output_text")
 
 
 def listed(text: str) -> list[Any] | None:
-    """The messages in a text that is their JSON, as some data sets store them; None for any other text."""
-    if not text.lstrip().startswith("["):
+    """The messages in a text that is their JSON, as some data sets store them; None for any other text.
+
+    Raises ValueError for the Python text of messages, which pandas writes into CSV files.
+    """
+    start = text.lstrip()[:100]
+    if re.match(r"\[\s*\{\s*'", start) and re.search(r"'(role|from)'\s*:", text):
+        raise ValueError("is the Python text of a list of messages, not their JSON; write it with json.dumps")
+    if not start.startswith("["):
         return None
     try:
         found = json.loads(text)
@@ -37,7 +52,8 @@ def listed(text: str) -> list[Any] | None:
 
 
 def message(part: object, where: str) -> dict[str, Any]:
-    """One message: role and text, without keys that are null. `train` is False if the assistant's turn is not trained.
+    """One message: role and text, without keys that are null, except the content beside tool calls, which templates ask
+    for. `train` is False if the assistant's turn is not trained.
 
     Raises UserError, beginning with `where`, for an unknown speaker, a part that is not text, a weight other than 0 and
     1, and a message with no text and no tool calls.
@@ -47,11 +63,17 @@ def message(part: object, where: str) -> dict[str, Any]:
     if not isinstance(part, dict) or not isinstance(part.get("role"), str):
         raise UserError(f"{where} has no role; each message needs a `role` and a `content`.")
     found = {key: cell for key, cell in part.items() if cell is not None and key not in TRAINED}
-    if isinstance(found.get("content"), list):
-        found["content"] = _joined(found["content"], where)
+    content, result = found.get("content"), part["role"] in RESULTS
+    if isinstance(content, list) and not (
+        result and not all(isinstance(one, dict) and "type" in one for one in content)
+    ):
+        found["content"] = _joined(content, where)
     if isinstance(found.get("tool_calls"), str):
         found["tool_calls"] = calls(found["tool_calls"], f"{where}, `tool_calls`")
-    if not isinstance(found.get("content"), str) and not found.get("tool_calls"):
+    called = any(found.get(key) for key in CALLS)
+    if called and "content" in part and content is None:
+        found["content"] = None
+    if not isinstance(found.get("content"), str) and not called and not (result and content is not None):
         raise UserError(f"{where} has no text in `content`; fix or remove the row.")
     return found | _trained(part, where)
 
@@ -67,6 +89,15 @@ def calls(text: str, where: str) -> list[Any]:
     return found
 
 
+def alike(one: Messages, other: Messages) -> bool:
+    """Whether two lists of messages are the same but for what is trained."""
+    return [_said(each) for each in one] == [_said(each) for each in other]
+
+
+def _said(one: dict[str, Any]) -> dict[str, Any]:
+    return {key: cell for key, cell in one.items() if key != "train"}
+
+
 def _shared(part: dict[str, Any], where: str) -> dict[str, Any]:
     """A ShareGPT message with OpenAI's keys."""
     speaker = part["from"]
@@ -74,6 +105,10 @@ def _shared(part: dict[str, Any], where: str) -> dict[str, Any]:
         named = repr(speaker)[:40] if isinstance(speaker, str) else f"of type {type(speaker).__name__}"
         raise UserError(f"{where} is from {named}, which is not one of {', '.join(SPEAKERS)}; rename the speaker.")
     rest = {key: cell for key, cell in part.items() if key not in ("from", "value", "role", "content")}
+    if speaker == "function_call":
+        made = calls(f"[{part.get('value')}]", f"{where}, `value`")
+        each = made[0] if len(made) == 1 and isinstance(made[0], list) else made
+        return {"role": "assistant", "tool_calls": [{"type": "function", "function": one} for one in each], **rest}
     return {"role": SPEAKERS[speaker], "content": part.get("value"), **rest}
 
 
@@ -93,6 +128,9 @@ def _joined(parts: list[Any], where: str) -> str:
 
 def _trained(part: dict[str, Any], where: str) -> dict[str, bool]:
     """`{"train": False}` for a message that its own keys leave out of training; otherwise nothing."""
+    for key in UNSUPPORTED:
+        if part.get(key) is not None:
+            raise UserError(f"{where} has `{key}`, which is not supported; use `train` for the whole message.")
     given = {key: part[key] for key in TRAINED if part.get(key) is not None}
     for key, cell in given.items():
         if not isinstance(cell, bool | int | float) or cell not in (0, 1):
