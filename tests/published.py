@@ -6,7 +6,7 @@ from typing import Any
 
 import tiny
 
-from burnish.data.cells import SPEAKERS
+from burnish.data.messages import SPEAKERS
 from burnish.data.sources import load
 
 SAMPLES = Path(__file__).parent / "data" / "samples"

@@ -60,40 +60,6 @@ def test_values_that_are_not_text(cell):
     assert cells.text(" a", "here") == " a"
 
 
-def test_messages_with_from_and_value_are_messages():
-    told = [
-        {"from": "system", "value": "s", "role": None, "content": None},
-        {"from": "human", "value": "a"},
-        {"from": "gpt", "value": "b", "weight": 1},
-        {"from": "user", "value": "c"},
-        {"from": "observation", "value": "d"},
-    ]
-    assert cells.value(told, "here") == [
-        {"role": "system", "content": "s"},
-        {"role": "user", "content": "a"},
-        {"role": "assistant", "content": "b", "weight": 1},
-        {"role": "user", "content": "c"},
-        {"role": "tool", "content": "d"},
-    ]
-    assert cells.value([{"role": "user", "content": "a", "from": None}], "here") == [{"role": "user", "content": "a"}]
-
-
-@pytest.mark.parametrize(
-    ("message", "sentence"),
-    [
-        ({"from": "narrator", "value": "a"}, "here, message 0 is from 'narrator', which is not one of human, "),
-        ({"from": ["gpt"], "value": "a"}, "here, message 0 is from of type list"),
-        ({"from": "gpt", "value": None}, "here, message 0 has no text in `content`"),
-        ({"from": None, "value": "a"}, "here, message 0 "),
-        ("a", "here, message 0 has no role"),
-    ],
-)
-def test_an_invalid_message_is_named(message, sentence):
-    with pytest.raises(UserError) as caught:
-        cells.value([message], "here")
-    assert str(caught.value).startswith(sentence)
-
-
 def test_rows_are_numbered_across_batches():
     rows = list(cells.rows(load([{"a": i, "b": -i} for i in range(2345)]), ("b",)))
     assert rows[2344] == (2344, {"b": -2344})

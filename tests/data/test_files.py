@@ -109,3 +109,16 @@ def test_broken_parquet_and_differing_shards(tmp_path):
     pq.write_table(pa.table({"text": [1]}), tmp_path / "1.parquet")
     with pytest.raises(UserError, match=f"{re.escape(str(tmp_path))}: the columns of its files differ in type"):
         read_parquet([tmp_path / "0.parquet", tmp_path / "1.parquet"])
+
+
+def test_a_key_that_is_given_twice_is_warned_about(tmp_path):
+    (tmp_path / "a.jsonl").write_text(
+        '{"text": "a"}\n{"text": "a", "text": "b"}\n{"text": "c", "m": {"x": 1, "x": 2}}\n'
+    )
+    with pytest.warns(
+        UserWarning, match=r"a\.jsonl, line 2: the key `text` is given twice in one object, as in 1 other"
+    ):
+        assert read_rows(tmp_path / "a.jsonl") == [{"text": "a"}, {"text": "b"}, {"text": "c", "m": {"x": 2}}]
+    (tmp_path / "a.json").write_text('[{"text": "a", "text": "b"}]')
+    with pytest.warns(UserWarning, match=r"a\.json: the key `text` is given twice in one object; the last"):
+        assert read_rows(tmp_path / "a.json") == [{"text": "b"}]

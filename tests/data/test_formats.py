@@ -238,3 +238,21 @@ def test_missing_prompts_are_an_error_with_the_columns_found_and_needed():
         "f.jsonl: prompts need `prompt`, or `messages`, or `chosen` and `rejected`, but its columns are "
         "`label`, `text`; rename one of them to `prompt`."
     )
+
+
+def test_a_repeated_prompt_is_found_whatever_its_turns_weigh():
+    prompt = [user("a"), {"role": "assistant", "content": "b"}, user("c")]
+    weighed = [prompt[0], prompt[1] | {"weight": 0}, prompt[2]]
+    answer = {"role": "assistant", "content": "d"}
+    rows = [{"prompt": prompt, "chosen": [*weighed, answer], "rejected": [*weighed, answer | {"content": "e"}]}]
+    (found,) = formats.preferences(load(rows), "f")
+    assert found.responses == ([answer], [answer | {"content": "e"}])
+
+
+def test_responses_as_json_text():
+    (found,) = formats.ranked(load([{"prompt": "a", "responses": '["b", "c"]'}]), "f")
+    assert found.responses == ("b", "c")
+
+
+def user(text):
+    return {"role": "user", "content": text}

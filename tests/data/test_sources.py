@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, DatasetDict
 
+from burnish.data.columns import column
 from burnish.data.sources import hub_arguments, load, rows_to_dataset
 from burnish.run import UserError
 
@@ -63,15 +64,15 @@ def test_mixed_and_nested_columns(tmp_path):
         {"prompt": "plain", "completion": "text", "note": {"deep": [1, "two"]}},
     ]
     found = load(lines(tmp_path / "a.jsonl", rows))
-    assert found["prompt"][:] == [row["prompt"] for row in rows]
-    assert found["completion"][:] == [row["completion"] for row in rows]
-    assert found["note"][:] == [1, None, {"deep": [1, "two"]}]
+    assert column(found, "prompt") == [row["prompt"] for row in rows]
+    assert column(found, "completion") == [row["completion"] for row in rows]
+    assert column(found, "note") == [1, None, {"deep": [1, "two"]}]
 
 
 def test_conversations(tmp_path):
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
     found = load(lines(tmp_path / "a.jsonl", [{"messages": messages}, {"messages": messages * 2}]))
-    assert found["messages"][:] == [messages, messages * 2]
+    assert column(found, "messages") == [messages, messages * 2]
 
 
 def test_a_folder_of_splits(tmp_path):
@@ -161,4 +162,5 @@ def test_an_unreachable_hub_name_is_one_sentence():
 
 
 def test_rows_to_dataset_keeps_a_mixed_column_unchanged():
-    assert rows_to_dataset([{"a": 0}, {"a": "foo"}, {"a": {"b": [1]}}], "rows")["a"][:] == [0, "foo", {"b": [1]}]
+    found = rows_to_dataset([{"a": 0}, {"a": "foo"}, {"a": {"b": [1]}}], "rows")
+    assert column(found, "a") == [0, "foo", {"b": [1]}]

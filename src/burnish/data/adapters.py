@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from datasets import Dataset
 
-from burnish.data import cells, dialogues, formats
+from burnish.data import beside, cells, dialogues, formats
+from burnish.data.columns import column as cells_of
 from burnish.data.dialogues import Source
 from burnish.data.formats import Example
 from burnish.run import UserError
@@ -23,13 +24,18 @@ MARGIN, CONFIDENCE, SCORES = "margin", "confidence", ("score_chosen", "score_rej
 class Reading:
     """A data set with its detected format: the format's name, the columns that identify it, and its examples.
 
-    `left_out` counts by reason what gives no example; it is filled while `examples` is iterated.
+    `left_out` counts by reason what gives no example; it is filled while `examples` is iterated. `beside` are further
+    columns that are read, and `per_row` is the number of examples of a row.
     """
 
     format: str
     columns: tuple[str, ...]
     examples: Iterator[Example]
     left_out: Counter[str] = field(default_factory=Counter)
+    beside: tuple[str, ...] = ()
+    per_row: int = 1
+    unread: tuple[str, ...] = ()
+    """The data set's other columns; filled by `read`."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ class _Format:
     """Whether each row is one pair, so that it can have the columns `margin` and `confidence`."""
     plain_prompts: bool = False
     """Whether its prompts are read as those of the formats in `formats`."""
+    beside: tuple[str, ...] = ()
+    """Columns that are read where there are any."""
 
 
 def _standard(source: Source) -> Iterator[Example]:
@@ -68,13 +76,17 @@ COMPARISONS = (
     _Format("chosen and rejected with an implicit prompt", ("chosen", "rejected"), _standard, plain_prompts=True),
     _Format("OpenAI TL;DR comparisons", ("info", "summaries", "choice"), dialogues.summaries),
     _Format(
-        "Stanford Human Preferences", ("history", "human_ref_A", "human_ref_B", "labels"), dialogues.forum_comments
+        "Stanford Human Preferences",
+        ("history", "human_ref_A", "human_ref_B", "labels"),
+        dialogues.forum_comments,
+        beside=("score_A", "score_B"),
     ),
     _Format(
         "prompt and ranked responses",
         formats.RANKED,
         lambda source: formats.ranked(source.dataset, source.name),
         pairs=False,
+        beside=("ranks",),
     ),
     _Format(
         "HelpSteer ratings", ("prompt", "response", "helpfulness"), dialogues.rated("helpfulness", True), pairs=False
@@ -105,7 +117,8 @@ def preferences(dataset: Dataset, name: str, chat: bool = False) -> Reading:
         formats.preference_columns(dataset, name)  # raises, with the missing columns
         raise AssertionError("columns of comparisons that match no format")
     source = Source(dataset, name, chat)
-    return Reading(found.name, found.columns, _with_certainty(source, found), source.left_out)
+    others = (*found.beside, MARGIN, CONFIDENCE) if found.pairs else found.beside
+    return Reading(found.name, found.columns, _with_certainty(source, found), source.left_out, others)
 
 
 def feedback(dataset: Dataset, name: str, chat: bool = False) -> Reading:
@@ -127,7 +140,7 @@ def feedback(dataset: Dataset, name: str, chat: bool = False) -> Reading:
         )
     source = Source(dataset, name, chat)
     examples = (single for pair in found.read(source) for single in _singles(pair))
-    return Reading(f"{found.name}, two rows per pair", found.columns, examples, source.left_out)
+    return Reading(f"{found.name}, two rows per pair", found.columns, examples, source.left_out, per_row=2)
 
 
 def demonstrations(dataset: Dataset, name: str, chat: bool = False) -> Reading:
@@ -161,6 +174,22 @@ def prompts(dataset: Dataset, name: str, chat: bool = False) -> Reading:
     examples = (replace(example, responses=(), margin=None) for example in found.read(source))
     columns = found.columns if found.columns[0] == "chosen" else found.columns[:1]
     return Reading(found.name, columns, examples, source.left_out)
+
+
+def read(kind: str, dataset: Dataset, name: str, chat: bool, variables: frozenset[str] = frozenset()) -> Reading:
+    """A data set of the `kind`, with what its rows have for the chat template, whose `variables` a row may set.
+
+    Raises UserError as the kind's own reader does, and while it is iterated for cells that are not valid.
+    """
+    found = READERS[kind](dataset, name, chat)
+    used = {*found.columns, *found.beside}
+    options = beside.option_columns(dataset, used, variables if chat else frozenset())
+    examples = found.examples
+    if options:
+        examples = beside.with_options(examples, dataset, options, name, found.per_row)
+    unread = () if kind == "prompts" else tuple(c for c in dataset.column_names if c not in used | {*options})
+    columns = found.columns if kind == "prompts" else (*found.columns, *options)  # a reward may want them too
+    return replace(found, columns=columns, examples=beside.checked(examples, kind, name), unread=unread)
 
 
 READERS: dict[str, Callable[[Dataset, str, bool], Reading]] = {
@@ -217,11 +246,11 @@ def _probability(cell: object, where: str) -> float:
 
 
 def _has_values(dataset: Dataset, column: str) -> bool:
-    return any(cell not in (None, "") for cell in dataset.with_format(None)[column])
+    return any(cell not in (None, "") for cell in cells_of(dataset, column))
 
 
 def _is_boolean(dataset: Dataset, column: str) -> bool:
     """Whether every cell of a column is true or false, as a boolean or as text; numbers may mean something else."""
     if column not in dataset.column_names:
         return False
-    return all(str(cell).strip().lower() in ("true", "false") for cell in dataset.with_format(None)[column])
+    return all(str(cell).strip().lower() in ("true", "false") for cell in cells_of(dataset, column))

@@ -9,44 +9,36 @@ from typing import Any
 
 from datasets import Dataset
 
+from burnish.data.columns import rows_of
+from burnish.data.messages import Messages, listed, message
 from burnish.run import UserError
-
-Messages = list[dict[str, Any]]
-
-SPEAKERS = {
-    "human": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bing": "assistant",
-    "bard": "assistant",
-    "model": "assistant",
-    "observation": "tool",
-} | {role: role for role in ("user", "assistant", "system", "tool")}
-"""The role of each speaker in ShareGPT messages, which have `from` and `value` instead of `role` and `content`."""
 
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def rows(dataset: Dataset, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
     """The number of each row and its cells in `columns`."""
-    counted = 0
-    for batch in dataset.with_format(None).select_columns(list(columns)).iter(batch_size=1000):
-        for cells in zip(*(batch[column] for column in columns), strict=True):
-            yield counted, dict(zip(columns, cells, strict=True))
-            counted += 1
+    for number, cells in enumerate(rows_of(dataset, columns)):
+        yield number, dict(zip(columns, cells, strict=True))
 
 
 def value(cell: object, where: str, may_be_empty: bool = False) -> str | Messages:
-    """The cell as text or as messages, each with a role and without the None values that Arrow fills in."""
+    """The cell as text or as messages, see `messages.message`; text that is the JSON of messages is read as these."""
     if isinstance(cell, str):
         if not cell and not may_be_empty:
             raise UserError(f"{where} is empty; add text or remove the row.")
-        return cell
+        try:
+            parsed = listed(cell)
+        except ValueError as error:
+            raise UserError(f"{where} {error}.") from error
+        if parsed is None:
+            return cell
+        cell = parsed
     if not isinstance(cell, list):
         raise UserError(f"{where} is {kind_of(cell)}, not text or a list of messages; fix or remove the row.")
     if not cell and not may_be_empty:
         raise UserError(f"{where} is an empty list; add messages or remove the row.")
-    return [_message(part, f"{where}, message {place}") for place, part in enumerate(cell)]
+    return [message(part, f"{where}, message {place}") for place, part in enumerate(cell)]
 
 
 def text(cell: object, where: str, may_be_empty: bool = False) -> str:
@@ -106,18 +98,3 @@ def shown(cell: object) -> str:
 
 def kind_of(cell: object) -> str:
     return "None" if cell is None else f"of type {type(cell).__name__}"
-
-
-def _message(part: object, where: str) -> dict[str, Any]:
-    if isinstance(part, dict) and "from" in part and part.get("role") is None:
-        speaker = part["from"]
-        if not isinstance(speaker, str) or speaker not in SPEAKERS:
-            known = ", ".join(SPEAKERS)
-            raise UserError(f"{where} is from {shown(speaker)}, which is not one of {known}; rename the speaker.")
-        rest = {key: cell for key, cell in part.items() if key not in ("from", "value", "role", "content")}
-        part = {"role": SPEAKERS[speaker], "content": part.get("value"), **rest}
-    if not isinstance(part, dict) or not isinstance(part.get("role"), str):
-        raise UserError(f"{where} has no role; each message needs a `role` and a `content`.")
-    if not isinstance(part.get("content"), str) and not part.get("tool_calls"):
-        raise UserError(f"{where} has no text in `content`; fix or remove the row.")
-    return {key: cell for key, cell in part.items() if cell is not None}

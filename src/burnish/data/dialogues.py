@@ -3,6 +3,7 @@
 Each function reads one of them, row by row, and raises UserError, naming file, row and column, for an invalid value.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,8 +13,9 @@ from typing import Any
 from datasets import Dataset
 
 from burnish.data import cells
-from burnish.data.cells import Messages
+from burnish.data.columns import rows_of
 from burnish.data.formats import Example
+from burnish.data.messages import Messages
 from burnish.run import UserError
 
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
@@ -35,7 +37,7 @@ class Source:
 
 def are_transcripts(dataset: Dataset) -> bool:
     """Whether `chosen` in the first row is a dialogue with the markers of HH-RLHF."""
-    first = dataset.with_format(None)[0]["chosen"] if len(dataset) else None
+    first = next((cell for (cell,) in rows_of(dataset, ("chosen",), size=1)), None)
     return isinstance(first, str) and first.startswith(HUMAN) and ASSISTANT in first
 
 
@@ -131,8 +133,11 @@ def rated(rating: str, dialogue: bool) -> Callable[[Source], Iterator[Example]]:
         Wang et al. (2024), "HelpSteer2: Open-source dataset for training top-performing reward models".
         """
         groups: dict[str, list[tuple[int, str, float]]] = {}
+        prompts: dict[str, str | Messages] = {}
         for number, row in cells.rows(source.dataset, ("prompt", "response", rating)):
-            text = cells.text(row["prompt"], source.where(number, "prompt"), may_be_empty=not dialogue)
+            asked = cells.value(row["prompt"], source.where(number, "prompt"), may_be_empty=not dialogue)
+            text = asked if isinstance(asked, str) else json.dumps(asked)
+            prompts.setdefault(text, asked)
             response = cells.text(row["response"], source.where(number, "response"))
             score = cells.number(row[rating], source.where(number, rating))
             groups.setdefault(text, []).append((number, response, score))
@@ -142,9 +147,11 @@ def rated(rating: str, dialogue: bool) -> Callable[[Source], Iterator[Example]]:
                 source.left_out["alone" if len(group) == 1 else "ties"] += 1
                 continue
             source.left_out["between"] += len(group) - 2
-            prompt = question(text, source.chat) if dialogue else text
-            responses = [response for _, response, _ in (best, worst)]
-            answers = tuple(answer(response, source.chat) if dialogue else response for response in responses)
+            asked, responses = prompts[text], [response for _, response, _ in (best, worst)]
+            turns = isinstance(asked, list)
+            prompt = question(asked, source.chat) if dialogue and isinstance(asked, str) else asked
+            written = dialogue or turns
+            answers = tuple(answer(one, source.chat or turns) if written else one for one in responses)
             yield Example(group[0][0], prompt, answers, margin=best[2] - worst[2])
 
     return read
@@ -153,7 +160,8 @@ def rated(rating: str, dialogue: bool) -> Callable[[Source], Iterator[Example]]:
 def questions(source: Source) -> Iterator[Example]:
     """The prompts of rated responses, one per row."""
     for number, row in cells.rows(source.dataset, ("prompt",)):
-        yield Example(number, question(cells.text(row["prompt"], source.where(number, "prompt")), source.chat), ())
+        asked = cells.value(row["prompt"], source.where(number, "prompt"))
+        yield Example(number, question(asked, source.chat) if isinstance(asked, str) else asked, ())
 
 
 def question(text: str, chat: bool) -> str | Messages:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,18 +54,42 @@ def read_parquet(paths: list[Path], row_limit: int | None = None) -> Dataset:
 
 def _read_jsonl(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
+    doubled = _Doubled()
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if row_limit is not None and len(rows) == row_limit:
                 break
             if line.strip():
-                rows.append(_parse_object(line, f"{path}, line {number}"))
+                doubled.where = f"{path}, line {number}"
+                rows.append(_parse_object(line, doubled.where, doubled))
+    doubled.warn()
     return rows
 
 
-def _parse_object(text: bytes, where: str) -> dict[str, Any]:
+class _Doubled:
+    """Makes the objects of a JSON text, and remembers the keys that one has twice, of which the last value counts."""
+
+    def __init__(self, where: str = "") -> None:
+        self.where, self.first, self.count = where, "", 0
+
+    def __call__(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            again = next(name for place, name in enumerate(names) if name in names[:place])
+            self.first = self.first or f"{self.where}: the key `{again}` is given twice in one object"
+            self.count += 1
+        return found
+
+    def warn(self) -> None:
+        if self.count:
+            others = f", as in {self.count - 1:,} other objects" if self.count > 1 else ""
+            warnings.warn(f"{self.first}{others}; the last value is used.", stacklevel=3)
+
+
+def _parse_object(text: bytes, where: str, made: Callable[[list[tuple[str, Any]]], Any]) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=made)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: is not valid JSON ({_first_line(error)}); fix or remove it.") from error
     if not isinstance(value, dict):
@@ -73,13 +99,15 @@ def _parse_object(text: bytes, where: str) -> dict[str, Any]:
 
 def _read_json(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
     try:
-        value = json.loads(path.read_bytes())
+        doubled = _Doubled(str(path))
+        value = json.loads(path.read_bytes(), object_pairs_hook=doubled)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":  # several values: JSON Lines under another name
             return _read_jsonl(path, row_limit)
         raise UserError(f"{path}, line {error.lineno}: is not valid JSON ({error.msg}); fix the file.") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not valid JSON ({_first_line(error)}); fix the file.") from error
+    doubled.warn()
     rows = [value] if isinstance(value, dict) else value
     if not isinstance(rows, list):
         raise UserError(f"{path}: is a JSON {_json_kind(value)}, but it must be a list of objects.")

@@ -16,7 +16,8 @@ from typing import Any
 from datasets import Dataset
 
 from burnish.data import cells
-from burnish.data.cells import Messages, as_messages, check_answer
+from burnish.data.cells import as_messages, check_answer
+from burnish.data.messages import Messages, alike, calls
 from burnish.run import UserError
 
 DEMONSTRATIONS = (("messages",), ("conversations",), ("prompt", "completion"), ("text",))
@@ -33,8 +34,8 @@ class Example:
 
     In `messages` data the prompt is everything before the first assistant turn. `row` counts from 0. `margin` is how
     much better the first response is, `confidence` the probability that it is better, and `desirable` the label of a
-    single response; each is None if the data does not have it. `template_options` are keywords for the chat template:
-    `tools`, and the row's own. A message with the key `train` False is not trained.
+    single response; each is None if the data does not have it. `template_options` are the row's own keyword arguments
+    for the chat template, such as `tools`. An assistant message whose key `train` is False is not trained.
     """
 
     row: int
@@ -167,7 +168,8 @@ def ranked(dataset: Dataset, name: str) -> Iterator[Example]:
     columns = (*RANKED, "ranks") if "ranks" in dataset.column_names else RANKED
     for number, row in cells.rows(dataset, columns):
         where = f"{name}, row {number}: column `responses`"
-        found = row["responses"] if isinstance(row["responses"], list) else []
+        given = calls(row["responses"], where) if isinstance(row["responses"], str) else row["responses"]
+        found = given if isinstance(given, list) else []
         if len(found) < 2:
             raise UserError(f"{where} has {len(found)} responses, but a comparison needs at least two; remove the row.")
         places = [f"{where}, response {place}" for place in range(len(found))]
@@ -215,7 +217,7 @@ def _explicit(number: int, prompt: str | Messages, answers: list[str | Messages]
     messages = as_messages(prompt, "user")
     turns = [as_messages(answer, "assistant") for answer in answers]
     # Some data sets repeat the prompt in front of every answer.
-    if all(len(turn) > len(messages) and turn[: len(messages)] == messages for turn in turns):
+    if all(len(turn) > len(messages) and alike(turn[: len(messages)], messages) for turn in turns):
         turns = [turn[len(messages) :] for turn in turns]
     for turn, place in zip(turns, where, strict=True):
         check_answer(turn, place)
@@ -226,7 +228,7 @@ def _implicit(number: int, answers: list[Messages], where: list[str]) -> Example
     """The prompt is the messages that all answers begin with; each answer keeps at least its last message."""
     shortest = min(len(answer) for answer in answers)
     common = 0
-    while common < shortest - 1 and all(answer[common] == answers[0][common] for answer in answers):
+    while common < shortest - 1 and all(alike([answer[common]], [answers[0][common]]) for answer in answers):
         common += 1
     turns = [answer[common:] for answer in answers]
     for turn, place in zip(turns, where, strict=True):

@@ -66,6 +66,7 @@ def read_prompts(
     the row, for a prompt that cannot be read or has no ids.
     """
     from burnish.data import tokenise
+    from burnish.data.columns import column
     from burnish.data.encode import check_length
     from burnish.data.fit import cut_left
 
@@ -76,8 +77,7 @@ def read_prompts(
     options = [example.template_options for example in examples]
     whole = tokenise.prompts(written, tokenizer, UNCUT, name, options, how or tokenise.USUAL)
     ids = [cut_left(one, max_length, tokenizer.bos_token_id) for one in whole]
-    plain = dataset.with_format(None)
-    columns = {column: list(plain[column]) for column in dataset.column_names if column not in used}
+    columns = {name: column(dataset, name) for name in dataset.column_names if name not in used}
     counts = {
         "rows": len(ids),
         "truncated_prompts": sum(len(a) < len(b) for a, b in zip(ids, whole, strict=True)),

@@ -12,6 +12,7 @@ from typing import Any
 import datasets
 from datasets import Dataset, DatasetDict
 
+from burnish.data import columns
 from burnish.data.files import ENDINGS, read_parquet, read_rows
 from burnish.run import UserError
 
@@ -56,19 +57,17 @@ def load(
 def rows_to_dataset(rows: list[dict[str, Any]], name: str) -> Dataset:
     """The rows as a data set in memory; missing keys become None.
 
-    A column with mixed types (text in one row, a list in the next) is stored as JSON, unchanged.
+    Columns with objects, or with mixed types (text in one row, a list in the next), are stored as JSON text: read them
+    with `columns.column`.
     """
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    columns = {key: [row.get(key) for row in rows] for key in keys}
     try:
-        return Dataset.from_dict(columns)
+        return columns.table({key: [row.get(key) for row in rows] for key in keys})
     except UnicodeEncodeError:
         raise UserError(
             f"{name}, row {_broken_text(rows)}: contains an unpaired surrogate, which is not valid Unicode; "
             "fix or remove the row."
         ) from None
-    except (ValueError, TypeError, OverflowError):  # pyarrow's errors for a mixed column are among these
-        return Dataset.from_dict(columns, on_mixed_types="use_json")
 
 
 def _broken_text(rows: list[dict[str, Any]]) -> int | str:

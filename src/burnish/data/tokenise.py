@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from burnish.data import adapters
 from burnish.data.adapters import Reading
+from burnish.data.beside import template_variables
 from burnish.data.encode import Encoder, check_length
 from burnish.data.fit import Fitted, cut_left, fit
 from burnish.data.formats import Example, Messages
@@ -96,7 +97,7 @@ def feedback(
 
 def read(kind: str, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, name: str) -> Reading:
     """A data set's examples; dialogues are messages if the tokenizer has a chat template."""
-    return adapters.READERS[kind](dataset, name, bool(tokenizer.chat_template))
+    return adapters.read(kind, dataset, name, bool(tokenizer.chat_template), template_variables(tokenizer))
 
 
 def tokenise(
@@ -135,7 +136,9 @@ def tokenise(
             if counts["rows"]
             else f"{name} has no rows; use a data set with at least one."
         )
-    return Tokenised(dataset, dict(counts) | reading.left_out | sizes, fingerprint, name, reading.columns, kind)
+    return Tokenised(
+        dataset, dict(counts) | reading.left_out | sizes, fingerprint, name, reading.columns, kind, reading.unread
+    )
 
 
 def check_options(counts: Mapping[str, int], how: Rendering, name: str) -> None:

@@ -69,7 +69,8 @@ class Tokenised:
     shape, True on trained ids) and `row` (the position in the user's data), and optionally `margin`, `confidence` and
     `desirable`; feedback has `start`, the length of the row's prompt, and `cut`, how much of it is left out. `kind` is
     demonstrations, preferences or feedback. `counts` has the numbers of rows used, truncated and dropped; `fingerprint`
-    is the SHA-256 of all ids, masks, lengths and numbers in order.
+    is the SHA-256 of all ids, masks, lengths and numbers in order. `unread` are the columns of the user's data that
+    nothing reads.
     """
 
     dataset: Dataset
@@ -78,6 +79,7 @@ class Tokenised:
     name: str
     columns: tuple[str, ...]
     kind: str
+    unread: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -128,6 +130,8 @@ class Tokenised:
         parts += [f"{counts[key]:,} {words}" for key, words in LEFT_OUT.items() if counts.get(key)]
         parts += rewritten(counts)
         parts.append(f"{counts['tokens']:,} tokens, {counts['trained_tokens']:,} of them trained")
+        if self.unread:
+            parts.append(f"not read: {', '.join(f'`{column}`' for column in self.unread)}")
         return f"{self.name} ({' + '.join(self.columns)}): {', '.join(parts)}"
 
 

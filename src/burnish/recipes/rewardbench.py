@@ -17,6 +17,7 @@ from burnish.batches import Preferences
 from burnish.config import Settings
 from burnish.data import sources, tokenise
 from burnish.data.adapters import Reading
+from burnish.data.columns import rows_of
 from burnish.data.formats import Example, Messages
 from burnish.data.walk import in_order
 from burnish.evaluation.rewardbench import OTHER, TIES, Scored, Scores, implicit_scores, reward_scores, summarise
@@ -111,12 +112,12 @@ def read_questions(dataset: Dataset, label: str) -> tuple[list[Question], bool]:
             f"{label} has no column `{missing[0]}`: RewardBench's format has `prompt`, `chosen`, `rejected` and "
             "`subset`"
         )
-    plain = dataset.with_format(None)
+    plain = [dict(zip(dataset.column_names, cells, strict=True)) for cells in rows_of(dataset, dataset.column_names)]
     best_of = isinstance(plain[0]["chosen"], list)
     questions: list[Question] = []
     keys: dict[str, int] = {}
     for row, cells in enumerate(plain):
-        question = read_row(row, cast(dict[str, Any], cells), f"{label}, row {row}: column", best_of)
+        question = read_row(row, cells, f"{label}, row {row}: column", best_of)
         if question.key and (other := keys.setdefault(question.key, row)) != row:
             raise UserError(
                 f"{label}, row {row}: column `id` is {question.key!r}, as in row {other}: remove one of them"
