@@ -8,7 +8,13 @@ import tiny
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+)
 
 from burnish.algorithms.reward_model import RewardModel
 from burnish.batches import Demonstrations
@@ -39,14 +45,22 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "afmoe": COMMON | EXPERTS | {"moe_intermediate_size": 8},
     "apertus": COMMON,
     "bamba": COMMON | BAMBA | {"attn_layer_indices": [1]},
-    "codegen": SMALL | {"n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": tiny.CONTEXT, "rotary_dim": 4},
+    "codegen": {
+        "vocab_size": tiny.VOCABULARY,
+        "n_embd": 16,
+        "n_layer": 2,
+        "n_head": 4,
+        "n_positions": tiny.CONTEXT,
+        "rotary_dim": 4,
+    },
     "cohere": COMMON,
     "cohere2": COMMON | {"sliding_window": 4},
     "ernie4_5": COMMON,
     "ernie4_5_moe": COMMON | {"moe_num_experts": 4, "moe_k": 2, "moe_intermediate_size": 8, "moe_layer_start_index": 0},
     "falcon_mamba": SMALL | STATES,
     "flex_olmo": COMMON | EXPERTS,
-    "glm4_moe": COMMON | {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8, "first_k_dense_replace": 1},
+    "glm4_moe": COMMON
+    | {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8, "first_k_dense_replace": 1},
     "gpt_neox_japanese": COMMON,
     "granite": COMMON | {"embedding_multiplier": 2.0},
     "granitemoe": COMMON | EXPERTS,
@@ -55,7 +69,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "mamba": SMALL | STATES,
     "olmoe": COMMON | EXPERTS,
     "rwkv": SMALL | {"hidden_size": 16, "num_hidden_layers": 2, "attention_hidden_size": 16, "intermediate_size": 24},
-    "xglm": SMALL | {"d_model": 16, "ffn_dim": 24, "num_layers": 2, "attention_heads": 2, "max_position_embeddings": 64},
+    "xglm": SMALL
+    | {"d_model": 16, "ffn_dim": 24, "num_layers": 2, "attention_heads": 2, "max_position_embeddings": 64},
 }
 IDS = torch.tensor([[0, 5, 9, 4, 7, 3]])
 
@@ -117,7 +132,8 @@ def test_a_trained_one_comes_back_with_its_head(family: str, tmp_path: Path) -> 
     before = {name: p.detach().clone() for name, p in scorer.parameters().items()}
     fit(Models(scorer=scorer), RewardModel(), [tiny.preferences(tiny.random_pairs(3, seed=1))], learning_rate=1e-2)
     moved = {name for name, p in scorer.parameters().items() if not torch.equal(p, before[name])}
-    assert "score.weight" in moved and len(moved) > 1
+    assert "score.weight" in moved
+    assert len(moved) > 1
     scorer.centre(0.25)
     scorer.save(tmp_path / "saved")
     again = load_scorer(tmp_path / "saved")
@@ -138,7 +154,9 @@ def test_logits_are_read_at_the_last_token_of_the_attention_mask() -> None:
     assert alone.shape == (1, 1)
     for padding in ((0, 2), (2, 0)):
         mask = nn.functional.pad(torch.ones(1, 4, dtype=torch.long), padding)
-        padded = model(nn.functional.pad(IDS[:, :4], padding, value=7), mask, position_ids=(mask.cumsum(1) - 1).clamp(0))
+        padded = model(
+            nn.functional.pad(IDS[:, :4], padding, value=7), mask, position_ids=(mask.cumsum(1) - 1).clamp(0)
+        )
         torch.testing.assert_close(padded.logits, alone)
     assert (model(input_ids=IDS).logits - alone).abs() > 1e-3
 

@@ -1,8 +1,8 @@
 """A causal language model with a scalar head: one number per text (reward model) or per state (critic).
 
-It is a sequence classifier with one label of the family, so a saved reward model is plain transformers where transformers
-has that class: its logits there are the scores before centring, and `score_offset` in its config is what centring
-subtracts. Where transformers has none, `classifier_class` makes one, and Burnish alone loads it with its head.
+It is a sequence classifier with one label of the model's family. Where transformers has that class, a saved reward model
+is plain transformers: its logits there are the scores before centring, and `score_offset` in its config is what
+centring subtracts. Where it has none, `classifier_class` makes one, which Burnish alone loads.
 """
 
 from collections.abc import Iterator
@@ -85,8 +85,9 @@ class LanguageScorer(TokenReader):
     def save(self, folder: Path) -> None:
         """Write weights, config and tokenizer as a sequence classifier of the family.
 
-        transformers loads it where it has that class, and the base of it by `AutoModel` where it has not. Its logits are w·h, the scores *before* centring: to have the scores, subtract `config.score_offset`. An adapter
-        is written as peft does, the head with it, and beside it the configuration that says so.
+        transformers loads it where it has that class, and its base by `AutoModel` where it has not. The logits are w·h,
+        the scores *before* centring: to have the scores, subtract `config.score_offset`. An adapter is written as peft
+        does, the head with it, and beside it the configuration that says so.
         """
         if self.adapter is None:
             self.model.save_pretrained(folder)
@@ -121,7 +122,9 @@ def check_scalar_head(model: PreTrainedModel) -> None:
     if config.is_encoder_decoder or not hasattr(model, "score") or config.num_labels != 1:
         raise UserError(f"{name} is not a decoder-only language model with a head for one label: use one that is")
     words = embedding(model).num_embeddings
-    pad = config.get_text_config().pad_token_id  # at a padding token the model would read an earlier position
+    pad = getattr(
+        config.get_text_config(), "pad_token_id", None
+    )  # at a padding token the model would read an earlier position
     probe = torch.tensor([[i for i in range(min(words, 6)) if i != pad][-4:]], device=model.device)
     hidden = model.base_model(input_ids=probe, use_cache=False).last_hidden_state[0]
     for length in (2, probe.shape[1]):
