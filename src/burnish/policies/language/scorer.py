@@ -1,7 +1,7 @@
 """A causal language model with a scalar head: one number per text (reward model) or per state (critic).
 
-It is a sequence classifier with one label of the model's family. Where transformers has that class, a saved reward model
-is plain transformers: its logits there are the scores before centring, and `score_offset` in its config is what
+It is a sequence classifier with one label of the model's family. Where transformers has that class, a saved reward
+model is plain transformers: its logits there are the scores before centring, and `score_offset` in its config is what
 centring subtracts. Where it has none, `classifier_class` makes one, which Burnish alone loads.
 """
 
