@@ -1,6 +1,7 @@
 """A Hugging Face causal language model as a policy."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from burnish.functional import action_logprobs, entropy
 from burnish.policies.language import adapters
 from burnish.policies.language.adapters import Lora
+from burnish.policies.language.balance import load_balance
 from burnish.policies.language.reader import TokenReader
 from burnish.run import UserError
 
@@ -38,6 +40,7 @@ class LanguagePolicy(TokenReader):
         super().__init__(model, tokenizer, precision, adapter)
         self.temperature = temperature
         check_head(model)
+        self.balance = load_balance(model)
 
     def logprobs(self, batch: Any) -> Float[Tensor, "*lead T"]:
         """Log-probabilities of the chosen tokens, `[B, T]` or `[B, G, T]`, in float32 or wider; 0 elsewhere.
@@ -52,6 +55,10 @@ class LanguagePolicy(TokenReader):
             batch, lambda logits, targets: torch.stack([action_logprobs(logits, targets), entropy(logits)], -1), 2
         )
         return both[..., 0], both[..., 1]
+
+    def own_losses(self) -> AbstractContextManager[dict[str, tuple[float, Tensor]]]:
+        """The load-balancing loss of the routers in the passes inside, see `load_balance`; none for other models."""
+        return nullcontext({}) if self.balance is None else self.balance.losses()
 
     def _per_token(
         self, batch: Any, numbers: Callable[[Tensor, Tensor], Tensor], count: int
