@@ -55,6 +55,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     "cohere": COMMON,
     "cohere2": COMMON | {"sliding_window": 4},
+    "ctrl": SMALL | {"n_embd": 16, "n_layer": 2, "n_head": 2, "dff": 24, "n_positions": tiny.CONTEXT},
     "ernie4_5": COMMON,
     "ernie4_5_moe": COMMON | {"moe_num_experts": 4, "moe_k": 2, "moe_intermediate_size": 8, "moe_layer_start_index": 0},
     "falcon_mamba": SMALL | STATES,
@@ -67,6 +68,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "lfm2": COMMON | {"layer_types": ["conv", "full_attention"]},
     "llama4_text": COMMON | EXPERTS | {"intermediate_size_mlp": 24, "interleave_moe_layer_step": 1},
     "mamba": SMALL | STATES,
+    "modernbert-decoder": COMMON | {"cls_token_id": 0, "sep_token_id": 1},
     "olmoe": COMMON | EXPERTS,
     "rwkv": SMALL | {"hidden_size": 16, "num_hidden_layers": 2, "attention_hidden_size": 16, "intermediate_size": 24},
     "xglm": SMALL
@@ -98,9 +100,11 @@ def saved(folder: Path, family: str) -> PreTrainedModel:
 
 @torch.no_grad()
 def what_the_head_reads(model: PreTrainedModel, ids: Tensor) -> Tensor:
-    """The hidden states that a language model gives to its own head."""
+    """The hidden states that a language model gives to its own head, its first layer where it has several."""
     read: list[Tensor] = []
-    hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, args: read.append(args[0]))
+    hook = getattr(model, "lm_head", model.get_output_embeddings()).register_forward_pre_hook(
+        lambda _, args: read.append(args[0])
+    )
     model(input_ids=ids, use_cache=False)
     hook.remove()
     return read[0][0]
@@ -114,7 +118,8 @@ def batch_of(*rows: list[int]) -> Demonstrations:
 def test_a_score_is_the_head_of_the_state_that_the_language_models_head_reads(family: str, tmp_path: Path) -> None:
     """w·h(last token) for a text and for its first four tokens, in one padded batch; and no class of transformers."""
     model = saved(tmp_path, family)
-    assert type(model.config) not in AutoModelForSequenceClassification._model_mapping
+    kinds = AutoModelForSequenceClassification._model_mapping
+    assert type(model.config) not in kinds or not hasattr(kinds[type(model.config)](model.config), "score")
     scorer, row = load_scorer(tmp_path, seed=3), IDS[0].tolist()
     head = scorer.model.score.weight[0].detach()
     expected = what_the_head_reads(model, IDS) @ head
@@ -122,6 +127,7 @@ def test_a_score_is_the_head_of_the_state_that_the_language_models_head_reads(fa
         found = scorer.scores(batch_of(row, row[:4]))
     torch.testing.assert_close(found, expected[[-1, 3]], rtol=1e-4, atol=1e-5)
     assert head.std() > 0.1
+    assert scorer.model.config._experts_implementation == model.config._experts_implementation
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -142,6 +148,7 @@ def test_a_trained_one_comes_back_with_its_head(family: str, tmp_path: Path) -> 
         assert torch.equal(again.scores(rows), scorer.scores(rows))
     (name,) = AutoConfig.from_pretrained(tmp_path / "saved").architectures
     assert name.endswith("ForSequenceClassification")
+    assert not hasattr(transformers, name)  # transformers would load it with another head
     _, loading = AutoModel.from_pretrained(tmp_path / "saved", output_loading_info=True)
     assert loading["missing_keys"] == set()
 
@@ -165,6 +172,14 @@ def test_what_transformers_has_a_class_for_is_left_to_transformers() -> None:
     assert classifier_class(transformers.LlamaConfig()) is AutoModelForSequenceClassification
     remote = transformers.CohereConfig(auto_map={"AutoModelForSequenceClassification": "modeling.Cls"})
     assert classifier_class(remote) is AutoModelForSequenceClassification
+
+
+def test_a_classifier_with_another_head_is_not_given_a_new_one() -> None:
+    """One that transformers saved keeps its class, and is refused by the scorer."""
+    config = transformers.CTRLConfig(**FAMILIES["ctrl"], num_labels=1, architectures=["CTRLForSequenceClassification"])
+    assert classifier_class(config) is AutoModelForSequenceClassification
+    with pytest.raises(UserError, match="not a decoder-only language model with a head for one label"):
+        LanguageScorer(AutoModelForSequenceClassification.from_config(config), tiny.make_tokenizer())
 
 
 def test_a_family_without_a_base_model_is_refused_by_name() -> None:

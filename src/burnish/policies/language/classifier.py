@@ -11,6 +11,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from burnish.run import UserError
 
 SUFFIX = "ForSequenceClassification"
+OTHER_HEAD = ("ctrl", "modernbert-decoder")
+"""Decoder families whose sequence classifier in transformers has another head than a linear layer named `score`."""
 
 
 def classifier_class(config: PreTrainedConfig) -> Any:
@@ -20,18 +22,28 @@ def classifier_class(config: PreTrainedConfig) -> Any:
     else a class made here from `ScalarHead`, named as transformers would name it. Raises UserError for a family that
     has no base model either.
     """
-    own = getattr(config, "auto_map", None) or {}
-    if type(config) in AutoModelForSequenceClassification._model_mapping or f"AutoModel{SUFFIX}" in own:
+    theirs = AutoModelForSequenceClassification._model_mapping
+    if f"AutoModel{SUFFIX}" in (getattr(config, "auto_map", None) or {}):
         return AutoModelForSequenceClassification
+    if type(config) in theirs:
+        saved_by_them = theirs[type(config)].__name__ in (config.architectures or ())
+        if config.model_type not in OTHER_HEAD or saved_by_them:
+            return AutoModelForSequenceClassification
+        return scalar_class(config, "Scalar")  # under another name than theirs, which would load it without its head
     if type(config) not in AutoModel._model_mapping:
         raise UserError(
             f"{config.name_or_path} ({config.model_type}) cannot be a reward model or a critic: transformers has "
             "neither a sequence classifier nor a base model of this family; use a model of another family"
         )
+    return scalar_class(config)
+
+
+def scalar_class(config: PreTrainedConfig, kind: str = "") -> type[PreTrainedModel]:
+    """A class with a `ScalarHead` on the base model of this configuration."""
     base = cast(type[PreTrainedModel], AutoModel._model_mapping[type(config)])
-    family = next(kind for kind in base.__mro__[1:] if kind.__name__.endswith("PreTrainedModel"))
+    family = next(one for one in base.__mro__[1:] if one.__name__.endswith("PreTrainedModel"))
     facts = {"config_class": type(config), "base_model_prefix": base.base_model_prefix, "__module__": family.__module__}
-    return type(family.__name__.removesuffix("PreTrainedModel") + SUFFIX, (ScalarHead, family), facts)
+    return type(family.__name__.removesuffix("PreTrainedModel") + kind + SUFFIX, (ScalarHead, family), facts)
 
 
 class ScalarHead:
