@@ -187,6 +187,18 @@ def test_a_family_without_a_base_model_is_refused_by_name() -> None:
         classifier_class(transformers.TrOCRConfig())
 
 
+def test_a_base_that_lacks_weights_is_refused_by_name(tmp_path: Path) -> None:
+    """A translator's decoder is a causal language model, but the base of its family has an encoder."""
+    config = transformers.MarianConfig(
+        vocab_size=18, d_model=16, encoder_layers=1, decoder_layers=1, decoder_ffn_dim=8, encoder_ffn_dim=8
+    )
+    config.pad_token_id = config.decoder_start_token_id = 2
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    tiny.make_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"lacks model\.encoder.* its family \(marian\) is not decoder-only"):
+        load_scorer(tmp_path)
+
+
 def test_a_model_that_looks_ahead_is_refused() -> None:
     """A base that reads the text backwards has another state at the second token than the text of two tokens."""
     config = transformers.CONFIG_MAPPING["granite"](**COMMON, initializer_range=0.3, num_labels=1)

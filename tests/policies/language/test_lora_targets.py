@@ -127,6 +127,16 @@ def test_a_name_selects_linear_layers_and_experts(tmp_path: Path) -> None:
         targets_of(model, "experts")
 
 
+def test_layers_that_share_their_name_with_others_are_named_in_full() -> None:
+    """CTRL numbers its feed-forward layers as it numbers its blocks, h.0 and h.1."""
+    config = transformers.CTRLConfig(vocab_size=18, n_embd=8, n_layer=2, n_head=2, dff=8, n_positions=8)
+    model = AutoModelForCausalLM.from_config(config)
+    chosen = targets_of(model, "0").modules
+    assert chosen == ["transformer.h.0.ffn.0", "transformer.h.1.ffn.0"]
+    assert set(chosen) < set(targets_of(model, None).modules)
+    assert targets_of(model, "Wq").modules == ["Wq"]
+
+
 def test_dropout_on_experts_is_refused(tmp_path: Path) -> None:
     """It acts on a layer's input, and the experts of a layer have none in common."""
     save_mixture(tmp_path, "mixtral")

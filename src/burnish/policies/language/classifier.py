@@ -26,7 +26,7 @@ def classifier_class(config: PreTrainedConfig) -> Any:
     if f"AutoModel{SUFFIX}" in (getattr(config, "auto_map", None) or {}):
         return AutoModelForSequenceClassification
     if type(config) in theirs:
-        saved_by_them = theirs[type(config)].__name__ in (config.architectures or ())
+        saved_by_them = cast(type, theirs[type(config)]).__name__ in (config.architectures or ())
         if config.model_type not in OTHER_HEAD or saved_by_them:
             return AutoModelForSequenceClassification
         return scalar_class(config, "Scalar")  # under another name than theirs, which would load it without its head

@@ -41,10 +41,10 @@ def targets_of(model: PreTrainedModel, named: str | None) -> Targets:
     linear = {name: module for name, module in model.named_modules() if is_linear(module)}
     uncalled = {name for name, families in UNCALLED.items() if model.config.model_type in families}
     inner = [name for name, module in linear.items() if id(module) not in heads and last(name) not in uncalled]
-    outer = {last(name) for name, module in linear.items() if id(module) in heads}
+    outer = {name for name, _ in model.named_modules()} - set(inner)
     short, stacked = sorted({last(name) for name in inner}), list(experts(model))
     if named is None or named == ALL_LINEAR:
-        modules = short if not outer & set(short) else inner
+        modules = inner if {last(name) for name in outer} & set(short) else short
         return apart(model, modules, sorted({last(name, 2) for name in stacked}))
     asked = [name.strip() for name in named.split(",") if name.strip()]
     for target in asked or [""]:
@@ -54,6 +54,8 @@ def targets_of(model: PreTrainedModel, named: str | None) -> Targets:
                 f"lora_targets: the model has no linear layer named '{target}': choose from {choices}, or {ALL_LINEAR}"
             )
     modules = [target for target in asked if any(ends(name, target) for name in inner)]
+    if any(ends(name, target) for name in outer for target in modules):
+        modules = [name for name in inner if any(ends(name, target) for target in modules)]
     chosen = {last(name, 2) for name in stacked if any(ends(name, target) for target in asked)}
     return apart(model, modules, sorted(chosen))
 

@@ -187,6 +187,11 @@ def check_loaded(
     if wrong := sorted(key for key, *_ in loading["mismatched_keys"]):
         raise UserError(f"{named} is not a reward model: its {wrong[0]} has the wrong shape for one score per text")
     missing = {key for key in loading["missing_keys"] if not key.startswith("score.")}
+    if missing and isinstance(model, ScalarHead):
+        raise UserError(
+            f"{named} lacks {min(missing)}: its files are incomplete, or its family ({model.config.model_type}) is not "
+            "decoder-only"
+        )
     if missing and hasattr(model, "score"):
         raise UserError(f"{named} is incomplete: {min(missing)} is missing")
     if not tokenizer("a film", add_special_tokens=False)["input_ids"]:
