@@ -8,6 +8,7 @@ import transformers
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from burnish.policies.language.classifier import classifier_class
 from burnish.policies.language.scorer import LanguageScorer
 
 FAMILIES = ["gemma2", "gpt2", "llama", "mistral", "neox", "opt", "qwen"]
@@ -20,7 +21,8 @@ def make_classifier(family: str = "gpt2", seed: int = 0, **changes: Any) -> PreT
     config = getattr(transformers, f"{name}Config")(**options | {"num_labels": 1, "pad_token_id": None} | changes)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return AutoModelForSequenceClassification.from_config(config)
+        kind = classifier_class(config)
+        return kind.from_config(config) if kind is AutoModelForSequenceClassification else kind(config)
 
 
 def make_scorer(family: str = "gpt2", seed: int = 0, double: bool = True, **changes: Any) -> LanguageScorer:

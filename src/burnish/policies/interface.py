@@ -5,6 +5,7 @@ network or a language model, nor how its tokens lie in a tensor.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -30,6 +31,15 @@ class Trained(Protocol):
 
     def dropout(self, on: bool) -> None:
         """Switch dropout on or off; it is off wherever a ratio or a reference matters."""
+        ...
+
+
+@runtime_checkable
+class Regularised(Protocol):
+    """A model that is trained with losses of its own beside the method's, whatever the method is."""
+
+    def own_losses(self) -> AbstractContextManager[dict[str, tuple[float, Tensor]]]:
+        """Weights and values of the losses of what the model computes inside, by name, filled in at the end."""
         ...
 
 

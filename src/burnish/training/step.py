@@ -1,6 +1,7 @@
 """One preparation, one gradient, or one evaluation: the only place where losses are averaged."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from burnish.algorithms.interface import Algorithm, Statistics
 from burnish.algorithms.terms import Loss, Term
 from burnish.functional import aggregate
-from burnish.policies.interface import Models
+from burnish.policies.interface import Models, Regularised
 
 
 class NonFiniteLossError(Exception):
@@ -76,19 +77,36 @@ def metric_shares(loss: Loss, batch: Any, denominators: dict[str, Tensor]) -> di
 def gradient(algorithm: Algorithm, models: Models, batch: Any, pieces: int = 1) -> dict[str, float]:
     """Add the gradient of the prepared batch's loss to the parameters' `.grad`, piece by piece; return metrics.
 
-    Raises NonFiniteLossError before any optimizer has moved.
+    The models' own losses are added to the method's. Each is a mean over the tokens of a piece and counts as much as
+    the piece has tokens. Raises NonFiniteLossError before any optimizer has moved.
     """
-    denominators = batch.counts()
+    denominators, tokens = batch.counts(), batch.lengths.sum()
     sums: dict[str, Tensor] = {}
     for part in microbatches(batch, pieces):
-        loss = algorithm.loss(models, part)
+        with own_losses(models) as own:
+            loss = algorithm.loss(models, part)
         value = objective(loss, denominators)
+        for name, (weight, mean) in own.items():
+            share = mean * (part.lengths.sum() / tokens)
+            value = value + weight * share
+            _add(sums, {name: share.detach()})
         if not torch.isfinite(value):
             raise NonFiniteLossError(f"the loss is {value.item()}", faulty_rows(loss, part))
         if value.requires_grad:  # a part in which nothing counts has no gradient
             value.backward()
         _add(sums, {"loss": value.detach()} | metric_shares(loss, part, denominators))
     return {name: value.item() for name, value in sums.items()}
+
+
+@contextmanager
+def own_losses(models: Models) -> Iterator[dict[str, tuple[float, Tensor]]]:
+    """The own losses of the trained models in what is computed inside, by name, filled in at the end."""
+    found: dict[str, tuple[float, Tensor]] = {}
+    with ExitStack() as stack:
+        each = [stack.enter_context(m.own_losses()) for m in models.trained().values() if isinstance(m, Regularised)]
+        yield found
+    for one in each:
+        found |= one
 
 
 def evaluate(algorithm: Algorithm, models: Models, batches: list[Any]) -> dict[str, float]:

@@ -39,6 +39,15 @@ def test_nothing_after_the_last_chosen_token_is_read() -> None:
     assert (bucket.targets.tolist(), bucket.rows.tolist(), bucket.columns.tolist()) == ([12], [0], [2])
 
 
+def test_the_last_chosen_token_is_read_where_it_is_asked_for() -> None:
+    """[a b c d] with only c chosen: the model reads a b c, and predicts nothing from c."""
+    mask = torch.tensor([[False, False, True, False]])
+    (bucket,) = buckets(torch.tensor([[10, 11, 12, 13]]), mask, 100, last_too=True)
+    assert bucket.inputs.tolist() == [[10, 11, 12]]
+    assert bucket.chosen.tolist() == [[False, True, False]]
+    assert (bucket.targets.tolist(), bucket.rows.tolist(), bucket.columns.tolist()) == ([12], [0], [2])
+
+
 def test_rows_of_similar_length_lie_together() -> None:
     """Lengths 2, 9, 3, 8 at a limit of 18 tokens: the two long ones, then the two short ones."""
     rows = [([0] * n, [False] * (n - 1) + [True]) for n in (2, 9, 3, 8)]

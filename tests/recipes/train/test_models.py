@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from tiny_mixtures import save_mixture
 from tiny_scorers import make_scorer
 
 from burnish.algorithms.dpo import DPO
@@ -24,7 +25,16 @@ from burnish.policies.language.adapters import Lora
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import StartingAdapter
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
-from burnish.recipes.train.models import adamw, count_trained, device_of, load_models, pick_device, say, with_reference
+from burnish.recipes.train.models import (
+    adamw,
+    count_trained,
+    device_of,
+    left_out,
+    load_models,
+    pick_device,
+    say,
+    with_reference,
+)
 from burnish.recipes.train.rows import tokenised
 from burnish.run import UserError
 
@@ -199,6 +209,15 @@ def test_adapters_are_trained_where_a_rank_is_given(files: Path) -> None:
         assert sum(p.numel() for p in parameters) == expected
         assert count_trained(models).startswith(f"trainable parameters {expected:,} of ")
     assert load_models(SFT(), settings(files)).policy.adapter is None  # type: ignore[attr-defined]
+
+
+def test_weights_without_an_adapter_are_named_with_their_share(files: Path, tmp_path: Path) -> None:
+    """Mixtral's layer has 768 weights of attention, 4,608 of experts and 64 of the router (see test_lora_targets)."""
+    assert left_out(load_models(SFT(), with_lora(files))) == ""
+    mixture = str(save_mixture(tmp_path / "mixture", "mixtral"))
+    assert left_out(load_models(SFT(), dataclasses.replace(with_lora(files), model=mixture))) == (
+        "LoRA leaves out 1.2 % of the layers' weights: gate.weight"
+    )
 
 
 def test_options_reach_the_adapter(files: Path) -> None:

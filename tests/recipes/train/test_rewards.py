@@ -46,12 +46,15 @@ def test_the_built_in_ones(policy: LanguagePolicy, completed: Completed) -> None
     assert nothing == 0.0
 
 
+@pytest.mark.parametrize("family", ["gpt2", "cohere"])
 @pytest.mark.parametrize("place", [".", "model"])
 def test_a_reward_models_folder_scores_the_very_ids(
-    policy: LanguagePolicy, completed: Completed, tmp_path: Path, place: str
+    policy: LanguagePolicy, completed: Completed, tmp_path: Path, place: str, family: str
 ) -> None:
-    """As `save_pretrained` writes it, and as a run folder holds it. Its padding token is no other tokenizer."""
-    scorer = make_scorer(double=False)
+    """As `save_pretrained` writes it, and as a run folder holds it. Its padding token is no other tokenizer.
+
+    Also of Cohere, of which transformers has no sequence classifier."""
+    scorer = make_scorer(family, double=False)
     scorer.centre(0.25)
     (tmp_path / place).mkdir(exist_ok=True)
     scorer.save(tmp_path / place)

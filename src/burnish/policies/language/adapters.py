@@ -7,7 +7,7 @@ forward pass, only its linear layers are replaced.
 
 Hu et al. (2021), "LoRA: Low-Rank Adaptation of Large Language Models", section 4.1.
 Differs: by default every linear layer except the head has an adapter, as in Dettmers et al. (2023), "QLoRA", section 4,
-and α is twice the rank, so that a change of rank does not change the scale α/r.
+and so have the experts of a mixture; α is twice the rank, so that a change of rank does not change the scale α/r.
 """
 
 import contextlib
@@ -22,18 +22,16 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 from transformers.utils.peft_utils import find_adapter_config_file
 
+from burnish.policies.language.lora_targets import targets_of
 from burnish.run import UserError, read_mapping
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 POLICY, SCORER = "CAUSAL_LM", "SEQ_CLS"
 """peft's names for a language model, and for a model with a classification head."""
 HEAD = "base_model.model.score."
-ALL_LINEAR = "all-linear"
 EMBEDDED = ("burnish", "assets", "film")
 
 
@@ -140,11 +138,18 @@ def attach(model: PreTrainedModel, base: str, lora: Lora, task: str, seed: int) 
     """A new adapter in `model`, whose own weights are frozen; a reward model's head is trained too."""
     from peft import LoraConfig, get_peft_model
 
+    targets = targets_of(model, lora.targets)
+    if targets.parameters and lora.dropout:
+        raise UserError(
+            f"lora_dropout {lora.dropout} cannot be applied to {', '.join(targets.parameters)}, which has no input of "
+            "its own: set it to 0, or name other layers with lora_targets"
+        )
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=2 * lora.rank if lora.alpha is None else lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=target_names(model, lora.targets or ALL_LINEAR),
+        target_modules=targets.modules,
+        target_parameters=targets.parameters or None,
         task_type=task,
     )
     with reproducible(seed):
@@ -202,33 +207,12 @@ def check(folder: Path, lora: Lora | None, option: str) -> None:
         raise UserError(f"{option} {folder} is an adapter with layers of its own: leave lora_targets out, {merge}")
 
 
-def target_names(model: PreTrainedModel, named: str) -> list[str]:
-    """The layers to adapt, as peft takes them: the last parts of their names where those are unambiguous.
-
-    Embeddings and heads are never among them: an embedding tied to the head could not be merged. Raises UserError for a
-    name that no linear layer has.
-    """
-    heads = {id(model.get_output_embeddings()), id(getattr(model, "score", None))}
-    linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)}
-    inner = [name for name, module in linear.items() if id(module) not in heads]
-    outer = {name.rsplit(".", 1)[-1] for name in linear.keys() - set(inner)}
-    short = sorted({name.rsplit(".", 1)[-1] for name in inner})
-    if named == ALL_LINEAR:
-        return short if not outer & set(short) else inner
-    asked = [name.strip() for name in named.split(",") if name.strip()]
-    for target in asked or [""]:
-        if not any(name == target or name.endswith(f".{target}") for name in inner):
-            raise UserError(
-                f"lora_targets: the model has no linear layer named '{target}': choose from {', '.join(short)}, or "
-                f"{ALL_LINEAR}"
-            )
-    return asked
-
-
 def save(adapter: Any, folder: Path) -> None:
     """Write the adapter as peft does, without peft's unfilled model card."""
     config = adapter.peft_config["default"]
     config.target_modules = sorted(config.target_modules)  # a set, which every process would write in another order
+    if config.target_parameters is not None:
+        config.target_parameters = sorted(config.target_parameters)
     if config.modules_to_save is not None:
         config.modules_to_save = sorted(set(config.modules_to_save))
     card = folder / "README.md"

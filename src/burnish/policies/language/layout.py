@@ -28,12 +28,15 @@ class Bucket:
     columns: Int[Tensor, "k"]
 
 
-def buckets(tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"], max_tokens: int) -> list[Bucket]:
+def buckets(
+    tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"], max_tokens: int, last_too: bool = False
+) -> list[Bucket]:
     """Split rows into buckets of at most `max_tokens` padded tokens (one row at least), longest first.
 
     This is the one place that shifts by one: the token in column t is predicted from columns before t, so column 0
-    can never be chosen. Rows in which nothing is chosen are left out, and nothing after a row's last chosen token
-    is read. Raises ValueError where the mask is True in column 0.
+    can never be chosen. Rows in which nothing is chosen are left out, and nothing after a row's last chosen token is
+    read. That token itself is read with `last_too` only, as nothing is predicted from it. Raises ValueError where the
+    mask is True in column 0.
     """
     if mask[..., 0].any():
         raise ValueError("the first token of a row has nothing before it: its mask must be False")
@@ -44,12 +47,14 @@ def buckets(tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"], max_tokens: i
     out: list[Bucket] = []
     while len(order):
         longest = int(last[order[0]])
-        count = max(1, max_tokens // longest)
+        width = longest + last_too
+        count = max(1, max_tokens // width)
         rows, order = order[:count], order[count:]
         chosen = mask[rows, 1 : longest + 1]
         row, column = chosen.nonzero(as_tuple=True)
         targets = tokens[rows, 1 : longest + 1][row, column]
-        out.append(Bucket(tokens[rows, :longest], chosen, targets, rows[row], column + 1))
+        chosen = torch.nn.functional.pad(chosen, (0, width - longest))
+        out.append(Bucket(tokens[rows, :width], chosen, targets, rows[row], column + 1))
     return out
 
 

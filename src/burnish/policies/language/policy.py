@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from burnish.ends import Ends, ends_of, listed_ends
 from burnish.functional import action_logprobs, entropy
 from burnish.policies.language import adapters
 from burnish.policies.language.adapters import Lora
+from burnish.policies.language.balance import load_balance
 from burnish.policies.language.reader import TokenReader
 from burnish.run import UserError
 
@@ -42,6 +44,7 @@ class LanguagePolicy(TokenReader):
         self.temperature = temperature
         check_head(model)
         self.ends = ends_of_model(model, tokenizer)
+        self.balance = load_balance(model)
 
     def logprobs(self, batch: Any) -> Float[Tensor, "*lead T"]:
         """Log-probabilities of the chosen tokens, `[B, T]` or `[B, G, T]`, in float32 or wider; 0 elsewhere.
@@ -56,6 +59,10 @@ class LanguagePolicy(TokenReader):
             batch, lambda logits, targets: torch.stack([action_logprobs(logits, targets), entropy(logits)], -1), 2
         )
         return both[..., 0], both[..., 1]
+
+    def own_losses(self) -> AbstractContextManager[dict[str, tuple[float, Tensor]]]:
+        """The load-balancing loss of the routers in the passes inside, see `load_balance`; none for other models."""
+        return nullcontext({}) if self.balance is None else self.balance.losses()
 
     def _per_token(
         self, batch: Any, numbers: Callable[[Tensor, Tensor], Tensor], count: int

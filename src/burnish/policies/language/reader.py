@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from burnish.policies.language.balance import LoadBalance
 from burnish.policies.language.layout import Bucket, buckets
 
 TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 16384}
@@ -32,6 +33,7 @@ class TokenReader:
         adapter: Any = None,
     ) -> None:
         self.model, self.tokenizer, self.precision, self.adapter = model, tokenizer, precision, adapter
+        self.balance: LoadBalance | None = None
         self.dropout(False)
 
     @property
@@ -55,7 +57,8 @@ class TokenReader:
         self, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"], head: Head, count: int
     ) -> Float[Tensor, "N T n"]:
         """`head` of the hidden state before each place where the mask is True; 0 elsewhere. `count` is its width."""
-        parts = buckets(tokens, mask, TOKENS_AT_ONCE.get(self.device.type, TOKENS_AT_ONCE["cuda"]))
+        at_once = TOKENS_AT_ONCE.get(self.device.type, TOKENS_AT_ONCE["cuda"])
+        parts = buckets(tokens, mask, at_once, last_too=self.balance is not None)
         if not parts:
             return torch.zeros(*mask.shape, count, device=mask.device)
         values = torch.cat([head(self.hidden(bucket)[bucket.chosen], bucket.targets) for bucket in parts])
@@ -65,7 +68,10 @@ class TokenReader:
     def hidden(self, bucket: Bucket) -> Float[Tensor, "n s d"]:
         """The model's last hidden states of a bucket's rows."""
         with self.autocast():
-            return self.model.base_model(input_ids=bucket.inputs, use_cache=False).last_hidden_state
+            output = self.model.base_model(input_ids=bucket.inputs, use_cache=False)
+        if self.balance is not None:
+            self.balance.note(output, bucket)
+        return output.last_hidden_state
 
     @contextmanager
     def autocast(self) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """A causal language model with a scalar head: one number per text (reward model) or per state (critic).
 
-transformers loads it as a sequence classifier with one label, so a saved reward model is plain transformers: its logits
-there are the scores before centring, and `score_offset` in its config is what centring subtracts.
+It is a sequence classifier with one label of the model's family. Where transformers has that class, a saved reward
+model is plain transformers: its logits there are the scores before centring, and `score_offset` in its config is what
+centring subtracts. Where it has none, `classifier_class` makes one, which Burnish alone loads.
 """
 
 from collections.abc import Iterator
@@ -14,10 +15,11 @@ import transformers
 from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from burnish.policies.language import adapters
 from burnish.policies.language.adapters import Lora
+from burnish.policies.language.classifier import ScalarHead, classifier_class
 from burnish.policies.language.layout import behind_the_end
 from burnish.policies.language.reader import TokenReader
 from burnish.run import UserError, read_mapping
@@ -81,10 +83,11 @@ class LanguageScorer(TokenReader):
         return self.numbers(tokens, mask, head, 1)[..., 0]
 
     def save(self, folder: Path) -> None:
-        """Write weights, config and tokenizer so that transformers loads a sequence classifier.
+        """Write weights, config and tokenizer as a sequence classifier of the family.
 
-        Its logits are w·h, the scores *before* centring: to have the scores, subtract `config.score_offset`. An adapter
-        is written as peft does, the head with it, and beside it the configuration that says so.
+        transformers loads it where it has that class, and its base by `AutoModel` where it has not. The logits are w·h,
+        the scores *before* centring: to have the scores, subtract `config.score_offset`. An adapter is written as peft
+        does, the head with it, and beside it the configuration that says so.
         """
         if self.adapter is None:
             self.model.save_pretrained(folder)
@@ -119,7 +122,9 @@ def check_scalar_head(model: PreTrainedModel) -> None:
     if config.is_encoder_decoder or not hasattr(model, "score") or config.num_labels != 1:
         raise UserError(f"{name} is not a decoder-only language model with a head for one label: use one that is")
     words = embedding(model).num_embeddings
-    pad = config.get_text_config().pad_token_id  # at a padding token the model would read an earlier position
+    pad = getattr(
+        config.get_text_config(), "pad_token_id", None
+    )  # at a padding token the model would read an earlier position
     probe = torch.tensor([[i for i in range(min(words, 6)) if i != pad][-4:]], device=model.device)
     hidden = model.base_model(input_ids=probe, use_cache=False).last_hidden_state[0]
     for length in (2, probe.shape[1]):
@@ -138,7 +143,7 @@ def load_scorer(
     option: str = "--model",
     lora: Lora | None = None,
 ) -> LanguageScorer:
-    """Load a causal language model, or a sequence classifier with one label, as a scorer with float32 weights.
+    """Load any causal language model, or a sequence classifier with one label, as a scorer with float32 weights.
 
     A model without a head gets one, drawn from N(0, 1/(d + 1)) with `seed` (Stiennon et al. 2020; Huang et al. 2023,
     "The N Implementation Details of RLHF with PPO"). A model saved by `LanguageScorer.save` is loaded with its offset.
@@ -152,9 +157,10 @@ def load_scorer(
         source = adapters.source_of(name)
         with quiet_and_reproducible(seed):
             tokenizer = AutoTokenizer.from_pretrained(source.tokenizer)
-            model, loading = AutoModelForSequenceClassification.from_pretrained(
+            config = AutoConfig.from_pretrained(source.base, num_labels=1)
+            model, loading = classifier_class(config).from_pretrained(
                 source.base,
-                num_labels=1,
+                config=config,
                 dtype=torch.float32,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
@@ -163,7 +169,8 @@ def load_scorer(
         check_loaded(model, tokenizer, loading, f"{option} {name}")
         if "score.weight" in loading["missing_keys"]:
             new_head(model.score, seed)
-        pad_apart(model, tokenizer)
+        if not isinstance(model, ScalarHead):
+            pad_apart(model, tokenizer)
         model, adapter = adapters.with_adapter(model, source, lora, adapters.SCORER, seed, option)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
@@ -180,6 +187,11 @@ def check_loaded(
     if wrong := sorted(key for key, *_ in loading["mismatched_keys"]):
         raise UserError(f"{named} is not a reward model: its {wrong[0]} has the wrong shape for one score per text")
     missing = {key for key in loading["missing_keys"] if not key.startswith("score.")}
+    if missing and isinstance(model, ScalarHead):
+        raise UserError(
+            f"{named} lacks {min(missing)}: its files are incomplete, or its family ({model.config.model_type}) is not "
+            "decoder-only"
+        )
     if missing and hasattr(model, "score"):
         raise UserError(f"{named} is incomplete: {min(missing)} is missing")
     if not tokenizer("a film", add_special_tokens=False)["input_ids"]:

@@ -13,6 +13,7 @@ from burnish.data.corpora import cache_folder
 from burnish.data.walk import in_order
 from burnish.policies.interface import Distribution, Models
 from burnish.policies.language.adapters import Lora, is_adapter, own_lora
+from burnish.policies.language.lora_targets import without_adapter
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import StartingAdapter, cached_reference
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
@@ -92,6 +93,12 @@ def count_trained(models: Models) -> str:
     moving = sum(p.numel() for model in trained for p in model.parameters().values())
     every = sum(p.numel() for model in trained for p in model.model.parameters())
     return f"trainable parameters {moving:,} of {every:,}"
+
+
+def left_out(models: Models) -> str:
+    """Which of the layers' weights have no adapter in a LoRA run, as a line for the terminal; "" if all have one."""
+    share, names = without_adapter(models.main.model)
+    return f"LoRA leaves out {100 * share:.2g} % of the layers' weights: {', '.join(names)}" if names else ""
 
 
 def device_of(models: Models) -> torch.device:

@@ -22,7 +22,7 @@ from burnish.policies.interface import Models
 from burnish.policies.language.reference import weights_hash
 from burnish.recipes.train.batches import length, offline, online
 from burnish.recipes.train.card import write_card
-from burnish.recipes.train.models import adamw, count_trained, load_models, pick_device, say
+from burnish.recipes.train.models import adamw, count_trained, left_out, load_models, pick_device, say
 from burnish.recipes.train.rows import IN_MEMORY, evaluation_rows, first_responses, tokenised
 from burnish.run import RunFolder, UserError
 from burnish.training.language.learner import GradientLearner
@@ -69,6 +69,8 @@ def run_training(
         models = load_models(algorithm, settings)
         if settings.lora_rank is not None:
             say(settings, count_trained(models))
+            if settings.lora_targets is None and (sentence := left_out(models)):
+                say(settings, sentence)
         if change is not None:
             change(models)
         trained = models.main

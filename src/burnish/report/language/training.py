@@ -46,6 +46,7 @@ METRICS: list[tuple[str, str, str, bool]] = [
     ("entropy", "Entropy", ".3~g", True),
     ("scores", "Score", ".3~g", True),
     ("returns", "Return", ".4~g", True),
+    ("aux_loss", "Load-balancing loss of the routers", ".4~g", True),
     ("grad_norm", "Gradient norm before clipping", ".3~g", True),
     ("learning_rate", "Learning rate", ".2~e", False),
 ]
