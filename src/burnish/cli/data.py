@@ -20,13 +20,14 @@ def data_group() -> None:
 @click.option("--model", default="builtin", show_default=True, help="whose tokenizer: 'builtin', a folder, or a name")
 @click.option("--rows", type=click.IntRange(min=0), default=3, show_default=True, help="show so many")
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=None, help="room that prompts leave, as in a run")
-@common("max_length", "mask_formatting", "debug")
+@common("revision", "trust_remote_code", "max_length", "mask_formatting", "debug")
 def show_data(data: str, method: str | None, model: str, rows: int, max_new_tokens: int | None, **flags: Any) -> None:
     """Show what the trainer will see of DATA: rows token by token, and counts.
 
     DATA is 'builtin', a file, a folder, or a Hugging Face name[:split]. docs/data_formats.md has the forms it may have.
     """
     from burnish.recipes.data_show import data_show
+    from burnish.recipes.train.models import loading_of
 
     settings = settings_of(flags)
     shown = data_show(
@@ -38,5 +39,6 @@ def show_data(data: str, method: str | None, model: str, rows: int, max_new_toke
         settings.mask_formatting,
         sys.stdout.isatty(),
         max_new_tokens,
+        loading_of(settings),
     )
     click.echo(shown)

@@ -9,6 +9,8 @@ import click
 
 from burnish.cli.flags import common, settings_of
 
+LOADING = ("revision", "trust_remote_code", "dtype")
+
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
@@ -27,7 +29,7 @@ from burnish.cli.flags import common, settings_of
     default=None,
     help="longest completion in tokens  [default: the run's own, or 64]",
 )
-@common("seed", "device", "threads", "quiet", "debug")
+@common("trust_remote_code", "seed", "device", "threads", "quiet", "debug")
 def evaluate(run: Path, data: str | None, prefixes: int | None, max_new_tokens: int | None, **flags: Any) -> None:
     """Evaluate a finished RUN on held-out data. Several reward models with commas are one, as in --reward."""
     import json
@@ -47,7 +49,7 @@ def evaluate(run: Path, data: str | None, prefixes: int | None, max_new_tokens: 
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="divides the logits")
 @click.option("--limit", type=int, default=None, help="take the first so many prompts")
 @click.option("--demonstrations", is_flag=True, help="pick only what `burnish sft` can imitate: words, and an end")
-@common("seed", "max_length", "precision", "device", "threads", "quiet", "debug")
+@common(*LOADING, "seed", "max_length", "precision", "device", "threads", "quiet", "debug")
 def sample(
     model: str,
     data: str,
@@ -92,7 +94,7 @@ def sample(
 @click.option("--reference", help="of a policy: the model that it began as  [default: the run's own]")
 @click.option("--out", type=click.Path(path_type=Path), help="folder for the numbers and a page")
 @click.option("--max-length", type=click.IntRange(min=2), help="tokens of a row  [default: the context, at most 2048]")
-@common("precision", "device", "threads", "quiet", "debug")
+@common(*LOADING, "precision", "device", "threads", "quiet", "debug")
 def rewardbench(
     model: str, data: str, reference: str | None, out: Path | None, max_length: int | None, **flags: Any
 ) -> None:
@@ -107,7 +109,7 @@ def rewardbench(
 @click.command()
 @click.argument("adapter")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="folder to write")
-@common("threads", "quiet", "debug")
+@common("revision", "trust_remote_code", "threads", "quiet", "debug")
 def merge(adapter: str, out: Path, **flags: Any) -> None:
     """Make a plain model of an ADAPTER and its base.
 
@@ -132,7 +134,7 @@ def merge(adapter: str, out: Path, **flags: Any) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="folder for numbers, answers and a page")
 @click.option("--max-new-tokens", type=int, default=64, show_default=True, help="longest answer in tokens")
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="divides the logits")
-@common("seed", "max_length", "precision", "device", "threads", "quiet", "debug")
+@common(*LOADING[1:], "seed", "max_length", "precision", "device", "threads", "quiet", "debug")
 def compare(a: str, b: str, data: str, judge: str | None, prompts: int, out: Path | None, **flags: Any) -> None:
     """Let the models A and B answer the same prompts, and a judge say who wrote better."""
     from burnish.recipes import compare as recipe
@@ -152,7 +154,7 @@ def compare(a: str, b: str, data: str, judge: str | None, prompts: int, out: Pat
 @click.option("--max-new-tokens", type=int, help="longest answer in tokens  [default: 256, or half the context]")
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="divides the logits")
 @click.option("--top-p", type=float, help="draw from the likeliest tokens of this probability alone")
-@common("seed", "precision", "device", "threads", "debug")
+@common(*LOADING, "seed", "precision", "device", "threads", "debug")
 def chat(model: str, against: str | None, **flags: Any) -> None:
     """Talk with MODEL in the terminal."""
     from burnish.recipes.chat import chat as run_chat

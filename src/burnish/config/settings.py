@@ -16,6 +16,13 @@ class Settings:
     """
 
     model: str = option("builtin", "model to train: 'builtin', a folder, or a Hugging Face name")
+    revision: str | None = option(None, "branch, tag or commit of a --model on the Hugging Face hub; default: main")
+    trust_remote_code: bool = option(
+        False, "run the Python code that comes with a model; only as a flag, never read from a file"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
+        "float32", "dtype of the weights, in memory and saved; auto: as they were saved"
+    )
     data: str = option("builtin", "training data: 'builtin', a file, a folder, or a Hugging Face name[:split]")
     out: str | None = option(None, "run folder to write")
     seed: int = option(0, "seed of every random stream", ge=0, le=LARGEST_SEED)

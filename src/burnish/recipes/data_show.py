@@ -10,7 +10,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from burnish.algorithms.table import LANGUAGE, load
 from burnish.batches import Preferences
@@ -22,6 +22,8 @@ from burnish.data.formats import RANKED, Example
 from burnish.data.partners import partners
 from burnish.data.tokenised import LEFT_OUT
 from burnish.experience.language.sampling import Sampling
+from burnish.policies.language.adapters import source_of
+from burnish.policies.language.loading import PLAIN, Loading, explained, load_config, load_tokenizer
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.train.rows import BUILTIN
 from burnish.run import UserError
@@ -221,13 +223,14 @@ def data_show(
     mask_formatting: bool = False,
     colour: bool = False,
     max_new_tokens: int | None = None,
+    loading: Loading = PLAIN,
 ) -> str:
     """The text that `burnish data show` prints; without a `method`, for the first method that can read the data.
 
     Prompts are cut to leave room for `max_new_tokens`, by default a run's. Raises UserError as a training run on these
     data would.
     """
-    tokenizer, context = tokenizer_of(model)
+    tokenizer, context = tokenizer_of(model, loading)
     method = method or ("dpo" if data == "builtin" else guess(sources.load(data), tokenizer, data))
     kind = load(method).data
     if mask_formatting and (kind not in ("preferences", "feedback") or "scorer" in load(method).roles):
@@ -278,13 +281,10 @@ def guess(dataset: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> str:
     )
 
 
-def tokenizer_of(model: str) -> tuple[PreTrainedTokenizerBase, int | None]:
+def tokenizer_of(model: str, loading: Loading) -> tuple[PreTrainedTokenizerBase, int | None]:
     """A model's tokenizer, and its context length."""
-    name = resolve_model(model)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        config = AutoConfig.from_pretrained(name)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise UserError(f"--model {model} has no tokenizer that can be loaded ({reason})") from error
+    with explained("--model", model, "a language model"):
+        source = source_of(resolve_model(model), loading)
+        config = load_config(source.base, source.loading)
+        tokenizer = load_tokenizer(source.tokenizer, source.loading)
     return tokenizer, getattr(config.get_text_config(), "max_position_embeddings", None)

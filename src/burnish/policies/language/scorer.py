@@ -12,13 +12,13 @@ from typing import Any, cast
 import torch
 import transformers
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from burnish.policies.language import adapters
 from burnish.policies.language.adapters import Lora
 from burnish.policies.language.layout import behind_the_end
+from burnish.policies.language.loading import PLAIN, Loading, explained, load_config, load_tokenizer, load_weights
 from burnish.policies.language.reader import TokenReader
 from burnish.run import UserError, read_mapping
 
@@ -137,8 +137,9 @@ def load_scorer(
     seed: int = 0,
     option: str = "--model",
     lora: Lora | None = None,
+    loading: Loading = PLAIN,
 ) -> LanguageScorer:
-    """Load a causal language model, or a sequence classifier with one label, as a scorer with float32 weights.
+    """Load a causal language model, or a sequence classifier with one label, as a scorer.
 
     A model without a head gets one, drawn from N(0, 1/(d + 1)) with `seed` (Stiennon et al. 2020; Huang et al. 2023,
     "The N Implementation Details of RLHF with PPO"). A model saved by `LanguageScorer.save` is loaded with its offset.
@@ -147,43 +148,31 @@ def load_scorer(
     """
     # PyTorch's fused attention on a CPU takes a fifth of a bfloat16 step in its backward pass; plain is faster.
     attention = {"attn_implementation": "eager"} if (device, precision) == ("cpu", "bfloat16") else {}
-    advice = "give a folder written by save_pretrained, or a model name that this machine can reach"
-    try:
-        source = adapters.source_of(name)
+    with explained(option, name, "a reward model"):
+        source = adapters.source_of(name, loading)
         with quiet_and_reproducible(seed):
-            tokenizer = AutoTokenizer.from_pretrained(source.tokenizer)
-            model, loading = AutoModelForSequenceClassification.from_pretrained(
-                source.base,
-                num_labels=1,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                **attention,
+            config = load_config(source.base, source.loading, num_labels=1)
+            tokenizer = load_tokenizer(source.tokenizer, source.loading)
+            model, found = load_weights(
+                AutoModelForSequenceClassification, source.base, config, source.loading, **attention
             )
-        check_loaded(model, tokenizer, loading, f"{option} {name}")
-        if "score.weight" in loading["missing_keys"]:
-            new_head(model.score, seed)
+        check_loaded(model, found, f"{option} {name}")
+        if "score.weight" in found["missing_keys"]:
+            new_head(cast(nn.Linear, model.score), seed)
         pad_apart(model, tokenizer)
         model, adapter = adapters.with_adapter(model, source, lora, adapters.SCORER, seed, option)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise UserError(f"{option} {name} could not be loaded as a reward model: {advice} ({reason})") from error
     if source.adapter is not None and (source.adapter / "config.json").exists():
         model.config.score_offset = float(read_mapping(source.adapter / "config.json").get("score_offset", 0.0))
     return LanguageScorer(model.to(device), tokenizer, precision, adapter)  # type: ignore[arg-type]
 
 
-def check_loaded(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, loading: dict[str, Any], named: str
-) -> None:
+def check_loaded(model: PreTrainedModel, found: dict[str, Any], named: str) -> None:
     """Refuse what transformers loads with only a warning: a head of another shape, or missing weights."""
-    if wrong := sorted(key for key, *_ in loading["mismatched_keys"]):
+    if wrong := sorted(key for key, *_ in found["mismatched_keys"]):
         raise UserError(f"{named} is not a reward model: its {wrong[0]} has the wrong shape for one score per text")
-    missing = {key for key in loading["missing_keys"] if not key.startswith("score.")}
+    missing = {key for key in found["missing_keys"] if not key.startswith("score.")}
     if missing and hasattr(model, "score"):
         raise UserError(f"{named} is incomplete: {min(missing)} is missing")
-    if not tokenizer("a film", add_special_tokens=False)["input_ids"]:
-        raise UserError(f"{named} has no usable tokenizer: save one there with tokenizer.save_pretrained")
 
 
 @contextmanager

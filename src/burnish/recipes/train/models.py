@@ -13,6 +13,7 @@ from burnish.data.corpora import cache_folder
 from burnish.data.walk import in_order
 from burnish.policies.interface import Distribution, Models
 from burnish.policies.language.adapters import Lora, is_adapter, own_lora
+from burnish.policies.language.loading import Loading
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import StartingAdapter, cached_reference
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
@@ -56,7 +57,7 @@ def critic(policy: LanguagePolicy, settings: Settings) -> LanguageScorer:
 def language(settings: Settings) -> LanguagePolicy:
     """The policy before its first update."""
     model, device = resolve_model(settings.model), pick_device(settings.device)
-    return load_policy(model, device, settings.precision, lora_of(settings), settings.seed)
+    return load_policy(model, device, settings.precision, lora_of(settings), settings.seed, loading_of(settings))
 
 
 def starting_point(policy: LanguagePolicy, settings: Settings) -> Distribution:
@@ -76,7 +77,13 @@ def scorer(name: str, settings: Settings, option: str = "--model") -> LanguageSc
     model, lora = resolve_model(name), lora_of(settings)
     if lora and option != "--model" and is_adapter(model):
         lora = own_lora(Path(model), lora.dropout)
-    return load_scorer(model, pick_device(settings.device), settings.precision, settings.seed, option, lora)
+    loading = loading_of(settings) if name == settings.model else loading_of(settings).elsewhere()
+    return load_scorer(model, pick_device(settings.device), settings.precision, settings.seed, option, lora, loading)
+
+
+def loading_of(settings: Settings) -> Loading:
+    """How the models of a run or a command are loaded."""
+    return Loading(settings.revision, settings.trust_remote_code, settings.dtype)
 
 
 def lora_of(settings: Settings) -> Lora | None:
