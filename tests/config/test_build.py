@@ -28,6 +28,8 @@ OTHER = {
     "model": "somewhere",
     "revision": "v2",
     "dtype": "bfloat16",
+    "load_in_4bit": True,
+    "load_in_8bit": True,
     "data": "mine.jsonl",
     "out": "runs/x",
     "seed": 7,
@@ -122,6 +124,7 @@ GROUPS = {
 }
 OF_GROUPS = {"online_dpo": GROUPS | {"refresh_reference": True}, "rejection": GROUPS}
 WITH: dict[str, dict] = {"patience": {"eval_every": 4}, "kl_horizon": {"kl_target": 4.0}}
+WITH |= {f"load_in_{n}bit": {"lora_rank": 8} for n in (4, 8)}
 WITH |= {f"lora_{name}": {"lora_rank": 8} for name in ("alpha", "dropout", "targets")}
 
 

@@ -9,7 +9,7 @@ import click
 
 from burnish.cli.flags import common, settings_of
 
-LOADING = ("revision", "trust_remote_code", "dtype")
+LOADING = ("revision", "trust_remote_code", "dtype", "load_in_4bit", "load_in_8bit")
 
 
 @click.command()

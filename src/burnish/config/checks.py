@@ -39,6 +39,7 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
             ),
         }
         | lora_problems(settings, algorithm.dropout)
+        | loading_problems(settings)
     )
     if settings.experience is not None:
         refuse(settings.experience.problems(name, settings))
@@ -49,6 +50,21 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
     if settings.steps is None and settings.epochs is None:
         filled["epochs"] = 1.0
     return dataclasses.replace(settings, **filled)
+
+
+def loading_problems(settings: Settings) -> dict[str, bool]:
+    """What may be wrong with how the weights of a trained model are loaded, and whether it is."""
+    quantised = {"load_in_4bit": settings.load_in_4bit, "load_in_8bit": settings.load_in_8bit}
+    return {
+        f"{key} needs LoRA, because quantised weights cannot be trained: set lora_rank too": given
+        and settings.lora_rank is None
+        for key, given in quantised.items()
+    } | {
+        "load_in_4bit and load_in_8bit cannot go together: give one of them": all(quantised.values()),
+        "dtype float16 is for sampling only, because training in it needs loss scaling: set dtype bfloat16": (
+            settings.dtype == "float16"
+        ),
+    }
 
 
 def lora_problems(settings: Settings, dropout: bool) -> dict[str, bool]:

@@ -23,6 +23,10 @@ class Settings:
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
         "float32", "dtype of the weights, in memory and saved; auto: as they were saved"
     )
+    load_in_4bit: bool = option(False, "quantise the model to 4 bits (NF4, bitsandbytes) and train LoRA beside it")
+    load_in_8bit: bool = option(
+        False, "quantise the model to 8 bits (LLM.int8(), bitsandbytes) and train LoRA beside it"
+    )
     data: str = option("builtin", "training data: 'builtin', a file, a folder, or a Hugging Face name[:split]")
     out: str | None = option(None, "run folder to write")
     seed: int = option(0, "seed of every random stream", ge=0, le=LARGEST_SEED)

@@ -351,3 +351,151 @@ def test_a_configuration_takes_changes(tmp_path: Path) -> None:
     tiny.save_model(tmp_path, "llama")
     assert load_config(str(tmp_path), Loading()).num_labels == 2
     assert load_config(str(tmp_path), Loading(), num_labels=1).num_labels == 1
+
+
+# Dtypes and quantised weights --------------------------------------------------------------------------------------
+
+ROWS = tiny.demonstrations(tiny.random_rows(5))
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen", "gemma2"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_are_kept_and_saved_in_their_dtype(family: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    """The log-softmax stays float32: log-probabilities are plain transformers' logits, widened first."""
+    tiny.save_model(tmp_path / "model", family)
+    name: Any = str(dtype).removeprefix("torch.")
+    policy = load_policy(tmp_path / "model", loading=Loading(dtype=name))
+    assert {p.dtype for p in policy.model.parameters()} == {dtype}
+    found = policy.logprobs(ROWS)
+    assert found.dtype == torch.float32
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=dtype).eval()
+    for row, mask, logprobs in zip(ROWS.tokens, ROWS.mask, found, strict=True):
+        expected = torch.stack(tiny.naive_logprobs(plain, row.tolist(), mask.tolist())).float()
+        torch.testing.assert_close(logprobs, expected, rtol=0.05, atol=0.15)
+    policy.save(tmp_path / "saved")
+    assert {t.dtype for t in load_file(tmp_path / "saved" / "model.safetensors").values()} == {dtype}
+    assert load_policy(tmp_path / "saved", loading=Loading(dtype="auto")).model.dtype == dtype
+    assert load_policy(tmp_path / "saved").model.dtype == torch.float32
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_scores_of_bfloat16_weights_are_computed_in_float32(family: str, tmp_path: Path) -> None:
+    """w·h of the widened hidden state and head, so that scores do not fall on bfloat16's coarse grid."""
+    tiny.save_model(tmp_path / "model", family)
+    scorer = load_scorer(tmp_path / "model", loading=Loading(dtype="bfloat16"))
+    model: Any = scorer.model
+    assert model.score.weight.dtype == torch.bfloat16
+    found = scorer.scores(ROWS)
+    for i, length in enumerate(ROWS.lengths.tolist()):
+        hidden = model.base_model(input_ids=ROWS.tokens[i : i + 1, :length]).last_hidden_state[0, -1]
+        expected = (hidden.double() * model.score.weight[0].double()).sum().item()
+        assert found[i].item() == pytest.approx(expected, rel=0.05, abs=0.05)
+    assert any(score != torch.tensor(score).bfloat16().float().item() for score in found.tolist())
+
+
+@pytest.mark.parametrize("loads", [load_policy, load_scorer])
+def test_adapters_and_heads_beside_bfloat16_weights_are_float32(loads: Any, tmp_path: Path) -> None:
+    tiny.save_model(tmp_path / "model", "llama")
+    how = Loading(dtype="bfloat16")
+    model = loads(tmp_path / "model", lora=Lora(2), loading=how)
+    assert {p.dtype for p in model.parameters().values()} == {torch.float32}
+    assert {p.dtype for p in model.model.parameters() if not p.requires_grad} == {torch.bfloat16}
+    model.save(tmp_path / "adapter")
+    assert {t.dtype for t in load_file(tmp_path / "adapter" / "adapter_model.safetensors").values()} == {torch.float32}
+    again = loads(tmp_path / "adapter", lora=Lora(2), loading=how)
+    assert {p.dtype for p in again.parameters().values()} == {torch.float32}
+
+
+def test_without_bitsandbytes_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    tiny.save_model(tmp_path, "llama")
+    with pytest.raises(UserError, match=r"--load-in-4bit needs the package bitsandbytes: pip install 'burnish\[quant"):
+        load_policy(tmp_path, lora=Lora(2), loading=Loading(bits=4))
+
+
+def quantised(folder: Path, family: str, bits: Any, adapter: Path | None = None) -> Any:
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed: pip install 'burnish[quantized]'")
+    wide = {"n_embd": 64} if family == "gpt2" else {"hidden_size": 64, "head_dim": 32, "intermediate_size": 96}
+    if not folder.exists():
+        tiny.save_model(folder, family, **wide)
+    return load_policy(adapter or folder, lora=Lora(2), loading=Loading(bits=bits))
+
+
+def dequantised(policy: Any, folder: Path) -> Any:
+    """The oracle: the model of `folder` in float32, with the numbers that the quantised weights stand for."""
+    import bitsandbytes
+
+    plain = load_policy(folder, lora=Lora(2))
+    layers: dict[str, Any] = dict(plain.model.named_modules())
+    for name, module in policy.model.named_modules():
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            whole = bitsandbytes.functional.dequantize_4bit(module.weight.data, module.weight.quant_state)
+        elif isinstance(module, bitsandbytes.nn.Linear8bitLt):
+            whole = module.weight.data.float() * module.state.SCB[:, None] / 127
+        else:
+            continue
+        transposed = type(layers[name]).__name__ == "Conv1D"
+        layers[name].weight.data.copy_(whole.T if transposed else whole)
+    return plain
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen"])
+@pytest.mark.parametrize(("bits", "near"), [(4, 1e-4), (8, 0.1)])
+def test_quantised_weights_give_the_numbers_and_gradients_of_what_they_stand_for(
+    family: str, bits: int, near: float, tmp_path: Path
+) -> None:
+    """LLM.int8() rounds the activations too, so it is only near."""
+    policy = quantised(tmp_path / "model", family, bits)
+    plain = dequantised(policy, tmp_path / "model")
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in policy.parameters().items():
+            parameter.copy_(0.1 * torch.randn_like(parameter))
+            plain.parameters()[name].copy_(parameter)
+    for model in (policy, plain):
+        model.logprobs(ROWS).detach()  # as a reference does before training
+        model.logprobs(ROWS).sum().backward()
+    torch.testing.assert_close(policy.logprobs(ROWS), plain.logprobs(ROWS), rtol=near, atol=near)
+    ours = torch.cat([p.grad.flatten() for p in policy.parameters().values()])
+    theirs = torch.cat([plain.parameters()[name].grad.flatten() for name in policy.parameters()])
+    assert (ours - theirs).norm() < near * theirs.norm()
+    assert theirs.norm() > 1
+    assert isinstance(policy.model.get_output_embeddings(), torch.nn.Linear)
+    assert {p.dtype for p in policy.parameters().values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_row_of_a_quantised_model_does_not_depend_on_its_neighbours(bits: int, tmp_path: Path) -> None:
+    policy = quantised(tmp_path / "model", "llama", bits)
+    together = policy.logprobs(ROWS).sum(1)
+    alone = [policy.logprobs(tiny.demonstrations([row])).sum() for row in tiny.random_rows(5)]
+    torch.testing.assert_close(together, torch.stack(alone), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_an_adapter_of_a_quantised_base_is_loaded_beside_it_or_merged_into_the_base_as_it_was(
+    bits: Any, tmp_path: Path
+) -> None:
+    policy = quantised(tmp_path / "model", "llama", bits)
+    with torch.no_grad():
+        for parameter in policy.parameters().values():
+            parameter.add_(0.05)
+    policy.save(tmp_path / "adapter")
+    again = load_policy(tmp_path / "adapter", loading=Loading(bits=bits))
+    torch.testing.assert_close(again.logprobs(ROWS), policy.logprobs(ROWS))
+    assert again.parameters() == {}
+    further = quantised(tmp_path / "model", "llama", bits, adapter=tmp_path / "adapter")
+    torch.testing.assert_close(further.logprobs(ROWS), policy.logprobs(ROWS))
+    merged = load_policy(tmp_path / "adapter")
+    beside = load_policy(tmp_path / "adapter", lora=Lora(2))
+    assert not any("lora" in name for name in merged.model.state_dict())
+    torch.testing.assert_close(merged.logprobs(ROWS), beside.logprobs(ROWS), rtol=1e-4, atol=1e-4)
+
+
+def test_the_head_of_a_quantised_reward_model_is_not_quantised(tmp_path: Path) -> None:
+    quantised(tmp_path / "model", "llama", 4)
+    scorer = load_scorer(tmp_path / "model", lora=Lora(2), loading=Loading(bits=4))
+    assert scorer.model.score.weight.dtype == torch.float32  # type: ignore[union-attr]
+    scorer.save(tmp_path / "adapter")
+    again = load_scorer(tmp_path / "adapter", loading=Loading(bits=4))
+    torch.testing.assert_close(again.scores(ROWS), scorer.scores(ROWS))

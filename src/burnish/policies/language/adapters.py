@@ -133,13 +133,16 @@ def with_adapter(
 ) -> tuple[PreTrainedModel, Any]:
     """A base model as it is to be used, and the peft model that holds its adapter (None without one).
 
-    Without `lora` an existing adapter is merged into the weights. With it, a plain model gets a new adapter,
-    initialised with `seed`, and an existing one is trained further. Raises UserError where its rank is another.
+    Without `lora` an existing adapter is merged into the weights, or stays beside them where they are quantised. With
+    it, a plain model gets a new adapter, initialised with `seed`, and an existing one is trained further. Raises
+    UserError where its rank is another.
     """
     if source.adapter is None:
         return (model, None) if lora is None else (model, attach(model, source, lora, task, seed))
     adapter = read(model, source, lora, task, option)
-    return (model, adapter) if lora is not None else (merged(adapter), None)
+    if lora is not None:
+        return model, adapter
+    return (model.requires_grad_(False) if source.loading.bits else merged(adapter)), None
 
 
 def merged(adapter: Any) -> PreTrainedModel:
@@ -160,9 +163,17 @@ def attach(model: PreTrainedModel, source: AdapterSource, lora: Lora, task: str,
     )
     with reproducible(seed):
         adapter = get_peft_model(model, config)
+    trained_in_float32(adapter)
     own = adapter.peft_config["default"]
     own.base_model_name_or_path, own.revision = source.base, source.loading.revision
     return adapter
+
+
+def trained_in_float32(adapter: Any) -> None:
+    """Keep what is trained in float32 or wider, a head too, whatever the dtype of the base."""
+    for parameter in adapter.parameters():
+        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+            parameter.data = parameter.data.float()
 
 
 def read(model: PreTrainedModel, source: AdapterSource, lora: Lora | None, task: str, option: str) -> Any:
@@ -183,6 +194,7 @@ def read(model: PreTrainedModel, source: AdapterSource, lora: Lora | None, task:
     config.lora_dropout = 0.0 if lora is None else lora.dropout
     with reproducible(0):
         adapter = get_peft_model(model, config)
+    trained_in_float32(adapter)
     wanted, found = get_peft_model_state_dict(adapter, save_embedding_layers=False), load_file(folder / WEIGHTS)
     if new_head:
         found |= {key: tensor for key, tensor in wanted.items() if key.startswith(HEAD)}

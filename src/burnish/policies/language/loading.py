@@ -5,6 +5,8 @@ Weights are read from safetensors only, because reading a pickle can run code. C
 """
 
 import contextlib
+import importlib.util
+import logging
 import re
 import warnings
 from collections.abc import Iterator
@@ -14,7 +16,14 @@ from typing import Any, Literal
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.models.auto.tokenization_auto import get_tokenizer_config, tokenizer_class_from_name
 
 from burnish.run import UserError, read_mapping
@@ -43,12 +52,15 @@ class Loading:
     """How a model is loaded.
 
     `revision` is a branch, tag or commit of a name on the hub. With `trust_remote_code` the Python code that comes with
-    a model is run. `dtype` is what the weights are loaded and kept in; "auto" is what they were saved in.
+    a model is run. `dtype` is what the weights are loaded and kept in; "auto" is what they were saved in. With `bits`
+    4 or 8, bitsandbytes quantises the linear layers except the head, to NF4 (Dettmers et al. 2023, "QLoRA", section 3)
+    or LLM.int8() (Dettmers et al. 2022).
     """
 
     revision: str | None = None
     trust_remote_code: bool = False
     dtype: Dtype = "float32"
+    bits: Literal[4, 8] | None = None
 
     def elsewhere(self) -> "Loading":
         """The same for another model than the one whose `revision` is given."""
@@ -158,26 +170,54 @@ def load_tokenizer(name: str, loading: Loading) -> PreTrainedTokenizerBase:
 
 
 def load_weights(
-    cls: Any, name: str, config: PreTrainedConfig, loading: Loading, **options: Any
+    cls: Any, name: str, config: PreTrainedConfig, loading: Loading, device: str = "cpu", precision: str = "float32"
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """A model of a class (an Auto class, or one of transformers' own), and what transformers says of its weights.
+    """A model of a class (an Auto class, or one of transformers' own) on a device, and what is said of its weights.
 
     Weights that are missing or have another shape are drawn at random by transformers: see `check_complete`.
     """
     check_files(name, config)
-    if quantised := getattr(config, "quantization_config", None):
-        raise UserError(f"{name} is quantised ({method_of(quantised)}): give the model as it was before")
+    if before := getattr(config, "quantization_config", None):
+        raise UserError(f"{name} is quantised ({method_of(before)}): give the model as it was before that")
+    dtype: Any = "auto" if loading.dtype == "auto" else getattr(torch, loading.dtype)
+    half = precision == "bfloat16" or (config.dtype if dtype == "auto" else dtype) == torch.bfloat16
+    options: dict[str, Any] = {}
+    if loading.bits:
+        options = {"quantization_config": quantisation(loading.bits, half), "device_map": {"": device}}
+    if device == "cpu" and half:
+        # PyTorch's fused attention on a CPU takes a fifth of a bfloat16 step in its backward pass; plain is faster.
+        options["attn_implementation"] = "eager"
     with quiet():
-        return cls.from_pretrained(
+        model, found = cls.from_pretrained(
             name,
             config=config,
-            dtype=loading.dtype if loading.dtype == "auto" else getattr(torch, loading.dtype),
+            dtype=dtype,
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
             **loading.hub(name),
             **options,
         )
+    if not loading.bits:
+        return model.to(device), found
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = (
+                False  # those kernels have no gradient, and bitsandbytes uses them anyway
+            )
+    return model, found
+
+
+def quantisation(bits: int, half: bool) -> BitsAndBytesConfig:
+    """How bitsandbytes quantises a model, which then computes in bfloat16 or float32."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(f"--load-in-{bits}bit needs the package bitsandbytes: pip install 'burnish[quantized]'")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of a rounding at every matrix product
+    if bits == 8:
+        # With a threshold, which columns of the activations are set apart would depend on a row's neighbours.
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
+    dtype = torch.bfloat16 if half else torch.float32
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
 
 
 def check_files(name: str, config: PreTrainedConfig) -> None:
@@ -196,9 +236,9 @@ def check_files(name: str, config: PreTrainedConfig) -> None:
         )
 
 
-def method_of(quantised: Any) -> str:
-    """The name of a quantisation method in a configuration."""
-    return str(quantised.get("quant_method") if isinstance(quantised, dict) else quantised)
+def method_of(config: Any) -> str:
+    """The name of the quantisation method in a configuration."""
+    return str(config.get("quant_method") if isinstance(config, dict) else config.quant_method.value)
 
 
 def check_complete(model: PreTrainedModel, name: str, found: dict[str, Any]) -> None:

@@ -111,16 +111,14 @@ def load_policy(
     initialised with `seed`, or the one that `name` is. Raises UserError where the model cannot be loaded, lacks
     weights, or has no tokenizer.
     """
-    # PyTorch's fused attention on a CPU takes a fifth of a bfloat16 step in its backward pass; plain is faster.
-    attention = {"attn_implementation": "eager"} if (device, precision) == ("cpu", "bfloat16") else {}
     with explained("--model", name, "a causal language model"):
         source = adapters.source_of(name, loading)
         config = load_config(source.base, source.loading)
         tokenizer = load_tokenizer(source.tokenizer, source.loading)
-        base, found = load_weights(AutoModelForCausalLM, source.base, config, source.loading, **attention)
+        base, found = load_weights(AutoModelForCausalLM, source.base, config, source.loading, device, precision)
         check_complete(base, source.base, found)
         model, adapter = adapters.with_adapter(base, source, lora, adapters.POLICY, seed)
-    return LanguagePolicy(model.to(device), tokenizer, precision, adapter=adapter)  # type: ignore[arg-type]
+    return LanguagePolicy(model, tokenizer, precision, adapter=adapter)
 
 
 def head(model: PreTrainedModel, hidden: Float[Tensor, "k d"]) -> Float[Tensor, "k V"]:

@@ -101,10 +101,11 @@ def embedding(model: PreTrainedModel) -> nn.Embedding:
 
 
 def scalar_head(model: PreTrainedModel, hidden: Float[Tensor, "k d"]) -> Float[Tensor, "k"]:
-    """The scalar head's output for last hidden states, computed in the precision of the head's weights."""
+    """The scalar head's output for last hidden states, computed in float32 or wider whatever its weights' dtype."""
     layer = cast(nn.Linear, model.score)
-    out = layer(hidden.to(layer.weight.dtype))[..., 0]
-    return out.to(torch.promote_types(out.dtype, torch.float32))
+    wide = torch.promote_types(layer.weight.dtype, torch.float32)
+    bias = None if layer.bias is None else layer.bias.to(wide)
+    return nn.functional.linear(hidden.to(wide), layer.weight.to(wide), bias)[..., 0]
 
 
 @torch.no_grad()
@@ -122,9 +123,13 @@ def check_scalar_head(model: PreTrainedModel) -> None:
     pad = config.get_text_config().pad_token_id  # at a padding token the model would read an earlier position
     probe = torch.tensor([[i for i in range(min(words, 6)) if i != pad][-4:]], device=model.device)
     hidden = model.base_model(input_ids=probe, use_cache=False).last_hidden_state[0]
+    mixed = cast(nn.Linear, model.score).weight.dtype != hidden.dtype  # a trained head beside a bfloat16 base
     for length in (2, probe.shape[1]):
-        expected = model(input_ids=probe[:, :length], use_cache=False).logits[0].float()
-        if not torch.allclose(scalar_head(model, hidden[length - 1][None]).float(), expected, rtol=1e-2, atol=1e-3):
+        with torch.autocast(model.device.type, hidden.dtype, enabled=mixed):
+            expected = model(input_ids=probe[:, :length], use_cache=False).logits[0].float()
+        found = scalar_head(model, hidden[length - 1][None]).float()
+        near = 1e-3 if hidden.dtype in (torch.float32, torch.float64) else 5e-2
+        if not torch.allclose(found, expected, rtol=max(near, 1e-2), atol=near):
             raise UserError(
                 f"{name} computes its score in a way that Burnish does not support: please report the model"
             )
@@ -146,15 +151,13 @@ def load_scorer(
     Adapters and `lora` work as in `load_policy`; the head is always trained. Raises UserError, naming `option`, where
     the model cannot be loaded, has another head, or has no tokenizer.
     """
-    # PyTorch's fused attention on a CPU takes a fifth of a bfloat16 step in its backward pass; plain is faster.
-    attention = {"attn_implementation": "eager"} if (device, precision) == ("cpu", "bfloat16") else {}
     with explained(option, name, "a reward model"):
         source = adapters.source_of(name, loading)
         with quiet_and_reproducible(seed):
             config = load_config(source.base, source.loading, num_labels=1)
             tokenizer = load_tokenizer(source.tokenizer, source.loading)
             model, found = load_weights(
-                AutoModelForSequenceClassification, source.base, config, source.loading, **attention
+                AutoModelForSequenceClassification, source.base, config, source.loading, device, precision
             )
         check_loaded(model, found, f"{option} {name}")
         if "score.weight" in found["missing_keys"]:
@@ -163,7 +166,7 @@ def load_scorer(
         model, adapter = adapters.with_adapter(model, source, lora, adapters.SCORER, seed, option)
     if source.adapter is not None and (source.adapter / "config.json").exists():
         model.config.score_offset = float(read_mapping(source.adapter / "config.json").get("score_offset", 0.0))
-    return LanguageScorer(model.to(device), tokenizer, precision, adapter)  # type: ignore[arg-type]
+    return LanguageScorer(model, tokenizer, precision, adapter)
 
 
 def check_loaded(model: PreTrainedModel, found: dict[str, Any], named: str) -> None:

@@ -1,5 +1,6 @@
 """Rewards by name: what `--reward` accepts."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def reward_model(folder: str, policy: LanguagePolicy, loading: Loading = PLAIN) 
         raise UserError(
             f"--reward {folder} is a model but not a reward model: train one with `burnish reward --model {folder}`"
         )
-    how = loading.elsewhere()
+    how = dataclasses.replace(loading.elsewhere(), bits=None)  # its scores are what is learned from
     scorer = load_scorer(model, str(policy.device), policy.precision, option="--reward", loading=how)
     return model_reward(scorer, policy.tokenizer, folder)
 

@@ -20,7 +20,7 @@ from burnish.policies.interface import Models
 from burnish.policies.language.reference import weights_hash
 from burnish.recipes.train.batches import length, offline, online
 from burnish.recipes.train.card import write_card
-from burnish.recipes.train.models import adamw, count_trained, load_models, pick_device, say
+from burnish.recipes.train.models import adamw, count_trained, load_models, pick_device, say, warn_of_rounding
 from burnish.recipes.train.rows import IN_MEMORY, evaluation_rows, first_responses, tokenised
 from burnish.run import RunFolder, UserError
 from burnish.training.language.learner import GradientLearner
@@ -67,6 +67,8 @@ def run_training(
         models = load_models(algorithm, settings)
         if settings.lora_rank is not None:
             say(settings, count_trained(models))
+        if rounding := warn_of_rounding(models):
+            say(settings, rounding)
         if change is not None:
             change(models)
         trained = models.main
