@@ -130,7 +130,8 @@ def warn_of_rounding(models: Models) -> str | None:
 
 def device_of(models: Models) -> torch.device:
     """The device of the trained models."""
-    return next(p.device for model in models.trained().values() for p in model.parameters().values())
+    trained: Any = models.trained().values()
+    return next(model.device for model in trained)
 
 
 def adamw(models: Models, settings: Settings) -> torch.optim.AdamW:
