@@ -330,6 +330,25 @@ def test_a_revision_of_a_name_is_what_is_loaded(tmp_path: Path, monkeypatch: pyt
     assert torch.equal(merged, tiny.make_model("llama", 1).get_input_embeddings().weight)
 
 
+def test_a_name_with_pickles_alone_is_refused_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    hub_snapshot(tmp_path, "some/model", "main", "0" * 40, "llama", 0)
+    alone("pytorch_model.bin")(tmp_path / "models--some--model" / "snapshots" / ("0" * 40), tmp_path / "ran")
+    with pytest.raises(UserError, match=r"--model some/model .*safetensors"):
+        load_policy("some/model")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_adapter_of_an_adapter_is_refused(tmp_path: Path) -> None:
+    base = tiny.save_model(tmp_path / "base", "llama")
+    for name in ("one", "two"):
+        load_policy(base, lora=Lora(2)).save(tmp_path / name)
+    change(tmp_path / "two" / "adapter_config.json", base_model_name_or_path=str(tmp_path / "one"))
+    with pytest.raises(UserError, match=f"two was trained on another adapter, {tmp_path / 'one'}: merge that with"):
+        load_policy(tmp_path / "two")
+
+
 def test_whatever_is_raised_becomes_one_sentence_with_the_option() -> None:
     def said(error: Exception, name: str = "x") -> str:
         with pytest.raises(UserError) as caught, explained("--reward", name, "a reward model"):

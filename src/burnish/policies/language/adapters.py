@@ -125,7 +125,10 @@ def is_scorer_adapter(folder: str | Path) -> bool:
 def own_lora(folder: Path, dropout: float = 0.0) -> Lora:
     """The options that an adapter was made with, to train it further."""
     config = read_mapping(folder / CONFIG)
-    return Lora(int(config["r"]), int(config["lora_alpha"]), dropout)
+    rank, alpha = config.get("r"), config.get("lora_alpha")
+    if not isinstance(rank, int) or not isinstance(alpha, int):
+        raise UserError(f"{folder / CONFIG} must give r and lora_alpha as whole numbers: restore it")
+    return Lora(rank, alpha, dropout)
 
 
 def with_adapter(

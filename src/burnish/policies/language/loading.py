@@ -92,6 +92,8 @@ def explained(option: str, name: str | Path, kind: str) -> Iterator[None]:
     except Exception as error:
         if "trust_remote_code" in str(error):
             raise UserError(f"{named} {NEEDS_CODE}") from error
+        if "cannot be loaded with `safetensors`" in str(error):  # of a name on the hub
+            raise UserError(f"{named} has no weights in safetensors: {CONVERT}") from error
         raise UserError(
             f"{named} could not be loaded as {kind}: give a folder written by save_pretrained, or a model name that "
             f"this machine can reach ({reason(error)})"

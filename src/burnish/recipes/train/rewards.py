@@ -77,4 +77,4 @@ def is_scorer(model: str | Path) -> bool:
     if not str(model) or not config.exists():
         return bool(str(model)) and is_scorer_adapter(model)
     kinds = read_mapping(config).get("architectures") or []
-    return any(str(kind).endswith("ForSequenceClassification") for kind in kinds)
+    return isinstance(kinds, list) and any(str(kind).endswith("ForSequenceClassification") for kind in kinds)

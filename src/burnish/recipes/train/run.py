@@ -133,7 +133,17 @@ def centre(scorer: Any, rows: Any, settings: Settings) -> None:
 
 def note_environment(run: RunFolder, settings: Settings, rows: Any, held: Any, models: Models) -> None:
     """Record versions and hashes that the result depends on, or compare them in a resumed run."""
-    packages = ("burnish", "torch", "transformers", "tokenizers", "datasets", "safetensors", "peft", "numpy")
+    packages: tuple[str, ...] = (
+        "burnish",
+        "torch",
+        "transformers",
+        "tokenizers",
+        "datasets",
+        "safetensors",
+        "peft",
+        "numpy",
+    )
+    packages += ("bitsandbytes",) if settings.load_in_4bit or settings.load_in_8bit else ()
     now = {
         "python": platform.python_version(),
         "platform": platform.platform(),
