@@ -26,6 +26,10 @@ from config.built import NEEDED, built, refusal
 # A value unlike the default for every key; `WITH` gives what must go with it.
 OTHER = {
     "model": "somewhere",
+    "revision": "v2",
+    "dtype": "bfloat16",
+    "load_in_4bit": True,
+    "load_in_8bit": True,
     "data": "mine.jsonl",
     "out": "runs/x",
     "seed": 7,
@@ -124,11 +128,12 @@ GROUPS = {
 }
 OF_GROUPS = {"online_dpo": GROUPS | {"refresh_reference": True}, "rejection": GROUPS}
 WITH: dict[str, dict] = {"patience": {"eval_every": 4}, "kl_horizon": {"kl_target": 4.0}}
+WITH |= {f"load_in_{n}bit": {"lora_rank": 8} for n in (4, 8)}
 WITH |= {f"lora_{name}": {"lora_rank": 8} for name in ("alpha", "dropout", "targets")}
 
 
 def test_these_tests_know_every_key() -> None:
-    assert OTHER.keys() == {f.name for f in dataclasses.fields(Settings)} - {"experience"}
+    assert OTHER.keys() == {f.name for f in dataclasses.fields(Settings)} - {"experience", "trust_remote_code"}
     assert KNOBS.keys() == {f.name for f in dataclasses.fields(Completions)}
     for name, knobs in OF_GROUPS.items():
         assert knobs.keys() == {f.name for f in dataclasses.fields(kind_of(name))}
@@ -173,6 +178,12 @@ def test_every_key_arrives_and_reads_back(key: str, tmp_path: Path) -> None:
     algorithm, settings = built(name, {key: OTHER[key]} | WITH.get(key, {}))
     assert getattr(settings, key) == OTHER[key] != getattr(Settings(), key)
     reads_back(name, algorithm, settings, tmp_path)
+
+
+def test_what_only_a_flag_may_say_is_not_written() -> None:
+    algorithm, settings = built("sft", {"trust_remote_code": True})
+    assert settings.trust_remote_code
+    assert "trust_remote_code" not in as_dict(algorithm, settings)
 
 
 @pytest.mark.parametrize("name", LANGUAGE)

@@ -169,3 +169,21 @@ def test_dropout_of_adapters_is_refused_where_it_would_stay_off() -> None:
     for name in ("dpo", "reward", "ppo"):
         message = "lora_dropout only applies to methods that train with dropout, such as sft"
         assert refusal(name, {"lora_rank": 8, "lora_dropout": 0.1}).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"load_in_4bit": True}, "load_in_4bit needs LoRA, because quantised weights cannot be trained: set lora_rank"),
+        ({"load_in_8bit": True}, "load_in_8bit needs LoRA, because quantised weights cannot be trained: set lora_rank"),
+        (
+            {"load_in_4bit": True, "load_in_8bit": True, "lora_rank": 2},
+            "load_in_4bit and load_in_8bit cannot go together: give one of them",
+        ),
+        ({"dtype": "float16"}, "dtype float16 is for sampling only, because training in it needs loss scaling"),
+        ({"dtype": "float16", "lora_rank": 2}, "dtype float16 is for sampling only"),
+    ],
+)
+def test_weights_that_cannot_be_trained_are_refused(options: dict, message: str) -> None:
+    assert refusal("sft", options).startswith(message)
+    assert built("sft", {"load_in_4bit": True, "lora_rank": 2, "dtype": "bfloat16"})

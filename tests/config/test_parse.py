@@ -123,6 +123,8 @@ def test_a_file_is_its_keys_and_values(tmp_path: Path) -> None:
         (b"\xff\xfe\x00", "not valid YAML"),
         (b"seed: 1\nbeta: 0.1\nseed: 2\n", "'seed' is given twice"),
         (b"ppo: {clip: 1, clip: 2}\n", "'clip' is given twice"),
+        (b"trust_remote_code: false\n", "sets trust_remote_code, which no file may do: give the flag --trust-remote-"),
+        (b"trust-remote-code: true\n", "sets trust-remote-code, which no file may do: give the flag --trust-remote-"),
     ],
 )
 def test_a_file_that_is_no_configuration_is_refused(content: bytes, message: str, tmp_path: Path) -> None:

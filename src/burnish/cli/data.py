@@ -20,13 +20,14 @@ def data_group() -> None:
 @click.option("--model", default="builtin", show_default=True, help="whose tokenizer: 'builtin', a folder, or a name")
 @click.option("--rows", type=click.IntRange(min=0), default=3, show_default=True, help="show so many")
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=None, help="room that prompts leave, as in a run")
-@common("max_length", "mask_formatting", "last_answer_only", "train_thoughts", "debug")
+@common("revision", "trust_remote_code", "max_length", "mask_formatting", "last_answer_only", "train_thoughts", "debug")
 def show_data(data: str, method: str | None, model: str, rows: int, max_new_tokens: int | None, **flags: Any) -> None:
     """Show what the trainer will see of DATA: rows token by token, and counts.
 
     DATA is 'builtin', a file, a folder, or a Hugging Face name[:split]. docs/data_formats.md has the forms it may have.
     """
     from burnish.recipes.data_show import data_show
+    from burnish.recipes.train.models import loading_of
 
     settings = settings_of(flags)
     shown = data_show(
@@ -40,5 +41,6 @@ def show_data(data: str, method: str | None, model: str, rows: int, max_new_toke
         max_new_tokens,
         settings.train_thoughts,
         settings.last_answer_only,
+        loading_of(settings),
     )
     click.echo(shown)

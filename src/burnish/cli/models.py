@@ -12,6 +12,8 @@ from burnish.run import printable
 
 KEEP_SPECIAL_TOKENS = "keep all special tokens in the text of completions but padding and the end"
 
+LOADING = ("revision", "trust_remote_code", "dtype", "load_in_4bit", "load_in_8bit")
+
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
@@ -30,7 +32,7 @@ KEEP_SPECIAL_TOKENS = "keep all special tokens in the text of completions but pa
     default=None,
     help="longest completion in tokens  [default: the run's own, or 64]",
 )
-@common("seed", "device", "threads", "quiet", "debug")
+@common("trust_remote_code", "seed", "device", "threads", "quiet", "debug")
 def evaluate(run: Path, data: str | None, prefixes: int | None, max_new_tokens: int | None, **flags: Any) -> None:
     """Evaluate a finished RUN on held-out data. Several reward models with commas are one, as in --reward."""
     import json
@@ -51,7 +53,7 @@ def evaluate(run: Path, data: str | None, prefixes: int | None, max_new_tokens: 
 @click.option("--limit", type=int, default=None, help="take the first so many prompts")
 @click.option("--demonstrations", is_flag=True, help="pick only what `burnish sft` can imitate: words, and an end")
 @click.option("--keep-special-tokens", is_flag=True, help=KEEP_SPECIAL_TOKENS)
-@common("seed", "max_length", "precision", "device", "threads", "quiet", "debug")
+@common(*LOADING, "seed", "max_length", "precision", "device", "threads", "quiet", "debug")
 def sample(
     model: str,
     data: str,
@@ -98,7 +100,7 @@ def sample(
 @click.option("--reference", help="of a policy: the model that it began as  [default: the run's own]")
 @click.option("--out", type=click.Path(path_type=Path), help="folder for the numbers and a page")
 @click.option("--max-length", type=click.IntRange(min=2), help="tokens of a row  [default: the context, at most 2048]")
-@common("precision", "device", "threads", "quiet", "debug")
+@common(*LOADING, "precision", "device", "threads", "quiet", "debug")
 def rewardbench(
     model: str, data: str, reference: str | None, out: Path | None, max_length: int | None, **flags: Any
 ) -> None:
@@ -113,7 +115,7 @@ def rewardbench(
 @click.command()
 @click.argument("adapter")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="folder to write")
-@common("threads", "quiet", "debug")
+@common("revision", "trust_remote_code", "threads", "quiet", "debug")
 def merge(adapter: str, out: Path, **flags: Any) -> None:
     """Make a plain model of an ADAPTER and its base.
 
@@ -139,7 +141,7 @@ def merge(adapter: str, out: Path, **flags: Any) -> None:
 @click.option("--max-new-tokens", type=int, default=64, show_default=True, help="longest answer in tokens")
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="divides the logits")
 @click.option("--keep-special-tokens", is_flag=True, help=KEEP_SPECIAL_TOKENS)
-@common("seed", "max_length", "precision", "device", "threads", "quiet", "debug")
+@common(*LOADING[1:], "seed", "max_length", "precision", "device", "threads", "quiet", "debug")
 def compare(a: str, b: str, data: str, judge: str | None, prompts: int, out: Path | None, **flags: Any) -> None:
     """Let the models A and B answer the same prompts, and a judge say who wrote better."""
     from burnish.evaluation.judge_server import without_keys
@@ -161,7 +163,7 @@ def compare(a: str, b: str, data: str, judge: str | None, prompts: int, out: Pat
 @click.option("--max-new-tokens", type=int, help="longest answer in tokens  [default: 256, or half the context]")
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="divides the logits")
 @click.option("--top-p", type=float, help="draw from the likeliest tokens of this probability alone")
-@common("seed", "precision", "device", "threads", "debug")
+@common(*LOADING, "seed", "precision", "device", "threads", "debug")
 def chat(model: str, against: str | None, **flags: Any) -> None:
     """Talk with MODEL in the terminal."""
     from burnish.recipes.chat import chat as run_chat

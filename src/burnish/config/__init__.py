@@ -6,7 +6,7 @@ is accepted and ignored.
 
 from burnish.config.build import algorithm_of, as_dict, build, option_types
 from burnish.config.checks import checked, refuse
-from burnish.config.parse import construct, option_names, read_config, suggestion
+from burnish.config.parse import construct, option_names, read_config, refuse_flags, suggestion
 from burnish.config.settings import Settings
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "option_types",
     "read_config",
     "refuse",
+    "refuse_flags",
     "suggestion",
 ]

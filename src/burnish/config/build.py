@@ -10,7 +10,7 @@ from typing import Any
 from burnish.algorithms.interface import Algorithm, name_of
 from burnish.algorithms.table import CONTROL, LANGUAGE, load
 from burnish.config.checks import checked
-from burnish.config.parse import construct, option_names, suggestion
+from burnish.config.parse import FLAGS_ONLY, construct, option_names, suggestion
 from burnish.config.settings import Settings
 from burnish.experience.interface import Experience
 from burnish.rewards.function import imported
@@ -131,7 +131,8 @@ def as_dict(algorithm: Algorithm, settings: Settings) -> dict[str, Any]:
         if cls is not experience_of(type(algorithm)):
             online["experience"] = import_path(cls)
         online |= {key: written_value(value) for key, value in values_of(settings.experience).items()}
-    return {"algorithm": written_name(type(algorithm))} | values_of(algorithm) | online | values_of(settings)
+    own = {key: value for key, value in values_of(settings).items() if key not in FLAGS_ONLY}
+    return {"algorithm": written_name(type(algorithm))} | values_of(algorithm) | online | own
 
 
 def values_of(options: Any) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
         }
         | rendering_problems(algorithm, settings)
         | lora_problems(settings, algorithm.dropout)
+        | loading_problems(settings)
     )
     if settings.experience is not None:
         refuse(settings.experience.problems(name, settings))
@@ -62,6 +63,21 @@ def rendering_problems(algorithm: Algorithm | type[Algorithm], options: Settings
         ),
         "last_answer_only only applies to methods that learn from written responses: leave it out": (
             options.last_answer_only and sampling
+        ),
+    }
+
+
+def loading_problems(settings: Settings) -> dict[str, bool]:
+    """What may be wrong with how the weights of a trained model are loaded, and whether it is."""
+    quantised = {"load_in_4bit": settings.load_in_4bit, "load_in_8bit": settings.load_in_8bit}
+    return {
+        f"{key} needs LoRA, because quantised weights cannot be trained: set lora_rank too": given
+        and settings.lora_rank is None
+        for key, given in quantised.items()
+    } | {
+        "load_in_4bit and load_in_8bit cannot go together: give one of them": all(quantised.values()),
+        "dtype float16 is for sampling only, because training in it needs loss scaling: set dtype bfloat16": (
+            settings.dtype == "float16"
         ),
     }
 

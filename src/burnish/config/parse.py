@@ -51,8 +51,13 @@ ELSEWHERE = {
     "lora_r": "lora_rank",
     "use_peft": "lora_rank",
     "lora_target_modules": "lora_targets",
+    "model_revision": "revision",
+    "torch_dtype": "dtype",
 }
 """Names in TRL, transformers and Stable-Baselines3, and the names of the same options here."""
+
+FLAGS_ONLY = {"trust_remote_code"}
+"""Options that are neither read from a file nor written to one."""
 
 
 def option_names(cls: type[Any]) -> set[str]:
@@ -70,7 +75,17 @@ def read_config(path: str | Path) -> dict[str, Any]:
         raise UserError(f"--config {path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"--config {path} must contain one `key: value` pair per line")
+    refuse_flags(content, f"--config {path}")
     return {str(key): value for key, value in content.items()}
+
+
+def refuse_flags(content: dict[Any, Any], where: str) -> None:
+    """Raise UserError for a key that only the command line may give: a file may come from somebody else."""
+    for key in content:
+        if (name := str(key).replace("-", "_")) in FLAGS_ONLY:
+            raise UserError(
+                f"{where} sets {key}, which no file may do: give the flag --{name.replace('_', '-')} instead"
+            )
 
 
 class _Loader(yaml.SafeLoader):

@@ -16,6 +16,19 @@ class Settings:
     """
 
     model: str = option("builtin", "model to train: 'builtin', a folder, or a Hugging Face name")
+    revision: str | None = option(None, "branch, tag or commit of a --model on the Hugging Face hub; default: main")
+    trust_remote_code: bool = option(
+        False, "run the Python code that comes with a model; only as a flag, never read from a file"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
+        "float32", "dtype of the weights, in memory and saved; auto: as they were saved"
+    )
+    load_in_4bit: bool = option(
+        False, "quantise the linear layers to 4 bits (NF4, with bitsandbytes); training then needs --lora-rank"
+    )
+    load_in_8bit: bool = option(
+        False, "quantise the linear layers to 8 bits (LLM.int8(), with bitsandbytes); training then needs --lora-rank"
+    )
     data: str = option("builtin", "training data: 'builtin', a file, a folder, or a Hugging Face name[:split]")
     out: str | None = option(None, "run folder to write")
     seed: int = option(0, "seed of every random stream", ge=0, le=LARGEST_SEED)
@@ -42,7 +55,9 @@ class Settings:
     )
     lora_dropout: float = option(0.0, "dropout on the adapters' inputs, for methods with dropout", ge=0, lt=1)
     lora_targets: str | None = option(None, "layers with adapters, comma-separated names; default: all-linear")
-    precision: Literal["float32", "bfloat16"] = option("float32", "compute precision; weights stay float32")
+    precision: Literal["float32", "bfloat16"] = option(
+        "float32", "precision that forward passes compute in; the weights' own is --dtype"
+    )
     eval_data: str | None = option(None, "data to evaluate on during training; for built-in data its validation split")
     eval_every: int | None = option(None, "steps between evaluations; default: only at the end", ge=1)
     patience: int = option(

@@ -17,7 +17,7 @@ from burnish.policies.language.decode import Decoder
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import check_knobs, stream_tokens
 from burnish.recipes.compare import writer
-from burnish.recipes.train.models import pick_device
+from burnish.recipes.train.models import loading_of, pick_device
 from burnish.recipes.train.run import prepare_torch
 from burnish.report.runs import short_names
 from burnish.run import UserError, printable
@@ -156,9 +156,10 @@ def chat(
 def loaded(models: list[str | Path], max_new_tokens: int | None, base: Settings) -> list[Speaker]:
     """The models, with distinct names."""
     names = short_names([Path(model) for model in models])
-    speakers = []
+    speakers, loading = [], loading_of(base)
     for name, model in zip(names, models, strict=True):
-        policy = load_policy(writer(model), pick_device(base.device), base.precision)
+        policy = load_policy(writer(model), pick_device(base.device), base.precision, loading=loading)
+        loading = loading.elsewhere()
         context = policy.context or 2**31
         longest = min(MOST, context // 2) if max_new_tokens is None else max_new_tokens
         if longest >= context:

@@ -32,11 +32,12 @@ from burnish.evaluation.judges import (
 from burnish.evaluation.statistics import bootstrap_interval, paired_difference
 from burnish.experience.language.sampling import Sampling, completed_rows
 from burnish.policies.language.decode import Decoder
+from burnish.policies.language.loading import PLAIN, Loading
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import Sampled, sample
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.sample import GOLD, prompts_of
-from burnish.recipes.train.models import pick_device, say
+from burnish.recipes.train.models import loading_of, pick_device, say
 from burnish.recipes.train.rewards import is_scorer, resolve_reward
 from burnish.recipes.train.run import prepare_torch
 from burnish.report.language import compare as words
@@ -99,9 +100,10 @@ def compare(
     check(prompts, judge, judge_model, out)
     judge = GOLD if judge is None and isinstance(data, str) and data == "builtin" else judge
     prepare_torch(base)
-    policies = [load_policy(writer(name), pick_device(base.device), base.precision) for name in (a, b)]
+    device, loading = pick_device(base.device), loading_of(base)
+    policies = [load_policy(writer(name), device, base.precision, loading=loading) for name in (a, b)]
     asked = [prompts_of(data, prompts, policy, base.max_length, max_new_tokens) for policy in policies]
-    judging = None if judge is None else resolve_judge(judge, policies, judge_model, judge_timeout)
+    judging = None if judge is None else resolve_judge(judge, policies, judge_model, judge_timeout, loading)
     say(base, asked[0].describe())
     names = short_names([Path(a), Path(b)])
     written = [
@@ -152,7 +154,13 @@ def is_url(judge: Any) -> bool:
     return isinstance(judge, str) and judge.startswith(("http://", "https://"))
 
 
-def resolve_judge(judge: Any, policies: list[LanguagePolicy], model: str | None = None, timeout: float = 60.0) -> Judge:
+def resolve_judge(
+    judge: Any,
+    policies: list[LanguagePolicy],
+    model: str | None = None,
+    timeout: float = 60.0,
+    loading: Loading = PLAIN,
+) -> Judge:
     """The judge for `--judge` or a Python function. Raises UserError for one that is unknown or does not fit."""
     if callable(judge):
         return FunctionJudge(str(getattr(judge, "__qualname__", type(judge).__name__)), judge)
@@ -163,7 +171,7 @@ def resolve_judge(judge: Any, policies: list[LanguagePolicy], model: str | None 
             return load_judge(str(judge))
         raise UserError(f"--judge {judge} is neither a folder nor a known judge: give {POSSIBLE}")
     try:
-        reward = resolve_reward(judge, policies[0])
+        reward = resolve_reward(judge, policies[0], loading)
     except UserError as error:
         raise UserError(str(error).replace("--reward", "--judge")) from error
     if isinstance(reward, ModelReward):

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 import torch
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from burnish.algorithms.table import LANGUAGE, load
@@ -25,6 +25,8 @@ from burnish.data.rendering import USUAL, Rendering
 from burnish.data.tokenised import Response
 from burnish.ends import Ends, ends_of
 from burnish.experience.language.sampling import Sampling
+from burnish.policies.language.adapters import source_of
+from burnish.policies.language.loading import PLAIN, Loading, explained, load_config, load_tokenizer
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.data_counts import Seen, names, summary
 from burnish.recipes.train.rows import BUILTIN
@@ -176,13 +178,14 @@ def data_show(
     max_new_tokens: int | None = None,
     train_thoughts: bool = True,
     last_answer_only: bool = False,
+    loading: Loading = PLAIN,
 ) -> str:
     """The text that `burnish data show` prints; without a `method`, for the first method that can read the data.
 
     Prompts are cut to leave room for `max_new_tokens`, by default a run's. Raises UserError as a training run on these
     data would.
     """
-    tokenizer, context, ends = tokenizer_of(model)
+    tokenizer, context, ends = tokenizer_of(model, loading)
     method = method or ("dpo" if data == "builtin" else guess(sources.load(data), tokenizer, data))
     kind = load(method).data
     how = Rendering(mask_formatting, train_thoughts, last_answer_only)
@@ -233,17 +236,14 @@ def guess(dataset: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> str:
     )
 
 
-def tokenizer_of(model: str) -> tuple[PreTrainedTokenizerBase, int | None, Ends]:
+def tokenizer_of(model: str, loading: Loading) -> tuple[PreTrainedTokenizerBase, int | None, Ends]:
     """A model's tokenizer, its context length, and what ends its texts."""
-    name = resolve_model(model)
+    with explained("--model", model, "a language model"):
+        source = source_of(resolve_model(model), loading)
+        config = load_config(source.base, source.loading)
+        tokenizer = load_tokenizer(source.tokenizer, source.loading)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        config = AutoConfig.from_pretrained(name)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise UserError(f"--model {model} has no tokenizer that can be loaded ({reason})") from error
-    try:
-        generation = [GenerationConfig.from_pretrained(name)]
+        generation = [GenerationConfig.from_pretrained(source.base, revision=source.loading.revision)]
     except OSError:  # it has none
         generation = []
     context = getattr(config.get_text_config(), "max_position_embeddings", None)

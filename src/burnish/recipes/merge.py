@@ -8,6 +8,7 @@ from burnish.policies.language.adapters import is_scorer_adapter, source_of
 from burnish.policies.language.policy import load_policy
 from burnish.policies.language.scorer import load_scorer
 from burnish.recipes.assets import resolve_model
+from burnish.recipes.train.models import loading_of
 from burnish.recipes.train.run import prepare_torch
 from burnish.run import UserError, save_folder_atomically
 
@@ -18,13 +19,18 @@ def merge(adapter: str, out: Path, base: Settings) -> Path:
     `adapter` is a run folder, a folder in peft's format, or a name. The result is a plain transformers model without
     references to adapter or base. Raises UserError for anything that is not an adapter, and where `out` exists.
     """
-    folder = source_of(resolve_model(adapter)).adapter
+    loading = loading_of(base)
+    folder = source_of(resolve_model(adapter), loading).adapter
     if folder is None:
         raise UserError(f"{adapter} is not an adapter: give a run trained with lora_rank, or a folder saved by peft")
     if out.exists():
         raise UserError(f"{out} exists: choose another --out")
     prepare_torch(base)
-    model: Any = load_scorer(folder, option="the adapter") if is_scorer_adapter(folder) else load_policy(folder)
+    loading = loading.elsewhere()
+    if is_scorer_adapter(folder):
+        model: Any = load_scorer(folder, option="the adapter", loading=loading)
+    else:
+        model = load_policy(folder, loading=loading)
     with save_folder_atomically(out) as new:
         model.save(new)
     return out

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from tokenizers import ByteLevelBPETokenizer, processors
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from burnish.algorithms.sft import SFT
 from burnish.config import Settings
@@ -26,6 +26,7 @@ from burnish.evaluation.continuations import continue_prompts
 from burnish.evaluation.memory import longest_copy
 from burnish.evaluation.text import distinct_n, word_lengths
 from burnish.policies.interface import Models
+from burnish.policies.language.loading import Loading
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.recipes.train.models import say
 from burnish.recipes.train.run import prepare_torch, run_training
@@ -144,9 +145,7 @@ def add_dropout(models: Models, share: float) -> None:
 
 def export(model: Path, folder: Path) -> None:
     """The trained model in bfloat16, half the size, with its tokenizer."""
-    policy = load_policy(model)
-    AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16).save_pretrained(folder)
-    policy.tokenizer.save_pretrained(folder)
+    load_policy(model, loading=Loading(dtype="bfloat16")).save(folder)
 
 
 def describe(policy: LanguagePolicy, training_texts: list[str], samples: int = 200) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from transformers import AutoConfig
 
 from burnish.batches import Preferences
 from burnish.config import Settings
@@ -22,11 +21,12 @@ from burnish.data.formats import Example, Messages
 from burnish.data.walk import in_order
 from burnish.evaluation.rewardbench import OTHER, TIES, Scored, Scores, implicit_scores, reward_scores, summarise
 from burnish.policies.language.adapters import is_adapter
+from burnish.policies.language.loading import Loading, explained, load_config
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import weights_hash
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.train.models import pick_device, say
+from burnish.recipes.train.models import loading_of, pick_device, say
 from burnish.recipes.train.rewards import is_scorer
 from burnish.recipes.train.run import prepare_torch
 from burnish.report.language.rewardbench import rewardbench_page, sentences
@@ -174,15 +174,16 @@ def is_messages(value: Any) -> bool:
 
 def load_judge(model: str, reference: str | None, base: Settings) -> Judge:
     """The model and its reference. Raises UserError for a missing, superfluous or incompatible reference."""
-    device, path = pick_device(base.device), resolve_model(model)
-    if is_reward_model(path):
+    device, path, loading = pick_device(base.device), resolve_model(model), loading_of(base)
+    if is_reward_model(path, loading):
         if reference is not None:
             raise UserError(f"{model} is a reward model, which scores without a reference: leave --reference out")
-        return Judge(load_scorer(path, device, base.precision, option="MODEL"))
+        return Judge(load_scorer(path, device, base.precision, option="MODEL", loading=loading))
     began = None if reference is not None else began_as(model)
-    policy = named("MODEL", lambda: load_policy(path, device, base.precision))
+    policy = named("MODEL", lambda: load_policy(path, device, base.precision, loading=loading))
     name = cast(str, reference or began)
-    held = named("--reference", lambda: load_policy(resolve_model(name), device, base.precision))
+    other = loading.elsewhere()
+    held = named("--reference", lambda: load_policy(resolve_model(name), device, base.precision, loading=other))
     if began is not None:
         before = read_mapping(Path(model) / "environment.json").get("model_sha256")
         if weights_hash(held.model) != before:
@@ -192,18 +193,12 @@ def load_judge(model: str, reference: str | None, base: Settings) -> Judge:
     return Judge(policy, held, name)
 
 
-def is_reward_model(path: str) -> bool:
+def is_reward_model(path: str, loading: Loading) -> bool:
     """Whether a folder or a hub name is a sequence classifier, as `burnish reward` and transformers save it."""
     if Path(path, "config.json").exists() or is_adapter(path):
         return is_scorer(path)
-    try:
-        kinds = AutoConfig.from_pretrained(path).architectures or []
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise UserError(
-            f"MODEL {path} could not be loaded: give a run folder, a folder written by save_pretrained, or a model "
-            f"name that this machine can reach ({reason})"
-        ) from error
+    with explained("MODEL", path, "a model"):
+        kinds = load_config(path, loading).architectures or []
     return any(str(one).endswith("ForSequenceClassification") for one in kinds)
 
 

@@ -21,7 +21,7 @@ from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import sample
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.gold import gold_judge
-from burnish.recipes.train.models import pick_device, say
+from burnish.recipes.train.models import loading_of, pick_device, say
 from burnish.recipes.train.rewards import resolve_reward
 from burnish.recipes.train.run import prepare_torch
 from burnish.rewards.builtin import gold_reward
@@ -73,8 +73,8 @@ def sample_model(
     base = base or Settings()
     check(n, reward, limit, out)
     prepare_torch(base)
-    policy = load_policy(resolve_model(model), pick_device(base.device), base.precision)
-    rewards = [] if reward is None else [resolve_reward(reward, policy)]
+    policy = load_policy(resolve_model(model), pick_device(base.device), base.precision, loading=loading_of(base))
+    rewards = [] if reward is None else [resolve_reward(reward, policy, loading_of(base))]
     scored_by = rewards[0].name if rewards else None
     prompts = prompts_of(data, limit, policy, base.max_length, max_new_tokens)
     say(base, prompts.describe())

@@ -366,3 +366,14 @@ def test_the_arithmetic_is_told_apart_and_nothing_else(saved: Path, tmp_path: Pa
     edit(saved, lora_alpha=9)
     told.add(arithmetic(load_policy(saved, lora=Lora(4)).adapter))
     assert len(told) == 2
+
+
+@pytest.mark.parametrize("key", ["r", "lora_alpha"])
+def test_an_adapter_without_its_rank_is_refused(key: str, tmp_path: Path) -> None:
+    tiny.save_model(tmp_path / "base")
+    load_policy(tmp_path / "base", lora=Lora(3)).save(tmp_path / "adapter")
+    assert own_lora(tmp_path / "adapter") == Lora(3, 6)
+    config = tmp_path / "adapter" / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {key: None}))
+    with pytest.raises(UserError, match="must give r and lora_alpha as whole numbers"):
+        own_lora(tmp_path / "adapter")

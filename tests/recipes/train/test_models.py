@@ -22,6 +22,7 @@ from burnish.experience.language.completions import Completions
 from burnish.experience.language.pairs import Pairs
 from burnish.policies.interface import Models
 from burnish.policies.language.adapters import Lora
+from burnish.policies.language.loading import Loading
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import StartingAdapter
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
@@ -31,6 +32,7 @@ from burnish.recipes.train.models import (
     device_of,
     left_out,
     load_models,
+    loading_of,
     pick_device,
     say,
     with_reference,
@@ -274,3 +276,14 @@ def test_ppo_from_a_policys_adapter(files: Path, tmp_path: Path) -> None:
     assert all(torch.equal(p, policy.parameters()[name]) for name, p in bodies.items())
     with pytest.raises(UserError, match="is an adapter with rank 2: set lora_rank 2"):
         load_models(PPO(), dataclasses.replace(asked, lora_rank=3))
+
+
+def test_how_models_are_loaded_is_what_the_options_say() -> None:
+    assert loading_of(Settings()) == Loading()
+    said = Settings(revision="v2", trust_remote_code=True, dtype="auto", load_in_8bit=True)
+    assert loading_of(said) == Loading("v2", True, "auto", 8)
+    assert loading_of(Settings(load_in_4bit=True)).bits == 4
+    with pytest.raises(UserError, match="load_in_4bit and load_in_8bit cannot go together"):
+        loading_of(Settings(load_in_4bit=True, load_in_8bit=True))
+    with pytest.raises(UserError, match="precision bfloat16 and dtype float16 cannot go together"):
+        loading_of(Settings(precision="bfloat16", dtype="float16"))

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import math
 import shutil
 from collections.abc import Callable
 from datetime import datetime
@@ -24,8 +25,11 @@ from burnish.algorithms.ppo import PPO
 from burnish.algorithms.table import LANGUAGE, load
 from burnish.config import Settings, build
 from burnish.experience.language.completions import Completions
+from burnish.policies.language.loading import Loading
+from burnish.policies.language.policy import load_policy
+from burnish.recipes.evaluate.run import evaluate_run
 from burnish.recipes.train.run import run_training, train
-from burnish.run import UserError, read_jsonl
+from burnish.run import UserError, read_jsonl, read_mapping
 
 WEIGHTS = "model/model.safetensors"
 DATA = {"demonstrations": "texts", "preferences": "pairs", "feedback": "pairs", "prompts": "prompts"}
@@ -108,6 +112,11 @@ SHOWN_ELSEWHERE = {
     "model": "test_model_and_data_are_those_given",
     "data": "test_model_and_data_are_those_given",
     "out": "test_model_and_data_are_those_given",
+    "revision": "test_a_revision_is_recorded_and_refused_for_a_folder",
+    "trust_remote_code": "test_code_that_is_trusted_is_not_recorded",
+    "dtype": "test_bfloat16_weights_are_trained_saved_and_resumed",
+    "load_in_4bit": "test_a_quantised_base_is_trained_evaluated_and_resumed",
+    "load_in_8bit": "test_a_quantised_base_is_trained_evaluated_and_resumed",
     "eval_data": "test_evaluation_is_written_down",
     "eval_every": "test_evaluation_is_written_down",
     "patience": "test_patience_ends_a_run_early",
@@ -728,3 +737,70 @@ def test_trainable_parameters_are_counted(lora: Callable[..., Path], capfd: pyte
     assert "trainable parameters 1,024 of 8,672\n" in capfd.readouterr().err
     lora("sft", quiet=True)
     assert capfd.readouterr().err == ""
+
+
+# How models are loaded ---------------------------------------------------------------------------------------------
+
+
+def test_a_revision_is_recorded_and_refused_for_a_folder(go: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder, and --revision applies to a name on the hub"):
+        go(revision="v2", out=tmp_path / "run")
+    assert read_mapping(tmp_path / "run" / "config.yaml")["revision"] == "v2"
+
+
+def test_code_that_is_trusted_is_not_recorded(go: Callable[..., Path], tmp_path: Path) -> None:
+    """See tests/cli/test_own_code.py for what is run."""
+    run = go(trust_remote_code=True)
+    assert "trust_remote_code" not in read_mapping(run / "config.yaml")
+    assert go(out=run, resume=True) == run
+
+
+def test_bfloat16_weights_are_trained_saved_and_resumed(
+    go: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = go("dpo", dtype="bfloat16", save_every=1, quiet=False)
+    assert "the weights are trained in bfloat16" in capfd.readouterr().err
+    assert {tensor.dtype for tensor in weights(whole).values()} == {torch.bfloat16}
+    assert {str(t.dtype) for t in load_file(whole / "checkpoints/step-000003/tensors.safetensors").values()} >= {
+        "torch.bfloat16"
+    }
+    first = json.loads((whole / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-5)
+    shutil.copytree(whole, tmp_path / "killed")
+    shutil.rmtree(tmp_path / "killed" / "model")
+    shutil.rmtree(tmp_path / "killed" / "checkpoints" / "step-000004")
+    assert same_bits(whole, go("dpo", dtype="bfloat16", save_every=1, out=tmp_path / "killed", resume=True))
+    assert not same_bits(whole, go("dpo"))
+    capfd.readouterr()
+    go("sft", dtype="bfloat16", lora_rank=2, quiet=False)
+    assert "the weights are trained in bfloat16" not in capfd.readouterr().err
+
+
+def test_float16_weights_are_not_trained(files: Path, go: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="dtype float16 is for sampling only"):
+        go(dtype="float16")
+    load_policy(files / "model", loading=Loading(dtype="float16")).save(tmp_path / "half")
+    for method in ("sft", "reward"):
+        with pytest.raises(UserError, match="was saved in float16, which is for sampling only: set dtype bfloat16"):
+            go(method, model=str(tmp_path / "half"), dtype="auto")
+    assert {t.dtype for t in weights(go(model=str(tmp_path / "half"))).values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_quantised_base_is_trained_evaluated_and_resumed(
+    bits: int, files: Path, lora: Callable[..., Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed: pip install 'burnish[quantized]'")
+    how = {f"load_in_{bits}bit": True, "save_every": 1}
+    whole = lora("dpo", **how)
+    assert not same_bits(whole, lora("dpo"), ADAPTER)
+    first = json.loads((whole / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-5)
+    shutil.copytree(whole, tmp_path / "killed")
+    shutil.rmtree(tmp_path / "killed" / "model")
+    shutil.rmtree(tmp_path / "killed" / "checkpoints" / "step-000004")
+    assert same_bits(whole, lora("dpo", **how, out=tmp_path / "killed", resume=True), ADAPTER)
+    found = evaluate_run(whole, str(files / "pairs.jsonl"), None, Settings(quiet=True, device="cpu"))
+    assert math.isfinite(found["loss"])
+    for method in ("reward", "ppo"):
+        lora(method, **{f"load_in_{bits}bit": True})

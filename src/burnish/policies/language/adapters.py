@@ -15,7 +15,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 from transformers.utils.peft_utils import find_adapter_config_file
 
+from burnish.policies.language.loading import CONVERT, PLAIN, Loading
 from burnish.policies.language.lora_targets import targets_of
 from burnish.run import UserError, read_mapping
 
@@ -47,10 +48,14 @@ class Lora:
 
 @dataclass(frozen=True)
 class AdapterSource:
-    """Where a model comes from: the name or folder of its base, and the folder of an adapter, if any."""
+    """Where a model comes from: the name or folder of its base, and the folder of an adapter, if any.
+
+    `loading` is how the base is loaded.
+    """
 
     base: str
     adapter: Path | None = None
+    loading: Loading = PLAIN
 
     @property
     def tokenizer(self) -> str:
@@ -64,24 +69,30 @@ def is_adapter(folder: str | Path) -> bool:
     return (Path(folder) / CONFIG).exists()
 
 
-def source_of(name: str | Path) -> AdapterSource:
-    """What to load for a name: a model, or an adapter and the base that it was trained on.
+def source_of(name: str | Path, loading: Loading = PLAIN) -> AdapterSource:
+    """What to load for a name: a model, or an adapter and the base that it was trained on, at its own revision.
 
-    Raises UserError where an adapter's base is missing.
+    Raises UserError where an adapter's base is missing, and for a `revision` of a folder.
     """
-    if not Path(name).is_dir():
+    if not Path(name).exists():
         found = None
         with contextlib.suppress(OSError):  # loading the model will report it
-            found = find_adapter_config_file(str(name))
+            found = find_adapter_config_file(str(name), revision=loading.revision)
         if found is None:
-            return AdapterSource(str(name))
+            return AdapterSource(str(name), None, loading)
         from huggingface_hub import snapshot_download
 
-        name = snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"])
+        patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+        name = snapshot_download(str(name), revision=loading.revision, allow_patterns=patterns)
+    elif loading.revision is not None:
+        raise UserError(f"{name} is a folder, and --revision applies to a name on the hub: leave it out")
     folder = Path(name)
     if not is_adapter(folder):
-        return AdapterSource(os.path.abspath(folder))
-    return AdapterSource(base_of(folder), folder)
+        return AdapterSource(os.path.abspath(folder), None, loading)
+    base, revision = base_of(folder), read_mapping(folder / CONFIG).get("revision")
+    if is_adapter(base):
+        raise UserError(f"the adapter {folder} was trained on another adapter, {base}: merge that with `burnish merge`")
+    return AdapterSource(base, folder, replace(loading, revision=revision))
 
 
 def base_of(folder: Path) -> str:
@@ -112,7 +123,10 @@ def is_scorer_adapter(folder: str | Path) -> bool:
 def own_lora(folder: Path, dropout: float = 0.0) -> Lora:
     """The options that an adapter was made with, to train it further."""
     config = read_mapping(folder / CONFIG)
-    return Lora(int(config["r"]), int(config["lora_alpha"]), dropout)
+    rank, alpha = config.get("r"), config.get("lora_alpha")
+    if not isinstance(rank, int) or not isinstance(alpha, int):
+        raise UserError(f"{folder / CONFIG} must give r and lora_alpha as whole numbers: restore it")
+    return Lora(rank, alpha, dropout)
 
 
 def with_adapter(
@@ -120,13 +134,16 @@ def with_adapter(
 ) -> tuple[PreTrainedModel, Any]:
     """A base model as it is to be used, and the peft model that holds its adapter (None without one).
 
-    Without `lora` an existing adapter is merged into the weights. With it, a plain model gets a new adapter,
-    initialised with `seed`, and an existing one is trained further. Raises UserError where its rank is another.
+    Without `lora` an existing adapter is merged into the weights, or stays beside them where they are quantised. With
+    it, a plain model gets a new adapter, initialised with `seed`, and an existing one is trained further. Raises
+    UserError where its rank is another.
     """
     if source.adapter is None:
-        return (model, None) if lora is None else (model, attach(model, source.base, lora, task, seed))
+        return (model, None) if lora is None else (model, attach(model, source, lora, task, seed))
     adapter = read(model, source, lora, task, option)
-    return (model, adapter) if lora is not None else (merged(adapter), None)
+    if lora is not None:
+        return model, adapter
+    return (model.requires_grad_(False) if source.loading.bits else merged(adapter)), None
 
 
 def merged(adapter: Any) -> PreTrainedModel:
@@ -134,7 +151,7 @@ def merged(adapter: Any) -> PreTrainedModel:
     return adapter.merge_and_unload().requires_grad_(True)
 
 
-def attach(model: PreTrainedModel, base: str, lora: Lora, task: str, seed: int) -> Any:
+def attach(model: PreTrainedModel, source: AdapterSource, lora: Lora, task: str, seed: int) -> Any:
     """A new adapter in `model`, whose own weights are frozen; a reward model's head is trained too."""
     from peft import LoraConfig, get_peft_model
 
@@ -154,8 +171,17 @@ def attach(model: PreTrainedModel, base: str, lora: Lora, task: str, seed: int) 
     )
     with reproducible(seed):
         adapter = get_peft_model(model, config)
-    adapter.peft_config["default"].base_model_name_or_path = base
+    trained_in_float32(adapter)
+    own = adapter.peft_config["default"]
+    own.base_model_name_or_path, own.revision = source.base, source.loading.revision
     return adapter
+
+
+def trained_in_float32(adapter: Any) -> None:
+    """Keep what is trained in float32 or wider, a head too, whatever the dtype of the base."""
+    for parameter in adapter.parameters():
+        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+            parameter.data = parameter.data.float()
 
 
 def read(model: PreTrainedModel, source: AdapterSource, lora: Lora | None, task: str, option: str) -> Any:
@@ -176,6 +202,7 @@ def read(model: PreTrainedModel, source: AdapterSource, lora: Lora | None, task:
     config.lora_dropout = 0.0 if lora is None else lora.dropout
     with reproducible(0):
         adapter = get_peft_model(model, config)
+    trained_in_float32(adapter)
     wanted, found = get_peft_model_state_dict(adapter, save_embedding_layers=False), load_file(folder / WEIGHTS)
     if new_head:
         found |= {key: tensor for key, tensor in wanted.items() if key.startswith(HEAD)}
@@ -194,7 +221,9 @@ def check(folder: Path, lora: Lora | None, option: str) -> None:
     if config.get("peft_type") != "LORA":
         raise UserError(f"{option} {folder} is an adapter of type {config.get('peft_type')}: only LoRA is supported")
     if not (folder / WEIGHTS).exists():
-        raise UserError(f"{option} {folder} is an adapter without {WEIGHTS}: save its weights there")
+        pickle = (folder / "adapter_model.bin").exists()
+        advice = f"its weights are a pickle, which can run code: {CONVERT}" if pickle else "save its weights there"
+        raise UserError(f"{option} {folder} is an adapter without {WEIGHTS}: {advice}")
     if lora is None:
         return
     merge = "or merge it into a plain model with `burnish merge` and start a new adapter"

@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import GENERATION_CONFIG_NAME
 
 from burnish.ends import Ends, ends_of, listed_ends
@@ -19,6 +18,15 @@ from burnish.functional import action_logprobs, entropy
 from burnish.policies.language import adapters
 from burnish.policies.language.adapters import Lora
 from burnish.policies.language.balance import load_balance
+from burnish.policies.language.loading import (
+    PLAIN,
+    Loading,
+    check_complete,
+    explained,
+    load_config,
+    load_tokenizer,
+    load_weights,
+)
 from burnish.policies.language.reader import TokenReader
 from burnish.run import UserError
 
@@ -106,30 +114,27 @@ class LanguagePolicy(TokenReader):
 
 
 def load_policy(
-    name: str | Path, device: str = "cpu", precision: str = "float32", lora: Lora | None = None, seed: int = 0
+    name: str | Path,
+    device: str = "cpu",
+    precision: str = "float32",
+    lora: Lora | None = None,
+    seed: int = 0,
+    loading: Loading = PLAIN,
 ) -> LanguagePolicy:
-    """Load any model that `AutoModelForCausalLM` loads, by name or folder, with float32 weights.
+    """Load any model that `AutoModelForCausalLM` loads, by name or folder.
 
     An adapter is loaded with its base and merged into the weights. With `lora` only an adapter is trained: a new one,
-    initialised with `seed`, or the one that `name` is. Raises UserError where the model cannot be loaded or has no
-    tokenizer.
+    initialised with `seed`, or the one that `name` is. Raises UserError where the model cannot be loaded, lacks
+    weights, or has no tokenizer.
     """
-    try:
-        source = adapters.source_of(name)
-        tokenizer = AutoTokenizer.from_pretrained(source.tokenizer)
-        # PyTorch's fused attention on a CPU takes a fifth of a bfloat16 step in its backward pass; plain is faster.
-        attention = {"attn_implementation": "eager"} if (device, precision) == ("cpu", "bfloat16") else {}
-        base = AutoModelForCausalLM.from_pretrained(source.base, dtype=torch.float32, **attention)
+    with explained("--model", name, "a causal language model"):
+        source = adapters.source_of(name, loading)
+        config = load_config(source.base, source.loading)
+        tokenizer = load_tokenizer(source.tokenizer, source.loading)
+        base, found = load_weights(AutoModelForCausalLM, source.base, config, source.loading, device, precision)
+        check_complete(base, source.base, found)
         model, adapter = adapters.with_adapter(base, source, lora, adapters.POLICY, seed)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise UserError(
-            f"--model {name} could not be loaded as a causal language model: give a folder written by save_pretrained, "
-            f"or a model name that this machine can reach ({reason})"
-        ) from error
-    if not tokenizer("a film", add_special_tokens=False)["input_ids"]:
-        raise UserError(f"--model {name} has no usable tokenizer: save one there with tokenizer.save_pretrained")
-    return LanguagePolicy(model.to(device), tokenizer, precision, adapter=adapter)  # type: ignore[arg-type]
+    return LanguagePolicy(model, tokenizer, precision, adapter=adapter)
 
 
 def ends_of_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Ends:

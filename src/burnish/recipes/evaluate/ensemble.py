@@ -1,5 +1,6 @@
 """What `burnish evaluate` finds of several reward models that score as one."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from burnish.config import Settings
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.evaluate.reward import scorer_findings
 from burnish.recipes.evaluate.run import build_from, data_for, evaluate_run
-from burnish.recipes.train.models import pick_device
+from burnish.recipes.train.models import loading_of, pick_device
 from burnish.recipes.train.run import prepare_torch
 from burnish.rewards.ensemble import combined, read_ensemble
 from burnish.rewards.model import check_same_tokenizer
@@ -85,7 +86,8 @@ def evaluate_ensemble(text: str, data: str | None, base: Settings) -> dict[str, 
     prepare_torch(base)
     algorithm, settings = build_from(runs[0])
     data = data_for(runs[0], settings, data)
-    members = tuple(load_scorer(run / "model", pick_device(base.device)) for run in runs)
+    loading = loading_of(dataclasses.replace(settings, trust_remote_code=base.trust_remote_code)).elsewhere()
+    members = tuple(load_scorer(run / "model", pick_device(base.device), loading=loading) for run in runs)
     for run, member in zip(runs, members, strict=True):
         check_same_tokenizer(members[0].tokenizer, member.tokenizer, str(run))
     findings = scorer_findings(Jury(members, how, penalty), algorithm, settings, data)

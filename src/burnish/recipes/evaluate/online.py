@@ -15,11 +15,12 @@ from burnish.evaluation.text import distinct_n, word_lengths
 from burnish.experience.interface import Source
 from burnish.functional import masked_sum
 from burnish.policies.interface import Models
+from burnish.policies.language.loading import Loading
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import PolicySampler
 from burnish.recipes.evaluate.written import PROMPTS, beside_start
 from burnish.recipes.gold import gold_judge
-from burnish.recipes.train.models import say
+from burnish.recipes.train.models import loading_of, say
 from burnish.recipes.train.rewards import resolve_reward
 from burnish.recipes.train.rows import tokenised
 from burnish.rewards.completed import Completed, Reward
@@ -56,7 +57,7 @@ def online_findings(
     assert knobs is not None
     prompts, count = held_out_prompts(algorithm, settings, policy, data, count)
     policy.temperature = start.temperature = knobs.temperature
-    reward = reward_of(knobs.reward, policy)
+    reward = reward_of(knobs.reward, policy, loading_of(settings))
     measured = rewarded(policy, start, replace(knobs, rollout=count), prompts, reward, data == "builtin", seed)
     found: dict[str, Any] = {"rows": len(prompts), "prefixes": count}
     found |= {"temperature": knobs.temperature, "max_new_tokens": knobs.max_new_tokens, "reward": str(knobs.reward)}
@@ -98,15 +99,15 @@ def own_findings(
     prompts, count = held_out_prompts(algorithm, settings, policy, data, count)
     policy.temperature = start.temperature = experience.temperature
     models = Models(policy=policy, reference=start)
-    reward = reward_of(experience.reward, policy) if "reward" in experience.needs else None
+    reward = reward_of(experience.reward, policy, loading_of(settings)) if "reward" in experience.needs else None
     found = experience.evaluate(Source(models, prompts, PolicySampler(policy), reward, seed), count)
     return {"rows": len(prompts), "prefixes": count} | found
 
 
-def reward_of(named: Any, policy: LanguagePolicy) -> Reward:
+def reward_of(named: Any, policy: LanguagePolicy, loading: Loading) -> Reward:
     """The reward that a run's configuration names. Raises UserError where it is there no more."""
     try:
-        return resolve_reward(named, policy)
+        return resolve_reward(named, policy, loading)
     except UserError as error:
         raise UserError(
             f"the run's reward is not available any more, so its scores cannot be computed: {error}"

@@ -28,7 +28,7 @@ from burnish.evaluation.reward_models import (
 from burnish.evaluation.statistics import bootstrap_interval
 from burnish.policies.interface import Models
 from burnish.policies.language.scorer import load_scorer
-from burnish.recipes.train.models import say
+from burnish.recipes.train.models import loading_of, say
 from burnish.recipes.train.rows import tokenised
 from burnish.run import UserError
 from burnish.training.step import evaluate
@@ -57,7 +57,8 @@ class Known:
 
 def reward_model_findings(run: Path, algorithm: Any, settings: Settings, data: str, device: str) -> dict[str, Any]:
     """What `evaluation.json` says of the reward model of `run` on the comparisons `data`: see `scorer_findings`."""
-    return scorer_findings(load_scorer(run / "model", device), algorithm, settings, data)
+    loading = loading_of(settings).elsewhere()
+    return scorer_findings(load_scorer(run / "model", device, loading=loading), algorithm, settings, data)
 
 
 def scorer_findings(scorer: Any, algorithm: Any, settings: Settings, data: str) -> dict[str, Any]:

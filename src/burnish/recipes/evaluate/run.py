@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.config import Settings, algorithm_of, build
+from burnish.config import Settings, algorithm_of, build, refuse_flags
 from burnish.data import builtin, sources, tokenise
 from burnish.data.prompts import read_prompts
 from burnish.evaluation.statistics import Interval, bootstrap_interval, proportion
@@ -21,7 +21,7 @@ from burnish.recipes.evaluate.reward import reward_model_findings
 from burnish.recipes.evaluate.written import PROMPTS, beside_start, sampled_statistics, statistics_of
 from burnish.recipes.train.batches import evaluator_of
 from burnish.recipes.train.card import add_evaluation
-from burnish.recipes.train.models import language, pick_device, say
+from burnish.recipes.train.models import language, loading_of, pick_device, say
 from burnish.recipes.train.rows import IN_MEMORY, tokenised
 from burnish.recipes.train.run import prepare_torch
 from burnish.run import UserError, read_mapping, write_atomically
@@ -44,7 +44,7 @@ def evaluate_run(
         raise UserError(f"{run} has no finished model: give the folder of a finished run")
     algorithm, settings = build_from(run)
     data = data_for(run, settings, data)
-    settings = dataclasses.replace(settings, quiet=base.quiet)
+    settings = dataclasses.replace(settings, quiet=base.quiet, trust_remote_code=base.trust_remote_code)
     scorer = "scorer" in algorithm.roles
     if prefixes and scorer:
         raise UserError("--prefixes needs a language model, but this is a reward model: leave it out")
@@ -91,6 +91,7 @@ def evaluate_run(
 def build_from(run: Path) -> tuple[Any, Settings]:
     """The algorithm and settings of a run folder."""
     config = read_mapping(run / "config.yaml")
+    refuse_flags(config, str(run / "config.yaml"))
     return build(algorithm_of(str(config.get("algorithm"))), config)
 
 
@@ -118,7 +119,7 @@ def held_out_prefixes(count: int | None) -> list[str]:
 
 def policies(run: Path, settings: Settings, device: str) -> tuple[LanguagePolicy, LanguagePolicy]:
     """The policy of a run, and the model that it began as. Raises UserError where that has changed since."""
-    policy = load_policy(run / "model", device)
+    policy = load_policy(run / "model", device, loading=loading_of(settings).elsewhere())
     start = language(dataclasses.replace(settings, device=device, precision="float32"))
     if weights_hash(start.model) != read_mapping(run / "environment.json")["model_sha256"]:
         raise UserError(f"{settings.model} has other weights than when {run} started from it: restore them")

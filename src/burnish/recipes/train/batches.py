@@ -13,7 +13,7 @@ from burnish.data.walk import batches_per_epoch, in_order, visited, walk
 from burnish.experience.interface import Source, draws
 from burnish.policies.interface import Models
 from burnish.policies.language.sampler import PolicySampler
-from burnish.recipes.train.models import device_of, say, with_reference
+from burnish.recipes.train.models import device_of, loading_of, say, with_reference
 from burnish.recipes.train.rewards import resolve_reward
 from burnish.run import UserError
 from burnish.training.resume import State
@@ -71,7 +71,8 @@ def online(
     """Batches that the experience draws with the policy as it is then, and its evaluation on held-out prompts."""
     experience = settings.experience
     sampler = PolicySampler(models.policy)
-    reward = resolve_reward(experience.reward, models.policy) if "reward" in experience.needs else None
+    loading = loading_of(settings)
+    reward = resolve_reward(experience.reward, models.policy, loading) if "reward" in experience.needs else None
     say_once = cache(partial(say, settings))
 
     def batches(state: State) -> Iterator[Drawn]:

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 
 from burnish.algorithms.interface import Algorithm
-from burnish.config import Settings
+from burnish.config import Settings, refuse
 from burnish.data.corpora import cache_folder
 from burnish.data.walk import in_order
 from burnish.policies.interface import Distribution, Models
 from burnish.policies.language.adapters import Lora, is_adapter, own_lora
+from burnish.policies.language.loading import Loading
 from burnish.policies.language.lora_targets import without_adapter
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import StartingAdapter, cached_reference
@@ -29,8 +30,8 @@ def load_models(algorithm: Algorithm, settings: Settings) -> Models:
     A reference whose log-probabilities are read from a table is not loaded: see `with_reference`.
     """
     if "scorer" in algorithm.roles:
-        return Models(scorer=scorer(settings.model, settings))
-    policy, experience = language(settings), settings.experience
+        return Models(scorer=checked_dtype(scorer(settings.model, settings)))
+    policy, experience = checked_dtype(language(settings)), settings.experience
     models = Models(policy=policy)
     if experience is None:
         return models
@@ -38,6 +39,13 @@ def load_models(algorithm: Algorithm, settings: Settings) -> Models:
     if "reference" in experience.needs:
         models = models.having(reference=starting_point(policy, settings))
     return models.having(critic=critic(policy, settings)) if "critic" in algorithm.roles else models
+
+
+def checked_dtype(model: Any) -> Any:
+    """A model that is to be trained. Raises UserError for float16 weights, as `--dtype auto` may find them."""
+    if model.model.dtype == torch.float16:
+        raise UserError("the model was saved in float16, which is for sampling only: set dtype bfloat16 or float32")
+    return model
 
 
 def critic(policy: LanguagePolicy, settings: Settings) -> LanguageScorer:
@@ -57,7 +65,7 @@ def critic(policy: LanguagePolicy, settings: Settings) -> LanguageScorer:
 def language(settings: Settings) -> LanguagePolicy:
     """The policy before its first update."""
     model, device = resolve_model(settings.model), pick_device(settings.device)
-    return load_policy(model, device, settings.precision, lora_of(settings), settings.seed)
+    return load_policy(model, device, settings.precision, lora_of(settings), settings.seed, loading_of(settings))
 
 
 def starting_point(policy: LanguagePolicy, settings: Settings) -> Distribution:
@@ -77,7 +85,22 @@ def scorer(name: str, settings: Settings, option: str = "--model") -> LanguageSc
     model, lora = resolve_model(name), lora_of(settings)
     if lora and option != "--model" and is_adapter(model):
         lora = own_lora(Path(model), lora.dropout)
-    return load_scorer(model, pick_device(settings.device), settings.precision, settings.seed, option, lora)
+    loading = loading_of(settings) if name == settings.model else loading_of(settings).elsewhere()
+    return load_scorer(model, pick_device(settings.device), settings.precision, settings.seed, option, lora, loading)
+
+
+def loading_of(settings: Settings) -> Loading:
+    """How the models of a run or a command are loaded. Raises UserError for options that exclude each other."""
+    refuse(
+        {
+            "load_in_4bit and load_in_8bit cannot go together: give one of them": settings.load_in_4bit
+            and settings.load_in_8bit,
+            "precision bfloat16 and dtype float16 cannot go together: set both to bfloat16": settings.dtype == "float16"
+            and settings.precision == "bfloat16",
+        }
+    )
+    bits: Any = 4 if settings.load_in_4bit else 8 if settings.load_in_8bit else None
+    return Loading(settings.revision, settings.trust_remote_code, settings.dtype, bits)
 
 
 def lora_of(settings: Settings) -> Lora | None:
@@ -91,7 +114,7 @@ def count_trained(models: Models) -> str:
     """The number of trainable parameters, as a line for the terminal."""
     trained: Any = models.trained().values()
     moving = sum(p.numel() for model in trained for p in model.parameters().values())
-    every = sum(p.numel() for model in trained for p in model.model.parameters())
+    every = sum(model.model.num_parameters() for model in trained)  # counts the two halves of a byte of 4-bit weights
     return f"trainable parameters {moving:,} of {every:,}"
 
 
@@ -101,9 +124,21 @@ def left_out(models: Models) -> str:
     return f"LoRA leaves out {100 * share:.2g} % of the layers' weights: {', '.join(names)}" if names else ""
 
 
+def warn_of_rounding(models: Models) -> str | None:
+    """A line for the terminal where bfloat16 weights are trained themselves."""
+    parameters = (p for model in models.trained().values() for p in model.parameters().values())
+    if not any(p.dtype == torch.bfloat16 for p in parameters):
+        return None
+    return (
+        "the weights are trained in bfloat16, where updates below about 1/256 of a weight are lost: --lora-rank trains "
+        "float32 adapters beside them"
+    )
+
+
 def device_of(models: Models) -> torch.device:
     """The device of the trained models."""
-    return next(p.device for model in models.trained().values() for p in model.parameters().values())
+    trained: Any = models.trained().values()
+    return next(model.device for model in trained)
 
 
 def adamw(models: Models, settings: Settings) -> torch.optim.AdamW:

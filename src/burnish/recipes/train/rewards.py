@@ -1,10 +1,12 @@
 """Rewards by name: what `--reward` accepts."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from burnish.data.corpora import lexicon
 from burnish.policies.language.adapters import is_adapter, is_scorer_adapter
+from burnish.policies.language.loading import PLAIN, Loading
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.scorer import load_scorer
 from burnish.recipes.assets import resolve_model
@@ -19,7 +21,7 @@ from burnish.run import UserError, read_mapping
 POSSIBLE = "a reward model's folder (several with commas), 'gold', 'lexicon', or module:function"
 
 
-def resolve_reward(reward: Any, policy: LanguagePolicy) -> Reward:
+def resolve_reward(reward: Any, policy: LanguagePolicy, loading: Loading = PLAIN) -> Reward:
     """The reward for a text or a Python callable.
 
     'gold' and 'lexicon' are built in; an existing folder is a reward model (a run folder, or written by
@@ -36,10 +38,10 @@ def resolve_reward(reward: Any, policy: LanguagePolicy) -> Reward:
     if reward == "lexicon":
         return lexicon_reward(lexicon())
     if Path(reward).is_dir():
-        return reward_model(str(reward), policy)
+        return reward_model(str(reward), policy, loading)
     if found := read_ensemble(str(reward)):
         folders, how, penalty = found
-        return Ensemble(str(reward), tuple(reward_model(folder, policy) for folder in folders), how, penalty)
+        return Ensemble(str(reward), tuple(reward_model(folder, policy, loading) for folder in folders), how, penalty)
     if ":" in str(reward):
         return load_function(str(reward))
     hint = f", as in {Path(reward).stem}:score" if str(reward).endswith(".py") else ""
@@ -54,7 +56,7 @@ def reward_folder(reward: Any) -> str:
     return resolve_model(found[0][0] if found else reward)
 
 
-def reward_model(folder: str, policy: LanguagePolicy) -> Reward:
+def reward_model(folder: str, policy: LanguagePolicy, loading: Loading = PLAIN) -> Reward:
     """The reward model of a run folder or a model's folder, on the policy's device."""
     model = resolve_model(folder)
     if not (Path(model) / "config.json").exists() and not is_adapter(model):
@@ -64,7 +66,8 @@ def reward_model(folder: str, policy: LanguagePolicy) -> Reward:
         raise UserError(
             f"--reward {folder} is a model but not a reward model: train one with `burnish reward --model {folder}`"
         )
-    scorer = load_scorer(model, str(policy.device), policy.precision, option="--reward")
+    how = dataclasses.replace(loading.elsewhere(), bits=None)  # its scores are what is learned from
+    scorer = load_scorer(model, str(policy.device), policy.precision, option="--reward", loading=how)
     return model_reward(scorer, policy.tokenizer, folder)
 
 
@@ -74,4 +77,4 @@ def is_scorer(model: str | Path) -> bool:
     if not str(model) or not config.exists():
         return bool(str(model)) and is_scorer_adapter(model)
     kinds = read_mapping(config).get("architectures") or []
-    return any(str(kind).endswith("ForSequenceClassification") for kind in kinds)
+    return isinstance(kinds, list) and any(str(kind).endswith("ForSequenceClassification") for kind in kinds)

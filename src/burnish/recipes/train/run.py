@@ -22,7 +22,15 @@ from burnish.policies.interface import Models
 from burnish.policies.language.reference import weights_hash
 from burnish.recipes.train.batches import length, offline, online
 from burnish.recipes.train.card import write_card
-from burnish.recipes.train.models import adamw, count_trained, left_out, load_models, pick_device, say
+from burnish.recipes.train.models import (
+    adamw,
+    count_trained,
+    left_out,
+    load_models,
+    pick_device,
+    say,
+    warn_of_rounding,
+)
 from burnish.recipes.train.rows import IN_MEMORY, evaluation_rows, first_responses, tokenised
 from burnish.run import RunFolder, UserError
 from burnish.training.language.learner import GradientLearner
@@ -71,6 +79,8 @@ def run_training(
             say(settings, count_trained(models))
             if settings.lora_targets is None and (sentence := left_out(models)):
                 say(settings, sentence)
+        if rounding := warn_of_rounding(models):
+            say(settings, rounding)
         if change is not None:
             change(models)
         trained = models.main
@@ -147,7 +157,17 @@ def note_environment(
     run: RunFolder, settings: Settings, rows: Any, held: Any, models: Models, clock: datetime | None
 ) -> None:
     """Record versions and hashes that the result depends on, or compare them in a resumed run."""
-    packages = ("burnish", "torch", "transformers", "tokenizers", "datasets", "safetensors", "peft", "numpy")
+    packages: tuple[str, ...] = (
+        "burnish",
+        "torch",
+        "transformers",
+        "tokenizers",
+        "datasets",
+        "safetensors",
+        "peft",
+        "numpy",
+    )
+    packages += ("bitsandbytes",) if settings.load_in_4bit or settings.load_in_8bit else ()
     now = {
         "python": platform.python_version(),
         "platform": platform.platform(),
