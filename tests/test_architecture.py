@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "functional": 1,
     "batches": 1,
+    "cache": 1,
     "options": 1,
     "run": 1,
     "policies": 2,
