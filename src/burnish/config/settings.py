@@ -15,7 +15,7 @@ class Settings:
     Raises ValueError for a value outside its option's range.
     """
 
-    model: str = option("builtin", "model to train: 'builtin', a folder, or a Hugging Face name")
+    model: str = option("builtin", "model to train: 'builtin', 'smollm2', a folder, or a Hugging Face name")
     data: str = option("builtin", "training data: 'builtin', a file, a folder, or a Hugging Face name[:split]")
     out: str | None = option(None, "run folder to write")
     seed: int = option(0, "seed of every random stream", ge=0, le=LARGEST_SEED)
