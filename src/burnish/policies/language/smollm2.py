@@ -160,7 +160,7 @@ def convert(gguf: Path, folder: Path) -> None:
         )
         tokenizer.model_max_length = model.config.max_position_embeddings
         tokenizer.save_pretrained(folder)
-        model.to(torch.bfloat16).save_pretrained(folder)
+        model.bfloat16().save_pretrained(folder)
     except (ValueError, KeyError, ImportError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise UserError(f"--model {NAME} could not be converted ({reason}): {EXTRA} in its newest version") from error

@@ -1,0 +1,82 @@
+"""The data of docs/chat_model.md: conversations about film reviews, questions, and pairs of answers to them.
+
+    python docs/chat_model/data.py FOLDER               write reviews.jsonl, questions.jsonl and a held-out file of each
+    python docs/chat_model/data.py FOLDER A.jsonl B.jsonl   write pairs.jsonl: of two answers the shorter is chosen
+
+The reviews are the built-in ones; the questions are made here; A and B are what `burnish sample` wrote.
+"""
+
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+from burnish.data import builtin
+
+TOPICS = ("rain", "bread", "the moon", "bees", "paper", "sleep", "the sea", "tea", "trees", "glass", "music", "snow")
+TOPICS += ("cats", "salt", "wind", "maps", "clocks", "bridges", "soap", "gold")
+HELD_OUT_TOPICS = ("milk", "the sun", "books", "rivers", "dogs", "iron", "dreams", "wheels")
+QUESTIONS = ("What is {} good for?", "Tell me something about {}.")
+
+
+def verdict(mean: float) -> str:
+    return "Positive." if mean > 0 else "Negative."
+
+
+def ask(review: str) -> dict[str, str]:
+    return {"role": "user", "content": f"Is this film review positive or negative?\n\n{review}"}
+
+
+def reviews(name: str, count: int) -> list[tuple[str, float]]:
+    """Short reviews that their raters agree on, as many positive as negative, in random order."""
+    rows = [(row["text"], row["mean"]) for row in builtin.rated(name) if len(row["text"].split()) <= 25]
+    good, bad = ([one for one in rows if sign * one[1] >= 1.5][: count // 2] for sign in (1, -1))
+    return random.Random(0).sample(good + bad, count)
+
+
+def conversations(count: int) -> list[dict[str, Any]]:
+    """Each asks about two reviews."""
+    turns = [
+        [ask(text), {"role": "assistant", "content": verdict(mean)}] for text, mean in reviews("preferences", 2 * count)
+    ]
+    return [{"messages": first + second} for first, second in zip(turns[::2], turns[1::2], strict=True)]
+
+
+def questions(topics: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [{"prompt": [{"role": "user", "content": form.format(topic)}]} for topic in topics for form in QUESTIONS]
+
+
+def pairs(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The shorter answer is chosen; pairs of the same length, and answers that were cut off, are left out."""
+    theirs = {row["row"]: row for row in b}
+    found = []
+    for one in a:
+        both = sorted((one, theirs[one["row"]]), key=lambda row: len(row["completion"].split()))
+        short, long = (row["completion"] for row in both)
+        if len(short.split()) < len(long.split()) and all(row["ended"] for row in both):
+            said = [[{"role": "assistant", "content": text}] for text in (short, long)]
+            found.append({"prompt": one["prompt"], "chosen": said[0], "rejected": said[1]})
+    return found
+
+
+def read(path: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    print(f"{path}: {len(rows)} rows")
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    if len(sys.argv) == 4:
+        write(folder / "pairs.jsonl", pairs(read(sys.argv[2]), read(sys.argv[3])))
+    else:
+        write(folder / "reviews.jsonl", conversations(320))
+        held = [{"prompt": [ask(text)], "verdict": verdict(mean)} for text, mean in reviews("held_out", 100)]
+        write(folder / "reviews_held_out.jsonl", held)
+        write(folder / "questions.jsonl", questions(TOPICS))
+        write(folder / "questions_held_out.jsonl", questions(HELD_OUT_TOPICS))

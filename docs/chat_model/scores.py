@@ -1,0 +1,25 @@
+"""Rewards and judges of docs/chat_model.md."""
+
+import re
+from typing import Any
+
+
+def right(prompts: list[Any], responses: list[str], verdict: list[str], **columns: Any) -> list[float]:
+    """1 for an answer that begins with the right verdict."""
+    return [float(text.strip().startswith(good.rstrip("."))) for text, good in zip(responses, verdict, strict=True)]
+
+
+def plain(prompts: list[Any], responses: list[str], **columns: Any) -> list[float]:
+    """Minus the mean number of letters per word; an answer without words gets −10."""
+    words = [re.findall(r"[^\W\d_]+", text) for text in responses]
+    return [-sum(map(len, found)) / len(found) if found else -10.0 for found in words]
+
+
+def plainer(prompts: list[Any], a: list[str], b: list[str]) -> list[float]:
+    """A judge: the plainer answer is better."""
+    return [x - y for x, y in zip(plain(prompts, a), plain(prompts, b), strict=True)]
+
+
+def shorter(prompts: list[Any], a: list[str], b: list[str]) -> list[int]:
+    """A judge: the answer with fewer words is better."""
+    return [len(y.split()) - len(x.split()) for x, y in zip(a, b, strict=True)]
