@@ -3,6 +3,9 @@
 import re
 from typing import Any
 
+AVERAGE = 4.7
+"""Letters per word of the chat model's answers before training."""
+
 
 def right(prompts: list[Any], responses: list[str], verdict: list[str], **columns: Any) -> list[float]:
     """1 for an answer that begins with the right verdict."""
@@ -10,9 +13,12 @@ def right(prompts: list[Any], responses: list[str], verdict: list[str], **column
 
 
 def plain(prompts: list[Any], responses: list[str], **columns: Any) -> list[float]:
-    """Minus the mean number of letters per word; an answer without words gets −10."""
+    """By how many letters the words of an answer are shorter than AVERAGE, on average; −5 for an answer without words.
+
+    The scores lie around 0, where a new critic's predictions lie too.
+    """
     words = [re.findall(r"[^\W\d_]+", text) for text in responses]
-    return [-sum(map(len, found)) / len(found) if found else -10.0 for found in words]
+    return [AVERAGE - sum(map(len, found)) / len(found) if found else -5.0 for found in words]
 
 
 def plainer(prompts: list[Any], a: list[str], b: list[str]) -> list[float]:

@@ -1,7 +1,7 @@
 """The data of docs/chat_model.md: conversations about film reviews, questions, and pairs of answers to them.
 
-    python docs/chat_model/data.py FOLDER               write reviews.jsonl, questions.jsonl and a held-out file of each
-    python docs/chat_model/data.py FOLDER A.jsonl B.jsonl   write pairs.jsonl: of two answers the shorter is chosen
+    python docs/chat_model/make_data.py FOLDER                   writes reviews.jsonl, questions.jsonl, *_held_out.jsonl
+    python docs/chat_model/make_data.py FOLDER A.jsonl B.jsonl   writes pairs.jsonl: of two answers the shorter is chosen
 
 The reviews are the built-in ones; the questions are made here; A and B are what `burnish sample` wrote.
 """
