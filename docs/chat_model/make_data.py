@@ -1,9 +1,10 @@
 """The data of docs/chat_model.md: conversations about film reviews, questions, and pairs of answers to them.
 
-    python docs/chat_model/make_data.py FOLDER                   writes reviews.jsonl, questions.jsonl, *_held_out.jsonl
-    python docs/chat_model/make_data.py FOLDER A.jsonl B.jsonl   writes pairs.jsonl: of two answers the shorter is chosen
+    python docs/chat_model/make_data.py FOLDER                   writes reviews, questions, and held-out ones
+    python docs/chat_model/make_data.py FOLDER A.jsonl B.jsonl   writes pairs.jsonl: the shorter answer is chosen
 
-The reviews are the built-in ones; the questions are made here; A and B are what `burnish sample` wrote.
+The reviews are the built-in ones; the questions are made here; A and B are what `burnish sample` wrote for the
+questions as they are and for the questions with a system message that asks for short answers.
 """
 
 import json
@@ -17,6 +18,7 @@ from burnish.data import builtin
 TOPICS = ("rain", "bread", "the moon", "bees", "paper", "sleep", "the sea", "tea", "trees", "glass", "music", "snow")
 TOPICS += ("cats", "salt", "wind", "maps", "clocks", "bridges", "soap", "gold")
 HELD_OUT_TOPICS = ("milk", "the sun", "books", "rivers", "dogs", "iron", "dreams", "wheels")
+BRIEFLY = {"role": "system", "content": "Answer in one short sentence."}
 QUESTIONS = ("What is {} good for?", "Tell me something about {}.")
 
 
@@ -43,12 +45,16 @@ def conversations(count: int) -> list[dict[str, Any]]:
     return [{"messages": first + second} for first, second in zip(turns[::2], turns[1::2], strict=True)]
 
 
-def questions(topics: tuple[str, ...]) -> list[dict[str, Any]]:
-    return [{"prompt": [{"role": "user", "content": form.format(topic)}]} for topic in topics for form in QUESTIONS]
+def questions(topics: tuple[str, ...], *before: dict[str, str]) -> list[dict[str, Any]]:
+    asked = [{"role": "user", "content": form.format(topic)} for topic in topics for form in QUESTIONS]
+    return [{"prompt": [*before, question]} for question in asked]
 
 
 def pairs(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The shorter answer is chosen; pairs of the same length, and answers that were cut off, are left out."""
+    """Pairs for the prompts of A: the shorter answer is chosen.
+
+    Pairs of the same length, and answers that were cut off, are left out.
+    """
     theirs = {row["row"]: row for row in b}
     found = []
     for one in a:
@@ -79,4 +85,5 @@ if __name__ == "__main__":
         held = [{"prompt": [ask(text)], "verdict": verdict(mean)} for text, mean in reviews("held_out", 100)]
         write(folder / "reviews_held_out.jsonl", held)
         write(folder / "questions.jsonl", questions(TOPICS))
+        write(folder / "questions_briefly.jsonl", questions(TOPICS, BRIEFLY))
         write(folder / "questions_held_out.jsonl", questions(HELD_OUT_TOPICS))
