@@ -52,7 +52,8 @@ def test_conversations_ask_about_as_many_good_as_bad_reviews() -> None:
 
 
 def test_scores_by_hand() -> None:
-    assert scores.right([0] * 3, ["Positive.", " Negative", "It is Positive"], ["Positive."] * 3) == [1, 0, 0]
+    said = ["Positive.", " Negative", "It is positive, not negative", "Good"]
+    assert scores.right([0] * 4, said, ["Positive."] * 4) == [1, 0, 1, 0]
     # "a cat" has (1 + 3) / 2 = 2 letters per word, "don't" ("don" and "t") the same; "42" has no word.
     assert scores.plain([0] * 3, ["a cat.", "don't", "42"]) == pytest.approx([2.8, 2.8, -5])
     assert scores.plainer([0], ["a cat"], ["cats"]) == pytest.approx([2])

@@ -8,8 +8,9 @@ AVERAGE = 4.8
 
 
 def right(prompts: list[Any], responses: list[str], verdict: list[str], **columns: Any) -> list[float]:
-    """1 for an answer that begins with the right verdict."""
-    return [float(text.strip().startswith(good.rstrip("."))) for text, good in zip(responses, verdict, strict=True)]
+    """1 for an answer in which the right one of the words positive and negative comes first."""
+    said = [re.search("positive|negative", text.lower()) for text in responses]
+    return [float(bool(one) and one[0] == good.lower().rstrip(".")) for one, good in zip(said, verdict, strict=True)]
 
 
 def plain(prompts: list[Any], responses: list[str], **columns: Any) -> list[float]:
