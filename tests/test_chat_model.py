@@ -20,12 +20,13 @@ def row(number: int, completion: str, ended: bool = True) -> dict[str, Any]:
     return {"row": number, "prompt": [{"role": "user", "content": "?"}], "completion": completion, "ended": ended}
 
 
-def test_of_two_finished_answers_the_shorter_is_chosen() -> None:
-    a = [row(0, "one two"), row(1, "one"), row(2, "one"), row(3, "same"), row(4, "one two three")]
-    b = [row(4, "one two"), row(0, "one"), row(1, "one two"), row(2, "one two", ended=False), row(3, "word")]
-    found = page.pairs(a, b)
+def test_of_two_finished_answers_the_brief_one_is_chosen() -> None:
+    brief = [row(0, "one"), row(1, "one two"), row(2, "one"), row(3, "same"), row(4, "one", ended=False)]
+    answers = [row(4, "one two"), row(0, "one two"), row(1, "one"), row(2, "one two", ended=False), row(3, "word")]
+    again = [row(2, "one two three"), row(0, "a b c")]
+    found = page.pairs(brief, answers + again)
     said = [(one["chosen"][0]["content"], one["rejected"][0]["content"]) for one in found]
-    assert said == [("one", "one two"), ("one", "one two"), ("one two", "one two three")]
+    assert said == [("one", "one two"), ("one", "one two three"), ("one", "a b c")]
     assert found[0]["chosen"][0]["role"] == "assistant"
     assert found[0]["prompt"] == [{"role": "user", "content": "?"}]
 

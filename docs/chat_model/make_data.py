@@ -1,10 +1,10 @@
 """The data of docs/chat_model.md: conversations about film reviews, questions, and pairs of answers to them.
 
-    python docs/chat_model/make_data.py FOLDER                   writes reviews, questions, and held-out ones
-    python docs/chat_model/make_data.py FOLDER A.jsonl B.jsonl   writes pairs.jsonl: the shorter answer is chosen
+    python docs/chat_model/make_data.py FOLDER                     writes reviews, questions, and held-out ones
+    python docs/chat_model/make_data.py FOLDER BRIEF.jsonl ANSWERS.jsonl …       writes pairs.jsonl
 
-The reviews are the built-in ones; the questions are made here; A and B are what `burnish sample` wrote for the
-questions as they are and for the questions with a system message that asks for short answers.
+The reviews are the built-in ones; the questions are made here. BRIEF and ANSWERS are what `burnish sample` wrote: for the
+questions with a system message that asks for a short answer, and for the questions as they are.
 """
 
 import json
@@ -50,19 +50,19 @@ def questions(topics: tuple[str, ...], *before: dict[str, str]) -> list[dict[str
     return [{"prompt": [*before, question]} for question in asked]
 
 
-def pairs(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Pairs for the prompts of A: the shorter answer is chosen.
+def pairs(brief: list[dict[str, Any]], answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pairs for the prompts of `answers`: the brief answer is chosen.
 
-    Pairs of the same length, and answers that were cut off, are left out.
+    It is left out where it is not shorter, and where one of the two was cut off.
     """
-    theirs = {row["row"]: row for row in b}
+    shorter = {row["row"]: row for row in brief}
     found = []
-    for one in a:
-        both = sorted((one, theirs[one["row"]]), key=lambda row: len(row["completion"].split()))
-        short, long = (row["completion"] for row in both)
-        if len(short.split()) < len(long.split()) and all(row["ended"] for row in both):
-            said = [[{"role": "assistant", "content": text}] for text in (short, long)]
-            found.append({"prompt": one["prompt"], "chosen": said[0], "rejected": said[1]})
+    for row in answers:
+        both = (shorter[row["row"]], row)
+        chosen, rejected = (one["completion"] for one in both)
+        if len(chosen.split()) < len(rejected.split()) and all(one["ended"] for one in both):
+            said = [[{"role": "assistant", "content": text}] for text in (chosen, rejected)]
+            found.append({"prompt": row["prompt"], "chosen": said[0], "rejected": said[1]})
     return found
 
 
@@ -78,8 +78,9 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    if len(sys.argv) == 4:
-        write(folder / "pairs.jsonl", pairs(read(sys.argv[2]), read(sys.argv[3])))
+    if len(sys.argv) > 3:
+        brief, *answers = map(read, sys.argv[2:])
+        write(folder / "pairs.jsonl", pairs(brief, sum(answers, [])))
     else:
         write(folder / "reviews.jsonl", conversations(320))
         held = [{"prompt": [ask(text)], "verdict": verdict(mean)} for text, mean in reviews("held_out", 100)]
