@@ -18,6 +18,7 @@ FLOORS = {
     "functional": 1,
     "batches": 1,
     "ends": 1,
+    "cache": 1,
     "options": 1,
     "run": 1,
     "policies": 2,

@@ -189,6 +189,13 @@ def test_a_run_is_held_against_what_it_began_as(models: tuple[Path, Path], tmp_p
     assert ancestors(tmp_path / "third") == [str(tmp_path / "third" / "model")]
 
 
+def test_what_a_run_began_as_is_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "config.yaml").write_text("model: smollm2\n")
+    assert ancestors(tmp_path) == [str(tmp_path / "cache" / "smollm2-0.1.2")]
+    assert not (tmp_path / "cache").exists()
+
+
 def mistakes(models: tuple[Path, Path], tmp_path: Path) -> list[tuple[dict[str, Any], str]]:
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "unfinished" / "config.yaml").write_text("model: x\n")

@@ -17,7 +17,7 @@ def data_group() -> None:
 @data_group.command("show")
 @click.argument("data")
 @click.option("--for", "method", type=click.Choice(list(LANGUAGE)), default=None, help="what is to learn from it")
-@click.option("--model", default="builtin", show_default=True, help="whose tokenizer: 'builtin', a folder, or a name")
+@click.option("--model", default="builtin", show_default=True, help="whose tokenizer, as in training")
 @click.option("--rows", type=click.IntRange(min=0), default=3, show_default=True, help="show so many")
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=None, help="room that prompts leave, as in a run")
 @common("revision", "trust_remote_code", "max_length", "mask_formatting", "last_answer_only", "train_thoughts", "debug")

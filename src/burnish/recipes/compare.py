@@ -35,7 +35,7 @@ from burnish.policies.language.decode import Decoder
 from burnish.policies.language.loading import PLAIN, Loading
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import Sampled, sample
-from burnish.recipes.assets import resolve_model
+from burnish.recipes.assets import location, resolve_model
 from burnish.recipes.sample import GOLD, prompts_of
 from burnish.recipes.train.models import loading_of, pick_device, say
 from burnish.recipes.train.rewards import is_scorer, resolve_reward
@@ -221,7 +221,7 @@ def judged(judge: Judge | None, a: Completed, b: Completed, base: Settings) -> l
 
 def began_as(a: str | Path, b: str | Path) -> int:
     """Which of the two the other is held against: 1, which is B, unless B was trained from A."""
-    return 0 if resolve_model(a) in ancestors(b) and resolve_model(b) not in ancestors(a) else 1
+    return 0 if location(a) in ancestors(b) and location(b) not in ancestors(a) else 1
 
 
 def ancestors(name: str | Path) -> list[str]:
@@ -229,9 +229,9 @@ def ancestors(name: str | Path) -> list[str]:
     found: list[str] = []
     while (config := Path(name) / "config.yaml").exists():
         name = str(read_mapping(config).get("model", ""))
-        if resolve_model(name) in found:
+        if location(name) in found:
             break
-        found.append(resolve_model(name))
+        found.append(location(name))
     return found
 
 

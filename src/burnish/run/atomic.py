@@ -28,9 +28,12 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def cannot_write(path: Path, error: BaseException) -> UserError:
+ADVICE = "make room there or choose another --out"
+
+
+def cannot_write(path: Path, error: BaseException, advice: str = ADVICE) -> UserError:
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-    return UserError(f"{path} cannot be written ({reason}): make room there or choose another --out")
+    return UserError(f"{path} cannot be written ({reason}): {advice}")
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -54,13 +57,13 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 @contextlib.contextmanager
-def save_folder_atomically(final: Path) -> Iterator[Path]:
+def save_folder_atomically(final: Path, advice: str = ADVICE) -> Iterator[Path]:
     """Yield an empty folder to fill; it becomes `final` if the block succeeds and is removed if it raises.
 
     An existing `final` is replaced. A kill between the two renames of a replacement leaves the old folder under
     another name; `clean_leftovers` or the next save restores it. One writer at a time.
 
-    Raises `UserError` if writing fails, also for write errors inside the block.
+    Raises `UserError` with the `advice` if writing fails, also for write errors inside the block.
     """
     new, old = final.with_name(NEW + final.name), final.with_name(OLD + final.name)
     try:
@@ -79,7 +82,7 @@ def save_folder_atomically(final: Path) -> Iterator[Path]:
         sync(final.parent)
         _remove(old)
     except (OSError, SafetensorError) as error:
-        raise cannot_write(final, error) from error
+        raise cannot_write(final, error, advice) from error
     finally:
         with contextlib.suppress(OSError):
             _remove(new)

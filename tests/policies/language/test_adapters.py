@@ -288,6 +288,18 @@ def test_the_embedded_model_is_found_wherever_the_package_is(saved: Path) -> Non
     assert (Path(found) / "model.safetensors").exists()
 
 
+def test_the_chat_model_is_found_wherever_the_cache_is(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "smollm2-0.1.2"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    checksum = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"  # of "{}", by sha256sum
+    (folder / "checksums.json").write_text(f'{{"config.json": "{checksum}"}}')
+    assert base_of(edit(saved, base_model_name_or_path="/another/cache/smollm2-0.1.2")) == str(folder)
+
+
 def test_a_base_by_name_stays_a_name(saved: Path) -> None:
     assert base_of(edit(saved, base_model_name_or_path="somebody/some-model")) == "somebody/some-model"
 

@@ -101,6 +101,7 @@ def test_what_is_a_name_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert on_hub("gpt2")
     assert on_hub("owner/name-1.5")
     assert not on_hub("builtin")
+    assert not on_hub("smollm2")
     assert not on_hub("/somewhere/model")
     assert not on_hub("../model")
     assert not on_hub("a/b/c")

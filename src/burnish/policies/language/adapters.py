@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 from transformers.utils.peft_utils import find_adapter_config_file
 
+from burnish.policies.language import smollm2
 from burnish.policies.language.loading import CONVERT, PLAIN, Loading
 from burnish.policies.language.lora_targets import targets_of
 from burnish.run import UserError, read_mapping
@@ -98,7 +99,8 @@ def source_of(name: str | Path, loading: Loading = PLAIN) -> AdapterSource:
 def base_of(folder: Path) -> str:
     """The base that an adapter was trained on; a folder as an absolute path.
 
-    The embedded model is found wherever the package is. Raises UserError where a folder no longer exists.
+    The embedded model is found wherever the package is, smollm2 wherever the cache folder is. Raises UserError where a
+    folder no longer exists.
     """
     base = str(read_mapping(folder / CONFIG).get("base_model_name_or_path") or "")
     if not base:
@@ -107,6 +109,8 @@ def base_of(folder: Path) -> str:
         return os.path.abspath(base)
     if Path(base).parts[-3:] == EMBEDDED:
         return str(files("burnish").joinpath(*EMBEDDED[1:]))
+    if Path(base).name == smollm2.FOLDER:
+        return str(smollm2.smollm2())
     if Path(base).is_absolute():
         raise UserError(
             f"the adapter {folder} was trained on {base}, which no longer exists: restore it, or write its new "

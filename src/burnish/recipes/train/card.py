@@ -18,6 +18,7 @@ from burnish.algorithms.interface import name_of
 from burnish.algorithms.table import summary_of
 from burnish.config import Settings, as_dict
 from burnish.policies.language.adapters import is_adapter
+from burnish.recipes.assets import NAMES
 from burnish.report.wording import flatten, value
 from burnish.run import read_jsonl, write_atomically
 from burnish.run.records import HARMLESS
@@ -47,7 +48,14 @@ ALWAYS = (
     "One seed was run: how much its results vary over seeds is unknown.",
     "Nobody has examined it for use with people: what it says may be false, offensive or harmful.",
 )
-SMALL = "The built-in model is small and knows little but film reviews: it demonstrates methods and has no other use."
+LIMITS_OF = {
+    "builtin": "The built-in model is small and knows little but film reviews: it demonstrates methods and has no "
+    "other use.",
+    "smollm2": "It started from SmolLM2-135M-Instruct with weights rounded to about 5 bits: a small model, often wrong "
+    "about facts and arithmetic.",
+}
+"""What is known of the models that Burnish names."""
+ON_HUB = {"smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 
 
 def write_card(folder: Path, algorithm: Any, settings: Settings, rows: Any, held: Any, metrics: Path) -> None:
@@ -74,7 +82,7 @@ def write_card(folder: Path, algorithm: Any, settings: Settings, rows: Any, held
         "result": final(read_jsonl(metrics), patient=settings.patience > 0),
         "best": settings.patience > 0,
         "config": configuration(algorithm, settings),
-        "limits": [*limits, *([SMALL] if settings.model == "builtin" else [])],
+        "limits": [*limits, *([LIMITS_OF[settings.model]] if settings.model in NAMES else [])],
         "evaluation": marked(NOT_YET),
     }
     write_atomically(folder / CARD, _environment().get_template("card.md.j2").render(values))
@@ -117,8 +125,8 @@ def front_matter(name: str, settings: Settings, scorer: bool, adapter: bool) -> 
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "text-classification" if scorer else "text-generation",
     }
-    if on_hub(settings.model):
-        front["base_model"] = settings.model
+    if settings.model in ON_HUB or on_hub(settings.model):
+        front["base_model"] = ON_HUB.get(settings.model, settings.model)
     datasets = [one.partition(":")[0] for one in (settings.data, settings.eval_data) if one and on_hub(one, owner=True)]
     if datasets:
         front["datasets"] = list(dict.fromkeys(datasets))
@@ -130,7 +138,7 @@ def on_hub(name: str, owner: bool = False) -> bool:
     """Whether a text can only be a name on the hub: `owner/name`, or for a model also one word."""
     word = r"[A-Za-z0-9][\w.-]*"
     pattern = rf"{word}/{word}(:[\w.-]+)?" if owner else rf"({word}/)?{word}"
-    return name != "builtin" and bool(re.fullmatch(pattern, name)) and not Path(name).exists()
+    return name not in NAMES and bool(re.fullmatch(pattern, name)) and not Path(name).exists()
 
 
 def shown(name: str) -> str:

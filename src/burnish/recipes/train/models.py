@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from burnish.algorithms.interface import Algorithm
+from burnish.cache import cache_folder
 from burnish.config import Settings, refuse
-from burnish.data.corpora import cache_folder
 from burnish.data.walk import in_order
 from burnish.policies.interface import Distribution, Models
 from burnish.policies.language.adapters import Lora, is_adapter, own_lora
