@@ -271,4 +271,4 @@ def test_the_command(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert (status, err.count("\n")) == (2, 1)
     status, _, err = run(str(file), "--model", str(tmp_path / "nowhere"))
     assert status == 2
-    assert "nowhere has no tokenizer that can be loaded" in err
+    assert "nowhere could not be loaded as a language model" in err

@@ -204,9 +204,7 @@ def load_weights(
         return model.to(device), found
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = (
-                False  # those kernels have no gradient, and bitsandbytes uses them anyway
-            )
+            module.support_avx512bf16_for_cpu = False  # those kernels have no gradient, but are used where it is needed
     return model, found
 
 
