@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         if debug:
             traceback.print_exc()
-        error.message = printable(error.message)
+        object.__setattr__(error, "message", printable(error.message))
         error.show()
         sys.exit(2)
     except UserError as error:

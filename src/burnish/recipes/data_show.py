@@ -243,7 +243,7 @@ def tokenizer_of(model: str, loading: Loading) -> tuple[PreTrainedTokenizerBase,
         config = load_config(source.base, source.loading)
         tokenizer = load_tokenizer(source.tokenizer, source.loading)
     try:
-        generation = [GenerationConfig.from_pretrained(source.base, revision=source.loading.revision)]
+        generation = [GenerationConfig.from_pretrained(source.base, **source.loading.hub(source.base))]
     except OSError:  # it has none
         generation = []
     context = getattr(config.get_text_config(), "max_position_embeddings", None)
