@@ -16,7 +16,12 @@ class Settings:
     """
 
     model: str = option("builtin", "model to train: 'builtin', a folder, or a Hugging Face name")
-    data: str = option("builtin", "training data: 'builtin', a file, a folder, or a Hugging Face name[:split]")
+    data: str = option(
+        "builtin",
+        "training data: 'builtin', a file, a folder, or a Hugging Face name[:configuration][:split]; several with "
+        "commas, or with --data repeated, are a mixture, as a.jsonl:0.7,b.jsonl:0.3",
+        several=True,
+    )
     out: str | None = option(None, "run folder to write")
     seed: int = option(0, "seed of every random stream", ge=0, le=LARGEST_SEED)
     steps: int | None = option(None, "optimizer updates; default: derived from --epochs", ge=1)
@@ -41,7 +46,9 @@ class Settings:
     lora_dropout: float = option(0.0, "dropout on the adapters' inputs, for methods with dropout", ge=0, lt=1)
     lora_targets: str | None = option(None, "layers with adapters, comma-separated names; default: all-linear")
     precision: Literal["float32", "bfloat16"] = option("float32", "compute precision; weights stay float32")
-    eval_data: str | None = option(None, "data to evaluate on during training; for built-in data its validation split")
+    eval_data: str | None = option(
+        None, "data to evaluate on during training; for built-in data its validation split", several=True
+    )
     eval_every: int | None = option(None, "steps between evaluations; default: only at the end", ge=1)
     patience: int = option(
         0, "stop after this many evaluations without a lower loss and keep the best weights; 0 never stops", ge=0

@@ -9,8 +9,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from burnish.run import UserError
+
+IN_MEMORY = "(in memory)"
+"""The name of data that are a Python object."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -55,6 +59,22 @@ def single(text: str) -> Part:
     if len(found) > 1:
         raise UserError(f"{text} is a mixture of {len(found)} data sets, but only one can be read here; name one.")
     return found[0]
+
+
+def unweighted(text: str) -> tuple[Part, ...]:
+    """The parts of data that every row is read from once. Raises UserError for weights."""
+    found = parts(text)
+    if any(part.weight is not None for part in found):
+        raise UserError(f"{text} has weights, but weights only apply to training data; leave them out.")
+    return found
+
+
+def text_of(data: Any) -> str | None:
+    """The text of data given by name, or as a list of names; None for data that are a Python object."""
+    if isinstance(data, str | Path):
+        return str(data)
+    listed = isinstance(data, list | tuple) and data and all(isinstance(one, str | Path) for one in data)
+    return joined(data) if listed else None
 
 
 def split(text: str) -> list[str]:

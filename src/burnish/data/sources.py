@@ -13,7 +13,7 @@ import datasets
 from datasets import Dataset, DatasetDict
 
 from burnish.data.files import ENDINGS, read_parquet, read_rows
-from burnish.data.names import Part, single
+from burnish.data.names import IN_MEMORY, Part, single, text_of, unweighted
 from burnish.data.repositories import SPLIT_WORDS, has_configurations, load_repository, plain_files
 from burnish.run import UserError
 
@@ -53,6 +53,23 @@ def load(
     if row_limit is not None and row_limit < len(dataset):
         dataset = dataset.select(range(row_limit))
     return dataset
+
+
+def load_parts(data: Any, row_limit: int | None = None) -> list[tuple[str, Dataset]]:
+    """The name and the rows of each part of `data`, at most the first `row_limit` rows together.
+
+    Raises UserError as `load` does, and for weights: every row is read once.
+    """
+    text = text_of(data)
+    if text is None:
+        return [(IN_MEMORY, load(data, row_limit=row_limit))]
+    found: list[tuple[str, Dataset]] = []
+    for part in unweighted(text):
+        left = None if row_limit is None else row_limit - sum(len(dataset) for _, dataset in found)
+        if left is not None and found and left < 1:
+            break
+        found.append((part.name, load(part, row_limit=left)))
+    return found
 
 
 def rows_to_dataset(rows: list[dict[str, Any]], name: str) -> Dataset:

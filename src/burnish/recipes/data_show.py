@@ -19,6 +19,7 @@ from burnish.data import adapters, encode, sources, tokenise
 from burnish.data.adapters import Reading
 from burnish.data.encode import Encoder, Fitted
 from burnish.data.formats import RANKED, Example
+from burnish.data.names import parts as named_parts
 from burnish.data.partners import partners
 from burnish.data.tokenised import LEFT_OUT
 from burnish.experience.language.sampling import Sampling
@@ -224,9 +225,13 @@ def data_show(
 ) -> str:
     """The text that `burnish data show` prints; without a `method`, for the first method that can read the data.
 
-    Prompts are cut to leave room for `max_new_tokens`, by default a run's. Raises UserError as a training run on these
-    data would.
+    Of a mixture it shows each part. Prompts are cut to leave room for `max_new_tokens`, by default a run's. Raises
+    UserError as a training run on these data would.
     """
+    parts = [part.name for part in named_parts(data)]
+    if len(parts) > 1:
+        options = (model, max_length, rows, mask_formatting, colour, max_new_tokens)
+        return "\n\n".join(data_show(part, method, *options) for part in parts)
     tokenizer, context = tokenizer_of(model)
     method = method or ("dpo" if data == "builtin" else guess(sources.load(data), tokenizer, data))
     kind = load(method).data

@@ -2,18 +2,17 @@
 
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from burnish.algorithms.interface import Algorithm
 from burnish.batches import Demonstrations, Preferences
 from burnish.config import Settings
-from burnish.data import builtin, sources, tokenise
+from burnish.data import builtin, names, sources, tokenise
+from burnish.data.mixture import combined, combined_prompts
 from burnish.data.prompts import read_prompts
 from burnish.recipes.train.models import say
 from burnish.run import UserError
 
-IN_MEMORY = "(in memory)"
 BUILTIN = {
     "demonstrations": builtin.demonstrations,
     "preferences": builtin.comparisons,
@@ -29,16 +28,30 @@ READERS: dict[str, Callable[..., Any]] = {
 
 
 def tokenised(algorithm: Algorithm, settings: Settings, policy: Any, data: Any, part: str) -> Any:
-    """The data of `settings` as the trainer sees it; `part` picks a split of the built-in data."""
-    kind = "prompts" if settings.experience else algorithm.data
-    if data == "builtin":
-        dataset = BUILTIN[kind](part)
-        label = f"the built-in {kind}, {part}"
-    else:
-        dataset = sources.load(data)
-        label = str(data) if isinstance(data, str | Path) else IN_MEMORY
+    """The data of `settings` as the trainer sees it; `part` picks a split of the built-in data.
+
+    The parts of a mixture are tokenised one by one, and each must suit the method.
+    """
+    limit = length_limit(settings, policy, say_so=part == "train")
+    text = names.text_of(data)
+    if text is None:
+        return tokenised_part(algorithm, settings, policy, sources.load(data), names.IN_MEMORY, limit)
+    parts = names.parts(text) if part == "train" else names.unweighted(text)
+    found = []
+    for one in parts:
+        kind = "prompts" if settings.experience else algorithm.data
+        built_in = one.name == "builtin"
+        dataset = BUILTIN[kind](part) if built_in else sources.load(one)
+        label = f"the built-in {kind}, {part}" if built_in else one.name
+        found.append(tokenised_part(algorithm, settings, policy, dataset, label, limit))
+    weights = [one.weight for one in parts if one.weight is not None]
+    return (combined_prompts if settings.experience else combined)(found, weights, text)
+
+
+def length_limit(settings: Settings, policy: Any, say_so: bool) -> int:
+    """The most tokens of a row, or of a prompt where the experience samples."""
     limit = min(settings.max_length, policy.context or settings.max_length)
-    if part == "train" and limit < settings.max_length != Settings.max_length:
+    if say_so and limit < settings.max_length != Settings.max_length:
         say(settings, f"--max-length {settings.max_length}: the model's context, {limit} tokens, is the limit")
     if settings.experience:
         room, limit = limit, limit - settings.experience.room
@@ -47,6 +60,12 @@ def tokenised(algorithm: Algorithm, settings: Settings, policy: Any, data: Any, 
                 f"max_new_tokens {settings.experience.room} leaves no room for a prompt in the model's "
                 f"context of {room} tokens: make it smaller"
             )
+    return limit
+
+
+def tokenised_part(algorithm: Algorithm, settings: Settings, policy: Any, dataset: Any, label: str, limit: int) -> Any:
+    """One data set, tokenised. Raises UserError where the method cannot learn from it."""
+    kind = "prompts" if settings.experience else algorithm.data
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         options = {"mask_formatting": True} if settings.mask_formatting else {}
