@@ -17,15 +17,18 @@ def option(
     lt: float | int | None = None,
     le: float | int | None = None,
     infinite: bool = False,
+    several: bool = False,
     why: str = "",
 ) -> Any:
     """A dataclass field with a help text and the range of its values.
 
     `gt`, `ge`, `lt` and `le` are bounds (above, at least, below, at most), `infinite` allows ±∞, and `why` ends the
-    sentence that refuses a value. None, where the field's type allows it, is never checked.
+    sentence that refuses a value. None, where the field's type allows it, is never checked. `several` marks text that
+    may be given as a list, whose items are joined with commas.
     """
     bounds = {name: bound for name, bound in (("gt", gt), ("ge", ge), ("lt", lt), ("le", le)) if bound is not None}
-    return field(default=default, metadata={"help": help, "bounds": bounds, "infinite": infinite, "why": why})
+    metadata = {"help": help, "bounds": bounds, "infinite": infinite, "several": several, "why": why}
+    return field(default=default, metadata=metadata)
 
 
 def check(options: Any) -> None:

@@ -28,6 +28,12 @@ def test_the_first_problem_that_applies_is_the_sentence() -> None:
     [
         ({"steps": 3, "epochs": 1}, "steps and epochs both set the length of the run: give one of them"),
         ({"batch_size": 4, "accumulate": 5}, "accumulate must lie between 1 and batch_size"),
+        ({"data": "a:1,b"}, "a:1,b: b has no weight, but other parts have one; give every part a weight, or none."),
+        ({"eval_data": "a,"}, "data 'a,' has an empty part; write names separated by single commas."),
+        (
+            {"eval_data": ["a:1", "b:2"]},
+            "a:1,b:2 has weights, but weights only apply to training data; leave them out.",
+        ),
         ({"patience": 1}, "patience counts evaluations: set eval_every too"),
         ({"data": "mine.jsonl", "eval_every": 3}, "eval_every needs eval_data, unless the training data is built in"),
     ],

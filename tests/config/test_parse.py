@@ -24,6 +24,7 @@ class Sample:
     kind: Literal["plain", "fancy"] = option("plain", "one of two")
     reward: Any = option(None, "anything")
     pair: tuple[int, int] = option((0, 0), "what a file cannot hold")
+    files: str = option("", "several texts", several=True)
     secret: int = 0
 
     def __post_init__(self) -> None:
@@ -31,7 +32,7 @@ class Sample:
 
 
 def test_options_are_the_fields_with_a_help_text() -> None:
-    assert option_names(Sample) == {"count", "rate", "quiet", "name", "kind", "reward", "pair"}
+    assert option_names(Sample) == {"count", "rate", "quiet", "name", "kind", "reward", "pair", "files"}
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,8 @@ def test_options_are_the_fields_with_a_help_text() -> None:
         ("reward", Path("runs") / "rm", "runs/rm"),
         ("reward", len, len),
         ("reward", None, None),
+        ("files", "a", "a"),
+        ("files", ["a:0.7", Path("b:0.3")], "a:0.7,b:0.3"),
     ],
 )
 def test_values_become_those_of_their_field(key: str, given: object, value: object) -> None:
@@ -72,6 +75,9 @@ def test_what_is_not_given_keeps_its_default() -> None:
         ("count", None, "count must be a whole number, not None"),
         ("count", [1], "count must be a whole number, not a list"),
         ("count", -1, "count must be at least 0, not -1"),
+        ("name", ["x"], "name must be text, not a list"),
+        ("files", ["a", {"b": 1}], "files must be text, or a list of texts, not a list with a dict"),
+        ("files", 3, "files must be text, not 3"),
         ("rate", "fast", "rate must be a finite number, not 'fast'"),
         ("rate", {}, "rate must be a finite number, not a dict"),
         ("rate", float("inf"), "rate must be a finite number, not inf"),

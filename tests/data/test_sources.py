@@ -12,7 +12,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from burnish.data.columns import column
-from burnish.data.sources import hub_arguments, load, rows_to_dataset
+from burnish.data.sources import load, rows_to_dataset
 from burnish.run import UserError
 
 ROWS = [{"prompt": "The sky is", "completion": " blue."}, {"prompt": "The grass is", "completion": " green."}]
@@ -134,20 +134,6 @@ def test_one_sentence_for_each_mistake(tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="row limit is 0"):
         load(ROWS, row_limit=0)
-
-
-@pytest.mark.parametrize(
-    ("name", "split", "asked"),
-    [
-        ("Anthropic/hh-rlhf", "train", {"path": "Anthropic/hh-rlhf", "split": "train"}),
-        ("HuggingFaceH4/ultrafeedback_binarized", "train", {"split": "train_prefs"}),
-        ("HuggingFaceH4/ultrafeedback_binarized", "test_sft", {"split": "test_sft"}),
-        ("openai/summarize_from_feedback", "validation", {"name": "comparisons", "split": "validation"}),
-    ],
-)
-def test_what_the_hub_is_asked_for(name, split, asked):
-    found = hub_arguments(name, split)
-    assert found | asked | {"path": name} == found
 
 
 def test_an_unreachable_hub_name_is_one_sentence():

@@ -4,7 +4,7 @@ from itertools import islice
 
 import pytest
 
-from burnish.data.walk import batches_per_epoch, epoch_order, in_order, visited, walk
+from burnish.data.walk import Plan, batches_per_epoch, epoch_order, in_order, visited, walk
 
 
 class Numbers:
@@ -18,6 +18,10 @@ class Numbers:
 
     def batch(self, indices: list[int]) -> list[int]:
         return list(indices)
+
+    @property
+    def plan(self) -> Plan:
+        return Plan((self.rows,))
 
 
 @pytest.mark.parametrize(("rows", "size", "count"), [(10, 5, 2), (11, 5, 3), (3, 5, 1), (1, 1, 1), (10, 1, 10)])
@@ -58,8 +62,81 @@ def test_in_order_gives_every_row_once_in_the_datas_order(rows: int, size: int) 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 7])
 def test_the_rows_that_a_short_walk_visits(steps: int) -> None:
     seen = {row for batch in islice(walk(Numbers(11), 4, seed=5), steps) for row in batch}
-    assert visited(11, 4, seed=5, steps=steps) == sorted(seen)
+    assert visited(Plan((11,)), 4, seed=5, steps=steps) == sorted(seen)
 
 
 def test_some_rows_in_order() -> None:
     assert list(in_order(Numbers(9), 2, rows=[1, 4, 8])) == [[1, 4], [8]]
+
+
+# Mixtures -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sizes", "weights", "shares"),
+    [
+        ((4, 6), (), (4, 6)),  # concatenated: all rows
+        ((10, 20), (0.7, 0.3), (10, 4)),  # T = 10/0.7 = 14.29: 10 and 4.29 rows
+        ((10, 20), (7.0, 3.0), (10, 4)),
+        ((9, 3), (0.5, 0.5), (3, 3)),
+        ((100, 10, 100), (0.5, 0.25, 0.25), (20, 10, 10)),
+        ((4, 2), (0.99, 0.01), (4, 1)),  # 0.04 rows: at least one
+        ((1, 1), (0.2, 0.8), (1, 1)),  # T = 1.25: 0.25 rows, but at least one
+    ],
+)
+def test_an_epoch_of_a_mixture_ends_where_a_part_was_used_whole(
+    sizes: tuple[int, ...], weights: tuple[float, ...], shares: tuple[int, ...]
+) -> None:
+    plan = Plan(sizes, weights)
+    assert plan.shares == shares
+    assert len(plan) == sum(shares)
+    starts = [sum(sizes[:p]) for p in range(len(sizes))]
+    for epoch in range(3):
+        order = plan.order(3, epoch)
+        assert len(order) == len(set(order)) == sum(shares)
+        assert tuple(sum(s <= row < s + n for row in order) for s, n in zip(starts, sizes, strict=True)) == shares
+
+
+@pytest.mark.parametrize(("sizes", "weights"), [((70, 80), (0.7, 0.3)), ((50, 90, 90), (0.2, 0.5, 0.3))])
+def test_every_stretch_of_an_epoch_has_the_given_proportions(
+    sizes: tuple[int, ...], weights: tuple[float, ...]
+) -> None:
+    order = Plan(sizes, weights).order(0, 0)
+    part = [sum(row >= sum(sizes[: p + 1]) for p in range(len(sizes))) for row in order]
+    for start in range(0, len(part) - 10):
+        for end in (start + 10, len(part)):
+            counts = [part[start:end].count(p) for p in range(len(sizes))]
+            assert all(abs(n - w * (end - start)) <= 2 for n, w in zip(counts, weights, strict=True))
+
+
+def test_no_row_of_a_part_is_repeated_before_all_were_used() -> None:
+    """The larger part has 11 rows and gives 4 to an epoch: the first 11 of 12 are all of them."""
+    plan = Plan((4, 11), (0.5, 0.5))
+    drawn = [row for epoch in range(3) for row in plan.order(5, epoch)]
+    larger = [row for row in drawn if row >= 4]
+    assert sorted(larger[:11]) == list(range(4, 15))
+    assert all(sorted(row for row in plan.order(5, epoch) if row < 4) == [0, 1, 2, 3] for epoch in range(3))
+
+
+def test_parts_of_one_size_are_not_in_step() -> None:
+    plan = Plan((30, 30), (0.5, 0.5))
+    order = plan.order(1, 0)
+    assert order[::2] != [row - 30 for row in order[1::2]]
+    assert order != plan.order(2, 0) != plan.order(1, 1)
+
+
+class Mixed(Numbers):
+    """A data set of two parts."""
+
+    @property
+    def plan(self) -> Plan:
+        return Plan((5, self.rows - 5), (0.6, 0.4))
+
+
+@pytest.mark.parametrize("start", range(9))
+def test_a_walk_over_a_mixture_goes_on_anywhere(start: int) -> None:
+    whole = list(islice(walk(Mixed(20), 4, seed=5), 12))
+    assert [len(batch) for batch in whole[:2]] == [4, 4]  # an epoch has 5 and 3 rows
+    assert list(islice(walk(Mixed(20), 4, seed=5, start=start), 12 - start)) == whole[start:]
+    seen = {row for batch in whole[:start] for row in batch}
+    assert visited(Mixed(20).plan, 4, seed=5, steps=start) == sorted(seen)

@@ -10,6 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import click
 
 from burnish.config import Settings, construct, option_names
+from burnish.data.names import joined
 from burnish.options import shown
 from burnish.run import UserError
 
@@ -26,8 +27,19 @@ def flag(field: dataclasses.Field, hint: Any, rate: float | None = None) -> Call
         help += f"  [{'; '.join(notes)}]"
     if kind is bool:
         return click.option(f"--{name}/--no-{name}", field.name, default=None, help=help)
+    if field.metadata.get("several"):
+        return repeated(f"--{name}", field.name, help=help)
     type_ = click.Choice(get_args(kind)) if get_origin(kind) is Literal else str if kind is Any else kind
     return click.option(f"--{name}", field.name, type=type_, default=None, help=help)
+
+
+def repeated(*names: str, default: str | None = None, help: str) -> Callable[[Any], Any]:
+    """An option of text that may be given several times; the texts are joined with commas."""
+
+    def join(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str | None:
+        return joined(values) if values else default
+
+    return click.option(*names, multiple=True, callback=join, help=help)
 
 
 def flags_of(cls: type, rate: float | None = None) -> list[Callable[[Any], Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from burnish.cli.flags import common, settings_of
+from burnish.cli.flags import common, repeated, settings_of
 from burnish.run import printable
 
 KEEP_SPECIAL_TOKENS = "keep all special tokens in the text of completions but padding and the end"
@@ -17,9 +17,7 @@ LOADING = ("revision", "trust_remote_code", "dtype", "load_in_4bit", "load_in_8b
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--data", default=None, help="what to evaluate on; default: the run's eval_data, or the built-in held-out part"
-)
+@repeated("--data", help="what to evaluate on; default: the run's eval_data, or the built-in held-out part")
 @click.option(
     "--prefixes",
     type=click.IntRange(min=0),
@@ -44,7 +42,7 @@ def evaluate(run: Path, data: str | None, prefixes: int | None, max_new_tokens: 
 
 @click.command()
 @click.argument("model")
-@click.option("--data", default="builtin", show_default=True, help="prompts: 'builtin' (held-out), a file, a folder …")
+@repeated("--data", default="builtin", help="prompts: 'builtin' (held-out), a file, a folder …  [default: builtin]")
 @click.option("--n", type=click.IntRange(min=1), default=1, show_default=True, help="completions of each prompt")
 @click.option("--reward", default=None, help="keep the best by: a reward-model folder, gold, lexicon, module:function")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="JSONL file to write")
@@ -129,7 +127,7 @@ def merge(adapter: str, out: Path, **flags: Any) -> None:
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@click.option("--data", default="builtin", show_default=True, help="prompts: 'builtin' (held-out), a file, a folder …")
+@repeated("--data", default="builtin", help="prompts: 'builtin' (held-out), a file, a folder …  [default: builtin]")
 @click.option(
     "--judge",
     help="gold, lexicon, a reward model's folder, module:function, or http://…/v1  [default: gold on built-in data]",

@@ -5,6 +5,7 @@ from typing import Any
 
 from burnish.algorithms.interface import Algorithm, name_of
 from burnish.config.settings import Settings
+from burnish.data import names
 from burnish.data.rendering import Rendering
 from burnish.run import UserError
 
@@ -19,6 +20,9 @@ def refuse(problems: dict[str, bool]) -> None:
 def checked(algorithm: Algorithm, settings: Settings) -> Settings:
     """The settings with their defaults filled in. Raises UserError for a combination that makes no sense."""
     name = name_of(algorithm)
+    names.parts(settings.data)
+    if settings.eval_data is not None:
+        names.unweighted(settings.eval_data)
     refuse(
         {
             "steps and epochs both set the length of the run: give one of them": settings.steps is not None

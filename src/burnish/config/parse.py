@@ -13,6 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
+from burnish.data.names import joined
 from burnish.run import UserError
 
 ELSEWHERE = {
@@ -101,10 +102,21 @@ class _Loader(yaml.SafeLoader):
 def construct(cls: type, values: dict[str, Any]) -> Any:
     """A dataclass object from values in files or flags. Raises UserError for an invalid value."""
     hints = get_type_hints(cls)
+    several = {f.name for f in fields(cls) if f.metadata.get("several")}
+    values = {key: _joined(key, value) if key in several else value for key, value in values.items()}
     try:
         return cls(**{key: _convert(key, value, hints[key]) for key, value in values.items()})
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def _joined(key: str, value: Any) -> Any:
+    """A list of texts as one text, anything else unchanged."""
+    if not isinstance(value, list | tuple):
+        return value
+    if wrong := next((one for one in value if not isinstance(one, str | Path)), None):
+        raise UserError(f"{key} must be text, or a list of texts, not a list with a {type(wrong).__name__}")
+    return joined(value)
 
 
 def _convert(key: str, value: Any, hint: Any) -> Any:

@@ -29,7 +29,12 @@ class Settings:
     load_in_8bit: bool = option(
         False, "quantise the linear layers to 8 bits (LLM.int8(), with bitsandbytes); training then needs --lora-rank"
     )
-    data: str = option("builtin", "training data: 'builtin', a file, a folder, or a Hugging Face name[:split]")
+    data: str = option(
+        "builtin",
+        "training data: 'builtin', a file, a folder, or a Hugging Face name[:configuration][:split]; several with "
+        "commas, or with --data repeated, are a mixture, as a.jsonl:0.7,b.jsonl:0.3",
+        several=True,
+    )
     out: str | None = option(None, "run folder to write")
     seed: int = option(0, "seed of every random stream", ge=0, le=LARGEST_SEED)
     steps: int | None = option(None, "optimizer updates; default: derived from --epochs", ge=1)
@@ -58,7 +63,9 @@ class Settings:
     precision: Literal["float32", "bfloat16"] = option(
         "float32", "precision that forward passes compute in; the weights' own is --dtype"
     )
-    eval_data: str | None = option(None, "data to evaluate on during training; for built-in data its validation split")
+    eval_data: str | None = option(
+        None, "data to evaluate on during training; for built-in data its validation split", several=True
+    )
     eval_every: int | None = option(None, "steps between evaluations; default: only at the end", ge=1)
     patience: int = option(
         0, "stop after this many evaluations without a lower loss and keep the best weights; 0 never stops", ge=0

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from burnish.data.walk import Plan
+
 if TYPE_CHECKING:
     import datasets
     import transformers
@@ -27,7 +29,8 @@ class Prompts:
 
     `ids` are what the model continues, truncated on the left; `prompts` are as the user wrote them, text or messages;
     `columns` are all other columns, and `rows` the positions in the data. `counts` has the numbers of `rows`,
-    `truncated_prompts` and `tokens`; `fingerprint` is the SHA-256 of ids, prompts and columns in order.
+    `truncated_prompts` and `tokens`; `fingerprint` is the SHA-256 of ids, prompts and columns in order. A mixture has a
+    plan of its parts and a summary of its own.
     """
 
     ids: list[list[int]]
@@ -37,12 +40,24 @@ class Prompts:
     counts: dict[str, int]
     fingerprint: str
     name: str
+    mixed: Plan | None = None
+    summary: str | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def plan(self) -> Plan:
+        """The prompts of an epoch: all of them, unless a mixture has weights."""
+        return self.mixed or Plan((len(self),))
+
     def describe(self) -> str:
-        """One line for the terminal: name, number of prompts, number truncated, tokens, and columns for rewards."""
+        """One line for the terminal: name, number of prompts, number truncated, tokens, and columns for rewards.
+
+        A mixture has one line per part.
+        """
+        if self.summary is not None:
+            return self.summary
         parts = [f"{self.counts['rows']:,} prompts"]
         if cut := self.counts["truncated_prompts"]:
             parts.append(f"{cut:,} cut on the left")

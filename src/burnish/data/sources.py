@@ -14,26 +14,28 @@ from datasets import Dataset, DatasetDict
 
 from burnish.data import columns
 from burnish.data.files import ENDINGS, read_parquet, read_rows
+from burnish.data.names import IN_MEMORY, Part, single, text_of, unweighted
+from burnish.data.repositories import SPLIT_WORDS, has_configurations, load_repository, plain_files
 from burnish.run import UserError
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
-_SPLIT_WORDS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
 
 
 def load(
-    data: str | Path | Dataset | DatasetDict | Sequence[Any],
+    data: str | Path | Part | Dataset | DatasetDict | Sequence[Any],
     split: str = "train",
     row_limit: int | None = None,
 ) -> Dataset:
     """The rows of `data`, at most the first `row_limit` of them.
 
     `data` is a .jsonl, .json, .csv or .parquet file; a folder of such files, or one written by `save_to_disk`; a hub
-    name `owner/name`; or a `Dataset`, a `DatasetDict` or a list of dicts. A string may name the split after a colon,
-    `owner/name:test`, which overrides `split`. A single file has one split, `train`.
+    name `owner/name`; or a `Dataset`, a `DatasetDict` or a list of dicts. A string may name after colons a
+    configuration, the split, which overrides `split`, or both: `owner/name:math:test`. A single file has one split,
+    `train`.
 
-    Raises UserError for a missing or empty file, an unknown file extension, a malformed line, an unknown split, a hub
-    name that cannot be loaded, and a data set without rows.
+    Raises UserError for a missing or empty file, an unknown file extension, a malformed line, an unknown configuration
+    or split, a hub name that cannot be loaded, a mixture, and a data set without rows.
     """
     if row_limit is not None and row_limit < 1:
         raise UserError(f"The row limit is {row_limit}; it must be at least 1.")
@@ -41,9 +43,9 @@ def load(
         name, dataset = "the DatasetDict", _pick(data, split, "the DatasetDict")
     elif isinstance(data, Dataset):
         name, dataset = "the Dataset", data
-    elif isinstance(data, str | Path):
-        name = str(data)
-        dataset = _load_named(name, split, row_limit)
+    elif isinstance(data, str | Path | Part):
+        part = data if isinstance(data, Part) else single(str(data))
+        name, dataset = part.name, _load_named(part, split, row_limit)
     else:
         name = "the list of rows"
         dataset = rows_to_dataset(_dicts(data, name), name)
@@ -52,6 +54,23 @@ def load(
     if row_limit is not None and row_limit < len(dataset):
         dataset = dataset.select(range(row_limit))
     return dataset
+
+
+def load_parts(data: Any, row_limit: int | None = None) -> list[tuple[str, Dataset]]:
+    """The name and the rows of each part of `data`, at most the first `row_limit` rows together.
+
+    Raises UserError as `load` does, and for weights: every row is read once.
+    """
+    text = text_of(data)
+    if text is None:
+        return [(IN_MEMORY, load(data, row_limit=row_limit))]
+    found: list[tuple[str, Dataset]] = []
+    for part in unweighted(text):
+        left = None if row_limit is None else row_limit - sum(len(dataset) for _, dataset in found)
+        if left is not None and found and left < 1:
+            break
+        found.append((part.name, load(part, row_limit=left)))
+    return found
 
 
 def rows_to_dataset(rows: list[dict[str, Any]], name: str) -> Dataset:
@@ -87,73 +106,96 @@ def _dicts(rows: Iterable[Any], name: str) -> list[dict[str, Any]]:
     return found
 
 
-def _load_named(name: str, split: str, row_limit: int | None) -> Dataset:
-    path = Path(name).expanduser()
-    if not path.exists() and ":" in name:
-        base, _, suffix = name.partition(":")
-        if suffix:
-            name, split, path = base, suffix, Path(base).expanduser()
+def _load_named(part: Part, split: str, row_limit: int | None) -> Dataset:
+    found = located(part, split)
+    return found if isinstance(found, Dataset) else _load_files(found, row_limit)
+
+
+def located(part: Part, split: str = "train") -> list[Path] | Dataset:
+    """The files of a named data set's split, or the data set where it is not in files that are read here.
+
+    Raises UserError if there is no such data set, configuration or split.
+    """
+    path = part.path
     if path.is_dir():
-        return _load_folder(path, split, row_limit)
+        return _in_folder(path, part.suffixes, split)
     if path.exists():
-        if split != "train":
-            raise UserError(f"{name} has no split {split!r}; a single file only has the split 'train'.")
-        return _load_files([path], row_limit)
-    if path.suffix.lower() in ENDINGS or not _HUB_NAME.fullmatch(name):
-        raise UserError(f"{name} does not exist; give a file, a folder, or a hub name such as owner/name.")
-    return _load_hub(name, split)
+        if part.suffixes:
+            split = part.suffixes[-1]
+        if split != "train" or len(part.suffixes) > 1:
+            raise UserError(f"{part.base} has no split {split!r}; a single file only has the split 'train'.")
+        return [path]
+    if path.suffix.lower() in ENDINGS or not _HUB_NAME.fullmatch(part.base):
+        raise UserError(f"{part.base} does not exist; give a file, a folder, or a hub name such as owner/name.")
+    return load_repository(part.base, part.suffixes, split)
 
 
-def hub_arguments(name: str, split: str) -> dict[str, str]:
-    """The arguments of `datasets.load_dataset`, with the split names of data sets that differ from the usual ones."""
-    if (
-        name == "openai/summarize_from_feedback"
-    ):  # its loading script is no longer supported; the hub converted the tables
-        return {"path": name, "name": "comparisons", "revision": "refs/convert/parquet", "split": split}
-    if name == "HuggingFaceH4/ultrafeedback_binarized":
-        return {"path": name, "split": {"train": "train_prefs", "test": "test_prefs"}.get(split, split)}
-    return {"path": name, "split": split}
-
-
-def _load_hub(name: str, split: str) -> Dataset:
-    try:
-        return datasets.load_dataset(**hub_arguments(name, split))
-    except Exception as error:  # the hub's client raises many types; the user needs the name and the reason
-        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
-        raise UserError(
-            f"{name} is not a local file or folder, and loading its split {split!r} from the hub failed ({reason}); "
-            "check the name and the connection."
-        ) from error
-
-
-def _load_folder(folder: Path, split: str, row_limit: int | None) -> Dataset:
+def _in_folder(folder: Path, suffixes: Sequence[str], split: str) -> list[Path] | Dataset:
     if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
-        try:
-            saved = datasets.load_from_disk(str(folder))
-        except Exception as error:
-            reason = str(error).strip().split("\n")[0].rstrip(".")
-            raise UserError(f"{folder} cannot be read as a saved data set ({reason}); save it again.") from error
-        if isinstance(saved, DatasetDict):
-            return _pick(saved, split, str(folder))
-        return _pick(DatasetDict({"train": saved}), split, str(folder))
-    # A clone of a hub repository keeps its files in data/.
-    files = _data_files(folder) or _data_files(folder / "data")
-    if not files:
-        raise UserError(f"{folder} contains no data files; use a folder with {', '.join(ENDINGS)} files.")
+        return _saved(folder, suffixes, split)
+    if has_configurations(folder):
+        files = plain_files(folder, suffixes, split)
+        return load_repository(str(folder), suffixes, split) if files is None else files
+    return _split_files(folder, suffixes, split)
+
+
+def _saved(folder: Path, suffixes: Sequence[str], split: str) -> Dataset:
+    """A split of what `save_to_disk` wrote."""
+    try:
+        saved = datasets.load_from_disk(str(folder))
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise UserError(f"{folder} cannot be read as a saved data set ({reason}); save it again.") from error
+    _refuse_configuration(folder, suffixes)
+    splits = saved if isinstance(saved, DatasetDict) else DatasetDict({"train": saved})
+    return _pick(splits, suffixes[0] if suffixes else split, str(folder))
+
+
+def _split_files(folder: Path, suffixes: Sequence[str], split: str) -> list[Path]:
+    """The files of a split: named like it, in a subfolder named like it, or all files where nothing names splits.
+
+    Other subfolders are configurations.
+    """
+    if suffixes and suffixes[0] not in SPLIT_WORDS and (folder / suffixes[0]).is_dir():
+        return _split_files(folder / suffixes[0], suffixes[1:], split)
     splits: dict[str, list[Path]] = {}
-    for file in files:
+    # A clone of a hub repository keeps its files in data/.
+    for file in _data_files(folder) or _data_files(folder / "data"):
         splits.setdefault(_SHARD.sub("", file.stem), []).append(file)
-    if not any(word in _SPLIT_WORDS for word in splits):
-        splits = {"train": files}
+    below = {} if splits else {sub.name: sub for sub in sorted(folder.iterdir()) if sub.is_dir() and _has_data(sub)}
+    if not splits and not below:
+        raise UserError(f"{folder} contains no data files; use a folder with {', '.join(ENDINGS)} files.")
+    if below.keys() & set(SPLIT_WORDS):
+        splits = {name: _data_files(sub) for name, sub in below.items()}
+    elif below:
+        if suffixes and suffixes[0] not in SPLIT_WORDS:
+            raise UserError(f"{folder} has no configuration {suffixes[0]!r}; it has {', '.join(below)}.")
+        if len(below) > 1:
+            first = f"{folder}:{next(iter(below))}:{suffixes[0] if suffixes else split}"
+            raise UserError(f"{folder} needs a configuration, as in {first}; it has {', '.join(below)}.")
+        return _split_files(next(iter(below.values())), suffixes, split)
+    _refuse_configuration(folder, suffixes)
+    split = suffixes[0] if suffixes else split
+    if not any(word in SPLIT_WORDS for word in splits):
+        splits = {"train": [file for files in splits.values() for file in files]}
     if split not in splits:
         raise UserError(f"{folder} has no split {split!r}; it has {', '.join(sorted(splits))}.")
-    return _load_files(splits[split], row_limit)
+    return splits[split]
+
+
+def _refuse_configuration(folder: Path, suffixes: Sequence[str]) -> None:
+    if len(suffixes) > 1:
+        raise UserError(f"{folder} has no configuration {suffixes[0]!r}; name only the split, {folder}:{suffixes[-1]}.")
 
 
 def _data_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in ENDINGS and file.is_file())
+
+
+def _has_data(folder: Path) -> bool:
+    return not folder.name.startswith(".") and any(file.suffix.lower() in ENDINGS for file in folder.rglob("*"))
 
 
 def _load_files(paths: list[Path], row_limit: int | None) -> Dataset:

@@ -12,6 +12,7 @@ import torch
 from datasets import Dataset
 
 from burnish.batches import Demonstrations, Feedback, Preferences
+from burnish.data.walk import Plan
 
 T = TypeVar("T")
 CHUNK = 1000  # rows that are tokenised and stored at once
@@ -70,7 +71,7 @@ class Tokenised:
     `desirable`; feedback has `start`, the length of the row's prompt, and `cut`, how much of it is left out. `kind` is
     demonstrations, preferences or feedback. `counts` has the numbers of rows used, truncated and dropped; `fingerprint`
     is the SHA-256 of all ids, masks, lengths and numbers in order. `unread` are the columns of the user's data that
-    nothing reads.
+    nothing reads. A mixture has a plan of its parts and a summary of its own.
     """
 
     dataset: Dataset
@@ -80,9 +81,16 @@ class Tokenised:
     columns: tuple[str, ...]
     kind: str
     unread: tuple[str, ...] = ()
+    mixed: Plan | None = None
+    summary: str | None = None
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    @property
+    def plan(self) -> Plan:
+        """The rows of an epoch: all of them, unless a mixture has weights."""
+        return self.mixed or Plan((len(self),))
 
     @property
     def largest_group(self) -> int:
@@ -124,7 +132,12 @@ class Tokenised:
         return Preferences(tokens, mask, lengths, rows, labels.get("margin"), labels.get("confidence"))
 
     def describe(self) -> str:
-        """One line for the terminal: name, rows used, rows truncated and dropped, and tokens."""
+        """A line for the terminal: name, rows used, rows truncated and dropped, and tokens.
+
+        A mixture has one line per part.
+        """
+        if self.summary is not None:
+            return self.summary
         counts = self.counts
         parts = [f"{counts['used']:,} of {counts['rows']:,} rows used"]
         parts += [f"{counts[key]:,} {words}" for key, words in LEFT_OUT.items() if counts.get(key)]

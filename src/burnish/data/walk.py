@@ -5,8 +5,11 @@ Resuming needs no saved state: batch k of a seed is the same whether the walk st
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Protocol, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
 
 B = TypeVar("B", covariant=True)
@@ -18,6 +21,53 @@ class Batches(Protocol[B]):
 
     def __len__(self) -> int: ...
     def batch(self, indices: list[int]) -> B: ...
+    @property
+    def plan(self) -> "Plan": ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which rows an epoch has, and in which order.
+
+    `sizes` are the numbers of rows of the data set's parts, which lie one after the other. Without `weights` an epoch
+    has every row once, in random order.
+
+    With weights w, an epoch ends when the part that is exhausted first has been used whole: with T = minₚ nₚ/wₚ it has
+    kₚ = round(wₚT) rows of part p, at least one. The parts are interleaved evenly: row j of part p stands at
+    (j + ½)/wₚ, so that any stretch of an epoch has the given proportions, within a row or two. The rows of a part come
+    in random order, and its next kₚ rows in the next epoch, so that none is repeated before all were used.
+    """
+
+    sizes: tuple[int, ...]
+    weights: tuple[float, ...] = ()
+
+    def __len__(self) -> int:
+        """The rows of an epoch."""
+        return sum(self.shares)
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """The rows of each part in an epoch."""
+        if not self.weights:
+            return self.sizes
+        length = min(size / weight for size, weight in zip(self.sizes, self.weights, strict=True))
+        return tuple(
+            min(size, max(1, math.floor(weight * length + 0.5)))
+            for size, weight in zip(self.sizes, self.weights, strict=True)
+        )
+
+    def order(self, seed: int, epoch: int) -> list[int]:
+        """The rows of one epoch, in order."""
+        if not self.weights:
+            return epoch_order(sum(self.sizes), seed, epoch)
+        places, rows = [], []
+        starts = accumulate(self.sizes, initial=0)
+        for part, (start, size, share) in enumerate(zip(starts, self.sizes, self.shares, strict=False)):
+            places.append((np.arange(share) + 0.5) / self.weights[part])
+            first, offset = divmod(epoch * share, size)
+            orders = [np.random.default_rng((seed, part, first + more)).permutation(size) for more in (0, 1)]
+            rows.append(start + np.concatenate(orders)[offset : offset + share])
+        return np.concatenate(rows)[np.argsort(np.concatenate(places), kind="stable")].tolist()
 
 
 def batches_per_epoch(rows: int, batch_size: int) -> int:
@@ -27,20 +77,25 @@ def batches_per_epoch(rows: int, batch_size: int) -> int:
 
 def walk(data: Batches[B], batch_size: int, seed: int, start: int = 0) -> Iterator[B]:
     """Endless batches, starting with batch number `start`; each epoch has a new order."""
-    count = batches_per_epoch(len(data), batch_size)
+    count = batches_per_epoch(len(data.plan), batch_size)
     epoch, position = divmod(start, count)
     while True:
-        order = epoch_order(len(data), seed, epoch)
+        order = data.plan.order(seed, epoch)
         for k in range(position, count):
             yield data.batch(order[k * batch_size : (k + 1) * batch_size])
         epoch, position = epoch + 1, 0
 
 
-def visited(rows: int, batch_size: int, seed: int, steps: int) -> list[int]:
+def visited(plan: Plan, batch_size: int, seed: int, steps: int) -> list[int]:
     """The rows that the first `steps` batches of `walk` visit, in the data's order."""
-    if steps >= batches_per_epoch(rows, batch_size):
-        return list(range(rows))
-    return sorted(epoch_order(rows, seed, 0)[: steps * batch_size])
+    epochs, rest = divmod(steps, batches_per_epoch(len(plan), batch_size))
+    seen: set[int] = set()
+    for epoch in range(epochs + 1):
+        if len(seen) == sum(plan.sizes):
+            break
+        order = plan.order(seed, epoch)
+        seen.update(order if epoch < epochs else order[: rest * batch_size])
+    return sorted(seen)
 
 
 def in_order(data: Batches[B], batch_size: int, rows: Sequence[int] | None = None) -> Iterator[B]:

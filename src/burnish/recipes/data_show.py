@@ -21,6 +21,7 @@ from burnish.data.adapters import Reading
 from burnish.data.encode import Encoder
 from burnish.data.fit import Fitted, cut_left, fit
 from burnish.data.formats import RANKED, Example
+from burnish.data.names import parts as named_parts
 from burnish.data.rendering import USUAL, Rendering
 from burnish.data.tokenised import Response
 from burnish.ends import Ends, ends_of
@@ -182,9 +183,13 @@ def data_show(
 ) -> str:
     """The text that `burnish data show` prints; without a `method`, for the first method that can read the data.
 
-    Prompts are cut to leave room for `max_new_tokens`, by default a run's. Raises UserError as a training run on these
-    data would.
+    Of a mixture it shows each part. Prompts are cut to leave room for `max_new_tokens`, by default a run's. Raises
+    UserError as a training run on these data would.
     """
+    parts = [part.name for part in named_parts(data)]
+    if len(parts) > 1:
+        options = (model, max_length, rows, mask_formatting, colour, max_new_tokens, train_thoughts, last_answer_only)
+        return "\n\n".join(data_show(part, method, *options, loading) for part in parts)
     tokenizer, context, ends = tokenizer_of(model, loading)
     method = method or ("dpo" if data == "builtin" else guess(sources.load(data), tokenizer, data))
     kind = load(method).data

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float, Int
 
 from burnish.config import Settings
 from burnish.data import builtin, sources
-from burnish.data.prompts import Prompts, read_prompts
+from burnish.data.mixture import read_all_prompts
+from burnish.data.prompts import Prompts
 from burnish.evaluation.best_of_n import best_of_n_kl, expected_best
 from burnish.evaluation.statistics import bootstrap_interval, paired_difference
 from burnish.experience.language.sampling import Sampling, completed_rows
@@ -117,13 +118,10 @@ def prompts_of(data: Any, limit: int | None, policy: LanguagePolicy, max_length:
         raise UserError(f"--max-new-tokens {max_new_tokens} leaves no room for a prompt within {longest} tokens")
     if isinstance(data, str) and data == "builtin":
         dataset, name = builtin.prefixes("held_out"), "the built-in prefixes, held_out"
-        dataset = dataset.select(range(min(len(dataset), limit or len(dataset))))
+        parts = [(name, dataset.select(range(min(len(dataset), limit or len(dataset)))))]
     else:
-        dataset, name = (
-            sources.load(data, row_limit=limit),
-            str(data) if isinstance(data, str | Path) else "(in memory)",
-        )
-    return read_prompts(dataset, policy.tokenizer, longest - max_new_tokens, name)
+        parts = sources.load_parts(data, limit)
+    return read_all_prompts(parts, policy.tokenizer, longest - max_new_tokens)
 
 
 def complete(

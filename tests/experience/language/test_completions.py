@@ -14,6 +14,7 @@ from tiny_scorers import make_scorer
 from burnish.algorithms.ppo import PPO
 from burnish.batches import Drawn
 from burnish.data.prompts import Prompts
+from burnish.data.walk import Plan
 from burnish.experience.interface import RolloutError, draws
 from burnish.experience.language.completions import Completions, episodes, next_beta
 from burnish.experience.language.sampling import Scored, completed_rows, rollout_rows
@@ -362,8 +363,8 @@ def test_a_reward_that_is_amiss_leaves_its_rollout_behind(fault: str) -> None:
             return [1.0]
         return [NAN if n == 4 and fault == "nan" else 1.0 for n in number]
 
-    turn = next(turn for turn in range(3) if 4 in rollout_rows(7, 3, 0, turn))
-    rows = rollout_rows(7, 3, 0, turn)
+    turn = next(turn for turn in range(3) if 4 in rollout_rows(Plan((7,)), 3, 0, turn))
+    rows = rollout_rows(Plan((7,)), 3, 0, turn)
     with pytest.raises(RolloutError, match=f"row(s {rows[0]}, {rows[1]}, {rows[2]}| 4\\b)") as caught:
         turns(policies(), KNOBS, 1, turn, reward=function_reward(mine))
     expected = turns(policies(), KNOBS, 1, turn)[0].samples

@@ -10,6 +10,7 @@ import tiny
 import torch
 from loop_pieces import Foreign, prompts_of, source_of
 
+from burnish.data.walk import Plan
 from burnish.experience.interface import RolloutError
 from burnish.experience.language.groups import (
     Groups,
@@ -123,7 +124,7 @@ def test_turns_walk_the_prompts_and_know_of_no_other() -> None:
     found = [KNOBS.group(source, number) for number in range(6)]
     for number, group in enumerate(found):
         rows = group.found.completed.rows
-        assert rows[::3] == rollout_rows(9, 4, 5, number)
+        assert rows[::3] == rollout_rows(Plan((9,)), 4, 5, number)
         assert group.scores.shape == (len(rows) // 3, 3)
     assert sorted(chain(*(group.found.completed.rows for group in found[:3]))) == sorted([*range(9)] * 3)
     again = KNOBS.group(source_of(policies(), 9, COUNTED, seed=5), 4)
@@ -189,7 +190,7 @@ def test_held_out_prompts_are_answered_once_and_always_alike() -> None:
     source = source_of(policies(), 9, function_reward(noted))
     found = knobs.evaluate(source, 6)
     assert knobs.evaluate(source, 6) == found
-    assert seen == rollout_rows(9, 6, 0, 0) * 2
+    assert seen == rollout_rows(Plan((9,)), 6, 0, 0) * 2
     assert 0 < found["val/contain_eos_token"] < 1
     fined = found["objective/scores"] - 2 * (1 - found["val/contain_eos_token"])
     assert found["loss"] == pytest.approx(-fined)

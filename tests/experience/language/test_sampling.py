@@ -11,6 +11,7 @@ import torch
 from loop_pieces import Foreign, prompts_of, settings, source_of
 
 from burnish.data.prompts import Prompts
+from burnish.data.walk import Plan
 from burnish.experience.interface import RolloutError
 from burnish.experience.language.sampling import (
     Sampling,
@@ -38,13 +39,13 @@ def models() -> Models:
 
 def test_every_prompt_comes_once_an_epoch() -> None:
     for epoch in range(3):
-        parts = [rollout_rows(7, 3, 5, 3 * epoch + k) for k in range(3)]
+        parts = [rollout_rows(Plan((7,)), 3, 5, 3 * epoch + k) for k in range(3)]
         assert [len(part) for part in parts] == [3, 3, 1]
         assert sorted(chain(*parts)) == list(range(7))
     epochs = [(seed, range(3 * epoch, 3 * epoch + 3)) for seed in (5, 6) for epoch in (0, 1)]
-    orders = [[rollout_rows(7, 3, seed, number) for number in epoch] for seed, epoch in epochs]
+    orders = [[rollout_rows(Plan((7,)), 3, seed, number) for number in epoch] for seed, epoch in epochs]
     assert all(orders[i] != orders[j] for i in range(4) for j in range(i))
-    assert rollout_rows(7, 99, 5, 0) == list(chain(*orders[0]))
+    assert rollout_rows(Plan((7,)), 99, 5, 0) == list(chain(*orders[0]))
 
 
 # From which streams ------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from burnish.algorithms.rejection import Rejection
 from burnish.algorithms.sft import SFT
 from burnish.batches import Drawn, PreparedPreferences
 from burnish.config import Settings
+from burnish.data.walk import Plan
 from burnish.experience.interface import Experience, RolloutError
 from burnish.experience.language.bests import Bests
 from burnish.experience.language.completions import Completions
@@ -106,7 +107,9 @@ def test_online_batches_begin_where_the_state_says(models: Models) -> None:
     feed = online(PPO(), models, chosen, rows, None, 9)
     assert feed.evaluator is None
     whole = list(islice(feed.batches(State()), 3))
-    assert [drawn.batch.rows.tolist() for drawn in whole] == [rollout_rows(20, 8, 3, number) for number in range(3)]
+    assert [drawn.batch.rows.tolist() for drawn in whole] == [
+        rollout_rows(Plan((20,)), 8, 3, number) for number in range(3)
+    ]
     again = next(feed.batches(State(step=99, batches=2, experience=whole[1].state)))
     assert again.metrics == whole[2].metrics
     assert torch.equal(again.batch.tokens, whole[2].batch.tokens)
@@ -178,7 +181,9 @@ def test_groups_begin_where_the_state_says(kind: str, models: Models) -> None:
     assert [type(drawn.batch).__name__ for drawn in whole] == [
         {"pairs": "PreparedPreferences"}.get(kind, "Demonstrations")
     ] * 3
-    assert [drawn.batch.rows.tolist() for drawn in whole] == [rollout_rows(20, 8, 3, number) for number in range(3)]
+    assert [drawn.batch.rows.tolist() for drawn in whole] == [
+        rollout_rows(Plan((20,)), 8, 3, number) for number in range(3)
+    ]
     again = next(feed.batches(State(step=99, batches=2, experience=whole[1].state)))
     assert again.metrics == whole[2].metrics
     assert torch.equal(tokens(again.batch), tokens(whole[2].batch))

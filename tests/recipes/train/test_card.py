@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+import yaml
 from huggingface_hub import ModelCard
 
 from burnish import train
@@ -20,7 +21,7 @@ from burnish.algorithms.sft import SFT
 from burnish.config import Settings, build
 from burnish.policies.language.scorer import load_scorer
 from burnish.recipes.evaluate.run import evaluate_run
-from burnish.recipes.train.card import add_evaluation, final, front_matter, on_hub, shown
+from burnish.recipes.train.card import add_evaluation, final, front_matter, on_hub, shown, shown_data
 
 SMALL: dict[str, Any] = {"steps": 2, "batch_size": 4, "learning_rate": 0.01, "quiet": True, "threads": 1}
 
@@ -110,10 +111,14 @@ def test_what_is_a_name_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "owner" / "name").mkdir(parents=True)
     assert not on_hub("owner/name")
     assert shown("owner/name") == "name"
-    assert shown("owner/other:test") == "owner/other:test"
-    assert shown("/home/somebody/rows.jsonl") == "rows.jsonl"
-    assert shown("/home/somebody/folder:test") == "folder:test"
     assert shown("rewards:by_length") == "rewards:by_length"
+    assert shown_data("owner/other:math:test") == "owner/other:math:test"
+    assert shown_data("/home/somebody/rows.jsonl") == "rows.jsonl"
+    assert shown_data("/home/somebody/folder:test") == "folder:test"
+    mixture = "owner/name:test:0.5,/home/a/b.jsonl:0.25,owner/other:0.25"
+    assert shown_data(mixture) == "name:test:0.5,b.jsonl:0.25,owner/other:0.25"
+    front = front_matter("sft", Settings(data=mixture, eval_data="owner/third:test"), scorer=False, adapter=False)
+    assert yaml.safe_load(front)["datasets"] == ["owner/other", "owner/third"]
 
 
 def test_the_code_of_a_reward_model_gives_its_score(reward_run: Path) -> None:

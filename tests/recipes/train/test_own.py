@@ -55,7 +55,7 @@ class Wordy(burnish.Experience):
     word: int = burnish.option(3, "the id that is paid for")
 
     def draw(self, source: Source, number: int, carried: dict[str, float]) -> Drawn:
-        which = rollout_rows(len(source.prompts), self.rollout, source.seed, number)
+        which = rollout_rows(source.prompts.plan, self.rollout, source.seed, number)
         ids = [source.prompts.ids[i] for i in which]
         streams = [number * 2**20 + k for k in range(len(ids))]
         said = source.sampler.sample(ids, streams, SamplingKnobs(source.seed, self.tokens))

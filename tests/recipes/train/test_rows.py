@@ -112,6 +112,43 @@ def test_evaluation_is_on_what_was_given_or_on_the_built_in_validation_part(poli
     assert held.prompts == list(BUILTIN["prompts"]("validation")["prompt"])
 
 
+def test_each_part_of_a_mixture_has_a_format_and_a_name_of_its_own(
+    policy: LanguagePolicy, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    a = tiny.write_rows(tmp_path / "a.jsonl", tiny.text_rows(3))
+    b = tiny.write_rows(tmp_path / "b.jsonl", [{"prompt": "good", "completion": "film"}])
+    names = [f"{a}:0.5", f"{b}:train:0.5"]
+    for data in (",".join(names), names):
+        rows = tokenised(SFT(), settings(), policy, data, "train")
+        assert rows.batch([3, 0]).rows.tolist() == [3, 0]
+        assert rows.plan.shares == (1, 1)
+        assert f"{a} (text): 3 of 3" in rows.describe()
+        assert f"{b}:train (prompt + completion): 1 of 1" in rows.describe()
+    tiny.write_rows(b, [{"prompt": "good", "completion": "film"}, {"prompt": "good", "completion": ""}])
+    with pytest.raises(UserError, match=r"b\.jsonl, row 1"):
+        tokenised(SFT(), settings(), policy, f"{a},{b}", "train")
+    with pytest.raises(UserError, match="has weights, but weights only apply to training data"):
+        tokenised(SFT(), settings(), policy, f"{a}:1,{b}:1", "validation")
+    assert capfd.readouterr().err == ""
+
+
+def test_each_part_of_a_mixture_must_suit_the_method(policy: LanguagePolicy, tmp_path: Path) -> None:
+    a = tiny.write_rows(tmp_path / "a.jsonl", tiny.pair_rows(3))
+    b = tiny.write_rows(tmp_path / "b.jsonl", [row | {"confidence": 0.8} for row in tiny.pair_rows(3)])
+    assert len(tokenised(DPO(), settings(), policy, f"{a},{b}", "train")) == 6
+    with pytest.raises(UserError, match=r"b\.jsonl: hinge does not use confidences"):
+        tokenised(Hinge(), settings(), policy, f"{a},{b}", "train")
+
+
+def test_prompts_may_be_a_mixture_with_the_built_in_ones(policy: LanguagePolicy, tmp_path: Path) -> None:
+    a = tiny.write_rows(tmp_path / "a.jsonl", tiny.prompt_rows(3))
+    rows = tokenised(PPO(), settings(4), policy, f"builtin:0.5,{a}:0.5", "train")
+    own = BUILTIN["prompts"]("train")["prompt"]
+    assert len(rows) == len(own) + 3
+    assert rows.plan.shares == (3, 3)
+    assert rows.describe().startswith("the built-in prompts, train: ")
+
+
 def test_first_responses_are_the_chosen_ones() -> None:
     pairs = tiny.random_pairs(4, seed=3)
     found, expected = first_responses(tiny.preferences(pairs)), tiny.demonstrations([chosen for chosen, _ in pairs])

@@ -368,6 +368,35 @@ def test_resume_goes_on(go: Callable[..., Path], tmp_path: Path) -> None:
     assert same_bits(go(out=str(tmp_path / "again"), save_every=1, resume=True), go(save_every=1))
 
 
+@pytest.mark.parametrize("method", ["sft", "dpo", "ppo"])
+def test_a_mixture_resumes_to_the_same_bits(method: str, files: Path, go: Callable[..., Path], tmp_path: Path) -> None:
+    """Killed after any checkpoint, among them one in the middle of an epoch of the mixture."""
+    name = DATA[load(method).data]
+    more: list[dict] = {"texts": tiny.text_rows, "pairs": tiny.pair_rows, "prompts": tiny.prompt_rows}[name](9, 7)
+    tiny.write_rows(tmp_path / "more.jsonl", more)
+    data = f"{files / name}.jsonl:0.6,{tmp_path / 'more.jsonl'}:0.4"
+    whole = go(method, data=data, steps=8, save_every=1)
+    for keep in [int(path.name[5:]) for path in sorted((whole / "checkpoints").glob("step-*"))]:
+        again = tmp_path / f"{method}-{keep}"
+        shutil.copytree(whole, again)
+        shutil.rmtree(again / "model")
+        shutil.rmtree(again / "critic", ignore_errors=True)
+        for path in (again / "checkpoints").glob("step-*"):
+            if int(path.name[5:]) > keep:
+                shutil.rmtree(path)
+        go(method, data=data, steps=8, save_every=1, out=str(again), resume=True)
+        assert same_bits(whole, again)
+        assert same_bits(whole, again, "metrics.jsonl")
+    with pytest.raises(UserError, match="was begun with another config, data"):
+        go(method, data=data.replace("0.4", "0.3"), steps=8, save_every=1, out=str(whole), resume=True)
+
+
+def test_concatenated_parts_train_as_one_file_would(files: Path, go: Callable[..., Path], tmp_path: Path) -> None:
+    one, other = files / "texts.jsonl", files / "other.jsonl"
+    (tmp_path / "both.jsonl").write_text(one.read_text() + other.read_text())
+    assert same_bits(go(data=f"{one},{other}"), go(data=str(tmp_path / "both.jsonl")))
+
+
 def test_resuming_with_another_option_is_refused(go: Callable[..., Path]) -> None:
     run = go()
     with pytest.raises(UserError, match=r"learning_rate \(was 0.01, now 0.5\)"):

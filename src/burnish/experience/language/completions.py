@@ -57,7 +57,7 @@ class Completions(Sampling):
 
     def draw(self, source: Source, number: int, carried: dict[str, float]) -> Drawn:
         """One completion per prompt. Raises RolloutError where the reward fails."""
-        which = rollout_rows(len(source.prompts), self.rollout, source.seed, number)
+        which = rollout_rows(source.prompts.plan, self.rollout, source.seed, number)
         return episodes(self, source, self.complete(source, which, number), carried.get("beta", self.beta), number)
 
     def evaluate(self, source: Source, count: int) -> dict[str, float]:

@@ -24,14 +24,14 @@ class Groups(Sampling):
 
     def group(self, source: Source, number: int) -> "ScoredGroups":
         """The groups of one rollout, each completion from a random stream of its own."""
-        which = rollout_rows(len(source.prompts), self.rollout, source.seed, number)
+        which = rollout_rows(source.prompts.plan, self.rollout, source.seed, number)
         count = self.completions_per_prompt
         found = self.complete(source, [i for i in which for _ in range(count)], number)
         return grouped(source, found, count, "reference" in self.needs)
 
     def evaluate(self, source: Source, count: int) -> dict[str, float]:
         """Metrics of one completion per held-out prompt; the loss is the negative mean of the scores that count."""
-        which = rollout_rows(len(source.prompts), count, source.seed, 0)
+        which = rollout_rows(source.prompts.plan, count, source.seed, 0)
         group = grouped(source, self.complete(source, which, 0), 1, "reference" in self.needs)
         return {"loss": -group.counted.mean().item()} | metrics(group)
 

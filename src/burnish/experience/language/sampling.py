@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from burnish.data.walk import batches_per_epoch, epoch_order
+from burnish.data.walk import Plan, batches_per_epoch
 from burnish.experience.interface import Experience, RolloutError, Source
 from burnish.options import option
 from burnish.policies.interface import Sampled, SamplingKnobs
@@ -105,10 +105,10 @@ class Scored:
             return source.models.policy.logprobs(self.completed.batch)
 
 
-def rollout_rows(rows: int, rollout: int, seed: int, number: int) -> list[int]:
-    """The prompts of one rollout: each prompt once per epoch, in the epoch's order."""
-    epoch, position = divmod(number, batches_per_epoch(rows, rollout))
-    return epoch_order(rows, seed, epoch)[position * rollout : (position + 1) * rollout]
+def rollout_rows(plan: Plan, rollout: int, seed: int, number: int) -> list[int]:
+    """The prompts of one rollout, which are the next of the epoch's order; `plan` is that of `source.prompts`."""
+    epoch, position = divmod(number, batches_per_epoch(len(plan), rollout))
+    return plan.order(seed, epoch)[position * rollout : (position + 1) * rollout]
 
 
 def completed_rows(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from burnish.batches import Demonstrations, Preferences
 from burnish.config import Settings
-from burnish.data import builtin, sources, tokenise
+from burnish.data import builtin, names, sources, tokenise
 from burnish.data.tokenised import Tokenised
 from burnish.data.walk import in_order
 from burnish.evaluation.reward_models import (
@@ -84,9 +84,10 @@ def scorer_findings(scorer: Any, algorithm: Any, settings: Settings, data: str) 
         ends = {"mean": ceiling.agreement, "low": ceiling.low, "high": ceiling.high}
         found["ceiling"] = ends | {"n": ceiling.pairs}
     found["calibration"] = calibration(margins)
-    dataset = builtin.comparisons("held_out") if data == "builtin" else sources.load(data)
-    if bins := by_gap(margins, dataset, rows.dataset["row"]):
-        found["accuracy_by_gap"] = [asdict(one) for one in bins]
+    if len(names.parts(data)) == 1:
+        dataset = builtin.comparisons("held_out") if data == "builtin" else sources.load(data)
+        if bins := by_gap(margins, dataset, rows.dataset["row"]):
+            found["accuracy_by_gap"] = [asdict(one) for one in bins]
     correlated = length_correlation(scores, everything.mask.sum(-1).numpy())
     found["length_correlation"] = None if correlated is None else correlated.as_dict()
     found["score"] = mean_scores(scorer, scores, settings, data)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from burnish.config import Settings, algorithm_of, build, refuse_flags
-from burnish.data import builtin, sources, tokenise
-from burnish.data.prompts import read_prompts
+from burnish.data import builtin, names, sources, tokenise
+from burnish.data.mixture import read_all_prompts
 from burnish.evaluation.statistics import Interval, bootstrap_interval, proportion
 from burnish.experience.language.sampling import Sampling
 from burnish.policies.interface import Models
@@ -22,7 +22,7 @@ from burnish.recipes.evaluate.written import PROMPTS, beside_start, sampled_stat
 from burnish.recipes.train.batches import evaluator_of
 from burnish.recipes.train.card import add_evaluation
 from burnish.recipes.train.models import language, loading_of, pick_device, say
-from burnish.recipes.train.rows import IN_MEMORY, tokenised
+from burnish.recipes.train.rows import tokenised
 from burnish.recipes.train.run import prepare_torch
 from burnish.run import UserError, read_mapping, write_atomically
 
@@ -102,7 +102,7 @@ def data_for(run: Path, settings: Settings, data: str | None) -> str:
         raise UserError(
             f"{run} was trained on {settings.data} without --eval-data: choose the evaluation data with --data"
         )
-    if data == IN_MEMORY:
+    if data == names.IN_MEMORY:
         raise UserError(
             f"{run} was evaluated on data in memory, which no longer exist: choose the evaluation data with --data"
         )
@@ -147,12 +147,12 @@ def own_texts(
     """Statistics of the policy's completions of the first prompts in the user's data (an empty prompt without any)."""
     longest = min(settings.max_length, policy.context or settings.max_length)
     room = max(1, longest - max_new_tokens)
-    dataset = sources.load(data, row_limit=PROMPTS)
+    parts = sources.load_parts(data, row_limit=PROMPTS)
     try:
-        ids = read_prompts(dataset, policy.tokenizer, room, data).ids
+        ids = read_all_prompts(parts, policy.tokenizer, room).ids
     except UserError:
         try:
-            ids = tokenise.prompts([""] * len(dataset), policy.tokenizer, room)
+            ids = tokenise.prompts([""] * sum(len(dataset) for _, dataset in parts), policy.tokenizer, room)
         except UserError:  # without a BOS there is nothing to begin with
             return {}
     found = sampled_statistics(policy, ids, seed, max_new_tokens)

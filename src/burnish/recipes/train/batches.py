@@ -34,7 +34,7 @@ class Feed:
 
 
 def length(algorithm: Algorithm, settings: Settings, rows: int) -> tuple[int, int]:
-    """The updates of a run, and those of one pass over the data; online, each rollout of prompts has several."""
+    """The updates of a run, and those of one epoch of so many rows; online, each rollout of prompts has several."""
     per_epoch = batches_per_epoch(rows, settings.batch_size)
     if (experience := settings.experience) is not None:
         rollout = experience.rollout or rows
@@ -49,14 +49,14 @@ def length(algorithm: Algorithm, settings: Settings, rows: int) -> tuple[int, in
 
 def offline(algorithm: Algorithm, models: Models, settings: Settings, rows: Any, held: Any, steps: int) -> Feed:
     """Batches of a data set, and the loss on held-out rows."""
-    left = len(rows) % settings.batch_size
+    left = len(rows.plan) % settings.batch_size
     if 0 < left < algorithm.least_rows:
         name = name_of(algorithm)
         say(settings, f"warning: the last batch of an epoch has {left} row, too few for {name}: change --batch-size")
     evaluator = None
     if held is not None:
         evaluator = evaluator_of(algorithm, with_reference(algorithm, models, held, range(len(held)), settings), held)
-    seen = visited(len(rows), settings.batch_size, settings.seed, steps)
+    seen = visited(rows.plan, settings.batch_size, settings.seed, steps)
     models, device = with_reference(algorithm, models, rows, seen, settings), device_of(models)
 
     def batches(state: State) -> Iterator[Drawn]:

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from burnish.algorithms.interface import name_of
 from burnish.algorithms.table import summary_of
 from burnish.config import Settings, as_dict
+from burnish.data import names
 from burnish.policies.language.adapters import is_adapter
 from burnish.recipes.assets import NAMES
 from burnish.report.wording import flatten, value
@@ -127,8 +128,8 @@ def front_matter(name: str, settings: Settings, scorer: bool, adapter: bool) -> 
     }
     if settings.model in ON_HUB or on_hub(settings.model):
         front["base_model"] = ON_HUB.get(settings.model, settings.model)
-    datasets = [one.partition(":")[0] for one in (settings.data, settings.eval_data) if one and on_hub(one, owner=True)]
-    if datasets:
+    parts = [part for text in (settings.data, settings.eval_data) if text for part in names.parts(text)]
+    if datasets := [part.base for part in parts if on_hub(part.base, owner=True)]:
         front["datasets"] = list(dict.fromkeys(datasets))
     front["tags"] = ["burnish", name, *(["reward-model"] if scorer else [])]
     return yaml.safe_dump(front, sort_keys=False)
@@ -137,7 +138,7 @@ def front_matter(name: str, settings: Settings, scorer: bool, adapter: bool) -> 
 def on_hub(name: str, owner: bool = False) -> bool:
     """Whether a text can only be a name on the hub: `owner/name`, or for a model also one word."""
     word = r"[A-Za-z0-9][\w.-]*"
-    pattern = rf"{word}/{word}(:[\w.-]+)?" if owner else rf"({word}/)?{word}"
+    pattern = rf"{word}/{word}" if owner else rf"({word}/)?{word}"
     return name not in NAMES and bool(re.fullmatch(pattern, name)) and not Path(name).exists()
 
 
@@ -148,8 +149,14 @@ def shown(name: str) -> str:
     return Path(name).resolve().name
 
 
+def shown_data(text: str) -> str:
+    """The data's names, each without its path on this machine."""
+    written = zip(names.parts(text), names.split(text), strict=True)
+    return ",".join(shown(part.base) + piece[len(part.base) :] for part, piece in written)
+
+
 def of(data: str) -> str:
-    return "built-in data, the held-out part" if data == "builtin" else f"`{shown(data)}`"
+    return "built-in data, the held-out part" if data == "builtin" else f"`{shown_data(data)}`"
 
 
 def facts(part: str, name: str, rows: Any) -> dict[str, Any] | None:
@@ -157,7 +164,7 @@ def facts(part: str, name: str, rows: Any) -> dict[str, Any] | None:
     if rows is None:
         return None
     counts = {key.replace("_", " "): count for key, count in rows.counts.items() if count and key != "largest_group"}
-    return {"part": part, "name": shown(name), "counts": counts, "sha256": rows.fingerprint}
+    return {"part": part, "name": shown_data(name), "counts": counts, "sha256": rows.fingerprint}
 
 
 def final(records: list[dict[str, Any]], patient: bool) -> dict[str, Any]:
@@ -173,7 +180,7 @@ def configuration(algorithm: Any, settings: Settings) -> str:
     config = {key: item for key, item in as_dict(algorithm, settings).items() if key not in HARMLESS}
     for key in PATHS:
         if isinstance(config.get(key), str):
-            config[key] = shown(config[key])
+            config[key] = shown_data(config[key]) if key in ("data", "eval_data") else shown(config[key])
     return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
 
 

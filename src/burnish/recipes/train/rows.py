@@ -1,21 +1,22 @@
 """A run's data, built-in or the user's, tokenised for its method."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from burnish.algorithms.interface import Algorithm
 from burnish.batches import Demonstrations, Preferences
 from burnish.config import Settings
-from burnish.data import builtin, sources, tokenise
+from burnish.data import builtin, names, sources, tokenise
+from burnish.data.mixture import combined, combined_prompts
 from burnish.data.prompts import read_prompts
 from burnish.data.rendering import Rendering
 from burnish.recipes.train.models import say
 from burnish.run import UserError
 
-IN_MEMORY = "(in memory)"
 BUILTIN = {
     "demonstrations": builtin.demonstrations,
     "preferences": builtin.comparisons,
@@ -34,16 +35,42 @@ def tokenised(
     algorithm: Algorithm, settings: Settings, policy: Any, data: Any, part: str, clock: datetime | None = None
 ) -> Any:
     """The data of `settings` as the trainer sees it; `part` picks a split of the built-in data, and `clock` is the time
-    that a chat template writes."""
+    that a chat template writes.
+
+    The parts of a mixture are tokenised one by one, and each must suit the method.
+    """
+    limit = length_limit(settings, policy, say_so=part == "train")
+    text = names.text_of(data)
+    how = Rendering(settings.mask_formatting, settings.train_thoughts, settings.last_answer_only, clock)
+    read = partial(tokenised_part, algorithm, settings, policy, limit=limit, how=how, training=part == "train")
+    if text is None:
+        return read(partial(sources.load, data), names.IN_MEMORY)
+    parts = names.parts(text) if part == "train" else names.unweighted(text)
     kind = "prompts" if settings.experience else algorithm.data
-    if data == "builtin":
-        dataset = BUILTIN[kind](part)
-        label = f"the built-in {kind}, {part}"
-    else:
-        dataset = sources.load(data)
-        label = str(data) if isinstance(data, str | Path) else IN_MEMORY
+    found = [
+        read(partial(BUILTIN[kind], part), f"the built-in {kind}, {part}")
+        if one.name == "builtin"
+        else read(partial(sources.load, one), one.name)
+        for one in parts
+    ]
+    weights = [one.weight for one in parts if one.weight is not None]
+    return (combined_prompts if settings.experience else combined)(found, weights, text)
+
+
+@contextmanager
+def saying(settings: Settings) -> Iterator[None]:
+    """Say what the block warns of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        say(settings, f"warning: {warning.message}")
+
+
+def length_limit(settings: Settings, policy: Any, say_so: bool) -> int:
+    """The most tokens of a row, or of a prompt where the experience samples."""
     limit = min(settings.max_length, policy.context or settings.max_length)
-    if part == "train" and limit < settings.max_length != Settings.max_length:
+    if say_so and limit < settings.max_length != Settings.max_length:
         say(settings, f"--max-length {settings.max_length}: the model's context, {limit} tokens, is the limit")
     if settings.experience:
         room, limit = limit, limit - settings.experience.room
@@ -52,14 +79,26 @@ def tokenised(
                 f"max_new_tokens {settings.experience.room} leaves no room for a prompt in the model's "
                 f"context of {room} tokens: make it smaller"
             )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        how = Rendering(settings.mask_formatting, settings.train_thoughts, settings.last_answer_only, clock)
-        rows = READERS[kind](dataset, policy.tokenizer, limit, label, how)
-    if part == "train" and kind != "prompts":
+    return limit
+
+
+def tokenised_part(
+    algorithm: Algorithm,
+    settings: Settings,
+    policy: Any,
+    load: Callable[[], Any],
+    label: str,
+    *,
+    limit: int,
+    how: Rendering,
+    training: bool,
+) -> Any:
+    """One data set, tokenised. Raises UserError where the method cannot learn from it."""
+    kind = "prompts" if settings.experience else algorithm.data
+    with saying(settings):
+        rows = READERS[kind](load(), policy.tokenizer, limit, label, how)
+    if training and kind != "prompts":
         tokenise.check_options(rows.counts, how, label)
-    for warning in caught:
-        say(settings, f"warning: {warning.message}")
     if kind == "preferences" and (problem := algorithm.refuses(rows.batch([0]), rows.largest_group)):
         raise UserError(f"{label}: {problem}")
     return rows

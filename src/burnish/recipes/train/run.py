@@ -14,7 +14,7 @@ import transformers
 from burnish.algorithms.interface import Algorithm, name_of
 from burnish.config import Settings, as_dict, build, checked
 from burnish.config.build import values_of
-from burnish.data import builtin, tokenise
+from burnish.data import builtin, names, tokenise
 from burnish.data.rendering import tells_time
 from burnish.data.walk import in_order
 from burnish.evaluation.reward_models import centre_on
@@ -31,7 +31,7 @@ from burnish.recipes.train.models import (
     say,
     warn_of_rounding,
 )
-from burnish.recipes.train.rows import IN_MEMORY, evaluation_rows, first_responses, tokenised
+from burnish.recipes.train.rows import evaluation_rows, first_responses, tokenised
 from burnish.run import RunFolder, UserError
 from burnish.training.language.learner import GradientLearner
 from burnish.training.loop import out_of_patience, train_loop
@@ -45,10 +45,11 @@ def train(algorithm: Algorithm, *, data: Any = "builtin", eval_data: Any = None,
     `train(DPO(beta=0.1), model="gpt2", data="pairs.jsonl", out="runs/dpo")`. `algorithm` is a built-in method, or any
     frozen dataclass derived from `burnish.Algorithm`. Every option is a field of `burnish.config.Settings`, as on the
     command line, or of the experience of an online method; `experience=` takes an experience of your own instead.
-    `data` and `eval_data` may also be a `datasets.Dataset` or a list of rows. Raises UserError for invalid input.
+    `data` and `eval_data` may also be a `datasets.Dataset`, a list of rows, or a list of names, which is a mixture:
+    `data=["a.jsonl:0.7", "b.jsonl:0.3"]`. Raises UserError for invalid input.
     """
-    known = data if isinstance(data, str | Path) else IN_MEMORY
-    known_eval = eval_data if isinstance(eval_data, str | Path | None) else IN_MEMORY
+    known = names.text_of(data) or names.IN_MEMORY
+    known_eval = None if eval_data is None else names.text_of(eval_data) or names.IN_MEMORY
     own = values_of(algorithm) | {"algorithm": name_of(algorithm)}
     if doubled := own.keys() & options.keys():
         raise UserError(f"{min(doubled)} belongs to the algorithm: set it there, as {type(algorithm).__name__}(…)")
@@ -106,7 +107,7 @@ def run_training(
 
 def _fit(algorithm: Algorithm, models: Models, settings: Settings, run: RunFolder, rows: Any, held: Any) -> Models:
     """Reference, optimizer, resumption and the loop."""
-    steps, per_epoch = length(algorithm, settings, len(rows))
+    steps, per_epoch = length(algorithm, settings, len(rows.plan))
     feed = (online if settings.experience else offline)(algorithm, models, settings, rows, held, steps)
     optimizer = adamw(feed.models, settings)
     tell = partial(say, settings)

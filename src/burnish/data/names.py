@@ -1,0 +1,131 @@
+"""Names of data: one data set, `name[:configuration][:split]`, or a mixture of several, `a.jsonl:0.7,b.jsonl:0.3`.
+
+A file or folder that exists has precedence over every other reading, so that its name may contain commas and colons.
+"""
+
+import math
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from burnish.run import UserError
+
+IN_MEMORY = "(in memory)"
+"""The name of data that are a Python object."""
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One data set by name: `base` is a path or a hub name, `suffixes` the configuration or split after colons.
+
+    `name` is the part as it was written, without the weight.
+    """
+
+    name: str
+    base: str
+    suffixes: tuple[str, ...] = ()
+    weight: float | None = None
+
+    @property
+    def path(self) -> Path:
+        return Path(self.base).expanduser()
+
+
+def parts(text: str) -> tuple[Part, ...]:
+    """The parts of a mixture, or the only one. In a mixture a number after the last colon is the part's weight.
+
+    Raises UserError for an empty part, a weight that is not positive, and weights for some parts only.
+    """
+    pieces = split(text)
+    if len(pieces) == 1:
+        return (_part(pieces[0], weighted=False),)
+    found = tuple(_part(piece, weighted=True) for piece in pieces)
+    without = [part.name for part in found if part.weight is None]
+    if 0 < len(without) < len(found):
+        raise UserError(
+            f"{text}: {without[0]} has no weight, but other parts have one; give every part a weight, or none."
+        )
+    return found
+
+
+def single(text: str) -> Part:
+    """The one data set that a text names. Raises UserError for a mixture."""
+    found = parts(text)
+    if len(found) > 1:
+        raise UserError(f"{text} is a mixture of {len(found)} data sets, but only one can be read here; name one.")
+    return found[0]
+
+
+def unweighted(text: str) -> tuple[Part, ...]:
+    """The parts of data that every row is read from once. Raises UserError for weights."""
+    found = parts(text)
+    if any(part.weight is not None for part in found):
+        raise UserError(f"{text} has weights, but weights only apply to training data; leave them out.")
+    return found
+
+
+def text_of(data: Any) -> str | None:
+    """The text of data given by name, or as a list of names; None for data that are a Python object."""
+    if isinstance(data, str | Path):
+        return str(data)
+    listed = isinstance(data, list | tuple) and data and all(isinstance(one, str | Path) for one in data)
+    return joined(data) if listed else None
+
+
+def split(text: str) -> list[str]:
+    """The text at its commas, except those in the name of a file or folder that exists."""
+    pieces, found, start = text.split(","), [], 0
+    while start < len(pieces):
+        ends = (end for end in range(len(pieces), start + 1, -1) if _begins_with_path(pieces[start:end]))
+        end = next(ends, start + 1)
+        found.append(",".join(pieces[start:end]).strip())
+        start = end
+    if "" in found:
+        raise UserError(f"data '{text}' has an empty part; write names separated by single commas.")
+    return found
+
+
+def joined(texts: Iterable[str | Path]) -> str:
+    """Several names as one text, from which `parts` reads the same names. Raises UserError where that is impossible."""
+    listed = list(map(str, texts))
+    if not listed:
+        raise UserError("data is an empty list; name at least one data set.")
+    text = ",".join(listed)
+    if split(text) != [piece for one in listed for piece in split(one)]:
+        raise UserError(f"{text} is also the name of one file, so these parts cannot be told apart; rename that file.")
+    return text
+
+
+def _part(text: str, weighted: bool) -> Part:
+    base, suffixes = _base(text)
+    if "" in suffixes:
+        raise UserError(f"{text}: nothing follows a colon; write name:split or name:configuration:split.")
+    if not weighted or not suffixes or not _NUMBER.fullmatch(suffixes[-1]):
+        return Part(text, base, suffixes)
+    weight, suffixes = float(suffixes[-1]), suffixes[:-1]
+    if not 0 < weight < math.inf:
+        raise UserError(f"{text}: the weight must be a number above 0; leave out a part that is not wanted.")
+    return Part(":".join([base, *suffixes]), base, suffixes, weight)
+
+
+def _base(text: str) -> tuple[str, tuple[str, ...]]:
+    """The longest beginning that is a path, or what stands before the first colon; and what follows."""
+    words = text.split(":")
+    lengths = (length for length in range(len(words), 0, -1) if _exists(":".join(words[:length])))
+    length = next(lengths, 1)
+    return ":".join(words[:length]), tuple(words[length:])
+
+
+def _begins_with_path(pieces: list[str]) -> bool:
+    """Whether pieces are one existing path and its suffixes: the path has all commas."""
+    before, last = ",".join(pieces[:-1]), pieces[-1].split(":")
+    return any(_exists(f"{before},{':'.join(last[:length])}".strip()) for length in range(len(last), 0, -1))
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(os.path.expanduser(path))  # unlike Path's own, these never raise
