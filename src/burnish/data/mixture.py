@@ -40,8 +40,8 @@ def combined(parts: Sequence[Tokenised], weights: Sequence[float], name: str) ->
         name,
         tuple(dict.fromkeys(chain.from_iterable(part.columns for part in parts))),
         parts[0].kind,
-        plan,
-        _summary(parts, starts, plan),
+        mixed=plan,
+        summary=_summary(parts, starts, plan),
     )
 
 
