@@ -22,7 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two reward models of other seeds, and a policy, all on the same pairs and texts."""
     folder = tmp_path_factory.mktemp("ensemble")
     tiny.write_rows(folder / "pairs.jsonl", tiny.pair_rows(9))
-    tiny.write_rows(folder / "rankings.jsonl", [{"prompt": "a", "responses": ["good", "is", "bad"]}] * 4)
+    tiny.write_rows(folder / "rankings.jsonl", [{"prompt": "a", "responses": [" good", " is", " bad"]}] * 4)
     model = tiny.save_model(folder / "tiny")
     for name, seed in (("a", 0), ("b", 5)):
         train(RewardModel(), model=model, data=folder / "pairs.jsonl", out=folder / name, seed=seed, **SMALL)
