@@ -133,6 +133,7 @@ def test_responses_share_their_prompt(tokenizer: PreTrainedTokenizerFast, family
         ("Hi ", "there"),
         ("Hi\n", "☃"),
         ("Yes  ", "  No"),
+        ("Hi", " Yes  "),
         ("é", "é"),
     ],
 )
