@@ -20,7 +20,7 @@ from burnish.run import UserError
 
 BASE = Settings(seed=3, threads=1, quiet=True, device="cpu")
 TEMPLATE = (
-    "{% for m in messages %}{{ m.role }} {{ m.content }} </s> {% endfor %}"
+    "{{ bos_token + ' ' }}{% for m in messages %}{{ m.role }} {{ m.content }} </s> {% endfor %}"
     "{% if add_generation_prompt %}assistant {% endif %}"
 )
 

@@ -48,7 +48,7 @@ def test_the_logits_are_those_of_base_and_adapter(family: str, tmp_path: Path) -
         assert (base(IDS).logits - expected).abs().max() > 0.1
     assert plain.state_dict().keys() == base.state_dict().keys()
     assert plain.config.tie_word_embeddings == base.config.tie_word_embeddings == (family != "llama")
-    assert AutoTokenizer.from_pretrained(tmp_path / "merged")("good film")["input_ids"] == [3, 5]
+    assert AutoTokenizer.from_pretrained(tmp_path / "merged")("good film")["input_ids"] == [0, 3, 5]
     assert not list((tmp_path / "merged").glob("adapter*"))
 
 

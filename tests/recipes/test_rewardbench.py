@@ -165,6 +165,7 @@ def test_a_chat_model_reads_turns(folder: Path) -> None:
     tiny.save_model(model)
     tokenizer = tiny.make_tokenizer()
     tokenizer.chat_template = (
+        "{{ bos_token + ' ' }}"
         "{% for m in messages %}{{ 'not ' if m.role == 'user' else 'very ' }}{{ m.content }}{{ ' ' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ 'very ' }}{% endif %}"
     )

@@ -46,6 +46,11 @@ def drawn(model: Path, n: int, temperature: float = 1.0) -> list[list[tuple[str,
     return out
 
 
+def behind(response: str) -> str:
+    """A response as it stands behind its prompt: words are separated by a space."""
+    return f" {response}" if response else ""
+
+
 def by_hand(model: Path, n: int, temperature: float = 1.0) -> list[list[str]]:
     return [[text for text, _ in row] for row in drawn(model, n, temperature)]
 
@@ -59,7 +64,8 @@ def test_the_best_is_kept_and_written(model: Path, tmp_path: Path) -> None:
         scores = [ROWS[i]["weight"] * len(response.split()) for response in responses]
         k = scores.index(max(scores))
         assert (lines[i]["row"], lines[i]["prompt"]) == (i, ROWS[i]["prompt"])
-        assert (lines[i]["completion"], lines[i]["score"], lines[i]["ended"]) == (responses[k], scores[k], ended[k])
+        completion = behind(responses[k])
+        assert (lines[i]["completion"], lines[i]["score"], lines[i]["ended"]) == (completion, scores[k], ended[k])
         assert lines[i]["mean_score"] == pytest.approx(sum(scores) / 5)
         assert found.scores["length"][i].tolist() == scores
         assert "gold" not in lines[i]
@@ -84,7 +90,7 @@ def test_the_summary_is_about_first_and_best(model: Path) -> None:
 def test_a_sample_does_not_depend_on_how_many_there_are(model: Path) -> None:
     """Nor on the other rows: a reward that likes the first sample best gives back what one sample alone is."""
     first = sample_model(model, ROWS, 1, **SHORT)
-    assert [line["completion"] for line in first.lines] == [responses[0] for responses in by_hand(model, 1)]
+    assert [line["completion"] for line in first.lines] == [behind(responses[0]) for responses in by_hand(model, 1)]
     assert "score" not in first.lines[0]
     equal = sample_model(model, ROWS, 4, lambda p, r: [0.0] * len(r), limit=2, **SHORT)
     assert [line["completion"] for line in equal.lines] == [line["completion"] for line in first.lines[:2]]
@@ -92,7 +98,7 @@ def test_a_sample_does_not_depend_on_how_many_there_are(model: Path) -> None:
 
 def test_a_temperature_is_used(model: Path) -> None:
     found = sample_model(model, ROWS, temperature=0.5, **SHORT)
-    assert [line["completion"] for line in found.lines] == [one for (one,) in by_hand(model, 1, 0.5)]
+    assert [line["completion"] for line in found.lines] == [behind(one) for (one,) in by_hand(model, 1, 0.5)]
     assert found.lines != sample_model(model, ROWS, **SHORT).lines
 
 
@@ -133,7 +139,7 @@ def test_only_what_can_be_imitated_is_picked_for_demonstrations(model: Path, tmp
         usable = [text for text, ended in pairs if ended and text]
         if usable:
             score, _, text = max((ROWS[i]["weight"] * len(text.split()), -k, text) for k, text in enumerate(usable))
-            expected.append((i, text, score))
+            expected.append((i, behind(text), score))
     assert [(line["row"], line["completion"], line["score"]) for line in found.lines] == expected
     assert all(line["ended"] for line in found.lines)
     plain = sample_model(model, ROWS, 3, length, **SHORT)

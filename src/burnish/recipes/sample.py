@@ -187,7 +187,7 @@ def sample_lines(
         if kept[i]:
             k = int(picked[i])
             line = {name: getattr(found, f"{name}s")[first + k] for name in ("row", "prompt")}
-            line["completion"] = found.responses[first + k]
+            line["completion"] = continuation(found, first + k)
             if scored_by:
                 mine = scores[scored_by][i]
                 line |= {"score": round(float(mine[k]), 6), "mean_score": round(float(mine.mean()), 6)}
@@ -195,6 +195,13 @@ def sample_lines(
                 line[GOLD] = round(float(scores[GOLD][i, k]), 6)
             lines.append(line | {"ended": found.ended[first + k]})
     return lines
+
+
+def continuation(found: Completed, place: int) -> str:
+    """A completion as it goes on behind its prompt: decoded alone, some tokenizers leave out the space between them."""
+    prompt, text = found.prompts[place], found.texts[place]
+    continues = isinstance(prompt, str) and text.startswith(prompt)
+    return text[len(prompt) :] if continues else found.responses[place]
 
 
 def summarise(

@@ -328,7 +328,7 @@ def test_a_reward_sees_prompts_texts_and_columns_of_its_rows() -> None:
 def test_conversations_are_sampled_from_where_the_assistant_speaks() -> None:
     """And reach the reward as messages, their answers as text; as messages where it takes `completions`."""
     models = policies()
-    models.policy.tokenizer.chat_template = "{% for m in messages %}{{ m['content'] + ' ' }}{% endfor %}is"
+    models.policy.tokenizer.chat_template = "<s> {% for m in messages %}{{ m['content'] + ' ' }}{% endfor %}is"
     talk = [{"role": "user", "content": "the film"}]
     prompts = prompts_of(models.policy, [{"prompt": talk}] * 2)
     seen: list[Any] = []
