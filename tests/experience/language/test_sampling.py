@@ -22,6 +22,7 @@ from burnish.experience.language.sampling import (
     where_tokens_lie,
 )
 from burnish.policies.interface import Models, Sampled
+from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import sample
 from burnish.rewards.function import function_reward
 from burnish.run import UserError
@@ -100,6 +101,33 @@ def test_what_a_reward_sees_by_hand() -> None:
     assert completed.batch.tokens.tolist() == [[0, 4, 6, 6, 0], [0, 7, 5, 3, 1]]
     assert completed.batch.mask.tolist() == [[False] + [True] * 3 + [False], [False] * 3 + [True] * 2]
     assert completed.batch.lengths.tolist() == [4, 5]
+
+
+def framed() -> LanguagePolicy:
+    """Its chat template writes the special word 7, "a", before each answer, and the special word 6, "plot", behind it.
+
+    The special word 5, "film", it does not write."""
+    tokenizer = tiny.make_chat_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["a", "film"]})
+    return LanguagePolicy(tiny.make_model("gpt2"), tokenizer)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_special_tokens_are_kept_when_asked_and_missed_aloud(keep: bool) -> None:
+    """What is drawn is decoded word by word; without `keep`, 7 is left out, which is said."""
+    policy, sentences, seen = framed(), [], []
+    reward = function_reward(lambda prompts, responses, **_: seen.extend(responses) or [0.0] * len(responses))
+    source = dataclasses.replace(source_of(Models(policy=policy), 7, reward), say=sentences.append)
+    knobs = dataclasses.replace(KNOBS, keep_special_tokens=keep)
+    found = knobs.complete(source, range(7), 0)
+    drawn = [ids[:-1] if ended else ids for ids, ended in zip(found.sampled.tokens, found.sampled.ended, strict=True)]
+    assert any(7 in ids for ids in drawn)
+    assert any(5 in ids for ids in drawn)
+    framing = set() if keep else {tiny.BOS, tiny.UNK, 7}
+    words = ("<s>", "</s>", "<unk>", *tiny.WORDS)
+    assert seen == [" ".join(words[token] for token in ids if token not in framing) for ids in drawn]
+    assert len(sentences) == (0 if keep else 1)
+    assert all("completions contain a, a special token of the chat template" in sentence for sentence in sentences)
 
 
 def test_sampled_log_probabilities_lie_where_their_tokens_do() -> None:
