@@ -3,8 +3,8 @@
     python docs/chat_model/make_data.py FOLDER                     writes reviews, questions, and held-out ones
     python docs/chat_model/make_data.py FOLDER BRIEF.jsonl ANSWERS.jsonl …       writes pairs.jsonl
 
-The reviews are the built-in ones; the questions are made here. BRIEF and ANSWERS are what `burnish sample` wrote: for the
-questions with a system message that asks for a short answer, and for the questions as they are.
+The reviews are the built-in ones; the questions are made here. BRIEF and ANSWERS are what `burnish sample` wrote: for
+the questions with a system message that asks for a short answer, and for the questions as they are.
 """
 
 import json
@@ -79,8 +79,8 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     if len(sys.argv) > 3:
-        brief, *answers = map(read, sys.argv[2:])
-        write(folder / "pairs.jsonl", pairs(brief, sum(answers, [])))
+        answers = [row for path in sys.argv[3:] for row in read(path)]
+        write(folder / "pairs.jsonl", pairs(read(sys.argv[2]), answers))
     else:
         write(folder / "reviews.jsonl", conversations(320))
         held = [{"prompt": [ask(text)], "verdict": verdict(mean)} for text, mean in reviews("held_out", 100)]
