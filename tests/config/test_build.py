@@ -27,6 +27,8 @@ from config.built import NEEDED, built, refusal
 OTHER = {
     "model": "somewhere",
     "data": "mine.jsonl",
+    "streaming": True,
+    "shuffle_buffer": 50,
     "out": "runs/x",
     "seed": 7,
     "steps": 30,
@@ -120,6 +122,8 @@ GROUPS = {
 }
 OF_GROUPS = {"online_dpo": GROUPS | {"refresh_reference": True}, "rejection": GROUPS}
 WITH: dict[str, dict] = {"patience": {"eval_every": 4}, "kl_horizon": {"kl_target": 4.0}}
+STREAMED = {"streaming": True, "data": "mine.jsonl", "steps": 3}
+WITH |= {"streaming": STREAMED, "shuffle_buffer": STREAMED}
 WITH |= {f"lora_{name}": {"lora_rank": 8} for name in ("alpha", "dropout", "targets")}
 
 

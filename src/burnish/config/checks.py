@@ -42,6 +42,7 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
                 and (settings.eval_data is not None or settings.eval_every is not None)
             ),
         }
+        | streaming_problems(algorithm, settings)
         | lora_problems(settings, algorithm.dropout)
     )
     if settings.experience is not None:
@@ -53,6 +54,26 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
     if settings.steps is None and settings.epochs is None:
         filled["epochs"] = 1.0
     return dataclasses.replace(settings, **filled)
+
+
+def streaming_problems(algorithm: Algorithm, settings: Settings) -> dict[str, bool]:
+    """What may be wrong with streamed data, and whether it is."""
+    name, on = name_of(algorithm), settings.streaming
+    return {
+        "streaming needs steps: how many rows an epoch has is not known": on and settings.steps is None,
+        "streaming is for data of your own, and the built-in data are in memory: leave it out": (
+            on and "builtin" in [part.name for part in names.parts(settings.data)]
+        ),
+        f"{name} samples from all its prompts, which cannot be streamed: leave out streaming": (
+            on and settings.experience is not None
+        ),
+        f"{name} pairs each row with the response of another, so its data cannot be streamed: leave out streaming": (
+            on and settings.experience is None and algorithm.data == "feedback"
+        ),
+        "shuffle_buffer only applies to streamed data: set streaming too": (
+            not on and settings.shuffle_buffer != Settings.shuffle_buffer
+        ),
+    }
 
 
 def lora_problems(settings: Settings, dropout: bool) -> dict[str, bool]:

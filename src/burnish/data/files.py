@@ -57,11 +57,12 @@ def _read_jsonl(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
             if row_limit is not None and len(rows) == row_limit:
                 break
             if line.strip():
-                rows.append(_parse_object(line, f"{path}, line {number}"))
+                rows.append(parse_object(line, f"{path}, line {number}"))
     return rows
 
 
-def _parse_object(text: bytes, where: str) -> dict[str, Any]:
+def parse_object(text: bytes, where: str) -> dict[str, Any]:
+    """One line of a .jsonl file. Raises UserError, with the place, where it is not a JSON object."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
