@@ -31,6 +31,8 @@ OTHER = {
     "load_in_4bit": True,
     "load_in_8bit": True,
     "data": "mine.jsonl",
+    "streaming": True,
+    "shuffle_buffer": 50,
     "out": "runs/x",
     "seed": 7,
     "steps": 30,
@@ -129,6 +131,8 @@ GROUPS = {
 OF_GROUPS = {"online_dpo": GROUPS | {"refresh_reference": True}, "rejection": GROUPS}
 WITH: dict[str, dict] = {"patience": {"eval_every": 4}, "kl_horizon": {"kl_target": 4.0}}
 WITH |= {f"load_in_{n}bit": {"lora_rank": 8} for n in (4, 8)}
+STREAMED = {"streaming": True, "data": "mine.jsonl", "steps": 3}
+WITH |= {"streaming": STREAMED, "shuffle_buffer": STREAMED}
 WITH |= {f"lora_{name}": {"lora_rank": 8} for name in ("alpha", "dropout", "targets")}
 
 

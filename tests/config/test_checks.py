@@ -34,6 +34,13 @@ def test_the_first_problem_that_applies_is_the_sentence() -> None:
             {"eval_data": ["a:1", "b:2"]},
             "a:1,b:2 has weights, but weights only apply to training data; leave them out.",
         ),
+        ({"streaming": True}, "streaming needs steps: how many rows an epoch has is not known"),
+        ({"streaming": True, "epochs": 1}, "streaming needs steps: how many rows an epoch has is not known"),
+        (
+            {"streaming": True, "steps": 1, "data": "builtin:1,a:1"},
+            "streaming is for data of your own, and the built-in data are in memory: leave it out",
+        ),
+        ({"shuffle_buffer": 5}, "shuffle_buffer only applies to streamed data: set streaming too"),
         ({"patience": 1}, "patience counts evaluations: set eval_every too"),
         ({"data": "mine.jsonl", "eval_every": 3}, "eval_every needs eval_data, unless the training data is built in"),
     ],
@@ -46,6 +53,17 @@ def test_what_is_next_to_a_refused_combination_is_accepted() -> None:
     assert built("sft", {"batch_size": 5, "accumulate": 5})
     assert built("sft", {"patience": 1, "eval_every": 3})
     assert built("sft", {"data": "mine.jsonl", "eval_data": "held.jsonl", "eval_every": 3})
+
+
+def test_what_needs_all_rows_at_once_is_not_streamed() -> None:
+    options = {"streaming": True, "steps": 3, "data": "a.jsonl", "shuffle_buffer": 5}
+    assert built("dpo", options)
+    assert refusal("kto", options) == (
+        "kto pairs each row with the response of another, so its data cannot be streamed: leave out streaming"
+    )
+    assert refusal("ppo", options | {"reward": "lexicon"}) == (
+        "ppo samples from all its prompts, which cannot be streamed: leave out streaming"
+    )
 
 
 @pytest.mark.parametrize("name", ["sft", "reward", "ppo"])

@@ -36,6 +36,7 @@ from burnish.options import shown
         ({"eval_every": 0}, "eval_every must be at least 1, not 0"),
         ({"patience": -1}, "patience must be at least 0, not -1"),
         ({"save_every": -1}, "save_every must be at least 0, not -1"),
+        ({"shuffle_buffer": 0}, "shuffle_buffer must be at least 1, not 0"),
         ({"threads": 0}, "threads must be at least 1, not 0"),
     ],
 )
@@ -69,5 +70,5 @@ def test_the_defaults_are_settings() -> None:
 def test_every_number_has_a_range() -> None:
     """A setting that is a number and may have any value would have to be checked somewhere else."""
     numbers = [f for f in dataclasses.fields(Settings) if f.type in (int, float, int | None, float | None)]
-    assert len(numbers) == 17
+    assert len(numbers) == 18
     assert [f.name for f in numbers if not shown(f)] == []

@@ -41,6 +41,7 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
             ),
         }
         | rendering_problems(algorithm, settings)
+        | streaming_problems(algorithm, settings)
         | lora_problems(settings, algorithm.dropout)
         | loading_problems(settings)
     )
@@ -82,6 +83,26 @@ def loading_problems(settings: Settings) -> dict[str, bool]:
         "load_in_4bit and load_in_8bit cannot go together: give one of them": all(quantised.values()),
         "dtype float16 is for sampling only, because training in it needs loss scaling: set dtype bfloat16": (
             settings.dtype == "float16"
+        ),
+    }
+
+
+def streaming_problems(algorithm: Algorithm, settings: Settings) -> dict[str, bool]:
+    """What may be wrong with streamed data, and whether it is."""
+    name, on = name_of(algorithm), settings.streaming
+    return {
+        "streaming needs steps: how many rows an epoch has is not known": on and settings.steps is None,
+        "streaming is for data of your own, and the built-in data are in memory: leave it out": (
+            on and "builtin" in [part.name for part in names.parts(settings.data)]
+        ),
+        f"{name} samples from all its prompts, which cannot be streamed: leave out streaming": (
+            on and settings.experience is not None
+        ),
+        f"{name} pairs each row with the response of another, so its data cannot be streamed: leave out streaming": (
+            on and settings.experience is None and algorithm.data == "feedback"
+        ),
+        "shuffle_buffer only applies to streamed data: set streaming too": (
+            not on and settings.shuffle_buffer != Settings.shuffle_buffer
         ),
     }
 

@@ -25,6 +25,8 @@ ELSEWHERE = {
     "train_dataset": "data",
     "eval_dataset": "eval_data",
     "dataset_name": "data",
+    "dataset_streaming": "streaming",
+    "buffer_size": "shuffle_buffer",
     "model_name_or_path": "model",
     "warmup_ratio": "warmup",
     "warmup_steps": "warmup",

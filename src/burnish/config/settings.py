@@ -35,6 +35,8 @@ class Settings:
         "commas, or with --data repeated, are a mixture, as a.jsonl:0.7,b.jsonl:0.3",
         several=True,
     )
+    streaming: bool = option(False, "read the training data while training, for data larger than memory; needs --steps")
+    shuffle_buffer: int = option(1000, "with --streaming, shuffle within as many rows; 1 keeps the data's order", ge=1)
     out: str | None = option(None, "run folder to write")
     seed: int = option(0, "seed of every random stream", ge=0, le=LARGEST_SEED)
     steps: int | None = option(None, "optimizer updates; default: derived from --epochs", ge=1)

@@ -61,7 +61,7 @@ def _read_jsonl(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
                 break
             if line.strip():
                 doubled.where = f"{path}, line {number}"
-                rows.append(_parse_object(line, doubled.where, doubled))
+                rows.append(parse_object(line, doubled.where, doubled))
     doubled.warn()
     return rows
 
@@ -87,7 +87,9 @@ class _Doubled:
             warnings.warn(f"{self.first}{others}; the last value is used.", stacklevel=3)
 
 
-def _parse_object(text: bytes, where: str, made: Callable[[list[tuple[str, Any]]], Any]) -> dict[str, Any]:
+def parse_object(text: bytes, where: str, made: Callable[[list[tuple[str, Any]]], Any] | None = None) -> dict[str, Any]:
+    """One line of a .jsonl file; `made` makes its objects. Raises UserError, with the place, where it is not a JSON
+    object."""
     try:
         value = json.loads(text, object_pairs_hook=made)
     except (ValueError, RecursionError) as error:

@@ -19,22 +19,14 @@ from burnish.data.walk import Plan
 
 
 def combined(parts: Sequence[Tokenised], weights: Sequence[float], name: str) -> Tokenised:
-    """One data set of several of the same kind; without weights they are concatenated, see `Plan`.
-
-    A pair without a confidence has confidence 1. Margins are kept if every part has them.
-    """
+    """One data set of several of the same kind; without weights they are concatenated, see `Plan`."""
     if len(parts) == 1:
         return parts[0]
     starts = first_rows([max(part.counts["rows"], max(part.dataset["row"][:]) + 1) for part in parts])
-    found = {column for part in parts for column in part.dataset.column_names}
-    labels = [label for label in NUMBERS if label in found]
-    if not all("margin" in part.dataset.column_names for part in parts):
-        labels = [label for label in labels if label != "margin"]
-    tables = [_table(part, start, labels) for part, start in zip(parts, starts, strict=True)]
     counts = _sum(parts) | {"largest_group": max(part.largest_group for part in parts)}
     plan = Plan(tuple(map(len, parts)), tuple(weights))
     return Tokenised(
-        Dataset(pa.concat_tables(tables)),
+        joined_rows(parts, starts),
         counts,
         _fingerprint(parts, weights),
         name,
@@ -43,6 +35,19 @@ def combined(parts: Sequence[Tokenised], weights: Sequence[float], name: str) ->
         mixed=plan,
         summary=_summary(parts, starts, plan),
     )
+
+
+def joined_rows(parts: Sequence[Tokenised], starts: Sequence[int]) -> Dataset:
+    """The rows of all parts, one part after the other; those of a part are numbered from its start.
+
+    A pair without a confidence has confidence 1. Margins are kept if every part has them.
+    """
+    found = {column for part in parts for column in part.dataset.column_names}
+    labels = [label for label in NUMBERS if label in found]
+    if not all("margin" in part.dataset.column_names for part in parts):
+        labels = [label for label in labels if label != "margin"]
+    tables = [_table(part, start, labels) for part, start in zip(parts, starts, strict=True)]
+    return Dataset(pa.concat_tables(tables))
 
 
 def combined_prompts(parts: Sequence[Prompts], weights: Sequence[float], name: str) -> Prompts:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, IterableDataset
 
 from burnish.data import columns
 from burnish.data.files import ENDINGS, read_parquet, read_rows
@@ -23,7 +23,7 @@ _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
 
 def load(
-    data: str | Path | Part | Dataset | DatasetDict | Sequence[Any],
+    data: str | Path | Part | Dataset | DatasetDict | IterableDataset | Sequence[Any],
     split: str = "train",
     row_limit: int | None = None,
 ) -> Dataset:
@@ -39,6 +39,8 @@ def load(
     """
     if row_limit is not None and row_limit < 1:
         raise UserError(f"The row limit is {row_limit}; it must be at least 1.")
+    if isinstance(data, IterableDataset):
+        raise UserError("The IterableDataset has no end that is known; set streaming=True and steps.")
     if isinstance(data, DatasetDict):
         name, dataset = "the DatasetDict", _pick(data, split, "the DatasetDict")
     elif isinstance(data, Dataset):
@@ -108,17 +110,18 @@ def _dicts(rows: Iterable[Any], name: str) -> list[dict[str, Any]]:
 
 def _load_named(part: Part, split: str, row_limit: int | None) -> Dataset:
     found = located(part, split)
-    return found if isinstance(found, Dataset) else _load_files(found, row_limit)
+    return _load_files(found, row_limit) if isinstance(found, list) else found
 
 
-def located(part: Part, split: str = "train") -> list[Path] | Dataset:
-    """The files of a named data set's split, or the data set where it is not in files that are read here.
+def located(part: Part, split: str = "train", streaming: bool = False) -> Any:
+    """The files of a named data set's split, as a list of paths, or the data set where it is not in files that are
+    read here: a `Dataset`, or an `IterableDataset` if it is to be streamed.
 
     Raises UserError if there is no such data set, configuration or split.
     """
     path = part.path
     if path.is_dir():
-        return _in_folder(path, part.suffixes, split)
+        return _in_folder(path, part.suffixes, split, streaming)
     if path.exists():
         if part.suffixes:
             split = part.suffixes[-1]
@@ -127,15 +130,15 @@ def located(part: Part, split: str = "train") -> list[Path] | Dataset:
         return [path]
     if path.suffix.lower() in ENDINGS or not _HUB_NAME.fullmatch(part.base):
         raise UserError(f"{part.base} does not exist; give a file, a folder, or a hub name such as owner/name.")
-    return load_repository(part.base, part.suffixes, split)
+    return load_repository(part.base, part.suffixes, split, streaming)
 
 
-def _in_folder(folder: Path, suffixes: Sequence[str], split: str) -> list[Path] | Dataset:
+def _in_folder(folder: Path, suffixes: Sequence[str], split: str, streaming: bool) -> Any:
     if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
         return _saved(folder, suffixes, split)
     if has_configurations(folder):
         files = plain_files(folder, suffixes, split)
-        return load_repository(str(folder), suffixes, split) if files is None else files
+        return load_repository(str(folder), suffixes, split, streaming) if files is None else files
     return _split_files(folder, suffixes, split)
 
 

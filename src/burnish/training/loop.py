@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from burnish.batches import Drawn
+from burnish.data.streamed import ReadError
 from burnish.experience.interface import RolloutError
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError, write_atomically
@@ -106,10 +107,15 @@ def train_loop(
 
 
 def draw(batches: Iterator[Drawn], learner: Learner, state: State, run: RunFolder) -> Drawn | None:
-    """The next batch, None at the end. Where a reward fails, the state and the rollout are saved before UserError is
-    raised."""
+    """The next batch, None at the end. Where a reward fails or a streamed row cannot be read, the state and the rollout
+    are saved before UserError is raised."""
     try:
         return next(batches, None)
+    except ReadError as error:
+        learner.save(state)
+        raise UserError(
+            f"step {state.step + 1}: {str(error).rstrip('.')}. Step {state.step} is saved: continue with --resume"
+        ) from error
     except RolloutError as error:
         learner.save(state)
         path = keep(error.rollout, run)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from datetime import datetime
@@ -14,7 +15,7 @@ import pytest
 import tiny
 import torch
 import yaml
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassification
 from safetensors.torch import load_file
 from tiny_scorers import make_scorer, naive_score
@@ -28,6 +29,7 @@ from burnish.experience.language.completions import Completions
 from burnish.policies.language.loading import Loading
 from burnish.policies.language.policy import load_policy
 from burnish.recipes.evaluate.run import evaluate_run
+from burnish.recipes.train import rows as rows_module
 from burnish.recipes.train.run import run_training, train
 from burnish.run import UserError, read_jsonl, read_mapping
 
@@ -111,6 +113,8 @@ CHANGE_WEIGHTS: dict[str, Any] = {
 SHOWN_ELSEWHERE = {
     "model": "test_model_and_data_are_those_given",
     "data": "test_model_and_data_are_those_given",
+    "streaming": "test_streamed_data_resume_to_the_same_bits",
+    "shuffle_buffer": "test_streamed_rows_in_order_are_those_of_the_file",
     "out": "test_model_and_data_are_those_given",
     "revision": "test_a_revision_is_recorded_and_refused_for_a_folder",
     "trust_remote_code": "test_code_that_is_trusted_is_not_recorded",
@@ -389,6 +393,109 @@ def test_a_mixture_resumes_to_the_same_bits(method: str, files: Path, go: Callab
         assert same_bits(whole, again, "metrics.jsonl")
     with pytest.raises(UserError, match="was begun with another config, data"):
         go(method, data=data.replace("0.4", "0.3"), steps=8, save_every=1, out=str(whole), resume=True)
+
+
+@pytest.fixture
+def streaming(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Options of a run that streams its data in blocks of 6 rows."""
+    monkeypatch.setattr(rows_module, "CHUNK", 6)
+    return {"streaming": True, "shuffle_buffer": 6, "save_every": 1}
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo", "reward"])
+def test_streamed_data_resume_to_the_same_bits(
+    method: str, streaming: dict, files: Path, go: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Over the ends of blocks and of the data, alone and in a mixture."""
+    name = DATA[load(method).data]
+    if method == "sft":
+        streaming["data"] = f"{files}/{name}.jsonl:3,{files}/other.jsonl:1"
+    whole = go(method, **streaming, steps=6)
+    for path in sorted((whole / "checkpoints").glob("step-*"))[:-1]:
+        again = tmp_path / f"{method}-{path.name}"
+        shutil.copytree(whole, again)
+        shutil.rmtree(again / "model")
+        for other in (again / "checkpoints").glob("step-*"):
+            if other.name > path.name:
+                shutil.rmtree(other)
+        go(method, **streaming, steps=6, out=str(again), resume=True)
+        for one in (WEIGHTS, "metrics.jsonl", "model/README.md"):
+            assert same_bits(whole, again, one)
+    config = yaml.safe_load((whole / "config.yaml").read_text())
+    assert same_bits(whole, run_training(*build(load(method), config | {"out": str(tmp_path / "third")})))
+    assert not same_bits(whole, go(method, **streaming, steps=6, seed=1))
+    assert "epoch" not in read_jsonl(whole / "metrics.jsonl")[0]
+
+
+def test_streamed_rows_in_order_are_those_of_the_file(files: Path, go: Callable[..., Path], tmp_path: Path) -> None:
+    """The first step on the first four rows is that of a file with these four rows alone."""
+    texts = tiny.text_rows(14)
+    tiny.write_rows(tmp_path / "first.jsonl", texts[:4])
+    streaming = {"data": str(files / "texts.jsonl"), "streaming": True, "steps": 1}
+    first = read_jsonl(go(data=str(tmp_path / "first.jsonl"), steps=1) / "metrics.jsonl")[0]["loss"]
+    assert read_jsonl(go(**streaming, shuffle_buffer=1) / "metrics.jsonl")[0]["loss"] == pytest.approx(first)
+    shuffled = read_jsonl(go(**streaming, shuffle_buffer=14) / "metrics.jsonl")[0]["loss"]
+    assert shuffled != pytest.approx(first)
+    assert read_jsonl(go(**streaming) / "metrics.jsonl")[0]["loss"] == shuffled
+
+
+def test_the_reference_of_streamed_comparisons_is_the_policy_as_it_was(files: Path, go: Callable[..., Path]) -> None:
+    """In one block the batch of all rows is the same as in memory: only the reference is computed in another way."""
+    rows = {"batch_size": 14, "steps": 3, "save_every": 0}
+    for lora in ({}, {"lora_rank": 2}):
+        there = [read_jsonl(go("dpo", **rows, **lora, **more) / "metrics.jsonl") for more in ({}, {"streaming": True})]
+        assert there[0][0]["loss"] == pytest.approx(0.6931472, abs=1e-5)
+        for one, other in zip(*there, strict=True):
+            assert other["loss"] == pytest.approx(one["loss"], abs=1e-5)
+            assert other["rewards/margins"] == pytest.approx(one["rewards/margins"], abs=1e-5)
+
+
+def test_a_bad_row_in_a_stream_ends_the_run_which_goes_on_when_it_is_mended(
+    streaming: dict, files: Path, go: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The fourth batch of 4 rows reaches the third block of 6."""
+    data, run = tmp_path / "data.jsonl", tmp_path / "run"
+    lines = [*(files / "texts.jsonl").read_text().splitlines(keepends=True), '{"text": "good"}\n', '{"text": "dull"}\n']
+    options = streaming | {"data": str(data), "out": str(run)}
+    data.write_text("".join([*lines[:13], '{"text": ""}\n', *lines[14:]]))
+    with pytest.raises(UserError, match=r"step 4: \S*data\.jsonl, row 13.*Step 3 is saved: continue with --resume$"):
+        go(**options | {"save_every": 0})
+    data.write_text("".join(lines))
+    go(**options, resume=True)
+    assert "resumed in a different environment, so not to the same bits: data_bytes" in capfd.readouterr().err
+    data.write_text("".join(reversed(lines)))
+    shutil.rmtree(run / "model")
+    with pytest.raises(UserError, match="data_sha256"):
+        go(**options, resume=True)
+
+
+def test_streamed_data_are_counted_and_described(
+    streaming: dict, files: Path, go: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """5 batches of 4 rows: 14 rows, and the first block of the next pass."""
+    run = go(**streaming, steps=5, eval_data=str(files / "other.jsonl"))
+    err = capfd.readouterr().err
+    assert "texts.jsonl (text): 6 of 6 rows used" in err
+    assert "among the first 6 rows; streamed" in err
+    assert "other.jsonl (text): 14 of 14 rows used" in err
+    assert re.search(r"read up to here: \S*texts.jsonl \(text\): 20 of 20 rows used", err)
+    assert "20 rows" in (run / "model/README.md").read_text()
+
+
+def test_python_trains_on_an_iterable_data_set(files: Path, tmp_path: Path, go: Callable[..., Path]) -> None:
+    rows = IterableDataset.from_generator(tiny.text_rows, gen_kwargs={"count": 14})
+    options = {"model": files / "model", "steps": 4, "batch_size": 4, "learning_rate": 0.01, "threads": 1}
+    run = burnish.train(burnish.SFT(), data=rows, streaming=True, out=tmp_path / "run", max_length=40, **options)
+    assert same_bits(run, go(streaming=True))
+    with pytest.raises(UserError, match="set streaming=True and steps"):
+        burnish.train(burnish.SFT(), data=rows, out=tmp_path / "other", max_length=40, **options)
+    with pytest.raises(UserError, match="data in memory need no streaming"):
+        burnish.train(burnish.SFT(), data=tiny.text_rows(3), streaming=True, out=tmp_path / "third", **options)
+
+
+def test_streamed_parts_need_weights(files: Path, go: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match="streamed rows cannot be shuffled over all parts: give each part a weight"):
+        go(data=f"{files}/texts.jsonl,{files}/other.jsonl", streaming=True)
 
 
 def test_concatenated_parts_train_as_one_file_would(files: Path, go: Callable[..., Path], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from burnish.data.walk import batches_per_epoch, in_order, visited, walk
 from burnish.experience.interface import Source, draws
 from burnish.policies.interface import Models
 from burnish.policies.language.sampler import PolicySampler
-from burnish.recipes.train.models import device_of, loading_of, say, with_reference
+from burnish.recipes.train.models import device_of, loading_of, say, starting_point, with_reference
 from burnish.recipes.train.rewards import resolve_reward
 from burnish.run import UserError
 from burnish.training.resume import State
@@ -33,8 +33,13 @@ class Feed:
     evaluator: Evaluator | None
 
 
-def length(algorithm: Algorithm, settings: Settings, rows: int) -> tuple[int, int]:
-    """The updates of a run, and those of one epoch of so many rows; online, each rollout of prompts has several."""
+def length(algorithm: Algorithm, settings: Settings, rows: int | None) -> tuple[int, int | None]:
+    """The updates of a run, and those of one epoch of so many rows; online, each rollout of prompts has several.
+
+    The epochs of streamed data have no known length: `rows` and what is returned for it are None.
+    """
+    if rows is None:
+        return with_warmup(settings, settings.steps or 1), None
     per_epoch = batches_per_epoch(rows, settings.batch_size)
     if (experience := settings.experience) is not None:
         rollout = experience.rollout or rows
@@ -42,9 +47,14 @@ def length(algorithm: Algorithm, settings: Settings, rows: int) -> tuple[int, in
         sizes = [size * experience.rows_per_prompt for size in [rollout] * whole + [rest] * (rest > 0)]
         per_epoch = algorithm.passes * sum(batches_per_epoch(size, settings.batch_size) for size in sizes)
     steps = settings.steps or max(1, round((settings.epochs or 1.0) * per_epoch))
+    return with_warmup(settings, steps), per_epoch
+
+
+def with_warmup(settings: Settings, steps: int) -> int:
+    """The updates of a run. Raises UserError where its warm-up never ends."""
     if settings.warmup >= max(1, steps):
         raise UserError(f"a warmup of {settings.warmup:g} steps never ends in a run of {steps}: make it shorter")
-    return steps, per_epoch
+    return steps
 
 
 def offline(algorithm: Algorithm, models: Models, settings: Settings, rows: Any, held: Any, steps: int) -> Feed:
@@ -61,6 +71,25 @@ def offline(algorithm: Algorithm, models: Models, settings: Settings, rows: Any,
 
     def batches(state: State) -> Iterator[Drawn]:
         return (Drawn(b.to(device)) for b in walk(rows, settings.batch_size, settings.seed, state.batches))
+
+    return Feed(models, batches, evaluator)
+
+
+def streaming(algorithm: Algorithm, models: Models, settings: Settings, rows: Any, held: Any, steps: int) -> Feed:
+    """Batches of streamed data, and the loss on held-out rows.
+
+    The reference is a second model, or the starting adapter: a table would need all rows beforehand.
+    """
+    evaluator = None
+    if held is not None:
+        evaluator = evaluator_of(algorithm, with_reference(algorithm, models, held, range(len(held)), settings), held)
+    if "reference" in algorithm.roles:
+        models = models.having(reference=starting_point(models.policy, settings))
+    device = device_of(models)
+
+    def batches(state: State) -> Iterator[Drawn]:
+        drawn = rows.batches(settings.batch_size, state.experience)
+        return (Drawn(batch.to(device), state=position) for batch, position in drawn)
 
     return Feed(models, batches, evaluator)
 

@@ -3,17 +3,22 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
+from datasets import IterableDataset
+
 from burnish.algorithms.interface import Algorithm
 from burnish.batches import Demonstrations, Preferences
 from burnish.config import Settings
-from burnish.data import builtin, names, sources, tokenise
+from burnish.data import builtin, names, sources, streams, tokenise
 from burnish.data.mixture import combined, combined_prompts
 from burnish.data.prompts import read_prompts
 from burnish.data.rendering import Rendering
+from burnish.data.streamed import Stream, Streamed
+from burnish.data.tokenised import CHUNK
 from burnish.recipes.train.models import say
 from burnish.run import UserError
 
@@ -55,6 +60,43 @@ def tokenised(
     ]
     weights = [one.weight for one in parts if one.weight is not None]
     return (combined_prompts if settings.experience else combined)(found, weights, text)
+
+
+def streamed(
+    algorithm: Algorithm, settings: Settings, policy: Any, data: Any, clock: datetime | None = None
+) -> Streamed:
+    """The training data of `settings` as streams, whose first blocks are read and tokenised.
+
+    Raises UserError for data that cannot be streamed, and for several data sets without weights.
+    """
+    limit = length_limit(settings, policy, say_so=True)
+    how = Rendering(settings.mask_formatting, settings.train_thoughts, settings.last_answer_only, clock)
+    text = names.text_of(data)
+    if text is None and not isinstance(data, IterableDataset):
+        raise UserError("data in memory need no streaming: leave it out, or give a datasets.IterableDataset")
+    parts: Any = [data] if text is None else names.parts(text)
+    weights = [part.weight for part in parts if text is not None and part.weight is not None]
+    if len(weights) < len(parts) > 1:
+        raise UserError(
+            f"{text}: streamed rows cannot be shuffled over all parts: give each part a weight, as in "
+            f"{parts[0].name}:0.5,{parts[1].name}:0.5"
+        )
+    found, sizes = [], []
+    for part in parts:
+        name = names.IN_MEMORY if text is None else part.name
+
+        def tokenised_block(dataset: Any, first: bool, name: str = name) -> Any:
+            # What a later block warns about is in the counts at the end.
+            shown = settings if first else replace(settings, quiet=True)
+            return tokenised_part(algorithm, shown, policy, lambda: dataset, name, limit=limit, how=how, training=False)
+
+        rows, size = streams.stream(part)
+        found.append(Stream(name, rows, tokenised_block, max(CHUNK, settings.shuffle_buffer)))
+        sizes.append(size)
+    known = [size for size in sizes if size is not None]
+    return Streamed(
+        found, weights, text or names.IN_MEMORY, settings.seed, settings.shuffle_buffer, sum(known) if known else None
+    )
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from burnish.data.walk import in_order
 from burnish.evaluation.reward_models import centre_on
 from burnish.policies.interface import Models
 from burnish.policies.language.reference import weights_hash
-from burnish.recipes.train.batches import length, offline, online
+from burnish.recipes.train.batches import length, offline, online, streaming
 from burnish.recipes.train.card import write_card
 from burnish.recipes.train.models import (
     adamw,
@@ -31,7 +31,7 @@ from burnish.recipes.train.models import (
     say,
     warn_of_rounding,
 )
-from burnish.recipes.train.rows import evaluation_rows, first_responses, tokenised
+from burnish.recipes.train.rows import evaluation_rows, first_responses, streamed, tokenised
 from burnish.run import RunFolder, UserError
 from burnish.training.language.learner import GradientLearner
 from burnish.training.loop import out_of_patience, train_loop
@@ -46,7 +46,8 @@ def train(algorithm: Algorithm, *, data: Any = "builtin", eval_data: Any = None,
     frozen dataclass derived from `burnish.Algorithm`. Every option is a field of `burnish.config.Settings`, as on the
     command line, or of the experience of an online method; `experience=` takes an experience of your own instead.
     `data` and `eval_data` may also be a `datasets.Dataset`, a list of rows, or a list of names, which is a mixture:
-    `data=["a.jsonl:0.7", "b.jsonl:0.3"]`. Raises UserError for invalid input.
+    `data=["a.jsonl:0.7", "b.jsonl:0.3"]`. With `streaming` it may be a `datasets.IterableDataset`.
+    Raises UserError for invalid input.
     """
     known = names.text_of(data) or names.IN_MEMORY
     known_eval = None if eval_data is None else names.text_of(eval_data) or names.IN_MEMORY
@@ -86,7 +87,12 @@ def run_training(
             change(models)
         trained = models.main
         clock = clock_of(run, trained.tokenizer)
-        rows = tokenised(algorithm, settings, trained, settings.data if data is None else data, "train", clock)
+        given = settings.data if data is None else data
+        rows = (
+            streamed(algorithm, settings, trained, given, clock)
+            if settings.streaming
+            else tokenised(algorithm, settings, trained, given, "train", clock)
+        )
         held_data = settings.eval_data if eval_data is None else eval_data
         held = evaluation_rows(algorithm, settings, trained, held_data, clock)
         for data_set in (rows, held):
@@ -94,6 +100,8 @@ def run_training(
                 say(settings, data_set.describe())
         note_environment(run, settings, rows, held, models, clock)
         models = _fit(algorithm, models, settings, run, rows, held)
+        if settings.streaming:
+            say(settings, rows.describe_read())
         if "scorer" in models:
             centre(models.scorer, rows, settings)
         if "critic" in models:
@@ -107,8 +115,9 @@ def run_training(
 
 def _fit(algorithm: Algorithm, models: Models, settings: Settings, run: RunFolder, rows: Any, held: Any) -> Models:
     """Reference, optimizer, resumption and the loop."""
-    steps, per_epoch = length(algorithm, settings, len(rows.plan))
-    feed = (online if settings.experience else offline)(algorithm, models, settings, rows, held, steps)
+    steps, per_epoch = length(algorithm, settings, None if settings.streaming else len(rows.plan))
+    source = streaming if settings.streaming else online if settings.experience else offline
+    feed = source(algorithm, models, settings, rows, held, steps)
     optimizer = adamw(feed.models, settings)
     tell = partial(say, settings)
     state = restore(run, feed.models, optimizer, tell) if settings.resume else State()
@@ -141,6 +150,8 @@ def centre(scorer: Any, rows: Any, settings: Settings) -> None:
         batches: Any = in_order(texts, 64)
     else:
         label = "the chosen responses"
+        if settings.streaming:
+            rows, label = rows.streams[0].start.rows, f"the first chosen responses of {rows.streams[0].name}"
         batches = (first_responses(batch) for batch in in_order(rows, 64))
     mean = centre_on(scorer, batches)
     say(settings, f"scores are centred on {label}, which scored {mean:.3f} on average before and score 0 now")
@@ -182,6 +193,8 @@ def note_environment(
     }
     if clock is not None:
         now["clock"] = clock.isoformat()
+    if settings.streaming:
+        now["data_bytes"] = rows.file_bytes
     if "critic" in models:
         now["critic_sha256"] = weights_hash(models.critic.model)
     if differences := run.describe(now):

@@ -27,7 +27,7 @@ class GradientLearner:
     optimizer: torch.optim.Optimizer
     settings: Settings
     steps: int
-    steps_per_epoch: int
+    steps_per_epoch: int | None
     run: RunFolder
 
     def __post_init__(self) -> None:
@@ -57,7 +57,8 @@ class GradientLearner:
         if metrics is None:
             return None
         state.num_tokens += int(part.lengths.sum())
-        return {"epoch": round((state.step + 1) / self.steps_per_epoch, 6)} | metrics | {"num_tokens": state.num_tokens}
+        epoch = {"epoch": round((state.step + 1) / self.steps_per_epoch, 6)} if self.steps_per_epoch else {}
+        return epoch | metrics | {"num_tokens": state.num_tokens}
 
     def explained(self, error: NonFiniteLossError, state: State, first: bool) -> UserError:
         """The error as a sentence. The state is saved where it lies between two batches: from the middle of one no run
