@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 from datasets import Dataset
-from transformers import PreTrainedTokenizerFast
+from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from burnish.data import tokenise
 
@@ -166,3 +166,20 @@ def test_a_continued_answer_has_the_ids_of_the_whole_message(
     assert row["tokens"][: len(prompt)] == prompt
     (trained,) = runs(row["tokens"], row["mask"])
     assert bare(tokenizer.decode(trained)) == bare("indeed" + family.end)
+
+
+def test_a_tokenizer_that_does_not_say_which_characters_a_token_has() -> None:
+    """ByT5's ids are bytes plus 3, with EOS (1) behind every text; "é" has two. A prompt to sample from has no EOS."""
+    slow = ByT5Tokenizer()
+    slow.chat_template = (
+        "{% for m in messages %}{{ m['role'][0] + ':' + m['content'] }};{% endfor %}{{ 'a:' if add_generation_prompt }}"
+    )
+    rows = [{"prompt": "é", "completion": "éb"}, {"prompt": "ab", "completion": "c"}]
+    one, other = tokenise.demonstrations(Dataset.from_list(rows), slow, 99, "f").dataset
+    assert one["tokens"] == [195 + 3, 169 + 3] * 2 + [98 + 3, 1]
+    assert one["mask"] == [False] * 2 + [True] * 4
+    assert (other["tokens"], other["mask"]) == ([100, 101, 102, 1], [False, False, True, True])
+    assert tokenise.prompts(["ab"], slow, 99) == [[100, 101]]
+    (talk,) = tokenise.demonstrations(Dataset.from_list([{"messages": TALK[:2]}]), slow, 99, "f").dataset
+    assert bytes(one - 3 for one in talk["tokens"][:-1]).decode() == "u:Hi there;a:Yes indeed;"
+    assert talk["mask"] == [False] * 13 + [True] * 12
