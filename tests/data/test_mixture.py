@@ -37,7 +37,7 @@ def test_a_batch_may_have_rows_of_every_part() -> None:
 
 def test_parts_may_have_formats_of_their_own() -> None:
     first = tokenise.demonstrations(
-        Dataset.from_list([{"prompt": "good", "completion": "film"}]), TOKENIZER, 40, "answers"
+        Dataset.from_list([{"prompt": "good", "completion": " film"}]), TOKENIZER, 40, "answers"
     )
     found = combined([first, texts(2, "texts")], [0.5, 0.5], "answers:0.5,texts:0.5")
     assert found.columns == ("prompt", "completion", "text")
@@ -98,7 +98,7 @@ def test_a_missing_confidence_is_1_and_margins_are_kept_if_all_have_them() -> No
 
 
 def test_pairs_and_rankings_make_one_batch() -> None:
-    ranked = [{"prompt": "good", "responses": ["film", "plot", "dull"]}]
+    ranked = [{"prompt": "good", "responses": [" film", " plot", " dull"]}]
     other = tokenise.preferences(Dataset.from_list(ranked), TOKENIZER, 40, "r")
     found = combined([pairs(2, "a"), other], [], "a,r")
     assert found.largest_group == 3

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 import torch
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from burnish.algorithms.table import LANGUAGE, load
@@ -27,7 +27,14 @@ from burnish.data.tokenised import Response
 from burnish.ends import Ends, ends_of
 from burnish.experience.language.sampling import Sampling
 from burnish.policies.language.adapters import source_of
-from burnish.policies.language.loading import PLAIN, Loading, explained, load_config, load_tokenizer
+from burnish.policies.language.loading import (
+    PLAIN,
+    Loading,
+    explained,
+    load_config,
+    load_generation_config,
+    load_tokenizer,
+)
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.data_counts import Seen, names, summary
 from burnish.recipes.train.rows import BUILTIN
@@ -247,9 +254,6 @@ def tokenizer_of(model: str, loading: Loading) -> tuple[PreTrainedTokenizerBase,
         source = source_of(resolve_model(model), loading)
         config = load_config(source.base, source.loading)
         tokenizer = load_tokenizer(source.tokenizer, source.loading)
-    try:
-        generation = [GenerationConfig.from_pretrained(source.base, **source.loading.hub(source.base))]
-    except OSError:  # it has none
-        generation = []
+    generation = load_generation_config(source.base, source.loading)
     context = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return tokenizer, context, ends_of(tokenizer, *generation, config)
+    return tokenizer, context, ends_of(tokenizer, generation, config)

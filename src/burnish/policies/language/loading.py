@@ -20,6 +20,7 @@ from transformers import (
     AutoConfig,
     AutoTokenizer,
     BitsAndBytesConfig,
+    GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -148,6 +149,15 @@ def check_kernels(name: str, config: PreTrainedConfig, loading: Loading) -> None
     written.append(config._attn_implementation)
     if not loading.trust_remote_code and any("/" in str(value) for value in written):
         raise UserError(f"{name} {NEEDS_CODE}")
+
+
+def load_generation_config(name: str, loading: Loading) -> GenerationConfig | None:
+    """The generation configuration of a model; None where it has none."""
+    options = loading.hub(name)
+    try:
+        return GenerationConfig.from_pretrained(name, revision=options["revision"])
+    except OSError:
+        return None
 
 
 def load_tokenizer(name: str, loading: Loading) -> PreTrainedTokenizerBase:
