@@ -83,10 +83,13 @@ def make_tokenizer(words: Iterable[str] = WORDS) -> PreTrainedTokenizerFast:
     )
 
 
-def make_chat_tokenizer() -> PreTrainedTokenizerFast:
-    """`make_tokenizer` with a chat template that ends each turn with the word "plot", the special token 6."""
+def make_chat_tokenizer(*special: str) -> PreTrainedTokenizerFast:
+    """`make_tokenizer` with a chat template that ends each turn with the word "plot", the special token 6.
+
+    Other words can be `special` too: the template writes "a", 7, before each answer.
+    """
     tokenizer = make_tokenizer()
-    tokenizer.add_special_tokens({"sep_token": "plot"})
+    tokenizer.add_special_tokens({"sep_token": "plot", "additional_special_tokens": list(special)})
     tokenizer.chat_template = (
         "{% for m in messages %}{{ 'the' if m.role == 'user' else 'a' }} {{ m.content }} plot {% endfor %}"
         "{% if add_generation_prompt %}a {% endif %}"

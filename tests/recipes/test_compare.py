@@ -142,6 +142,27 @@ def test_a_server_judges_and_what_it_cannot_is_marked(models: tuple[Path, Path],
     assert "unjudged and left out: 1" in (tmp_path / "out" / "compare.html").read_text()
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_special_tokens_of_the_template_are_kept_when_asked(
+    keep: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The template writes "a" before each answer, and ends it with "plot"; the second model's has no special word."""
+    one, two = tiny.save_model(tmp_path / "one", seed=1), tiny.save_model(tmp_path / "two", seed=2)
+    tiny.make_chat_tokenizer("a").save_pretrained(one)
+    rows = tiny.write_rows(tmp_path / "rows.jsonl", [{"prompt": "the"}] * 24)
+    arguments = ["compare", one, two, "--data", rows, "--out", tmp_path / "out", "--max-new-tokens", 8, "--seed", 0]
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main([*map(str, arguments), "--device", "cpu", *(["--keep-special-tokens"] if keep else [])])
+    policy = load_policy(one)
+    drawn = sample(policy, [[tiny.BOS, 8]] * 24, seed=0, max_new_tokens=8).tokens
+    assert any(7 in row for row in drawn)
+    left_out = {1, 6} if keep else {0, 1, 2, 6, 7}  # the ends alone, or BOS, UNK and "a" too
+    every = ("<s>", "</s>", "<unk>", *tiny.WORDS)
+    found = [json.loads(line)["a"].split() for line in (tmp_path / "out" / "compare.jsonl").read_text().splitlines()]
+    assert found == [[every[token] for token in row if token not in left_out] for row in drawn]
+    assert capsys.readouterr().err.count("warning: answers of one contain a, ") == (not keep)
+
+
 def test_without_a_judge_there_is_no_winner(models: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     found = compare(*models, ROWS, **SHORT)
     assert found.found["judge"] is None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
+from burnish.cli import main
 from burnish.config import Settings
 from burnish.data import sources, tokenise
 from burnish.policies.language.policy import load_policy
@@ -53,6 +54,31 @@ def behind(response: str) -> str:
 
 def by_hand(model: Path, n: int, temperature: float = 1.0) -> list[list[str]]:
     return [[text for text, _ in row] for row in drawn(model, n, temperature)]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_special_tokens_of_the_template_are_kept_when_asked(
+    keep: bool, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The template writes "a" before each answer, and ends it with "plot"; the prompts are sampled one by one."""
+    monkeypatch.setattr("burnish.recipes.sample.ROWS_AT_ONCE", 1)
+    folder = tiny.save_model(tmp_path / "model", seed=1)
+    tiny.make_chat_tokenizer("a").save_pretrained(folder)
+    rows = tiny.write_rows(tmp_path / "rows.jsonl", [{"prompt": "the"}] * 24)
+    out = tmp_path / "out.jsonl"
+    flag = ["--keep-special-tokens"] if keep else []
+    given = ["sample", str(folder), "--data", str(rows), "--out", str(out), "--max-new-tokens", "8", "--device", "cpu"]
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main([*given, *flag, "--seed", "0"])
+    found = [json.loads(line)["completion"].split() for line in out.read_text().splitlines()]
+    policy = load_policy(folder)
+    ids = tokenise.prompts(["the"] * 24, policy.tokenizer, 40)
+    drawn = sample(policy, ids, seed=0, max_new_tokens=8, streams=[i * 2**20 for i in range(24)]).tokens
+    assert sum(7 in row for row in drawn) > 1
+    left_out = {1, 6} if keep else {0, 1, 2, 6, 7}  # the ends alone, or BOS, UNK and "a" too
+    every = ("<s>", "</s>", "<unk>", *tiny.WORDS)
+    assert found == [[every[token] for token in row if token not in left_out] for row in drawn]
+    assert capsys.readouterr().err.count("warning: completions contain a, ") == (not keep)
 
 
 def test_the_best_is_kept_and_written(model: Path, tmp_path: Path) -> None:

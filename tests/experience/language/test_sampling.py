@@ -103,19 +103,13 @@ def test_what_a_reward_sees_by_hand() -> None:
     assert completed.batch.lengths.tolist() == [4, 5]
 
 
-def framed() -> LanguagePolicy:
-    """Its chat template writes the special word 7, "a", before each answer, and the special word 6, "plot", behind it.
-
-    The special word 5, "film", it does not write."""
-    tokenizer = tiny.make_chat_tokenizer()
-    tokenizer.add_special_tokens({"additional_special_tokens": ["a", "film"]})
-    return LanguagePolicy(tiny.make_model("gpt2"), tokenizer)
-
-
 @pytest.mark.parametrize("keep", [False, True])
 def test_special_tokens_are_kept_when_asked_and_missed_aloud(keep: bool) -> None:
-    """What is drawn is decoded word by word; without `keep`, 7 is left out, which is said."""
-    policy, sentences, seen = framed(), [], []
+    """What is drawn is decoded word by word; without `keep`, 7, which the template writes, is left out, and said so.
+
+    The special word 5, "film", is none of the template's."""
+    policy = LanguagePolicy(tiny.make_model("gpt2"), tiny.make_chat_tokenizer("a", "film"))
+    sentences, seen = [], []
     reward = function_reward(lambda prompts, responses, **_: seen.extend(responses) or [0.0] * len(responses))
     source = dataclasses.replace(source_of(Models(policy=policy), 7, reward), say=sentences.append)
     knobs = dataclasses.replace(KNOBS, keep_special_tokens=keep)

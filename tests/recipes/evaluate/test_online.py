@@ -17,6 +17,7 @@ from burnish.data import builtin
 from burnish.data.prompts import read_prompts
 from burnish.data.sources import load
 from burnish.experience.language.completions import Completions
+from burnish.policies.language.policy import LanguagePolicy
 from burnish.recipes.demo.measure import measure
 from burnish.recipes.evaluate.online import rewarded
 from burnish.recipes.evaluate.run import evaluate_run
@@ -114,6 +115,17 @@ def test_kl_is_that_of_the_tempered_policies() -> None:
         assert found.kl[i] == pytest.approx(expected, abs=1e-6)
     assert found.score.tolist() == [0, 1, 2, 3, 4]
     assert found.gold is None
+
+
+def test_what_the_reward_does_not_see_is_said() -> None:
+    """The chat template writes the special token "a" before each answer."""
+    policy = LanguagePolicy(tiny.make_model(seed=1), tiny.make_chat_tokenizer("a"))
+    prompts = read_prompts(load(ROWS), policy.tokenizer, 20, "rows")
+    reward, said = function_reward(lambda prompts, responses, points: points), []
+    knobs = Completions(rollout=5, max_new_tokens=12)
+    found = rewarded(policy, policy, knobs, prompts, reward, False, 3, said.append)
+    assert (found.completed.batch.tokens[found.completed.batch.mask] == 7).any()
+    assert [sentence.split(",")[0] for sentence in said] == ["warning: completions contain a"]
 
 
 def test_on_built_in_prefixes_it_samples_what_is_sampled_of_other_methods() -> None:

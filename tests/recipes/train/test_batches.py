@@ -25,6 +25,7 @@ from burnish.experience.language.completions import Completions
 from burnish.experience.language.pairs import Pairs
 from burnish.experience.language.sampling import rollout_rows
 from burnish.policies.interface import Models
+from burnish.policies.language.policy import LanguagePolicy
 from burnish.recipes.train.batches import EVALUATED_PROMPTS, length, offline, online
 from burnish.recipes.train.rows import tokenised
 from burnish.run import UserError
@@ -117,6 +118,20 @@ def test_online_batches_begin_where_the_state_says(models: Models) -> None:
         for parameter in models.policy.parameters().values():
             parameter.mul_(0.5)
     assert not torch.equal(next(feed.batches(State(batches=2))).batch.tokens, again.batch.tokens)
+
+
+def test_what_a_reward_does_not_see_is_said_once(models: Models, capsys: pytest.CaptureFixture) -> None:
+    """Of nine rollouts and an evaluation: the special token "a", which the chat template writes before answers."""
+    policy = LanguagePolicy(models.policy.model, tiny.make_chat_tokenizer("a"))
+    models = models.having(policy=policy)
+    chosen = settings(experience=knobs(max_new_tokens=12), quiet=False)
+    rows = prompts(models, 20, chosen)
+    feed = online(PPO(), models, chosen, rows, rows, 27)
+    found = list(islice(feed.batches(State()), 9))
+    assert sum(bool((drawn.batch.tokens[drawn.batch.mask] == 7).any()) for drawn in found) > 1
+    assert feed.evaluator is not None
+    feed.evaluator()
+    assert capsys.readouterr().err.count("warning: completions contain a, a special token of the chat template") == 1
 
 
 def test_the_reward_is_looked_up_before_anything_is_sampled(models: Models) -> None:

@@ -1,6 +1,8 @@
 """What `burnish evaluate` finds of a policy that learned from a reward: its completions of held-out prompts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from burnish.data.prompts import Prompts
 from burnish.evaluation.collapse import text_statistics
 from burnish.evaluation.statistics import bootstrap_interval
 from burnish.evaluation.text import distinct_n, word_lengths
-from burnish.experience.interface import Source
+from burnish.experience.interface import Source, silent
 from burnish.functional import masked_sum
 from burnish.policies.interface import Models
 from burnish.policies.language.loading import Loading
@@ -58,7 +60,10 @@ def online_findings(
     prompts, count = held_out_prompts(algorithm, settings, policy, data, count)
     policy.temperature = start.temperature = knobs.temperature
     reward = reward_of(knobs.reward, policy, loading_of(settings))
-    measured = rewarded(policy, start, replace(knobs, rollout=count), prompts, reward, data == "builtin", seed)
+    say_once = cache(partial(say, settings))
+    measured = rewarded(
+        policy, start, replace(knobs, rollout=count), prompts, reward, data == "builtin", seed, say_once
+    )
     found: dict[str, Any] = {"rows": len(prompts), "prefixes": count}
     found |= {"temperature": knobs.temperature, "max_new_tokens": knobs.max_new_tokens, "reward": str(knobs.reward)}
     written = measured.completed
@@ -100,8 +105,8 @@ def own_findings(
     policy.temperature = start.temperature = experience.temperature
     models = Models(policy=policy, reference=start)
     reward = reward_of(experience.reward, policy, loading_of(settings)) if "reward" in experience.needs else None
-    found = experience.evaluate(Source(models, prompts, PolicySampler(policy), reward, seed), count)
-    return {"rows": len(prompts), "prefixes": count} | found
+    source = Source(models, prompts, PolicySampler(policy), reward, seed, cache(partial(say, settings)))
+    return {"rows": len(prompts), "prefixes": count} | experience.evaluate(source, count)
 
 
 def reward_of(named: Any, policy: LanguagePolicy, loading: Loading) -> Reward:
@@ -123,12 +128,13 @@ def rewarded(
     reward: Reward,
     with_gold: bool,
     seed: int,
+    say_once: Callable[[str], None] = silent,
 ) -> Rewarded:
     """Complete the first `knobs.rollout` prompts, once each, and take every number of the same completions.
 
     kl is Σ_t log π(y_t) − log π_start(y_t) with the sampler's own log-probabilities; see `evaluation.continuations`.
     """
-    source = Source(Models(policy=policy), prompts, PolicySampler(policy), reward, seed)
+    source = Source(Models(policy=policy), prompts, PolicySampler(policy), reward, seed, say_once)
     found = knobs.complete(source, range(knobs.rollout), 0)
     completed, batch = found.completed, found.completed.batch
     ours = np.array([sum(values) for values in found.sampled.logprobs])
