@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import tiny
+from datasets import Dataset
 
+from burnish.data import columns
 from burnish.data.messages import SPEAKERS
 from burnish.data.sources import load
 
@@ -38,13 +40,17 @@ TEMPLATE = (
 
 def save_model(folder: Path, template: str | None = TEMPLATE) -> Path:
     """A tiny random model whose words are those of the samples."""
-    words = {word for file in FILES for row in load(file) for text in texts(row) for word in text.split()}
+    words = {word for file in FILES for row in rows_of(load(file)) for text in texts(row) for word in text.split()}
     words |= {"Human:", "Assistant:", "SUBREDDIT:", "TITLE:", "POST:", "Article:", "TL;DR:", ":", *SPEAKERS.values()}
     tokenizer = tiny.make_tokenizer(sorted(words))
     tokenizer.chat_template = template
     tiny.make_model(vocab_size=len(words) + 3, n_positions=256).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def rows_of(dataset: Dataset) -> list[list[Any]]:
+    return [list(cells) for cells in columns.rows_of(dataset, dataset.column_names)]
 
 
 def texts(cell: Any) -> Iterator[str]:

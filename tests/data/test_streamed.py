@@ -10,8 +10,9 @@ import torch
 from datasets import Dataset
 
 from burnish.data import tokenise
-from burnish.data.streamed import ReadError, Stream, Streamed, numbered, windows
+from burnish.data.streamed import Stream, Streamed, numbered, windows
 from burnish.data.tokenised import Tokenised
+from burnish.data.walk import ReadError
 from burnish.run import UserError
 
 TOKENIZER = tiny.make_tokenizer()
@@ -87,7 +88,7 @@ def test_a_walk_goes_on_at_any_position(start: int, mixed: bool) -> None:
 
 
 def test_parts_are_interleaved_by_weight() -> None:
-    other = [{"prompt": "good", "completion": "film"}] * 5
+    other = [{"prompt": "good", "completion": " film"}] * 5
     data = streamed(make(tiny.text_rows(9)), make(other, 4, "b"), weights=(3.0, 1.0))
     batches = drawn(data, 10)
     for batch, _ in batches:
@@ -97,8 +98,8 @@ def test_parts_are_interleaved_by_weight() -> None:
 
 
 def test_counts_are_of_what_was_read() -> None:
-    rows = [{"prompt": "good", "completion": "film"}] * 8
-    rows[6] = {"prompt": "good", "completion": "film " * 99}
+    rows = [{"prompt": "good", "completion": " film"}] * 8
+    rows[6] = {"prompt": "good", "completion": " film" * 99}
     data = streamed(make(rows, 4, longest=6), buffer=1)
     assert "4 of 4 rows used" in data.describe()
     assert data.describe().endswith("among the first 4 rows; streamed")
@@ -114,7 +115,7 @@ def test_counts_are_of_what_was_read() -> None:
 
 
 def bad(number: int, row: dict[str, Any], **first: Any) -> Iterator[Any]:
-    rows: list[dict[str, Any]] = [{"prompt": "good", "completion": "film"} | first for _ in range(12)]
+    rows: list[dict[str, Any]] = [{"prompt": "good", "completion": " film"} | first for _ in range(12)]
     rows[number] = row
     return (batch for batch, _ in drawn(streamed(make(rows), buffer=1), 3))
 
@@ -127,8 +128,8 @@ def test_an_error_names_the_row_of_the_data() -> None:
     with pytest.raises(ReadError, match=r"^a, row 11: contains an unpaired surrogate"):
         list(bad(11, {"prompt": "good", "completion": "\ud83d"}))
     with pytest.raises(ReadError, match=r"^a, row 8: has the column `note`, which none of the first 5 rows has"):
-        list(bad(8, {"prompt": "good", "completion": "film", "note": 1}))
-    assert len(list(bad(8, {"prompt": "good", "completion": "film"}, note=1))) == 3
+        list(bad(8, {"prompt": "good", "completion": " film", "note": 1}))
+    assert len(list(bad(8, {"prompt": "good", "completion": " film"}, note=1))) == 3
     assert numbered("a, row 3, and row 4", "a", 10) == "a, row 13, and row 4"
     assert numbered("b, row 3", "a", 10) == "b, row 3"
 
@@ -136,7 +137,7 @@ def test_an_error_names_the_row_of_the_data() -> None:
 def test_what_cannot_be_streamed_is_refused() -> None:
     with pytest.raises(UserError, match="a has no rows"):
         make([])
-    rated = [{"prompt": "good", "response": word, "rating": i} for i, word in enumerate(["film", "plot", "dull"])]
+    rated = [{"prompt": "good", "response": word, "rating": i} for i, word in enumerate([" film", " plot", " dull"])]
 
     def tokenised(dataset: Dataset, first: bool) -> Tokenised:
         return tokenise.preferences(dataset, TOKENIZER, 40, "a")

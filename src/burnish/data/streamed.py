@@ -20,14 +20,11 @@ from burnish.data.mixture import joined_rows
 from burnish.data.sources import rows_to_dataset
 from burnish.data.streams import Rows
 from burnish.data.tokenised import CHUNK, Tokenised
+from burnish.data.walk import ReadError
 from burnish.run import UserError
 
 Tokenise = Callable[[Dataset, bool], Tokenised]
 """Tokenises a block; the second argument is True for the first block of a data set."""
-
-
-class ReadError(UserError):
-    """A row in the middle of a stream cannot be read."""
 
 
 @dataclass(frozen=True)

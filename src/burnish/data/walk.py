@@ -12,7 +12,13 @@ from typing import Protocol, TypeVar, runtime_checkable
 import numpy as np
 import torch
 
+from burnish.run import UserError
+
 B = TypeVar("B", covariant=True)
+
+
+class ReadError(UserError):
+    """A row in the middle of a stream cannot be read."""
 
 
 @runtime_checkable

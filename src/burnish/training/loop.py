@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from burnish.batches import Drawn
-from burnish.data.streamed import ReadError
+from burnish.data.walk import ReadError
 from burnish.experience.interface import RolloutError
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError, write_atomically
