@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from burnish.run import UserCodeError, UserError, described, user_code
+from burnish.run import UserCodeError, UserError, described, first_line, user_code
 
 
 class SilentError(Exception):
@@ -44,3 +44,16 @@ def test_an_exit_does_not_end_the_process() -> None:
 
 def test_a_long_message_is_cut() -> None:
     assert described(ValueError("x" * 1000)) == "ValueError: " + "x" * 288
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("  a.\nb."), "a"),
+        (ValueError("a: b..."), "a: b"),
+        (ValueError(" \n"), "ValueError"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_the_first_line_of_a_message_or_else_the_type(error: Exception, line: str) -> None:
+    assert first_line(error) == line

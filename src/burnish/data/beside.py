@@ -4,7 +4,6 @@ TRL's columns: `tools` and `chat_template_kwargs`. `documents`, and every other 
 keywords too, as in `apply_chat_template(messages, tools=…, documents=…, **others)`.
 """
 
-import json
 import re
 import warnings
 from collections.abc import Iterable, Iterator
@@ -18,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from burnish.data.columns import rows_of
 from burnish.data.formats import Example
-from burnish.data.messages import calls
+from burnish.data.messages import calls, parsed
 from burnish.run import UserError
 
 TOOLS, KEYWORDS = "tools", "chat_template_kwargs"
@@ -86,8 +85,8 @@ def checked(examples: Iterable[Example], kind: str, name: str) -> Iterator[Examp
         labels.add(example.desirable)
         rows += 1
         prompt = "" if isinstance(example.prompt, list) else example.prompt
-        repeats &= bool(prompt.strip()) and all(str(text).startswith(prompt) for text in example.responses)
-        repeats &= bool(example.responses)
+        said = bool(prompt.strip()) and bool(example.responses)
+        repeats &= said and all(str(text).startswith(prompt) for text in example.responses)
         yield example
     if kind == "feedback" and rows and len(labels) == 1:
         what = "desirable" if True in labels else "not desirable"
@@ -114,23 +113,16 @@ def _list(cell: Any, where: str) -> list[Any]:
     each = calls(cell, where) if isinstance(cell, str) else cell
     if not isinstance(each, list):
         raise UserError(f"{where} is of type {type(cell).__name__}, but it must be a list; fix or remove the row.")
-    found = [_object(one, where) if isinstance(one, str) else one for one in each]
+    found = [parsed(one, where) if isinstance(one, str) else one for one in each]
     if not all(isinstance(one, dict) for one in found):
         raise UserError(f"{where} must be a list of objects; fix or remove the row.")
     return found
 
 
 def _keywords(cell: Any, where: str) -> dict[str, Any]:
-    found = _object(cell, f"{where} `{KEYWORDS}`") if isinstance(cell, str) and cell else cell or {}
+    found = parsed(cell, f"{where} `{KEYWORDS}`") if isinstance(cell, str) and cell else cell or {}
     if not isinstance(found, dict):
         raise UserError(f"{where} `{KEYWORDS}` must be an object of keywords; fix or remove the row.")
     if own := sorted((OWN | {TOOLS, "documents"}) & found.keys()):
         raise UserError(f"{where} `{KEYWORDS}` sets `{own[0]}`, which is set apart from these; remove the key.")
     return found
-
-
-def _object(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is text but not JSON ({error}); fix or remove the row.") from error

@@ -23,6 +23,8 @@ def table(columns: dict[str, list[Any]]) -> Dataset:
     """
     texts = {name: encoded for name, cells in columns.items() if (encoded := _encoded(cells)) is not None}
     plain = Dataset.from_dict({name: cells for name, cells in columns.items() if name not in texts})
+    if not texts:
+        return plain
     types = Features({name: TEXT if name in texts else plain.features[name] for name in columns})
     return Dataset.from_dict(columns | texts, features=types)
 

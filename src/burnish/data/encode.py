@@ -18,6 +18,7 @@ from burnish.data.formats import Example, Messages
 from burnish.data.rendering import USUAL, Rendering
 from burnish.data.templates import Span, Template, Text, Written, conversation
 from burnish.data.tokenised import Response, chunks
+from burnish.ends import special_tokens
 from burnish.run import UserError
 
 
@@ -54,9 +55,9 @@ class Encoder:
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, how: Rendering = USUAL) -> "Encoder":
         eos = -1 if tokenizer.eos_token_id is None else tokenizer.eos_token_id  # not needed to tokenise prompts
-        special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
-        named = frozenset(special | set(tokenizer.all_special_ids))
-        return cls(tokenizer, tokenizer.bos_token_id, eos, str(tokenizer.eos_token), named, Template.of(tokenizer, how))
+        special = frozenset(special_tokens(tokenizer).values())
+        template = Template.of(tokenizer, how)
+        return cls(tokenizer, tokenizer.bos_token_id, eos, str(tokenizer.eos_token), special, template)
 
     @classmethod
     def checked(

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 
-from burnish.run import UserError
+from burnish.run import UserError, first_line
 
 ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
 
@@ -39,7 +39,7 @@ def read_parquet(paths: list[Path], row_limit: int | None = None) -> Dataset:
         try:
             table = pq.read_table(path)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise UserError(f"{path} is not a readable Parquet file ({_first_line(error)}); save it again.") from error
+            raise UserError(f"{path} is not a readable Parquet file ({first_line(error)}); save it again.") from error
         tables.append(table if left is None else table.slice(0, left))
         left = None if left is None else left - len(tables[-1])
         if left == 0:
@@ -47,9 +47,7 @@ def read_parquet(paths: list[Path], row_limit: int | None = None) -> Dataset:
     try:
         return Dataset(pa.concat_tables(tables, promote_options="default"))
     except (pa.ArrowException, ValueError) as error:
-        raise UserError(
-            f"{paths[0].parent}: the columns of its files differ in type ({_first_line(error)})."
-        ) from error
+        raise UserError(f"{paths[0].parent}: the columns of its files differ in type ({first_line(error)}).") from error
 
 
 def _read_jsonl(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
@@ -93,7 +91,7 @@ def parse_object(text: bytes, where: str, made: Callable[[list[tuple[str, Any]]]
     try:
         value = json.loads(text, object_pairs_hook=made)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: is not valid JSON ({_first_line(error)}); fix or remove it.") from error
+        raise UserError(f"{where}: is not valid JSON ({first_line(error)}); fix or remove it.") from error
     if not isinstance(value, dict):
         raise UserError(f"{where}: is a JSON {_json_kind(value)}, but every row must be an object with named columns.")
     return value
@@ -108,7 +106,7 @@ def _read_json(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
             return _read_jsonl(path, row_limit)
         raise UserError(f"{path}, line {error.lineno}: is not valid JSON ({error.msg}); fix the file.") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is not valid JSON ({_first_line(error)}); fix the file.") from error
+        raise UserError(f"{path}: is not valid JSON ({first_line(error)}); fix the file.") from error
     doubled.warn()
     rows = [value] if isinstance(value, dict) else value
     if not isinstance(rows, list):
@@ -163,7 +161,3 @@ def _refuse_empty(path: Path) -> None:
 def _json_kind(value: object) -> str:
     kinds = {list: "list", str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"}
     return kinds.get(type(value), type(value).__name__)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__

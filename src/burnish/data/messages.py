@@ -64,10 +64,10 @@ def message(part: object, where: str) -> dict[str, Any]:
         raise UserError(f"{where} has no role; each message needs a `role` and a `content`.")
     found = {key: cell for key, cell in part.items() if cell is not None and key not in TRAINED}
     content, result = found.get("content"), part["role"] in RESULTS
-    if isinstance(content, list) and not (
-        result and not all(isinstance(one, dict) and "type" in one for one in content)
-    ):
-        found["content"] = _joined(content, where)
+    if isinstance(content, list):
+        are_parts = all(isinstance(one, dict) and "type" in one for one in content)
+        if are_parts or not result:
+            found["content"] = _joined(content, where)
     if isinstance(found.get("tool_calls"), str):
         found["tool_calls"] = calls(found["tool_calls"], f"{where}, `tool_calls`")
     called = any(found.get(key) for key in CALLS)
@@ -80,13 +80,18 @@ def message(part: object, where: str) -> dict[str, Any]:
 
 def calls(text: str, where: str) -> list[Any]:
     """Tool calls or tools that are given as JSON text."""
-    try:
-        found = json.loads(text) if text.strip() else []
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is text but not JSON ({error}); fix or remove the row.") from error
+    found = parsed(text, where) if text.strip() else []
     if not isinstance(found, list):
         raise UserError(f"{where} must be a list; fix or remove the row.")
     return found
+
+
+def parsed(text: str, where: str) -> Any:
+    """The value of JSON text. Raises UserError, beginning with `where`, for other text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where} is text but not JSON ({error}); fix or remove the row.") from error
 
 
 def alike(one: Messages, other: Messages) -> bool:

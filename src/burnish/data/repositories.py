@@ -13,7 +13,7 @@ from datasets import Dataset, IterableDataset
 from huggingface_hub import metadata_load
 
 from burnish.data.files import ENDINGS
-from burnish.run import UserError
+from burnish.run import UserError, first_line
 
 SPLIT_WORDS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
 CARD = "README.md"
@@ -89,7 +89,7 @@ def _declared(folder: Path) -> list[dict[str, Any]]:
     try:
         header = metadata_load(card) or {}
     except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{card}: its YAML header is not valid ({_reason(error)}); fix it.") from error
+        raise UserError(f"{card}: its YAML header is not valid ({first_line(error)}); fix it.") from error
     return [one for one in header.get("configs") or [] if isinstance(one, dict)]
 
 
@@ -116,12 +116,8 @@ def _explained(path: str, config: str | None, split: str, error: Exception) -> U
         of = "" if config is None else f", configuration {config},"
         return UserError(f"{path}{of} has no split {split!r}; it has {splits}.")
     if Path(path).exists():
-        return UserError(f"{path} cannot be read as a data set ({_reason(error)}); check its {CARD} and its files.")
+        return UserError(f"{path} cannot be read as a data set ({first_line(error)}); check its {CARD} and its files.")
     return UserError(
         f"{path} is not a local file or folder, and loading its split {split!r} from the hub failed "
-        f"({_reason(error)}); check the name and the connection."
+        f"({first_line(error)}); check the name and the connection."
     )
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__

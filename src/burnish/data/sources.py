@@ -16,7 +16,7 @@ from burnish.data import columns
 from burnish.data.files import ENDINGS, read_parquet, read_rows
 from burnish.data.names import IN_MEMORY, Part, single, text_of, unweighted
 from burnish.data.repositories import SPLIT_WORDS, has_configurations, load_repository, plain_files
-from burnish.run import UserError
+from burnish.run import UserError, first_line
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
@@ -147,8 +147,7 @@ def _saved(folder: Path, suffixes: Sequence[str], split: str) -> Dataset:
     try:
         saved = datasets.load_from_disk(str(folder))
     except Exception as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise UserError(f"{folder} cannot be read as a saved data set ({reason}); save it again.") from error
+        raise UserError(f"{folder} cannot be read as a saved data set ({first_line(error)}); save it again.") from error
     _refuse_configuration(folder, suffixes)
     splits = saved if isinstance(saved, DatasetDict) else DatasetDict({"train": saved})
     return _pick(splits, suffixes[0] if suffixes else split, str(folder))

@@ -15,7 +15,7 @@ from datasets import Dataset, IterableDataset
 from burnish.data.files import parse_object
 from burnish.data.names import Part
 from burnish.data.sources import located
-from burnish.run import UserError
+from burnish.run import UserError, first_line
 
 Rows = Callable[[int], Iterator[dict[str, Any]]]
 """The rows of a data set in its order, from a row on."""
@@ -48,8 +48,9 @@ def _remote(found: IterableDataset, start: int) -> Iterator[dict[str, Any]]:
             yield row
             number += 1
     except Exception as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
-        raise UserError(f"row {number} of the streamed data cannot be read ({reason}); try again.") from error
+        raise UserError(
+            f"row {number} of the streamed data cannot be read ({first_line(error)}); try again."
+        ) from error
 
 
 def _rows(files: Sequence[Path], start: int) -> Iterator[dict[str, Any]]:
@@ -57,7 +58,7 @@ def _rows(files: Sequence[Path], start: int) -> Iterator[dict[str, Any]]:
         try:
             start = yield from _READERS[file.suffix.lower()](file, start)
         except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{file} cannot be read ({str(error).splitlines()[0].rstrip('.')}); restore it.") from error
+            raise UserError(f"{file} cannot be read ({first_line(error)}); restore it.") from error
 
 
 def _jsonl(path: Path, start: int) -> Generator[dict[str, Any], None, int]:

@@ -18,7 +18,7 @@ from burnish.data import thoughts
 from burnish.data.formats import Example, Messages
 from burnish.data.rendering import USUAL, Rendering, stopped
 from burnish.ends import template_end
-from burnish.run import UserError
+from burnish.run import UserError, first_line
 
 Span = tuple[int, int]
 
@@ -110,9 +110,8 @@ class Template:
             # A batch of one, because an empty conversation alone is rejected.
             texts = self.tokenizer.apply_chat_template([shown], tokenize=False, **keywords)
         except Exception as error:  # whatever the template's own code raises
-            reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
             raise UserError(
-                f"{self.where}: the chat template rejects its messages ({reason}); fix or remove the row."
+                f"{self.where}: the chat template rejects its messages ({first_line(error)}); fix or remove the row."
             ) from error
         return str(texts[0])
 

@@ -19,7 +19,7 @@ from burnish.run.atomic import (
 from burnish.run.folder import RunFolder
 from burnish.run.records import config_differences, read_jsonl, read_mapping
 from burnish.run.terminal import never_fail_to_print, printable
-from burnish.run.user_code import UserCodeError, described, user_code
+from burnish.run.user_code import UserCodeError, described, first_line, user_code
 
 __all__ = [
     "RunFolder",
@@ -28,6 +28,7 @@ __all__ = [
     "clean_leftovers",
     "config_differences",
     "described",
+    "first_line",
     "never_fail_to_print",
     "printable",
     "read_jsonl",

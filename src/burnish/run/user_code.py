@@ -30,6 +30,11 @@ def user_code() -> Iterator[None]:
         raise UserCodeError(error) from error
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message without its full stop; its type if there is no message."""
+    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+
+
 def described(error: BaseException) -> str:
     """The type and message of an exception, on one line; the type alone if the message cannot be had."""
     try:

@@ -8,7 +8,6 @@ Nothing is unpickled. Only the process that holds the run folder may call `save`
 writer left unfinished.
 """
 
-import hashlib
 import json
 import math
 import re
@@ -22,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from burnish.cache import sha256
 from burnish.run import UserError, clean_leftovers, remove_folder_atomically, save_folder_atomically
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
@@ -124,9 +124,7 @@ def _load(path: Path, step: int) -> Checkpoint:
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"size": path.stat().st_size, "sha256": digest}
+    return {"size": path.stat().st_size, "sha256": sha256(path)}
 
 
 def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -274,7 +274,7 @@ def check_complete(model: PreTrainedModel, name: str, found: dict[str, Any]) -> 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' own report of weights, which `check_complete` reads."""
+    """Silence transformers' own report of new, missing or unused weights."""
     verbosity = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity_error()
     try:

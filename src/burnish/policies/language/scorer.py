@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-import transformers
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -20,7 +19,15 @@ from burnish.policies.language import adapters
 from burnish.policies.language.adapters import Lora
 from burnish.policies.language.classifier import ScalarHead, classifier_class
 from burnish.policies.language.layout import behind_the_end
-from burnish.policies.language.loading import PLAIN, Loading, explained, load_config, load_tokenizer, load_weights
+from burnish.policies.language.loading import (
+    PLAIN,
+    Loading,
+    explained,
+    load_config,
+    load_tokenizer,
+    load_weights,
+    quiet,
+)
 from burnish.policies.language.reader import TokenReader
 from burnish.run import UserError, read_mapping
 
@@ -123,9 +130,8 @@ def check_scalar_head(model: PreTrainedModel) -> None:
     if config.is_encoder_decoder or not hasattr(model, "score") or config.num_labels != 1:
         raise UserError(f"{name} is not a decoder-only language model with a head for one label: use one that is")
     words = embedding(model).num_embeddings
-    pad = getattr(
-        config.get_text_config(), "pad_token_id", None
-    )  # at a padding token the model would read an earlier position
+    # At a padding token the model would read an earlier position.
+    pad = getattr(config.get_text_config(), "pad_token_id", None)
     probe = torch.tensor([[i for i in range(min(words, 6)) if i != pad][-4:]], device=model.device)
     hidden = model.base_model(input_ids=probe, use_cache=False).last_hidden_state[0]
     mixed = cast(nn.Linear, model.score).weight.dtype != hidden.dtype  # a trained head beside a bfloat16 base
@@ -191,14 +197,9 @@ def check_loaded(model: PreTrainedModel, found: dict[str, Any], named: str) -> N
 @contextmanager
 def quiet_and_reproducible(seed: int) -> Iterator[None]:
     """Silence reports of new or unused weights, which are expected here, without touching the run's random numbers."""
-    verbosity = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.set_verbosity_error()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        transformers.utils.logging.set_verbosity(verbosity)
+    with quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 @torch.no_grad()

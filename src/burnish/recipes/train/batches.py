@@ -63,9 +63,7 @@ def offline(algorithm: Algorithm, models: Models, settings: Settings, rows: Any,
     if 0 < left < algorithm.least_rows:
         name = name_of(algorithm)
         say(settings, f"warning: the last batch of an epoch has {left} row, too few for {name}: change --batch-size")
-    evaluator = None
-    if held is not None:
-        evaluator = evaluator_of(algorithm, with_reference(algorithm, models, held, range(len(held)), settings), held)
+    evaluator = held_out(algorithm, models, held, settings)
     seen = visited(rows.plan, settings.batch_size, settings.seed, steps)
     models, device = with_reference(algorithm, models, rows, seen, settings), device_of(models)
 
@@ -80,9 +78,7 @@ def streaming(algorithm: Algorithm, models: Models, settings: Settings, rows: An
 
     The reference is a second model, or the starting adapter: a table would need all rows beforehand.
     """
-    evaluator = None
-    if held is not None:
-        evaluator = evaluator_of(algorithm, with_reference(algorithm, models, held, range(len(held)), settings), held)
+    evaluator = held_out(algorithm, models, held, settings)
     if "reference" in algorithm.roles:
         models = models.having(reference=starting_point(models.policy, settings))
     device = device_of(models)
@@ -120,6 +116,13 @@ def online(
             return experience.evaluate(held_source, count)
 
     return Feed(models, batches, evaluator)
+
+
+def held_out(algorithm: Algorithm, models: Models, held: Any, settings: Settings) -> Evaluator | None:
+    """Loss and metrics on held-out rows, with the reference's table for them; None without such rows."""
+    if held is None:
+        return None
+    return evaluator_of(algorithm, with_reference(algorithm, models, held, range(len(held)), settings), held)
 
 
 def evaluator_of(algorithm: Algorithm, models: Models, held: Any) -> Evaluator:

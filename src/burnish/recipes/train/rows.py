@@ -36,6 +36,11 @@ READERS: dict[str, Callable[..., Any]] = {
 }
 
 
+def rendering_of(settings: Settings, clock: datetime | None) -> Rendering:
+    """How a run renders conversations."""
+    return Rendering(settings.mask_formatting, settings.train_thoughts, settings.last_answer_only, clock)
+
+
 def tokenised(
     algorithm: Algorithm, settings: Settings, policy: Any, data: Any, part: str, clock: datetime | None = None
 ) -> Any:
@@ -46,7 +51,7 @@ def tokenised(
     """
     limit = length_limit(settings, policy, say_so=part == "train")
     text = names.text_of(data)
-    how = Rendering(settings.mask_formatting, settings.train_thoughts, settings.last_answer_only, clock)
+    how = rendering_of(settings, clock)
     read = partial(tokenised_part, algorithm, settings, policy, limit=limit, how=how, training=part == "train")
     if text is None:
         return read(partial(sources.load, data), names.IN_MEMORY)
@@ -70,7 +75,7 @@ def streamed(
     Raises UserError for data that cannot be streamed, and for several data sets without weights.
     """
     limit = length_limit(settings, policy, say_so=True)
-    how = Rendering(settings.mask_formatting, settings.train_thoughts, settings.last_answer_only, clock)
+    how = rendering_of(settings, clock)
     text = names.text_of(data)
     if text is None and not isinstance(data, IterableDataset):
         raise UserError("data in memory need no streaming: leave it out, or give a datasets.IterableDataset")

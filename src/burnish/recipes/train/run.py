@@ -169,17 +169,9 @@ def note_environment(
     run: RunFolder, settings: Settings, rows: Any, held: Any, models: Models, clock: datetime | None
 ) -> None:
     """Record versions and hashes that the result depends on, or compare them in a resumed run."""
-    packages: tuple[str, ...] = (
-        "burnish",
-        "torch",
-        "transformers",
-        "tokenizers",
-        "datasets",
-        "safetensors",
-        "peft",
-        "numpy",
-    )
-    packages += ("bitsandbytes",) if settings.load_in_4bit or settings.load_in_8bit else ()
+    packages = ["burnish", "torch", "transformers", "tokenizers", "datasets", "safetensors", "peft", "numpy"]
+    if settings.load_in_4bit or settings.load_in_8bit:
+        packages.append("bitsandbytes")
     now = {
         "python": platform.python_version(),
         "platform": platform.platform(),
