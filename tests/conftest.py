@@ -6,7 +6,10 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from pathlib import Path
+
 import hypothesis
+import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("burnish", "beartype.beartype")
@@ -14,3 +17,12 @@ install_import_hook("burnish", "beartype.beartype")
 # The same examples on every machine and every day, and no stopwatch: a busy machine is not a bug.
 hypothesis.settings.register_profile("burnish", deadline=None, derandomize=True, max_examples=50, database=None)
 hypothesis.settings.load_profile("burnish")
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty cache folder, which is returned, and a pip without an index."""
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    return tmp_path / "cache"

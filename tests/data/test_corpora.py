@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 import shutil
 import tarfile
 import warnings
@@ -28,15 +27,6 @@ def real() -> Path:
         return corpora.archive()
     except UserError as error:
         pytest.skip(str(error))
-
-
-@pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty cache folder, which is returned, and a pip without an index."""
-    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    return tmp_path / "cache"
 
 
 def test_lines_are_utf8_if_valid_otherwise_latin1() -> None:

@@ -1,6 +1,5 @@
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -44,27 +43,18 @@ def test_a_run_folder_stands_for_its_adapter_too(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty cache folder and a pip without an index."""
-    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def chat_model(cache: Path) -> Path:
+def chat_model(offline: Path) -> Path:
     """A tiny model in the place of the chat model."""
-    folder = cache / smollm2.FOLDER
+    folder = offline / smollm2.FOLDER
     tiny.save_model(folder)
     checksums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     (folder / "checksums.json").write_text(json.dumps(checksums))
     return folder
 
 
-def test_the_chat_model_is_fetched_when_it_is_loaded_not_when_it_is_located(cache: Path) -> None:
-    assert location("smollm2") == str(cache / "smollm2-0.1.2")
-    assert not cache.exists()
+def test_the_chat_model_is_fetched_when_it_is_loaded_not_when_it_is_located(offline: Path) -> None:
+    assert location("smollm2") == str(offline / "smollm2-0.1.2")
+    assert not offline.exists()
     with pytest.raises(UserError, match="--model smollm2"):
         resolve_model("smollm2")
 

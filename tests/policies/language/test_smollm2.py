@@ -102,13 +102,10 @@ def tiny(weights: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """An empty cache folder, which is returned, a pip without an index, and no installed package."""
-    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
+def offline(offline: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The cache folder of the fixture of this name for all tests; and no installed package."""
     monkeypatch.setattr(smollm2, "find_spec", lambda name: None)
-    yield tmp_path / "cache"
+    yield offline
     smollm2._verified.cache_clear()
 
 
