@@ -39,9 +39,9 @@ def by_prefixes(model: Any) -> Tensor:
 @pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
 def test_numbers_are_of_the_state_before_each_place_and_of_its_token(family: str) -> None:
     model = make_reader(family)
-    tokens, mask, _ = tiny.pad_rows(ROWS, filler=9, extra=2)
+    tokens, mask, lengths = tiny.pad_rows(ROWS, filler=9, extra=2)
     with torch.no_grad():
-        found = model.numbers(tokens, mask, head, 2)
+        found = model.numbers(tokens, mask, lengths, head, 2)
     expected = by_prefixes(model.model)
     width = expected.shape[1]
     torch.testing.assert_close(found[:, :width], expected, rtol=1e-6, atol=1e-5)
@@ -52,15 +52,15 @@ def test_numbers_are_of_the_state_before_each_place_and_of_its_token(family: str
 @pytest.mark.parametrize("tokens_at_once", [1, 20, 45])
 def test_the_size_of_buckets_changes_nothing(tokens_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_reader("llama")
-    tokens, mask, _ = tiny.pad_rows(ROWS)
+    tokens, mask, lengths = tiny.pad_rows(ROWS)
     sizes: list[int] = []
     model.model.base_model.register_forward_hook(lambda *parts: sizes.append(parts[-1].last_hidden_state.shape[0]))
     with torch.no_grad():
-        whole = model.numbers(tokens, mask, head, 2)
+        whole = model.numbers(tokens, mask, lengths, head, 2)
         assert sizes == [7]
         sizes.clear()
         monkeypatch.setitem(reader.TOKENS_AT_ONCE, "cpu", tokens_at_once)
-        torch.testing.assert_close(model.numbers(tokens, mask, head, 2), whole)
+        torch.testing.assert_close(model.numbers(tokens, mask, lengths, head, 2), whole)
     assert sum(sizes) == 7
     assert len(sizes) > 1
 
@@ -68,9 +68,9 @@ def test_the_size_of_buckets_changes_nothing(tokens_at_once: int, monkeypatch: p
 def test_where_nothing_is_asked_nothing_is_read() -> None:
     model = make_reader()
     model.model.base_model.register_forward_hook(lambda *_: pytest.fail("the model was run"))
-    tokens, mask, _ = tiny.pad_rows(ROWS)
+    tokens, mask, lengths = tiny.pad_rows(ROWS)
     for rows in (slice(0, 7), slice(0, 0)):
-        found = model.numbers(tokens[rows], torch.zeros_like(mask[rows]), head, 2)
+        found = model.numbers(tokens[rows], torch.zeros_like(mask[rows]), lengths[rows], head, 2)
         assert found.shape == (*mask[rows].shape, 2)
         assert not found.any()
 
@@ -78,13 +78,13 @@ def test_where_nothing_is_asked_nothing_is_read() -> None:
 def test_a_first_token_has_nothing_before_it() -> None:
     mask = torch.tensor([[True, False]])
     with pytest.raises(ValueError, match="the first token of a row"):
-        make_reader().numbers(torch.zeros(1, 2, dtype=torch.long), mask, head, 2)
+        make_reader().numbers(torch.zeros(1, 2, dtype=torch.long), mask, torch.tensor([2]), head, 2)
 
 
 def test_bfloat16_is_the_models_alone() -> None:
     """Its weights stay in float32, and outside of a pass nothing is cast."""
     model = make_reader("llama", "bfloat16", double=False)
-    tokens, mask, _ = tiny.pad_rows(ROWS)
+    tokens, mask, lengths = tiny.pad_rows(ROWS)
     seen: list[torch.dtype] = []
 
     def noted(hidden: Tensor, targets: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ def test_bfloat16_is_the_models_alone() -> None:
 
     layer = model.model.model.layers[0].mlp.up_proj
     layer.register_forward_hook(lambda module, inputs, out: seen.append(out.dtype))
-    model.numbers(tokens, mask, noted, 2)
+    model.numbers(tokens, mask, lengths, noted, 2)
     assert seen == [torch.bfloat16, torch.float32]
     assert {p.dtype for p in model.parameters().values()} == {torch.float32}
 
@@ -102,11 +102,11 @@ def test_dropout_is_off_until_it_is_switched_on() -> None:
     model = make_reader("gpt2", resid_pdrop=0.5)
     model.model.train()
     model = TokenReader(model.model, model.tokenizer)
-    tokens, mask, _ = tiny.pad_rows(ROWS)
-    calm = model.numbers(tokens, mask, head, 2)
-    assert torch.equal(calm, model.numbers(tokens, mask, head, 2))
+    tokens, mask, lengths = tiny.pad_rows(ROWS)
+    calm = model.numbers(tokens, mask, lengths, head, 2)
+    assert torch.equal(calm, model.numbers(tokens, mask, lengths, head, 2))
     model.dropout(True)
-    assert not torch.equal(calm, model.numbers(tokens, mask, head, 2))
+    assert not torch.equal(calm, model.numbers(tokens, mask, lengths, head, 2))
 
 
 def test_parameters_are_those_that_are_trained_and_a_tied_one_once() -> None:
@@ -135,7 +135,9 @@ def test_policies_and_scorers_read_alike() -> None:
     scorer.model.base_model.load_state_dict(policy.model.base_model.state_dict())
     assert isinstance(policy, TokenReader)
     assert isinstance(scorer, TokenReader)
-    tokens, mask, _ = tiny.pad_rows(ROWS)
+    tokens, mask, lengths = tiny.pad_rows(ROWS)
     with torch.no_grad():
-        assert torch.equal(policy.numbers(tokens, mask, head, 2), scorer.numbers(tokens, mask, head, 2))
+        assert torch.equal(
+            policy.numbers(tokens, mask, lengths, head, 2), scorer.numbers(tokens, mask, lengths, head, 2)
+        )
     assert policy.device == scorer.device == torch.device("cpu")

@@ -29,31 +29,39 @@ class Bucket:
 
 
 def buckets(
-    tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"], max_tokens: int, last_too: bool = False
+    tokens: Int[Tensor, "N T"],
+    mask: Bool[Tensor, "N T"],
+    max_tokens: int,
+    last_too: bool = False,
+    lengths: Int[Tensor, "N"] | None = None,
+    kinds: Int[Tensor, "N"] | None = None,
 ) -> list[Bucket]:
     """Split rows into buckets of at most `max_tokens` padded tokens (one row at least), longest first.
 
     This is the one place that shifts by one: the token in column t is predicted from columns before t, so column 0
     can never be chosen. Rows in which nothing is chosen are left out, and nothing after a row's last chosen token is
-    read. That token itself is read with `last_too` only, as nothing is predicted from it. Raises ValueError where the
-    mask is True in column 0.
+    read. That token itself is read with `last_too` only, as nothing is predicted from it. Where the rows' `lengths` are
+    given, they are read whole instead; only rows of the same of their `kinds` share a bucket. Raises ValueError where
+    the mask is True in column 0.
     """
     if mask[..., 0].any():
         raise ValueError("the first token of a row has nothing before it: its mask must be False")
     columns = torch.arange(mask.shape[1], device=mask.device)
     last = torch.where(mask, columns, 0).amax(1)  # reading columns 0 … last−1 predicts columns 1 … last
-    order = torch.argsort(last, descending=True, stable=True)
-    order = order[last[order] > 0]
+    read = torch.where(last > 0, last + last_too if lengths is None else lengths, 0)
+    order = torch.argsort(read, descending=True, stable=True)
+    order = order[read[order] > 0]
     out: list[Bucket] = []
     while len(order):
-        longest = int(last[order[0]])
-        width = longest + last_too
+        width = int(read[order[0]])
         count = max(1, max_tokens // width)
+        if kinds is not None:  # rows of one kind follow one another
+            count = min(count, int((kinds[order] == kinds[order[0]]).sum()))
         rows, order = order[:count], order[count:]
-        chosen = mask[rows, 1 : longest + 1]
+        chosen = mask[rows, 1 : width + 1]
         row, column = chosen.nonzero(as_tuple=True)
-        targets = tokens[rows, 1 : longest + 1][row, column]
-        chosen = torch.nn.functional.pad(chosen, (0, width - longest))
+        targets = tokens[rows, 1 : width + 1][row, column]
+        chosen = torch.nn.functional.pad(chosen, (0, width - chosen.shape[1]))
         out.append(Bucket(tokens[rows, :width], chosen, targets, rows[row], column + 1))
     return out
 

@@ -18,6 +18,7 @@ from burnish.functional import action_logprobs, entropy
 from burnish.policies.language import adapters
 from burnish.policies.language.adapters import Lora
 from burnish.policies.language.balance import load_balance
+from burnish.policies.language.contract import check_contract
 from burnish.policies.language.loading import (
     PLAIN,
     Loading,
@@ -27,8 +28,8 @@ from burnish.policies.language.loading import (
     load_tokenizer,
     load_weights,
 )
+from burnish.policies.language.parts import head
 from burnish.policies.language.reader import TokenReader
-from burnish.run import UserError
 
 LOGITS_AT_ONCE = 2**24  # elements of the largest logits tensor: 64 MB in float32
 
@@ -37,7 +38,8 @@ class LanguagePolicy(TokenReader):
     """log π(token | tokens before it) of a causal language model.
 
     Its log-softmax stays in float32 or wider whatever the `precision`. `temperature` divides the logits: what is
-    sampled at a temperature is trained at it. `ends` are the tokens that end its texts.
+    sampled at a temperature is trained at it. `ends` are the tokens that end its texts. `uncached` says why the model
+    is sampled without its cache; None if it is sampled with it.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class LanguagePolicy(TokenReader):
     ) -> None:
         super().__init__(model, tokenizer, precision, adapter)
         self.temperature = temperature
-        check_head(model)
+        self.uncached = check_contract(model)
         self.ends = ends_of_model(model, tokenizer)
         self.balance = load_balance(model)
 
@@ -76,8 +78,9 @@ class LanguagePolicy(TokenReader):
         self, batch: Any, numbers: Callable[[Tensor, Tensor], Tensor], count: int
     ) -> Float[Tensor, "*lead T n"]:
         """`numbers` of the logits `[k, V]` and ids `[k]` of chosen tokens, where they belong; 0 elsewhere."""
-        tokens, mask = batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2)
-        found = self.numbers(tokens, mask, lambda hidden, targets: self._head_numbers(hidden, targets, numbers), count)
+        tokens, mask, lengths = batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2), batch.lengths.flatten()
+        one_head = lambda hidden, targets: self._head_numbers(hidden, targets, numbers)  # noqa: E731
+        found = self.numbers(tokens, mask, lengths, one_head, count)
         return found.view(*batch.mask.shape, count)
 
     def _head_numbers(
@@ -156,35 +159,3 @@ def save_ends(model: PreTrainedModel, ends: Ends, folder: Path) -> None:
         config.eos_token_id = ends.ids[0] if len(ends.ids) == 1 else list(ends.ids)
         config._from_model_config = False  # else transformers 4 would go back to the ends in config.json
     config.to_json_file(folder / GENERATION_CONFIG_NAME, keys_to_pop=["compile_config"])
-
-
-def head(model: PreTrainedModel, hidden: Float[Tensor, "k d"]) -> Float[Tensor, "k V"]:
-    """The logits over the vocabulary, as the model's own forward pass computes them from its last hidden states.
-
-    A few families scale or softly cap their logits; `check_head` verifies that nothing else is missing.
-    """
-    logits = model.get_output_embeddings()(hidden)
-    config = model.config.get_text_config()
-    if scale := getattr(config, "logit_scale", None):  # Cohere
-        logits = logits * scale
-    if divisor := getattr(config, "logits_scaling", None):  # Granite
-        logits = logits / divisor
-    if cap := getattr(config, "final_logit_softcapping", None):  # Gemma 2
-        logits = cap * torch.tanh(logits / cap)
-    return logits
-
-
-@torch.no_grad()
-def check_head(model: PreTrainedModel) -> None:
-    """Refuse a model whose logits are not `head` of its last hidden states, rather than train on wrong numbers."""
-    unembedding = model.get_output_embeddings()
-    if model.config.is_encoder_decoder or unembedding is None:
-        raise UserError(f"{model.config.name_or_path} ({model.config.model_type}) is not a decoder-only language model")
-    probe = torch.arange(1, 5, device=model.device)[None] % unembedding.weight.shape[0]
-    hidden = model.base_model(input_ids=probe, use_cache=False).last_hidden_state
-    expected = model(input_ids=probe, use_cache=False).logits[0].float()
-    if not torch.allclose(head(model, hidden[0]).float(), expected, rtol=1e-2, atol=1e-3):
-        raise UserError(
-            f"{model.config.name_or_path} ({model.config.model_type}) computes its logits in a way that Burnish does "
-            "not support: please report the model"
-        )

@@ -11,6 +11,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from burnish.policies.language.balance import LoadBalance
 from burnish.policies.language.layout import Bucket, buckets
+from burnish.policies.language.parts import body
+from burnish.policies.language.positions import length_scaling
 
 TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 16384}
 
@@ -34,6 +36,7 @@ class TokenReader:
     ) -> None:
         self.model, self.tokenizer, self.precision, self.adapter = model, tokenizer, precision, adapter
         self.balance: LoadBalance | None = None
+        self.scaling = length_scaling(model.config)
         self.dropout(False)
 
     @property
@@ -54,11 +57,22 @@ class TokenReader:
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
     def numbers(
-        self, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"], head: Head, count: int
+        self,
+        tokens: Int[Tensor, "N T"],
+        mask: Bool[Tensor, "N T"],
+        lengths: Int[Tensor, "N"],
+        head: Head,
+        count: int,
     ) -> Float[Tensor, "N T n"]:
-        """`head` of the hidden state before each place where the mask is True; 0 elsewhere. `count` is its width."""
-        at_once = TOKENS_AT_ONCE.get(self.device.type, TOKENS_AT_ONCE["cuda"])
-        parts = buckets(tokens, mask, at_once, last_too=self.balance is not None)
+        """`head` of the hidden state before each place where the mask is True; 0 elsewhere. `count` is its width.
+
+        Where rotary positions depend on a row's length, a row is read whole, beside rows with the same positions only.
+        """
+        at_once, last_too = TOKENS_AT_ONCE.get(self.device.type, TOKENS_AT_ONCE["cuda"]), self.balance is not None
+        if self.scaling is None:
+            parts = buckets(tokens, mask, at_once, last_too)
+        else:
+            parts = buckets(tokens, mask, at_once, last_too, lengths, self.scaling.kinds(lengths))
         if not parts:
             return torch.zeros(*mask.shape, count, device=mask.device)
         values = torch.cat([head(self.hidden(bucket)[bucket.chosen], bucket.targets) for bucket in parts])
@@ -68,7 +82,9 @@ class TokenReader:
     def hidden(self, bucket: Bucket) -> Float[Tensor, "n s d"]:
         """The model's last hidden states of a bucket's rows."""
         with self.autocast():
-            output = self.model.base_model(input_ids=bucket.inputs, use_cache=False)
+            if self.scaling is not None and self.scaling.dynamic:  # else it keeps the frequencies of a longer row
+                body(self.model)(input_ids=bucket.inputs[:1, :1], use_cache=False)
+            output = body(self.model)(input_ids=bucket.inputs, use_cache=False)
         if self.balance is not None:
             self.balance.note(output, bucket)
         return output.last_hidden_state

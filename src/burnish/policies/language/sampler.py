@@ -6,18 +6,20 @@ knob; `top_k` and `top_p` are for showing text, not for training.
 """
 
 import hashlib
-import inspect
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import DynamicCache
 
 from burnish.policies.interface import Sampled, SamplingKnobs
-from burnish.policies.language.policy import LanguagePolicy, head
+from burnish.policies.language.parts import head
+from burnish.policies.language.policy import LanguagePolicy
+from burnish.policies.language.texts import CachedTexts, WholeTexts
 from burnish.run import UserError
 
 
@@ -74,8 +76,8 @@ def sample(
     """Sample one completion per prompt (a list of ids); repeat a prompt to get several.
 
     `streams` numbers the rows' random streams (default 0, 1, 2 …). A completion ends with one of the policy's ends,
-    after `max_new_tokens` tokens, or at the end of the model's context. Raises UserError for an empty prompt, one that
-    fills the context, and invalid knobs.
+    after `max_new_tokens` tokens, at the end of the model's context, or where its rotary positions change with the
+    length. Raises UserError for an empty prompt, one that leaves no room for a completion, and invalid knobs.
     """
     check_knobs(max_new_tokens, temperature, top_k, top_p)
     streams = range(len(prompts)) if streams is None else streams
@@ -84,8 +86,7 @@ def sample(
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # rows of similar length waste little padding
     tokens: list[list[int]] = [[] for _ in prompts]
     logprobs: list[list[float]] = [[] for _ in prompts]
-    for start in range(0, len(order), rows_at_once):
-        rows = order[start : start + rows_at_once]
+    for rows in parts_of(order, kinds_of(policy, prompts), rows_at_once):
         limits = [room[i] for i in rows]
         noise = uniforms(seed, [streams[i] for i in rows], max(limits))
         chosen, scores = _decode(policy, [prompts[i] for i in rows], limits, noise, temperature, top_k, top_p)
@@ -132,14 +133,33 @@ def stream_tokens(
 def limits_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[int]:
     """The largest number of tokens of each prompt's completion, limited by the context.
 
-    Raises UserError for a prompt that is empty or fills the context.
+    A completion also ends where the rotary positions of all its tokens would change: its first tokens would have other
+    log-probabilities in the whole row than those that they were drawn with. Raises UserError for a prompt that is empty
+    or leaves no room.
     """
-    context = policy.context or 2**31
+    context, limits = policy.context or 2**31, []
     for i, prompt in enumerate(prompts):
-        if not prompt or len(prompt) >= context:
+        longest = context if policy.scaling is None else policy.scaling.longest(len(prompt)) or context
+        if not prompt or len(prompt) >= min(context, longest):
             problem = "is empty" if not prompt else f"has {len(prompt)} tokens and the model's context {context}"
+            if prompt and longest < context:
+                problem = f"has {len(prompt)} tokens, where the model's rotary positions change"
             raise UserError(f"prompt {i} {problem}: give a prompt that leaves room for a completion")
-    return [min(max_new_tokens, context - len(prompt)) for prompt in prompts]
+        limits.append(min(max_new_tokens, min(context, longest) - len(prompt)))
+    return limits
+
+
+def kinds_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]]) -> list[int]:
+    """Numbers of the prompts: those with the same number may be read together."""
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    return [0] * len(prompts) if policy.scaling is None else policy.scaling.kinds(lengths).tolist()
+
+
+def parts_of(order: Sequence[int], kinds: Sequence[int], most: int) -> Iterator[list[int]]:
+    """The rows of `order` in parts of at most `most` rows of the same kind."""
+    for _, same in groupby(order, key=lambda i: kinds[i]):
+        rows = list(same)
+        yield from (rows[start : start + most] for start in range(0, len(rows), most))
 
 
 def _decode(
@@ -171,24 +191,16 @@ def _steps(
     top_k: int | None,
     top_p: float | None,
 ) -> Iterator[tuple[list[int], list[int], list[float]]]:
-    """Decode left-padded prompts together with a key–value cache, dropping rows from the batch as they end.
+    """Decode prompts together, dropping rows from the batch as they end.
 
     Each step yields the unfinished rows, their next tokens and the log-probabilities of these tokens.
     """
-    model, device = policy.model, policy.device
+    device, texts = policy.device, texts_of(policy, prompts)
     ends = torch.tensor(policy.ends.ids, dtype=torch.long, device=device)
-    longest = max(map(len, prompts))
-    inputs = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts], device=device)
-    real = torch.tensor([[False] * (longest - len(p)) + [True] * len(p) for p in prompts], device=device)
     alive, room = torch.arange(len(prompts)), torch.tensor(limits)
-    cache = DynamicCache(config=model.config)
-    takes_positions = "position_ids" in inspect.signature(model.base_model.forward).parameters
     for step in range(noise.shape[1]):
-        positions = (real.long().cumsum(1) - 1).clamp(min=0)[:, -inputs.shape[1] :]
-        extra = {"position_ids": positions} if takes_positions else {}
         with policy.autocast():
-            output = model.base_model(input_ids=inputs, attention_mask=real.long(), past_key_values=cache, **extra)
-            logits = head(model, output.last_hidden_state[:, -1])
+            logits = head(policy.model, texts.states())
         distribution = log_distribution(logits, temperature, top_k, top_p)
         chosen = draw(distribution, noise[alive, step].to(device))
         picked = distribution.gather(1, chosen[:, None])[:, 0].tolist()
@@ -200,12 +212,23 @@ def _steps(
         going = ~torch.isin(chosen, ends) & (room[alive] > step + 1).to(device)
         if not going.any():
             break
-        inputs = chosen[:, None]
-        real = torch.cat([real, real.new_ones(len(real), 1)], 1)
-        if not going.all():
-            kept = going.nonzero()[:, 0]
-            cache.batch_select_indices(kept)
-            inputs, real, alive = inputs[kept], real[kept], alive[kept.cpu()]
+        kept = None if going.all() else going.nonzero()[:, 0]
+        if kept is not None:
+            chosen, alive = chosen[kept], alive[kept.cpu()]
+        texts.extend(chosen, kept)
+
+
+def texts_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]]) -> CachedTexts | WholeTexts:
+    """The prompts, to be read with the model's cache where it agrees with reading the whole text."""
+    if policy.uncached is None:
+        return CachedTexts(policy.model, prompts)
+    config = policy.model.config
+    warnings.warn(
+        f"{config.name_or_path} ({config.model_type}) {policy.uncached}: every token is drawn after reading the whole "
+        "text again, which is right but slow",
+        stacklevel=2,
+    )
+    return WholeTexts(policy.model, prompts)
 
 
 def log_distribution(

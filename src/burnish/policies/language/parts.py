@@ -1,0 +1,35 @@
+"""The two parts of a causal language model: the body, which reads tokens, and the head, which gives logits."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+
+def body(model: PreTrainedModel) -> Any:
+    """The model without its head: its output has the last hidden states."""
+    base = model.base_model
+    return base if base is not model else model.model  # Llama 4 calls it by another name
+
+
+def head(model: PreTrainedModel, hidden: Float[Tensor, "*k d"]) -> Float[Tensor, "*k V"]:
+    """The logits over the vocabulary, as the model's own forward pass computes them from its last hidden states.
+
+    A few families scale or softly cap their logits; `check_contract` verifies that nothing else is missing.
+    """
+    config = model.config.get_text_config()
+    if config.model_type == "modernbert-decoder":
+        hidden = model.lm_head(hidden)
+    logits = model.get_output_embeddings()(hidden)
+    for name in ("logit_scale", "lm_head_multiplier"):  # Cohere; Falcon-H1
+        scale = getattr(config, name, None)
+        if isinstance(scale, int | float):
+            logits = logits * scale
+    if divisor := getattr(config, "logits_scaling", None):  # Granite
+        logits = logits / divisor
+    for name in ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap"):  # Gemma; RecurrentGemma; xLSTM
+        if cap := getattr(config, name, None):
+            logits = cap * torch.tanh(logits / cap)
+    return logits
