@@ -55,6 +55,19 @@ def test_rows_of_similar_length_lie_together() -> None:
     assert [b.inputs.shape for b in buckets(tokens, mask, 18)] == [(2, 8), (2, 2)]
 
 
+def test_rows_of_different_kinds_lie_apart_and_are_read_whole() -> None:
+    """Lengths 2, 9, 3, 8 of kinds 0, 2, 0, 1: three buckets; a row without a chosen token is in none of them."""
+    rows = [([10 + n] * n, [False, True] + [False] * (n - 2)) for n in (2, 9, 3, 8)]
+    tokens, mask, lengths = tiny.pad_rows([*rows, ([5] * 9, [False] * 9)])
+    parts = buckets(tokens, mask, 1000, lengths=lengths, kinds=torch.tensor([0, 2, 0, 1, 2]))
+    assert [part.inputs.tolist() for part in parts] == [[[19] * 9], [[18] * 8], [[13] * 3, [12, 12, 0]]]
+    assert [part.rows.tolist() for part in parts] == [[1], [3], [2, 0]]
+    assert [part.columns.tolist() for part in parts] == [[1], [1], [1, 1]]
+    assert all(part.chosen.shape == part.inputs.shape for part in parts)
+    small = buckets(tokens, mask, 3, lengths=lengths, kinds=torch.zeros(5, dtype=torch.long))
+    assert [tuple(part.inputs.shape) for part in small] == [(1, 9), (1, 8), (1, 3), (1, 2)]
+
+
 def test_rows_without_a_chosen_token_are_left_out_and_none_at_all_is_no_bucket() -> None:
     tokens, nothing = torch.zeros(3, 4, dtype=torch.long), torch.zeros(3, 4, dtype=torch.bool)
     assert buckets(tokens, nothing, 10) == []

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import families
 import pytest
 import tiny
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from transformers import BloomConfig, BloomForCausalLM
 
 from burnish.policies.language import reader
+from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.reader import TokenReader
 
 ROWS = tiny.random_rows(7, seed=3)
@@ -141,3 +143,39 @@ def test_policies_and_scorers_read_alike() -> None:
             policy.numbers(tokens, mask, lengths, head, 2), scorer.numbers(tokens, mask, lengths, head, 2)
         )
     assert policy.device == scorer.device == torch.device("cpu")
+
+
+LENGTHS = (5, 16, 30, 17, 20, 15, 20)  # around the 16 tokens up to which positions stay as they are
+
+
+@pytest.mark.parametrize("family", ["phi3", "llama"])
+@pytest.mark.parametrize("at_once", [1, 45, 2048])
+def test_a_row_has_the_positions_of_its_own_length(family: str, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LongRoPE and dynamic scaling: each row is as transformers reads it alone, whatever was read before it.
+
+    The oracle is a new model for each row, as a model with dynamic scaling remembers longer rows.
+    """
+    monkeypatch.setitem(reader.TOKENS_AT_ONCE, "cpu", at_once)
+    policy = LanguagePolicy(families.make_model(family), tiny.make_tokenizer())
+    generator = torch.Generator().manual_seed(0)
+    rows = [
+        (ids, [False] * 2 + [True] * (len(ids) - 2))
+        for ids in (torch.randint(tiny.VOCABULARY, (n,), generator=generator).tolist() for n in LENGTHS)
+    ]
+    with torch.no_grad():
+        for _ in range(2):
+            found = policy.logprobs(tiny.demonstrations(rows))
+            for row, (ids, mask) in enumerate(rows):
+                expected = torch.stack(tiny.naive_logprobs(families.make_model(family), ids, mask)).float()
+                torch.testing.assert_close(found[row, : len(ids)], expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["phi3", "llama"])
+def test_longer_rows_have_other_positions(family: str) -> None:
+    """What the test before would not see otherwise: a row's first tokens differ beside a longer row."""
+    model = families.make_model(family)
+    ids = torch.arange(3, 13)[None]
+    with torch.no_grad():
+        alone = model(input_ids=ids, use_cache=False).logits[0]
+        beside = model(input_ids=torch.nn.functional.pad(ids, (0, 20)), use_cache=False).logits[0, :10]
+    assert (alone - beside).abs().max() > 0.01

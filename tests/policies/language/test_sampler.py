@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from itertools import product
 
+import families
 import pytest
 import tiny
 import torch
@@ -157,6 +158,33 @@ def test_completions_end_with_the_context_each_with_its_own(family: str) -> None
     assert drawn.ended == [False] * 3
     for i, prompt in enumerate(prompts):
         assert sample(policy, [prompt], streams=[i], seed=0, max_new_tokens=20).tokens == [drawn.tokens[i]]
+
+
+@pytest.mark.filterwarnings("ignore:completions end at 16 tokens")
+@pytest.mark.parametrize(("family", "lengths"), [("phi3", [3, 20, 12, 17]), ("llama", [3, 12, 15])])
+def test_logprobs_are_those_of_the_whole_row_where_positions_depend_on_its_length(
+    family: str, lengths: list[int]
+) -> None:
+    """Positions change beyond 16 tokens: completions of shorter prompts end there, and long rows are read apart."""
+    policy = LanguagePolicy(families.make_model(family), tiny.make_tokenizer())
+    policy.ends = Ends((), None)
+    prompts = [[3 + i % 15 for i in range(n)] for n in lengths]
+    found = sample(policy, prompts, seed=0, max_new_tokens=8)
+    ends = [min(n + 8, 16) if n < 16 else n + 8 for n in lengths]
+    assert [n + len(ids) for n, ids in zip(lengths, found.tokens, strict=True)] == ends
+    with torch.no_grad():
+        for prompt, ids, logprobs in zip(prompts, found.tokens, found.logprobs, strict=True):
+            mask = [False] * len(prompt) + [True] * len(ids)
+            oracle = tiny.naive_logprobs(families.make_model(family), prompt + ids, mask)[len(prompt) :]
+            assert logprobs == pytest.approx([one.item() for one in oracle], abs=1e-4)
+
+
+def test_a_completion_that_ends_where_positions_change_says_so() -> None:
+    policy = LanguagePolicy(families.make_model("phi3"), tiny.make_tokenizer())
+    with pytest.warns(UserWarning, match="completions end at 16 tokens"):
+        sample(policy, [[3] * 14], seed=0, max_new_tokens=8)
+    with pytest.raises(UserError, match="prompt 1 has 16 tokens, and behind them the model's rotary positions change"):
+        sample(policy, [[3] * 4, [3] * 16], seed=0, max_new_tokens=2)
 
 
 def test_a_model_that_diverged_is_not_sampled_from() -> None:

@@ -505,3 +505,29 @@ def test_mistakes_name_the_option(tmp_path: Path) -> None:
     scorer.save(tmp_path / "adapter")
     with pytest.raises(UserError, match=r"^--critic .*adapter is an adapter with rank 2: set lora_rank 2"):
         load_scorer(tmp_path / "adapter", option="--critic", lora=Lora(3))
+
+
+LONGROPE = {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4, "original_max_position_embeddings": 8}
+
+
+@pytest.mark.parametrize("rope", [{"rope_type": "dynamic", "factor": 4.0}, {"rope_type": "longrope"} | LONGROPE])
+def test_scores_and_values_have_the_positions_of_the_whole_text(rope: dict[str, Any]) -> None:
+    """Rows on both sides of 8 tokens, where positions change: a score and each value as the text read alone, whole.
+
+    The oracle is a new model for each row, as one with dynamic scaling remembers longer rows.
+    """
+    changes = {
+        "rope_parameters": rope | {"rope_theta": 10000.0},
+        "max_position_embeddings": 8 if rope["rope_type"] == "dynamic" else 16,
+    }
+    scorer = make_scorer("llama", double=False, **changes)
+    rows = [([3 + i % 12 for i in range(n)], [False] + [True] * (n - 1)) for n in (3, 12, 8, 9)]
+    batch = tiny.demonstrations(rows)
+    with torch.no_grad():
+        scores, values = scorer.scores(batch), scorer.values(batch)
+        for row, (ids, _) in enumerate(rows):
+            model = make_classifier("llama", **changes).eval()
+            hidden = model.base_model(input_ids=torch.tensor([ids]), use_cache=False).last_hidden_state[0]
+            expected = model.score(hidden)[:, 0]
+            torch.testing.assert_close(scores[row], expected[-1], rtol=0, atol=1e-5)
+            torch.testing.assert_close(values[row, 1 : len(ids)], expected[:-1], rtol=0, atol=1e-5)

@@ -137,15 +137,20 @@ def limits_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]], max_new_
     log-probabilities in the whole row than those that they were drawn with. Raises UserError for a prompt that is empty
     or leaves no room.
     """
-    context, limits = policy.context or 2**31, []
+    context, scaling = policy.context or 2**31, policy.scaling
+    limits, changes = [], None
     for i, prompt in enumerate(prompts):
-        longest = context if policy.scaling is None else policy.scaling.longest(len(prompt)) or context
-        if not prompt or len(prompt) >= min(context, longest):
+        longest = context if scaling is None else min(context, scaling.longest(len(prompt)) or context)
+        if not prompt or len(prompt) >= longest:
             problem = "is empty" if not prompt else f"has {len(prompt)} tokens and the model's context {context}"
             if prompt and longest < context:
-                problem = f"has {len(prompt)} tokens, where the model's rotary positions change"
+                problem = f"has {len(prompt)} tokens, and behind them the model's rotary positions change"
             raise UserError(f"prompt {i} {problem}: give a prompt that leaves room for a completion")
-        limits.append(min(max_new_tokens, min(context, longest) - len(prompt)))
+        limits.append(min(max_new_tokens, longest - len(prompt)))
+        if longest < context and limits[-1] < max_new_tokens:
+            changes = longest
+    if changes is not None:
+        warnings.warn(f"completions end at {changes} tokens, where the model's rotary positions change", stacklevel=3)
     return limits
 
 

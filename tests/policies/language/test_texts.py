@@ -1,0 +1,39 @@
+"""Texts that grow: the last hidden state of each is that of the text read alone, whatever stands beside it."""
+
+from typing import Any
+
+import families
+import pytest
+import tiny
+import torch
+
+from burnish.policies.language.parts import body
+from burnish.policies.language.texts import CachedTexts, WholeTexts
+
+TEXTS = [[0, 4, 5, 6, 7], [0, 9], [3]]
+
+
+@pytest.mark.parametrize("kind", [CachedTexts, WholeTexts])
+@pytest.mark.parametrize("family", ["gpt2", "mistral", "gemma2", "mamba", "bamba"])
+def test_states_are_those_of_each_text_alone(kind: Any, family: str) -> None:
+    """Three texts grow by a token each, then two of them, twice, then one."""
+    model = (tiny.make_model(family) if family in tiny.FAMILIES else families.make_model(family)).eval()
+    grown = [list(text) for text in TEXTS]
+
+    def check(texts: Any, rows: list[int]) -> None:
+        found = texts.states()
+        assert found.shape[0] == len(rows)
+        for state, row in zip(found, rows, strict=True):
+            alone = body(model)(input_ids=torch.tensor([grown[row]]), use_cache=False).last_hidden_state[0, -1]
+            torch.testing.assert_close(state, alone, rtol=1e-4, atol=1e-4)
+
+    with torch.no_grad():
+        texts = kind(model, TEXTS)
+        check(texts, [0, 1, 2])
+        rows = [0, 1, 2]
+        for kept, tokens in ((None, [8, 3, 10]), ([1, 2], [5, 6]), (None, [7, 7]), ([1], [4])):
+            rows = rows if kept is None else [rows[i] for i in kept]
+            for row, token in zip(rows, tokens, strict=True):
+                grown[row].append(token)
+            texts.extend(torch.tensor(tokens), None if kept is None else torch.tensor(kept))
+            check(texts, rows)
