@@ -32,37 +32,42 @@ def check_contract(model: PreTrainedModel) -> str | None:
             raise UserError(f"{name} is not a decoder-only language model")
         long, short = probes(model)
         expected = [model(input_ids=_padded(model, [text]), use_cache=False).logits[0] for text in (long, short)]
-        alone = head(model, _hidden(model, [long])[0])
+        if any(logits.isnan().any() for logits in expected):
+            raise UserError(f"{name} gives numbers that are not finite: its weights are damaged")
         together = head(model, _hidden(model, [long, short]))
+        near = tolerance(model)
+        same = [agree(together[i, : len(one)], one, near) for i, one in enumerate(expected)]
+        alone = all(same) or agree(head(model, _hidden(model, [long])[0]), expected[0], near)
     except UserError:
         raise
     except Exception as error:  # whatever the family's own code raises
         raise UserError(f"{name} cannot be read as a causal language model ({_reason(error)})") from error
-    if any(logits.isnan().any() for logits in expected):
-        raise UserError(f"{name} gives numbers that are not finite: its weights are damaged")
-    near = tolerance(model)
-    if not agree(alone, expected[0], near):
+    if not alone:
         raise UserError(f"{name} computes its logits in a way that Burnish does not support: please report the model")
-    if not agree(together[0], expected[0], near):
+    if not same[0]:
         raise UserError(f"{name} reads a text differently when another text is in the batch: please report the model")
-    if not agree(together[1, : len(short)], expected[1], near):
+    if not same[1]:
         raise UserError(f"{name} reads a token differently when others follow it: it is not a causal language model")
     return _check_cache(model, [long, short], expected, near)
 
 
 def _check_cache(model: PreTrainedModel, texts: list[list[int]], expected: list[Tensor], near: float) -> str | None:
     """What differs when the model reads texts with its cache, as the sampler does; None if nothing does."""
+
+    def same(texts: list[list[int]]) -> bool:
+        found, wanted = decoded(model, texts, expected)
+        return not len(found) or agree(found, wanted, near)
+
     try:
-        for which, problem in (
-            ([0], "reads a text differently a token at a time, with its cache"),
-            ([0, 1], "reads a text differently a token at a time when it is padded on the left"),
-        ):
-            found, wanted = decoded(model, [texts[i] for i in which], [expected[i] for i in which])
-            if len(found) and not agree(found, wanted, near):
-                return problem
+        if same(texts):
+            return None
+        return (
+            "reads a text differently a token at a time when it is padded on the left"
+            if same(texts[:1])
+            else "reads a text differently a token at a time, with its cache"
+        )
     except Exception as error:  # whatever the family's own code raises
         return f"has a cache that Burnish does not know ({_reason(error)})"
-    return None
 
 
 def decoded(
