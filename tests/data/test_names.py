@@ -37,9 +37,11 @@ def test_a_mixture_has_weights_after_the_last_colon() -> None:
 
 def test_a_path_that_exists_has_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("a,b.jsonl", "c:0.5", "d,e:f,g.jsonl", "h"):
+    for name in ("a,b.jsonl", "c", "c:0.5", "d,e:f,g.jsonl", "h"):
         Path(name).touch()
     assert single("a,b.jsonl").base == "a,b.jsonl"
+    assert single("c:0.5") == Part("c:0.5", "c:0.5")
+    assert single("c:test") == Part("c:test", "c", ("test",))
     assert parts("a,b.jsonl:0.7,c:0.5:0.3") == (
         Part("a,b.jsonl", "a,b.jsonl", (), 0.7),
         Part("c:0.5", "c:0.5", (), 0.3),

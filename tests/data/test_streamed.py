@@ -134,6 +134,22 @@ def test_an_error_names_the_row_of_the_data() -> None:
     assert numbered("b, row 3", "a", 10) == "b, row 3"
 
 
+def test_a_block_has_the_columns_of_the_first_one() -> None:
+    """Without them the second block would have another format."""
+    pairs = [row | {"score_chosen": 2.0, "score_rejected": 1.0} for row in tiny.pair_rows(5)] + tiny.pair_rows(5)
+    found = drawn(streamed(make(pairs), buffer=1), 2)
+    assert (found[0][0].margins.tolist(), found[1][0].margins) == ([1.0] * 4, None)
+    start, scores = "\n\nHuman: good\n\nAssistant:", {"score_chosen": 2.0, "score_rejected": 1.0}
+    dialogues = [{"chosen": f"{start} film", "rejected": f"{start} plot"} | scores] * 5
+    plain = [{"chosen": "good film", "rejected": "good plot"} | scores] * 5
+    sentence = (
+        "a: the 5 rows from row 5 on are read as chosen + rejected + score_chosen + score_rejected, but the first "
+    )
+    with pytest.raises(ReadError) as caught:
+        drawn(streamed(make(dialogues + plain)), 3)
+    assert str(caught.value) == f"{sentence}rows as chosen + rejected; make their columns alike."
+
+
 def test_what_cannot_be_streamed_is_refused() -> None:
     with pytest.raises(UserError, match="a has no rows"):
         make([])

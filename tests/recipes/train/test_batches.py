@@ -18,6 +18,7 @@ from burnish.algorithms.rejection import Rejection
 from burnish.algorithms.sft import SFT
 from burnish.batches import Drawn, PreparedPreferences
 from burnish.config import Settings
+from burnish.data.mixture import combined_prompts
 from burnish.data.walk import Plan
 from burnish.experience.interface import Experience, RolloutError
 from burnish.experience.language.bests import Bests
@@ -291,3 +292,15 @@ def test_a_last_batch_of_one_row_is_told_where_it_says_nothing(
         offline(algorithm, models, chosen, rows, None, 4)
         warned = "the last batch of an epoch has 1 row, too few for kto: change --batch-size" in capfd.readouterr().err
         assert warned == (told and isinstance(algorithm, KTO))
+
+
+@pytest.mark.parametrize("experience", [knobs(rollout=4), Bests(reward=words, rollout=4, max_new_tokens=4)])
+def test_rollouts_have_the_proportions_of_a_mixture(experience: Any, models: Models) -> None:
+    """Parts of 6 and 9 prompts, three to one: an epoch has 6 and 2, in rollouts of 3 and 1."""
+    chosen = settings(experience=experience)
+    parts = [prompts(models, 6, chosen), prompts(models, 9, chosen)]
+    mixed = combined_prompts(parts, [0.75, 0.25], "a:0.75,b:0.25")
+    feed = online(PPO(), models, chosen, mixed, None, 4)
+    drawn = [set(one.batch.rows.tolist()) for one in islice(feed.batches(State()), 4)]
+    assert [len({row for row in rows if row < 6}) for rows in drawn] == [3, 3, 3, 3]
+    assert len(set.union(*drawn)) == 10

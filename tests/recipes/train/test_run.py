@@ -460,6 +460,7 @@ def test_a_bad_row_in_a_stream_ends_the_run_which_goes_on_when_it_is_mended(
     data.write_text("".join([*lines[:13], '{"text": ""}\n', *lines[14:]]))
     with pytest.raises(UserError, match=r"step 4: \S*data\.jsonl, row 13.*Step 3 is saved: continue with --resume$"):
         go(**options | {"save_every": 0})
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-000003"]
     data.write_text("".join(lines))
     go(**options, resume=True)
     assert "resumed in a different environment, so not to the same bits: data_bytes" in capfd.readouterr().err
