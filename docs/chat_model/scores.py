@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 AVERAGE = 4.8
-"""Letters per word of the chat model's answers before training."""
+"""Letters per word of the chat model's answers before training, at temperature 1."""
 
 
 def right(prompts: list[Any], responses: list[str], verdict: list[str], **columns: Any) -> list[float]:
@@ -16,7 +16,7 @@ def right(prompts: list[Any], responses: list[str], verdict: list[str], **column
 def plain(prompts: list[Any], responses: list[str], **columns: Any) -> list[float]:
     """By how many letters the words of an answer are shorter than AVERAGE, on average; −5 for an answer without words.
 
-    The scores lie around 0, where a new critic's predictions lie too.
+    It is about 0 before training.
     """
     words = [re.findall(r"[^\W\d_]+", text) for text in responses]
     return [AVERAGE - sum(map(len, found)) / len(found) if found else -5.0 for found in words]
