@@ -205,3 +205,9 @@ def test_the_line_for_the_terminal_has_all_counts():
         "2 responses cut on the right, 4 with a prompt longer than the limit, 3 with equal responses, 9 tokens, 5 of "
         "them trained"
     )
+
+
+def test_the_largest_token_is_found_with_its_row():
+    assert tokenised(SINGLES, kind="demonstrations", batch_size=2).largest_token == (8, 3)
+    assert tokenised(GROUPS, kind="preferences").largest_token == (6, 4)  # where it occurs first
+    assert tokenised(GROUPS[1:], kind="preferences").largest_token == (6, 9)

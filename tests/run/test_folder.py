@@ -35,6 +35,34 @@ def test_a_new_folder_is_made_with_its_parents(tmp_path: Path) -> None:
         assert run.path.is_dir()
 
 
+def fail(out: Path, resume: bool = False, metrics: bool = False) -> None:
+    with RunFolder.open(out, resume) as run:
+        run.claim(CONFIG)
+        run.describe({"seed": 1})
+        if metrics:
+            run.append("metrics", {"step": 1})
+        raise UserError("no such model")
+
+
+@pytest.mark.parametrize("left", [[], ["kept"]])
+def test_a_run_that_is_refused_before_its_first_step_leaves_nothing(left: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "kept" if left else tmp_path / "a" / "b"
+    if left:
+        out.mkdir()
+    with pytest.raises(UserError, match="no such model"):
+        fail(out)
+    assert [path.name for path in tmp_path.iterdir()] == left
+    assert not left or not list(out.iterdir())
+
+
+def test_a_run_that_has_begun_is_left_where_it_is(tmp_path: Path) -> None:
+    files = {".lock", "config.yaml", "environment.json", "metrics.jsonl"}
+    for options in ({"metrics": True}, {"resume": True}):
+        with pytest.raises(UserError, match="no such model"):
+            fail(tmp_path / "x", **options)
+        assert {path.name for path in (tmp_path / "x").iterdir()} == files
+
+
 def test_an_empty_folder_is_taken_and_text_paths_serve(tmp_path: Path) -> None:
     with RunFolder.open(str(tmp_path)) as run:
         assert not run.resumed

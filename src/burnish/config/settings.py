@@ -23,6 +23,7 @@ class Settings:
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
         "float32", "dtype of the weights, in memory and saved; auto: as they were saved"
     )
+    resize_embeddings: bool = option(False, "add rows to the embedding for tokens of the tokenizer that have none")
     load_in_4bit: bool = option(
         False, "quantise the linear layers to 4 bits (NF4, with bitsandbytes); training then needs --lora-rank"
     )

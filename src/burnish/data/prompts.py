@@ -51,6 +51,12 @@ class Prompts:
         """The prompts of an epoch: all of them, unless a mixture has weights."""
         return self.mixed or Plan((len(self),))
 
+    @property
+    def largest_token(self) -> tuple[int, int]:
+        """The largest id, and the position in the data of the first row with it."""
+        largest = [max(ids) for ids in self.ids]
+        return max(largest), self.rows[largest.index(max(largest))]
+
     def describe(self) -> str:
         """One line for the terminal: name, number of prompts, number truncated, tokens, and columns for rewards.
 

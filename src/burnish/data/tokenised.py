@@ -97,6 +97,20 @@ class Tokenised:
         """The largest number of responses in a row."""
         return self.counts["largest_group"]
 
+    @property
+    def largest_token(self) -> tuple[int, int]:
+        """The largest id, and the position in the user's data of the first row with it."""
+        table = self.dataset.with_format("arrow")[:]
+        ids, ends = table["tokens"].combine_chunks(), []
+        while pa.types.is_list(ids.type):  # a row of texts, or of responses with their texts
+            ends.append(ids.value_lengths().to_numpy().cumsum())
+            ids = ids.flatten()
+        place = ids.to_numpy().argmax()
+        largest = int(ids[place].as_py())
+        for inner in reversed(ends):
+            place = inner.searchsorted(place, side="right")
+        return largest, table["row"][int(place)].as_py()
+
     def batch(self, indices: Sequence[int] | torch.Tensor) -> Demonstrations | Preferences | Feedback:
         """The rows at `indices`, padded on the right with id 0 and mask False to the longest of them.
 

@@ -1,10 +1,11 @@
 """The folder of one run: locked by one process, resumable after a kill, appended to line by line."""
 
+import contextlib
 import fcntl
 import json
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,10 @@ PRELIMINARIES = {CONFIG, ENVIRONMENT}
 class RunFolder:
     """A run's folder, locked by this process until `close`, the end of a `with` block, or the end of the process."""
 
-    def __init__(self, path: Path, resumed: bool, lock: int) -> None:
-        """Use `RunFolder.open`. `resumed`: the folder contains a run that this one continues."""
-        self.path, self.resumed = path, resumed
+    def __init__(self, path: Path, resumed: bool, lock: int, made: Sequence[Path] = ()) -> None:
+        """Use `RunFolder.open`. `resumed`: the folder contains a run that this one continues. `made`: the folders that
+        opening made, the innermost first."""
+        self.path, self.resumed, self._made = path, resumed, made
         self._lock: int | None = lock
         self._files: dict[str, int] = {}
 
@@ -51,6 +53,7 @@ class RunFolder:
         """
         path = Path(path)
         _look(path, resume)
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
         try:
             path.mkdir(parents=True, exist_ok=True)
             lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
@@ -58,9 +61,11 @@ class RunFolder:
             raise cannot_write(path, error) from error
         try:
             _take(lock, path)
+            if not _is_at(lock, path / LOCK):
+                raise _in_use(path)  # by one that ended just now, and removed the folder
             clean_leftovers(path)
             resumed = _look(path, resume)  # Again: another process may have begun and ended a run since.
-            return cls(path, resumed, lock)
+            return cls(path, resumed, lock, made)
         except BaseException:
             os.close(lock)
             raise
@@ -75,7 +80,9 @@ class RunFolder:
     def __enter__(self) -> "RunFolder":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and not self.resumed:
+            self._leave_nothing()
         self.close()
 
     def claim(self, config: dict[str, Any], free: Collection[str] = HARMLESS) -> None:
@@ -175,6 +182,15 @@ class RunFolder:
             except OSError as error:
                 raise cannot_write(path, error) from error
 
+    def _leave_nothing(self) -> None:
+        """Remove the folder of a new run that was refused before its first step, and the folders made for it."""
+        with contextlib.suppress(OSError):
+            if {entry.name for entry in self.path.iterdir()} <= {LOCK, *PRELIMINARIES}:
+                for name in (*PRELIMINARIES, LOCK):
+                    (self.path / name).unlink(missing_ok=True)
+                for folder in self._made:
+                    folder.rmdir()
+
     def _mark(self) -> None:
         """Write into the lock file: a mark that the folder's config was written by a run."""
         assert self._lock is not None
@@ -219,9 +235,13 @@ def _take(lock: int, path: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UserError(f"{path} is in use by another process: wait for it, or choose another --out") from error
+        raise _in_use(path) from error
     except OSError:
         pass  # A file system without locks: run without one rather than not at all.
+
+
+def _in_use(path: Path) -> UserError:
+    return UserError(f"{path} is in use by another process: wait for it, or choose another --out")
 
 
 def _write_whole(descriptor: int, line: bytes) -> None:

@@ -119,6 +119,7 @@ SHOWN_ELSEWHERE = {
     "revision": "test_a_revision_is_recorded_and_refused_for_a_folder",
     "trust_remote_code": "test_code_that_is_trusted_is_not_recorded",
     "dtype": "test_bfloat16_weights_are_trained_saved_and_resumed",
+    "resize_embeddings": "test_tokens_without_a_row_are_refused_or_get_one",
     "load_in_4bit": "test_a_quantised_base_is_trained_evaluated_and_resumed",
     "load_in_8bit": "test_a_quantised_base_is_trained_evaluated_and_resumed",
     "eval_data": "test_evaluation_is_written_down",
@@ -226,6 +227,24 @@ def test_every_option_of_a_method_changes_the_weights(method: str, go: Callable[
         beside = BESIDE.get(key, {})
         before = go(method, **beside, **BEFORE.get(key, {})) if beside else base
         assert not same_bits(before, go(method, **beside, **{key: value})), key
+
+
+def test_tokens_without_a_row_are_refused_or_get_one(files: Path, tmp_path: Path, go: Callable[..., Path]) -> None:
+    tiny.save_model(tmp_path / "m", "llama")
+    tokenizer = tiny.make_tokenizer()
+    tokenizer.add_tokens(["<new>"])
+    tokenizer.save_pretrained(tmp_path / "m")
+    data = tiny.write_rows(tmp_path / "texts.jsonl", [*tiny.text_rows(5), {"text": "the <new> plot"}])
+    options = {"model": str(tmp_path / "m"), "data": str(data)}
+    with pytest.raises(UserError, match=r"texts\.jsonl, row 5 has the token '<new>'"):
+        go(**options, out=str(tmp_path / "refused"))
+    assert not (tmp_path / "refused").exists()
+    go(model=options["model"], out=str(tmp_path / "without"))  # data that do not use it
+    run = go(**options, resize_embeddings=True)
+    assert weights(run)["model.embed_tokens.weight"].shape[0] == len(tokenizer)
+    assert load_policy(run / "model").tokenizer.convert_tokens_to_ids("<new>") == len(tokenizer) - 1
+    with pytest.raises(UserError, match="resize_embeddings and lora_rank cannot go together"):
+        go(**options, resize_embeddings=True, lora_rank=2)
 
 
 def test_masked_formatting_changes_the_weights(go: Callable[..., Path]) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from burnish.policies.language.parts import embedding
 from burnish.run import UserError
 
 SUFFIX = "ForSequenceClassification"
@@ -58,7 +59,7 @@ class ScalarHead:
         super().__init__(config)  # type: ignore[call-arg]
         model = cast(PreTrainedModel, self)
         setattr(model, model.base_model_prefix, AutoModel.from_config(config))
-        model.score = nn.Linear(cast(nn.Embedding, model.get_input_embeddings()).embedding_dim, 1, bias=False)
+        model.score = nn.Linear(embedding(model).embedding_dim, 1, bias=False)
         model.post_init()
 
     def forward(

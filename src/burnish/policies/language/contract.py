@@ -1,14 +1,13 @@
 """What Burnish relies on when it reads texts with a model, checked on random tokens when the model is loaded."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from burnish.policies.language.parts import body, head
+from burnish.policies.language.parts import body, embedding, head
 from burnish.policies.language.positions import length_scaling
 from burnish.policies.language.texts import CachedTexts
 from burnish.run import UserError
@@ -97,7 +96,7 @@ def probes(model: PreTrainedModel) -> tuple[list[int], list[int]]:
     scaling = length_scaling(config)
     limits = (LONG, getattr(config, "max_position_embeddings", None), scaling and scaling.original)
     length = min(limit for limit in limits if limit and limit > 0)
-    words = cast(nn.Embedding, model.get_input_embeddings()).weight.shape[0]
+    words = embedding(model).num_embeddings
     special = [getattr(config, f"{kind}_token_id", None) for kind in ("pad", "bos", "eos")]
     ordinary = [i for i in range(words) if i not in special and [i] not in special] if words < 100 else range(3, words)
     generator = torch.Generator().manual_seed(0)

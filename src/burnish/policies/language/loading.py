@@ -55,17 +55,18 @@ class Loading:
     `revision` is a branch, tag or commit of a name on the hub. With `trust_remote_code` the Python code that comes with
     a model is run. `dtype` is what the weights are loaded and kept in; "auto" is what they were saved in. With `bits`
     4 or 8, bitsandbytes quantises the linear layers except the head, to NF4 (Dettmers et al. 2023, "QLoRA", section 3)
-    or LLM.int8() (Dettmers et al. 2022).
+    or LLM.int8() (Dettmers et al. 2022). With `resize` the embedding gets rows for tokens that have none.
     """
 
     revision: str | None = None
     trust_remote_code: bool = False
     dtype: Dtype = "float32"
     bits: Literal[4, 8] | None = None
+    resize: bool = False
 
     def elsewhere(self) -> "Loading":
-        """The same for another model than the one whose `revision` is given."""
-        return replace(self, revision=None)
+        """The same for another model than the one whose `revision` is given, and whose embedding is resized."""
+        return replace(self, revision=None, resize=False)
 
     def hub(self, name: str) -> dict[str, Any]:
         """Arguments of every `from_pretrained`. With None instead of False, transformers asks in the terminal."""

@@ -1,10 +1,10 @@
 """The two parts of a causal language model: the body, which reads tokens, and the head, which gives logits."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 
@@ -12,6 +12,11 @@ def body(model: PreTrainedModel) -> Any:
     """The model without its head: its output has the last hidden states."""
     base = model.base_model
     return base if base is not model else model.model  # Llama 4 calls it by another name
+
+
+def embedding(model: PreTrainedModel) -> nn.Embedding:
+    """The model's token embedding."""
+    return cast(nn.Embedding, model.get_input_embeddings())
 
 
 def head(model: PreTrainedModel, hidden: Float[Tensor, "*k d"]) -> Float[Tensor, "*k V"]:

@@ -30,6 +30,7 @@ from burnish.policies.language.loading import (
 )
 from burnish.policies.language.parts import head
 from burnish.policies.language.reader import TokenReader
+from burnish.policies.language.vocabulary import resize_embeddings
 
 LOGITS_AT_ONCE = 2**24  # elements of the largest logits tensor: 64 MB in float32
 
@@ -136,6 +137,8 @@ def load_policy(
         tokenizer = load_tokenizer(source.tokenizer, source.loading)
         base, found = load_weights(AutoModelForCausalLM, source.base, config, source.loading, device, precision)
         check_complete(base, source.base, found)
+        if source.loading.resize:
+            resize_embeddings(base, tokenizer, source.base)
         model, adapter = adapters.with_adapter(base, source, lora, adapters.POLICY, seed)
     return LanguagePolicy(model, tokenizer, precision, adapter=adapter)
 

@@ -13,6 +13,7 @@ from burnish.policies.language.balance import LoadBalance
 from burnish.policies.language.layout import Bucket, buckets
 from burnish.policies.language.parts import body
 from burnish.policies.language.positions import length_scaling
+from burnish.policies.language.vocabulary import check_token
 
 TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 16384}
 
@@ -52,6 +53,10 @@ class TokenReader:
         """Switch dropout on or off; it is off wherever a ratio, a reference, a score or a value matters."""
         self.model.train(on)
 
+    def check_token(self, token: int, place: str) -> None:
+        """Raise UserError, naming the `place`, for a token that the model's embedding has no row for."""
+        check_token(token, self.model, self.tokenizer, place)
+
     def parameters(self) -> dict[str, nn.Parameter]:
         """The trainable parameters by name; a tied weight appears once."""
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
@@ -68,6 +73,8 @@ class TokenReader:
 
         Where rotary positions depend on a row's length, a row is read whole, beside rows with the same positions only.
         """
+        if tokens.numel():
+            self.check_token(int(tokens.max()), "a text")
         at_once, last_too = TOKENS_AT_ONCE.get(self.device.type, TOKENS_AT_ONCE["cuda"]), self.balance is not None
         if self.scaling is None:
             parts = buckets(tokens, mask, at_once, last_too)

@@ -146,6 +146,7 @@ def limits_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]], max_new_
             if prompt and longest < context:
                 problem = f"has {len(prompt)} tokens, and behind them the model's rotary positions change"
             raise UserError(f"prompt {i} {problem}: give a prompt that leaves room for a completion")
+        policy.check_token(max(prompt), f"prompt {i}")
         limits.append(min(max_new_tokens, longest - len(prompt)))
         if longest < context and limits[-1] < max_new_tokens:
             changes = longest

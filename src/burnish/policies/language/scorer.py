@@ -28,7 +28,9 @@ from burnish.policies.language.loading import (
     load_weights,
     quiet,
 )
+from burnish.policies.language.parts import embedding
 from burnish.policies.language.reader import TokenReader
+from burnish.policies.language.vocabulary import ADVICE, needed_rows, resize_embeddings
 from burnish.run import UserError, read_mapping
 
 
@@ -105,11 +107,6 @@ class LanguageScorer(TokenReader):
         self.tokenizer.save_pretrained(folder)
 
 
-def embedding(model: PreTrainedModel) -> nn.Embedding:
-    """The model's token embedding."""
-    return cast(nn.Embedding, model.get_input_embeddings())
-
-
 def scalar_head(model: PreTrainedModel, hidden: Float[Tensor, "k d"]) -> Float[Tensor, "k"]:
     """The scalar head's output for last hidden states, computed in float32 or wider whatever its weights' dtype."""
     layer = cast(nn.Linear, model.score)
@@ -172,6 +169,8 @@ def load_scorer(
         check_loaded(model, found, f"{option} {name}")
         if "score.weight" in found["missing_keys"]:
             new_head(cast(nn.Linear, model.score), seed)
+        if source.loading.resize:
+            resize_embeddings(model, tokenizer, source.base)
         if not isinstance(model, ScalarHead):
             pad_apart(model, tokenizer)
         model, adapter = adapters.with_adapter(model, source, lora, adapters.SCORER, seed, option)
@@ -216,14 +215,19 @@ def pad_apart(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Non
     """Give model and tokenizer a padding token that no text ends with.
 
     transformers reads a text's score at the last non-padding token. If padding is EOS, that is one token too early, and
-    without a padding token it refuses batches: then `<pad>` is added, with an embedding of zeros.
+    without a padding token it refuses batches: then `<pad>` is added, with an embedding of zeros. Raises UserError
+    where it would not be the first token without an embedding.
     """
+    words = embedding(model).num_embeddings
     others = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id)
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id in others:
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
     pad = tokenizer.pad_token_id
-    words = embedding(model).num_embeddings
     if pad >= words:
+        if any(words <= token < pad for token in tokenizer.get_vocab().values()):
+            raise UserError(
+                f"the tokenizer has {needed_rows(tokenizer) - 1} tokens, and the embedding {words} rows: {ADVICE}"
+            )
         with quiet_and_reproducible(0):
             model.resize_token_embeddings(pad + 1, mean_resizing=False)
         embedding(model).weight[words:] = 0.0

@@ -91,16 +91,18 @@ def scorer(name: str, settings: Settings, option: str = "--model") -> LanguageSc
 
 def loading_of(settings: Settings) -> Loading:
     """How the models of a run or a command are loaded. Raises UserError for options that exclude each other."""
+    half = settings.dtype == "float16" and settings.precision == "bfloat16"
+    frozen = settings.resize_embeddings and settings.lora_rank is not None
     refuse(
         {
             "load_in_4bit and load_in_8bit cannot go together: give one of them": settings.load_in_4bit
             and settings.load_in_8bit,
-            "precision bfloat16 and dtype float16 cannot go together: set both to bfloat16": settings.dtype == "float16"
-            and settings.precision == "bfloat16",
+            "precision bfloat16 and dtype float16 cannot go together: set both to bfloat16": half,
+            "resize_embeddings and lora_rank cannot go together, as LoRA trains no new rows: leave one out": frozen,
         }
     )
     bits: Any = 4 if settings.load_in_4bit else 8 if settings.load_in_8bit else None
-    return Loading(settings.revision, settings.trust_remote_code, settings.dtype, bits)
+    return Loading(settings.revision, settings.trust_remote_code, settings.dtype, bits, settings.resize_embeddings)
 
 
 def lora_of(settings: Settings) -> Lora | None:

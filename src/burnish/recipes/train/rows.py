@@ -144,6 +144,8 @@ def tokenised_part(
     kind = "prompts" if settings.experience else algorithm.data
     with saying(settings):
         rows = READERS[kind](load(), policy.tokenizer, limit, label, how)
+    token, row = rows.largest_token
+    policy.check_token(token, f"{label}, row {row}")
     if training and kind != "prompts":
         tokenise.check_options(rows.counts, how, label)
     if kind == "preferences" and (problem := algorithm.refuses(rows.batch([0]), rows.largest_group)):
