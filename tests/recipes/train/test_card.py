@@ -126,6 +126,25 @@ def test_the_code_of_a_reward_model_gives_its_score(reward_run: Path) -> None:
     assert float(run_code(reward_run)) == pytest.approx(score(reward_run), abs=1e-5)
 
 
+def test_the_code_of_a_reward_model_ends_as_its_training_does(folder: Path) -> None:
+    """The template's end, 6, is not EOS, and no EOS stands behind it; a tokenizer without BOS gets none."""
+    tiny.save_model(folder / "chat")
+    tiny.make_chat_tokenizer().save_pretrained(folder / "chat")
+    asked = [{"role": "user", "content": "the film"}]
+    pairs = [
+        {"prompt": asked, **{key: [{"role": "assistant", "content": key[0]}] for key in ("chosen", "rejected")}}
+    ]
+    tiny.write_rows(folder / "talks.jsonl", [pairs[0] | {"chosen": [{"role": "assistant", "content": "good"}]}] * 4)
+    run = trained(folder, RewardModel(), "talk", model=folder / "chat", data=folder / "talks.jsonl", eval_data=None)
+    scorer = load_scorer(run / "model")
+    text = "the What is a good film? plot a A short one. plot"
+    ids = scorer.tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert ids[-1] == 6
+    with torch.no_grad():
+        expected = scorer.scores(tiny.demonstrations([(ids, [False] + [True] * (len(ids) - 1))])).item()
+    assert float(run_code(run)) == pytest.approx(expected, abs=1e-5)
+
+
 def test_the_code_of_a_policy_continues_its_text(dpo_run: Path) -> None:
     assert run_code(dpo_run).startswith("the film is")
 

@@ -18,6 +18,7 @@ from burnish.algorithms.interface import name_of
 from burnish.algorithms.table import summary_of
 from burnish.config import Settings, as_dict
 from burnish.data import names
+from burnish.ends import template_end
 from burnish.policies.language.adapters import is_adapter
 from burnish.recipes.assets import NAMES
 from burnish.report.wording import flatten, value
@@ -59,7 +60,9 @@ LIMITS_OF = {
 ON_HUB = {"smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 
 
-def write_card(folder: Path, algorithm: Any, settings: Settings, rows: Any, held: Any, metrics: Path) -> None:
+def write_card(
+    folder: Path, tokenizer: Any, algorithm: Any, settings: Settings, rows: Any, held: Any, metrics: Path
+) -> None:
     """Write the card of a finished run into the model's `folder`.
 
     `rows` and `held` are the tokenised training and evaluation data (`held` may be None); `metrics` is the run's
@@ -68,6 +71,7 @@ def write_card(folder: Path, algorithm: Any, settings: Settings, rows: Any, held
     name = name_of(algorithm)
     scorer, adapter = "scorer" in algorithm.roles, is_adapter(folder)
     limits = [*LIMITS.get("scorer" if scorer else algorithm.data, LIMITS["preferences"]), *ALWAYS]
+    end = template_end(tokenizer)
     data = (facts("training", settings.data, rows), facts("evaluation", settings.eval_data or settings.data, held))
     values = {
         "front": front_matter(name, settings, scorer, adapter),
@@ -78,7 +82,10 @@ def write_card(folder: Path, algorithm: Any, settings: Settings, rows: Any, held
         "model": shown(settings.model),
         "scorer": scorer,
         "adapter": adapter,
-        "chat": (folder / "chat_template.jinja").exists(),
+        "chat": bool(tokenizer.chat_template),
+        "end": end,
+        "end_text": None if end is None else tokenizer.convert_ids_to_tokens(end),
+        "adds_eos": tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id],
         "data": [part for part in data if part],
         "result": final(read_jsonl(metrics), patient=settings.patience > 0),
         "best": settings.patience > 0,

@@ -109,7 +109,7 @@ def run_training(
                 models.critic.save(folder)
         with run.replace_folder("model") as folder:  # last: it is what says that the run is complete
             trained.save(folder)
-            write_card(folder, algorithm, settings, rows, held, run.path / "metrics.jsonl")
+            write_card(folder, trained.tokenizer, algorithm, settings, rows, held, run.path / "metrics.jsonl")
     return run.path
 
 
