@@ -17,11 +17,11 @@ TOOL = {"type": "function", "function": {"name": "tide", "parameters": {"type": 
 TALK = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 
 
-def read(kind, rows, variables=frozenset()):
+def read(kind, rows, variables=None):
     """The reading of rows in a list, and its examples; nothing may be warned about."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        reading = adapters.read(kind, load(rows), "f", True, frozenset(variables))
+        reading = adapters.read(kind, load(rows), "f", True, None if variables is None else frozenset(variables))
         return reading, list(reading.examples)
 
 
@@ -55,7 +55,7 @@ def test_both_halves_of_a_pair_have_its_keywords():
 
 def test_a_column_that_the_template_names_is_a_keyword():
     rows = [{"messages": TALK, "date_string": "1 May", "source": "x", "documents": [{"title": "t"}]}]
-    reading, (example,) = read("demonstrations", rows, {"date_string"})
+    reading, (example,) = read("demonstrations", rows, {"date_string", "documents"})
     assert example.template_options == {"date_string": "1 May", "documents": [{"title": "t"}]}
     assert reading.unread == ("source",)
 
@@ -92,6 +92,17 @@ def test_plain_text_with_tools_is_warned_about():
     reading = adapters.read("demonstrations", load([{"text": "a", "tools": [TOOL]}, {"text": "b"}]), "f", True)
     with pytest.warns(UserWarning, match="f: 1 rows of plain text have `tools`"):
         assert [one.template_options for one in reading.examples] == [{}, {}]
+
+
+def test_keywords_that_the_template_does_not_read_are_warned_about():
+    rows = [{"messages": TALK, "tools": [TOOL], "chat_template_kwargs": {"a": 1, "b": 2}}, {"messages": TALK}]
+    with pytest.warns(UserWarning, match="the chat template does not read") as caught:
+        list(adapters.read("demonstrations", load(rows), "f", True, frozenset({"a"})).examples)
+    assert [str(one.message) for one in caught] == [
+        "f: the chat template does not read `b`, which 1 rows have.",
+        "f: the chat template does not read `tools`, which 1 rows have.",
+    ]
+    read("demonstrations", rows, {"a", "b", "tools"})
 
 
 @pytest.mark.parametrize(

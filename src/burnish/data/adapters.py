@@ -176,17 +176,19 @@ def prompts(dataset: Dataset, name: str, chat: bool = False) -> Reading:
     return Reading(found.name, columns, examples, source.left_out)
 
 
-def read(kind: str, dataset: Dataset, name: str, chat: bool, variables: frozenset[str] = frozenset()) -> Reading:
+def read(kind: str, dataset: Dataset, name: str, chat: bool, variables: frozenset[str] | None = None) -> Reading:
     """A data set of the `kind`, with what its rows have for the chat template, whose `variables` a row may set.
+
+    What the template does not read is warned about, unless its variables are not known.
 
     Raises UserError as the kind's own reader does, and while it is iterated for cells that are not valid.
     """
     found = READERS[kind](dataset, name, chat)
     used = {*found.columns, *found.beside}
-    options = beside.option_columns(dataset, used, variables if chat else frozenset())
+    options = beside.option_columns(dataset, used, variables if chat and variables else frozenset())
     examples = found.examples
     if options:
-        examples = beside.with_options(examples, dataset, options, name, found.per_row)
+        examples = beside.with_options(examples, dataset, options, name, found.per_row, variables)
     unread = () if kind == "prompts" else tuple(c for c in dataset.column_names if c not in used | {*options})
     columns = found.columns if kind == "prompts" else (*found.columns, *options)  # a reward may want them too
     return replace(found, columns=columns, examples=beside.checked(examples, kind, name), unread=unread)

@@ -6,6 +6,7 @@ keywords too, as in `apply_chat_template(messages, tools=…, documents=…, **o
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -51,13 +52,20 @@ def option_columns(dataset: Dataset, used: Iterable[str], variables: frozenset[s
 
 
 def with_options(
-    examples: Iterable[Example], dataset: Dataset, columns: tuple[str, ...], name: str, per_row: int = 1
+    examples: Iterable[Example],
+    dataset: Dataset,
+    columns: tuple[str, ...],
+    name: str,
+    per_row: int,
+    variables: frozenset[str] | None,
 ) -> Iterator[Example]:
     """The examples with their rows' keywords for the chat template; row i of the data gives `per_row` numbers from
-    i·`per_row` on, in order. Plain text has no template: its rows' keywords are counted, and warned about."""
+    i·`per_row` on, in order. Keywords that are not among the template's `variables` are counted and warned about, as are
+    those of plain text, which has no template."""
     rows = enumerate(rows_of(dataset, columns))
     number, cells = next(rows, (0, ()))
     unread = 0
+    unknown: Counter[str] = Counter()
     for example in examples:
         while number < example.row // per_row:
             number, cells = next(rows)
@@ -65,12 +73,17 @@ def with_options(
         if options and not example.conversational:
             unread += 1
             options = {}
+        unknown.update(options.keys() - variables if variables is not None else ())
         yield replace(example, template_options=options)
     if unread:
         listed = " and ".join(f"`{column}`" for column in columns)
         warnings.warn(
             f"{name}: {unread:,} rows of plain text have {listed}, which only the template of a conversation reads.",
             stacklevel=2,
+        )
+    for keyword, rows_with in sorted(unknown.items()):
+        warnings.warn(
+            f"{name}: the chat template does not read `{keyword}`, which {rows_with:,} rows have.", stacklevel=2
         )
 
 

@@ -131,9 +131,7 @@ def test_the_code_of_a_reward_model_ends_as_its_training_does(folder: Path) -> N
     tiny.save_model(folder / "chat")
     tiny.make_chat_tokenizer().save_pretrained(folder / "chat")
     asked = [{"role": "user", "content": "the film"}]
-    pairs = [
-        {"prompt": asked, **{key: [{"role": "assistant", "content": key[0]}] for key in ("chosen", "rejected")}}
-    ]
+    pairs = [{"prompt": asked, **{key: [{"role": "assistant", "content": key[0]}] for key in ("chosen", "rejected")}}]
     tiny.write_rows(folder / "talks.jsonl", [pairs[0] | {"chosen": [{"role": "assistant", "content": "good"}]}] * 4)
     run = trained(folder, RewardModel(), "talk", model=folder / "chat", data=folder / "talks.jsonl", eval_data=None)
     scorer = load_scorer(run / "model")
