@@ -60,8 +60,8 @@ def with_options(
     variables: frozenset[str] | None,
 ) -> Iterator[Example]:
     """The examples with their rows' keywords for the chat template; row i of the data gives `per_row` numbers from
-    i·`per_row` on, in order. Keywords that are not among the template's `variables` are counted and warned about, as are
-    those of plain text, which has no template."""
+    i·`per_row` on, in order. Warns of keywords that are not among the template's `variables`, and of those of plain
+    text, which has no template."""
     rows = enumerate(rows_of(dataset, columns))
     number, cells = next(rows, (0, ()))
     unread = 0
