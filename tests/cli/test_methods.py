@@ -66,3 +66,37 @@ def test_a_mistake_in_a_file_is_refused_with_a_suggestion(files: Path, tmp_path:
     assert (status, err) == (2, "burnish: unknown key 'betta' for dpo: did you mean 'beta'?\n")
     status, _, err = burnish(*options(files, tmp_path / "run"), "--config", file)
     assert (status, err) == (2, "burnish: the configuration is for 'dpo', not for 'sft'\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sft", "--lr", "1e-3"], "No such option '--lr': it is '--learning-rate' here"),
+        (["sft", "--max_steps", "3"], "No such option '--max-steps': it is '--steps' here"),
+        (["dpo", "--num-train-epochs=2"], "No such option '--num-train-epochs': it is '--epochs' here"),
+        (["ppo", "--lr_scheduler_type=cosine"], "No such option '--lr-scheduler-type': it is '--schedule' here"),
+        (["ppo", "--lam", "0.9"], "No such option '--lam': it is '--lambda' here"),
+        (
+            ["sft", "--per_device_train_batch_size", "4"],
+            "No such option '--per-device-train-batch-size': it is '--batch-size' here (all rows of an update, however "
+            "they are divided)",
+        ),
+        (
+            ["sft", "--gradient-accumulation-steps", "4"],
+            "No such option '--gradient-accumulation-steps': it is '--accumulate' here (micro-batches that batch_size "
+            "is divided into, not multiplied by)",
+        ),
+        (
+            ["sample", "runs/a", "--response-length", "4"],
+            "No such option '--response-length': it is '--max-new-tokens'",
+        ),
+        (["sft", "--kl-coef", "1"], "No such option '--kl-coef'."),  # SFT has no price of the KL
+        (["classic", "--output-dir", "a"], "No such option '--output-dir': it is '--out' here"),
+    ],
+)
+def test_names_of_other_libraries_are_answered_with_those_here(
+    arguments: list[str], message: str, burnish: Any
+) -> None:
+    status, _, err = burnish(*arguments)
+    assert status == 2
+    assert f"Error: {message}" in err

@@ -8,7 +8,7 @@ import pytest
 
 from burnish.algorithms.table import LANGUAGE, load
 from burnish.config import construct, option_names, option_types, read_config, suggestion
-from burnish.config.parse import ELSEWHERE
+from burnish.config.parse import ELSEWHERE, UNLIKE
 from burnish.options import check, option
 from burnish.run import UserError
 
@@ -104,13 +104,18 @@ def test_an_unknown_key_is_answered_with_the_nearest_or_with_all() -> None:
     known = {"beta", "batch_size"}
     assert suggestion("betta", known) == ": did you mean 'beta'?"
     assert suggestion("zzz", known) == "; the keys are batch_size, beta"
-    assert suggestion("lr", known) == ": it is 'learning_rate' here"
+    assert suggestion("kl_coef", known) == ": it is 'beta' here"
+    assert suggestion("init-kl-coef", known) == ": it is 'beta' here"
+    assert suggestion("lr", known) == "; the keys are batch_size, beta"  # a method without a learning rate
+    counted = ": it is 'batch_size' here (all rows of an update, however they are divided)"
+    assert suggestion("per_device_train_batch_size", known) == counted
 
 
 def test_words_of_other_libraries_have_keys_of_ours() -> None:
     every = {key for name in LANGUAGE for cls in option_types(load(name)) for key in option_names(cls)}
     assert set(ELSEWHERE.values()) <= every
     assert not ELSEWHERE.keys() & every
+    assert ELSEWHERE.keys() >= UNLIKE.keys()
 
 
 def test_a_file_is_its_keys_and_values(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
 
-from burnish.config import Settings, construct, option_names
+from burnish.config import ELSEWHERE, Settings, construct, option_names, translation
 from burnish.data.names import joined
 from burnish.options import shown
 from burnish.run import UserError
@@ -81,3 +81,14 @@ def common(*names: str) -> Callable[[Any], Any]:
 
 def settings_of(flags: dict[str, Any]) -> Settings:
     return construct(Settings, {key: value for key, value in flags.items() if value is not None})
+
+
+def translated(error: click.NoSuchOption) -> click.NoSuchOption:
+    """The error about an option that other libraries have, with the command's own name for it."""
+    key = error.option_name.lstrip("-").replace("-", "_")
+    own = {p.name: p.opts[0] for p in error.ctx.command.params if isinstance(p, click.Option)} if error.ctx else {}
+    if (name := own.get(ELSEWHERE.get(key))) is None:
+        return error
+    return click.NoSuchOption(
+        error.option_name, f"No such option '{error.option_name}'{translation(key, name)}", ctx=error.ctx
+    )

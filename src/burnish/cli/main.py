@@ -31,6 +31,10 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, click.NoSuchOption):
+            from burnish.cli.flags import translated
+
+            error = translated(error)
         object.__setattr__(error, "message", printable(error.message))
         error.show()
         sys.exit(2)

@@ -6,10 +6,19 @@ is accepted and ignored.
 
 from burnish.config.build import algorithm_of, as_dict, build, option_types
 from burnish.config.checks import checked, refuse
-from burnish.config.parse import construct, option_names, read_config, refuse_flags, suggestion
+from burnish.config.parse import (
+    ELSEWHERE,
+    construct,
+    option_names,
+    read_config,
+    refuse_flags,
+    suggestion,
+    translation,
+)
 from burnish.config.settings import Settings
 
 __all__ = [
+    "ELSEWHERE",
     "Settings",
     "algorithm_of",
     "as_dict",
@@ -22,4 +31,5 @@ __all__ = [
     "refuse",
     "refuse_flags",
     "suggestion",
+    "translation",
 ]

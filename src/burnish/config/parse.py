@@ -56,8 +56,34 @@ ELSEWHERE = {
     "lora_target_modules": "lora_targets",
     "model_revision": "revision",
     "torch_dtype": "dtype",
+    "max_seq_length": "max_length",
+    "model_path": "model",
+    "sft_model_path": "model",
+    "dataset": "data",
+    "train_file": "data",
+    "validation_file": "eval_data",
+    "num_epochs": "epochs",
+    "train_batch_size": "batch_size",
+    "grad_accum_steps": "accumulate",
+    "gradient_clipping": "max_grad_norm",
+    "lr_scheduler": "schedule",
+    "bf16": "precision",
+    "eval_strategy": "eval_every",
+    "save_strategy": "save_every",
+    "early_stopping_patience": "patience",
+    "resume_from_checkpoint": "resume",
+    "use_cpu": "device",
+    "data_seed": "seed",
+    "reward_funcs": "reward",
+    "normalize_advantage": "standardise_advantages",
 }
 """Names in TRL, transformers and Stable-Baselines3, and the names of the same options here."""
+
+UNLIKE = {
+    "per_device_train_batch_size": "all rows of an update, however they are divided",
+    "gradient_accumulation_steps": "micro-batches that batch_size is divided into, not multiplied by",
+}
+"""What to know of an option here that counts something else than its namesake there."""
 
 FLAGS_ONLY = {"trust_remote_code"}
 """Options that are neither read from a file nor written to one."""
@@ -157,7 +183,13 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
 
 def suggestion(key: str, known: set[str]) -> str:
     """A suggestion for an unknown key, as the end of a sentence."""
-    if key in ELSEWHERE:
-        return f": it is '{ELSEWHERE[key]}' here"
+    key = key.replace("-", "_")
+    if ELSEWHERE.get(key) in known:
+        return translation(key, ELSEWHERE[key])
     near = difflib.get_close_matches(key, known, n=1)
     return f": did you mean '{near[0]}'?" if near else f"; the keys are {', '.join(sorted(known))}"
+
+
+def translation(key: str, name: str) -> str:
+    """The `name` here of an option that another library calls `key`, as the end of a sentence."""
+    return f": it is '{name}' here" + (f" ({UNLIKE[key]})" if key in UNLIKE else "")
