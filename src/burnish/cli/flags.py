@@ -87,7 +87,7 @@ def translated(error: click.NoSuchOption) -> click.NoSuchOption:
     """The error about an option that other libraries have, with the command's own name for it."""
     key = error.option_name.lstrip("-").replace("-", "_")
     own = {p.name: p.opts[0] for p in error.ctx.command.params if isinstance(p, click.Option)} if error.ctx else {}
-    if (name := own.get(ELSEWHERE.get(key))) is None:
+    if (name := own.get(ELSEWHERE.get(key, ""))) is None:
         return error
     return click.NoSuchOption(
         error.option_name, f"No such option '{error.option_name}'{translation(key, name)}", ctx=error.ctx
