@@ -37,6 +37,7 @@ class Pace:
 
     seed: int = 0
     eval_every: int | None = None
+    log_every: int = 10**9
     save_every: int = 0
     patience: int = 0
 
@@ -102,7 +103,6 @@ def train(plan: Plan, world: World, seeds: Sequence[int], folder: Path) -> Train
             state=State(),
             evaluator=None,
             progress=progress,
-            log_every=10**9,
         )
     return Trained(player, state)
 

@@ -42,8 +42,17 @@ OTHER = {
     "learning_rate": 3e-4,
     "warmup": 0.25,
     "schedule": "cosine",
+    "min_lr_ratio": 0.1,
+    "decay": 0.2,
+    "decay_type": "1-sqrt",
+    "optimizer": "adafactor",
+    "adam_beta1": 0.8,
+    "adam_beta2": 0.95,
+    "adam_epsilon": 1e-6,
+    "momentum": 0.9,
     "weight_decay": 0.01,
     "max_grad_norm": 0.5,
+    "neftune": 5.0,
     "max_length": 99,
     "mask_formatting": True,
     "last_answer_only": True,
@@ -56,6 +65,7 @@ OTHER = {
     "eval_data": "held.jsonl",
     "eval_every": 4,
     "patience": 2,
+    "log_every": 5,
     "save_every": 9,
     "resume": True,
     "device": "cpu",
@@ -130,6 +140,9 @@ GROUPS = {
 }
 OF_GROUPS = {"online_dpo": GROUPS | {"refresh_reference": True}, "rejection": GROUPS}
 WITH: dict[str, dict] = {"patience": {"eval_every": 4}, "kl_horizon": {"kl_target": 4.0}}
+WITH |= {key: {"schedule": "warmup_stable_decay"} for key in ("decay", "decay_type")} | {
+    "momentum": {"optimizer": "sgd"}
+}
 WITH |= {f"load_in_{n}bit": {"lora_rank": 8} for n in (4, 8)}
 STREAMED = {"streaming": True, "data": "mine.jsonl", "steps": 3}
 WITH |= {"streaming": STREAMED, "shuffle_buffer": STREAMED}
@@ -265,7 +278,7 @@ def test_what_the_dataclasses_refuse_is_a_sentence_of_the_users(name: str, optio
     [
         ("dpo", {"betta": 0.1}, "unknown key 'betta' for dpo: did you mean 'beta'?"),
         ("sft", {"learningrate": 1e-4}, "unknown key 'learningrate' for sft: did you mean 'learning_rate'?"),
-        ("sft", {"zzz": 1}, "unknown key 'zzz' for sft; the keys are accumulate, batch_size, data, "),
+        ("sft", {"zzz": 1}, "unknown key 'zzz' for sft; the keys are accumulate, adam_beta1, adam_beta2, "),
         ("sft", {"1": 2}, "unknown key '1' for sft; the keys are"),
         ("sft", {"beta": 0.1}, "unknown key 'beta' for sft"),
         ("dpo", {"over": "token"}, "unknown key 'over' for dpo"),

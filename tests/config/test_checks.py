@@ -170,6 +170,52 @@ def test_adapters_learn_ten_times_as_fast_by_default() -> None:
     assert "it is 'lora_rank' here" in refusal("sft", {"lora_r": 8})
 
 
+# Optimizer, schedule and noise -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "beside", "message"),
+    [
+        (
+            {"adam_beta1": 0.9},
+            {"optimizer": "sgd"},
+            "adam_beta1 only applies to adamw and adamw_8bit: leave it out, or",
+        ),
+        (
+            {"adam_beta2": 0.999},
+            {"optimizer": "adafactor"},
+            "adam_beta2 only applies to adamw and adamw_8bit: leave it",
+        ),
+        ({"adam_epsilon": 1e-8}, {"optimizer": "sgd"}, "adam_epsilon only applies to adamw and adamw_8bit: leave it"),
+        ({"momentum": 0.0}, {}, "momentum only applies to sgd: leave it out, or set optimizer to sgd"),
+        ({"momentum": 0.9}, {"optimizer": "adafactor"}, "momentum only applies to sgd: leave it out, or set optimizer"),
+        ({"min_lr_ratio": 0.1}, {"schedule": "constant"}, "min_lr_ratio only applies to a schedule that falls: leave"),
+        (
+            {"decay": 0.1},
+            {},
+            "decay only applies to the schedule warmup_stable_decay: leave it out, or set schedule to",
+        ),
+        (
+            {"decay_type": "cosine"},
+            {"schedule": "cosine"},
+            "decay_type only applies to the schedule warmup_stable_decay",
+        ),
+    ],
+)
+def test_what_optimizer_or_schedule_does_not_read_is_refused(options: dict, beside: dict, message: str) -> None:
+    """Its default value too: what is given is used, or refused."""
+    assert refusal("sft", options | beside).startswith(message)
+    assert built("sft", beside)
+
+
+def test_noise_is_refused_where_dropout_is() -> None:
+    assert built("sft", {"neftune": 5.0})[1].neftune == 5.0
+    assert built("rejection", {"neftune": 5.0})
+    for name in ("dpo", "reward", "ppo", "kto", "online_dpo"):
+        message = "neftune only applies to methods that train with dropout, such as sft: it would add noise to a ratio"
+        assert refusal(name, {"neftune": 5.0}).startswith(message)
+
+
 # Adapters ----------------------------------------------------------------------------------------------------------
 
 

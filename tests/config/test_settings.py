@@ -35,6 +35,15 @@ from burnish.options import shown
         ({"lora_dropout": -0.1}, "lora_dropout must lie in [0, 1), not -0.1"),
         ({"eval_every": 0}, "eval_every must be at least 1, not 0"),
         ({"patience": -1}, "patience must be at least 0, not -1"),
+        ({"log_every": 0}, "log_every must be at least 1, not 0"),
+        ({"neftune": 0.0}, "neftune must be above 0, not 0.0"),
+        ({"neftune": -5.0}, "neftune must be above 0, not -5.0"),
+        ({"adam_beta1": 1.0}, "adam_beta1 must lie in [0, 1), not 1.0"),
+        ({"adam_beta2": -0.1}, "adam_beta2 must lie in [0, 1), not -0.1"),
+        ({"adam_epsilon": 0.0}, "adam_epsilon must be above 0, not 0.0"),
+        ({"momentum": 1.0}, "momentum must lie in [0, 1), not 1.0"),
+        ({"min_lr_ratio": 1.1}, "min_lr_ratio must lie in [0, 1], not 1.1"),
+        ({"decay": 0.0}, "decay must be above 0, not 0.0"),
         ({"save_every": -1}, "save_every must be at least 0, not -1"),
         ({"shuffle_buffer": 0}, "shuffle_buffer must be at least 1, not 0"),
         ({"threads": 0}, "threads must be at least 1, not 0"),
@@ -70,5 +79,5 @@ def test_the_defaults_are_settings() -> None:
 def test_every_number_has_a_range() -> None:
     """A setting that is a number and may have any value would have to be checked somewhere else."""
     numbers = [f for f in dataclasses.fields(Settings) if f.type in (int, float, int | None, float | None)]
-    assert len(numbers) == 18
+    assert len(numbers) == 26
     assert [f.name for f in numbers if not shown(f)] == []

@@ -46,6 +46,7 @@ class Halfway:
     dropout: bool = True
     told: list[Any] = field(default_factory=list)
     saved: list[int] = field(default_factory=list)
+    noted: list[dict[str, float]] = field(default_factory=list)
 
     def prepare(self, batch: Any, state: State) -> list[float]:
         self.told.append(("prepare", batch, self.model.dropped))
@@ -65,8 +66,13 @@ class Halfway:
     def conclude(self, batch: Any, state: State) -> None:
         self.told.append(("conclude", batch, self.model.dropped))
 
-    def record(self, metrics: dict[str, Any]) -> dict[str, float]:
-        return {"value": metrics["value"].item()}
+    def note(self, metrics: dict[str, Any], state: State) -> None:
+        self.noted.append({name: value.item() if name == "value" else value for name, value in metrics.items()})
+
+    def record(self, state: State) -> dict[str, float]:
+        (found,) = self.noted
+        self.noted.clear()
+        return found
 
     def save(self, state: State) -> None:
         self.saved.append(state.step)

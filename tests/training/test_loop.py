@@ -75,6 +75,42 @@ def test_metrics_have_one_line_a_step(tmp_path: Path) -> None:
     assert all(t["seconds"] > 0 for t in timings)
 
 
+@pytest.mark.parametrize(
+    ("every", "eval_every", "expected"),
+    [(2, None, [2, 4, 6, 7]), (3, 2, [2, 3, 4, 6, 7]), (7, None, [7]), (9, None, [7])],
+)
+def test_rows_are_written_every_so_often_at_evaluations_and_at_the_end(
+    every: int, eval_every: int | None, expected: list[int], tmp_path: Path
+) -> None:
+    """Each has the means of the steps since the row before: those of the run that has a row for every step."""
+    evaluator = None if eval_every is None else lambda: {"loss": 1.0}
+    full = run_loop(tmp_path / "full", 7, {})[2]
+    state, _, found = run_loop(tmp_path / "run", 7, {"log_every": every, "eval_every": eval_every}, evaluator)
+    assert (
+        [row["step"] for row in found]
+        == [row["step"] for row in read_jsonl(tmp_path / "run/timings.jsonl")]
+        == expected
+    )
+    for begin, row in zip([0, *expected], found, strict=False):
+        steps = full[begin : row["step"]]
+        for name in ("loss", "grad_norm"):
+            assert row[name] == pytest.approx(sum(step[name] for step in steps) / len(steps), rel=1e-12)
+        for name in ("epoch", "learning_rate", "num_tokens"):
+            assert row[name] == steps[-1][name]
+    assert state.unlogged == {}
+
+
+def test_the_progress_bar_counts_every_step(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    models, chosen = Models(policy=tiny.make_policy("gpt2", double=False)), settings(log_every=3)
+    with RunFolder.open(tmp_path / "run") as run, Progress("SFT", 4) as progress:
+        learner = GradientLearner(SFT(), models, optimizer_of(models), chosen, 4, 4, run)
+        more: dict[str, Any] = {"steps": 4, "run": run, "state": State(), "evaluator": None, "progress": progress}
+        train_loop(models, cycle([Drawn(BATCH)]), learner=learner, settings=chosen, **more)
+    rows = {row["step"]: row["loss"] for row in read_jsonl(tmp_path / "run" / "metrics.jsonl")}
+    shown = [f"SFT {step}/4 loss {rows[3 if step < 4 else 4]:.4g}" for step in (3, 4)]
+    assert capfd.readouterr().err.splitlines() == ["SFT 1/4", "SFT 2/4", *shown]
+
+
 @pytest.mark.parametrize(("every", "expected"), [(2, [2, 4, 5]), (None, [5]), (5, [5]), (9, [5])])
 def test_evaluation_comes_every_so_often_and_at_the_end(every: int | None, expected: list[int], tmp_path: Path) -> None:
     _, _, metrics = run_loop(tmp_path / "run", 5, {"eval_every": every}, lambda: {"loss": 1.0, "other": 2.0})
@@ -237,6 +273,29 @@ def test_a_run_ends_with_its_step_also_in_the_middle_of_a_rollout(steps: int, sa
     samples = read_jsonl(tmp_path / "run" / "samples.jsonl")
     assert [sample["step"] for sample in samples] == [step - 1 for step in begun for _ in range(2)]
     assert sorted(int(path.name[5:]) for path in (tmp_path / "run").glob("checkpoints/*")) == saved
+
+
+def test_rows_of_rollouts_resume_in_the_middle_of_their_means(tmp_path: Path) -> None:
+    """Two updates a rollout and a row every three: the rows of steps 3, 6 and 8 are means over 2, 1 and 1 rollouts,
+    also where the run was stopped after step 4."""
+    full = tmp_path / "full"
+    run_online(full, 8, PPO(update_epochs=1), schedule="constant")
+    kls = {row["step"]: row["objective/kl"] for row in read_jsonl(full / "metrics.jsonl") if "objective/kl" in row}
+    assert list(kls) == [1, 3, 5, 6, 8]
+    knobs: dict[str, Any] = {"log_every": 3, "schedule": "constant", "save_every": 4}
+    run_online(tmp_path / "whole", 8, PPO(update_epochs=1), **knobs)
+    rows = read_jsonl(tmp_path / "whole" / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [3, 6, 8]
+    expected = [(kls[1] + kls[3]) / 2, (kls[5] + kls[6]) / 2, kls[8]]
+    assert [row["objective/kl"] for row in rows] == pytest.approx(expected, rel=1e-12)
+    assert [row["rollout"] for row in rows] == [2, 4, 5]
+    (tmp_path / "run").mkdir()
+    shutil.copytree(tmp_path / "whole", tmp_path / "run", dirs_exist_ok=True)
+    for path in (tmp_path / "run").glob("checkpoints/*"):
+        if path.name != "step-000005":
+            shutil.rmtree(path)
+    run_online(tmp_path / "run", 8, PPO(update_epochs=1), resume=True, **knobs)
+    assert (tmp_path / "run/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
 
 
 def test_tokens_are_counted_as_often_as_they_are_learned_from(tmp_path: Path) -> None:

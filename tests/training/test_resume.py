@@ -17,8 +17,11 @@ import torch
 from safetensors.torch import load_file
 from tiny_scorers import make_scorer
 
+from burnish.policies.interface import Models
 from burnish.policies.language.adapters import Lora
 from burnish.policies.language.policy import load_policy
+from burnish.run import RunFolder
+from burnish.training.resume import State, restore, save
 
 SAVED = ("model/model.safetensors", "model/config.json", "metrics.jsonl")
 STEPS = 10  # 23 rows of which 5 make a batch: 2 epochs of 5 steps
@@ -122,6 +125,36 @@ def reward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 @pytest.fixture(scope="module")
 def ppo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     yield from made("ppo", tmp_path_factory)
+
+
+class Odd(torch.optim.SGD):
+    """Its state has a number and a nested part beside tensors, as that of bitsandbytes' optimizers does."""
+
+    def step(self, closure: Any = None) -> None:
+        for parameter in self.param_groups[0]["params"]:
+            slot = self.state.setdefault(
+                parameter, {"step": 0, "quantised": {"levels": torch.zeros(3, dtype=torch.uint8)}}
+            )
+            slot["step"] += 1
+            slot["quantised"]["levels"] += 2
+
+
+def test_every_part_of_an_optimizers_state_comes_back(tmp_path: Path) -> None:
+    models = Models(policy=tiny.make_policy())
+    parameters = list(models.policy.parameters().values())
+    optimizer, again = Odd(parameters, lr=0.1), Odd(parameters, lr=0.1)
+    optimizer.step()
+    optimizer.step()
+    with RunFolder.open(tmp_path / "run") as run:
+        run.claim({"algorithm": "sft"})
+        save(run, models, optimizer, State(step=2, unlogged={"loss": [0.5, 2]}))
+        state = restore(run, models, again, pytest.fail)
+    assert (state.step, state.unlogged) == (2, {"loss": [0.5, 2]})
+    for parameter in parameters:
+        slot = again.state[parameter]
+        assert slot["step"] == 2
+        assert type(slot["step"]) is int
+        assert slot["quantised"]["levels"].tolist() == [4, 4, 4]
 
 
 def test_the_same_run_twice_has_the_same_bits(bench: Bench) -> None:

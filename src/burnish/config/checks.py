@@ -29,6 +29,8 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
             and settings.epochs is not None,
             f"batch_size must be at least {algorithm.least_rows} for {name}: it estimates how far the policy has moved "
             "from the batch's rows, and one row alone is noise": settings.batch_size < algorithm.least_rows,
+            "neftune only applies to methods that train with dropout, such as sft: it would add noise to a ratio, a "
+            "reference or a score": settings.neftune is not None and not algorithm.dropout,
             "accumulate must lie between 1 and batch_size": settings.accumulate > settings.batch_size,
             "patience counts evaluations: set eval_every too": settings.patience > 0 and settings.eval_every is None,
             "eval_every needs eval_data, unless the training data is built in": settings.eval_every is not None
@@ -44,6 +46,8 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
         | streaming_problems(algorithm, settings)
         | lora_problems(settings, algorithm.dropout)
         | loading_problems(settings)
+        | optimizer_problems(settings)
+        | schedule_problems(settings)
     )
     if settings.experience is not None:
         refuse(settings.experience.problems(name, settings))
@@ -120,4 +124,30 @@ def lora_problems(settings: Settings, dropout: bool) -> dict[str, bool]:
     return alone | {
         "lora_dropout only applies to methods that train with dropout, such as sft: it would add noise to a ratio, a "
         "reference or a score": settings.lora_dropout > 0 and not dropout,
+    }
+
+
+def optimizer_problems(settings: Settings) -> dict[str, bool]:
+    """What may be wrong with the options of the optimizer, and whether it is."""
+    readers = dict.fromkeys(("adam_beta1", "adam_beta2", "adam_epsilon"), ("adamw", "adamw_8bit"))
+    return {
+        f"{key} only applies to {' and '.join(names)}: leave it out, or set optimizer to {names[0]}": (
+            getattr(settings, key) is not None and settings.optimizer not in names
+        )
+        for key, names in (readers | {"momentum": ("sgd",)}).items()
+    }
+
+
+def schedule_problems(settings: Settings) -> dict[str, bool]:
+    """What may be wrong with the options of the learning-rate schedule, and whether it is."""
+    stable = "warmup_stable_decay"
+    return {
+        "min_lr_ratio only applies to a schedule that falls: leave it out, or set schedule to cosine": (
+            settings.min_lr_ratio > 0 and settings.schedule == "constant"
+        ),
+    } | {
+        f"{key} only applies to the schedule {stable}: leave it out, or set schedule to {stable}": (
+            getattr(settings, key) is not None and settings.schedule != stable
+        )
+        for key in ("decay", "decay_type")
     }

@@ -48,9 +48,29 @@ class Settings:
         None, "peak learning rate; default: the method's own, ten times that with LoRA", gt=0
     )
     warmup: float = option(0.0, "learning-rate warm-up: a share of the steps if below 1, else a number of steps", ge=0)
-    schedule: Literal["constant", "linear", "cosine"] = option("linear", "learning-rate schedule after the warm-up")
-    weight_decay: float = option(0.0, "AdamW's decoupled weight decay", ge=0)
+    schedule: Literal["constant", "linear", "cosine", "warmup_stable_decay"] = option(
+        "linear", "learning-rate schedule after the warm-up"
+    )
+    min_lr_ratio: float = option(0.0, "share of the peak learning rate that the schedule falls to", ge=0, le=1)
+    decay: float | None = option(
+        None, "length of the decay of warmup_stable_decay, given as --warmup is; default: 0.1", gt=0
+    )
+    decay_type: Literal["cosine", "linear", "1-sqrt"] | None = option(
+        None, "shape of the decay of warmup_stable_decay; default: cosine"
+    )
+    optimizer: Literal["adamw", "adamw_8bit", "adafactor", "sgd"] = option(
+        "adamw",
+        "optimizer; adamw_8bit needs bitsandbytes, and the default learning rates are for AdamW",
+    )
+    adam_beta1: float | None = option(None, "AdamW's β₁, the decay rate of its mean; default: 0.9", ge=0, lt=1)
+    adam_beta2: float | None = option(None, "AdamW's β₂, the decay rate of its mean square; default: 0.999", ge=0, lt=1)
+    adam_epsilon: float | None = option(None, "AdamW's ε, added to the denominator; default: 1e-8", gt=0)
+    momentum: float | None = option(None, "SGD's momentum; default: 0", ge=0, lt=1)
+    weight_decay: float = option(0.0, "weight decay of matrices: decoupled, but in the gradient with sgd", ge=0)
     max_grad_norm: float = option(1.0, "clip the gradient norm to this; 0 disables clipping", ge=0)
+    neftune: float | None = option(
+        None, "NEFTune: noise of this α on the embeddings in training, for methods with dropout", gt=0
+    )
     max_length: int = option(512, "maximum length of prompt + response in tokens; the prompt's left is cut first", ge=2)
     mask_formatting: bool = option(
         False, "leave tokens that only begin or end a turn out of the preference losses, as Llama 3 does"
@@ -72,6 +92,9 @@ class Settings:
     eval_every: int | None = option(None, "steps between evaluations; default: only at the end", ge=1)
     patience: int = option(
         0, "stop after this many evaluations without a lower loss and keep the best weights; 0 never stops", ge=0
+    )
+    log_every: int = option(
+        1, "steps between rows of metrics.jsonl, each with the means over the steps since the row before", ge=1
     )
     save_every: int = option(100, "steps between checkpoints; 0 saves none", ge=0)
     resume: bool = option(False, "continue from the newest checkpoint in --out; start fresh if there is none")

@@ -31,8 +31,12 @@ class Learner(Protocol):
         """Keep what the next batch depends on, such as a coefficient that adapts."""
         ...
 
-    def record(self, metrics: dict[str, Any]) -> dict[str, float]:
-        """An update's metrics as a line for metrics.jsonl."""
+    def note(self, metrics: dict[str, Any], state: State) -> None:
+        """Keep an update's metrics for the next row of metrics.jsonl; its rollout's are among those of the first."""
+        ...
+
+    def record(self, state: State) -> dict[str, float]:
+        """A row of metrics.jsonl about the updates noted since the one before."""
         ...
 
     def save(self, state: State) -> None:

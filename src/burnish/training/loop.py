@@ -30,6 +30,8 @@ class Paced(Protocol):
     @property
     def eval_every(self) -> int | None: ...
     @property
+    def log_every(self) -> int: ...
+    @property
     def save_every(self) -> int: ...
     @property
     def patience(self) -> int: ...
@@ -50,18 +52,18 @@ def train_loop(
     state: State,
     evaluator: Callable[[], dict[str, float]] | None,
     progress: Progress,
-    log_every: int = 1,
 ) -> State:
     """Run the loop from `state` to `steps` updates, or to the end of `batches`, and return the final state.
 
     Each round draws a batch, prepares it and learns from it: offline in one update, online in several. Checkpoints lie
-    between rounds, so that whatever a killed round did is done again, to the same bits. Every `log_every`th update has
-    a line in the run's metrics. Raises UserError where a loss is not finite, before the weights are touched, or a
-    reward fails, and Interrupted on Ctrl-C.
+    between rounds, so that whatever a killed round did is done again, to the same bits. Every `log_every`th update, an
+    evaluation and the last update have a row in the run's metrics. Raises UserError where a loss is not finite, before
+    the weights are touched, or a reward fails, and Interrupted on Ctrl-C.
     """
+    began = time.perf_counter()
     with interruptible() as interrupted:
         while state.step < steps and not out_of_patience(settings, state):
-            began, first = time.perf_counter(), state.step
+            first = state.step
             switch_dropout(models, False)
             drawn = draw(batches, learner, state, run)
             if drawn is None:
@@ -78,15 +80,17 @@ def train_loop(
                 if metrics is None:
                     break
                 state.step += 1
+                learner.note(metrics | news, state)
+                news, record = {}, None
                 due = evaluator is not None and is_due(settings.eval_every, state.step, steps)
-                if due or state.step % log_every == 0:
-                    record = {"step": state.step} | learner.record(metrics) | news
+                if due or is_due(settings.log_every, state.step, steps):
+                    record = {"step": state.step} | learner.record(state)
                     if evaluator and due:
                         record |= evaluation(evaluator, models, settings, state, run)
                     run.append("metrics", record)
                     run.append("timings", {"step": state.step, "seconds": round(time.perf_counter() - began, 6)})
-                    progress.step(record)
-                    began, news = time.perf_counter(), {}
+                    began = time.perf_counter()
+                progress.step(record)
             if state.step == first:
                 raise UserError(
                     f"step {state.step + 1}: the method's early stop ended a rollout before its first update, when "
@@ -100,7 +104,9 @@ def train_loop(
             state.experience = drawn.state
             stop = interrupted()  # asked once: a signal that arrives later must not stop what was not saved
             if stop or (settings.save_every and state.step // settings.save_every > first // settings.save_every):
+                paused = time.perf_counter()
                 learner.save(state)
+                began += time.perf_counter() - paused  # a row has the time of its updates alone
             if stop:
                 raise Interrupted(f"{run.path} is saved up to step {state.step}; --resume continues it")
     return state

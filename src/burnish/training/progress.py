@@ -46,6 +46,8 @@ class Progress:
     def step(self, record: dict[str, Any] | None = None) -> None:
         """Count one unit of work; `record` has the numbers to show."""
         self.done += 1
+        if self.quiet:
+            return
         found = record or {}
         for key, label in SHOWN.items():
             if key in found:
@@ -54,7 +56,7 @@ class Progress:
                 self.seen[label] = f"{label} {value:.4g}{when}"
         numbers = " ".join(self.seen.values())
         self.bar.update(self.task, advance=1, numbers=numbers)
-        if not self.quiet and not self.console.is_terminal and self.done % max(1, self.total // 10) == 0:
+        if not self.console.is_terminal and self.done % max(1, self.total // 10) == 0:
             self.console.print(f"{self.title} {self.done}/{self.total} {numbers}".rstrip(), highlight=False)
 
     def passing(self, item: T) -> T:

@@ -4,8 +4,9 @@ Random streams and the position in the data are pure functions of seed and step,
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -20,6 +21,7 @@ BEST = "checkpoints/best"
 class State:
     """The state of a run: updates made, batches drawn, tokens seen, and what the experience and the algorithm carry.
 
+    `unlogged` has the sum and the number of the values of each metric since the last row of `metrics.jsonl`;
     `best_loss` and `evaluations_since_best` are for early stopping.
     """
 
@@ -28,16 +30,18 @@ class State:
     num_tokens: int = 0
     experience: dict[str, float] = field(default_factory=dict)
     algorithm: dict[str, float] = field(default_factory=dict)
+    unlogged: dict[str, list[float | int]] = field(default_factory=dict)
     best_loss: float = math.inf
     evaluations_since_best: int = 0
 
 
 def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state: State) -> None:
     """Write a checkpoint: weights, optimizer, state, and the lengths of the run's files."""
-    tensors = weights(models)
-    for index, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{name}": value for name, value in values.items()}
-    checkpoint.save(run.path / "checkpoints", state.step, tensors, vars(state) | {"offsets": run.offsets()})
+    slots = dict(flattened(optimizer.state_dict()["state"], "optimizer"))
+    tensors = weights(models) | {name: value for name, value in slots.items() if isinstance(value, torch.Tensor)}
+    numbers = {name: value for name, value in slots.items() if name not in tensors}  # bitsandbytes counts its steps
+    values = vars(state) | {"offsets": run.offsets()} | ({"optimizer": numbers} if numbers else {})
+    checkpoint.save(run.path / "checkpoints", state.step, tensors, values)
 
 
 def restore(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, warn: Callable[[str], None]) -> State:
@@ -47,15 +51,34 @@ def restore(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, wa
         run.rewind({})
         return State()
     load_parameters(models, found.tensors)
-    slots: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in found.tensors.items():
-        if name.startswith("optimizer/"):
-            _, index, key = name.split("/")
-            slots.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
     values = dict(found.state)
+    slots = {name: value for name, value in found.tensors.items() if name.startswith("optimizer/")}
+    by_name = nested(slots | values.pop("optimizer", {})).get("optimizer", {})
+    by_index = {int(index): slot for index, slot in by_name.items()}
+    optimizer.load_state_dict({"state": by_index, "param_groups": optimizer.state_dict()["param_groups"]})
     run.rewind(values.pop("offsets"))
     return State(**values)
+
+
+def flattened(tree: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """The leaves of nested mappings under their path, such as `optimizer/0/step`."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}/{key}")
+        else:
+            yield f"{prefix}/{key}", value
+
+
+def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """The nested mappings whose leaves are these: what `flattened` took apart."""
+    tree: dict[str, Any] = {}
+    for path, value in leaves.items():
+        *branches, leaf = path.split("/")
+        place = tree
+        for branch in branches:
+            place = place.setdefault(branch, {})
+        place[leaf] = value
+    return tree
 
 
 def weights(models: Models) -> dict[str, torch.Tensor]:

@@ -83,6 +83,13 @@ def test_the_length_of_an_epoch_of_data() -> None:
         length(SFT(), settings(epochs=2.0, warmup=6.0), 9)
 
 
+def test_a_decay_that_does_not_fit_is_refused() -> None:
+    stable = {"schedule": "warmup_stable_decay", "epochs": 2.0, "warmup": 0.5}
+    assert length(SFT(), settings(**stable, decay=3.0), 9) == (6, 3)
+    with pytest.raises(UserError, match="a warmup of 3 and a decay of 4 steps are more than the run's 6: shorten one"):
+        length(SFT(), settings(**stable, decay=4.0), 9)
+
+
 def test_offline_batches_begin_where_the_state_says(models: Models, tmp_path: Path, monkeypatch: Any) -> None:
     """Two epochs of three batches, of which every row is in one; without anything to tell or to remember."""
     monkeypatch.setenv("BURNISH_CACHE", str(tmp_path))

@@ -27,7 +27,6 @@ from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import StartingAdapter
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.train.models import (
-    adamw,
     count_trained,
     device_of,
     left_out,
@@ -39,6 +38,7 @@ from burnish.recipes.train.models import (
 )
 from burnish.recipes.train.rows import tokenised
 from burnish.run import UserError
+from burnish.training.language.optimizer import make_optimizer
 
 
 @pytest.fixture(scope="module")
@@ -144,23 +144,6 @@ def test_a_critic_or_model_that_is_none_is_refused(files: Path) -> None:
         load_models(SFT(), dataclasses.replace(settings(files), model=str(files / "nowhere")))
 
 
-def test_the_optimizer_has_every_trained_parameter_once(files: Path) -> None:
-    """Weight decay shrinks matrices alone; the reference is nowhere."""
-    models = load_models(PPO(), settings(files, reward="gold"))
-    chosen = dataclasses.replace(settings(files), weight_decay=0.25)
-    optimizer = adamw(models, chosen)
-    groups = optimizer.param_groups
-    assert [group["weight_decay"] for group in groups] == [0.25, 0.0]
-    assert [group["lr"] for group in groups] == [0.1, 0.1]
-    assert {p.dim() >= 2 for p in groups[0]["params"]} == {True}
-    assert {p.dim() >= 2 for p in groups[1]["params"]} == {False}
-    found = [id(p) for group in groups for p in group["params"]]
-    critic: Any = models.critic
-    trained = [*models.policy.parameters().values(), *critic.parameters().values()]
-    assert len(found) == len(set(found))
-    assert set(found) == {id(p) for p in trained}
-
-
 def test_a_reference_that_a_table_can_stand_for(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For a method that says so: its numbers are the policy's own, and stay when the policy moves."""
     monkeypatch.setenv("BURNISH_CACHE", str(tmp_path))
@@ -207,7 +190,7 @@ def test_adapters_are_trained_where_a_rank_is_given(files: Path) -> None:
     """GPT-2 of width 16 has 512 parameters a rank (see test_adapters), and a head 16."""
     for algorithm, expected in ((SFT(), 1024), (DPO(), 1024), (RewardModel(), 1024 + 16)):
         models = load_models(algorithm, with_lora(files))
-        parameters = [p for group in adamw(models, with_lora(files)).param_groups for p in group["params"]]
+        parameters = [p for group in make_optimizer(models, with_lora(files)).param_groups for p in group["params"]]
         assert sum(p.numel() for p in parameters) == expected
         assert count_trained(models).startswith(f"trainable parameters {expected:,} of ")
     assert load_models(SFT(), settings(files)).policy.adapter is None  # type: ignore[attr-defined]

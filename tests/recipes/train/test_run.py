@@ -104,8 +104,14 @@ CHANGE_WEIGHTS: dict[str, Any] = {
     "learning_rate": 0.02,
     "warmup": 2,
     "schedule": "cosine",
+    "min_lr_ratio": 0.5,
+    "optimizer": "sgd",
+    "adam_beta1": 0.5,
+    "adam_beta2": 0.5,
+    "adam_epsilon": 1e-3,
     "weight_decay": 0.5,
     "max_grad_norm": 0.01,
+    "neftune": 5.0,
     "max_length": 5,
     "precision": "bfloat16",
 }
@@ -125,6 +131,10 @@ SHOWN_ELSEWHERE = {
     "eval_data": "test_evaluation_is_written_down",
     "eval_every": "test_evaluation_is_written_down",
     "patience": "test_patience_ends_a_run_early",
+    "decay": "test_every_optimizer_and_schedule_resumes_to_the_same_bits",
+    "decay_type": "test_every_optimizer_and_schedule_resumes_to_the_same_bits",
+    "momentum": "test_every_optimizer_and_schedule_resumes_to_the_same_bits",
+    "log_every": "test_every_optimizer_and_schedule_resumes_to_the_same_bits",
     "save_every": "test_checkpoints_are_kept",
     "resume": "test_resume_goes_on",
     "device": "test_a_device_that_is_not_there_is_refused",
@@ -367,6 +377,36 @@ def test_checkpoints_are_kept(go: Callable[..., Path]) -> None:
     for every, expected in ((0, []), (2, [2, 4]), (3, [3])):
         names = [path.name for path in go(save_every=every).glob("checkpoints/step-*")]
         assert sorted(names) == [f"step-{step:06d}" for step in expected]
+
+
+STABLE = {"schedule": "warmup_stable_decay", "warmup": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        ({"optimizer": "adafactor", "neftune": 5.0}, {"neftune": None}),
+        ({"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.1}, {"momentum": 0.5}),
+        ({"optimizer": "sgd", "learning_rate": 0.1} | STABLE | {"decay": 0.5}, {"decay": 0.25}),
+        (STABLE | {"decay": 3, "decay_type": "1-sqrt", "min_lr_ratio": 0.1}, {"decay_type": None}),
+        ({"optimizer": "adamw_8bit", "adam_beta1": 0.8}, {"adam_beta1": 0.5}),
+    ],
+)
+def test_every_optimizer_and_schedule_resumes_to_the_same_bits(
+    options: dict[str, Any], changed: dict[str, Any], files: Path, go: Callable[..., Path]
+) -> None:
+    """From step 3, in the middle of what the row of step 4 is a mean over."""
+    if options.get("optimizer") == "adamw_8bit":
+        pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed: pip install 'burnish[quantized]'")
+    common = {"eval_data": str(files / "other.jsonl"), "save_every": 3, "log_every": 2, "steps": 5}
+    run = go(**common | options)
+    before = {name: (run / name).read_bytes() for name in (WEIGHTS, "metrics.jsonl")}
+    assert [row["step"] for row in read_jsonl(run / "metrics.jsonl")] == [2, 4, 5]
+    shutil.rmtree(run / "model")
+    assert [path.name for path in run.glob("checkpoints/step-*")] == ["step-000003"]
+    assert go(**common | options, out=str(run), resume=True) == run
+    assert {name: (run / name).read_bytes() for name in before} == before
+    assert not same_bits(run, go(**common | options | changed))
 
 
 def test_a_warm_up_that_never_ends_is_refused(go: Callable[..., Path]) -> None:

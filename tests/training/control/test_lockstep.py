@@ -375,7 +375,11 @@ def test_metrics_are_means_over_a_runs_real_steps() -> None:
     found = metric_means(loss, tagged(numbers()))["tag"]
     expected = torch.tensor([sum(steps) / len(steps) for steps in STEPS_OF], dtype=torch.float64)
     torch.testing.assert_close(found, expected)
-    assert learner_of_nothing((1,), None).record({"tag": torch.tensor([1.0, 2.0, 6.0])}) == {"tag": 3.0}
+    learner = learner_of_nothing((1,), None)
+    for row in ({"tag": torch.ones(3), "labels": 4.0}, {"tag": torch.tensor([1.0, 2.0, 6.0])}):
+        learner.note(row, State())
+    assert learner.record(State()) == {"tag": 3.0, "labels": 4.0}
+    assert learner.record(State()) == {}
 
 
 def test_a_gradient_that_is_not_finite_names_its_run_and_nothing_moves() -> None:

@@ -18,7 +18,7 @@ from burnish.algorithms.terms import Loss, Term
 from burnish.experience.interface import draws
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError
-from burnish.training.language.learner import GradientLearner, carried_numbers, minibatches, schedule, step
+from burnish.training.language.learner import GradientLearner, carried_numbers, minibatches, step
 from burnish.training.resume import State, restore
 from burnish.training.step import gradient, prepared
 
@@ -33,33 +33,6 @@ def run(tmp_path: Path) -> Iterator[RunFolder]:
 def learner_of(algorithm: Any, models: Models, run: RunFolder, **options: Any) -> GradientLearner:
     """Of a run of 20 steps, 4 per epoch, by plain descent."""
     return GradientLearner(algorithm, models, optimizer_of(models), settings(**options), 20, 4, run)
-
-
-def rates(steps: int, **options: Any) -> list[float]:
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    rate = schedule(optimizer, settings(learning_rate=2.0, **options), steps)
-    return [rate(step) for step in range(steps)]
-
-
-def test_learning_rates_by_hand() -> None:
-    """A peak of 2. The warm-up of n steps goes 1/n … n/n; then from 1 down, never spending a step on rate 0."""
-    assert rates(4, schedule="constant") == [2.0] * 4
-    assert rates(4, schedule="linear") == pytest.approx([2.0, 1.5, 1.0, 0.5])
-    assert rates(4, schedule="cosine") == pytest.approx([1 + math.cos(math.pi * k / 4) for k in range(4)])
-    assert rates(5, schedule="constant", warmup=2.0) == pytest.approx([1.0, 2.0, 2.0, 2.0, 2.0])
-    assert rates(6, schedule="linear", warmup=2.0) == pytest.approx([1.0, 2.0, 2.0, 1.5, 1.0, 0.5])
-    falling = [1 + math.cos(math.pi * k / 4) for k in range(4)]
-    assert rates(6, schedule="cosine", warmup=2.0) == pytest.approx([1.0, 2.0, *falling])
-
-
-@pytest.mark.parametrize(
-    ("warmup", "steps", "length"),
-    [(0.25, 10, 3), (0.3, 10, 3), (0.07, 100, 7), (1.0, 10, 1), (2.5, 10, 3), (0.01, 10, 1)],
-)
-def test_a_warm_up_is_a_share_below_1_and_rises_evenly(warmup: float, steps: int, length: int) -> None:
-    found = rates(steps, schedule="constant", warmup=warmup)
-    assert found[:length] == pytest.approx([2 * (k + 1) / length for k in range(length)])
-    assert found[length:] == [2.0] * (steps - length)
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.05, 1e6])
@@ -167,6 +140,29 @@ def test_in_the_middle_of_a_rollout_nothing_is_saved(run: RunFolder) -> None:
         learner_of(Cliff(), online_models(), run).update(BATCH, State(step=7), first=False)
     assert "is saved" not in str(caught.value)
     assert not (run.path / "checkpoints").exists()
+
+
+def test_a_row_has_the_means_since_the_row_before(run: RunFolder) -> None:
+    """Losses 1, 2, 6 and 5: means of 3 and then of 5. A metric of one rollout in three is that rollout's; what says
+    where the run is does not become a mean; and a single value keeps its bits and its sign."""
+    learner, state = learner_of(SFT(), Models(policy=tiny.make_policy()), run), State()
+    for number, loss in enumerate((1.0, 2.0, 6.0)):
+        rollout = {"objective/kl": 0.25, "rollout": 7} if number == 1 else {}
+        place = {"epoch": 0.5 * number, "learning_rate": 0.1 / (number + 1), "num_tokens": 10 * number}
+        learner.note(place | {"loss": loss} | rollout, state)
+    expected = {
+        "epoch": 1.0,
+        "learning_rate": 0.1 / 3,
+        "num_tokens": 20,
+        "loss": 3.0,
+        "objective/kl": 0.25,
+        "rollout": 7,
+    }
+    assert (found := learner.record(state)) == expected
+    assert list(found) == list(expected)
+    learner.note({"loss": 5.0, "margin": -0.0, "num_tokens": 30}, state)
+    assert str(learner.record(state)) == "{'loss': 5.0, 'margin': -0.0, 'num_tokens': 30}"
+    assert state.unlogged == {}
 
 
 # A method that Burnish does not know --------------------------------------------------------------------------------

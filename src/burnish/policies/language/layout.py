@@ -18,7 +18,8 @@ class Bucket:
     """Rows of similar length, cut to the part that the model has to read.
 
     `inputs[n, s]` are the ids read; `chosen[n, s]` is True where the *next* token was chosen by the policy, and
-    `targets` are those tokens in row-major order. `rows` and `columns` say where their log-probabilities belong.
+    `targets` are those tokens in row-major order. `rows` and `columns` say where their log-probabilities belong, and
+    `lines` are the rows of the batch that were read.
     """
 
     inputs: Int[Tensor, "n s"]
@@ -26,6 +27,7 @@ class Bucket:
     targets: Int[Tensor, "k"]
     rows: Int[Tensor, "k"]
     columns: Int[Tensor, "k"]
+    lines: Int[Tensor, "n"]
 
 
 def buckets(
@@ -62,7 +64,7 @@ def buckets(
         row, column = chosen.nonzero(as_tuple=True)
         targets = tokens[rows, 1 : width + 1][row, column]
         chosen = torch.nn.functional.pad(chosen, (0, width - chosen.shape[1]))
-        out.append(Bucket(tokens[rows, :width], chosen, targets, rows[row], column + 1))
+        out.append(Bucket(tokens[rows, :width], chosen, targets, rows[row], column + 1, rows))
     return out
 
 

@@ -81,7 +81,11 @@ class LanguagePolicy(TokenReader):
         """`numbers` of the logits `[k, V]` and ids `[k]` of chosen tokens, where they belong; 0 elsewhere."""
         tokens, mask, lengths = batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2), batch.lengths.flatten()
         one_head = lambda hidden, targets: self._head_numbers(hidden, targets, numbers)  # noqa: E731
-        found = self.numbers(tokens, mask, lengths, one_head, count)
+        rows = None
+        if self.neftune is not None:  # each response of a row has noise of its own
+            responses = len(tokens) // len(batch.rows)
+            rows = (batch.rows[:, None] * responses + torch.arange(responses, device=tokens.device)).flatten()
+        found = self.numbers(tokens, mask, lengths, one_head, count, rows)
         return found.view(*batch.mask.shape, count)
 
     def _head_numbers(

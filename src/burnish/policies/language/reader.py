@@ -1,7 +1,7 @@
 """A transformers model that reads rows of tokens: what policies, reward models and critics share."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from burnish.policies.language.balance import LoadBalance
 from burnish.policies.language.layout import Bucket, buckets
+from burnish.policies.language.neftune import Neftune
 from burnish.policies.language.parts import body
 from burnish.policies.language.positions import length_scaling
 from burnish.policies.language.vocabulary import check_token
@@ -25,7 +26,7 @@ class TokenReader:
     """A model with its tokenizer, run on the tokens before each masked place.
 
     `precision` "bfloat16" runs the model under autocast. `adapter` is the peft model that holds the adapter, where only
-    an adapter is trained.
+    an adapter is trained. `neftune` is the noise on the embeddings while dropout is on.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class TokenReader:
     ) -> None:
         self.model, self.tokenizer, self.precision, self.adapter = model, tokenizer, precision, adapter
         self.balance: LoadBalance | None = None
+        self.neftune: Neftune | None = None
         self.scaling = length_scaling(model.config)
         self.dropout(False)
 
@@ -68,10 +70,12 @@ class TokenReader:
         lengths: Int[Tensor, "N"],
         head: Head,
         count: int,
+        rows: Int[Tensor, "N"] | None = None,
     ) -> Float[Tensor, "N T n"]:
         """`head` of the hidden state before each place where the mask is True; 0 elsewhere. `count` is its width.
 
-        Where rotary positions depend on a row's length, a row is read whole, beside rows with the same positions only.
+        `rows` are the numbers of the rows, of which their noise is a function. Where rotary positions depend on a row's
+        length, a row is read whole, beside rows with the same positions only.
         """
         if tokens.numel():
             self.check_token(int(tokens.max()), "a text")
@@ -82,19 +86,30 @@ class TokenReader:
             parts = buckets(tokens, mask, at_once, last_too, lengths, self.scaling.kinds(lengths))
         if not parts:
             return torch.zeros(*mask.shape, count, device=mask.device)
-        values = torch.cat([head(self.hidden(bucket)[bucket.chosen], bucket.targets) for bucket in parts])
-        rows, columns = torch.cat([b.rows for b in parts]), torch.cat([b.columns for b in parts])
-        return values.new_zeros(*mask.shape, values.shape[-1]).index_put((rows, columns), values)
+        hidden = (self.hidden(bucket, self.noise(bucket, lengths, rows))[bucket.chosen] for bucket in parts)
+        values = torch.cat([head(states, bucket.targets) for states, bucket in zip(hidden, parts, strict=True)])
+        places = torch.cat([b.rows for b in parts]), torch.cat([b.columns for b in parts])
+        return values.new_zeros(*mask.shape, values.shape[-1]).index_put(places, values)
 
-    def hidden(self, bucket: Bucket) -> Float[Tensor, "n s d"]:
+    def hidden(self, bucket: Bucket, noise: AbstractContextManager[None]) -> Float[Tensor, "n s d"]:
         """The model's last hidden states of a bucket's rows."""
         with self.autocast():
             if self.scaling is not None and self.scaling.dynamic:  # else it keeps the frequencies of a longer row
                 body(self.model)(input_ids=bucket.inputs[:1, :1], use_cache=False)
-            output = body(self.model)(input_ids=bucket.inputs, use_cache=False)
+            with noise:
+                output = body(self.model)(input_ids=bucket.inputs, use_cache=False)
         if self.balance is not None:
             self.balance.note(output, bucket)
         return output.last_hidden_state
+
+    def noise(
+        self, bucket: Bucket, lengths: Int[Tensor, "N"], rows: Int[Tensor, "N"] | None
+    ) -> AbstractContextManager[None]:
+        """NEFTune's noise on the bucket's rows, in training alone."""
+        if self.neftune is None or rows is None or not self.model.training:
+            return nullcontext()
+        read = rows[bucket.lines].tolist()
+        return self.neftune.on(self.model.get_input_embeddings(), read, lengths[bucket.lines].tolist())
 
     @contextmanager
     def autocast(self) -> Iterator[None]:

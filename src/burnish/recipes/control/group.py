@@ -58,6 +58,7 @@ class Pace:
 
     seed: int
     eval_every: int | None = None
+    log_every: int = LOGGED
     save_every: int = 0
     patience: int = 0
 
@@ -126,7 +127,6 @@ def play(
             state=State(),
             evaluator=None,
             progress=bar,
-            log_every=LOGGED,
         )
     environments.close()
     return player

@@ -16,6 +16,7 @@ from burnish.policies.language.sampler import PolicySampler
 from burnish.recipes.train.models import device_of, loading_of, say, starting_point, with_reference
 from burnish.recipes.train.rewards import resolve_reward
 from burnish.run import UserError
+from burnish.training.language.schedule import phases
 from burnish.training.resume import State
 from burnish.training.step import evaluate
 
@@ -51,9 +52,14 @@ def length(algorithm: Algorithm, settings: Settings, rows: int | None) -> tuple[
 
 
 def with_warmup(settings: Settings, steps: int) -> int:
-    """The updates of a run. Raises UserError where its warm-up never ends."""
+    """The updates of a run. Raises UserError where its warm-up never ends, or its decay does not fit in."""
     if settings.warmup >= max(1, steps):
         raise UserError(f"a warmup of {settings.warmup:g} steps never ends in a run of {steps}: make it shorter")
+    warmup, decay = phases(settings, steps)
+    if warmup + decay > steps:
+        raise UserError(
+            f"a warmup of {warmup} and a decay of {decay} steps are more than the run's {steps}: shorten one"
+        )
     return steps
 
 

@@ -15,6 +15,7 @@ from burnish.policies.interface import Distribution, Models
 from burnish.policies.language.adapters import Lora, is_adapter, own_lora
 from burnish.policies.language.loading import Loading
 from burnish.policies.language.lora_targets import without_adapter
+from burnish.policies.language.neftune import Neftune
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import StartingAdapter, cached_reference
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
@@ -32,6 +33,7 @@ def load_models(algorithm: Algorithm, settings: Settings) -> Models:
     if "scorer" in algorithm.roles:
         return Models(scorer=checked_dtype(scorer(settings.model, settings)))
     policy, experience = checked_dtype(language(settings)), settings.experience
+    policy.neftune = None if settings.neftune is None else Neftune(settings.neftune)
     models = Models(policy=policy)
     if experience is None:
         return models
@@ -141,16 +143,6 @@ def device_of(models: Models) -> torch.device:
     """The device of the trained models."""
     trained: Any = models.trained().values()
     return next(model.device for model in trained)
-
-
-def adamw(models: Models, settings: Settings) -> torch.optim.AdamW:
-    """AdamW over every trained model; weight decay applies to matrices only, not to biases and norms."""
-    parameters = [p for model in models.trained().values() for p in model.parameters().values()]
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate or 0.0, fused=True)
 
 
 def with_reference(algorithm: Any, models: Models, rows: Any, seen: Sequence[int], settings: Settings) -> Models:

@@ -23,7 +23,6 @@ from burnish.policies.language.reference import weights_hash
 from burnish.recipes.train.batches import length, offline, online, streaming
 from burnish.recipes.train.card import write_card
 from burnish.recipes.train.models import (
-    adamw,
     count_trained,
     left_out,
     load_models,
@@ -34,6 +33,7 @@ from burnish.recipes.train.models import (
 from burnish.recipes.train.rows import evaluation_rows, first_responses, streamed, tokenised
 from burnish.run import RunFolder, UserError
 from burnish.training.language.learner import GradientLearner
+from burnish.training.language.optimizer import check_optimizer, make_optimizer
 from burnish.training.loop import out_of_patience, train_loop
 from burnish.training.progress import Progress
 from burnish.training.resume import State, load_best, restore
@@ -71,6 +71,7 @@ def run_training(
     if settings.out is None:
         raise UserError("give --out, the run folder to write")
     prepare_torch(settings)
+    check_optimizer(settings, pick_device(settings.device))
     with RunFolder.open(settings.out, resume=settings.resume) as run:
         run.claim(as_dict(algorithm, settings))
         if (run.path / "model").exists():
@@ -118,7 +119,7 @@ def _fit(algorithm: Algorithm, models: Models, settings: Settings, run: RunFolde
     steps, per_epoch = length(algorithm, settings, None if settings.streaming else len(rows.plan))
     source = streaming if settings.streaming else online if settings.experience else offline
     feed = source(algorithm, models, settings, rows, held, steps)
-    optimizer = adamw(feed.models, settings)
+    optimizer = make_optimizer(feed.models, settings)
     tell = partial(say, settings)
     state = restore(run, feed.models, optimizer, tell) if settings.resume else State()
     learner = GradientLearner(algorithm, feed.models, optimizer, settings, steps, per_epoch, run)
@@ -170,7 +171,7 @@ def note_environment(
 ) -> None:
     """Record versions and hashes that the result depends on, or compare them in a resumed run."""
     packages = ["burnish", "torch", "transformers", "tokenizers", "datasets", "safetensors", "peft", "numpy"]
-    if settings.load_in_4bit or settings.load_in_8bit:
+    if settings.load_in_4bit or settings.load_in_8bit or settings.optimizer == "adamw_8bit":
         packages.append("bitsandbytes")
     now = {
         "python": platform.python_version(),

@@ -117,6 +117,7 @@ class LockstepLearner:
         self.adams = {name: StackedAdam(self.steps.adam_eps) for name in self.trained}
         self.going = torch.ones(len(self.seeds), dtype=torch.bool)
         self.carried: dict[str, Tensor] = {}
+        self.latest: dict[str, Any] = {}
 
     def prepare(self, batch: Transitions, state: State) -> Any:
         self.narrow(batch)
@@ -173,9 +174,16 @@ class LockstepLearner:
     def save(self, state: State) -> None:
         """Nothing: environments cannot be saved, so an interrupted group of runs starts again."""
 
-    def record(self, metrics: dict[str, Any]) -> dict[str, float]:
-        """Means over the remaining runs."""
-        return {name: value.double().mean().item() for name, value in metrics.items()}
+    def note(self, metrics: dict[str, Any], state: State) -> None:
+        self.latest |= metrics
+
+    def record(self, state: State) -> dict[str, float]:
+        """Means over the remaining runs, of the latest update and rollout alone: those of all would cost time."""
+        found = self.latest
+        self.latest = {}
+        return {
+            name: value.double().mean().item() if isinstance(value, Tensor) else value for name, value in found.items()
+        }
 
     def descend(self, loss: Loss, part: Any) -> dict[str, Tensor]:
         """One step of every run that is going. Raises UserError, before anything moves, where a run's is not finite."""

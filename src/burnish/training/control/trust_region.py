@@ -60,8 +60,11 @@ class TrustRegionLearner:
     def conclude(self, batch: Prepared, state: State) -> None:
         """Nothing: the step itself decides how far it goes."""
 
-    def record(self, metrics: dict[str, Any]) -> dict[str, float]:
-        return self.critic.record(metrics)
+    def note(self, metrics: dict[str, Any], state: State) -> None:
+        self.critic.note(metrics, state)
+
+    def record(self, state: State) -> dict[str, float]:
+        return self.critic.record(state)
 
     def save(self, state: State) -> None:
         self.critic.save(state)

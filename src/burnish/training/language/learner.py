@@ -1,21 +1,24 @@
 """Gradient steps of one optimizer on batches of rows."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import get_scheduler
 
 from burnish.algorithms.interface import Algorithm
 from burnish.config import Settings
 from burnish.data.walk import epoch_order
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError
+from burnish.training.language.schedule import schedule
 from burnish.training.resume import State, save
 from burnish.training.step import NonFiniteLossError, gradient, mean_metrics, microbatches, prepared
+
+LATEST = frozenset({"epoch", "learning_rate", "num_tokens", "rollout"})
+"""Metrics that say where a run is: a row has their value at its step, of all others the mean."""
 
 
 @dataclass
@@ -79,8 +82,16 @@ class GradientLearner:
 
         state.algorithm = carried_numbers(self.algorithm.conclude(final_metrics, state.algorithm))
 
-    def record(self, metrics: dict[str, Any]) -> dict[str, float]:
-        return metrics
+    def note(self, metrics: dict[str, Any], state: State) -> None:
+        for name, value in metrics.items():
+            total, count = state.unlogged.get(name, (0, 0)) if name not in LATEST else (0, 0)
+            state.unlogged[name] = [total + value if count else value, count + 1]
+
+    def record(self, state: State) -> dict[str, float]:
+        """Means over the updates that have the metric, but the latest value of those that only go on."""
+        found = {name: total / count if count > 1 else total for name, (total, count) in state.unlogged.items()}
+        state.unlogged = {}
+        return found
 
     def save(self, state: State) -> None:
         save(self.run, self.models, self.optimizer, state)
@@ -131,14 +142,3 @@ def step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return metrics | {"grad_norm": norm.item(), "learning_rate": learning_rate}
-
-
-def schedule(optimizer: torch.optim.Optimizer, settings: Settings, steps: int) -> Callable[[int], float]:
-    """The learning rate of each step (from 0), as a pure function."""
-    share = settings.warmup if settings.warmup >= 1 else settings.warmup * steps
-    warmup = math.ceil(round(share, 6))  # 7 % of 100 steps are 7.000000000000001 in floating point, and 7 in fact
-    name = "constant_with_warmup" if settings.schedule == "constant" else settings.schedule
-    factor = get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=steps).lr_lambdas[0]
-    peak = settings.learning_rate or 0.0
-    # Step 0 of a warm-up has rate 0 there: shifted by one, so that no update is spent on nothing.
-    return lambda step: peak * factor(step + 1 if step + 1 <= warmup else step)
