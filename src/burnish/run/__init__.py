@@ -2,8 +2,9 @@
 
     config.yaml        resolved and re-runnable             environment.json   versions, seed, hashes of data and model
     metrics.jsonl      one line per step                    checkpoints/       see `burnish.training.checkpoint`
-    timings.jsonl      wall-clock times, kept separate      model/             loads in transformers
-    samples.jsonl      texts                                report.html
+    timings.jsonl      wall-clock times, kept separate      models.json        what each model was when the run began
+    samples.jsonl      texts                                model/             loads in transformers
+    SHA256SUMS         checksums of the finished model      report.html
 
 Files and folders are written under a temporary name, synced and renamed: they are complete or absent. The three
 append-only files grow by whole lines; a checkpoint stores their lengths, and a resumed run truncates them to these.

@@ -5,7 +5,7 @@ import fcntl
 import json
 import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ INPUTS = ("seed", "data_sha256", "model_sha256", "critic_sha256")
 LOCK = ".lock"
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
-PRELIMINARIES = {CONFIG, ENVIRONMENT}
+MODELS = "models.json"
+PRELIMINARIES = {CONFIG, ENVIRONMENT, MODELS}
 
 
 class RunFolder:
@@ -85,15 +86,20 @@ class RunFolder:
             self._leave_nothing()
         self.close()
 
-    def claim(self, config: dict[str, Any], free: Collection[str] = HARMLESS) -> None:
-        """Write `config.yaml`; in a resumed run, raise `UserError` if `config` differs in a key not in `free`."""
+    def claim(
+        self, config: dict[str, Any], free: Collection[str] = HARMLESS, defaults: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write `config.yaml`; in a resumed run, raise `UserError` if `config` differs in a key not in `free`.
+
+        A key that the file lacks, because an older version had no such option, has the value in `defaults`.
+        """
         import yaml
 
         path = self.path / CONFIG
         if not self.resumed:
             self._mark()
             write_atomically(path, yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
-        elif differences := config_differences(read_mapping(path), config, free):
+        elif differences := config_differences({**(defaults or {}), **read_mapping(path)}, config, free):
             raise UserError(
                 f"{self.path} was begun with another config, {', '.join(differences)}: "
                 "resume with the same one or choose another --out"

@@ -1,10 +1,7 @@
 """One training run, from settings to a run folder."""
 
-import platform
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +9,23 @@ import torch
 import transformers
 
 from burnish.algorithms.interface import Algorithm, name_of
-from burnish.config import Settings, as_dict, build, checked
+from burnish.config import Settings, as_dict, build, checked, defaults
 from burnish.config.build import values_of
 from burnish.data import builtin, names, tokenise
-from burnish.data.rendering import tells_time
 from burnish.data.walk import in_order
 from burnish.evaluation.reward_models import centre_on
 from burnish.policies.interface import Models
-from burnish.policies.language.reference import weights_hash
 from burnish.recipes.train.batches import length, offline, online, streaming
 from burnish.recipes.train.card import write_card
+from burnish.recipes.train.environment import clock_of, fingerprints, note_environment, note_models
 from burnish.recipes.train.models import (
     adamw,
     count_trained,
     left_out,
     load_models,
-    pick_device,
     say,
     warn_of_rounding,
+    with_reward,
 )
 from burnish.recipes.train.rows import evaluation_rows, first_responses, streamed, tokenised
 from burnish.run import RunFolder, UserError
@@ -72,7 +68,7 @@ def run_training(
         raise UserError("give --out, the run folder to write")
     prepare_torch(settings)
     with RunFolder.open(settings.out, resume=settings.resume) as run:
-        run.claim(as_dict(algorithm, settings))
+        run.claim(as_dict(algorithm, settings), defaults=defaults(algorithm, settings))
         if (run.path / "model").exists():
             say(settings, f"{run.path} is complete: nothing to resume")
             return run.path
@@ -85,6 +81,9 @@ def run_training(
             say(settings, rounding)
         if change is not None:
             change(models)
+        rewarding = with_reward(models, settings)
+        found = fingerprints(models, rewarding.experience)
+        note_models(run, settings, found)
         trained = models.main
         clock = clock_of(run, trained.tokenizer)
         given = settings.data if data is None else data
@@ -98,8 +97,8 @@ def run_training(
         for data_set in (rows, held):
             if data_set is not None:
                 say(settings, data_set.describe())
-        note_environment(run, settings, rows, held, models, clock)
-        models = _fit(algorithm, models, settings, run, rows, held)
+        note_environment(run, settings, rows, held, found, clock)
+        models = _fit(algorithm, models, rewarding, run, rows, held)
         if settings.streaming:
             say(settings, rows.describe_read())
         if "scorer" in models:
@@ -155,42 +154,6 @@ def centre(scorer: Any, rows: Any, settings: Settings) -> None:
         batches = (first_responses(batch) for batch in in_order(rows, 64))
     mean = centre_on(scorer, batches)
     say(settings, f"scores are centred on {label}, which scored {mean:.3f} on average before and score 0 now")
-
-
-def clock_of(run: RunFolder, tokenizer: Any) -> datetime | None:
-    """The time at which a chat template that writes it is rendered: when the run began, also where it is resumed."""
-    if not tells_time(str(tokenizer.chat_template)):
-        return None
-    noted = run.noted().get("clock")
-    return datetime.fromisoformat(noted) if noted else datetime.now()
-
-
-def note_environment(
-    run: RunFolder, settings: Settings, rows: Any, held: Any, models: Models, clock: datetime | None
-) -> None:
-    """Record versions and hashes that the result depends on, or compare them in a resumed run."""
-    packages = ["burnish", "torch", "transformers", "tokenizers", "datasets", "safetensors", "peft", "numpy"]
-    if settings.load_in_4bit or settings.load_in_8bit:
-        packages.append("bitsandbytes")
-    now = {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: metadata.version(name) for name in packages},
-        "device": pick_device(settings.device),
-        "threads": torch.get_num_threads(),
-        "seed": settings.seed,
-        "data_sha256": rows.fingerprint,
-        "eval_data_sha256": None if held is None else held.fingerprint,
-        "model_sha256": weights_hash(models.main.model),
-    }
-    if clock is not None:
-        now["clock"] = clock.isoformat()
-    if settings.streaming:
-        now["data_bytes"] = rows.file_bytes
-    if "critic" in models:
-        now["critic_sha256"] = weights_hash(models.critic.model)
-    if differences := run.describe(now):
-        say(settings, f"resumed in a different environment, so not to the same bits: {', '.join(differences)}")
 
 
 def prepare_torch(settings: Settings) -> None:
