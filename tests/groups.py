@@ -39,6 +39,7 @@ class Pace:
     eval_every: int | None = None
     save_every: int = 0
     patience: int = 0
+    keeps_best: bool = False
 
 
 @dataclass(frozen=True)

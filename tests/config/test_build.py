@@ -34,6 +34,9 @@ OTHER = {
     "streaming": True,
     "shuffle_buffer": 50,
     "out": "runs/x",
+    "from_": "runs/y",
+    "keep_checkpoints": 3,
+    "save_best": True,
     "seed": 7,
     "steps": 30,
     "epochs": 2.5,
@@ -129,7 +132,11 @@ GROUPS = {
     "keep_samples": 3,
 }
 OF_GROUPS = {"online_dpo": GROUPS | {"refresh_reference": True}, "rejection": GROUPS}
-WITH: dict[str, dict] = {"patience": {"eval_every": 4}, "kl_horizon": {"kl_target": 4.0}}
+WITH: dict[str, dict] = {
+    "patience": {"eval_every": 4},
+    "save_best": {"eval_every": 4},
+    "kl_horizon": {"kl_target": 4.0},
+}
 WITH |= {f"load_in_{n}bit": {"lora_rank": 8} for n in (4, 8)}
 STREAMED = {"streaming": True, "data": "mine.jsonl", "steps": 3}
 WITH |= {"streaming": STREAMED, "shuffle_buffer": STREAMED}

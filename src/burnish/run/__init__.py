@@ -17,6 +17,7 @@ from burnish.run.atomic import (
     save_folder_atomically,
     write_atomically,
 )
+from burnish.run.checksums import damage, sha256, write_checksums
 from burnish.run.folder import RunFolder
 from burnish.run.records import config_differences, read_jsonl, read_mapping
 from burnish.run.terminal import never_fail_to_print, printable
@@ -28,6 +29,7 @@ __all__ = [
     "UserError",
     "clean_leftovers",
     "config_differences",
+    "damage",
     "described",
     "first_line",
     "never_fail_to_print",
@@ -36,6 +38,8 @@ __all__ = [
     "read_mapping",
     "remove_folder_atomically",
     "save_folder_atomically",
+    "sha256",
     "user_code",
     "write_atomically",
+    "write_checksums",
 ]

@@ -18,7 +18,7 @@ from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError, write_atomically
 from burnish.training.learner import Learner
 from burnish.training.progress import Progress
-from burnish.training.resume import State, save_best
+from burnish.training.resume import EVALUATED, State, save_best
 
 
 @runtime_checkable
@@ -33,6 +33,8 @@ class Paced(Protocol):
     def save_every(self) -> int: ...
     @property
     def patience(self) -> int: ...
+    @property
+    def keeps_best(self) -> bool: ...
 
 
 class Interrupted(KeyboardInterrupt):
@@ -70,6 +72,7 @@ def train_loop(
             news = drawn.metrics
             for part in learner.minibatches(batch, state):
                 if state.step == steps:
+                    state.cut = True
                     break
                 if learner.dropout:  # dropout masks are a function of the step
                     torch.manual_seed(settings.seed * 1_000_003 + state.step)
@@ -82,7 +85,10 @@ def train_loop(
                 if due or state.step % log_every == 0:
                     record = {"step": state.step} | learner.record(metrics) | news
                     if evaluator and due:
+                        before = best_of(state)
                         record |= evaluation(evaluator, models, settings, state, run)
+                        if not is_due(settings.eval_every, state.step, math.inf):
+                            state.ending = {"record": record} | before
                     run.append("metrics", record)
                     run.append("timings", {"step": state.step, "seconds": round(time.perf_counter() - began, 6)})
                     progress.step(record)
@@ -152,12 +158,17 @@ def evaluation(
     if not math.isfinite(metrics["loss"]):
         raise UserError(f"step {state.step}: the loss on the evaluation data is {metrics['loss']}: check that data")
     if metrics["loss"] < state.best_loss:
-        state.best_loss, state.evaluations_since_best = metrics["loss"], 0
-        if settings.patience:
+        state.best_loss, state.best_step, state.evaluations_since_best = metrics["loss"], state.step, 0
+        if settings.keeps_best:
             save_best(run, models, state.step)
     else:
         state.evaluations_since_best += 1
-    return {f"eval_{name}": value for name, value in metrics.items()}
+    return {f"{EVALUATED}{name}": value for name, value in metrics.items()}
+
+
+def best_of(state: State) -> dict[str, float]:
+    """The state's fields of the best evaluation."""
+    return {key: vars(state)[key] for key in ("best_loss", "best_step", "evaluations_since_best")}
 
 
 def is_due(every: int | None, step: int, last: int | float) -> bool:

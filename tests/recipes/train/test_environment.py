@@ -72,7 +72,7 @@ def test_reward_models_and_critics_are_compared_too(started: Callable[..., Path]
     options = {"reward": f"{tmp_path / 'judge'},{tmp_path / 'second'}", "critic": str(tmp_path / "critic")}
     started("ppo", **options)
     started("ppo", **options, resume=True)
-    for name, said in {"second": rf"the reward model \S*second", "critic": "the critic"}.items():
+    for name, said in {"second": r"the reward model \S*second", "critic": "the critic"}.items():
         original = (tmp_path / name / "config.json").read_text()
         edit(tmp_path / name / "config.json", epsilon)
         with pytest.raises(UserError, match=rf"begun with other models, the config of {said}, rms_norm_eps"):

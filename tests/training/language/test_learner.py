@@ -1,6 +1,7 @@
 """Gradient steps: learning rates by hand, clipping, minibatches, and what is not finite."""
 
 import math
+import shutil
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -167,6 +168,18 @@ def test_in_the_middle_of_a_rollout_nothing_is_saved(run: RunFolder) -> None:
         learner_of(Cliff(), online_models(), run).update(BATCH, State(step=7), first=False)
     assert "is saved" not in str(caught.value)
     assert not (run.path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(("every", "saved"), [(0, False), (5, True)])
+def test_the_end_is_saved_once_where_checkpoints_are_wanted(run: RunFolder, every: int, saved: bool) -> None:
+    learner = learner_of(SFT(), Models(policy=tiny.make_policy("gpt2")), run, save_every=every)
+    learner.save_end(State(step=7))
+    path = run.path / "checkpoints" / "step-000007"
+    assert path.exists() == saved
+    if saved:
+        shutil.rmtree(path)
+        learner.save_end(State(step=7))
+        assert not path.exists()
 
 
 # A method that Burnish does not know --------------------------------------------------------------------------------

@@ -12,10 +12,10 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from burnish.cache import sha256
 from burnish.policies.language.adapters import arithmetic
 from burnish.policies.language.reader import TokenReader
 from burnish.policies.language.reference import weights_hash
+from burnish.run import sha256
 
 APART = {
     *("_name_or_path", "transformers_version", "architectures", "_from_model_config", "quantization_config"),

@@ -60,6 +60,7 @@ class Pace:
     eval_every: int | None = None
     save_every: int = 0
     patience: int = 0
+    keeps_best: bool = False
 
 
 def run_group(group: RunGroup, folder: Path, progress: Callable[[int], None]) -> dict[str, Any]:

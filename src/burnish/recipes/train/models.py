@@ -53,6 +53,9 @@ def critic(policy: LanguagePolicy, settings: Settings) -> LanguageScorer:
     """The critic as it starts: from the model that the experience names, the reward model, or the policy's model."""
     asked = settings.experience.critic_model
     rewarding = reward_folder(getattr(settings.experience, "reward", None))
+    before = Path(settings.from_ or "") / "critic"
+    if settings.from_ and not asked and before.exists():
+        asked = str(before)
     name = asked or (rewarding if is_scorer(rewarding) else settings.model)
     found = scorer(name, settings, "--critic" if asked else "--reward" if name == rewarding else "--model")
     theirs = found.tokenizer.get_vocab()

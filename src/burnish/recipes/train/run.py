@@ -15,9 +15,10 @@ from burnish.data import builtin, names, tokenise
 from burnish.data.walk import in_order
 from burnish.evaluation.reward_models import centre_on
 from burnish.policies.interface import Models
-from burnish.recipes.train.batches import length, offline, online, streaming
+from burnish.recipes.train.batches import length, offline, online, same_reference, streaming
 from burnish.recipes.train.card import write_card
 from burnish.recipes.train.environment import clock_of, fingerprints, note_environment, note_models
+from burnish.recipes.train.longer import LENGTH, as_begun, check_finished, check_longer, reopen
 from burnish.recipes.train.models import (
     adamw,
     count_trained,
@@ -28,11 +29,13 @@ from burnish.recipes.train.models import (
     with_reward,
 )
 from burnish.recipes.train.rows import evaluation_rows, first_responses, streamed, tokenised
-from burnish.run import RunFolder, UserError
+from burnish.run import RunFolder, UserError, damage, write_checksums
+from burnish.run.checksums import unfinished
+from burnish.run.records import HARMLESS
 from burnish.training.language.learner import GradientLearner
 from burnish.training.loop import out_of_patience, train_loop
 from burnish.training.progress import Progress
-from burnish.training.resume import State, load_best, restore
+from burnish.training.resume import State, load_best, restore, start_from
 
 
 def train(algorithm: Algorithm, *, data: Any = "builtin", eval_data: Any = None, **options: Any) -> Path:
@@ -68,10 +71,13 @@ def run_training(
         raise UserError("give --out, the run folder to write")
     prepare_torch(settings)
     with RunFolder.open(settings.out, resume=settings.resume) as run:
-        run.claim(as_dict(algorithm, settings), defaults=defaults(algorithm, settings))
-        if (run.path / "model").exists():
+        free = HARMLESS | (LENGTH if settings.resume else set())
+        run.claim(as_dict(algorithm, settings), free, defaults(algorithm, settings))
+        if is_complete(run, settings):
             say(settings, f"{run.path} is complete: nothing to resume")
             return run.path
+        if settings.from_:
+            check_finished(Path(settings.from_))
         models = load_models(algorithm, settings)
         if settings.lora_rank is not None:
             say(settings, count_trained(models))
@@ -98,7 +104,7 @@ def run_training(
             if data_set is not None:
                 say(settings, data_set.describe())
         note_environment(run, settings, rows, held, found, clock)
-        models = _fit(algorithm, models, rewarding, run, rows, held)
+        models = _fit(algorithm, models, settings, rewarding, run, rows, held)
         if settings.streaming:
             say(settings, rows.describe_read())
         if "scorer" in models:
@@ -109,18 +115,54 @@ def run_training(
         with run.replace_folder("model") as folder:  # last: it is what says that the run is complete
             trained.save(folder)
             write_card(folder, trained.tokenizer, algorithm, settings, rows, held, run.path / "metrics.jsonl")
+            parts = {"model": folder} | ({"critic": run.path / "critic"} if "critic" in models else {})
+            write_checksums(run.path, parts)
     return run.path
 
 
-def _fit(algorithm: Algorithm, models: Models, settings: Settings, run: RunFolder, rows: Any, held: Any) -> Models:
-    """Reference, optimizer, resumption and the loop."""
-    steps, per_epoch = length(algorithm, settings, None if settings.streaming else len(rows.plan))
+def is_complete(run: RunFolder, settings: Settings) -> bool:
+    """Whether the run has its model, as it was written.
+
+    One that is damaged is written again from the last checkpoint; raises UserError where there is none.
+    """
+    model = run.path / "model"
+    if not model.exists() or as_begun(run, settings) != settings or unfinished(run.path):
+        return False
+    if (problem := damage(run.path)) is None:
+        return True
+    if not any((run.path / "checkpoints").glob("step-*")):
+        raise UserError(
+            f"{problem}, and there is no checkpoint to write it again from: restore it, or delete {model} to train "
+            "again with --resume"
+        )
+    say(settings, f"{problem}; the model is written again from the last checkpoint")
+    return False
+
+
+def _fit(
+    algorithm: Algorithm, models: Models, settings: Settings, rewarding: Settings, run: RunFolder, rows: Any, held: Any
+) -> Models:
+    """Reference, optimizer, resumption and the loop. `rewarding` are the settings with the reward itself."""
+    begun, count = as_begun(run, settings), None if settings.streaming else len(rows.plan)
+    before, _ = length(algorithm, begun, count)
+    steps, per_epoch = length(algorithm, settings, count)
+    check_longer(run, begun, before, settings, steps)
     source = streaming if settings.streaming else online if settings.experience else offline
-    feed = source(algorithm, models, settings, rows, held, steps)
+    feed = source(algorithm, models, rewarding, rows, held, steps)
     optimizer = adamw(feed.models, settings)
     tell = partial(say, settings)
-    state = restore(run, feed.models, optimizer, tell) if settings.resume else State()
+    if steps > before:
+        keep = settings.streaming or same_reference(algorithm, settings, rows, before, steps)
+        if not keep:
+            say(settings, "the reference's log-probabilities of more rows round in another way: training starts again")
+        reopen(run, settings, keep)
+    state = restore(run, feed.models, optimizer, tell, steps) if settings.resume else State()
+    if settings.from_ and state.step == 0:
+        start_from(Path(settings.from_), feed.models, optimizer, tell)
+    if steps > before:
+        say(settings, f"{run.path} goes on from step {state.step} to step {steps}")
     learner = GradientLearner(algorithm, feed.models, optimizer, settings, steps, per_epoch, run)
+    learner.saved = state.step
     with Progress(name_of(algorithm).upper(), steps, state.step, settings.quiet) as progress:
         state = train_loop(
             feed.models,
@@ -133,10 +175,15 @@ def _fit(algorithm: Algorithm, models: Models, settings: Settings, run: RunFolde
             evaluator=feed.evaluator,
             progress=progress,
         )
-    if settings.patience:
-        if out_of_patience(settings, state):
-            say(settings, f"stopped after step {state.step}: no better evaluation in the last {settings.patience}")
-        load_best(run, feed.models)
+    learner.save_end(state)
+    if out_of_patience(settings, state):
+        say(settings, f"stopped after step {state.step}: no better evaluation in the last {settings.patience}")
+    if settings.keeps_best:
+        say(
+            settings,
+            f"the model has the weights of step {state.best_step}, with the lowest eval_loss, {state.best_loss:.4g}",
+        )
+        load_best(run, feed.models, state)
     return feed.models
 
 
