@@ -53,7 +53,7 @@ def assert_same(one: Path, other: Path) -> None:
     assert configs[0] == configs[1]
 
 
-@pytest.mark.parametrize("method", ["sft", "dpo", "ppo"])
+@pytest.mark.parametrize("method", ["sft", "dpo"])
 def test_a_longer_run_is_the_run_of_that_length(method: str, go: Callable[..., Path], tmp_path: Path) -> None:
     """The evaluation at the end of the shorter run is none of the longer one's."""
     held = {"eval_data": str(tmp_path / f"{DATA.get(load(method).data, 'pairs')}.jsonl"), "eval_every": 3}
