@@ -40,6 +40,7 @@ class Pace:
     log_every: int = 10**9
     save_every: int = 0
     patience: int = 0
+    keeps_best: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The cache folder, and files of Python packages that pip downloads into it."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -29,9 +28,3 @@ def download(requirement: str, path: Path, *options: str) -> str:
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")] or lines
     return errors[-1].removeprefix("ERROR: ").rstrip(".") if errors else "pip left no file"
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,7 +17,7 @@ from burnish.algorithms.interface import Algorithm, name_of
 from burnish.algorithms.ppo import PPO
 from burnish.algorithms.sft import SFT
 from burnish.algorithms.table import LANGUAGE, load
-from burnish.config import Settings, algorithm_of, as_dict, build, option_names, option_types, read_config
+from burnish.config import Settings, algorithm_of, as_dict, build, defaults, option_names, option_types, read_config
 from burnish.config.build import experience_of, import_path, written_name
 from burnish.experience.language.completions import Completions
 from burnish.run import UserError
@@ -28,12 +28,16 @@ OTHER = {
     "model": "somewhere",
     "revision": "v2",
     "dtype": "bfloat16",
+    "resize_embeddings": True,
     "load_in_4bit": True,
     "load_in_8bit": True,
     "data": "mine.jsonl",
     "streaming": True,
     "shuffle_buffer": 50,
     "out": "runs/x",
+    "from_": "runs/y",
+    "keep_checkpoints": 3,
+    "save_best": True,
     "seed": 7,
     "steps": 30,
     "epochs": 2.5,
@@ -139,9 +143,13 @@ GROUPS = {
     "keep_samples": 3,
 }
 OF_GROUPS = {"online_dpo": GROUPS | {"refresh_reference": True}, "rejection": GROUPS}
-WITH: dict[str, dict] = {"patience": {"eval_every": 4}, "kl_horizon": {"kl_target": 4.0}}
+WITH: dict[str, dict] = {
+    "patience": {"eval_every": 4},
+    "save_best": {"eval_every": 4},
+    "kl_horizon": {"kl_target": 4.0},
+}
 WITH |= {key: {"schedule": "warmup_stable_decay"} for key in ("decay", "decay_type")} | {
-    "momentum": {"optimizer": "sgd"}
+    "momentum": {"optimizer": "sgd"},
 }
 WITH |= {f"load_in_{n}bit": {"lora_rank": 8} for n in (4, 8)}
 STREAMED = {"streaming": True, "data": "mine.jsonl", "steps": 3}
@@ -503,3 +511,12 @@ def test_a_class_of_a_script_is_named_as_others_can_import_it(monkeypatch: pytes
     main.__spec__ = types.SimpleNamespace(name="pack.my_method")  # type: ignore[assignment]
     assert import_path(here) == "pack.my_method:Here"
     assert import_path(judged) == f"{__name__}:judged"
+
+
+def test_defaults_are_what_is_written_where_nothing_is_given() -> None:
+    """But for the two that are worked out: the method's own learning rate, and one epoch."""
+    for name in ("dpo", "ppo"):
+        algorithm, settings = build(load(name), {"reward": "gold"} if name == "ppo" else {})
+        own = defaults(algorithm, settings) | {"learning_rate": algorithm.learning_rate, "epochs": 1.0}
+        own |= {"reward": "gold"} if name == "ppo" else {}
+        assert {"algorithm": name} | own == as_dict(algorithm, settings)

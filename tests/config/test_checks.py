@@ -41,6 +41,8 @@ def test_the_first_problem_that_applies_is_the_sentence() -> None:
             "streaming is for data of your own, and the built-in data are in memory: leave it out",
         ),
         ({"shuffle_buffer": 5}, "shuffle_buffer only applies to streamed data: set streaming too"),
+        ({"save_best": True}, "save_best compares evaluations: set eval_every too"),
+        ({"from_": "a", "model": "b"}, "from_ and model both name what to start from: leave out model"),
         ({"patience": 1}, "patience counts evaluations: set eval_every too"),
         ({"data": "mine.jsonl", "eval_every": 3}, "eval_every needs eval_data, unless the training data is built in"),
     ],

@@ -17,7 +17,8 @@ from burnish.recipes.chat import chat
 from burnish.recipes.compare import began_as, compare
 from burnish.recipes.data_show import data_show
 from burnish.recipes.sample import sample_model
-from burnish.run import UserError
+from burnish.run import UserError, write_checksums
+from burnish.run.checksums import SUMS
 
 
 def test_the_builtin_model_is_a_folder_of_the_package() -> None:
@@ -29,6 +30,20 @@ def test_a_run_folder_stands_for_its_model(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     assert resolve_model(tmp_path) == str(tmp_path)
     (tmp_path / "model" / "config.json").write_text("{}")
+    assert resolve_model(tmp_path) == str(tmp_path / "model")
+
+
+def test_a_finished_runs_model_must_be_as_the_run_wrote_it(tmp_path: Path) -> None:
+    """Also by the folder itself; without its checksums it is taken as it is."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    write_checksums(tmp_path, {"model": tmp_path / "model"})
+    assert resolve_model(tmp_path) == str(tmp_path / "model")
+    (tmp_path / "model" / "config.json").write_text("{ }")
+    for name in (tmp_path, tmp_path / "model"):
+        with pytest.raises(UserError, match=r"model/config.json is damaged: .*; give --resume to the training command"):
+            resolve_model(name)
+    (tmp_path / SUMS).unlink()
     assert resolve_model(tmp_path) == str(tmp_path / "model")
 
 

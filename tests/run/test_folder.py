@@ -177,6 +177,14 @@ def test_another_config_is_refused_by_its_keys(tmp_path: Path) -> None:
         run.claim(CONFIG | {"learning_rate": 0.1}, free={"learning_rate"})
 
 
+def test_a_key_that_an_older_version_lacked_has_its_default(tmp_path: Path) -> None:
+    path = begun(tmp_path / "run")
+    with RunFolder.open(path, resume=True) as run:
+        run.claim(CONFIG | {"dtype": "float32"}, defaults={"dtype": "float32", "learning_rate": 7.0})
+        with pytest.raises(UserError, match=r"another config, dtype \(was 'float32', now 'bfloat16'\)"):
+            run.claim(CONFIG | {"dtype": "bfloat16"}, defaults={"dtype": "float32"})
+
+
 def test_what_a_run_noted_is_there_where_it_is_continued(tmp_path: Path) -> None:
     with RunFolder.open(tmp_path / "run") as run:
         run.claim({"seed": 1})

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from burnish.run import UserError
-from burnish.training.checkpoint import Checkpoint, latest, save
+from burnish.training.checkpoint import Checkpoint, latest, newest, remove_after, save
 
 DTYPES = (
     torch.float64,
@@ -214,6 +214,31 @@ def test_later_checkpoints_that_were_not_resumed_from_go(tmp_path: Path) -> None
     (save(tmp_path, 20, {}, {}) / "state.json").unlink()
     save(tmp_path, 15, {}, {}, keep=1)
     assert names(tmp_path) == ["step-000015"]
+
+
+def test_an_earlier_one_can_be_asked_for_and_later_ones_removed(tmp_path: Path) -> None:
+    two(tmp_path)
+    for before, step in ((3, 2), (2, 1)):
+        found = latest(tmp_path, refuse, before)
+        assert found is not None
+        assert found.step == step
+    assert latest(tmp_path, refuse, 1) is None
+    remove_after(tmp_path, 2)
+    assert names(tmp_path) == ["step-000001", "step-000002"]
+    remove_after(tmp_path, 1)
+    assert names(tmp_path) == ["step-000001"]
+    remove_after(tmp_path / "nowhere", 1)
+
+
+def test_another_process_may_read_without_touching_what_is_being_written(tmp_path: Path) -> None:
+    two(tmp_path)
+    (tmp_path / ".burnish-new-step-000003").mkdir()
+    found = newest(tmp_path, refuse)
+    assert found is not None
+    assert found.step == 2
+    assert ".burnish-new-step-000003" in names(tmp_path)
+    latest(tmp_path, refuse)
+    assert ".burnish-new-step-000003" not in names(tmp_path)
 
 
 def test_nothing_there_is_nothing(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def run_loop(
             progress=progress,
         )
         if chosen.patience:
-            load_best(run, models)
+            load_best(run, models, state)
     return state, models, read_jsonl(folder / "metrics.jsonl")
 
 
@@ -158,7 +158,7 @@ def test_the_best_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> No
         return {"loss": next(losses)}
 
     with RunFolder.open(tmp_path / "run") as run, Progress("test", 9, quiet=True) as progress:
-        train_loop(
+        state = train_loop(
             models,
             cycle([Drawn(BATCH)]),
             learner=GradientLearner(SFT(), models, optimizer_of(models), settings(eval_every=1, patience=2), 9, 3, run),
@@ -169,7 +169,7 @@ def test_the_best_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> No
             evaluator=evaluator,
             progress=progress,
         )
-        load_best(run, models)
+        load_best(run, models, state)
     assert len(seen) == 4
     for name, p in models.policy.parameters().items():
         assert torch.equal(p, seen[1][name])
@@ -192,7 +192,7 @@ def test_best_weights_that_are_damaged_are_not_taken(damage: str, message: str, 
         shutil.rmtree(tmp_path / "run" / BEST)
     models = Models(policy=tiny.make_policy("gpt2", double=False))
     with RunFolder.open(tmp_path / "run", resume=True) as run, pytest.raises(UserError, match=message):
-        load_best(run, models)
+        load_best(run, models, State(best_step=1))
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])

@@ -244,7 +244,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(bench: Ben
     out, log = bench.new(), bench.folder / f"damaged-{damage}"
     shutil.copytree(bench.whole, out)
     shutil.rmtree(out / "model")
-    newest = out / "checkpoints" / "step-000009" / "tensors.safetensors"
+    newest = out / "checkpoints" / "step-000010" / "tensors.safetensors"
     content = bytearray(newest.read_bytes())
     if damage == "remove":
         newest.unlink()
@@ -253,8 +253,8 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(bench: Ben
         newest.write_bytes(content if damage == "flip" else content[:-4])
     arguments = [text for text in bench.arguments(out, "--resume") if text != "--quiet"]
     assert jobs.run(arguments, log) == 0
-    assert "step-000009" in log.read_text()
-    assert "going on from step-000006" in log.read_text()
+    assert "step-000010" in log.read_text()
+    assert "going on from step-000009" in log.read_text()
     bench.assert_same(out)
 
 
@@ -303,8 +303,8 @@ def killed_and_resumed(bench: Bench, place: str, times: int, checkpoints: list[i
         ("mid-accumulation", 15, [3]),  # in step 5
         ("mid-line", 9, [3]),
         ("mid-save", 2, [3]),
-        ("mid-scorer", 1, [6, 9]),
-        ("before the model", 1, [6, 9]),
+        ("mid-scorer", 1, [9, 10]),
+        ("before the model", 1, [9, 10]),
     ],
 )
 def test_a_reward_model_killed_anywhere_resumes_to_the_same_bits(

@@ -4,7 +4,7 @@ An option that is unknown, has the wrong type, or makes no sense with another is
 is accepted and ignored.
 """
 
-from burnish.config.build import algorithm_of, as_dict, build, option_types
+from burnish.config.build import algorithm_of, as_dict, build, defaults, option_types
 from burnish.config.checks import checked, refuse
 from burnish.config.parse import (
     ELSEWHERE,
@@ -25,6 +25,7 @@ __all__ = [
     "build",
     "checked",
     "construct",
+    "defaults",
     "option_names",
     "option_types",
     "read_config",

@@ -135,6 +135,19 @@ def as_dict(algorithm: Algorithm, settings: Settings) -> dict[str, Any]:
     return {"algorithm": written_name(type(algorithm))} | values_of(algorithm) | online | own
 
 
+def defaults(algorithm: Algorithm, settings: Settings) -> dict[str, Any]:
+    """What `as_dict` has for options that are not given: what a configuration of an older version meant by their
+    absence."""
+    types: list[type[Any]] = [type(algorithm), type(settings.experience), Settings]
+    return {
+        field.name: field.default
+        for cls in types
+        if dataclasses.is_dataclass(cls)
+        for field in dataclasses.fields(cls)
+        if field.name in option_names(cls) - FLAGS_ONLY and field.default is not dataclasses.MISSING
+    }
+
+
 def values_of(options: Any) -> dict[str, Any]:
     """The values of a dataclass's options, by name."""
     names = option_names(type(options))

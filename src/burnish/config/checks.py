@@ -32,7 +32,10 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
             "neftune only applies to methods that train with dropout, such as sft: it would add noise to a ratio, a "
             "reference or a score": settings.neftune is not None and not algorithm.dropout,
             "accumulate must lie between 1 and batch_size": settings.accumulate > settings.batch_size,
+            "from_ and model both name what to start from: leave out model": settings.from_ is not None
+            and settings.model not in (Settings.model, settings.from_),
             "patience counts evaluations: set eval_every too": settings.patience > 0 and settings.eval_every is None,
+            "save_best compares evaluations: set eval_every too": settings.save_best and settings.eval_every is None,
             "eval_every needs eval_data, unless the training data is built in": settings.eval_every is not None
             and settings.eval_data is None
             and settings.data != "builtin",
@@ -51,7 +54,7 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
     )
     if settings.experience is not None:
         refuse(settings.experience.problems(name, settings))
-    filled: dict[str, Any] = {}
+    filled: dict[str, Any] = {} if settings.from_ is None else {"model": settings.from_}
     if settings.learning_rate is None:
         # An adapter's best rate is about ten times that of all weights, whatever its rank (Schulman et al. 2025).
         filled["learning_rate"] = round(algorithm.learning_rate * (1 if settings.lora_rank is None else 10), 15)

@@ -96,7 +96,14 @@ class Settings:
     log_every: int = option(
         1, "steps between rows of metrics.jsonl, each with the means over the steps since the row before", ge=1
     )
-    save_every: int = option(100, "steps between checkpoints; 0 saves none", ge=0)
+    save_every: int = option(100, "steps between checkpoints, and one at the end; 0 saves none", ge=0)
+    keep_checkpoints: int = option(2, "newest checkpoints to keep", ge=1)
+    save_best: bool = option(
+        False, "save the weights with the lowest evaluation loss as the model, in place of the last; needs --eval-every"
+    )
+    from_: str | None = option(
+        None, "finished run to start from: its model, critic and optimizer state, with other data and options as needed"
+    )
     resume: bool = option(False, "continue from the newest checkpoint in --out; start fresh if there is none")
     device: str = option("auto", "cpu, cuda, cuda:1 …; auto uses a GPU if there is one")
     threads: int | None = option(None, "CPU threads; default: PyTorch's", ge=1)
@@ -104,6 +111,11 @@ class Settings:
     debug: bool = option(False, "show tracebacks")
     experience: Any = None
     """Where an online method's batches come from; its options are keys and flags like the others."""
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the model is that of the best evaluation, rather than of the last step."""
+        return self.save_best or self.patience > 0
 
     def __post_init__(self) -> None:
         check(self)

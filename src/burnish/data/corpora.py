@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from burnish.cache import cache_folder, download, sha256
-from burnish.run import UserError
+from burnish.cache import cache_folder, download
+from burnish.run import UserError, sha256
 
 PACKAGE, VERSION = "vaderSentiment", "3.3.2"
 ARCHIVE = f"{PACKAGE}-{VERSION}.tar.gz"

@@ -2,8 +2,9 @@
 
     config.yaml        resolved and re-runnable             environment.json   versions, seed, hashes of data and model
     metrics.jsonl      one line per step                    checkpoints/       see `burnish.training.checkpoint`
-    timings.jsonl      wall-clock times, kept separate      model/             loads in transformers
-    samples.jsonl      texts                                report.html
+    timings.jsonl      wall-clock times, kept separate      models.json        what each model was when the run began
+    samples.jsonl      texts                                model/             loads in transformers
+    SHA256SUMS         checksums of the finished model      report.html
 
 Files and folders are written under a temporary name, synced and renamed: they are complete or absent. The three
 append-only files grow by whole lines; a checkpoint stores their lengths, and a resumed run truncates them to these.
@@ -16,6 +17,7 @@ from burnish.run.atomic import (
     save_folder_atomically,
     write_atomically,
 )
+from burnish.run.checksums import damage, sha256, write_checksums
 from burnish.run.folder import RunFolder
 from burnish.run.records import config_differences, read_jsonl, read_mapping
 from burnish.run.terminal import never_fail_to_print, printable
@@ -27,6 +29,7 @@ __all__ = [
     "UserError",
     "clean_leftovers",
     "config_differences",
+    "damage",
     "described",
     "first_line",
     "never_fail_to_print",
@@ -35,6 +38,8 @@ __all__ = [
     "read_mapping",
     "remove_folder_atomically",
     "save_folder_atomically",
+    "sha256",
     "user_code",
     "write_atomically",
+    "write_checksums",
 ]

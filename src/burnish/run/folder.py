@@ -5,7 +5,7 @@ import fcntl
 import json
 import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ INPUTS = ("seed", "data_sha256", "model_sha256", "critic_sha256")
 LOCK = ".lock"
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
-PRELIMINARIES = {CONFIG, ENVIRONMENT}
+MODELS = "models.json"
+PRELIMINARIES = {CONFIG, ENVIRONMENT, MODELS}
 
 
 class RunFolder:
@@ -85,19 +86,31 @@ class RunFolder:
             self._leave_nothing()
         self.close()
 
-    def claim(self, config: dict[str, Any], free: Collection[str] = HARMLESS) -> None:
-        """Write `config.yaml`; in a resumed run, raise `UserError` if `config` differs in a key not in `free`."""
-        import yaml
+    def claim(
+        self, config: dict[str, Any], free: Collection[str] = HARMLESS, defaults: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write `config.yaml`; in a resumed run, raise `UserError` if `config` differs in a key not in `free`.
 
-        path = self.path / CONFIG
+        A key that the file lacks, because an older version had no such option, has the value in `defaults`.
+        """
         if not self.resumed:
             self._mark()
-            write_atomically(path, yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
-        elif differences := config_differences(read_mapping(path), config, free):
+            self.write_config(config)
+        elif differences := config_differences({**(defaults or {}), **self.claimed()}, config, free):
             raise UserError(
                 f"{self.path} was begun with another config, {', '.join(differences)}: "
                 "resume with the same one or choose another --out"
             )
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write `config.yaml`, in the place of an earlier one."""
+        import yaml
+
+        write_atomically(self.path / CONFIG, yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
+
+    def claimed(self) -> dict[str, Any]:
+        """What `config.yaml` says."""
+        return read_mapping(self.path / CONFIG)
 
     def noted(self) -> dict[str, Any]:
         """What `environment.json` says about the run that is continued; nothing in a new run."""
@@ -130,12 +143,7 @@ class RunFolder:
         Raises `UserError` if writing fails, and the file then ends with the previous line, or if the file that was
         begun is gone: what is written to it would be lost with no error.
         """
-        path = self._appended(name)
-        text = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False) + "\n"
-        try:
-            line = text.encode()
-        except UnicodeEncodeError:  # Half a surrogate pair, which JSON can only represent as an ASCII escape.
-            line = (json.dumps(_finite(record), allow_nan=False) + "\n").encode()
+        path, line = self._appended(name), encoded(record)
         try:
             if name not in self._files:
                 self._files[name] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
@@ -207,6 +215,15 @@ class RunFolder:
     def _close_files(self) -> None:
         while self._files:
             os.close(self._files.popitem()[1])
+
+
+def encoded(record: dict[str, Any]) -> bytes:
+    """A record as a line of an append-only file."""
+    text = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # Half a surrogate pair, which JSON can only represent as an ASCII escape.
+        return (json.dumps(_finite(record), allow_nan=False) + "\n").encode()
 
 
 def _look(path: Path, resume: bool) -> bool:

@@ -21,8 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from burnish.cache import sha256
-from burnish.run import UserError, clean_leftovers, remove_folder_atomically, save_folder_atomically
+from burnish.run import UserError, clean_leftovers, remove_folder_atomically, save_folder_atomically, sha256
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 FORMAT = 1
@@ -60,25 +59,38 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, A
         files = {name: _describe(new / name) for name in (TENSORS, STATE)}
         manifest = {"format": FORMAT, "step": step, "files": files}
         (new / MANIFEST).write_text(json.dumps(manifest, separators=(",", ":")), encoding="utf-8")
-    for old_step, path in _present(folder):
-        if old_step > step:
-            remove_folder_atomically(path)
+    remove_after(folder, step)
     for _, path in _present(folder)[keep:]:
         remove_folder_atomically(path)
     return final
 
 
-def latest(folder: Path, warn: Callable[[str], object]) -> Checkpoint | None:
-    """The newest intact checkpoint in `folder`; None without any checkpoint.
+def remove_after(folder: Path, step: int) -> None:
+    """Remove the checkpoints of later steps than `step`."""
+    for later, path in _present(folder) if folder.is_dir() else []:
+        if later > step:
+            remove_folder_atomically(path)
+
+
+def latest(folder: Path, warn: Callable[[str], object], before: int | float = math.inf) -> Checkpoint | None:
+    """The newest intact checkpoint in `folder` of a step `before` this one; None without any.
 
     One that is truncated, altered or incomplete is reported to `warn`, and the one before is tried. Raises `UserError`
     where all are damaged.
     """
+    if folder.is_dir():
+        clean_leftovers(folder)
+    return newest(folder, warn, before)
+
+
+def newest(folder: Path, warn: Callable[[str], object], before: int | float = math.inf) -> Checkpoint | None:
+    """`latest` for any process: it only reads."""
     if not folder.is_dir():
         return None
-    clean_leftovers(folder)
     broken: list[str] = []
     for step, path in _present(folder):
+        if step >= before:
+            continue
         try:
             found = _load(path, step)
         except _BrokenError as error:

@@ -18,7 +18,7 @@ from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError, write_atomically
 from burnish.training.learner import Learner
 from burnish.training.progress import Progress
-from burnish.training.resume import State, save_best
+from burnish.training.resume import EVALUATED, State, save_best
 
 
 @runtime_checkable
@@ -35,6 +35,8 @@ class Paced(Protocol):
     def save_every(self) -> int: ...
     @property
     def patience(self) -> int: ...
+    @property
+    def keeps_best(self) -> bool: ...
 
 
 class Interrupted(KeyboardInterrupt):
@@ -72,6 +74,7 @@ def train_loop(
             news = drawn.metrics
             for part in learner.minibatches(batch, state):
                 if state.step == steps:
+                    state.cut = True
                     break
                 if learner.dropout:  # dropout masks are a function of the step
                     torch.manual_seed(settings.seed * 1_000_003 + state.step)
@@ -84,9 +87,14 @@ def train_loop(
                 news, record = {}, None
                 due = evaluator is not None and is_due(settings.eval_every, state.step, steps)
                 if due or is_due(settings.log_every, state.step, steps):
+                    before = {"unlogged": state.unlogged, "best": best_of(state)}
                     record = {"step": state.step} | learner.record(state)
                     if evaluator and due:
                         record |= evaluation(evaluator, models, settings, state, run)
+                    evaluated = due and is_due(settings.eval_every, state.step, math.inf)
+                    has_row = evaluated or is_due(settings.log_every, state.step, math.inf)
+                    if due > evaluated or not has_row:  # only because the run ends
+                        state.ending = {"record": record, "has_row": has_row} | before
                     run.append("metrics", record)
                     run.append("timings", {"step": state.step, "seconds": round(time.perf_counter() - began, 6)})
                     began = time.perf_counter()
@@ -158,12 +166,17 @@ def evaluation(
     if not math.isfinite(metrics["loss"]):
         raise UserError(f"step {state.step}: the loss on the evaluation data is {metrics['loss']}: check that data")
     if metrics["loss"] < state.best_loss:
-        state.best_loss, state.evaluations_since_best = metrics["loss"], 0
-        if settings.patience:
+        state.best_loss, state.best_step, state.evaluations_since_best = metrics["loss"], state.step, 0
+        if settings.keeps_best:
             save_best(run, models, state.step)
     else:
         state.evaluations_since_best += 1
-    return {f"eval_{name}": value for name, value in metrics.items()}
+    return {f"{EVALUATED}{name}": value for name, value in metrics.items()}
+
+
+def best_of(state: State) -> dict[str, float]:
+    """The state's fields of the best evaluation."""
+    return {key: vars(state)[key] for key in ("best_loss", "best_step", "evaluations_since_best")}
 
 
 def is_due(every: int | None, step: int, last: int | float) -> bool:

@@ -5,24 +5,31 @@ Random streams and the position in the data are pure functions of seed and step,
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError
+from burnish.run.folder import encoded
 from burnish.training import checkpoint
 
-BEST = "checkpoints/best"
+BEST, OPTIMIZER = "checkpoints/best", "optimizer/"
+EVALUATED = "eval_"
+"""What the names of metrics on evaluation data begin with."""
 
 
 @dataclass
 class State:
     """The state of a run: updates made, batches drawn, tokens seen, and what the experience and the algorithm carry.
 
-    `unlogged` has the sum and the number of the values of each metric since the last row of `metrics.jsonl`;
-    `best_loss` and `evaluations_since_best` are for early stopping.
+    `unlogged` has the sum and the number of the values of each metric since the last row of `metrics.jsonl`.
+    `best_loss`, `best_step` and `evaluations_since_best` are of the best evaluation and for early stopping. `cut` says
+    that the run ended in the middle of a batch's updates, which a longer run would finish first. `ending` is empty
+    unless the last row, or its evaluation, was made only because the run ended: then it has that row's record, whether
+    a longer run would have the row, and how `unlogged` and the fields of the best evaluation were before.
     """
 
     step: int = 0
@@ -33,31 +40,94 @@ class State:
     unlogged: dict[str, list[float | int]] = field(default_factory=dict)
     best_loss: float = math.inf
     evaluations_since_best: int = 0
+    best_step: int = 0
+    cut: bool = False
+    ending: dict[str, Any] = field(default_factory=dict)
 
 
-def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state: State) -> None:
-    """Write a checkpoint: weights, optimizer, state, and the lengths of the run's files."""
+def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state: State, keep: int = 2) -> None:
+    """Write a checkpoint: weights, optimizer, state, and the lengths of the run's files. The newest `keep` are kept.
+
+    A record that a longer run would have had otherwise is in the state, and left out of the lengths.
+    """
     slots = dict(flattened(optimizer.state_dict()["state"], "optimizer"))
     tensors = weights(models) | {name: value for name, value in slots.items() if isinstance(value, torch.Tensor)}
     numbers = {name: value for name, value in slots.items() if name not in tensors}  # bitsandbytes counts its steps
-    values = vars(state) | {"offsets": run.offsets()} | ({"optimizer": numbers} if numbers else {})
-    checkpoint.save(run.path / "checkpoints", state.step, tensors, values)
+    offsets = run.offsets()
+    if state.ending:
+        offsets["metrics"] -= len(encoded(state.ending["record"]))
+    values = vars(state) | {"offsets": offsets} | ({"optimizer": numbers} if numbers else {})
+    checkpoint.save(run.path / "checkpoints", state.step, tensors, values, keep)
 
 
-def restore(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, warn: Callable[[str], None]) -> State:
-    """Restore the newest intact checkpoint, the run's files included; a fresh State without one."""
-    found = checkpoint.latest(run.path / "checkpoints", warn)
+def restore(
+    run: RunFolder,
+    models: Models,
+    optimizer: torch.optim.Optimizer,
+    warn: Callable[[str], None],
+    steps: int | float | None = None,
+) -> State:
+    """Restore the newest intact checkpoint, the run's files included; a fresh State without one.
+
+    Where the run is to have more `steps` than it ended with, everything is as it was in the middle of a run of that
+    length.
+    """
+    folder = run.path / "checkpoints"
+    found = checkpoint.latest(folder, warn)
+    while found is not None and steps is not None and steps > found.step and found.state.get("cut"):
+        found = checkpoint.latest(folder, warn, before=found.step)
     if found is None:
         run.rewind({})
         return State()
     load_parameters(models, found.tensors)
-    values = dict(found.state)
-    slots = {name: value for name, value in found.tensors.items() if name.startswith("optimizer/")}
-    by_name = nested(slots | values.pop("optimizer", {})).get("optimizer", {})
+    load_optimizer(optimizer, found)
+    values = {key: value for key, value in found.state.items() if key != "optimizer"}
+    run.rewind(values.pop("offsets"))
+    state = State(**values)
+    if not state.ending:
+        return state
+    record, has_row = state.ending["record"], state.ending["has_row"]
+    if steps is None or steps <= state.step:
+        run.append("metrics", record)
+        return state
+    if has_row:
+        run.append("metrics", without_evaluation(record))
+    state = replace(state, **state.ending["best"], unlogged={} if has_row else state.ending["unlogged"], ending={})
+    checkpoint.remove_after(run.path / BEST, state.best_step)
+    return state
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, found: checkpoint.Checkpoint) -> None:
+    slots = {name: value for name, value in found.tensors.items() if name.startswith(OPTIMIZER)}
+    by_name = nested(slots | found.state.get("optimizer", {})).get(OPTIMIZER.rstrip("/"), {})
     by_index = {int(index): slot for index, slot in by_name.items()}
     optimizer.load_state_dict({"state": by_index, "param_groups": optimizer.state_dict()["param_groups"]})
-    run.rewind(values.pop("offsets"))
-    return State(**values)
+
+
+def start_from(run: Path, models: Models, optimizer: torch.optim.Optimizer, warn: Callable[[str], None]) -> None:
+    """Give the optimizer the state that it had at the end of another run, whose weights the models have.
+
+    Raises UserError where that run has no such state: it saved none, or for other parameters or other weights.
+    """
+    advice = f"give --model {run} in place of --from to start from its weights alone"
+    found = checkpoint.newest(run / "checkpoints", warn)
+    if found is None:
+        raise UserError(f"{run} has no checkpoint with its optimizer's state: {advice}")
+    own, theirs = weights(models), {name for name in found.tensors if not name.startswith(OPTIMIZER)}
+    if different := sorted(own.keys() ^ theirs):
+        raise UserError(f"{run} trained other parameters ({different[0]} is in one of the two): {advice}")
+    for name, parameter in own.items():
+        before = found.tensors[name]
+        if before.dtype != parameter.dtype or not torch.equal(before, parameter.cpu()):
+            raise UserError(
+                f"{run} ended with other weights than this run begins with ({name}), as where it kept its best ones or "
+                f"the dtype differs, so its optimizer's state does not belong to them: {advice}"
+            )
+    load_optimizer(optimizer, found)
+
+
+def without_evaluation(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if not key.startswith(EVALUATED)}
 
 
 def flattened(tree: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -94,13 +164,17 @@ def load_parameters(models: Models, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def save_best(run: RunFolder, models: Models, step: int) -> None:
-    """Save the weights of the best evaluation so far, with a checksum like any checkpoint."""
-    checkpoint.save(run.path / BEST, step, weights(models), {}, keep=1)
+    """Save the weights of the best evaluation so far, with a checksum like any checkpoint.
+
+    Those before are kept too: a longer run would not make the evaluation at this one's end.
+    """
+    checkpoint.save(run.path / BEST, step, weights(models), {}, keep=2)
 
 
-def load_best(run: RunFolder, models: Models) -> None:
-    """Load the best weights. Raises UserError where they are damaged or missing."""
-    found = checkpoint.latest(run.path / BEST, lambda sentence: None)
-    if found is None:
+def load_best(run: RunFolder, models: Models, state: State) -> None:
+    """Load the weights of the best evaluation. Raises UserError where they are damaged or missing."""
+    wanted = state.best_step  # 0 where an older version saved the state: it kept the best alone
+    found = checkpoint.latest(run.path / BEST, lambda sentence: None, before=wanted + 1 if wanted else math.inf)
+    if found is None or (wanted and found.step != wanted):
         raise UserError(f"{run.path / BEST} with the best weights is missing: restore it, or train in another --out")
     load_parameters(models, found.tensors)

@@ -20,9 +20,9 @@ from data.tokenizers_on_the_spot import CHATML, byte_characters
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from burnish.cache import cache_folder, sha256
+from burnish.cache import cache_folder
 from burnish.policies.language import smollm2
-from burnish.run import UserError
+from burnish.run import UserError, sha256
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 TOKENS = [*SPECIAL, *byte_characters().values(), "ĠĠ", "ab"]

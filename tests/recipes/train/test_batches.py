@@ -27,7 +27,7 @@ from burnish.experience.language.pairs import Pairs
 from burnish.experience.language.sampling import rollout_rows
 from burnish.policies.interface import Models
 from burnish.policies.language.policy import LanguagePolicy
-from burnish.recipes.train.batches import EVALUATED_PROMPTS, length, offline, online
+from burnish.recipes.train.batches import EVALUATED_PROMPTS, length, offline, online, same_reference
 from burnish.recipes.train.rows import tokenised
 from burnish.run import UserError
 from burnish.training.resume import State
@@ -104,6 +104,9 @@ def test_offline_batches_begin_where_the_state_says(models: Models, tmp_path: Pa
         again = next(feed.batches(State(step=99, batches=start)))
         assert torch.equal(again.batch.tokens, whole[start].batch.tokens)
         assert (again.metrics, again.samples, again.state) == ({}, [], {})
+    assert same_reference(DPO(), chosen, rows, 3, 6)
+    assert not same_reference(DPO(), chosen, rows, 2, 3)  # six rows, and then all nine
+    assert same_reference(SFT(), chosen, rows, 2, 3)
     assert feed.evaluator is not None
     assert feed.evaluator()["loss"] == pytest.approx(0.6931472, abs=1e-5)
     assert offline(SFT(), Models(policy=models.policy), chosen, rows, None, 6).evaluator is None

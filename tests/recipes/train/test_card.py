@@ -180,9 +180,9 @@ def test_nothing_of_the_machine_or_the_day(folder: Path, dpo_run: Path) -> None:
 
 def test_with_patience_the_results_are_those_of_the_kept_weights() -> None:
     records = [{"step": 1, "eval_loss": 3.0}, {"step": 2, "eval_loss": 1.0}, {"step": 3}, {"step": 4, "eval_loss": 1.0}]
-    assert final(records, patient=True)["step"] == 2
-    assert final(records, patient=False)["step"] == 4
-    assert final([], patient=True) == {}
+    assert final(records, best=True)["step"] == 2
+    assert final(records, best=False)["step"] == 4
+    assert final([], best=True) == {}
 
 
 def test_an_evaluation_adds_its_numbers_and_replaces_older_ones(reward_run: Path, folder: Path) -> None:

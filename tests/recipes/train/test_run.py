@@ -136,6 +136,9 @@ SHOWN_ELSEWHERE = {
     "momentum": "test_every_optimizer_and_schedule_resumes_to_the_same_bits",
     "log_every": "test_every_optimizer_and_schedule_resumes_to_the_same_bits",
     "save_every": "test_checkpoints_are_kept",
+    "keep_checkpoints": "test_checkpoints_are_kept",
+    "save_best": "test_the_best_weights_are_the_model",
+    "from_": "tests/recipes/train/test_longer.py: a run begins with the weights and the optimizer of another",
     "resume": "test_resume_goes_on",
     "device": "test_a_device_that_is_not_there_is_refused",
     "threads": "test_threads_are_set_and_noted",
@@ -219,7 +222,7 @@ def test_no_option_is_left_out() -> None:
         name: {f.name for f in dataclasses.fields(load(name))} for name in LANGUAGE
     }
     for name in SHOWN_ELSEWHERE.values():
-        assert name in globals() or name.startswith("tests/cli/test_flags.py")
+        assert name in globals() or name.startswith("tests/")
 
 
 def test_every_option_changes_the_weights_it_should(go: Callable[..., Path]) -> None:
@@ -374,8 +377,16 @@ def test_patience_ends_a_run_early(files: Path, go: Callable[..., Path]) -> None
 
 
 def test_checkpoints_are_kept(go: Callable[..., Path]) -> None:
-    for every, expected in ((0, []), (2, [2, 4]), (3, [3])):
-        names = [path.name for path in go(save_every=every).glob("checkpoints/step-*")]
+    """There is one at the end too, unless none are wanted; two are kept by default."""
+    for every, keep, expected in (
+        (0, 2, []),
+        (2, 2, [2, 4]),
+        (3, 2, [3, 4]),
+        (1, 2, [3, 4]),
+        (1, 3, [2, 3, 4]),
+        (3, 1, [4]),
+    ):
+        names = [path.name for path in go(save_every=every, keep_checkpoints=keep).glob("checkpoints/step-*")]
         assert sorted(names) == [f"step-{step:06d}" for step in expected]
 
 
@@ -403,10 +414,67 @@ def test_every_optimizer_and_schedule_resumes_to_the_same_bits(
     before = {name: (run / name).read_bytes() for name in (WEIGHTS, "metrics.jsonl")}
     assert [row["step"] for row in read_jsonl(run / "metrics.jsonl")] == [2, 4, 5]
     shutil.rmtree(run / "model")
+    shutil.rmtree(run / "checkpoints" / "step-000005")
     assert [path.name for path in run.glob("checkpoints/step-*")] == ["step-000003"]
     assert go(**common | options, out=str(run), resume=True) == run
     assert {name: (run / name).read_bytes() for name in before} == before
     assert not same_bits(run, go(**common | options | changed))
+
+
+def test_the_best_weights_are_the_model(
+    files: Path, go: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """At too high a constant rate they are those of a shorter run, and of one that was killed on the way. The card has
+    the numbers of that step."""
+    options = {"eval_data": str(files / "other.jsonl"), "eval_every": 1, "learning_rate": 0.5, "schedule": "constant"}
+    best = go(**options, steps=5, save_best=True, save_every=1)
+    losses = [m["eval_loss"] for m in read_jsonl(best / "metrics.jsonl")]
+    step = losses.index(min(losses)) + 1
+    assert (len(losses), step < 5) == (5, True)
+    assert f"the model has the weights of step {step}, with the lowest eval_loss, {min(losses):.4g}" in (
+        capfd.readouterr().err
+    )
+    assert same_bits(best, go(**options, steps=step))
+    assert f"| eval_loss | {min(losses):.4g}" in (best / "model" / "README.md").read_text()
+    shutil.copytree(best, tmp_path / "again")
+    shutil.rmtree(tmp_path / "again" / "model")
+    shutil.rmtree(tmp_path / "again" / "checkpoints" / "step-000005")
+    again = go(**options, steps=5, save_best=True, save_every=1, out=str(tmp_path / "again"), resume=True)
+    assert same_bits(best, again)
+    assert same_bits(best, again, "metrics.jsonl")
+    with pytest.raises(UserError, match="save_best compares evaluations: set eval_every too"):
+        go(save_best=True)
+
+
+def test_a_finished_run_that_is_damaged_is_written_again(
+    go: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its files cut, changed or gone, and the whole folder; without a checkpoint it is refused."""
+    run, bare = go(), go(save_every=0)
+    whole = {path: path.read_bytes() for path in (run / "model").iterdir()}
+    weights = run / WEIGHTS
+    damages: list[tuple[Callable[[], Any], str]] = [
+        (lambda: weights.write_bytes(whole[weights][:-9] + b"flipped!!"), "model.safetensors is damaged: its checksum"),
+        (lambda: weights.write_bytes(whole[weights][:99]), "model.safetensors is damaged: its checksum"),
+        (lambda: (run / "model" / "config.json").write_text("{}"), "config.json is damaged: its checksum"),
+        (lambda: (run / "model" / "tokenizer.json").unlink(), "tokenizer.json is missing"),
+        (lambda: shutil.rmtree(run / "model"), ""),
+    ]
+    for damage, said in damages:
+        damage()
+        capfd.readouterr()
+        assert go(out=str(run), resume=True) == run
+        err = capfd.readouterr().err
+        assert f"{said}" in err
+        assert ("the model is written again from the last checkpoint" in err) == bool(said)
+        assert {path: path.read_bytes() for path in (run / "model").iterdir()} == whole
+    go(out=str(run), resume=True)
+    assert "is complete: nothing to resume" in capfd.readouterr().err
+    (bare / WEIGHTS).unlink()
+    with pytest.raises(
+        UserError, match=r"model.safetensors is missing, and there is no checkpoint to write it again fr"
+    ):
+        go(out=str(bare), save_every=0, resume=True)
 
 
 def test_a_warm_up_that_never_ends_is_refused(go: Callable[..., Path]) -> None:

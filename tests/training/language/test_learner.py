@@ -1,6 +1,7 @@
 """Gradient steps: learning rates by hand, clipping, minibatches, and what is not finite."""
 
 import math
+import shutil
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -163,6 +164,18 @@ def test_a_row_has_the_means_since_the_row_before(run: RunFolder) -> None:
     learner.note({"loss": 5.0, "margin": -0.0, "num_tokens": 30}, state)
     assert str(learner.record(state)) == "{'loss': 5.0, 'margin': -0.0, 'num_tokens': 30}"
     assert state.unlogged == {}
+
+
+@pytest.mark.parametrize(("every", "saved"), [(0, False), (5, True)])
+def test_the_end_is_saved_once_where_checkpoints_are_wanted(run: RunFolder, every: int, saved: bool) -> None:
+    learner = learner_of(SFT(), Models(policy=tiny.make_policy("gpt2")), run, save_every=every)
+    learner.save_end(State(step=7))
+    path = run.path / "checkpoints" / "step-000007"
+    assert path.exists() == saved
+    if saved:
+        shutil.rmtree(path)
+        learner.save_end(State(step=7))
+        assert not path.exists()
 
 
 # A method that Burnish does not know --------------------------------------------------------------------------------

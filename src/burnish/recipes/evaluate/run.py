@@ -15,6 +15,7 @@ from burnish.experience.language.sampling import Sampling
 from burnish.policies.interface import Models
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import weights_hash
+from burnish.recipes.assets import check_intact
 from burnish.recipes.demo.measure import MAX_LENGTH, MAX_NEW_TOKENS, Measured, measure
 from burnish.recipes.evaluate.online import online_findings, own_findings
 from burnish.recipes.evaluate.reward import reward_model_findings
@@ -42,6 +43,7 @@ def evaluate_run(
     """
     if not (run / "model").exists():
         raise UserError(f"{run} has no finished model: give the folder of a finished run")
+    check_intact(run / "model")
     algorithm, settings = build_from(run)
     data = data_for(run, settings, data)
     settings = dataclasses.replace(settings, quiet=base.quiet, trust_remote_code=base.trust_remote_code)

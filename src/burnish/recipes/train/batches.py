@@ -79,6 +79,17 @@ def offline(algorithm: Algorithm, models: Models, settings: Settings, rows: Any,
     return Feed(models, batches, evaluator)
 
 
+def same_reference(algorithm: Algorithm, settings: Settings, rows: Any, steps: int, more: int) -> bool:
+    """Whether runs of so many steps have the same reference, to the bit.
+
+    A table's last bits depend on which rows are computed together, and these are all that the run visits.
+    """
+    if settings.experience is not None or "reference" not in algorithm.roles:
+        return True
+    one, other = (visited(rows.plan, settings.batch_size, settings.seed, count) for count in (steps, more))
+    return one == other
+
+
 def streaming(algorithm: Algorithm, models: Models, settings: Settings, rows: Any, held: Any, steps: int) -> Feed:
     """Batches of streamed data, and the loss on held-out rows.
 

@@ -87,8 +87,8 @@ def write_card(
         "end_text": None if end is None else tokenizer.convert_ids_to_tokens(end),
         "adds_eos": tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id],
         "data": [part for part in data if part],
-        "result": final(read_jsonl(metrics), patient=settings.patience > 0),
-        "best": settings.patience > 0,
+        "result": final(read_jsonl(metrics), best=settings.keeps_best),
+        "best": settings.keeps_best,
         "config": configuration(algorithm, settings),
         "limits": [*limits, *([LIMITS_OF[settings.model]] if settings.model in NAMES else [])],
         "evaluation": marked(NOT_YET),
@@ -174,10 +174,10 @@ def facts(part: str, name: str, rows: Any) -> dict[str, Any] | None:
     return {"part": part, "name": shown_data(name), "counts": counts, "sha256": rows.fingerprint}
 
 
-def final(records: list[dict[str, Any]], patient: bool) -> dict[str, Any]:
-    """The metrics of the last step, or with patience those of the evaluation whose weights were kept."""
+def final(records: list[dict[str, Any]], best: bool) -> dict[str, Any]:
+    """The metrics of the last step, or those of the evaluation whose weights were kept as the best."""
     held = [one for one in records if one.get("eval_loss") is not None]
-    if patient and held:
+    if best and held:
         return min(held, key=lambda one: one["eval_loss"])
     return records[-1] if records else {}
 

@@ -1,5 +1,6 @@
 """The models of a run: loaded, put on their device, and given their optimizer."""
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import StartingAdapter, cached_reference
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.train.rewards import is_scorer, reward_folder
+from burnish.recipes.train.rewards import is_scorer, resolve_reward, reward_folder
 from burnish.run import UserError, printable
 from burnish.training.progress import Progress
 
@@ -54,6 +55,9 @@ def critic(policy: LanguagePolicy, settings: Settings) -> LanguageScorer:
     """The critic as it starts: from the model that the experience names, the reward model, or the policy's model."""
     asked = settings.experience.critic_model
     rewarding = reward_folder(getattr(settings.experience, "reward", None))
+    before = Path(settings.from_ or "") / "critic"
+    if settings.from_ and not asked and before.exists():
+        asked = str(before)
     name = asked or (rewarding if is_scorer(rewarding) else settings.model)
     found = scorer(name, settings, "--critic" if asked else "--reward" if name == rewarding else "--model")
     theirs = found.tokenizer.get_vocab()
@@ -89,6 +93,15 @@ def scorer(name: str, settings: Settings, option: str = "--model") -> LanguageSc
         lora = own_lora(Path(model), lora.dropout)
     loading = loading_of(settings) if name == settings.model else loading_of(settings).elsewhere()
     return load_scorer(model, pick_device(settings.device), settings.precision, settings.seed, option, lora, loading)
+
+
+def with_reward(models: Models, settings: Settings) -> Settings:
+    """The settings with the experience's reward itself in the place of its name."""
+    experience = settings.experience
+    if experience is None or "reward" not in experience.needs:
+        return settings
+    reward = resolve_reward(experience.reward, models.policy, loading_of(settings))
+    return dataclasses.replace(settings, experience=dataclasses.replace(experience, reward=reward))
 
 
 def loading_of(settings: Settings) -> Loading:

@@ -1,10 +1,7 @@
 """One training run, from settings to a run folder."""
 
-import platform
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +9,16 @@ import torch
 import transformers
 
 from burnish.algorithms.interface import Algorithm, name_of
-from burnish.config import Settings, as_dict, build, checked
+from burnish.config import Settings, as_dict, build, checked, defaults
 from burnish.config.build import values_of
 from burnish.data import builtin, names, tokenise
-from burnish.data.rendering import tells_time
 from burnish.data.walk import in_order
 from burnish.evaluation.reward_models import centre_on
 from burnish.policies.interface import Models
-from burnish.policies.language.reference import weights_hash
-from burnish.recipes.train.batches import length, offline, online, streaming
+from burnish.recipes.train.batches import length, offline, online, same_reference, streaming
 from burnish.recipes.train.card import write_card
+from burnish.recipes.train.environment import clock_of, fingerprints, note_environment, note_models
+from burnish.recipes.train.longer import LENGTH, as_begun, check_finished, check_longer, reopen
 from burnish.recipes.train.models import (
     count_trained,
     left_out,
@@ -29,14 +26,17 @@ from burnish.recipes.train.models import (
     pick_device,
     say,
     warn_of_rounding,
+    with_reward,
 )
 from burnish.recipes.train.rows import evaluation_rows, first_responses, streamed, tokenised
-from burnish.run import RunFolder, UserError
+from burnish.run import RunFolder, UserError, damage, write_checksums
+from burnish.run.checksums import unfinished
+from burnish.run.records import HARMLESS
 from burnish.training.language.learner import GradientLearner
 from burnish.training.language.optimizer import check_optimizer, make_optimizer
 from burnish.training.loop import out_of_patience, train_loop
 from burnish.training.progress import Progress
-from burnish.training.resume import State, load_best, restore
+from burnish.training.resume import State, load_best, restore, start_from
 
 
 def train(algorithm: Algorithm, *, data: Any = "builtin", eval_data: Any = None, **options: Any) -> Path:
@@ -73,10 +73,13 @@ def run_training(
     prepare_torch(settings)
     check_optimizer(settings, pick_device(settings.device))
     with RunFolder.open(settings.out, resume=settings.resume) as run:
-        run.claim(as_dict(algorithm, settings))
-        if (run.path / "model").exists():
+        free = HARMLESS | (LENGTH if settings.resume else set())
+        run.claim(as_dict(algorithm, settings), free, defaults(algorithm, settings))
+        if is_complete(run, settings):
             say(settings, f"{run.path} is complete: nothing to resume")
             return run.path
+        if settings.from_:
+            check_finished(Path(settings.from_), settings)
         models = load_models(algorithm, settings)
         if settings.lora_rank is not None:
             say(settings, count_trained(models))
@@ -86,6 +89,9 @@ def run_training(
             say(settings, rounding)
         if change is not None:
             change(models)
+        rewarding = with_reward(models, settings)
+        found = fingerprints(models, rewarding.experience)
+        note_models(run, settings, found)
         trained = models.main
         clock = clock_of(run, trained.tokenizer)
         given = settings.data if data is None else data
@@ -99,8 +105,8 @@ def run_training(
         for data_set in (rows, held):
             if data_set is not None:
                 say(settings, data_set.describe())
-        note_environment(run, settings, rows, held, models, clock)
-        models = _fit(algorithm, models, settings, run, rows, held)
+        note_environment(run, settings, rows, held, found, clock)
+        models = _fit(algorithm, models, settings, rewarding, run, rows, held)
         if settings.streaming:
             say(settings, rows.describe_read())
         if "scorer" in models:
@@ -111,18 +117,54 @@ def run_training(
         with run.replace_folder("model") as folder:  # last: it is what says that the run is complete
             trained.save(folder)
             write_card(folder, trained.tokenizer, algorithm, settings, rows, held, run.path / "metrics.jsonl")
+            parts = {"model": folder} | ({"critic": run.path / "critic"} if "critic" in models else {})
+            write_checksums(run.path, parts)
     return run.path
 
 
-def _fit(algorithm: Algorithm, models: Models, settings: Settings, run: RunFolder, rows: Any, held: Any) -> Models:
-    """Reference, optimizer, resumption and the loop."""
-    steps, per_epoch = length(algorithm, settings, None if settings.streaming else len(rows.plan))
+def is_complete(run: RunFolder, settings: Settings) -> bool:
+    """Whether the run has its model, as it was written.
+
+    One that is damaged is written again from the last checkpoint; raises UserError where there is none.
+    """
+    model = run.path / "model"
+    if not model.exists() or as_begun(run, settings) != settings or unfinished(run.path):
+        return False
+    if (problem := damage(run.path)) is None:
+        return True
+    if not any((run.path / "checkpoints").glob("step-*")):
+        raise UserError(
+            f"{problem}, and there is no checkpoint to write it again from: restore it, or delete {model} to train "
+            "again with --resume"
+        )
+    say(settings, f"{problem}; the model is written again from the last checkpoint")
+    return False
+
+
+def _fit(
+    algorithm: Algorithm, models: Models, settings: Settings, rewarding: Settings, run: RunFolder, rows: Any, held: Any
+) -> Models:
+    """Reference, optimizer, resumption and the loop. `rewarding` are the settings with the reward itself."""
+    begun, count = as_begun(run, settings), None if settings.streaming else len(rows.plan)
+    before, _ = length(algorithm, begun, count)
+    steps, per_epoch = length(algorithm, settings, count)
+    check_longer(run, begun, before, settings, steps)
     source = streaming if settings.streaming else online if settings.experience else offline
-    feed = source(algorithm, models, settings, rows, held, steps)
+    feed = source(algorithm, models, rewarding, rows, held, steps)
     optimizer = make_optimizer(feed.models, settings)
     tell = partial(say, settings)
-    state = restore(run, feed.models, optimizer, tell) if settings.resume else State()
+    if steps > before:
+        keep = settings.streaming or same_reference(algorithm, settings, rows, before, steps)
+        if not keep:
+            say(settings, "the reference's log-probabilities of more rows round in another way: training starts again")
+        reopen(run, settings, keep)
+    state = restore(run, feed.models, optimizer, tell, steps) if settings.resume else State()
+    if settings.from_ and state.step == 0:
+        start_from(Path(settings.from_), feed.models, optimizer, tell)
+    if steps > before:
+        say(settings, f"{run.path} goes on from step {state.step} to step {steps}")
     learner = GradientLearner(algorithm, feed.models, optimizer, settings, steps, per_epoch, run)
+    learner.saved = state.step
     with Progress(name_of(algorithm).upper(), steps, state.step, settings.quiet) as progress:
         state = train_loop(
             feed.models,
@@ -135,10 +177,15 @@ def _fit(algorithm: Algorithm, models: Models, settings: Settings, run: RunFolde
             evaluator=feed.evaluator,
             progress=progress,
         )
-    if settings.patience:
-        if out_of_patience(settings, state):
-            say(settings, f"stopped after step {state.step}: no better evaluation in the last {settings.patience}")
-        load_best(run, feed.models)
+    learner.save_end(state)
+    if out_of_patience(settings, state):
+        say(settings, f"stopped after step {state.step}: no better evaluation in the last {settings.patience}")
+    if settings.keeps_best:
+        say(
+            settings,
+            f"the model has the weights of step {state.best_step}, with the lowest eval_loss, {state.best_loss:.4g}",
+        )
+        load_best(run, feed.models, state)
     return feed.models
 
 
@@ -156,42 +203,6 @@ def centre(scorer: Any, rows: Any, settings: Settings) -> None:
         batches = (first_responses(batch) for batch in in_order(rows, 64))
     mean = centre_on(scorer, batches)
     say(settings, f"scores are centred on {label}, which scored {mean:.3f} on average before and score 0 now")
-
-
-def clock_of(run: RunFolder, tokenizer: Any) -> datetime | None:
-    """The time at which a chat template that writes it is rendered: when the run began, also where it is resumed."""
-    if not tells_time(str(tokenizer.chat_template)):
-        return None
-    noted = run.noted().get("clock")
-    return datetime.fromisoformat(noted) if noted else datetime.now()
-
-
-def note_environment(
-    run: RunFolder, settings: Settings, rows: Any, held: Any, models: Models, clock: datetime | None
-) -> None:
-    """Record versions and hashes that the result depends on, or compare them in a resumed run."""
-    packages = ["burnish", "torch", "transformers", "tokenizers", "datasets", "safetensors", "peft", "numpy"]
-    if settings.load_in_4bit or settings.load_in_8bit or settings.optimizer == "adamw_8bit":
-        packages.append("bitsandbytes")
-    now = {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: metadata.version(name) for name in packages},
-        "device": pick_device(settings.device),
-        "threads": torch.get_num_threads(),
-        "seed": settings.seed,
-        "data_sha256": rows.fingerprint,
-        "eval_data_sha256": None if held is None else held.fingerprint,
-        "model_sha256": weights_hash(models.main.model),
-    }
-    if clock is not None:
-        now["clock"] = clock.isoformat()
-    if settings.streaming:
-        now["data_bytes"] = rows.file_bytes
-    if "critic" in models:
-        now["critic_sha256"] = weights_hash(models.critic.model)
-    if differences := run.describe(now):
-        say(settings, f"resumed in a different environment, so not to the same bits: {', '.join(differences)}")
 
 
 def prepare_torch(settings: Settings) -> None:

@@ -36,6 +36,7 @@ class GradientLearner:
     def __post_init__(self) -> None:
         self.dropout = self.algorithm.dropout
         self.rate = schedule(self.optimizer, self.settings, self.steps)
+        self.saved: int | None = None
 
     def prepare(self, batch: Any, state: State) -> Any:
         (ready,) = prepared(self.algorithm, self.models, [batch], state.algorithm)
@@ -94,7 +95,13 @@ class GradientLearner:
         return found
 
     def save(self, state: State) -> None:
-        save(self.run, self.models, self.optimizer, state)
+        save(self.run, self.models, self.optimizer, state, self.settings.keep_checkpoints)
+        self.saved = state.step
+
+    def save_end(self, state: State) -> None:
+        """Write the checkpoint of the run's last step, unless it is there or none are wanted."""
+        if self.settings.save_every and self.saved != state.step:
+            self.save(state)
 
 
 def carried_numbers(carried: dict[str, Any]) -> dict[str, float]:

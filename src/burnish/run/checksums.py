@@ -1,0 +1,70 @@
+"""Checksums of what a finished run leaves, in the format of sha256sum: `sha256sum --check SHA256SUMS` compares them."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from burnish.run.atomic import write_atomically
+
+SUMS = "SHA256SUMS"
+FREE = ("README.md",)
+"""Files that may change: people edit model cards, and `burnish evaluate` adds what it finds."""
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_checksums(run: Path, folders: Mapping[str, Path]) -> None:
+    """Write the checksums of all files in `folders`, by the names that these have or will have in `run`."""
+    lines = [
+        f"{sha256(path)}  {name}/{path.relative_to(folder).as_posix()}\n"
+        for name, folder in folders.items()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in FREE
+    ]
+    write_atomically(run / SUMS, "".join(lines))
+
+
+def read_checksums(run: Path) -> dict[str, str]:
+    """The checksums by name; empty for a run of a version that wrote none."""
+    path = run / SUMS
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    return {name: found for found, _, name in (line.partition("  ") for line in lines)}
+
+
+def unfinished(run: Path) -> bool:
+    """Whether a finished run was made longer since, and its model is that of the shorter run."""
+    return (run / SUMS).exists() and not read_checksums(run)
+
+
+def damage(run: Path, part: str = "") -> str | None:
+    """What is wrong with the files that `run` wrote, as a phrase that names one; None where nothing is.
+
+    Only files whose names begin with `part` are compared. Without checksums, only the model's weights are opened.
+    """
+    known = read_checksums(run)
+    for name, was in known.items():
+        path = run / name
+        if name.startswith(part):
+            if not path.is_file():
+                return f"{path} is missing"
+            if sha256(path) != was:
+                return f"{path} is damaged: its checksum is not the one in {run / SUMS}"
+    return None if known else unreadable(run / "model")
+
+
+def unreadable(model: Path) -> str | None:
+    """A phrase for a model's folder without weights, or with weights that are cut."""
+    weights = sorted(model.glob("*.safetensors"))
+    for path in weights:
+        try:
+            with safe_open(path, "np"):
+                pass
+        except (OSError, SafetensorError) as error:
+            return f"{path} is damaged ({error})"
+    return None if weights else f"{model} has no weights"
