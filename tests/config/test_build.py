@@ -58,6 +58,7 @@ OTHER = {
     "patience": 2,
     "save_every": 9,
     "resume": True,
+    "track": "tensorboard,mlflow",
     "device": "cpu",
     "threads": 1,
     "quiet": True,

@@ -56,6 +56,7 @@ ELSEWHERE = {
     "lora_target_modules": "lora_targets",
     "model_revision": "revision",
     "torch_dtype": "dtype",
+    "report_to": "track",
 }
 """Names in TRL, transformers and Stable-Baselines3, and the names of the same options here."""
 
@@ -118,6 +119,8 @@ def _joined(key: str, value: Any) -> Any:
         return value
     if wrong := next((one for one in value if not isinstance(one, str | Path)), None):
         raise UserError(f"{key} must be text, or a list of texts, not a list with a {type(wrong).__name__}")
+    if not value:
+        raise UserError(f"{key} is an empty list: give at least one name, or leave it out")
     return joined(value)
 
 

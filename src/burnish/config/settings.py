@@ -75,6 +75,12 @@ class Settings:
     )
     save_every: int = option(100, "steps between checkpoints; 0 saves none", ge=0)
     resume: bool = option(False, "continue from the newest checkpoint in --out; start fresh if there is none")
+    track: str | None = option(
+        None,
+        "trackers that get the metrics, the configuration and the samples too: tensorboard, wandb, trackio, mlflow; "
+        "several with commas, or with --track repeated",
+        several=True,
+    )
     device: str = option("auto", "cpu, cuda, cuda:1 …; auto uses a GPU if there is one")
     threads: int | None = option(None, "CPU threads; default: PyTorch's", ge=1)
     quiet: bool = option(False, "print nothing but errors")

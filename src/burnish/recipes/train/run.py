@@ -17,6 +17,7 @@ from burnish.config.build import values_of
 from burnish.data import builtin, names, tokenise
 from burnish.data.rendering import tells_time
 from burnish.data.walk import in_order
+from burnish.evaluation.judge_server import without_keys
 from burnish.evaluation.reward_models import centre_on
 from burnish.policies.interface import Models
 from burnish.policies.language.reference import weights_hash
@@ -33,6 +34,7 @@ from burnish.recipes.train.models import (
 )
 from burnish.recipes.train.rows import evaluation_rows, first_responses, streamed, tokenised
 from burnish.run import RunFolder, UserError
+from burnish.run.trackers import Trackers, check_installed
 from burnish.training.language.learner import GradientLearner
 from burnish.training.loop import out_of_patience, train_loop
 from burnish.training.progress import Progress
@@ -71,7 +73,8 @@ def run_training(
     if settings.out is None:
         raise UserError("give --out, the run folder to write")
     prepare_torch(settings)
-    with RunFolder.open(settings.out, resume=settings.resume) as run:
+    check_installed(settings.track.split(",") if settings.track else ())
+    with RunFolder.open(settings.out, resume=settings.resume) as run, following(run, settings) as trackers:
         run.claim(as_dict(algorithm, settings))
         if (run.path / "model").exists():
             say(settings, f"{run.path} is complete: nothing to resume")
@@ -99,7 +102,7 @@ def run_training(
             if data_set is not None:
                 say(settings, data_set.describe())
         note_environment(run, settings, rows, held, models, clock)
-        models = _fit(algorithm, models, settings, run, rows, held)
+        models = _fit(algorithm, models, settings, run, trackers, rows, held)
         if settings.streaming:
             say(settings, rows.describe_read())
         if "scorer" in models:
@@ -113,7 +116,15 @@ def run_training(
     return run.path
 
 
-def _fit(algorithm: Algorithm, models: Models, settings: Settings, run: RunFolder, rows: Any, held: Any) -> Models:
+def _fit(
+    algorithm: Algorithm,
+    models: Models,
+    settings: Settings,
+    run: RunFolder,
+    trackers: Trackers,
+    rows: Any,
+    held: Any,
+) -> Models:
     """Reference, optimizer, resumption and the loop."""
     steps, per_epoch = length(algorithm, settings, None if settings.streaming else len(rows.plan))
     source = streaming if settings.streaming else online if settings.experience else offline
@@ -121,6 +132,7 @@ def _fit(algorithm: Algorithm, models: Models, settings: Settings, run: RunFolde
     optimizer = adamw(feed.models, settings)
     tell = partial(say, settings)
     state = restore(run, feed.models, optimizer, tell) if settings.resume else State()
+    trackers.start(without_secrets(as_dict(algorithm, settings)), state.step)
     learner = GradientLearner(algorithm, feed.models, optimizer, settings, steps, per_epoch, run)
     with Progress(name_of(algorithm).upper(), steps, state.step, settings.quiet) as progress:
         state = train_loop(
@@ -139,6 +151,16 @@ def _fit(algorithm: Algorithm, models: Models, settings: Settings, run: RunFolde
             say(settings, f"stopped after step {state.step}: no better evaluation in the last {settings.patience}")
         load_best(run, feed.models)
     return feed.models
+
+
+def following(run: RunFolder, settings: Settings) -> Trackers:
+    """The trackers of a run, which say what fails."""
+    return Trackers(run, settings.track, partial(say, settings))
+
+
+def without_secrets(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with its web addresses cut to host and path."""
+    return {key: without_keys(value) if isinstance(value, str) else value for key, value in config.items()}
 
 
 def centre(scorer: Any, rows: Any, settings: Settings) -> None:
