@@ -31,7 +31,7 @@ INPUTS = ("seed", "data_sha256", "model_sha256", "critic_sha256")
 LOCK = ".lock"
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
-PRELIMINARIES = {CONFIG, ENVIRONMENT}
+PRELIMINARIES = {CONFIG, ENVIRONMENT, "base"}
 
 
 class RunFolder:
@@ -39,9 +39,8 @@ class RunFolder:
 
     def __init__(self, path: Path, resumed: bool, lock: int, made: Sequence[Path] = ()) -> None:
         """Use `RunFolder.open`. `resumed`: the folder contains a run that this one continues. `made`: the folders that
-        opening made, the innermost first.
-
-        Each of the `listeners` is called with the name of the file and the record after each `append`.
+        opening made, the innermost first. Each of the `listeners` is called with the name of the file and the record after
+        each `append`.
         """
         self.path, self.resumed, self._made = path, resumed, made
         self._lock: int | None = lock

@@ -23,6 +23,17 @@ from burnish.policies.interface import Models
 from burnish.policies.language.reference import weights_hash
 from burnish.recipes.train.batches import length, offline, online, streaming
 from burnish.recipes.train.card import write_card
+from burnish.recipes.train.given import (
+    NOTHING,
+    Given,
+    begun,
+    calling,
+    check_given,
+    hashes,
+    model_and_name,
+    objects_of,
+    saved,
+)
 from burnish.recipes.train.models import (
     adamw,
     count_trained,
@@ -41,79 +52,130 @@ from burnish.training.progress import Progress
 from burnish.training.resume import State, load_best, restore
 
 
-def train(algorithm: Algorithm, *, data: Any = "builtin", eval_data: Any = None, **options: Any) -> Path:
-    """Train a language model with `algorithm` and return the run folder.
+def train(
+    algorithm: Algorithm,
+    *,
+    data: Any = "builtin",
+    eval_data: Any = None,
+    model: Any = Settings.model,
+    tokenizer: Any = None,
+    on_step: Callable[[int, dict[str, float]], object] | None = None,
+    **options: Any,
+) -> Path:
+    """Train a language model with `algorithm` and return the run folder, which `burnish.load` reads.
 
-    `train(DPO(beta=0.1), model="gpt2", data="pairs.jsonl", out="runs/dpo")`. `algorithm` is a built-in method, or any
-    frozen dataclass derived from `burnish.Algorithm`. Every option is a field of `burnish.config.Settings`, as on the
-    command line, or of the experience of an online method; `experience=` takes an experience of your own instead.
-    `data` and `eval_data` may also be a `datasets.Dataset`, a list of rows, or a list of names, which is a mixture:
-    `data=["a.jsonl:0.7", "b.jsonl:0.3"]`. With `streaming` it may be a `datasets.IterableDataset`.
-    Raises UserError for invalid input.
+    Args:
+        algorithm: A built-in method, as `burnish.DPO(beta=0.1)`, or any frozen dataclass derived from
+            `burnish.Algorithm`.
+        data: A name as on the command line, a list of names (a mixture, `["a.jsonl:0.7", "b.jsonl:0.3"]`), a
+            `datasets.Dataset` or `DatasetDict`, or any finite iterable of dicts. With `streaming` also a
+            `datasets.IterableDataset`.
+        eval_data: The same, to evaluate on during training.
+        model: A name or folder, or a `transformers.PreTrainedModel` with its `tokenizer`. The object does not change: a
+            copy of it is trained, in the `dtype` that the options say.
+        tokenizer: The tokenizer of a model object.
+        on_step: Called after each logged step with its number (from 1) and its metrics, a dict.
+        **options: Every other field of `burnish.Settings`, as on the command line: `out`, the run folder to write,
+            `steps`, `learning_rate` and so on; and those of the experience of an online method, such as `reward`, which
+            may be a function. `experience=` takes an experience of your own instead.
+
+    Returns:
+        The run folder: `model/` in it loads in transformers.
+
+    Raises:
+        UserError: For invalid input, and where a reward or `on_step` raises.
+
+    Example:
+        >>> import burnish
+        >>> rows = [{"prompt": "The film was", "chosen": " good.", "rejected": " bad."}] * 4
+        >>> run = burnish.train(burnish.DPO(beta=0.1), data=rows, steps=2, batch_size=2, out="runs/dpo", quiet=True)
+        >>> print(run)
+        runs/dpo
     """
+    model, name = model_and_name(model)
     known = names.text_of(data) or names.IN_MEMORY
     known_eval = None if eval_data is None else names.text_of(eval_data) or names.IN_MEMORY
     own = values_of(algorithm) | {"algorithm": name_of(algorithm)}
     if doubled := own.keys() & options.keys():
         raise UserError(f"{min(doubled)} belongs to the algorithm: set it there, as {type(algorithm).__name__}(…)")
-    algorithm, settings = build(type(algorithm), own | {"data": known, "eval_data": known_eval} | options)
-    return run_training(algorithm, settings, data, eval_data)
+    given = Given(data, eval_data, model, tokenizer, on_step)
+    texts = {"data": known, "eval_data": known_eval, "model": name}
+    algorithm, settings = build(type(algorithm), own | texts | options)
+    return run_training(algorithm, settings, given)
 
 
 def run_training(
     algorithm: Algorithm,
     settings: Settings,
-    data: Any = None,
-    eval_data: Any = None,
+    given: Given = NOTHING,
     change: Callable[[Models], None] | None = None,
 ) -> Path:
-    """`train` with checked settings; `data` replaces the settings' own where it is in memory, and `change` is applied
-    to the models before anything else is done."""
+    """`train` with checked settings. The objects of `given` take the place of the settings' own text, and `change` is
+    applied to the models before anything else is done."""
     settings = checked(algorithm, settings)
     if settings.out is None:
         raise UserError("give --out, the run folder to write")
-    prepare_torch(settings)
+    config, objects = as_dict(algorithm, settings), given.keys | objects_of(settings).keys()
+    check_given(settings.out, config, objects)
     check_installed(settings.track.split(",") if settings.track else ())
+    prepare_torch(settings)
     with RunFolder.open(settings.out, resume=settings.resume) as run, following(run, settings) as trackers:
-        run.claim(as_dict(algorithm, settings))
+        check_given(run.path, begun(run), objects)
+        run.claim(config)
         if (run.path / "model").exists():
             say(settings, f"{run.path} is complete: nothing to resume")
             return run.path
-        models = load_models(algorithm, settings)
-        if settings.lora_rank is not None:
-            say(settings, count_trained(models))
-            if settings.lora_targets is None and (sentence := left_out(models)):
-                say(settings, sentence)
-        if rounding := warn_of_rounding(models):
-            say(settings, rounding)
-        if change is not None:
-            change(models)
-        trained = models.main
-        clock = clock_of(run, trained.tokenizer)
-        given = settings.data if data is None else data
-        rows = (
-            streamed(algorithm, settings, trained, given, clock)
-            if settings.streaming
-            else tokenised(algorithm, settings, trained, given, "train", clock)
-        )
-        held_data = settings.eval_data if eval_data is None else eval_data
-        held = evaluation_rows(algorithm, settings, trained, held_data, clock)
-        for data_set in (rows, held):
-            if data_set is not None:
-                say(settings, data_set.describe())
-        note_environment(run, settings, rows, held, models, clock)
-        models = _fit(algorithm, models, settings, run, trackers, rows, held)
-        if settings.streaming:
-            say(settings, rows.describe_read())
-        if "scorer" in models:
-            centre(models.scorer, rows, settings)
-        if "critic" in models:
-            with run.replace_folder("critic") as folder:
-                models.critic.save(folder)
-        with run.replace_folder("model") as folder:  # last: it is what says that the run is complete
-            trained.save(folder)
-            write_card(folder, trained.tokenizer, algorithm, settings, rows, held, run.path / "metrics.jsonl")
+        with saved(given, settings, run.path, run.resumed) as loaded:
+            _train(algorithm, loaded, settings, given, change, run, trackers)
     return run.path
+
+
+def _train(
+    algorithm: Algorithm,
+    loaded: Settings,
+    settings: Settings,
+    given: Given,
+    change: Callable[[Models], None] | None,
+    run: RunFolder,
+    trackers: Trackers,
+) -> None:
+    """`run_training` in an open folder; `loaded` are the settings with the place of a given model."""
+    models = load_models(algorithm, loaded)
+    if settings.lora_rank is not None:
+        say(settings, count_trained(models))
+        if settings.lora_targets is None and (sentence := left_out(models)):
+            say(settings, sentence)
+    if rounding := warn_of_rounding(models):
+        say(settings, rounding)
+    if change is not None:
+        change(models)
+    trained = models.main
+    clock = clock_of(run, trained.tokenizer)
+    data = settings.data if given.data is None else given.data
+    rows = (
+        streamed(algorithm, settings, trained, data, clock)
+        if settings.streaming
+        else tokenised(algorithm, settings, trained, data, "train", clock)
+    )
+    held_data = settings.eval_data if given.eval_data is None else given.eval_data
+    held = evaluation_rows(algorithm, settings, trained, held_data, clock)
+    for data_set in (rows, held):
+        if data_set is not None:
+            say(settings, data_set.describe())
+    note_environment(run, settings, rows, held, models, clock)
+    if given.on_step is not None:
+        run.listeners.append(calling(given.on_step))
+    models = _fit(algorithm, models, loaded, run, trackers, without_secrets(as_dict(algorithm, settings)), rows, held)
+    if settings.streaming:
+        say(settings, rows.describe_read())
+    if "scorer" in models:
+        centre(models.scorer, rows, settings)
+    if "critic" in models:
+        with run.replace_folder("critic") as folder:
+            models.critic.save(folder)
+    with run.replace_folder("model") as folder:  # last: it is what says that the run is complete
+        trained.save(folder)
+        write_card(folder, trained.tokenizer, algorithm, settings, rows, held, run.path / "metrics.jsonl")
 
 
 def _fit(
@@ -122,6 +184,7 @@ def _fit(
     settings: Settings,
     run: RunFolder,
     trackers: Trackers,
+    config: dict[str, Any],
     rows: Any,
     held: Any,
 ) -> Models:
@@ -132,7 +195,7 @@ def _fit(
     optimizer = adamw(feed.models, settings)
     tell = partial(say, settings)
     state = restore(run, feed.models, optimizer, tell) if settings.resume else State()
-    trackers.start(without_secrets(as_dict(algorithm, settings)), state.step)
+    trackers.start(config, state.step)
     learner = GradientLearner(algorithm, feed.models, optimizer, settings, steps, per_epoch, run)
     with Progress(name_of(algorithm).upper(), steps, state.step, settings.quiet) as progress:
         state = train_loop(
@@ -211,6 +274,7 @@ def note_environment(
         now["data_bytes"] = rows.file_bytes
     if "critic" in models:
         now["critic_sha256"] = weights_hash(models.critic.model)
+    now |= hashes(settings)
     if differences := run.describe(now):
         say(settings, f"resumed in a different environment, so not to the same bits: {', '.join(differences)}")
 
