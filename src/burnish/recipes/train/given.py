@@ -18,10 +18,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from burnish.config import Settings
 from burnish.config.build import values_of, written_value
 from burnish.data.names import IN_MEMORY, in_memory, is_in_memory
+from burnish.policies.language.adapters import BESIDE
 from burnish.run import RunFolder, UserCodeError, UserError, read_mapping, save_folder_atomically, user_code
-
-BASE = "base"
-"""The folder of a run in which the base of a LoRA adapter is kept, where that was an object."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,8 @@ class Given:
     data: Any = None
     eval_data: Any = None
     model: PreTrainedModel | None = None
-    tokenizer: PreTrainedTokenizerBase | None = None
-    on_step: Callable[[int, dict[str, float]], object] | None = None
+    tokenizer: Any = None
+    on_step: Any = None
 
     def __post_init__(self) -> None:
         if self.on_step is not None and not callable(self.on_step):
@@ -113,7 +111,7 @@ def saved(given: Given, settings: Settings, run: Path, resumed: bool) -> Iterato
         if settings.lora_rank is None:
             save(given, folder)
         else:
-            base = run / BASE
+            base = run / BESIDE
             if resumed and base.exists():
                 save(given, folder)
                 if different(folder, base):

@@ -59,7 +59,7 @@ def train(
     eval_data: Any = None,
     model: Any = Settings.model,
     tokenizer: Any = None,
-    on_step: Callable[[int, dict[str, float]], object] | None = None,
+    on_step: Any = None,
     **options: Any,
 ) -> Path:
     """Train a language model with `algorithm` and return the run folder, which `burnish.load` reads.
