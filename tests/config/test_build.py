@@ -321,7 +321,7 @@ class Judge:
     ("reward", "written"),
     [
         (judged, f"{__name__}:judged"),
-        (Judge(), "my judge"),
+        (Judge(), "(in memory) my judge"),
         (functools.partial(judged, None), "partial"),
         (Path("runs") / "rm", "runs/rm"),
         ("my_rewards:score", "my_rewards:score"),
