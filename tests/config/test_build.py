@@ -322,7 +322,7 @@ class Judge:
     [
         (judged, f"{__name__}:judged"),
         (Judge(), "(in memory) my judge"),
-        (functools.partial(judged, None), "partial"),
+        (functools.partial(judged, None), "(in memory) partial"),
         (Path("runs") / "rm", "runs/rm"),
         ("my_rewards:score", "my_rewards:score"),
     ],

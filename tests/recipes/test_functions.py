@@ -38,7 +38,7 @@ def inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
 
 
-@pytest.mark.parametrize("name", ["load", "evaluate", "sample", "compare", "report"])
+@pytest.mark.parametrize("name", ["load", "evaluate", "sample", "compare", "report", "train"])
 def test_the_example_of_a_function_runs(name: str) -> None:
     """With purpose, arguments, what is returned, what raises, and an example."""
     function = getattr(burnish, name)

@@ -88,9 +88,9 @@ def train(
     Example:
         >>> import burnish
         >>> rows = [{"prompt": "The film was", "chosen": " good.", "rejected": " bad."}] * 4
-        >>> run = burnish.train(burnish.DPO(beta=0.1), data=rows, steps=2, batch_size=2, out="runs/dpo", quiet=True)
+        >>> run = burnish.train(burnish.DPO(beta=0.1), data=rows, steps=2, batch_size=2, out="runs/pairs", quiet=True)
         >>> print(run)
-        runs/dpo
+        runs/pairs
     """
     model, name = model_and_name(model)
     known = names.text_of(data) or names.IN_MEMORY
