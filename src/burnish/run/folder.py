@@ -39,8 +39,9 @@ class RunFolder:
 
     def __init__(self, path: Path, resumed: bool, lock: int, made: Sequence[Path] = ()) -> None:
         """Use `RunFolder.open`. `resumed`: the folder contains a run that this one continues. `made`: the folders that
-        opening made, the innermost first. Each of the `listeners` is called with the name of the file and the record after
-        each `append`.
+        opening made, the innermost first.
+
+        Each of the `listeners` is called with the name of the file and the record after each `append`.
         """
         self.path, self.resumed, self._made = path, resumed, made
         self._lock: int | None = lock
