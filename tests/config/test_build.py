@@ -72,6 +72,7 @@ OTHER = {
     "log_every": 5,
     "save_every": 9,
     "resume": True,
+    "track": "tensorboard,mlflow",
     "device": "cpu",
     "threads": 1,
     "quiet": True,
@@ -341,8 +342,8 @@ class Judge:
     ("reward", "written"),
     [
         (judged, f"{__name__}:judged"),
-        (Judge(), "my judge"),
-        (functools.partial(judged, None), "partial"),
+        (Judge(), "(in memory) my judge"),
+        (functools.partial(judged, None), "(in memory) partial"),
         (Path("runs") / "rm", "runs/rm"),
         ("my_rewards:score", "my_rewards:score"),
     ],

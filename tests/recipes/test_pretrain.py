@@ -15,6 +15,7 @@ from burnish.policies.interface import Models
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.pretrain import Recipe, add_dropout, describe, export, save_start, training_facts
+from burnish.recipes.train.given import Given
 from burnish.recipes.train.run import run_training
 
 TINY = Recipe(vocabulary=300, width=16, layers=1, heads=2, context=64)
@@ -142,6 +143,6 @@ def test_two_trainings_with_dropout_give_the_same_weights(tmp_path: Path) -> Non
             threads=1,
             quiet=True,
         )
-        run_training(SFT(), settings, rows, change=partial(add_dropout, share=share))
+        run_training(SFT(), settings, Given(rows), change=partial(add_dropout, share=share))
         found[name] = (tmp_path / name / "model" / "model.safetensors").read_bytes()
     assert found["one"] == found["same"] != found["without"]

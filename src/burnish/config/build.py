@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 from collections import Counter
+from functools import reduce
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from burnish.algorithms.table import CONTROL, LANGUAGE, load
 from burnish.config.checks import checked
 from burnish.config.parse import FLAGS_ONLY, construct, option_names, suggestion
 from burnish.config.settings import Settings
+from burnish.data.names import in_memory
 from burnish.experience.interface import Experience
 from burnish.rewards.function import imported
 from burnish.run import UserError
@@ -155,10 +157,21 @@ def values_of(options: Any) -> dict[str, Any]:
 
 
 def written_value(value: Any) -> Any:
-    """An option of an experience as a file can hold it: a reward that is a Python function as "module:function"."""
+    """An option of an experience as a file can hold it: what Python can import as "module:function", any other object
+    by its name alone, see `burnish.data.names.in_memory`."""
     if value is None or isinstance(value, str | int | float | list | tuple | dict):
         return value
     if isinstance(value, Path):
         return str(value)
-    named = hasattr(value, "__module__") and hasattr(value, "__qualname__")
-    return import_path(value) if named else str(getattr(value, "name", type(value).__name__))
+    if importable(value):
+        return import_path(value)
+    own = getattr(value, "__qualname__", None) or getattr(value, "name", None)
+    return in_memory(str(own or type(value).__name__))
+
+
+def importable(thing: Any) -> bool:
+    """Whether another process finds the thing under its `import_path`."""
+    module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
+    if not module or not name or import_path(thing).startswith("__main__:"):
+        return False
+    return reduce(lambda found, part: getattr(found, part, None), name.split("."), sys.modules.get(module)) is thing

@@ -8,6 +8,7 @@ from burnish.config.settings import Settings
 from burnish.data import names
 from burnish.data.rendering import Rendering
 from burnish.run import UserError
+from burnish.run.trackers import tracker_names
 
 
 def refuse(problems: dict[str, bool]) -> None:
@@ -55,6 +56,8 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
     if settings.experience is not None:
         refuse(settings.experience.problems(name, settings))
     filled: dict[str, Any] = {} if settings.from_ is None else {"model": settings.from_}
+    if settings.track is not None:
+        filled["track"] = ",".join(tracker_names(settings.track))
     if settings.learning_rate is None:
         # An adapter's best rate is about ten times that of all weights, whatever its rank (Schulman et al. 2025).
         filled["learning_rate"] = round(algorithm.learning_rate * (1 if settings.lora_rank is None else 10), 15)

@@ -94,6 +94,7 @@ ELSEWHERE = {
     "data_seed": "seed",
     "reward_funcs": "reward",
     "normalize_advantage": "standardise_advantages",
+    "report_to": "track",
 }
 """Names in TRL, transformers and Stable-Baselines3, and the names of the same options here."""
 
@@ -162,6 +163,8 @@ def _joined(key: str, value: Any) -> Any:
         return value
     if wrong := next((one for one in value if not isinstance(one, str | Path)), None):
         raise UserError(f"{key} must be text, or a list of texts, not a list with a {type(wrong).__name__}")
+    if not value:
+        raise UserError(f"{key} is an empty list: give at least one name, or leave it out")
     return joined(value)
 
 

@@ -105,6 +105,12 @@ class Settings:
         None, "finished run to start from: its model, critic and optimizer state, with other data and options as needed"
     )
     resume: bool = option(False, "continue from the newest checkpoint in --out; start fresh if there is none")
+    track: str | None = option(
+        None,
+        "trackers that get the metrics, the configuration and the samples too: tensorboard, wandb, trackio, mlflow; "
+        "several with commas, or with --track repeated",
+        several=True,
+    )
     device: str = option("auto", "cpu, cuda, cuda:1 …; auto uses a GPU if there is one")
     threads: int | None = option(None, "CPU threads; default: PyTorch's", ge=1)
     quiet: bool = option(False, "print nothing but errors")

@@ -14,9 +14,19 @@ from typing import Any
 from burnish.run import UserError
 
 IN_MEMORY = "(in memory)"
-"""The name of data that are a Python object."""
+"""The name of data that are a Python object, and the beginning of the names of other objects."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def in_memory(name: str) -> str:
+    """How a configuration names an object that no file can hold."""
+    return f"{IN_MEMORY} {name}"
+
+
+def is_in_memory(value: Any) -> bool:
+    """Whether a configuration's value names an object that no file can hold."""
+    return isinstance(value, str) and value.startswith(IN_MEMORY)
 
 
 @dataclass(frozen=True)

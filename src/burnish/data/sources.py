@@ -5,7 +5,7 @@ Local files are read into memory, offline; no files are written next to them.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,21 @@ from burnish.data import columns
 from burnish.data.files import ENDINGS, read_parquet, read_rows
 from burnish.data.names import IN_MEMORY, Part, single, text_of, unweighted
 from burnish.data.repositories import SPLIT_WORDS, has_configurations, load_repository, plain_files
-from burnish.run import UserError, first_line
+from burnish.run import UserCodeError, UserError, first_line, user_code
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
 
 def load(
-    data: str | Path | Part | Dataset | DatasetDict | IterableDataset | Sequence[Any],
+    data: Any,
     split: str = "train",
     row_limit: int | None = None,
 ) -> Dataset:
     """The rows of `data`, at most the first `row_limit` of them.
 
     `data` is a .jsonl, .json, .csv or .parquet file; a folder of such files, or one written by `save_to_disk`; a hub
-    name `owner/name`; or a `Dataset`, a `DatasetDict` or a list of dicts. A string may name after colons a
+    name `owner/name`; or a `Dataset`, a `DatasetDict` or an iterable of dicts. A string may name after colons a
     configuration, the split, which overrides `split`, or both: `owner/name:math:test`. A single file has one split,
     `train`.
 
@@ -100,8 +100,17 @@ def _broken_text(rows: list[dict[str, Any]]) -> int | str:
     return "unknown"
 
 
-def _dicts(rows: Iterable[Any], name: str) -> list[dict[str, Any]]:
-    found = list(rows)
+def _dicts(rows: Any, name: str) -> list[dict[str, Any]]:
+    if isinstance(rows, Mapping) or not (isinstance(rows, Iterable) or hasattr(rows, "__getitem__")):
+        raise UserError(
+            f"data is a {type(rows).__name__}; give an iterable of rows, each a dict, or a datasets.Dataset."
+        )
+    found: list[Any] = []
+    try:
+        with user_code():
+            found.extend(rows)
+    except UserCodeError as error:
+        raise UserError(f"{name}, row {len(found)}: reading it raised {error}; mend the iterable.") from error.cause
     for number, row in enumerate(found):
         if not isinstance(row, dict):
             raise UserError(f"{name}, row {number}: is a {type(row).__name__}, but every row must be a dict.")

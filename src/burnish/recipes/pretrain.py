@@ -28,6 +28,7 @@ from burnish.evaluation.text import distinct_n, word_lengths
 from burnish.policies.interface import Models
 from burnish.policies.language.loading import Loading
 from burnish.policies.language.policy import LanguagePolicy, load_policy
+from burnish.recipes.train.given import Given
 from burnish.recipes.train.models import say
 from burnish.recipes.train.run import prepare_torch, run_training
 from burnish.run import read_jsonl, save_folder_atomically, write_atomically
@@ -88,7 +89,7 @@ def pretrain(out: Path, recipe: Recipe, base: Settings) -> Path:
     )
     rows = {part: Dataset.from_dict({"text": found}) for part, found in texts.items()}
     dropout = partial(add_dropout, share=recipe.dropout)
-    run_training(SFT(), settings, rows["train"], rows["validation"], dropout)
+    run_training(SFT(), settings, Given(rows["train"], rows["validation"]), dropout)
     with save_folder_atomically(out / "film") as folder:
         export(out / "run" / "model", folder)
     say(base, "measuring")

@@ -5,7 +5,7 @@ import fcntl
 import json
 import math
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ LOCK = ".lock"
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
 MODELS = "models.json"
-PRELIMINARIES = {CONFIG, ENVIRONMENT, MODELS}
+PRELIMINARIES = {CONFIG, ENVIRONMENT, MODELS, "base"}
 
 
 class RunFolder:
@@ -40,10 +40,14 @@ class RunFolder:
 
     def __init__(self, path: Path, resumed: bool, lock: int, made: Sequence[Path] = ()) -> None:
         """Use `RunFolder.open`. `resumed`: the folder contains a run that this one continues. `made`: the folders that
-        opening made, the innermost first."""
+        opening made, the innermost first.
+
+        Each of the `listeners` is called with the name of the file and the record after each `append`.
+        """
         self.path, self.resumed, self._made = path, resumed, made
         self._lock: int | None = lock
         self._files: dict[str, int] = {}
+        self.listeners: list[Callable[[str, dict[str, Any]], None]] = []
 
     @classmethod
     def open(cls, path: str | Path, resume: bool = False) -> "RunFolder":
@@ -152,6 +156,8 @@ class RunFolder:
             _write_whole(self._files[name], line)
         except OSError as error:
             raise cannot_write(path, error) from error
+        for listen in self.listeners:
+            listen(name, record)
 
     def offsets(self) -> dict[str, int]:
         """Sync the append-only files to disk and return their lengths in bytes, for a checkpoint to store.

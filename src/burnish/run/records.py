@@ -8,7 +8,7 @@ from typing import Any
 
 from burnish.run.atomic import UserError
 
-HARMLESS = frozenset({"out", "resume", "overwrite", "quiet", "debug", "save_every", "keep_checkpoints"})
+HARMLESS = frozenset({"out", "resume", "overwrite", "quiet", "debug", "save_every", "keep_checkpoints", "track"})
 """Config keys that a resumed run may change: they affect neither the model nor `metrics.jsonl`."""
 
 

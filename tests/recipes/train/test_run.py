@@ -6,11 +6,13 @@ import json
 import math
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import fake_wandb
 import pytest
 import tiny
 import torch
@@ -146,6 +148,7 @@ SHOWN_ELSEWHERE = {
     "lora_alpha": "test_every_option_of_lora_changes_the_weights",
     "lora_dropout": "test_every_option_of_lora_changes_the_weights",
     "lora_targets": "test_every_option_of_lora_changes_the_weights",
+    "track": "test_a_tracker_gets_what_is_written",
     "quiet": "test_quiet_says_nothing",
     "mask_formatting": "test_masked_formatting_changes_the_weights",
     "last_answer_only": "test_what_of_an_answer_is_trained_changes_the_weights",
@@ -664,6 +667,26 @@ def test_threads_are_set_and_noted(go: Callable[..., Path]) -> None:
             assert json.loads((run / "environment.json").read_text())["threads"] == threads
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_tracker_gets_what_is_written(
+    go: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the run is the same to the bit; one that is not installed is refused before anything is written."""
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    fake_wandb.installed(tmp_path / "library", monkeypatch)
+    plain, tracked = go("rejection", steps=2), go("rejection", steps=2, track="wandb")
+    for name in ("metrics.jsonl", "samples.jsonl", WEIGHTS):
+        assert same_bits(plain, tracked, name)
+    sent = read_jsonl(tracked / "sent.jsonl")
+    losses = [line["loss"] for line in read_jsonl(plain / "metrics.jsonl")]
+    assert [line["loss"] for line in sent if "loss" in line] == losses
+    tables = [row for line in sent if "samples" in line for row in line["samples"]["data"]]
+    assert len(tables) == len(read_jsonl(plain / "samples.jsonl"))
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UserError, match=r"pip install 'burnish\[wandb\]'"):
+        go(track="wandb", out=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_quiet_says_nothing(go: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:

@@ -35,6 +35,8 @@ POLICY, SCORER = "CAUSAL_LM", "SEQ_CLS"
 """peft's names for a language model, and for a model with a classification head."""
 HEAD = "base_model.model.score."
 EMBEDDED = ("burnish", "assets", "film")
+BESIDE = "base"
+"""The folder beside an adapter that has its base, in a run that began with a model object."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ def base_of(folder: Path) -> str:
         raise UserError(f"{folder / CONFIG} does not name the adapter's base model: add base_model_name_or_path to it")
     if Path(base).is_dir():
         return os.path.abspath(base)
+    if Path(base).is_absolute() and Path(base).name == BESIDE and (beside := folder.parent / BESIDE).is_dir():
+        return os.path.abspath(beside)
     if Path(base).parts[-3:] == EMBEDDED:
         return str(files("burnish").joinpath(*EMBEDDED[1:]))
     if Path(base).name == smollm2.FOLDER:

@@ -1,8 +1,10 @@
 """What `burnish evaluate` finds of several reward models that score as one."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 
 from burnish.config import Settings
+from burnish.data import names
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.evaluate.reward import scorer_findings
 from burnish.recipes.evaluate.run import build_from, data_for, evaluate_run
@@ -56,11 +59,16 @@ class Jury:
 
 
 def evaluate_named(
-    run: Path, data: str | None, prefixes: int | None, base: Settings, max_new_tokens: int | None = None
+    run: Path,
+    data: Any,
+    prefixes: int | None,
+    base: Settings,
+    max_new_tokens: int | None = None,
+    objects: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """What is found of a finished run's folder, or of several reward models that a text names as one."""
     if run.is_dir() or read_ensemble(str(run)) is None:
-        return evaluate_run(run, data, prefixes, base, max_new_tokens)
+        return evaluate_run(run, data, prefixes, base, max_new_tokens, objects)
     if prefixes:
         raise UserError("--prefixes needs a language model, but this is a reward model: leave it out")
     if max_new_tokens is not None:
@@ -68,7 +76,7 @@ def evaluate_named(
     return evaluate_ensemble(str(run), data, base)
 
 
-def evaluate_ensemble(text: str, data: str | None, base: Settings) -> dict[str, Any]:
+def evaluate_ensemble(text: str, data: Any, base: Settings) -> dict[str, Any]:
     """What `reward_model_findings` says of an ensemble of finished runs, and each member's accuracy beside it.
 
     On `data`, or on what the first member is evaluated on. It belongs to no one run, so nothing is written.
@@ -95,4 +103,4 @@ def evaluate_ensemble(text: str, data: str | None, base: Settings) -> dict[str, 
         folder: scorer_findings(member, algorithm, settings, data)["accuracy"]
         for folder, member in zip(folders, members, strict=True)
     }
-    return {"run": text, "data": data} | findings | {"members": alone}
+    return {"run": text, "data": names.text_of(data) or names.IN_MEMORY} | findings | {"members": alone}

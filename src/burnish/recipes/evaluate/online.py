@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 
 from burnish.config import Settings
+from burnish.config.build import written_value
 from burnish.data.prompts import Prompts
 from burnish.evaluation.collapse import text_statistics
 from burnish.evaluation.statistics import bootstrap_interval
@@ -45,7 +46,7 @@ def online_findings(
     settings: Settings,
     policy: LanguagePolicy,
     start: LanguagePolicy,
-    data: str,
+    data: Any,
     count: int | None,
     seed: int,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -65,7 +66,11 @@ def online_findings(
         policy, start, replace(knobs, rollout=count), prompts, reward, data == "builtin", seed, say_once
     )
     found: dict[str, Any] = {"rows": len(prompts), "prefixes": count}
-    found |= {"temperature": knobs.temperature, "max_new_tokens": knobs.max_new_tokens, "reward": str(knobs.reward)}
+    found |= {
+        "temperature": knobs.temperature,
+        "max_new_tokens": knobs.max_new_tokens,
+        "reward": str(written_value(knobs.reward)),
+    }
     written = measured.completed
     statistics = text_statistics(written.responses, written.ended, measured.logprobs)
     ids, limit = prompts.ids[: min(count, PROMPTS)], knobs.max_new_tokens
@@ -74,7 +79,7 @@ def online_findings(
 
 
 def held_out_prompts(
-    algorithm: Any, settings: Settings, policy: LanguagePolicy, data: str, count: int | None
+    algorithm: Any, settings: Settings, policy: LanguagePolicy, data: Any, count: int | None
 ) -> tuple[Prompts, int]:
     """The prompts of `data`, and how many of them are completed: `count`, or by default 256 or all."""
     prompts: Prompts = tokenised(algorithm, settings, policy, data, "held_out")
@@ -90,7 +95,7 @@ def own_findings(
     settings: Settings,
     policy: LanguagePolicy,
     start: LanguagePolicy,
-    data: str,
+    data: Any,
     count: int | None,
     seed: int,
 ) -> dict[str, Any]:

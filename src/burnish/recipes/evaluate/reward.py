@@ -55,13 +55,13 @@ class Known:
         """There is none."""
 
 
-def reward_model_findings(run: Path, algorithm: Any, settings: Settings, data: str, device: str) -> dict[str, Any]:
+def reward_model_findings(run: Path, algorithm: Any, settings: Settings, data: Any, device: str) -> dict[str, Any]:
     """What `evaluation.json` says of the reward model of `run` on the comparisons `data`: see `scorer_findings`."""
     loading = loading_of(settings).elsewhere()
     return scorer_findings(load_scorer(run / "model", device, loading=loading), algorithm, settings, data)
 
 
-def scorer_findings(scorer: Any, algorithm: Any, settings: Settings, data: str) -> dict[str, Any]:
+def scorer_findings(scorer: Any, algorithm: Any, settings: Settings, data: Any) -> dict[str, Any]:
     """What is found of a reward model on the comparisons `data`; each pair is scored once.
 
     Accuracy with its interval, on built-in data beside how often one rater agrees with the others; the calibration
@@ -72,7 +72,8 @@ def scorer_findings(scorer: Any, algorithm: Any, settings: Settings, data: str) 
     rows: Tokenised = tokenised(algorithm, settings, scorer, data, "held_out")
     say(settings, rows.describe())
     if rows.largest_group > 2:
-        raise UserError(f"{data}: a row ranks {rows.largest_group} responses, but this evaluation needs pairs")
+        label = names.text_of(data) or names.IN_MEMORY
+        raise UserError(f"{label}: a row ranks {rows.largest_group} responses, but this evaluation needs pairs")
     scores = score_pairs(scorer, cast(Iterator[Preferences], in_order(rows, 64)))
     everything = rows.batch(range(len(rows)))
     known: Any = Known(torch.from_numpy(scores))
@@ -84,7 +85,7 @@ def scorer_findings(scorer: Any, algorithm: Any, settings: Settings, data: str) 
         ends = {"mean": ceiling.agreement, "low": ceiling.low, "high": ceiling.high}
         found["ceiling"] = ends | {"n": ceiling.pairs}
     found["calibration"] = calibration(margins)
-    if len(names.parts(data)) == 1:
+    if (text := names.text_of(data)) is None or len(names.parts(text)) == 1:
         dataset = builtin.comparisons("held_out") if data == "builtin" else sources.load(data)
         if bins := by_gap(margins, dataset, rows.dataset["row"]):
             found["accuracy_by_gap"] = [asdict(one) for one in bins]
@@ -128,7 +129,7 @@ def is_number(feature: Any) -> bool:
 
 
 def mean_scores(
-    scorer: Any, scores: Float[np.ndarray, "N 2"], settings: Settings, data: str
+    scorer: Any, scores: Float[np.ndarray, "N 2"], settings: Settings, data: Any
 ) -> dict[str, dict[str, float]]:
     """Mean scores with their intervals."""
     found = {"chosen": scores[:, 0], "rejected": scores[:, 1]}

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,11 @@ import numpy as np
 from burnish.config import Settings, algorithm_of, build, refuse_flags
 from burnish.data import builtin, names, sources, tokenise
 from burnish.data.mixture import read_all_prompts
+from burnish.data.names import is_in_memory
 from burnish.evaluation.statistics import Interval, bootstrap_interval, proportion
 from burnish.experience.language.sampling import Sampling
 from burnish.policies.interface import Models
+from burnish.policies.language.adapters import BESIDE
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import weights_hash
 from burnish.recipes.assets import check_intact
@@ -32,19 +36,26 @@ AGREED = "rewards/accuracies"
 
 
 def evaluate_run(
-    run: Path, data: str | None, prefixes: int | None, base: Settings, max_new_tokens: int | None = None
+    run: Path,
+    data: Any,
+    prefixes: int | None,
+    base: Settings,
+    max_new_tokens: int | None = None,
+    objects: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Evaluate the model of `run`; write `evaluation.json` there, and what it sampled to `evaluation_samples.jsonl`.
 
     On `data`, or on the run's own `eval_data`, or on the built-in held-out part where it learned from built-in data.
     Of a policy: the method's loss and metrics and a preference method's accuracy with its interval; on the built-in
     part also gold score, KL to the model that it began as, and diversity of continuations of `prefixes` (default 256).
-    Of a reward model see `reward_model_findings`, of a policy that learned from a reward `online_findings`.
+    Of a reward model see `reward_model_findings`, of a policy that learned from a reward `online_findings`. `data` is a
+    name or a `datasets.Dataset`. `objects` take the place of those in memory that the run was begun with, by key:
+    the folder of its `model`, and its `reward`.
     """
     if not (run / "model").exists():
         raise UserError(f"{run} has no finished model: give the folder of a finished run")
     check_intact(run / "model")
-    algorithm, settings = build_from(run)
+    algorithm, settings = build_from(run, objects)
     data = data_for(run, settings, data)
     settings = dataclasses.replace(settings, quiet=base.quiet, trust_remote_code=base.trust_remote_code)
     scorer = "scorer" in algorithm.roles
@@ -61,7 +72,7 @@ def evaluate_run(
         settings = dataclasses.replace(settings, experience=own)
     prepare_torch(base)
     device = pick_device(base.device)
-    found: dict[str, Any] = {"run": str(run), "data": data}
+    found: dict[str, Any] = {"run": str(run), "data": names.text_of(data) or names.IN_MEMORY}
     samples: list[dict[str, Any]] = []
     if scorer:
         found |= reward_model_findings(run, algorithm, settings, data, device)
@@ -90,15 +101,19 @@ def evaluate_run(
     return found
 
 
-def build_from(run: Path) -> tuple[Any, Settings]:
-    """The algorithm and settings of a run folder."""
+def build_from(run: Path, objects: Mapping[str, Any] = MappingProxyType({})) -> tuple[Any, Settings]:
+    """The algorithm and settings of a run folder; `objects` replace what its configuration says, by key."""
     config = read_mapping(run / "config.yaml")
     refuse_flags(config, str(run / "config.yaml"))
-    return build(algorithm_of(str(config.get("algorithm"))), config)
+    if is_in_memory(config.get("model")) and (run / BESIDE).is_dir():
+        config["model"] = str(run / BESIDE)
+    return build(algorithm_of(str(config.get("algorithm"))), config | dict(objects))
 
 
-def data_for(run: Path, settings: Settings, data: str | None) -> str:
+def data_for(run: Path, settings: Settings, data: Any) -> Any:
     """The data to evaluate on. Raises UserError where neither the user nor the run names any."""
+    if data is not None and not isinstance(data, str):
+        return data
     data = data or settings.eval_data or ("builtin" if settings.data == "builtin" else None)
     if data is None:
         raise UserError(
@@ -121,6 +136,11 @@ def held_out_prefixes(count: int | None) -> list[str]:
 
 def policies(run: Path, settings: Settings, device: str) -> tuple[LanguagePolicy, LanguagePolicy]:
     """The policy of a run, and the model that it began as. Raises UserError where that has changed since."""
+    if is_in_memory(settings.model):
+        raise UserError(
+            f"{run} began as a model in memory, {settings.model.removeprefix(names.IN_MEMORY).strip()}: evaluate it in "
+            f"Python, with burnish.evaluate({str(run)!r}, model=…, tokenizer=…)"
+        )
     policy = load_policy(run / "model", device, loading=loading_of(settings).elsewhere())
     start = language(dataclasses.replace(settings, device=device, precision="float32"))
     if weights_hash(start.model) != read_mapping(run / "environment.json")["model_sha256"]:
@@ -129,7 +149,7 @@ def policies(run: Path, settings: Settings, device: str) -> tuple[LanguagePolicy
 
 
 def offline_findings(
-    algorithm: Any, settings: Settings, policy: LanguagePolicy, start: LanguagePolicy, data: str
+    algorithm: Any, settings: Settings, policy: LanguagePolicy, start: LanguagePolicy, data: Any
 ) -> dict[str, Any]:
     """Loss and metrics on held-out rows, with the interval of a preference method's accuracy, or perplexity."""
     rows = tokenised(algorithm, settings, policy, data, "held_out")
@@ -144,7 +164,7 @@ def offline_findings(
 
 
 def own_texts(
-    policy: LanguagePolicy, start: LanguagePolicy, data: str, settings: Settings, seed: int, max_new_tokens: int
+    policy: LanguagePolicy, start: LanguagePolicy, data: Any, settings: Settings, seed: int, max_new_tokens: int
 ) -> dict[str, Any]:
     """Statistics of the policy's completions of the first prompts in the user's data (an empty prompt without any)."""
     longest = min(settings.max_length, policy.context or settings.max_length)

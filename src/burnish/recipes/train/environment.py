@@ -101,7 +101,7 @@ def note_environment(
     packages = ["burnish", "torch", "transformers", "tokenizers", "datasets", "safetensors", "peft", "numpy"]
     if settings.load_in_4bit or settings.load_in_8bit or settings.optimizer == "adamw_8bit":
         packages.append("bitsandbytes")
-    hashes = {name: found["weights_sha256"] for name, found in models.items()}
+    weights = {name: found["weights_sha256"] for name, found in models.items()}
     now = {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -111,13 +111,14 @@ def note_environment(
         "seed": settings.seed,
         "data_sha256": rows.fingerprint,
         "eval_data_sha256": None if held is None else held.fingerprint,
-        "model_sha256": next(iter(hashes.values())),
+        "model_sha256": next(iter(weights.values())),
     }
     if clock is not None:
         now["clock"] = clock.isoformat()
     if settings.streaming:
         now["data_bytes"] = rows.file_bytes
-    if "critic" in hashes:
-        now["critic_sha256"] = hashes["critic"]
+    if "critic" in weights:
+        now["critic_sha256"] = weights["critic"]
+    now |= hashes(settings)
     if differences := run.describe(now):
         say(settings, f"resumed in a different environment, so not to the same bits: {', '.join(differences)}")

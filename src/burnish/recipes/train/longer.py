@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from burnish.config import Settings
-from burnish.run import RunFolder, UserError, read_mapping, remove_folder_atomically, write_atomically
+from burnish.recipes.train.models import say
+from burnish.run import RunFolder, UserError, damage, read_mapping, remove_folder_atomically, write_atomically
 from burnish.run.checksums import SUMS, unfinished
 from burnish.run.folder import CONFIG
 from burnish.training.language.schedule import schedule
@@ -22,6 +23,25 @@ def as_begun(run: RunFolder, settings: Settings) -> Settings:
     """The settings with the length that the run began with."""
     saved = run.claimed()
     return dataclasses.replace(settings, **{key: saved.get(key, getattr(settings, key)) for key in LENGTH})
+
+
+def is_complete(run: RunFolder, settings: Settings) -> bool:
+    """Whether the run has its model, as it was written.
+
+    One that is damaged is written again from the last checkpoint; raises UserError where there is none.
+    """
+    model = run.path / "model"
+    if not model.exists() or as_begun(run, settings) != settings or unfinished(run.path):
+        return False
+    if (problem := damage(run.path)) is None:
+        return True
+    if not any((run.path / "checkpoints").glob("step-*")):
+        raise UserError(
+            f"{problem}, and there is no checkpoint to write it again from: restore it, or delete {model} to train "
+            "again with --resume"
+        )
+    say(settings, f"{problem}; the model is written again from the last checkpoint")
+    return False
 
 
 def check_longer(run: RunFolder, begun: Settings, before: int, settings: Settings, steps: int) -> None:

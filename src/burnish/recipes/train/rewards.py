@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data.corpora import lexicon
+from burnish.data.names import IN_MEMORY, is_in_memory
 from burnish.policies.language.adapters import is_adapter, is_scorer_adapter
 from burnish.policies.language.loading import PLAIN, Loading
 from burnish.policies.language.policy import LanguagePolicy
@@ -31,6 +32,9 @@ def resolve_reward(reward: Any, policy: LanguagePolicy, loading: Loading = PLAIN
     """
     if callable(reward):
         return reward if is_reward(reward) else function_reward(reward)
+    if is_in_memory(reward):
+        name = reward.removeprefix(IN_MEMORY).strip()
+        raise UserError(f"the reward {name} was an object in memory: give it in Python, with reward=…")
     if not isinstance(reward, str | Path):
         raise UserError(f"the reward is a {type(reward).__name__}: give {POSSIBLE}, or a function in Python")
     if reward == "gold":

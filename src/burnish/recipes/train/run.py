@@ -13,12 +13,23 @@ from burnish.config import Settings, as_dict, build, checked, defaults
 from burnish.config.build import values_of
 from burnish.data import builtin, names, tokenise
 from burnish.data.walk import in_order
+from burnish.evaluation.judge_server import without_keys
 from burnish.evaluation.reward_models import centre_on
 from burnish.policies.interface import Models
 from burnish.recipes.train.batches import length, offline, online, same_reference, streaming
 from burnish.recipes.train.card import write_card
 from burnish.recipes.train.environment import clock_of, fingerprints, note_environment, note_models
-from burnish.recipes.train.longer import LENGTH, as_begun, check_finished, check_longer, reopen
+from burnish.recipes.train.given import (
+    NOTHING,
+    Given,
+    begun,
+    calling,
+    check_given,
+    model_and_name,
+    objects_of,
+    saved,
+)
+from burnish.recipes.train.longer import LENGTH, as_begun, check_finished, check_longer, is_complete, reopen
 from burnish.recipes.train.models import (
     count_trained,
     left_out,
@@ -29,9 +40,9 @@ from burnish.recipes.train.models import (
     with_reward,
 )
 from burnish.recipes.train.rows import evaluation_rows, first_responses, streamed, tokenised
-from burnish.run import RunFolder, UserError, damage, write_checksums
-from burnish.run.checksums import unfinished
+from burnish.run import RunFolder, UserError, write_checksums
 from burnish.run.records import HARMLESS
+from burnish.run.trackers import Trackers, check_installed
 from burnish.training.language.learner import GradientLearner
 from burnish.training.language.optimizer import check_optimizer, make_optimizer
 from burnish.training.loop import out_of_patience, train_loop
@@ -39,116 +50,167 @@ from burnish.training.progress import Progress
 from burnish.training.resume import State, load_best, restore, start_from
 
 
-def train(algorithm: Algorithm, *, data: Any = "builtin", eval_data: Any = None, **options: Any) -> Path:
-    """Train a language model with `algorithm` and return the run folder.
+def train(
+    algorithm: Algorithm,
+    *,
+    data: Any = "builtin",
+    eval_data: Any = None,
+    model: Any = Settings.model,
+    tokenizer: Any = None,
+    on_step: Any = None,
+    **options: Any,
+) -> Path:
+    """Train a language model with `algorithm` and return the run folder, which `burnish.load` reads.
 
-    `train(DPO(beta=0.1), model="gpt2", data="pairs.jsonl", out="runs/dpo")`. `algorithm` is a built-in method, or any
-    frozen dataclass derived from `burnish.Algorithm`. Every option is a field of `burnish.config.Settings`, as on the
-    command line, or of the experience of an online method; `experience=` takes an experience of your own instead.
-    `data` and `eval_data` may also be a `datasets.Dataset`, a list of rows, or a list of names, which is a mixture:
-    `data=["a.jsonl:0.7", "b.jsonl:0.3"]`. With `streaming` it may be a `datasets.IterableDataset`.
-    Raises UserError for invalid input.
+    Args:
+        algorithm: A built-in method, as `burnish.DPO(beta=0.1)`, or any frozen dataclass derived from
+            `burnish.Algorithm`.
+        data: A name as on the command line, a list of names (a mixture, `["a.jsonl:0.7", "b.jsonl:0.3"]`), a
+            `datasets.Dataset` or `DatasetDict`, or any finite iterable of dicts. With `streaming` also a
+            `datasets.IterableDataset`.
+        eval_data: The same, to evaluate on during training.
+        model: A name or folder, or a `transformers.PreTrainedModel` with its `tokenizer`. The object does not change: a
+            copy of it is trained, in the `dtype` that the options say.
+        tokenizer: The tokenizer of a model object.
+        on_step: Called after each logged step with its number (from 1) and its metrics, a dict.
+        **options: Every other field of `burnish.Settings`, as on the command line: `out`, the run folder to write,
+            `steps`, `learning_rate` and so on; and those of the experience of an online method, such as `reward`, which
+            may be a function. `experience=` takes an experience of your own instead.
+
+    Returns:
+        The run folder: `model/` in it loads in transformers.
+
+    Raises:
+        UserError: For invalid input, and where a reward or `on_step` raises.
+
+    Example:
+        >>> import burnish
+        >>> rows = [{"prompt": "The film was", "chosen": " good.", "rejected": " bad."}] * 4
+        >>> run = burnish.train(burnish.DPO(beta=0.1), data=rows, steps=2, batch_size=2, out="runs/pairs", quiet=True)
+        >>> print(run)
+        runs/pairs
     """
+    model, name = model_and_name(model)
     known = names.text_of(data) or names.IN_MEMORY
     known_eval = None if eval_data is None else names.text_of(eval_data) or names.IN_MEMORY
     own = values_of(algorithm) | {"algorithm": name_of(algorithm)}
     if doubled := own.keys() & options.keys():
         raise UserError(f"{min(doubled)} belongs to the algorithm: set it there, as {type(algorithm).__name__}(…)")
-    algorithm, settings = build(type(algorithm), own | {"data": known, "eval_data": known_eval} | options)
-    return run_training(algorithm, settings, data, eval_data)
+    given = Given(data, eval_data, model, tokenizer, on_step)
+    texts = {"data": known, "eval_data": known_eval, "model": name}
+    algorithm, settings = build(type(algorithm), own | texts | options)
+    return run_training(algorithm, settings, given)
 
 
 def run_training(
     algorithm: Algorithm,
     settings: Settings,
-    data: Any = None,
-    eval_data: Any = None,
+    given: Given = NOTHING,
     change: Callable[[Models], None] | None = None,
 ) -> Path:
-    """`train` with checked settings; `data` replaces the settings' own where it is in memory, and `change` is applied
-    to the models before anything else is done."""
+    """`train` with checked settings. The objects of `given` take the place of the settings' own text, and `change` is
+    applied to the models before anything else is done."""
     settings = checked(algorithm, settings)
     if settings.out is None:
         raise UserError("give --out, the run folder to write")
+    config, objects = as_dict(algorithm, settings), given.keys | objects_of(settings).keys()
+    check_given(settings.out, config, objects)
+    check_installed(settings.track.split(",") if settings.track else ())
     prepare_torch(settings)
     check_optimizer(settings, pick_device(settings.device))
-    with RunFolder.open(settings.out, resume=settings.resume) as run:
+    with RunFolder.open(settings.out, resume=settings.resume) as run, following(run, settings) as trackers:
+        check_given(run.path, begun(run), objects)
         free = HARMLESS | (LENGTH if settings.resume else set())
-        run.claim(as_dict(algorithm, settings), free, defaults(algorithm, settings))
+        run.claim(config, free, defaults(algorithm, settings))
         if is_complete(run, settings):
             say(settings, f"{run.path} is complete: nothing to resume")
             return run.path
         if settings.from_:
             check_finished(Path(settings.from_), settings)
-        models = load_models(algorithm, settings)
-        if settings.lora_rank is not None:
-            say(settings, count_trained(models))
-            if settings.lora_targets is None and (sentence := left_out(models)):
-                say(settings, sentence)
-        if rounding := warn_of_rounding(models):
-            say(settings, rounding)
-        if change is not None:
-            change(models)
-        rewarding = with_reward(models, settings)
-        found = fingerprints(models, rewarding.experience)
-        note_models(run, settings, found)
-        trained = models.main
-        clock = clock_of(run, trained.tokenizer)
-        given = settings.data if data is None else data
-        rows = (
-            streamed(algorithm, settings, trained, given, clock)
-            if settings.streaming
-            else tokenised(algorithm, settings, trained, given, "train", clock)
-        )
-        held_data = settings.eval_data if eval_data is None else eval_data
-        held = evaluation_rows(algorithm, settings, trained, held_data, clock)
-        for data_set in (rows, held):
-            if data_set is not None:
-                say(settings, data_set.describe())
-        note_environment(run, settings, rows, held, found, clock)
-        models = _fit(algorithm, models, settings, rewarding, run, rows, held)
-        if settings.streaming:
-            say(settings, rows.describe_read())
-        if "scorer" in models:
-            centre(models.scorer, rows, settings)
-        if "critic" in models:
-            with run.replace_folder("critic") as folder:
-                models.critic.save(folder)
-        with run.replace_folder("model") as folder:  # last: it is what says that the run is complete
-            trained.save(folder)
-            write_card(folder, trained.tokenizer, algorithm, settings, rows, held, run.path / "metrics.jsonl")
-            parts = {"model": folder} | ({"critic": run.path / "critic"} if "critic" in models else {})
-            write_checksums(run.path, parts)
+        with saved(given, settings, run.path, run.resumed) as loaded:
+            _train(algorithm, loaded, settings, given, change, run, trackers)
     return run.path
 
 
-def is_complete(run: RunFolder, settings: Settings) -> bool:
-    """Whether the run has its model, as it was written.
+def _train(
+    algorithm: Algorithm,
+    loaded: Settings,
+    settings: Settings,
+    given: Given,
+    change: Callable[[Models], None] | None,
+    run: RunFolder,
+    trackers: Trackers,
+) -> None:
+    """`run_training` in an open folder; `loaded` are the settings with the place of a given model."""
+    models = load_models(algorithm, loaded)
+    if settings.lora_rank is not None:
+        say(settings, count_trained(models))
+        if settings.lora_targets is None and (sentence := left_out(models)):
+            say(settings, sentence)
+    if rounding := warn_of_rounding(models):
+        say(settings, rounding)
+    if change is not None:
+        change(models)
+    rewarding = with_reward(models, loaded)
+    found = fingerprints(models, rewarding.experience)
+    note_models(run, settings, found)
+    trained = models.main
+    clock = clock_of(run, trained.tokenizer)
+    data = settings.data if given.data is None else given.data
+    rows = (
+        streamed(algorithm, settings, trained, data, clock)
+        if settings.streaming
+        else tokenised(algorithm, settings, trained, data, "train", clock)
+    )
+    held_data = settings.eval_data if given.eval_data is None else given.eval_data
+    held = evaluation_rows(algorithm, settings, trained, held_data, clock)
+    for data_set in (rows, held):
+        if data_set is not None:
+            say(settings, data_set.describe())
+    note_environment(run, settings, rows, held, found, clock)
 
-    One that is damaged is written again from the last checkpoint; raises UserError where there is none.
-    """
-    model = run.path / "model"
-    if not model.exists() or as_begun(run, settings) != settings or unfinished(run.path):
-        return False
-    if (problem := damage(run.path)) is None:
-        return True
-    if not any((run.path / "checkpoints").glob("step-*")):
-        raise UserError(
-            f"{problem}, and there is no checkpoint to write it again from: restore it, or delete {model} to train "
-            "again with --resume"
-        )
-    say(settings, f"{problem}; the model is written again from the last checkpoint")
-    return False
+    def follow(step: int) -> None:
+        trackers.start(without_secrets(as_dict(algorithm, settings)), step)
+        if given.on_step is not None:
+            run.listeners.append(calling(given.on_step))
+
+    models = _fit(algorithm, models, loaded, rewarding, run, follow, rows, held)
+    if settings.streaming:
+        say(settings, rows.describe_read())
+    if "scorer" in models:
+        centre(models.scorer, rows, settings)
+    finish(algorithm, models, settings, run, rows, held)
+
+
+def finish(algorithm: Algorithm, models: Models, settings: Settings, run: RunFolder, rows: Any, held: Any) -> None:
+    """Write the trained models, with checksums."""
+    if "critic" in models:
+        with run.replace_folder("critic") as folder:
+            models.critic.save(folder)
+    with run.replace_folder("model") as folder:  # last: it is what says that the run is complete
+        trained = models.main
+        trained.save(folder)
+        write_card(folder, trained.tokenizer, algorithm, settings, rows, held, run.path / "metrics.jsonl")
+        parts = {"model": folder} | ({"critic": run.path / "critic"} if "critic" in models else {})
+        write_checksums(run.path, parts)
 
 
 def _fit(
-    algorithm: Algorithm, models: Models, settings: Settings, rewarding: Settings, run: RunFolder, rows: Any, held: Any
+    algorithm: Algorithm,
+    models: Models,
+    settings: Settings,
+    rewarding: Settings,
+    run: RunFolder,
+    follow: Callable[[int], None],
+    rows: Any,
+    held: Any,
 ) -> Models:
-    """Reference, optimizer, resumption and the loop. `rewarding` are the settings with the reward itself."""
-    begun, count = as_begun(run, settings), None if settings.streaming else len(rows.plan)
-    before, _ = length(algorithm, begun, count)
+    """Reference, optimizer, resumption and the loop. `rewarding` are the settings with the reward itself; `follow` is
+    called with the step from which the run goes on."""
+    earlier, count = as_begun(run, settings), None if settings.streaming else len(rows.plan)
+    before, _ = length(algorithm, earlier, count)
     steps, per_epoch = length(algorithm, settings, count)
-    check_longer(run, begun, before, settings, steps)
+    check_longer(run, earlier, before, settings, steps)
     source = streaming if settings.streaming else online if settings.experience else offline
     feed = source(algorithm, models, rewarding, rows, held, steps)
     optimizer = make_optimizer(feed.models, settings)
@@ -163,6 +225,7 @@ def _fit(
         start_from(Path(settings.from_), feed.models, optimizer, tell)
     if steps > before:
         say(settings, f"{run.path} goes on from step {state.step} to step {steps}")
+    follow(state.step)
     learner = GradientLearner(algorithm, feed.models, optimizer, settings, steps, per_epoch, run)
     learner.saved = state.step
     with Progress(name_of(algorithm).upper(), steps, state.step, settings.quiet) as progress:
@@ -187,6 +250,16 @@ def _fit(
         )
         load_best(run, feed.models, state)
     return feed.models
+
+
+def following(run: RunFolder, settings: Settings) -> Trackers:
+    """The trackers of a run, which say what fails."""
+    return Trackers(run, settings.track, partial(say, settings))
+
+
+def without_secrets(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with its web addresses cut to host and path."""
+    return {key: without_keys(value) if isinstance(value, str) else value for key, value in config.items()}
 
 
 def centre(scorer: Any, rows: Any, settings: Settings) -> None:
