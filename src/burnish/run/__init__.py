@@ -17,6 +17,7 @@ from burnish.run.atomic import (
     write_atomically,
 )
 from burnish.run.folder import RunFolder
+from burnish.run.growing import growing_jsonl
 from burnish.run.records import config_differences, read_jsonl, read_mapping
 from burnish.run.terminal import never_fail_to_print, printable
 from burnish.run.user_code import UserCodeError, described, first_line, user_code
@@ -29,6 +30,7 @@ __all__ = [
     "config_differences",
     "described",
     "first_line",
+    "growing_jsonl",
     "never_fail_to_print",
     "printable",
     "read_jsonl",
