@@ -12,6 +12,7 @@ import yaml
 from datasets import Dataset, IterableDataset
 from huggingface_hub import metadata_load
 
+from burnish import hub
 from burnish.data.files import ENDINGS
 from burnish.run import UserError, first_line
 
@@ -53,6 +54,8 @@ def load_repository(
     configuration of that name if there is one. Raises UserError, which lists what there is, for a configuration or
     split that is missing or does not exist.
     """
+    if not Path(path).exists():
+        hub.reachable()
     config, split = resolve(path, suffixes, split)
     try:
         return datasets.load_dataset(**hub_arguments(path, split, config), streaming=streaming)

@@ -4,7 +4,6 @@ A row is a prompt with its responses, each with one trained end, at most `max_le
 prompts and responses, `templates` turns conversations into text, `encode` turns text into ids.
 """
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +21,7 @@ from burnish.data.formats import Example, Messages
 from burnish.data.partners import with_partners
 from burnish.data.rendering import USUAL, Rendering
 from burnish.data.tokenised import Row, Tokenised, chunks, collect
-from burnish.run import UserError
+from burnish.run import UserError, warn
 
 _COUNTS = (
     "rows",
@@ -60,10 +59,9 @@ def preferences(
     if found.counts["equal"] == len(found):
         raise UserError(f"{name}: chosen and rejected are equal in every row; use data in which they differ.")
     if found.counts["equal"]:
-        warnings.warn(
+        warn(
             f"{name}: {found.counts['equal']} of {len(found)} rows have chosen and rejected responses with the same "
-            "tokens; they are kept, but have no effect.",
-            stacklevel=2,
+            "tokens; they are kept, but have no effect."
         )
     return found
 

@@ -18,11 +18,13 @@ from burnish.run.atomic import (
 )
 from burnish.run.folder import RunFolder
 from burnish.run.growing import growing_jsonl
+from burnish.run.noise import BurnishWarning, silence_libraries, warn
 from burnish.run.records import config_differences, read_jsonl, read_mapping
 from burnish.run.terminal import never_fail_to_print, printable
 from burnish.run.user_code import UserCodeError, described, first_line, user_code
 
 __all__ = [
+    "BurnishWarning",
     "RunFolder",
     "UserCodeError",
     "UserError",
@@ -37,6 +39,8 @@ __all__ = [
     "read_mapping",
     "remove_folder_atomically",
     "save_folder_atomically",
+    "silence_libraries",
     "user_code",
+    "warn",
     "write_atomically",
 ]

@@ -7,7 +7,6 @@ knob; `top_k`, `top_p` and `stops` are for showing text, not for training.
 
 import hashlib
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -21,7 +20,7 @@ from burnish.policies.language.parts import head
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.stops import Stops
 from burnish.policies.language.texts import CachedTexts, WholeTexts
-from burnish.run import UserError
+from burnish.run import UserError, warn
 
 
 class PolicySampler:
@@ -154,7 +153,7 @@ def limits_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]], max_new_
         if longest < context and limits[-1] < max_new_tokens:
             changes = longest
     if changes is not None:
-        warnings.warn(f"completions end at {changes} tokens, where the model's rotary positions change", stacklevel=3)
+        warn(f"completions end at {changes} tokens, where the model's rotary positions change")
     return limits
 
 
@@ -238,10 +237,9 @@ def texts_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]]) -> Cached
     if policy.uncached is None:
         return CachedTexts(policy.model, prompts)
     config = policy.model.config
-    warnings.warn(
+    warn(
         f"{config.name_or_path} ({config.model_type}) {policy.uncached}: every token is drawn after reading the whole "
-        "text again, which is right but slow",
-        stacklevel=2,
+        "text again, which is right but slow"
     )
     return WholeTexts(policy.model, prompts)
 

@@ -20,7 +20,7 @@ from burnish.data.rendering import Rendering
 from burnish.data.streamed import Stream, Streamed
 from burnish.data.tokenised import CHUNK
 from burnish.recipes.train.models import say
-from burnish.run import UserError
+from burnish.run import BurnishWarning, UserError
 
 BUILTIN = {
     "demonstrations": builtin.demonstrations,
@@ -111,7 +111,8 @@ def saying(settings: Settings) -> Iterator[None]:
         warnings.simplefilter("always")
         yield
     for warning in caught:
-        say(settings, f"warning: {warning.message}")
+        if issubclass(warning.category, BurnishWarning):
+            say(settings, f"warning: {warning.message}")
 
 
 def length_limit(settings: Settings, policy: Any, say_so: bool) -> int:

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
 import transformers
 
@@ -199,3 +200,4 @@ def prepare_torch(settings: Settings) -> None:
         torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     transformers.utils.logging.disable_progress_bar()  # the bars that matter are ours
+    datasets.disable_progress_bars()
