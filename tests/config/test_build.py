@@ -25,6 +25,7 @@ from config.built import NEEDED, built, refusal
 
 # A value unlike the default for every key; `WITH` gives what must go with it.
 OTHER = {
+    "holdout": {"data": "mine.jsonl"},
     "model": "somewhere",
     "revision": "v2",
     "dtype": "bfloat16",
@@ -54,6 +55,7 @@ OTHER = {
     "lora_targets": "c_attn,c_fc",
     "precision": "bfloat16",
     "eval_data": "held.jsonl",
+    "holdout": 0.05,
     "eval_every": 4,
     "patience": 2,
     "save_every": 9,

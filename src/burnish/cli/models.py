@@ -17,7 +17,10 @@ LOADING = ("revision", "trust_remote_code", "dtype", "load_in_4bit", "load_in_8b
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@repeated("--data", help="what to evaluate on; default: the run's eval_data, or the built-in held-out part")
+@repeated(
+    "--data",
+    help="what to evaluate on; default: the run's eval_data, the rows that it held out, or the built-in held-out part",
+)
 @click.option(
     "--prefixes",
     type=click.IntRange(min=0),

@@ -1,5 +1,6 @@
 """`burnish chat MODEL`: chat with a model in the terminal, or with two side by side."""
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,9 +21,18 @@ from burnish.recipes.compare import writer
 from burnish.recipes.train.models import loading_of, pick_device
 from burnish.recipes.train.run import prepare_torch
 from burnish.report.runs import short_names
-from burnish.run import UserError, printable
+from burnish.run import UserError, first_line, printable, write_atomically
 
-HELP = "/reset starts a new conversation, /exit or Ctrl-D quits, Ctrl-C stops an answer"
+HELP = "/help lists the commands, /exit or Ctrl-D quits, Ctrl-C stops an answer"
+COMMANDS = {
+    "/system TEXT": "begins with this message from now on, and without TEXT with none; what was said stays",
+    "/undo": "takes back the last question and its answer",
+    "/save FILE": "writes the conversation as a row of messages, which burnish sft reads",
+    "/reset": "starts a new conversation, with the same system message",
+    "/help": "prints this list",
+    "/exit": "quits, as Ctrl-D does",
+}
+ALIASES = {"/quit": "/exit", "/clear": "/reset", "/?": "/help"}
 MOST = 256  # tokens per answer, unless set otherwise
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 """What a tokenizer decodes the first bytes of a character to."""
@@ -38,8 +48,9 @@ class Speaker:
     name: str
     policy: LanguagePolicy
     max_new_tokens: int
-    messages: list[dict[str, str]] = field(default_factory=list)
-    text: str = ""
+    system: str | None = None
+    turns: list[tuple[str, str]] = field(default_factory=list)
+    question: str | None = None
     before: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -49,10 +60,23 @@ class Speaker:
     def has_template(self) -> bool:
         return bool(self.policy.tokenizer.chat_template)
 
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """What was said, as messages."""
+        said = [] if self.system is None else [{"role": "system", "content": self.system}]
+        for question, answer in self.turns:
+            said += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        return said if self.question is None else [*said, {"role": "user", "content": self.question}]
+
+    @property
+    def text(self) -> str:
+        """What was said, as one text."""
+        said = " ".join(question + answer for question, answer in self.turns)
+        return said if self.question is None else f"{said} {self.question}" if said else self.question
+
     def hear(self, said: str) -> None:
         """Add the user's message."""
-        self.messages.append({"role": "user", "content": said})
-        self.text += f" {said}" if self.text else said
+        self.question = said
 
     def answer(self, seed: int, turn: int, temperature: float, top_p: float | None) -> Iterator[str]:
         """The answer in pieces, as it is sampled; what was said of it is remembered, even where nobody waits for the
@@ -78,9 +102,8 @@ class Speaker:
             whole = self.decoded(tokens)
             yield whole[len(said) :]
         finally:
-            said = self.decoded(tokens)
-            self.messages.append({"role": "assistant", "content": said})
-            self.text += said
+            self.turns.append((self.question or "", self.decoded(tokens)))
+            self.question = None
 
     def decoded(self, tokens: list[int]) -> str:
         """The answer so far. Within a text a tokenizer may write a space that it leaves out at the beginning, so what
@@ -99,7 +122,7 @@ class Speaker:
         return self.before
 
     def forget(self) -> None:
-        self.messages, self.text = [], ""
+        self.turns, self.question = [], None
 
 
 def chat(
@@ -130,27 +153,76 @@ def chat(
     prepare_torch(base)
     speakers = loaded([model] if against is None else [model, against], max_new_tokens, base)
     greet(speakers, system, write)
-    start(speakers, system)
     turn = 0
     while (said := heard(read)) is not None:
-        command = said.strip()
-        if command in ("/exit", "/quit"):
-            break
-        if command == "/reset":
-            start(speakers, system)
-            write("(a new conversation)\n")
-        elif command.startswith("/") and " " not in command:
-            write(f"({command} is not a command: {HELP})\n")
-        elif command:
+        line = said.strip()
+        if line.startswith("/"):
+            answer = obey(line, speakers)
+            if answer is None:
+                break
+            write(f"{answer}\n")
+        elif line:
             for speaker in speakers:
                 speaker.hear(said)
             answers = [speaker.answer(base.seed, turn, temperature, top_p) for speaker in speakers]
             if console and len(speakers) > 1:
                 tell_beside([speaker.name for speaker in speakers], answers, console)
             else:
-                for speaker, answer in zip(speakers, answers, strict=True):
-                    tell(speaker, len(speakers) > 1, write, answer)
+                for speaker, pieces in zip(speakers, answers, strict=True):
+                    tell(speaker, len(speakers) > 1, write, pieces)
             turn += 1
+
+
+def obey(line: str, speakers: list[Speaker]) -> str | None:
+    """Do what a line that begins with a slash says, and return what is to be printed; None ends the conversation."""
+    command, _, rest = line.partition(" ")
+    command, rest = ALIASES.get(command, command), rest.strip()
+    if command not in {known.split()[0] for known in COMMANDS}:
+        return f"({command} is not a command: /help lists them)"
+    if rest and command not in ("/system", "/save"):
+        return f"({command} takes nothing behind it: write {command} alone)"
+    if command == "/exit":
+        return None
+    if command == "/help":
+        return "\n".join(f"{name:<14}{what}" for name, what in COMMANDS.items())
+    if command == "/system":
+        return set_system(rest, speakers)
+    if command == "/save":
+        return save(rest, speakers)
+    if command == "/reset":
+        for speaker in speakers:
+            speaker.forget()
+        return "(a new conversation)"
+    if not speakers[0].turns:
+        return "(there is nothing to take back)"
+    question, _ = [speaker.turns.pop() for speaker in speakers][0]
+    return f"(taken back: {question.strip()})"
+
+
+def set_system(text: str, speakers: list[Speaker]) -> str:
+    """Change or remove the system message of a conversation, and say so."""
+    if not all(speaker.has_template for speaker in speakers):
+        return "(/system needs a chat template, and the model has none)"
+    for speaker in speakers:
+        speaker.system = text or None
+    return "(the system message is set)" if text else "(there is no system message)"
+
+
+def save(file: str, speakers: list[Speaker]) -> str:
+    """Write the conversation as `burnish sft` reads it, a row per model, and say so, or why not."""
+    if not file:
+        return "(/save needs the name of a file, as in /save talk.jsonl)"
+    if not speakers[0].turns:
+        return "(there is nothing to save)"
+    path = Path(file).expanduser()
+    if path.exists():
+        return f"({path} exists: choose another name)"
+    rows = [{"messages": one.messages} | ({"model": one.name} if len(speakers) > 1 else {}) for one in speakers]
+    try:
+        write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    except (UserError, OSError, ValueError) as error:
+        return f"({first_line(error)})"
+    return f"(saved in {path})"
 
 
 def loaded(models: list[str | Path], max_new_tokens: int | None, base: Settings) -> list[Speaker]:
@@ -171,21 +243,15 @@ def loaded(models: list[str | Path], max_new_tokens: int | None, base: Settings)
 
 
 def greet(speakers: list[Speaker], system: str | None, write: Write) -> None:
-    """Print the models' names, and a note about models without a chat template."""
+    """Print the models' names, and a note about models without a chat template; begin with the system message."""
     write(f"{' and '.join(one.name for one in speakers)}: {HELP}\n")
     for one in speakers:
         if not one.has_template:
             write(f"({one.name} has no chat template: it goes on with what you write, as one text)\n")
     if system and not all(one.has_template for one in speakers):
         raise UserError("--system needs a chat template, and the model has none: leave it out")
-
-
-def start(speakers: list[Speaker], system: str | None) -> None:
-    """Restart the conversation."""
     for one in speakers:
-        one.forget()
-        if system:
-            one.messages.append({"role": "system", "content": system})
+        one.system = system or None
 
 
 def heard(read: Read) -> str | None:

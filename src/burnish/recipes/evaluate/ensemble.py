@@ -12,7 +12,7 @@ from torch import Tensor
 from burnish.config import Settings
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.evaluate.reward import scorer_findings
-from burnish.recipes.evaluate.run import build_from, data_for, evaluate_run
+from burnish.recipes.evaluate.run import build_from, data_for, evaluate_run, named
 from burnish.recipes.train.models import loading_of, pick_device
 from burnish.recipes.train.run import prepare_torch
 from burnish.rewards.ensemble import combined, read_ensemble
@@ -95,4 +95,4 @@ def evaluate_ensemble(text: str, data: str | None, base: Settings) -> dict[str, 
         folder: scorer_findings(member, algorithm, settings, data)["accuracy"]
         for folder, member in zip(folders, members, strict=True)
     }
-    return {"run": text, "data": data} | findings | {"members": alone}
+    return {"run": text} | named(settings, data) | findings | {"members": alone}

@@ -84,8 +84,9 @@ def scorer_findings(scorer: Any, algorithm: Any, settings: Settings, data: str) 
         ends = {"mean": ceiling.agreement, "low": ceiling.low, "high": ceiling.high}
         found["ceiling"] = ends | {"n": ceiling.pairs}
     found["calibration"] = calibration(margins)
-    if len(names.parts(data)) == 1:
-        dataset = builtin.comparisons("held_out") if data == "builtin" else sources.load(data)
+    source = settings.data if data == names.HELD_OUT else data
+    if len(names.parts(source)) == 1:
+        dataset = builtin.comparisons("held_out") if data == "builtin" else sources.load(source)
         if bins := by_gap(margins, dataset, rows.dataset["row"]):
             found["accuracy_by_gap"] = [asdict(one) for one in bins]
     correlated = length_correlation(scores, everything.mask.sum(-1).numpy())

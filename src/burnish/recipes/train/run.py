@@ -95,7 +95,7 @@ def run_training(
             else tokenised(algorithm, settings, trained, given, "train", clock)
         )
         held_data = settings.eval_data if eval_data is None else eval_data
-        held = evaluation_rows(algorithm, settings, trained, held_data, clock)
+        held = evaluation_rows(algorithm, settings, trained, held_data, given, clock)
         for data_set in (rows, held):
             if data_set is not None:
                 say(settings, data_set.describe())
