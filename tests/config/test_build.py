@@ -25,7 +25,6 @@ from config.built import NEEDED, built, refusal
 
 # A value unlike the default for every key; `WITH` gives what must go with it.
 OTHER = {
-    "holdout": {"data": "mine.jsonl"},
     "model": "somewhere",
     "revision": "v2",
     "dtype": "bfloat16",
@@ -135,6 +134,7 @@ WITH: dict[str, dict] = {"patience": {"eval_every": 4}, "kl_horizon": {"kl_targe
 WITH |= {f"load_in_{n}bit": {"lora_rank": 8} for n in (4, 8)}
 STREAMED = {"streaming": True, "data": "mine.jsonl", "steps": 3}
 WITH |= {"streaming": STREAMED, "shuffle_buffer": STREAMED}
+WITH |= {"holdout": {"data": "mine.jsonl"}}
 WITH |= {f"lora_{name}": {"lora_rank": 8} for name in ("alpha", "dropout", "targets")}
 
 
