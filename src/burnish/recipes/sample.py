@@ -7,6 +7,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from burnish.config import Settings
 from burnish.data import builtin, sources
 from burnish.data.beside import KEYS, template_variables
@@ -21,7 +23,19 @@ from burnish.policies.language.sampler import check_knobs, sample
 from burnish.policies.language.stops import Stops
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.gold import gold_judge
-from burnish.recipes.sampled import GOLD, Drawn, Format, Keep, Scores, describe, joined, lines_of, summarise
+from burnish.recipes.sampled import (
+    GOLD,
+    WANTED,
+    Drawn,
+    Format,
+    Keep,
+    Scores,
+    describe,
+    joined,
+    lines_of,
+    summarise,
+    usable_ones,
+)
 from burnish.recipes.train.models import loading_of, pick_device, say
 from burnish.recipes.train.rewards import resolve_reward
 from burnish.recipes.train.run import prepare_torch
@@ -97,10 +111,10 @@ def sample_model(
 
     Records are written, and given to `show`, as soon as they are ready. They have the columns `prompt` and `completion`
     that `burnish sft` reads, or with the format "messages" the whole conversation; a prompt in plain text is then a
-    user message. With `demonstrations`, only completions that can be imitated as they are get picked: with an end
-    (imitation would add one) and with text before it; prompts without such a completion are left out.
-    `keep_special_tokens` keeps all special tokens of a completion but padding and its end. Raises UserError for invalid
-    input or a reward that fails.
+    user message, and an empty answer is left out. With `demonstrations`, only completions that can be imitated as they
+    are get picked: with an end (imitation would add one) and with text before it; prompts without such a completion are
+    left out. `keep_special_tokens` keeps all special tokens of a completion but padding and its end. Raises UserError
+    for invalid input or a reward that fails.
     """
     base = base or Settings()
     knobs = Knobs(
@@ -125,21 +139,23 @@ def sample_model(
     if isinstance(data, str) and data == "builtin" and scored_by != GOLD:
         rewards.append(gold_reward(gold_judge()))
     parts: list[Drawn] = []
+    usable: list[Any] = []
     lines: list[dict[str, Any]] = []
     with growing_jsonl(out) as write:
         for part in draw(policy, prompts, n, rewards, knobs, base, FIRST_ROWS, quiet=base.quiet or show is not None):
             parts.append(part)
-            for line in lines_of(part, n, scored_by, keep, demonstrations, carried):
+            usable.append(usable_ones(part.completed, n, demonstrations, format == "messages"))
+            for line in lines_of(part, n, scored_by, keep, usable[-1], carried):
                 lines.append(line)
                 write(line)
                 if show is not None:
                     show(line)
         if not lines:
-            raise UserError("no completion has an end and a word before it: raise --max-new-tokens")
+            raise UserError(f"no completion {WANTED[demonstrations]}: raise --max-new-tokens")
     scores = joined(parts, rewards, n)
     facts = {"model": str(model), "data": prompts.name, "prompts": len(prompts), "n": n, "keep": keep}
-    facts |= knobs.facts() | {"seed": base.seed}
-    facts |= summarise(parts, scores, scored_by, n, demonstrations)
+    facts |= knobs.facts() | {"seed": base.seed, "demonstrations": demonstrations}
+    facts |= summarise(parts, scores, scored_by, n, np.concatenate(usable))
     say(base, describe(facts))
     return Samples(lines, facts, scores)
 

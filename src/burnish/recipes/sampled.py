@@ -13,6 +13,9 @@ from burnish.rewards.completed import Completed, Reward
 
 GOLD = "gold"
 
+WANTED = {True: "has an end and a word before it", False: "has a word"}
+"""What a usable completion is, as a demonstration and as a message."""
+
 Scores = dict[str, Float[np.ndarray, "N n"]]
 Keep = Literal["best", "all"]
 Format = Literal["prompt-completion", "messages"]
@@ -37,10 +40,15 @@ def joined(parts: list[Drawn], rewards: list[Reward], n: int) -> Scores:
     return {reward.name: np.concatenate([part.table(reward.name, n) for part in parts]) for reward in rewards}
 
 
-def usable_ones(completed: Completed, n: int) -> Bool[np.ndarray, "P n"]:
-    """Which completions can be imitated as they are: those that ended by themselves after at least one word."""
-    fine = [e and bool(r.strip()) for e, r in zip(completed.ended, completed.responses, strict=True)]
-    return np.array(fine).reshape(-1, n)
+def usable_ones(completed: Completed, n: int, demonstrations: bool, messages: bool) -> Bool[np.ndarray, "P n"]:
+    """Which completions can be written.
+
+    As `demonstrations` those that can be imitated as they are: they ended by themselves after at least one word. As
+    `messages` those with a word, because no answer of a conversation is empty.
+    """
+    said = np.array([bool(response.strip()) for response in completed.responses])
+    fine = said & np.array(completed.ended) if demonstrations else said | (not messages)
+    return fine.reshape(-1, n)
 
 
 def best_usable(
@@ -52,15 +60,14 @@ def best_usable(
 
 
 def lines_of(
-    drawn: Drawn, n: int, scored_by: str | None, keep: Keep, demonstrations: bool, carried: set[str] | None
+    drawn: Drawn, n: int, scored_by: str | None, keep: Keep, usable: Bool[np.ndarray, "P n"], carried: set[str] | None
 ) -> Iterator[dict[str, Any]]:
-    """One JSON record per completion that is kept: the best of each prompt with the mean score of all n, or all.
+    """One JSON record per completion that is kept: the best usable one of each prompt with the mean score of all n, or
+    all usable ones.
 
-    With `demonstrations` only usable ones are. With `carried` a record has a conversation, and these of the row's
-    columns, which a chat template reads.
+    With `carried` a record has a conversation, and these of the row's columns, which a chat template reads.
     """
     found = drawn.completed
-    usable = usable_ones(found, n) if demonstrations else np.ones((len(found) // n, n), dtype=bool)
     mine = drawn.table(scored_by, n) if scored_by else None
     picked, kept = best_usable(mine, usable)
     for i in range(len(usable)):
@@ -107,7 +114,7 @@ def shown(line: dict[str, Any]) -> str:
 
 
 def summarise(
-    parts: list[Drawn], scores: Scores, scored_by: str | None, n: int, demonstrations: bool
+    parts: list[Drawn], scores: Scores, scored_by: str | None, n: int, usable: Bool[np.ndarray, "P n"]
 ) -> dict[str, Any]:
     """Means over prompts with intervals, of the first sample and of the best of n; and best-of-n curves.
 
@@ -116,12 +123,7 @@ def summarise(
     `gain` is the paired difference of the two. The curve's means are over all choices from the n samples.
     """
     ended = [flag for part in parts for flag in part.completed.ended]
-    usable = np.ones((len(ended) // n, n), dtype=bool)
-    summary: dict[str, Any] = {}
-    if demonstrations:
-        usable = np.concatenate([usable_ones(part.completed, n) for part in parts])
-        summary["left_out"] = int((~usable.any(1)).sum())
-    summary["eos_rate"] = float(np.mean(ended))
+    summary: dict[str, Any] = {"left_out": int((~usable.any(1)).sum()), "eos_rate": float(np.mean(ended))}
     if scored_by is None:
         return summary | {name: {"first": bootstrap_interval(s[:, 0]).as_dict()} for name, s in scores.items()}
     mine = scores[scored_by]
@@ -155,7 +157,7 @@ def describe(summary: dict[str, Any]) -> str:
     lines = [f"{summary['prompts']:,} prompts, {n} completions of each, {summary['eos_rate']:.0%} ended by themselves"]
 
     if left_out := summary.get("left_out"):
-        lines.append(f"{left_out:,} prompts left out, because no completion has an end and a word before it")
+        lines.append(f"{left_out:,} prompts left out, because no completion {WANTED[summary['demonstrations']]}")
 
     def shown(interval: dict[str, float]) -> str:
         return f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
