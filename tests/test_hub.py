@@ -59,6 +59,15 @@ def test_a_port_that_refuses_and_an_address_that_is_none(online: pytest.MonkeyPa
     assert not ask(online, "no address")
 
 
+def test_who_is_offline_by_choice_has_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "reachable", lambda: False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.delenv("TRANSFORMERS_OFFLINE", raising=False)
+    assert hub.silent()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert not hub.silent()
+
+
 def test_nothing_is_asked_where_the_client_is_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(hub, "_ask", lambda *_: pytest.fail("asked"))

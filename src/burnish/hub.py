@@ -1,5 +1,6 @@
 """Whether the Hugging Face hub can be reached: found out once, in seconds, where its client tries for minutes."""
 
+import os
 import threading
 from functools import cache
 
@@ -25,6 +26,11 @@ def reachable() -> bool:
         return True
     _go_offline()
     return False
+
+
+def silent() -> bool:
+    """Whether the hub was asked, and did not answer."""
+    return not (os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or reachable())
 
 
 def _ask(address: str, answered: list[int]) -> None:

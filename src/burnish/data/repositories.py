@@ -120,7 +120,8 @@ def _explained(path: str, config: str | None, split: str, error: Exception) -> U
         return UserError(f"{path}{of} has no split {split!r}; it has {splits}.")
     if Path(path).exists():
         return UserError(f"{path} cannot be read as a data set ({first_line(error)}); check its {CARD} and its files.")
+    reason = "it does not answer" if hub.silent() else first_line(error)
     return UserError(
-        f"{path} is not a local file or folder, and loading its split {split!r} from the hub failed "
-        f"({first_line(error)}); check the name and the connection."
+        f"{path} is not a local file or folder, and loading its split {split!r} from the hub failed ({reason}); check "
+        "the name and the connection."
     )
