@@ -19,6 +19,7 @@ FLOORS = {
     "batches": 1,
     "ends": 1,
     "cache": 1,
+    "hub": 1,
     "options": 1,
     "run": 1,
     "policies": 2,

@@ -37,6 +37,15 @@ def test_sample_writes_the_best_of_n(
     lines = read_jsonl(out)
     assert len(lines) == 5
     assert all(line["score"] == len(line["completion"].lstrip()) >= line["mean_score"] for line in lines)
-    status, _, err = burnish("sample", files / "model", "--data", files / "prompts.jsonl", "--n", 3)
+    status, _, err = burnish("sample", files / "model", "--data", files / "prompts.jsonl", "--n", 3, "--keep", "best")
     assert status == 2
     assert "--reward" in err
+
+
+def test_sample_prints_every_completion(files: Path, burnish: Any) -> None:
+    """The options of vLLM's and transformers' users; of each of two prompts three samples."""
+    data = ("--data", files / "prompts.jsonl", "--limit", 2, "--max-new-tokens", 6, "--threads", 1)
+    knobs = ("--top_p", 0.9, "--top-k", 5, "--stop", "zz", "--stop", "qq", "--samples-per-prompt", 3)
+    status, out, err = burnish("sample", files / "model", *data, *knobs)
+    assert status == 0, err
+    assert len(out.splitlines()) == 6

@@ -67,6 +67,7 @@ OTHER = {
     "lora_targets": "c_attn,c_fc",
     "precision": "bfloat16",
     "eval_data": "held.jsonl",
+    "holdout": 0.05,
     "eval_every": 4,
     "patience": 2,
     "log_every": 5,
@@ -155,6 +156,7 @@ WITH |= {key: {"schedule": "warmup_stable_decay"} for key in ("decay", "decay_ty
 WITH |= {f"load_in_{n}bit": {"lora_rank": 8} for n in (4, 8)}
 STREAMED = {"streaming": True, "data": "mine.jsonl", "steps": 3}
 WITH |= {"streaming": STREAMED, "shuffle_buffer": STREAMED}
+WITH |= {"holdout": {"data": "mine.jsonl"}}
 WITH |= {f"lora_{name}": {"lora_rank": 8} for name in ("alpha", "dropout", "targets")}
 
 

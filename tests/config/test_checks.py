@@ -44,7 +44,22 @@ def test_the_first_problem_that_applies_is_the_sentence() -> None:
         ({"save_best": True}, "save_best compares evaluations: set eval_every too"),
         ({"from_": "a", "model": "b"}, "from_ and model both name what to start from: leave out model"),
         ({"patience": 1}, "patience counts evaluations: set eval_every too"),
-        ({"data": "mine.jsonl", "eval_every": 3}, "eval_every needs eval_data, unless the training data is built in"),
+        (
+            {"data": "mine.jsonl", "eval_every": 3},
+            "eval_every needs eval_data or holdout, unless the training data is built in",
+        ),
+        (
+            {"data": "mine.jsonl", "holdout": 0.1, "eval_data": "b.jsonl"},
+            "holdout and eval_data both say what is evaluated on: give one of them",
+        ),
+        (
+            {"data": "mine.jsonl", "holdout": 0.1, "streaming": True, "steps": 1},
+            "holdout chooses among all rows, which are not known of streamed data: give eval_data instead",
+        ),
+        (
+            {"data": "mine.jsonl,builtin", "holdout": 0.1},
+            "holdout is for data of your own, and the built-in data have a validation split: leave it out",
+        ),
     ],
 )
 def test_a_combination_that_makes_no_sense_is_refused(options: dict, message: str) -> None:

@@ -15,7 +15,8 @@ from rich.console import Console
 from burnish.config import Settings
 from burnish.policies.language.policy import load_policy
 from burnish.policies.language.sampler import sample
-from burnish.recipes.chat import HELP, Speaker, chat, loaded, tell, tell_beside
+from burnish.recipes.chat import HELP, chat, loaded, tell, tell_beside
+from burnish.recipes.conversation import Speaker
 from burnish.run import UserError
 
 BASE = Settings(seed=3, threads=1, quiet=True, device="cpu")
@@ -149,7 +150,7 @@ def test_columns_grow_in_turn_and_ctrl_c_stops_what_still_comes() -> None:
 
 def test_commands_and_the_end(plain: Path) -> None:
     said = talk(["", "   ", "/what", "/exit", "a film"], plain)
-    assert said.splitlines()[2:] == [f"(/what is not a command: {HELP})"]
+    assert said.splitlines()[2:] == ["(/what is not a command: /help lists them)"]
     assert talk([], plain).splitlines()[2:] == []
 
 
@@ -182,7 +183,7 @@ def test_half_a_character_waits_for_its_other_half(monkeypatch: pytest.MonkeyPat
     def drawn(*_: Any, **__: Any) -> Iterator[int]:
         yield from "né!".encode()
 
-    monkeypatch.setattr("burnish.recipes.chat.stream_tokens", drawn)
+    monkeypatch.setattr("burnish.recipes.conversation.stream_tokens", drawn)
     monkeypatch.setattr(Speaker, "prompt", lambda self: [0])
     speaker = Speaker("bytes", policy, 6)
     assert list(speaker.answer(0, 0, 1.0, None)) == ["n", "é", "!", ""]

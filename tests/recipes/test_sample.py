@@ -1,6 +1,7 @@
 """Best of n on a tiny model, against the sampler and the reward called by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from burnish.data import sources, tokenise
 from burnish.policies.language.policy import load_policy
 from burnish.policies.language.sampler import sample
 from burnish.recipes.demo.measure import gold_judge
-from burnish.recipes.sample import describe, sample_model, sizes
+from burnish.recipes.sample import parts_of, sample_model
+from burnish.recipes.sampled import describe
 from burnish.rewards.completed import BadRewardError
 from burnish.run import UserError
 
@@ -61,7 +63,7 @@ def test_special_tokens_of_the_template_are_kept_when_asked(
     keep: bool, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The template writes "a" before each answer, and ends it with "plot"; the prompts are sampled one by one."""
-    monkeypatch.setattr("burnish.recipes.sample.ROWS_AT_ONCE", 1)
+    monkeypatch.setattr("burnish.recipes.sample.FIRST_ROWS", 1)
     folder = tiny.save_model(tmp_path / "model", seed=1)
     tiny.make_chat_tokenizer("a").save_pretrained(folder)
     rows = tiny.write_rows(tmp_path / "rows.jsonl", [{"prompt": "the"}] * 24)
@@ -172,7 +174,7 @@ def test_only_what_can_be_imitated_is_picked_for_demonstrations(model: Path, tmp
     assert 0 < len(expected) < 3 == len(plain.lines)
     assert found.summary["left_out"] == 3 - len(expected)
     assert f"{3 - len(expected)} prompts left out, because no completion has an end" in describe(found.summary)
-    assert "left_out" not in plain.summary
+    assert plain.summary["left_out"] == 0
     assert found.summary["score"]["best"]["mean"] == pytest.approx(sum(s for *_, s in expected) / len(expected))
     firsts = [ROWS[i]["weight"] * len(by_hand(model, 1)[i][0].split()) for i, *_ in expected]
     assert found.summary["score"]["first"]["mean"] == pytest.approx(sum(firsts) / len(firsts))
@@ -201,11 +203,14 @@ def test_sft_learns_the_ids_that_the_policy_said(model: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"n": 4}, "--n 4 needs a --reward"),
+        ({"keep": "best"}, "--keep best needs a --reward"),
         ({"n": 0}, r"--n must lie in 1…1048576, not 0"),
         ({"limit": 0}, "--limit must be at least 1, not 0"),
         ({"max_new_tokens": 48}, "--max-new-tokens 48 leaves no room for a prompt within 48 tokens"),
         ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"top_k": 0}, "top_k must be at least 1, not 0"),
+        ({"top_p": 1.5}, "top_p must lie above 0 and at most at 1, not 1.5"),
+        ({"stop": ["film", ""]}, "--stop needs a text that is not empty"),
         ({"data": [{"text": "a"}]}, r"\(in memory\): prompts need `prompt`"),
         ({"out": "."}, r"--out \. is a folder: name a file"),
     ],
@@ -215,5 +220,152 @@ def test_what_cannot_be_asked_is_said(model: Path, given: dict[str, Any], senten
         sample_model(model, **({"data": ROWS} | SHORT | given))
 
 
-def test_sizes_are_powers_of_two_and_n() -> None:
-    assert [sizes(n) for n in (1, 2, 6, 16)] == [[1], [1, 2], [1, 2, 4, 6], [1, 2, 4, 8, 16]]
+def test_without_a_reward_all_samples_are_kept(model: Path) -> None:
+    """And with one, when asked: each with its own score."""
+    found = sample_model(model, ROWS, 3, **SHORT)
+    expected = [behind(response) for responses in by_hand(model, 3) for response in responses]
+    assert [line["completion"] for line in found.lines] == expected
+    assert [line["row"] for line in found.lines] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert "upper bound" not in describe(found.summary)
+    scored = sample_model(model, ROWS, 3, length, keep="all", **SHORT)
+    assert [line["completion"] for line in scored.lines] == expected
+    lengths = [ROWS[line["row"]]["weight"] * len(line["completion"].split()) for line in scored.lines]
+    assert [line["score"] for line in scored.lines] == lengths
+    assert "mean_score" not in scored.lines[0]
+
+
+def test_top_k_and_top_p_are_those_of_the_sampler(model: Path) -> None:
+    """top_k = 1 takes the likeliest token whatever the temperature; so does a tiny top_p."""
+    policy = load_policy(model)
+    drawn = sample(policy, PROMPTS, seed=5, max_new_tokens=6, temperature=0.01).tokens
+    greedy = [behind(policy.tokenizer.decode(ids, skip_special_tokens=True)) for ids in drawn]
+    for knob in ({"top_k": 1}, {"top_p": 1e-9}):
+        found = sample_model(model, ROWS, **knob, **SHORT)
+        assert [line["completion"] for line in found.lines] == greedy
+        assert found.summary.items() >= knob.items()
+
+
+def test_a_stop_text_ends_a_completion_and_is_not_part_of_it(model: Path) -> None:
+    """Texts that span two words, of the completions without it; a reward sees the same text, and the end is noted."""
+    free = [behind(text) for (text,) in by_hand(model, 1)]
+    first = free[0].split()
+    stop = f"{first[0][-1]} {first[1][:2]}"  # the end of a word and the beginning of the next
+    seen: list[str] = []
+
+    def watching(prompts: Any, responses: Any) -> list[float]:
+        seen.extend(responses)
+        return [0.0] * len(responses)
+
+    found = sample_model(model, ROWS, 1, watching, stop=[stop, "nowhere"], **SHORT)
+    expected = [text.partition(stop)[0] for text in free]
+    assert expected[0] != free[0]
+    assert [line["completion"] for line in found.lines] == expected
+    assert seen == [text.removeprefix(" ") for text in expected]
+    reasons = [stop if stop in text else None for text in free]
+    assert [line["stop_reason"] for line in found.lines] == reasons
+    ended = [stopped is not None or own for stopped, ((_, own),) in zip(reasons, drawn(model, 1), strict=True)]
+    assert [line["ended"] for line in found.lines] == ended
+    assert "stop_reason" not in sample_model(model, ROWS, **SHORT).lines[0]
+
+
+def test_a_model_that_rewards_reads_the_ids_before_the_stop_text_and_an_end(model: Path) -> None:
+    """Whole words: the ids of the text with the prompt, then EOS."""
+    policy = load_policy(model)
+    (whole,) = sample(policy, PROMPTS[:1], seed=3, max_new_tokens=6, streams=[0]).tokens
+    stop = policy.tokenizer.decode(whole[1:2])
+    batches = []
+
+    class Reading:
+        name = "reading"
+
+        def __call__(self, completed: Any) -> list[float]:
+            batches.append(completed.batch)
+            return [0.0] * len(completed)
+
+    sample_model(model, ROWS[:1], 1, Reading(), stop=stop, **SHORT)
+    assert batches[0].tokens.tolist() == [[*PROMPTS[0], whole[0], tiny.EOS]]
+    assert batches[0].mask.tolist() == [[False] * 3 + [True] * 2]
+
+
+def test_conversations_are_written_with_the_answer(model: Path, tmp_path: Path) -> None:
+    """`burnish sft` learns the ids that were sampled; a column that templates read goes along, others do not."""
+    folder = tiny.save_model(tmp_path / "model", seed=1)
+    tiny.make_chat_tokenizer().save_pretrained(folder)
+    asked = [{"role": "user", "content": "good film"}]
+    rows = [
+        {"messages": [*asked, {"role": "assistant", "content": "no"}], "tools": [{"name": "t"}], "other": 1},
+        {"messages": [*asked, {"role": "assistant", "content": "no"}, {"role": "user", "content": "bad"}]},
+    ]
+    out = tmp_path / "talks.jsonl"
+    found = sample_model(folder, rows, out=out, format="messages", **SHORT)
+    for line, row in zip(found.lines, rows, strict=True):
+        assert line["messages"][:-1] == asked
+        assert line["messages"][-1].keys() == {"role", "content"}
+        assert (line.get("tools"), "other" in line, "prompt" in line) == (row.get("tools"), False, False)
+    policy = load_policy(folder)
+    ids = tokenise.prompts([asked] * 2, policy.tokenizer, 40)
+    ours = sample(policy, ids, seed=3, max_new_tokens=6, streams=[0, 2**20]).tokens
+    read = tokenise.demonstrations(sources.load(out), policy.tokenizer, 40, "talks").dataset["tokens"]
+    for tokens, prompt, said in zip(read, ids, ours, strict=True):
+        words = [one for one in policy.ends.without(said) if one not in (0, 1, 2, 6)]
+        assert list(tokens) == [*prompt, *words, 6]  # "plot" ends a turn
+
+
+def test_a_plain_prompt_is_the_message_of_a_user(model: Path, capsys: pytest.CaptureFixture) -> None:
+    found = sample_model(model, ROWS[:1], format="messages", max_new_tokens=6, base=replace(BASE, quiet=False))
+    (said,) = by_hand(model, 1)[0]
+    spoken = [{"role": "user", "content": "a film"}, {"role": "assistant", "content": said}]
+    assert found.lines[0]["messages"] == spoken
+    assert "the prompts are plain text: each becomes the message of a user" in capsys.readouterr().err
+
+
+def test_an_empty_answer_is_no_message(tmp_path: Path) -> None:
+    """Of forty some end at once; they are left out, and the others are read by `burnish sft`."""
+    folder, out = tiny.save_model(tmp_path / "model", seed=1), tmp_path / "talks.jsonl"
+    tiny.make_chat_tokenizer().save_pretrained(folder)
+    rows = [{"prompt": [{"role": "user", "content": "a"}]}] * 40
+    free = sample_model(folder, rows, temperature=5.0, **SHORT).lines
+    empty = sum(not line["completion"] for line in free)
+    found = sample_model(folder, rows, out=out, format="messages", temperature=5.0, **SHORT)
+    said = [line["messages"][-1]["content"] for line in found.lines]
+    assert said == [line["completion"] for line in free if line["completion"]]
+    assert found.summary["left_out"] == empty > 0
+    assert f"{empty} prompts left out, because no completion has a word" in describe(found.summary)
+    assert len(tokenise.demonstrations(sources.load(out), tiny.make_chat_tokenizer(), 40, "talks")) == len(said)
+
+
+def test_an_answer_that_was_begun_is_one_message(tmp_path: Path) -> None:
+    folder = tiny.save_model(tmp_path / "model", seed=1)
+    tiny.make_chat_tokenizer().save_pretrained(folder)
+    begun = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "good "}]
+    (line,) = sample_model(folder, [{"prompt": begun}], format="messages", **SHORT).lines
+    assert [one["role"] for one in line["messages"]] == ["user", "assistant"]
+    assert line["messages"][1]["content"].startswith("good ")
+    assert len(line["messages"][1]["content"]) > len("good ")
+
+
+def test_records_are_there_as_soon_as_they_are_ready(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four parts of one prompt, one, one and one: the file has the rows before the one that fails."""
+    monkeypatch.setattr("burnish.recipes.sample.FIRST_ROWS", 1)
+    monkeypatch.setattr("burnish.recipes.sample.ROWS_AT_ONCE", 1)
+    shown: list[int] = []
+
+    def late(prompts: Any, responses: Any) -> list[float]:
+        assert len(prompts) == 1
+        if prompts == ["very dull"]:
+            assert shown == [0, 1]
+            raise ValueError("no")
+        return [1.0]
+
+    with pytest.raises(BadRewardError, match=r"row 2 .*; the 2 rows before it are in .*x\.jsonl\.part"):
+        sample_model(model, ROWS, 1, late, tmp_path / "x.jsonl", show=lambda line: shown.append(line["row"]), **SHORT)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.jsonl.part"]
+
+
+def test_parts_double_up_to_the_most() -> None:
+    assert [list(part) for part in parts_of(7, 1, 1)] == [[0], [1, 2], [3, 4, 5, 6]]
+    assert [len(part) for part in parts_of(10, 4, 8)] == [2, 4, 4]
+    assert [len(part) for part in parts_of(1100, 1, 512)] == [512, 512, 76]
+    assert [len(part) for part in parts_of(2, 600, 512)] == [1, 1]

@@ -7,6 +7,7 @@ import click
 
 from burnish.algorithms.table import LANGUAGE
 from burnish.cli.flags import common, settings_of
+from burnish.run import UserError
 
 
 @click.group("data")
@@ -20,7 +21,8 @@ def data_group() -> None:
 @click.option("--model", default="builtin", show_default=True, help="whose tokenizer, as in training")
 @click.option("--rows", type=click.IntRange(min=0), default=3, show_default=True, help="show so many")
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=None, help="room that prompts leave, as in a run")
-@common("revision", "trust_remote_code", "max_length", "mask_formatting", "last_answer_only", "train_thoughts", "debug")
+@common("revision", "trust_remote_code", "seed", "max_length", "holdout")
+@common("mask_formatting", "last_answer_only", "train_thoughts", "debug")
 def show_data(data: str, method: str | None, model: str, rows: int, max_new_tokens: int | None, **flags: Any) -> None:
     """Show what the trainer will see of DATA: rows token by token, and counts.
 
@@ -28,7 +30,10 @@ def show_data(data: str, method: str | None, model: str, rows: int, max_new_toke
     """
     from burnish.recipes.data_show import data_show
     from burnish.recipes.train.models import loading_of
+    from burnish.recipes.train.rows import holdout_of
 
+    if flags["seed"] is not None and not flags["holdout"]:
+        raise UserError("--seed only applies to --holdout here: leave it out")
     settings = settings_of(flags)
     shown = data_show(
         data,
@@ -42,5 +47,6 @@ def show_data(data: str, method: str | None, model: str, rows: int, max_new_toke
         settings.train_thoughts,
         settings.last_answer_only,
         loading_of(settings),
+        holdout_of(settings, held=False),
     )
     click.echo(shown)

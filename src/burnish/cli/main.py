@@ -6,7 +6,7 @@ import traceback
 import click
 
 from burnish.cli.commands import Commands
-from burnish.run import UserError, never_fail_to_print, printable
+from burnish.run import UserError, never_fail_to_print, printable, silence_libraries
 
 INTERRUPTED = 130
 CONTEXT = {
@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     never_fail_to_print()
+    silence_libraries("--quiet" in arguments)
     try:
         status = cli.main(arguments, prog_name="burnish", standalone_mode=False)
     except SystemExit as error:  # no command exits by itself: a class of the user's that it ran did

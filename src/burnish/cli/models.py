@@ -17,7 +17,10 @@ LOADING = ("revision", "trust_remote_code", "dtype", "load_in_4bit", "load_in_8b
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@repeated("--data", help="what to evaluate on; default: the run's eval_data, or the built-in held-out part")
+@repeated(
+    "--data",
+    help="what to evaluate on; default: the run's eval_data, the rows that it held out, or the built-in held-out part",
+)
 @click.option(
     "--prefixes",
     type=click.IntRange(min=0),
@@ -43,52 +46,50 @@ def evaluate(run: Path, data: str | None, prefixes: int | None, max_new_tokens: 
 @click.command()
 @click.argument("model")
 @repeated("--data", default="builtin", help="prompts: 'builtin' (held-out), a file, a folder …  [default: builtin]")
-@click.option("--n", type=click.IntRange(min=1), default=1, show_default=True, help="completions of each prompt")
+@click.option(
+    "--n",
+    "--num-samples",
+    "--samples-per-prompt",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="completions of each prompt",
+)
 @click.option("--reward", default=None, help="keep the best by: a reward-model folder, gold, lexicon, module:function")
+@click.option(
+    "--keep", type=click.Choice(["best", "all"]), help="which of the n  [default: best with --reward, or all]"
+)
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="JSONL file to write")
+@click.option(
+    "--format",
+    type=click.Choice(["prompt-completion", "messages"]),
+    default="prompt-completion",
+    show_default=True,
+    help="columns of the file: prompt and completion, or messages with the answer as the last",
+)
 @click.option("--max-new-tokens", type=int, default=64, show_default=True, help="longest completion in tokens")
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="divides the logits")
+@click.option("--top-k", type=int, help="draw from so many likeliest tokens alone")
+@click.option("--top-p", type=float, help="draw from the likeliest tokens of this probability alone")
+@click.option("--stop", multiple=True, help="a text that ends a completion and is not part of it; may be repeated")
 @click.option("--limit", type=int, default=None, help="take the first so many prompts")
 @click.option("--demonstrations", is_flag=True, help="pick only what `burnish sft` can imitate: words, and an end")
 @click.option("--keep-special-tokens", is_flag=True, help=KEEP_SPECIAL_TOKENS)
 @common(*LOADING, "seed", "max_length", "precision", "device", "threads", "quiet", "debug")
-def sample(
-    model: str,
-    data: str,
-    n: int,
-    reward: str | None,
-    out: Path | None,
-    max_new_tokens: int,
-    temperature: float,
-    limit: int | None,
-    demonstrations: bool,
-    keep_special_tokens: bool,
-    **flags: Any,
-) -> None:
+def sample(model: str, data: str, n: int, reward: str | None, out: Path | None, **flags: Any) -> None:
     """Sample completions of prompts from MODEL.
 
-    With --n and --reward the best of n by that reward; its KL to the sampler is at most log n − (n − 1)/n.
+    With --reward the best of --n by that reward; its KL to the sampler is at most log n − (n − 1)/n. Each is printed,
+    or written to --out, as soon as it is ready.
     """
     from burnish.recipes.sample import sample_model
+    from burnish.recipes.sampled import shown
 
-    settings = settings_of(flags)
-    found = sample_model(
-        model,
-        data,
-        n,
-        reward,
-        out,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        limit=limit,
-        demonstrations=demonstrations,
-        keep_special_tokens=keep_special_tokens,
-        base=settings,
-    )
-    if out is None:
-        for line in found.lines[:10]:
-            click.echo(printable(f"{line['prompt']}{line['completion']}"))
-    else:
+    knobs = ("max_new_tokens", "temperature", "top_k", "top_p", "stop", "keep", "format", "limit", "demonstrations")
+    own = {name: flags.pop(name) for name in (*knobs, "keep_special_tokens")}
+    show = None if out else lambda line: click.echo(printable(shown(line)))
+    sample_model(model, data, n, reward, out, **own, base=settings_of(flags), show=show)
+    if out:
         click.echo(printable(out))
 
 

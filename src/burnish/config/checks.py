@@ -37,8 +37,10 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
             and settings.model not in (Settings.model, settings.from_),
             "patience counts evaluations: set eval_every too": settings.patience > 0 and settings.eval_every is None,
             "save_best compares evaluations: set eval_every too": settings.save_best and settings.eval_every is None,
-            "eval_every needs eval_data, unless the training data is built in": settings.eval_every is not None
+            "eval_every needs eval_data or holdout, unless the training data is built in": settings.eval_every
+            is not None
             and settings.eval_data is None
+            and not settings.holdout
             and settings.data != "builtin",
             "eval_data and eval_every need an experience with a method evaluate: write one, or leave them out": (
                 settings.experience is not None
@@ -48,6 +50,7 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
         }
         | rendering_problems(algorithm, settings)
         | streaming_problems(algorithm, settings)
+        | holdout_problems(settings)
         | lora_problems(settings, algorithm.dropout)
         | loading_problems(settings)
         | optimizer_problems(settings)
@@ -113,6 +116,23 @@ def streaming_problems(algorithm: Algorithm, settings: Settings) -> dict[str, bo
         ),
         "shuffle_buffer only applies to streamed data: set streaming too": (
             not on and settings.shuffle_buffer != Settings.shuffle_buffer
+        ),
+    }
+
+
+def holdout_problems(settings: Settings) -> dict[str, bool]:
+    """What may be wrong with the share of the rows that is held out, and whether it is."""
+    on, experience = settings.holdout > 0, settings.experience
+    return {
+        "holdout and eval_data both say what is evaluated on: give one of them": on and settings.eval_data is not None,
+        "holdout chooses among all rows, which are not known of streamed data: give eval_data instead": (
+            on and settings.streaming
+        ),
+        "holdout is for data of your own, and the built-in data have a validation split: leave it out": (
+            on and "builtin" in [part.name for part in names.parts(settings.data)]
+        ),
+        "holdout needs an experience with a method evaluate: write one, or leave it out": (
+            on and experience is not None and not experience.evaluates
         ),
     }
 

@@ -89,6 +89,9 @@ class Settings:
     eval_data: str | None = option(
         None, "data to evaluate on during training; for built-in data its validation split", several=True
     )
+    holdout: float = option(
+        0.0, "share of the rows of --data that is never trained on, and evaluated on instead of --eval-data", ge=0, lt=1
+    )
     eval_every: int | None = option(None, "steps between evaluations; default: only at the end", ge=1)
     patience: int = option(
         0, "stop after this many evaluations without a lower loss and keep the best weights; 0 never stops", ge=0

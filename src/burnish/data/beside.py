@@ -5,7 +5,6 @@ keywords too, as in `apply_chat_template(messages, tools=…, documents=…, **o
 """
 
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -19,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from burnish.data.columns import rows_of
 from burnish.data.formats import Example
 from burnish.data.messages import calls, parsed
-from burnish.run import UserError
+from burnish.run import UserError, warn
 
 TOOLS, KEYWORDS = "tools", "chat_template_kwargs"
 KEYS = (TOOLS, "documents", KEYWORDS)
@@ -77,14 +76,9 @@ def with_options(
         yield replace(example, template_options=options)
     if unread:
         listed = " and ".join(f"`{column}`" for column in columns)
-        warnings.warn(
-            f"{name}: {unread:,} rows of plain text have {listed}, which only the template of a conversation reads.",
-            stacklevel=2,
-        )
+        warn(f"{name}: {unread:,} rows of plain text have {listed}, which only the template of a conversation reads.")
     for keyword, rows_with in sorted(unknown.items()):
-        warnings.warn(
-            f"{name}: the chat template does not read `{keyword}`, which {rows_with:,} rows have.", stacklevel=2
-        )
+        warn(f"{name}: the chat template does not read `{keyword}`, which {rows_with:,} rows have.")
 
 
 def checked(examples: Iterable[Example], kind: str, name: str) -> Iterator[Example]:
@@ -103,12 +97,11 @@ def checked(examples: Iterable[Example], kind: str, name: str) -> Iterator[Examp
         yield example
     if kind == "feedback" and rows and len(labels) == 1:
         what = "desirable" if True in labels else "not desirable"
-        warnings.warn(f"{name}: every response is labelled {what}; KTO learns from the contrast of both.", stacklevel=2)
+        warn(f"{name}: every response is labelled {what}; KTO learns from the contrast of both.")
     if rows and repeats:
-        warnings.warn(
+        warn(
             f"{name}: every response begins with its prompt, which the model then reads twice; remove it from the "
-            "response if it is not meant.",
-            stacklevel=2,
+            "response if it is not meant."
         )
 
 

@@ -15,13 +15,12 @@ import os
 import re
 import tarfile
 import tempfile
-import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from burnish.cache import cache_folder, download
-from burnish.run import UserError, sha256
+from burnish.run import UserError, sha256, warn
 
 PACKAGE, VERSION = "vaderSentiment", "3.3.2"
 ARCHIVE = f"{PACKAGE}-{VERSION}.tar.gz"
@@ -56,7 +55,7 @@ def archive() -> Path:
     if path.exists():
         if sha256(path) == ARCHIVE_SHA256:
             return path
-        warnings.warn(f"{path} is damaged (its SHA-256 is not {ARCHIVE_SHA256}): downloading it again", stacklevel=2)
+        warn(f"{path} is damaged (its SHA-256 is not {ARCHIVE_SHA256}): downloading it again")
     _fetch(path)
     return path
 

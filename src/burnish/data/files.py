@@ -2,7 +2,6 @@
 
 import csv
 import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 
-from burnish.run import UserError, first_line
+from burnish.run import UserError, first_line, warn
 
 ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
 
@@ -82,7 +81,7 @@ class _Doubled:
     def warn(self) -> None:
         if self.count:
             others = f", as in {self.count - 1:,} other objects" if self.count > 1 else ""
-            warnings.warn(f"{self.first}{others}; the last value is used.", stacklevel=3)
+            warn(f"{self.first}{others}; the last value is used.")
 
 
 def parse_object(text: bytes, where: str, made: Callable[[list[tuple[str, Any]]], Any] | None = None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from burnish.data.holdout import Holdout
 from burnish.data.prompts import Prompts, read_prompts
 from burnish.data.tokenised import NUMBERS, Tokenised
 from burnish.data.walk import Plan
@@ -22,7 +23,8 @@ def combined(parts: Sequence[Tokenised], weights: Sequence[float], name: str) ->
     """One data set of several of the same kind; without weights they are concatenated, see `Plan`."""
     if len(parts) == 1:
         return parts[0]
-    starts = first_rows([max(part.counts["rows"], max(part.dataset["row"][:]) + 1) for part in parts])
+    sizes = [part.counts["rows"] + part.counts.get("held_out", 0) for part in parts]
+    starts = first_rows([max(size, max(part.dataset["row"][:]) + 1) for part, size in zip(parts, sizes, strict=True)])
     counts = _sum(parts) | {"largest_group": max(part.largest_group for part in parts)}
     plan = Plan(tuple(map(len, parts)), tuple(weights))
     return Tokenised(
@@ -71,10 +73,13 @@ def combined_prompts(parts: Sequence[Prompts], weights: Sequence[float], name: s
 
 
 def read_all_prompts(
-    parts: Sequence[tuple[str, Dataset]], tokenizer: PreTrainedTokenizerBase, max_length: int
+    parts: Sequence[tuple[str, Dataset]],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    only: Holdout | None = None,
 ) -> Prompts:
-    """The prompts of several data sets, given by name and rows, in their order."""
-    read = [read_prompts(dataset, tokenizer, max_length, name) for name, dataset in parts]
+    """The prompts of several data sets, given by name and rows, in their order; `only` a part of each."""
+    read = [read_prompts(dataset, tokenizer, max_length, name, only=only) for name, dataset in parts]
     return combined_prompts(read, (), ",".join(name for name, _ in parts))
 
 

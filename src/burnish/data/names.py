@@ -16,6 +16,9 @@ from burnish.run import UserError
 IN_MEMORY = "(in memory)"
 """The name of data that are a Python object, and the beginning of the names of other objects."""
 
+HELD_OUT = "(held out)"
+"""The name of the rows of the training data that are kept for evaluation."""
+
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 

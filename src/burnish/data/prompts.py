@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import datasets
     import transformers
 
+    from burnish.data.holdout import Holdout
     from burnish.data.rendering import Rendering
 
 UNCUT = 2**31
@@ -67,6 +68,8 @@ class Prompts:
         parts = [f"{self.counts['rows']:,} prompts"]
         if cut := self.counts["truncated_prompts"]:
             parts.append(f"{cut:,} cut on the left")
+        if held := self.counts.get("held_out"):
+            parts.append(f"{held:,} more held out")
         parts.append(f"{self.counts['tokens']:,} tokens")
         if self.columns:
             parts.append(f"columns for rewards: {' + '.join(self.columns)}")
@@ -79,6 +82,7 @@ def read_prompts(
     max_length: int,
     name: str,
     how: "Rendering | None" = None,
+    only: "Holdout | None" = None,
 ) -> Prompts:
     """The prompts of a data set, rendered up to where the answer begins, each at most `max_length` ids.
 
@@ -92,19 +96,22 @@ def read_prompts(
     from burnish.data.fit import cut_left
 
     check_length(max_length)
-    reading = tokenise.read("prompts", dataset, tokenizer, name)
+    reading = tokenise.read("prompts", dataset, tokenizer, name, only)
     used, examples = reading.columns, list(reading.examples)
     written = [example.prompt for example in examples]
     options = [example.template_options for example in examples]
     whole = tokenise.prompts(written, tokenizer, UNCUT, name, options, how or tokenise.USUAL)
     ids = [cut_left(one, max_length, tokenizer.bos_token_id) for one in whole]
-    columns = {name: column(dataset, name) for name in dataset.column_names if name not in used}
+    rows = [example.row for example in examples]
+    others = dataset if only is None else dataset.select(rows)
+    columns = {name: column(others, name) for name in dataset.column_names if name not in used}
     counts = {
         "rows": len(ids),
         "truncated_prompts": sum(len(a) < len(b) for a, b in zip(ids, whole, strict=True)),
         "tokens": sum(map(len, ids)),
     }
-    rows = [example.row for example in examples]
+    if held := reading.left_out["held_out"]:
+        counts["held_out"] = held
     return Prompts(ids, written, columns, rows, counts, fingerprint(ids, written, columns), name)
 
 

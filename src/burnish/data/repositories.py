@@ -12,6 +12,7 @@ import yaml
 from datasets import Dataset, IterableDataset
 from huggingface_hub import metadata_load
 
+from burnish import hub
 from burnish.data.files import ENDINGS
 from burnish.run import UserError, first_line
 
@@ -53,6 +54,8 @@ def load_repository(
     configuration of that name if there is one. Raises UserError, which lists what there is, for a configuration or
     split that is missing or does not exist.
     """
+    if not Path(path).exists():
+        hub.reachable()
     config, split = resolve(path, suffixes, split)
     try:
         return datasets.load_dataset(**hub_arguments(path, split, config), streaming=streaming)
@@ -117,7 +120,8 @@ def _explained(path: str, config: str | None, split: str, error: Exception) -> U
         return UserError(f"{path}{of} has no split {split!r}; it has {splits}.")
     if Path(path).exists():
         return UserError(f"{path} cannot be read as a data set ({first_line(error)}); check its {CARD} and its files.")
+    reason = "it does not answer" if hub.silent() else first_line(error)
     return UserError(
-        f"{path} is not a local file or folder, and loading its split {split!r} from the hub failed "
-        f"({first_line(error)}); check the name and the connection."
+        f"{path} is not a local file or folder, and loading its split {split!r} from the hub failed ({reason}); check "
+        "the name and the connection."
     )

@@ -4,7 +4,6 @@ A row is a prompt with its responses, each with one trained end, at most `max_le
 prompts and responses, `templates` turns conversations into text, `encode` turns text into ids.
 """
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,10 +18,11 @@ from burnish.data.beside import template_variables
 from burnish.data.encode import Encoder, check_length
 from burnish.data.fit import Fitted, cut_left, fit
 from burnish.data.formats import Example, Messages
+from burnish.data.holdout import Holdout
 from burnish.data.partners import with_partners
 from burnish.data.rendering import USUAL, Rendering
 from burnish.data.tokenised import Row, Tokenised, chunks, collect
-from burnish.run import UserError
+from burnish.run import UserError, warn
 
 _COUNTS = (
     "rows",
@@ -37,45 +37,59 @@ _COUNTS = (
 
 
 def demonstrations(
-    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str, how: Rendering = USUAL
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    name: str,
+    how: Rendering = USUAL,
+    only: Holdout | None = None,
 ) -> Tokenised:
     """Tokenise demonstrations; the response is trained, in conversations every assistant turn.
 
     A conversation becomes several rows if the chat template rewrites earlier turns. Raises UserError for an invalid
     row, a tokenizer without EOS, and if no row is left.
     """
-    reading = read("demonstrations", dataset, tokenizer, name)
+    reading = read("demonstrations", dataset, tokenizer, name, only)
     return tokenise(reading, "demonstrations", tokenizer, max_length, name, how)
 
 
 def preferences(
-    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str, how: Rendering = USUAL
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    name: str,
+    how: Rendering = USUAL,
+    only: Holdout | None = None,
 ) -> Tokenised:
     """Tokenise comparisons; rows with equal responses are kept, counted and warned about.
 
     Raises UserError as `demonstrations` does, and if the responses are equal in every row.
     """
-    reading = read("preferences", dataset, tokenizer, name)
+    reading = read("preferences", dataset, tokenizer, name, only)
     found = tokenise(reading, "preferences", tokenizer, max_length, name, how)
     if found.counts["equal"] == len(found):
         raise UserError(f"{name}: chosen and rejected are equal in every row; use data in which they differ.")
     if found.counts["equal"]:
-        warnings.warn(
+        warn(
             f"{name}: {found.counts['equal']} of {len(found)} rows have chosen and rejected responses with the same "
-            "tokens; they are kept, but have no effect.",
-            stacklevel=2,
+            "tokens; they are kept, but have no effect."
         )
     return found
 
 
 def feedback(
-    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str, how: Rendering = USUAL
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    name: str,
+    how: Rendering = USUAL,
+    only: Holdout | None = None,
 ) -> Tokenised:
     """Tokenise feedback; each row has its own response and, after the same prompt, the response of another row.
 
     Raises UserError as `demonstrations` does, and if only one row is left.
     """
-    reading = read("feedback", dataset, tokenizer, name)
+    reading = read("feedback", dataset, tokenizer, name, only)
     examples: dict[int, Example] = {}
 
     def noted() -> Iterator[Example]:
@@ -95,9 +109,12 @@ def feedback(
     return replace(found, dataset=dataset, fingerprint=fingerprint)
 
 
-def read(kind: str, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, name: str) -> Reading:
-    """A data set's examples; dialogues are messages if the tokenizer has a chat template."""
-    return adapters.read(kind, dataset, name, bool(tokenizer.chat_template), template_variables(tokenizer))
+def read(
+    kind: str, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, name: str, only: Holdout | None = None
+) -> Reading:
+    """A data set's examples, or `only` a part of them; dialogues are messages if the tokenizer has a chat template."""
+    found = adapters.read(kind, dataset, name, bool(tokenizer.chat_template), template_variables(tokenizer))
+    return found if only is None else only.part(found, name)
 
 
 def tokenise(

@@ -29,6 +29,7 @@ LEFT_OUT = {
     "ties": "prompts skipped because their ratings are equal",
     "alone": "prompts skipped because they have one response",
     "between": "responses skipped that are neither best nor worst",
+    "held_out": "rows held out",
     "truncated_prompts": "prompts cut on the left",
     "truncated_responses": "responses cut on the right",
     "long_prompts": "with a prompt longer than the limit",

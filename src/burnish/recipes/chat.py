@@ -2,9 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -12,94 +10,19 @@ from rich.table import Table
 from rich.text import Text
 
 from burnish.config import Settings
-from burnish.data import tokenise
-from burnish.policies.language.decode import Decoder
-from burnish.policies.language.policy import LanguagePolicy, load_policy
-from burnish.policies.language.sampler import check_knobs, stream_tokens
+from burnish.policies.language.policy import load_policy
+from burnish.policies.language.sampler import check_knobs
 from burnish.recipes.compare import writer
+from burnish.recipes.conversation import Speaker, obey
 from burnish.recipes.train.models import loading_of, pick_device
 from burnish.recipes.train.run import prepare_torch
 from burnish.report.runs import short_names
 from burnish.run import UserError, printable
 
-HELP = "/reset starts a new conversation, /exit or Ctrl-D quits, Ctrl-C stops an answer"
+HELP = "/help lists the commands, /exit or Ctrl-D quits, Ctrl-C stops an answer"
 MOST = 256  # tokens per answer, unless set otherwise
-UNFINISHED = "\N{REPLACEMENT CHARACTER}"
-"""What a tokenizer decodes the first bytes of a character to."""
-
 Write = Callable[[str], None]
 Read = Callable[[str], str]
-
-
-@dataclass
-class Speaker:
-    """A model with its conversation: messages if its tokenizer has a chat template, else plain text."""
-
-    name: str
-    policy: LanguagePolicy
-    max_new_tokens: int
-    messages: list[dict[str, str]] = field(default_factory=list)
-    text: str = ""
-    before: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.decoder = Decoder.of(self.policy)
-
-    @property
-    def has_template(self) -> bool:
-        return bool(self.policy.tokenizer.chat_template)
-
-    def hear(self, said: str) -> None:
-        """Add the user's message."""
-        self.messages.append({"role": "user", "content": said})
-        self.text += f" {said}" if self.text else said
-
-    def answer(self, seed: int, turn: int, temperature: float, top_p: float | None) -> Iterator[str]:
-        """The answer in pieces, as it is sampled; what was said of it is remembered, even where nobody waits for the
-        end."""
-        tokens: list[int] = []
-        said = ""
-        try:
-            drawn = stream_tokens(
-                self.policy,
-                self.prompt(),
-                seed=seed,
-                max_new_tokens=self.max_new_tokens,
-                temperature=temperature,
-                top_p=top_p,
-                stream=turn,
-            )
-            for token in drawn:
-                tokens.append(token)
-                whole = self.decoded(tokens)
-                if not whole.endswith(UNFINISHED):
-                    piece, said = whole[len(said) :], whole
-                    yield piece
-            whole = self.decoded(tokens)
-            yield whole[len(said) :]
-        finally:
-            said = self.decoded(tokens)
-            self.messages.append({"role": "assistant", "content": said})
-            self.text += said
-
-    def decoded(self, tokens: list[int]) -> str:
-        """The answer so far. Within a text a tokenizer may write a space that it leaves out at the beginning, so what
-        stands before is decoded with it."""
-        if self.has_template:
-            return self.decoder.responses([tokens])[0]
-        before, whole = self.decoder.texts([self.before] * 2, [[], tokens])
-        return whole[len(before) :]
-
-    def prompt(self) -> list[int]:
-        """The conversation as token ids, with room for an answer; its beginning is cut if it is too long."""
-        context = self.policy.context
-        room = 2**31 if context is None else max(1, context - self.max_new_tokens)
-        conversation: Any = self.messages if self.has_template else self.text
-        (self.before,) = tokenise.prompts([conversation], self.policy.tokenizer, room, "the conversation")
-        return self.before
-
-    def forget(self) -> None:
-        self.messages, self.text = [], ""
 
 
 def chat(
@@ -130,26 +53,24 @@ def chat(
     prepare_torch(base)
     speakers = loaded([model] if against is None else [model, against], max_new_tokens, base)
     greet(speakers, system, write)
-    start(speakers, system)
     turn = 0
     while (said := heard(read)) is not None:
-        command = said.strip()
-        if command in ("/exit", "/quit"):
-            break
-        if command == "/reset":
-            start(speakers, system)
-            write("(a new conversation)\n")
-        elif command.startswith("/") and " " not in command:
-            write(f"({command} is not a command: {HELP})\n")
-        elif command:
+        if said.startswith("/"):  # a question may begin with a space and a slash
+            answer = obey(said.strip(), speakers)
+            if answer is None:
+                break
+            write(f"{answer}\n")
+        elif said.strip():
             for speaker in speakers:
                 speaker.hear(said)
             answers = [speaker.answer(base.seed, turn, temperature, top_p) for speaker in speakers]
             if console and len(speakers) > 1:
                 tell_beside([speaker.name for speaker in speakers], answers, console)
             else:
-                for speaker, answer in zip(speakers, answers, strict=True):
-                    tell(speaker, len(speakers) > 1, write, answer)
+                for speaker, pieces in zip(speakers, answers, strict=True):
+                    tell(speaker, len(speakers) > 1, write, pieces)
+            for speaker in speakers:
+                speaker.end_turn()
             turn += 1
 
 
@@ -171,21 +92,15 @@ def loaded(models: list[str | Path], max_new_tokens: int | None, base: Settings)
 
 
 def greet(speakers: list[Speaker], system: str | None, write: Write) -> None:
-    """Print the models' names, and a note about models without a chat template."""
+    """Print the models' names, and a note about models without a chat template; begin with the system message."""
     write(f"{' and '.join(one.name for one in speakers)}: {HELP}\n")
     for one in speakers:
         if not one.has_template:
             write(f"({one.name} has no chat template: it goes on with what you write, as one text)\n")
     if system and not all(one.has_template for one in speakers):
         raise UserError("--system needs a chat template, and the model has none: leave it out")
-
-
-def start(speakers: list[Speaker], system: str | None) -> None:
-    """Restart the conversation."""
     for one in speakers:
-        one.forget()
-        if system:
-            one.messages.append({"role": "system", "content": system})
+        one.system = system or None
 
 
 def heard(read: Read) -> str | None:

@@ -36,7 +36,8 @@ from burnish.policies.language.loading import PLAIN, Loading
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import Sampled, sample
 from burnish.recipes.assets import location, resolve_model
-from burnish.recipes.sample import GOLD, prompts_of
+from burnish.recipes.sample import prompts_of
+from burnish.recipes.sampled import GOLD
 from burnish.recipes.train.models import loading_of, pick_device, say
 from burnish.recipes.train.rewards import is_scorer, resolve_reward
 from burnish.recipes.train.run import prepare_torch

@@ -63,6 +63,7 @@ def summary(seen: Seen, left_out: Counter[str], kind: str) -> Iterable[str]:
     counts = seen.counts + left_out
     if kind == "prompts":
         yield f"{counts['rows']:,} prompts, {counts['truncated_prompts']:,} cut on the left"
+        yield from [f"{counts['held_out']:,} rows held out"] * bool(counts["held_out"])
     else:
         yield f"{counts['used']:,} of {counts['rows']:,} rows used"
         always = (

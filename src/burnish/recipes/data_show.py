@@ -15,12 +15,13 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from burnish.algorithms.table import LANGUAGE, load
 from burnish.batches import Preferences
 from burnish.config import Settings
-from burnish.config.checks import refuse, rendering_problems
+from burnish.config.checks import holdout_problems, refuse, rendering_problems
 from burnish.data import adapters, sources, tokenise
 from burnish.data.adapters import Reading
 from burnish.data.encode import Encoder
 from burnish.data.fit import Fitted, cut_left, fit
 from burnish.data.formats import RANKED, Example
+from burnish.data.holdout import Holdout
 from burnish.data.names import parts as named_parts
 from burnish.data.rendering import USUAL, Rendering
 from burnish.data.tokenised import Response
@@ -187,16 +188,19 @@ def data_show(
     train_thoughts: bool = True,
     last_answer_only: bool = False,
     loading: Loading = PLAIN,
+    holdout: Holdout | None = None,
 ) -> str:
     """The text that `burnish data show` prints; without a `method`, for the first method that can read the data.
 
-    Of a mixture it shows each part. Prompts are cut to leave room for `max_new_tokens`, by default a run's. Raises
-    UserError as a training run on these data would.
+    Of a mixture it shows each part; with a `holdout` the rows that are trained on. Prompts are cut to leave room for
+    `max_new_tokens`, by default a run's. Raises UserError as a training run on these data would.
     """
     parts = [part.name for part in named_parts(data)]
     if len(parts) > 1:
         options = (model, max_length, rows, mask_formatting, colour, max_new_tokens, train_thoughts, last_answer_only)
-        return "\n\n".join(data_show(part, method, *options, loading) for part in parts)
+        return "\n\n".join(data_show(part, method, *options, loading, holdout) for part in parts)
+    if holdout is not None:
+        refuse(holdout_problems(Settings(data=data, holdout=holdout.share)))
     tokenizer, context, ends = tokenizer_of(model, loading)
     method = method or ("dpo" if data == "builtin" else guess(sources.load(data), tokenizer, data))
     kind = load(method).data
@@ -215,7 +219,7 @@ def data_show(
             )
     name = f"the built-in {kind}, train" if data == "builtin" else data
     show = Show(name, kind, method, tokenizer, limit, ends, how, colour)
-    return "\n".join(show.lines(tokenise.read(kind, dataset, tokenizer, name), rows))
+    return "\n".join(show.lines(tokenise.read(kind, dataset, tokenizer, name, holdout), rows))
 
 
 def comparison(one: Example) -> Preferences:

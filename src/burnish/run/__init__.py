@@ -19,11 +19,14 @@ from burnish.run.atomic import (
 )
 from burnish.run.checksums import damage, sha256, write_checksums
 from burnish.run.folder import RunFolder
+from burnish.run.growing import growing_jsonl
+from burnish.run.noise import BurnishWarning, silence_libraries, warn
 from burnish.run.records import config_differences, read_jsonl, read_mapping
 from burnish.run.terminal import never_fail_to_print, printable
 from burnish.run.user_code import UserCodeError, described, first_line, user_code
 
 __all__ = [
+    "BurnishWarning",
     "RunFolder",
     "UserCodeError",
     "UserError",
@@ -32,6 +35,7 @@ __all__ = [
     "damage",
     "described",
     "first_line",
+    "growing_jsonl",
     "never_fail_to_print",
     "printable",
     "read_jsonl",
@@ -39,7 +43,9 @@ __all__ = [
     "remove_folder_atomically",
     "save_folder_atomically",
     "sha256",
+    "silence_libraries",
     "user_code",
+    "warn",
     "write_atomically",
     "write_checksums",
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from burnish import DPO, SFT, train
+from burnish import DPO, SFT, RewardModel, train
 from burnish.config import Settings
 from burnish.data import builtin
 from burnish.recipes.demo.measure import gold_judge
@@ -40,6 +40,25 @@ def test_dpo_is_measured_on_its_own_eval_data(runs: Path) -> None:
     assert found["accuracy"]["mean"] == found["rewards/accuracies"]
     assert found["accuracy"]["low"] < found["accuracy"]["mean"] or found["accuracy"]["mean"] == 0
     assert found["loss"] == pytest.approx(math.log(2), abs=0.05)
+
+
+def test_what_a_run_held_out_is_what_it_is_evaluated_on(runs: Path, tmp_path: Path) -> None:
+    """The loss at the end of training and that of the evaluation are of the same rows; so are the texts' prompts."""
+    pairs = [{"prompt": f"a {'very ' * i}", "chosen": "warm film", "rejected": "dull film"} for i in range(10)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    options = {"data": str(tmp_path / "pairs.jsonl"), "holdout": 0.2, **SMALL}
+    out = train(DPO(), out=tmp_path / "run", **options)
+    found = evaluate_run(out, None, None, Settings(quiet=True))
+    assert (found["data"], found["holdout"], found["rows"], found["texts"]) == (options["data"], 0.2, 2, 2)
+    (last,) = (json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines())
+    assert found["loss"] == pytest.approx(last["eval_loss"], rel=1e-5)
+    assert "On the rows held out of `pairs.jsonl`; ranges" in (out / "model" / "README.md").read_text()
+    scorer = train(RewardModel(), out=tmp_path / "reward", **options)
+    assert evaluate_run(scorer, None, None, Settings(quiet=True))["rows"] == 2
+    environment = json.loads((out / "environment.json").read_text())
+    other = train(DPO(), out=tmp_path / "other", **options | {"seed": 1})
+    for key in ("data_sha256", "eval_data_sha256"):
+        assert environment[key] != json.loads((other / "environment.json").read_text())[key]
 
 
 def test_continuations_of_a_run_on_builtin_data(runs: Path, tmp_path: Path) -> None:

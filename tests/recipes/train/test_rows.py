@@ -104,10 +104,10 @@ def test_a_limit_that_the_user_gave_is_told_once(policy: LanguagePolicy, capfd: 
 
 def test_evaluation_is_on_what_was_given_or_on_the_built_in_validation_part(policy: LanguagePolicy) -> None:
     given = tiny.prompt_rows(3)
-    assert evaluation_rows(PPO(), settings(4), policy, None) is None
+    assert evaluation_rows(PPO(), settings(4), policy, None, None) is None
     for data in ("rows", "builtin"):
-        assert len(evaluation_rows(PPO(), settings(4, data=data), policy, given)) == 3
-    held = evaluation_rows(PPO(), settings(4, data="builtin"), policy, None)
+        assert len(evaluation_rows(PPO(), settings(4, data=data), policy, given, None)) == 3
+    held = evaluation_rows(PPO(), settings(4, data="builtin"), policy, None, "builtin")
     assert held.describe().startswith("the built-in prompts, validation")
     assert held.prompts == list(BUILTIN["prompts"]("validation")["prompt"])
 
@@ -130,6 +130,24 @@ def test_each_part_of_a_mixture_has_a_format_and_a_name_of_its_own(
     with pytest.raises(UserError, match="has weights, but weights only apply to training data"):
         tokenised(SFT(), settings(), policy, f"{a}:1,{b}:1", "validation")
     assert capfd.readouterr().err == ""
+
+
+def test_a_share_of_each_part_of_a_mixture_is_held_out(policy: LanguagePolicy, tmp_path: Path) -> None:
+    """Of 20 and of 10 rows a fifth; the rows keep their numbers, and the weights are of training alone."""
+    texts = [{"text": f"{word} {other}"} for word in tiny.WORDS[:5] for other in tiny.WORDS[5:11]]
+    first = tiny.write_rows(tmp_path / "a.jsonl", texts[:20])
+    second = tiny.write_rows(tmp_path / "b.jsonl", texts[20:])
+    given = settings(data=f"{first}:0.5,{second}:0.5", holdout=0.2)
+    rows = tokenised(SFT(), given, policy, given.data, "train")
+    held = evaluation_rows(SFT(), given, policy, None, given.data)
+    assert (len(rows), len(rows.plan), len(held), len(held.plan)) == (24, 16, 6, 6)
+    assert rows.counts["held_out"] == 6
+    said = [[policy.tokenizer.decode(ids[1:-1]) for ids in part.dataset["tokens"]] for part in (rows, held)]
+    assert sorted(said[0] + said[1]) == sorted(row["text"] for row in texts)
+    assert said[0] == [texts[row]["text"] for row in rows.dataset["row"]]
+    assert f"{first}, held out (text): 4 of 4 rows used" in held.describe()
+    again = tokenised(SFT(), given, policy, "(held out)", "held_out")
+    assert again.fingerprint == held.fingerprint
 
 
 def test_each_part_of_a_mixture_must_suit_the_method(policy: LanguagePolicy, tmp_path: Path) -> None:

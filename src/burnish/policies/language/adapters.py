@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 from transformers.utils.peft_utils import find_adapter_config_file
 
+from burnish import hub
 from burnish.policies.language import smollm2
 from burnish.policies.language.loading import CONVERT, PLAIN, Loading
 from burnish.policies.language.lora_targets import targets_of
@@ -79,6 +80,7 @@ def source_of(name: str | Path, loading: Loading = PLAIN) -> AdapterSource:
     """
     if not Path(name).exists():
         found = None
+        hub.reachable()
         with contextlib.suppress(OSError):  # loading the model will report it
             found = find_adapter_config_file(str(name), revision=loading.revision)
         if found is None:

@@ -8,7 +8,6 @@ import contextlib
 import importlib.util
 import logging
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +26,8 @@ from transformers import (
 )
 from transformers.models.auto.tokenization_auto import get_tokenizer_config, tokenizer_class_from_name
 
-from burnish.run import UserError, read_mapping
+from burnish import hub
+from burnish.run import UserError, read_mapping, warn
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -70,7 +70,10 @@ class Loading:
 
     def hub(self, name: str) -> dict[str, Any]:
         """Arguments of every `from_pretrained`. With None instead of False, transformers asks in the terminal."""
-        revision = None if Path(name).exists() else self.revision
+        here = Path(name).exists()
+        if not here:
+            hub.reachable()  # else transformers' client asks for every file for half a minute
+        revision = None if here else self.revision
         return {"trust_remote_code": self.trust_remote_code, "revision": revision}
 
 
@@ -270,7 +273,7 @@ def check_complete(model: PreTrainedModel, name: str, found: dict[str, Any]) -> 
     if layers := [key for key in unread if re.sub(r"\.\d+\.", ".0.", key, count=1) in parameters]:
         raise UserError(f"{name} has weights of layers that its {CONFIG} leaves out, such as {layers[0]}: restore it")
     if unread:
-        warnings.warn(f"{name}: {len(unread)} weights, such as {unread[0]}, are not read", stacklevel=3)
+        warn(f"{name}: {len(unread)} weights, such as {unread[0]}, are not read")
 
 
 @contextlib.contextmanager

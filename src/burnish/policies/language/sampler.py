@@ -2,13 +2,12 @@
 
 Every row draws from its own random stream, made from the seed and the row's stream number: two completions of one
 prompt never share a stream, and a row's text does not depend on the other rows. By default the temperature is the only
-knob; `top_k` and `top_p` are for showing text, not for training.
+knob; `top_k`, `top_p` and `stops` are for showing text, not for training.
 """
 
 import hashlib
 import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -19,8 +18,9 @@ from torch import Tensor
 from burnish.policies.interface import Sampled, SamplingKnobs
 from burnish.policies.language.parts import head
 from burnish.policies.language.policy import LanguagePolicy
+from burnish.policies.language.stops import Stops
 from burnish.policies.language.texts import CachedTexts, WholeTexts
-from burnish.run import UserError
+from burnish.run import UserError, warn
 
 
 class PolicySampler:
@@ -70,6 +70,7 @@ def sample(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
+    stops: Stops | None = None,
     streams: Sequence[int] | None = None,
     rows_at_once: int = 256,
 ) -> Sampled:
@@ -77,7 +78,8 @@ def sample(
 
     `streams` numbers the rows' random streams (default 0, 1, 2 …). A completion ends with one of the policy's ends,
     after `max_new_tokens` tokens, at the end of the model's context, or where its rotary positions change with the
-    length. Raises UserError for an empty prompt, one that leaves no room for a completion, and invalid knobs.
+    length. With `stops` it also ends with the token that completes one of these texts: see `Stops.cut`. Raises
+    UserError for an empty prompt, one that leaves no room for a completion, and invalid knobs.
     """
     check_knobs(max_new_tokens, temperature, top_k, top_p)
     streams = range(len(prompts)) if streams is None else streams
@@ -89,7 +91,7 @@ def sample(
     for rows in parts_of(order, kinds_of(policy, prompts), rows_at_once):
         limits = [room[i] for i in rows]
         noise = uniforms(seed, [streams[i] for i in rows], max(limits))
-        chosen, scores = _decode(policy, [prompts[i] for i in rows], limits, noise, temperature, top_k, top_p)
+        chosen, scores = _decode(policy, [prompts[i] for i in rows], limits, noise, temperature, top_k, top_p, stops)
         for i, ids, values in zip(rows, chosen, scores, strict=True):
             tokens[i], logprobs[i] = ids, values
     return Sampled(tokens, logprobs, [policy.ends.ended(ids) for ids in tokens])
@@ -151,7 +153,7 @@ def limits_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]], max_new_
         if longest < context and limits[-1] < max_new_tokens:
             changes = longest
     if changes is not None:
-        warnings.warn(f"completions end at {changes} tokens, where the model's rotary positions change", stacklevel=3)
+        warn(f"completions end at {changes} tokens, where the model's rotary positions change")
     return limits
 
 
@@ -176,11 +178,13 @@ def _decode(
     temperature: float,
     top_k: int | None,
     top_p: float | None,
+    stops: Stops | None,
 ) -> tuple[list[list[int]], list[list[float]]]:
     """The prompts' whole completions, with their log-probabilities."""
     tokens: list[list[int]] = [[] for _ in prompts]
     logprobs: list[list[float]] = [[] for _ in prompts]
-    for rows, chosen, values in _steps(policy, prompts, limits, noise, temperature, top_k, top_p):
+    stopped = None if stops is None else lambda row: stops.reached(prompts[row], tokens[row])
+    for rows, chosen, values in _steps(policy, prompts, limits, noise, temperature, top_k, top_p, stopped):
         for row, token, value in zip(rows, chosen, values, strict=True):
             tokens[row].append(token)
             logprobs[row].append(value)
@@ -196,10 +200,12 @@ def _steps(
     temperature: float,
     top_k: int | None,
     top_p: float | None,
+    stopped: Callable[[int], bool] | None = None,
 ) -> Iterator[tuple[list[int], list[int], list[float]]]:
     """Decode prompts together, dropping rows from the batch as they end.
 
-    Each step yields the unfinished rows, their next tokens and the log-probabilities of these tokens.
+    Each step yields the unfinished rows, their next tokens and the log-probabilities of these tokens. After that, rows
+    for which `stopped` is True end too.
     """
     device, texts = policy.device, texts_of(policy, prompts)
     ends = torch.tensor(policy.ends.ids, dtype=torch.long, device=device)
@@ -216,6 +222,8 @@ def _steps(
             )
         yield alive.tolist(), chosen.tolist(), picked
         going = ~torch.isin(chosen, ends) & (room[alive] > step + 1).to(device)
+        if stopped is not None:
+            going &= torch.tensor([not stopped(row) for row in alive.tolist()], device=device)
         if not going.any():
             break
         kept = None if going.all() else going.nonzero()[:, 0]
@@ -229,10 +237,9 @@ def texts_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]]) -> Cached
     if policy.uncached is None:
         return CachedTexts(policy.model, prompts)
     config = policy.model.config
-    warnings.warn(
+    warn(
         f"{config.name_or_path} ({config.model_type}) {policy.uncached}: every token is drawn after reading the whole "
-        "text again, which is right but slow",
-        stacklevel=2,
+        "text again, which is right but slow"
     )
     return WholeTexts(policy.model, prompts)
 

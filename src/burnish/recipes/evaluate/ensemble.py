@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from burnish.config import Settings
-from burnish.data import names
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.evaluate.reward import scorer_findings
-from burnish.recipes.evaluate.run import build_from, data_for, evaluate_run
+from burnish.recipes.evaluate.run import build_from, data_for, evaluate_run, named
 from burnish.recipes.train.models import loading_of, pick_device
 from burnish.recipes.train.run import prepare_torch
 from burnish.rewards.ensemble import combined, read_ensemble
@@ -103,4 +102,4 @@ def evaluate_ensemble(text: str, data: Any, base: Settings) -> dict[str, Any]:
         folder: scorer_findings(member, algorithm, settings, data)["accuracy"]
         for folder, member in zip(folders, members, strict=True)
     }
-    return {"run": text, "data": names.text_of(data) or names.IN_MEMORY} | findings | {"members": alone}
+    return {"run": text} | named(settings, data) | findings | {"members": alone}

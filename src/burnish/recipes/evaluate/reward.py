@@ -85,8 +85,9 @@ def scorer_findings(scorer: Any, algorithm: Any, settings: Settings, data: Any) 
         ends = {"mean": ceiling.agreement, "low": ceiling.low, "high": ceiling.high}
         found["ceiling"] = ends | {"n": ceiling.pairs}
     found["calibration"] = calibration(margins)
-    if (text := names.text_of(data)) is None or len(names.parts(text)) == 1:
-        dataset = builtin.comparisons("held_out") if data == "builtin" else sources.load(data)
+    source = settings.data if data == names.HELD_OUT else data
+    if (text := names.text_of(source)) is None or len(names.parts(text)) == 1:
+        dataset = builtin.comparisons("held_out") if data == "builtin" else sources.load(source)
         if bins := by_gap(margins, dataset, rows.dataset["row"]):
             found["accuracy_by_gap"] = [asdict(one) for one in bins]
     correlated = length_correlation(scores, everything.mask.sum(-1).numpy())

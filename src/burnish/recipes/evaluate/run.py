@@ -27,7 +27,7 @@ from burnish.recipes.evaluate.written import PROMPTS, beside_start, sampled_stat
 from burnish.recipes.train.batches import evaluator_of
 from burnish.recipes.train.card import add_evaluation
 from burnish.recipes.train.models import language, loading_of, pick_device, say
-from burnish.recipes.train.rows import tokenised
+from burnish.recipes.train.rows import holdout_of, tokenised
 from burnish.recipes.train.run import prepare_torch
 from burnish.run import UserError, read_mapping, write_atomically
 
@@ -45,7 +45,8 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Evaluate the model of `run`; write `evaluation.json` there, and what it sampled to `evaluation_samples.jsonl`.
 
-    On `data`, or on the run's own `eval_data`, or on the built-in held-out part where it learned from built-in data.
+    On `data`, or on the run's own `eval_data`, or on the rows that it held out, or on the built-in held-out part where
+    it learned from built-in data.
     Of a policy: the method's loss and metrics and a preference method's accuracy with its interval; on the built-in
     part also gold score, KL to the model that it began as, and diversity of continuations of `prefixes` (default 256).
     Of a reward model see `reward_model_findings`, of a policy that learned from a reward `online_findings`. `data` is a
@@ -72,7 +73,7 @@ def evaluate_run(
         settings = dataclasses.replace(settings, experience=own)
     prepare_torch(base)
     device = pick_device(base.device)
-    found: dict[str, Any] = {"run": str(run), "data": names.text_of(data) or names.IN_MEMORY}
+    found: dict[str, Any] = {"run": str(run)} | named(settings, data)
     samples: list[dict[str, Any]] = []
     if scorer:
         found |= reward_model_findings(run, algorithm, settings, data, device)
@@ -114,16 +115,24 @@ def data_for(run: Path, settings: Settings, data: Any) -> Any:
     """The data to evaluate on. Raises UserError where neither the user nor the run names any."""
     if data is not None and not isinstance(data, str):
         return data
-    data = data or settings.eval_data or ("builtin" if settings.data == "builtin" else None)
+    own = names.HELD_OUT if settings.holdout else "builtin" if settings.data == "builtin" else None
+    data = data or settings.eval_data or own
     if data is None:
         raise UserError(
-            f"{run} was trained on {settings.data} without --eval-data: choose the evaluation data with --data"
+            f"{run} was trained on {settings.data} without --eval-data or --holdout: choose the evaluation data with "
+            "--data, or train with --holdout 0.05"
         )
-    if data == names.IN_MEMORY:
+    if data == names.IN_MEMORY or (data == names.HELD_OUT and settings.data == names.IN_MEMORY):
         raise UserError(
             f"{run} was evaluated on data in memory, which no longer exist: choose the evaluation data with --data"
         )
     return data
+
+
+def named(settings: Settings, data: Any) -> dict[str, Any]:
+    """The data of an evaluation, for its record: their name, and the share where they were held out of it."""
+    text = names.text_of(data) or names.IN_MEMORY
+    return {"data": settings.data, "holdout": settings.holdout} if text == names.HELD_OUT else {"data": text}
 
 
 def held_out_prefixes(count: int | None) -> list[str]:
@@ -169,12 +178,17 @@ def own_texts(
     """Statistics of the policy's completions of the first prompts in the user's data (an empty prompt without any)."""
     longest = min(settings.max_length, policy.context or settings.max_length)
     room = max(1, longest - max_new_tokens)
-    parts = sources.load_parts(data, row_limit=PROMPTS)
+    held = holdout_of(settings, held=True) if data == names.HELD_OUT else None
+    if held:
+        parts = [(one.name, sources.load(one)) for one in names.parts(settings.data)]
+    else:
+        parts = sources.load_parts(data, row_limit=PROMPTS)
     try:
-        ids = read_all_prompts(parts, policy.tokenizer, room).ids
+        ids = read_all_prompts(parts, policy.tokenizer, room, held).ids[:PROMPTS]
     except UserError:
         try:
-            ids = tokenise.prompts([""] * sum(len(dataset) for _, dataset in parts), policy.tokenizer, room)
+            count = min(PROMPTS, sum(len(dataset) for _, dataset in parts))
+            ids = tokenise.prompts([""] * count, policy.tokenizer, room)
         except UserError:  # without a BOS there is nothing to begin with
             return {}
     found = sampled_statistics(policy, ids, seed, max_new_tokens)

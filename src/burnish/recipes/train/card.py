@@ -123,7 +123,8 @@ def evaluated(found: Mapping[str, Any]) -> str:
     flat = {key: item for key, item in flatten(found).items() if key not in ("run", "data")}
     numbers = {key: item for key, item in flat.items() if isinstance(item, int | float | Mapping)}
     lines = [f"| {cell(key)} | {cell(value(item))} |" for key, item in numbers.items()]
-    head = f"On {of(str(found['data']))}; ranges are 95 % intervals."
+    part = "the rows held out of " if "holdout" in found else ""
+    head = f"On {part}{of(str(found['data']))}; ranges are 95 % intervals."
     return "\n".join([head, "", "| | |", "|---|---|", *lines])
 
 

@@ -13,6 +13,7 @@ from burnish.config import Settings
 from burnish.data.rendering import tells_time
 from burnish.policies.interface import Models
 from burnish.policies.language.fingerprint import fingerprint
+from burnish.recipes.train.given import hashes
 from burnish.recipes.train.models import pick_device, say
 from burnish.rewards.ensemble import Ensemble
 from burnish.rewards.model import ModelReward

@@ -14,13 +14,15 @@ from burnish.algorithms.interface import Algorithm
 from burnish.batches import Demonstrations, Preferences
 from burnish.config import Settings
 from burnish.data import builtin, names, sources, streams, tokenise
+from burnish.data.holdout import Holdout
 from burnish.data.mixture import combined, combined_prompts
+from burnish.data.names import HELD_OUT
 from burnish.data.prompts import read_prompts
 from burnish.data.rendering import Rendering
 from burnish.data.streamed import Stream, Streamed
 from burnish.data.tokenised import CHUNK
 from burnish.recipes.train.models import say
-from burnish.run import UserError
+from burnish.run import BurnishWarning, UserError
 
 BUILTIN = {
     "demonstrations": builtin.demonstrations,
@@ -41,29 +43,47 @@ def rendering_of(settings: Settings, clock: datetime | None) -> Rendering:
     return Rendering(settings.mask_formatting, settings.train_thoughts, settings.last_answer_only, clock)
 
 
+def holdout_of(settings: Settings, held: bool) -> Holdout | None:
+    """The rows of the training data that a run holds out, or the others; None where it trains on all."""
+    return Holdout(settings.holdout, settings.seed, held) if settings.holdout else None
+
+
 def tokenised(
     algorithm: Algorithm, settings: Settings, policy: Any, data: Any, part: str, clock: datetime | None = None
 ) -> Any:
     """The data of `settings` as the trainer sees it; `part` picks a split of the built-in data, and `clock` is the time
     that a chat template writes.
 
-    The parts of a mixture are tokenised one by one, and each must suit the method.
+    The parts of a mixture are tokenised one by one, and each must suit the method. Of the training data, the rows that
+    are held out are left out; the part "(held out)" has only these.
     """
+    if held := HELD_OUT in (part, data):
+        data = settings.data if data == HELD_OUT else data
     limit = length_limit(settings, policy, say_so=part == "train")
     text = names.text_of(data)
     how = rendering_of(settings, clock)
-    read = partial(tokenised_part, algorithm, settings, policy, limit=limit, how=how, training=part == "train")
+    read = partial(
+        tokenised_part,
+        algorithm,
+        replace(settings, quiet=True) if held else settings,  # the rows were warned about as a whole
+        policy,
+        limit=limit,
+        how=how,
+        training=part == "train",
+        only=holdout_of(settings, held) if held or part == "train" else None,
+    )
+    beside = ", held out" if held else ""
     if text is None:
-        return read(partial(sources.load, data), names.IN_MEMORY)
-    parts = names.parts(text) if part == "train" else names.unweighted(text)
+        return read(partial(sources.load, data), names.IN_MEMORY + beside)
+    parts = names.parts(text) if held or part == "train" else names.unweighted(text)
     kind = "prompts" if settings.experience else algorithm.data
     found = [
         read(partial(BUILTIN[kind], part), f"the built-in {kind}, {part}")
         if one.name == "builtin"
-        else read(partial(sources.load, one), one.name)
+        else read(partial(sources.load, one), one.name + beside)
         for one in parts
     ]
-    weights = [one.weight for one in parts if one.weight is not None]
+    weights = [one.weight for one in parts if one.weight is not None and not held]
     return (combined_prompts if settings.experience else combined)(found, weights, text)
 
 
@@ -111,7 +131,8 @@ def saying(settings: Settings) -> Iterator[None]:
         warnings.simplefilter("always")
         yield
     for warning in caught:
-        say(settings, f"warning: {warning.message}")
+        if issubclass(warning.category, BurnishWarning):
+            say(settings, f"warning: {warning.message}")
 
 
 def length_limit(settings: Settings, policy: Any, say_so: bool) -> int:
@@ -139,11 +160,12 @@ def tokenised_part(
     limit: int,
     how: Rendering,
     training: bool,
+    only: Holdout | None = None,
 ) -> Any:
-    """One data set, tokenised. Raises UserError where the method cannot learn from it."""
+    """One data set, or `only` a part of it, tokenised. Raises UserError where the method cannot learn from it."""
     kind = "prompts" if settings.experience else algorithm.data
     with saying(settings):
-        rows = READERS[kind](load(), policy.tokenizer, limit, label, how)
+        rows = READERS[kind](load(), policy.tokenizer, limit, label, how, only)
     token, row = rows.largest_token
     policy.check_token(token, f"{label}, row {row}")
     if training and kind != "prompts":
@@ -153,8 +175,13 @@ def tokenised_part(
     return rows
 
 
-def evaluation_rows(algorithm: Any, settings: Settings, policy: Any, data: Any, clock: datetime | None = None) -> Any:
-    """Evaluation data: the given data, the validation split if training on built-in data, or None."""
+def evaluation_rows(
+    algorithm: Any, settings: Settings, policy: Any, data: Any, training: Any, clock: datetime | None = None
+) -> Any:
+    """Evaluation data: the given data, what is held out of the `training` data, the validation split if that is
+    built-in data, or None."""
+    if settings.holdout:
+        return tokenised(algorithm, settings, policy, training, HELD_OUT, clock)
     if data is None and settings.data != "builtin":
         return None
     return tokenised(algorithm, settings, policy, "builtin" if data is None else data, "validation", clock)

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
 import transformers
 
@@ -163,7 +164,7 @@ def _train(
         else tokenised(algorithm, settings, trained, data, "train", clock)
     )
     held_data = settings.eval_data if given.eval_data is None else given.eval_data
-    held = evaluation_rows(algorithm, settings, trained, held_data, clock)
+    held = evaluation_rows(algorithm, settings, trained, held_data, data, clock)
     for data_set in (rows, held):
         if data_set is not None:
             say(settings, data_set.describe())
@@ -284,3 +285,4 @@ def prepare_torch(settings: Settings) -> None:
         torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     transformers.utils.logging.disable_progress_bar()  # the bars that matter are ours
+    datasets.disable_progress_bars()
