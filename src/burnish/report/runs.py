@@ -1,6 +1,7 @@
 """Reading run folders into tables for figures. Running and killed runs can be read too."""
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def series(records_by_name: Mapping[str, Iterable[Record]], key: str, smooth: bo
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _mapping(path: Path) -> Record:

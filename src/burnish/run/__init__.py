@@ -12,6 +12,7 @@ append-only files grow by whole lines; a checkpoint stores their lengths, and a 
 from burnish.run.atomic import (
     UserError,
     clean_leftovers,
+    make_folder,
     remove_folder_atomically,
     save_folder_atomically,
     write_atomically,
@@ -29,6 +30,7 @@ __all__ = [
     "config_differences",
     "described",
     "first_line",
+    "make_folder",
     "never_fail_to_print",
     "printable",
     "read_jsonl",

@@ -72,6 +72,7 @@ def load_parameters(models: Models, tensors: dict[str, torch.Tensor]) -> None:
 
 def save_best(run: RunFolder, models: Models, step: int) -> None:
     """Save the weights of the best evaluation so far, with a checksum like any checkpoint."""
+    run.check_there()
     checkpoint.save(run.path / BEST, step, weights(models), {}, keep=1)
 
 

@@ -217,7 +217,7 @@ def collected(groups: Sequence[Any], folder: Path, kind: str, order: Sequence[st
         return pd.DataFrame()
     frame = pd.concat(frames, ignore_index=True)
     frame = frame.sort_values([kind, "run", "episode"], key=lambda c: c.map(order.index) if c.name == kind else c)
-    frame.to_parquet(folder / RETURNS, index=False)
+    write_atomically(folder / RETURNS, frame.to_parquet(index=False))
     return frame
 
 
