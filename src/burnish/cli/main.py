@@ -25,13 +25,14 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     never_fail_to_print()
+    output = sys.stdout
     try:
         status = cli.main(arguments, prog_name="burnish", standalone_mode=False)
         sys.stdout.flush()  # here, and not at the end of the process, where an error could not be reported
     except SystemExit as error:  # no command exits by itself: a class of the user's that it ran did
         if debug:
             traceback.print_exc()
-        if isinstance(error.__context__, BrokenPipeError):  # or click did, because nobody reads the output any more
+        if sys.stdout is not output:  # or click did, which replaces it when nobody reads it any more
             sys.exit(BROKEN_PIPE)
         print(f"burnish: the code that it ran called exit({error.code!r}): raise an exception there", file=sys.stderr)
         sys.exit(2)
