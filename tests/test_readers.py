@@ -15,31 +15,38 @@ import pandas as pd
 import pytest
 import tiny
 import torch
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from burnish.algorithms.dpo import DPO
 from burnish.algorithms.ppo import PPO
-from burnish.config import build, read_config
+from burnish.config import as_dict, build, read_config
 from burnish.config.build import algorithm_of
 from burnish.data import sources, tokenise
 from burnish.data.names import single
 from burnish.data.prompts import read_prompts
 from burnish.data.streams import stream
 from burnish.recipes.evaluate.run import build_from
-from burnish.report.language.training import training_page
+from burnish.report.language.training import _steps, comparison, evaluated, sampled
+from burnish.report.runs import read_runs, series
+from burnish.report.wording import flatten
 from burnish.run import RunFolder, UserError, read_jsonl
 from burnish.training import checkpoint
 
-one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+one_folder = settings(
+    max_examples=settings().max_examples // 2,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 SCALAR = re.compile(rb'"[^"\n]*"|[\w.+-]+')
 ODD = [
     b"null", b"true", b"0", b"-1", b"1e999", b"NaN", b"9" * 5000, b"1e3", b'""', b'"x"', b'"\\ud800"', b"[]", b"{}",
     b'[{"role": "user"}]', b'[{"role": "assistant", "content": [{"type": "image"}]}]', b'{"content": 1}', b"[null]",
     b"[" * 3000, b'{"a":' * 3000, b"\xff", b"\x00", b"\r", b"\xef\xbb\xbf", b"'", b'"', b"&a", b"*a", b"!!timestamp x",
-    b"!!int x", b"!!python/name:os.system", b"2001-99-99", b"99:99:99", b"0o9", b"? [1]", b"<<", b"|", b"- ", b"%", b"\t",
+    b"!!int x", b"!!python/name:os.system",
+    b"2001-99-99", b"99:99:99", b"0o9", b"? [1]", b"<<", b"|", b"- ", b"%", b"\t",
 ]  # fmt: skip
 TEXTS = st.text(max_size=6) | st.sampled_from(["good film", " bad", "user", "assistant", "true", "1", '[{"role": 1}]'])
 VALUES = st.recursive(
@@ -55,6 +62,8 @@ DATA = [
     {"prompt": "a plot", "completion": " was dull", "text": "the plot", "label": False, "messages": TALK * 2},
     {"prompt": TALK[:1], "chosen": TALK[1:], "rejected": TALK[1:], "responses": ["a", "b"], "ranks": [2, 1]},
 ]
+LINES = "".join(json.dumps(row) + "\n" for row in DATA).encode()
+CSV = b'prompt,completion,label\n"a ""plot""","is, good",1\na film,is bad,0\n'
 READ = {
     "demonstrations": tokenise.demonstrations,
     "preferences": tokenise.preferences,
@@ -82,16 +91,16 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
     return content
 
 
-def ends(act: Callable[[], Any]) -> Any:
-    """What `act` returns; None where it raises a UserError with one sentence."""
+def ends(act: Callable[..., Any], *arguments: Any) -> Any:
+    """What `act` returns; None where it raises a UserError, whose message has to be one sentence on one line."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return act()
+            return act(*arguments)
         except UserError as error:
-            assert str(error)
-            assert "\n" not in str(error), str(error)
-            return None
+            sentence = str(error)
+    assert sentence and "\n" not in sentence, sentence  # noqa: PT018
+    return None
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -105,10 +114,10 @@ def tokenizer() -> Any:
 
 
 def read_all(path: Path, tokenizer: Any) -> None:
-    dataset = ends(lambda: sources.load(path))
-    for kind, read in READ.items():
-        if dataset is not None:
-            ends(lambda: read(dataset, tokenizer, 40, kind))
+    """Read a data file whole and as a stream, for every kind of method."""
+    dataset = ends(sources.load, path)
+    for kind, read in READ.items() if dataset is not None else ():
+        ends(read, dataset, tokenizer, 40, kind)
     ends(lambda: list(stream(single(str(path)))[0](0)))
 
 
@@ -128,9 +137,7 @@ def test_any_rows(rows: list[dict[str, Any]], ending: str, tmp_path: Path, token
 
 
 @one_folder
-@given(
-    content=damaged(pd.DataFrame([{"prompt": 'a "plot"', "completion": " is, good", "label": 1}] * 2).to_csv().encode())
-)
+@given(content=damaged(CSV))
 def test_damaged_csv(content: bytes, tmp_path: Path, tokenizer: Any) -> None:
     read_all(write(tmp_path / "rows.csv", content), tokenizer)
 
@@ -144,13 +151,9 @@ def test_damaged_parquet(data: st.DataObject, tmp_path: Path, tokenizer: Any) ->
 
 
 def config_of(method: Any) -> bytes:
-    import yaml
-
-    from burnish.config import as_dict
-
-    return yaml.safe_dump(
-        as_dict(*build(method, {"reward": "gold"} if method is PPO else {})), sort_keys=False
-    ).encode()
+    """The default configuration of a method, as a run writes it."""
+    chosen = build(method, {"reward": "gold"} if method is PPO else {})
+    return yaml.safe_dump(as_dict(*chosen), sort_keys=False).encode()
 
 
 @one_folder
@@ -159,15 +162,13 @@ def test_damaged_configurations(data: st.DataObject, method: Any, tmp_path: Path
     path = write(tmp_path / "config.yaml", data.draw(damaged(config_of(method))))
     ends(lambda: build(method, {k: v for k, v in read_config(path).items() if k != "algorithm"}))
     ends(lambda: algorithm_of(str(read_config(path).get("algorithm"))))
-    ends(lambda: build_from(tmp_path))
+    ends(build_from, tmp_path)
 
 
 FILES = {
     "config.yaml": config_of(DPO),
-    "environment.json": json.dumps({"python": "3.11", "packages": {"torch": "2"}, "seed": 0, "model_sha256": "a"}).encode(),
-    "metrics.jsonl": b"".join(
-        json.dumps({"step": i, "loss": 0.5, "eval_loss": 0.6, "rewards/margins": 1.0}).encode() + b"\n" for i in (1, 2, 3)
-    ),
+    "environment.json": b'{"python": "3.11", "packages": {"torch": "2"}, "seed": 0, "model_sha256": "a"}',
+    "metrics.jsonl": b"".join(b'{"step": %d, "loss": 0.5, "eval_loss": 0.6}\n' % step for step in (1, 2, 3)),
     "samples.jsonl": json.dumps({"step": 1, "prompt": TALK[:1], "response": "good", "score": 0.5}).encode() + b"\n",
     "evaluation.json": json.dumps(
         {
@@ -195,8 +196,19 @@ def test_damaged_run_folders(data: st.DataObject, name: str, tmp_path: Path) -> 
     for file, content in FILES.items():
         (run / file).write_bytes(content)
     (run / name).write_bytes(data.draw(damaged(FILES[name])))
-    ends(lambda: training_page([run], tmp_path / "page.html"))
-    ends(lambda: resume(run))
+    ends(report, run)
+    ends(resume, run)
+
+
+def report(run: Path) -> None:
+    """What `burnish report` reads and says, without the drawing, which takes half a second."""
+    (found,) = read_runs([run])
+    _steps(found)
+    series({"run": found.metrics}, "loss")
+    evaluated([found])
+    comparison([flatten(found.config), flatten(found.environment)])
+    sampled([found], "samples.jsonl")
+    sampled([found], "evaluation_samples.jsonl")
 
 
 def resume(path: Path) -> None:
@@ -235,6 +247,6 @@ def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 @one_folder
 @given(content=damaged(FILES["metrics.jsonl"]))
 def test_a_line_that_was_read_was_written_or_changed_itself(content: bytes, tmp_path: Path) -> None:
-    found = ends(lambda: read_jsonl(write(tmp_path / "metrics.jsonl", content)))
+    found = ends(read_jsonl, write(tmp_path / "metrics.jsonl", content))
     lines = [line for line in content.split(b"\n") if line.strip()]
     assert found is None or len(lines) - 1 <= len(found) <= len(lines)

@@ -20,8 +20,8 @@ CONTEXT = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command. Exit status 2 and one sentence for a user's mistake or an error of the disk, 130 for Ctrl-C, 141 if
-    whoever reads the output has stopped."""
+    """Run a command. Exit status 2 and one sentence for a user's mistake or an error of the disk, 130 for Ctrl-C, 141
+    if whoever reads the output has stopped."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     never_fail_to_print()
