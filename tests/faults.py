@@ -47,7 +47,7 @@ def failing(folder: Path, position: int, number: int = errno.EIO) -> Iterator[li
 def every_fault(folder: Path, act: Callable[[], Any], check: Callable[[bool], None]) -> int:
     """`act` with an error at every position in turn, until none is left; the number of positions.
 
-    It has to end well or with a UserError that names a file in the folder; `check` is called with whether it ended well.
+    It has to end well, or with a UserError that names a file in the folder; `check` gets whether it ended well.
     """
     position = 0
     while True:
