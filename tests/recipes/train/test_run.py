@@ -396,14 +396,15 @@ def test_resume_goes_on(go: Callable[..., Path], tmp_path: Path) -> None:
 def test_an_error_of_the_disk_is_a_sentence_and_the_run_resumes_to_the_same_bits(
     go: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Among the checkpoints, and in the final model; bench/disk_faults.py tries every operation."""
+    """When the first checkpoint is synced and when the model is renamed; bench/disk_faults.py tries every operation."""
     out = tmp_path / "run"
     with failing(out, 0) as done:
         whole = go(out=str(out), save_every=2).rename(tmp_path / "whole")
-    for share in (0.4, 0.95):
+    checkpoint = next(i for i, call in enumerate(done) if call.startswith(f"fsync {out}/checkpoints"))
+    for before in (checkpoint, done.index(f"rename {out}/.burnish-new-model")):
         with (
             pytest.raises(UserError, match=r"run/.* cannot be written \(No space left on device\): "),
-            failing(out, int(share * len(done)), errno.ENOSPC),
+            failing(out, before + 1, errno.ENOSPC),
         ):
             go(out=str(out), save_every=2)
         assert same_bits(go(out=str(out), save_every=2, resume=True), whole)
