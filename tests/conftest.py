@@ -16,6 +16,14 @@ install_import_hook("burnish", "beartype.beartype")
 
 # The same examples on every machine and every day, and no stopwatch: a busy machine is not a bug.
 hypothesis.settings.register_profile("burnish", deadline=None, derandomize=True, max_examples=50, database=None)
+hypothesis.settings.register_profile(
+    "long",
+    deadline=None,
+    max_examples=1000,
+    database=None,
+    phases=[hypothesis.Phase.generate],
+    report_multiple_bugs=False,
+)
 hypothesis.settings.load_profile("burnish")
 
 

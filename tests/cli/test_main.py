@@ -1,7 +1,10 @@
 """Every command: one sentence and exit status 2 for a mistake, 130 for Ctrl-C."""
 
+import errno
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +147,36 @@ def test_control_c_before_the_loop_is_130_too(
     finally:
         signal.signal(signal.SIGINT, before)
     assert (status, out, err.strip()) == (130, "", "burnish: interrupted")
+
+
+def test_a_full_standard_output_is_one_sentence() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "burnish", "--help"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    sentence = "standard output cannot be read or written (No space left on device): check the disk and its permissions"
+    assert done.stderr == f"burnish: {sentence}\n"
+
+
+def test_nobody_reads_the_output() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-m", "burnish", "--help"], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_an_error_of_the_disk_that_nothing_explained_is_one_sentence(
+    tmp_path: Path, burnish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(tmp_path / "x"))
+
+    monkeypatch.setattr("burnish.report.language.training.training_page", broken)
+    status, _, err = burnish("report", tmp_path)
+    assert status == 2
+    assert (
+        err
+        == f"burnish: {tmp_path}/x cannot be read or written (Input/output error): check the disk and its permissions\n"
+    )

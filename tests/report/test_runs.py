@@ -89,3 +89,19 @@ def test_two_folders_of_one_name(tmp_path):
     a, b = make_run(tmp_path / "a" / "dpo"), make_run(tmp_path / "b" / "dpo", seed=2)
     assert [run.name for run in runs.read_runs([a, b])] == ["a/dpo", "b/dpo"]
     assert json.loads((b / "environment.json").read_text())["seed"] == 2
+
+
+def test_a_step_that_is_no_number_is_named(run_folder):
+    (run_folder / "metrics.jsonl").write_text('{"step": 1}\n{"step": "two"}\n')
+    with pytest.raises(UserError, match=r"metrics\.jsonl has a record of step 'two', which is not a number"):
+        runs.read_run(run_folder)
+
+
+def test_what_is_not_as_written_is_named():
+    sentence = r"^x\.json is not as Burnish wrote it \(KeyError: 'mean'\): restore it\.$"
+    with pytest.raises(UserError, match=sentence), runs.as_written("x.json"):
+        {}["mean"]
+
+
+def test_a_number_too_large_for_a_float_is_left_out():
+    assert list(runs.series({"a": [{"step": 1, "x": 10**400}, {"step": 2, "x": 1}]}, "x").value) == [1.0]

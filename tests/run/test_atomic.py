@@ -9,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tiny
+from faults import every_fault
 
 from burnish.run import (
     UserError,
     clean_leftovers,
+    make_folder,
     remove_folder_atomically,
     save_folder_atomically,
     write_atomically,
@@ -209,3 +212,53 @@ def test_killed_writers_leave_a_whole_file_and_a_whole_folder(tmp_path: Path) ->
         for whole in (text, path.read_text()):
             assert whole == whole[0] * 100_000
     assert unfinished  # Otherwise no kill interrupted a write, and the test proved nothing.
+
+
+def test_an_error_at_any_operation_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    write_atomically(path, "old")
+
+    def check(ended: bool) -> None:
+        assert path.read_text() == "new" if ended else path.read_text() in ("old", "new")
+        write_atomically(path, "old")
+        assert names(tmp_path) == ["x"]
+
+    assert every_fault(tmp_path, lambda: write_atomically(path, "new"), check) >= 5  # open, fsync, replace, open, fsync
+
+
+def test_an_error_at_any_operation_leaves_the_old_folder_or_the_new_one(tmp_path: Path) -> None:
+    final = tmp_path / "model"
+
+    def save(text: str) -> None:
+        with save_folder_atomically(final) as new:
+            fill(new, text)
+
+    def check(ended: bool) -> None:
+        clean_leftovers(tmp_path)
+        assert content(final) == {"2"} if ended else content(final) in ({"1"}, {"2"})
+        save("1")
+        assert names(tmp_path) == ["model"]
+
+    save("1")
+    assert every_fault(tmp_path, lambda: save("2"), check) >= 20
+
+
+def test_a_full_disk_under_a_tokenizer_is_one_sentence(tmp_path: Path) -> None:
+    """tokenizers raises a bare Exception there."""
+    with (
+        pytest.raises(
+            UserError, match=r"model cannot be written \(No space left on device \(os error 28\)\): make room"
+        ),
+        save_folder_atomically(tmp_path / "model"),
+    ):
+        tiny.make_tokenizer().backend_tokenizer.save("/dev/full")
+    with pytest.raises(ValueError, match="is not the disk's"), save_folder_atomically(tmp_path / "model"):
+        raise ValueError("(os error 5) is not the disk's")
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file/c cannot be made \(Not a directory\): choose another --out"):
+        make_folder(tmp_path / "file" / "c")

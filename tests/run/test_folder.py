@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from faults import every_fault
 
 from burnish.run import RunFolder, UserError, read_jsonl
 
@@ -299,7 +300,7 @@ def test_a_folder_that_vanishes_is_noticed_at_the_next_write(tmp_path: Path, how
             shutil.copytree(tmp_path / "elsewhere", run.path)
         with pytest.raises(UserError, match=r"metrics\.jsonl was removed or replaced while the run was writing it"):
             run.append("metrics", {"step": 2})
-        with pytest.raises(UserError, match=r"metrics\.jsonl was removed or replaced"):
+        with pytest.raises(UserError, match=r"run was removed or replaced"):
             run.offsets()
     assert (tmp_path / "elsewhere" / "metrics.jsonl").read_text() == '{"step": 1}\n'
 
@@ -320,6 +321,42 @@ def test_an_error_of_the_disk_is_a_sentence_with_the_file(
             act()
         monkeypatch.undo()
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == '{"step": 1}\n'
+
+
+def test_an_error_at_any_operation_costs_no_earlier_line(tmp_path: Path) -> None:
+    """A run is opened, resumed at its first line and writes a second."""
+
+    def work() -> None:
+        with RunFolder.open(path, resume=True) as run:
+            run.claim(CONFIG)
+            run.describe({"seed": 0})
+            run.rewind({"metrics": len('{"step": 1}\n')})
+            run.append("metrics", {"step": 2})
+            run.offsets()
+
+    def check(ended: bool) -> None:
+        assert [line["step"] for line in read_jsonl(path / "metrics.jsonl")] in ([[1, 2]] if ended else [[1], [1, 2]])
+        (path / "environment.json").unlink(missing_ok=True)
+
+    path = begun(tmp_path / "run")
+    assert every_fault(path, work, check) >= 8
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "a file", "a dangling link"])
+def test_nothing_is_written_to_a_folder_that_vanished(tmp_path: Path, how: str) -> None:
+    with RunFolder.open(tmp_path / "run") as run:
+        run.path.rename(tmp_path / "elsewhere")
+        if how == "replaced":
+            run.path.mkdir()
+        elif how == "a file":
+            run.path.touch()
+        elif how == "a dangling link":
+            run.path.symlink_to(tmp_path / "nowhere")
+        for write in (lambda: run.replace_folder("model"), run.offsets, lambda: run.append("metrics", {"step": 1})):
+            with pytest.raises(UserError, match="run was removed or replaced while"):
+                write()
+        assert not (tmp_path / "nowhere").exists()
+        assert how != "replaced" or not list(run.path.iterdir())
 
 
 def test_a_killed_run_has_lost_no_finished_line(tmp_path: Path) -> None:

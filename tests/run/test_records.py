@@ -110,3 +110,15 @@ def test_a_file_that_is_not_a_mapping_is_named(tmp_path: Path, text: str) -> Non
             read_mapping(tmp_path / name)
     with pytest.raises(UserError, match=r"absent\.yaml cannot be read"):
         read_mapping(tmp_path / "absent.yaml")
+
+
+def test_keys_are_text_and_deep_nesting_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("1: a\nnull: b\n")
+    assert read_mapping(tmp_path / "x.yaml") == {"1": "a", "None": "b"}
+    for name in ("x.yaml", "x.json"):
+        (tmp_path / name).write_text("[" * 5000)
+        with pytest.raises(UserError, match=rf"{name} cannot be read \(maximum recursion depth.*\): restore it"):
+            read_mapping(tmp_path / name)
+    (tmp_path / "x.jsonl").write_text("{}\n" + "[" * 5000 + "\n")
+    with pytest.raises(UserError, match=r"x\.jsonl, line 2, is not JSON \(maximum recursion depth"):
+        read_jsonl(tmp_path / "x.jsonl")

@@ -8,10 +8,12 @@ import resource
 import shutil
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from faults import every_fault
 from torch import Tensor
 
 from burnish.run import UserError
@@ -405,3 +407,18 @@ def latest_of(path: Path) -> Checkpoint:
     found = latest(alone, refuse)
     assert found is not None
     return found
+
+
+def test_an_error_at_any_operation_costs_no_checkpoint(tmp_path: Path) -> None:
+    """The checkpoints of steps 1 and 2 are there when 3 is saved: the newest is 2 or 3 afterwards, and whole."""
+
+    def check(ended: bool) -> None:
+        found = latest(tmp_path, refuse)
+        assert found is not None
+        assert found.step == 3 if ended else found.step in (2, 3)
+        assert found.state == {"position": found.step}
+        two(tmp_path)
+
+    two(tmp_path)
+    saving = partial(save, tmp_path, 3, {"x": torch.full((5,), 3.0)}, {"position": 3})
+    assert every_fault(tmp_path, saving, check) >= 20

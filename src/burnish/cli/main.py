@@ -1,14 +1,17 @@
-"""The entry point: exit status 0, 2 with one sentence, or 130."""
+"""The entry point: exit status 0, 2 with one sentence, 130, or 141."""
 
+import io
+import os
 import sys
 import traceback
 
 import click
 
 from burnish.cli.commands import Commands
-from burnish.run import UserError, never_fail_to_print, printable, silence_libraries
+from burnish.run import UserError, first_line, never_fail_to_print, printable, silence_libraries
 
 INTERRUPTED = 130
+BROKEN_PIPE = 141
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
     "max_content_width": 110,
@@ -17,16 +20,21 @@ CONTEXT = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command. Exit status 2 and one sentence for a user's mistake, 130 for Ctrl-C."""
+    """Run a command. Exit status 2 and one sentence for a user's mistake or an error of the disk, 130 for Ctrl-C, 141
+    if whoever reads the output has stopped."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     never_fail_to_print()
     silence_libraries("--quiet" in arguments)
+    output = sys.stdout
     try:
         status = cli.main(arguments, prog_name="burnish", standalone_mode=False)
+        sys.stdout.flush()  # here, and not at the end of the process, where an error could not be reported
     except SystemExit as error:  # no command exits by itself: a class of the user's that it ran did
         if debug:
             traceback.print_exc()
+        if sys.stdout is not output:  # or click did, which replaces it when nobody reads it any more
+            sys.exit(BROKEN_PIPE)
         print(f"burnish: the code that it ran called exit({error.code!r}): raise an exception there", file=sys.stderr)
         sys.exit(2)
     except click.ClickException as error:
@@ -44,6 +52,14 @@ def main(arguments: list[str] | None = None) -> None:
             traceback.print_exc()
         print(f"burnish: {printable(error)}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        drop_output()
+        if isinstance(error, BrokenPipeError):
+            sys.exit(BROKEN_PIPE)
+        print(f"burnish: {printable(of_the_disk(error))}", file=sys.stderr)
+        sys.exit(2)
     except (click.Abort, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
@@ -51,6 +67,19 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"burnish: interrupted{': ' + printable(message) if message else ''}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def of_the_disk(error: OSError) -> str:
+    """A sentence for an error of a file, or of standard output, that nothing nearer to it has explained."""
+    what = error.filename if isinstance(error.filename, str | os.PathLike) else "standard output"
+    reason = error.strerror or first_line(error)
+    return f"{what} cannot be read or written ({reason}): check the disk and its permissions"
+
+
+def drop_output() -> None:
+    """Let the rest of standard output go nowhere: Python would try again to write it when the process ends."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=Commands, context_settings=CONTEXT)

@@ -15,6 +15,7 @@ import yaml
 
 from burnish.data.names import joined
 from burnish.run import UserError
+from burnish.run.plain_yaml import PlainLoader, read_yaml
 
 ELSEWHERE = {
     "max_steps": "steps",
@@ -116,11 +117,11 @@ def option_names(cls: type[Any]) -> set[str]:
 def read_config(path: str | Path) -> dict[str, Any]:
     """The keys of a YAML file. Raises UserError where it cannot be read or is not a mapping."""
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
+        content = read_yaml(Path(path).read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise UserError(f"--config {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"--config {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise UserError(f"--config {path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"--config {path} must contain one `key: value` pair per line")
     refuse_flags(content, f"--config {path}")
@@ -136,7 +137,7 @@ def refuse_flags(content: dict[Any, Any], where: str) -> None:
             )
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(PlainLoader):
     """YAML in which a duplicate key is an error: the first value would be ignored."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

@@ -45,7 +45,7 @@ from burnish.report.language import compare as words
 from burnish.report.runs import short_names
 from burnish.rewards.completed import Completed
 from burnish.rewards.model import ModelReward, check_same_tokenizer
-from burnish.run import UserError, printable, read_mapping, write_atomically
+from burnish.run import UserError, make_folder, printable, read_mapping, write_atomically
 from burnish.training.progress import Progress
 
 PROMPTS = 128
@@ -287,10 +287,7 @@ def versions() -> dict[str, str]:
 
 def write(compared: Comparison, out: Path) -> None:
     """Write numbers, rows, and last the page."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out} cannot be made ({error.strerror}): choose another --out") from error
+    make_folder(out)
     write_atomically(out / FOUND, json.dumps(compared.found, indent=1, ensure_ascii=False) + "\n")
     write_atomically(out / ROWS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in compared.rows))
     words.compare_page(compared.found, compared.rows, out / PAGE)

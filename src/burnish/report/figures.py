@@ -17,6 +17,7 @@ from scipy.stats import gaussian_kde
 
 from burnish.report import theme
 from burnish.report.language import labels
+from burnish.run import make_folder, write_atomically
 
 Colours = Mapping[str, str]
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart  # FacetChart is never made, but Altair's types include it
@@ -36,10 +37,10 @@ def vega_lite_version() -> str:
 def save_figure(chart: Chart, stem: Path, width: int = 640) -> list[Path]:
     """Write `stem.png` (at twice the resolution) and `stem.svg` from one specification; returns their paths."""
     spec = theme.for_file(to_spec(chart.properties(width=width)))
-    stem.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(stem.parent)
     png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
-    png.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=vega_lite_version(), scale=2))
-    svg.write_text(vl_convert.vegalite_to_svg(spec, vl_version=vega_lite_version()), encoding="utf-8")
+    write_atomically(png, vl_convert.vegalite_to_png(spec, vl_version=vega_lite_version(), scale=2))
+    write_atomically(svg, vl_convert.vegalite_to_svg(spec, vl_version=vega_lite_version()))
     return [png, svg]
 
 

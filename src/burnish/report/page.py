@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from burnish.report import theme, wording
 from burnish.report.figures import Chart, to_spec, vega_lite_version
-from burnish.run import write_atomically
+from burnish.run import make_folder, write_atomically
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def write_page(template: str, out: Path, figures: list[Figure], **values: Any) -
             **values,
         )
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     write_atomically(out, html)
     return out
 

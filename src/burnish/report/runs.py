@@ -1,14 +1,16 @@
 """Reading run folders into tables for figures. Running and killed runs can be read too."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from burnish.run import UserError, read_jsonl, read_mapping
+from burnish.run import UserError, described, read_jsonl, read_mapping
 
 Record = dict[str, Any]
 POINTS = 400  # points drawn per series; more would only make the page larger
@@ -44,15 +46,27 @@ def read_run(folder: Path, name: str = "") -> RunFiles:
     if not metrics.is_file():
         raise UserError(f"{folder} is not a run folder: it has no metrics.jsonl; give the --out folder of a run.")
     samples = folder / "samples.jsonl"
+    records = read_jsonl(metrics)
+    if wrong := next((record for record in records if not _is_number(record.get("step", 0))), None):
+        raise UserError(f"{metrics} has a record of step {wrong['step']!r:.40}, which is not a number: restore it.")
     return RunFiles(
         name=name or folder.name,
         folder=folder,
-        metrics=read_jsonl(metrics),
+        metrics=records,
         config=_mapping(folder / "config.yaml"),
         environment=_mapping(folder / "environment.json"),
         samples=read_jsonl(samples) if samples.is_file() else [],
         evaluation=_mapping(folder / "evaluation.json"),
     )
+
+
+@contextmanager
+def as_written(files: str) -> Iterator[None]:
+    """Raise UserError for whatever the block raises about files that are valid JSON, but not what Burnish writes."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(f"{files} is not as Burnish wrote it ({described(error)}): restore it.") from error
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
@@ -95,7 +109,7 @@ def series(records_by_name: Mapping[str, Iterable[Record]], key: str, smooth: bo
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _mapping(path: Path) -> Record:

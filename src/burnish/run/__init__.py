@@ -13,6 +13,7 @@ append-only files grow by whole lines; a checkpoint stores their lengths, and a 
 from burnish.run.atomic import (
     UserError,
     clean_leftovers,
+    make_folder,
     remove_folder_atomically,
     save_folder_atomically,
     write_atomically,
@@ -36,6 +37,7 @@ __all__ = [
     "described",
     "first_line",
     "growing_jsonl",
+    "make_folder",
     "never_fail_to_print",
     "printable",
     "read_jsonl",

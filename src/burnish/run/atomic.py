@@ -36,6 +36,19 @@ def cannot_write(path: Path, error: BaseException, advice: str = ADVICE) -> User
     return UserError(f"{path} cannot be written ({reason}): {advice}")
 
 
+def is_of_the_disk(error: BaseException) -> bool:
+    """Whether a library that was writing met an error of the disk; tokenizers raises it as a bare Exception."""
+    return isinstance(error, OSError | SafetensorError) or (type(error) is Exception and "(os error " in str(error))
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder with its parents, if it is not there. Raises `UserError` if it cannot be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be made ({error.strerror}): choose another --out") from error
+
+
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write `content` (text as UTF-8) to `path`; a reader, or a kill, finds the old file or the new one, never half.
 
@@ -81,8 +94,10 @@ def save_folder_atomically(final: Path, advice: str = ADVICE) -> Iterator[Path]:
         new.rename(final)
         sync(final.parent)
         _remove(old)
-    except (OSError, SafetensorError) as error:
-        raise cannot_write(final, error, advice) from error
+    except Exception as error:
+        if is_of_the_disk(error):
+            raise cannot_write(final, error, advice) from error
+        raise
     finally:
         with contextlib.suppress(OSError):
             _remove(new)

@@ -137,8 +137,20 @@ class RunFolder:
         return differences
 
     def replace_folder(self, name: str) -> AbstractContextManager[Path]:
-        """Yield an empty folder to fill; it becomes the run's folder `name` if the block succeeds."""
+        """Yield an empty folder to fill; it becomes the run's folder `name` if the block succeeds.
+
+        Raises `UserError` if writing fails, or if the run's folder is gone.
+        """
+        self.check_there()
         return save_folder_atomically(self.path / name)
+
+    def check_there(self) -> None:
+        """Raise `UserError` if the folder was removed or replaced since this run opened it."""
+        try:
+            if self._lock is not None and not _is_at(self._lock, self.path / LOCK):
+                raise _gone(self.path)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
 
     def append(self, name: str, record: dict[str, Any]) -> None:
         """Append one line to `metrics`, `timings` or `samples`; a kill truncates at most the line being written.
@@ -150,6 +162,7 @@ class RunFolder:
         path, line = self._appended(name), encoded(record)
         try:
             if name not in self._files:
+                self.check_there()
                 self._files[name] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             if not _is_at(self._files[name], path):
                 raise _gone(path)
@@ -162,8 +175,9 @@ class RunFolder:
     def offsets(self) -> dict[str, int]:
         """Sync the append-only files to disk and return their lengths in bytes, for a checkpoint to store.
 
-        Raises `UserError` if one cannot be synced, or is gone.
+        Raises `UserError` if one cannot be synced, or is gone, or the folder is.
         """
+        self.check_there()
         lengths = {}
         for name in APPENDED:
             path = self._appended(name)
@@ -283,7 +297,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
     """Whether the open file is still the one at `path`."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 
@@ -292,11 +306,14 @@ def _gone(path: Path) -> UserError:
 
 
 def _ends_line(path: Path, length: int) -> bool:
-    if not path.exists():
+    try:
+        with path.open("rb") as file:
+            file.seek(length - 1)
+            return file.read(1) == b"\n"
+    except FileNotFoundError:
         return False
-    with path.open("rb") as file:
-        file.seek(length - 1)
-        return file.read(1) == b"\n"
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): restore it or choose another --out") from error
 
 
 def _finite(value: Any) -> Any:

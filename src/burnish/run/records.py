@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.run.atomic import UserError
+from burnish.run.user_code import first_line
 
 HARMLESS = frozenset({"out", "resume", "overwrite", "quiet", "debug", "save_every", "keep_checkpoints", "track"})
 """Config keys that a resumed run may change: they affect neither the model nor `metrics.jsonl`."""
@@ -31,9 +32,9 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 def _parse_line(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(
-            f"{path}, line {number}, is not JSON ({error}): restore the file or remove that line."
+            f"{path}, line {number}, is not JSON ({first_line(error)}): restore the file or remove that line"
         ) from error
     if not isinstance(record, dict):
         raise UserError(f"{path}, line {number}, is not a JSON object: restore the file or remove that line")
@@ -73,13 +74,14 @@ def plain(value: Any) -> Any:
 
 def read_mapping(path: Path) -> dict[str, Any]:
     """Read a `.yaml` or `.json` file; raise `UserError` if it does not contain one mapping."""
-    import yaml
+    from burnish.run.plain_yaml import read_yaml
 
     try:
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): restore it") from error
+        content = json.loads(text) if path.suffix == ".json" else read_yaml(text)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read ({reason}): restore it") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a mapping of keys to values: restore it")
-    return content
+    return {str(key): value for key, value in content.items()}

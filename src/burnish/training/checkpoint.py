@@ -131,7 +131,7 @@ def _load(path: Path, step: int) -> Checkpoint:
         raise _BrokenError(f"{Path(error.filename).name} is missing") from error
     except OSError as error:
         raise _BrokenError(f"it cannot be read, {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise _BrokenError(f"{MANIFEST} is damaged") from error
 
 

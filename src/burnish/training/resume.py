@@ -168,6 +168,7 @@ def save_best(run: RunFolder, models: Models, step: int) -> None:
 
     Those before are kept too: a longer run would not make the evaluation at this one's end.
     """
+    run.check_there()
     checkpoint.save(run.path / BEST, step, weights(models), {}, keep=2)
 
 

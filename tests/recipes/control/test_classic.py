@@ -20,7 +20,8 @@ import pytest
 import torch
 
 import burnish
-from burnish.recipes.control.classic import Bars, classic, groups_of, listen, settle
+from burnish.recipes.control.classic import Bars, classic, groups_of, listen, outcome, returns_of, settle
+from burnish.recipes.control.group import FINISHED, RETURNS
 from burnish.recipes.control.settings import experiment
 from burnish.run import UserError, read_mapping
 from recipes.classic_worlds import HERE, Loose
@@ -392,3 +393,19 @@ def test_control_c_keeps_finished_groups_and_leaves_no_process(tmp_path: Path) -
     assert all(re.fullmatch(r"reinforce, run \d: \d+ s\n", line) for line in before)  # told already, or not yet
     (kept,) = run.glob("groups/*/group.json")
     assert len(pd.read_parquet(kept.parent / "returns.parquet")) == 100
+
+
+@pytest.mark.parametrize("content", ["{}", '{"seconds": "x", "failed": {}}', '{"seconds": 1.0, "failed": []}'])
+def test_a_damaged_group_is_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / FINISHED).write_text(content)
+    with pytest.raises(UserError, match=rf"group\.json is damaged: remove {tmp_path} and compute it again"):
+        outcome(tmp_path)
+
+
+def test_damaged_returns_are_named(tmp_path: Path) -> None:
+    path = tmp_path / RETURNS
+    pd.DataFrame({"run": [1, 2]}).to_parquet(path)
+    assert list(returns_of(path).run) == [1, 2]
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(UserError, match=rf"returns\.parquet is damaged \(.*\): remove {tmp_path} and compute it again"):
+        returns_of(path)

@@ -223,3 +223,9 @@ def test_the_built_in_model_is_said_to_be_small(tmp_path: Path) -> None:
     run = train(SFT(), data=data, out=tmp_path / "run", **SMALL | {"steps": 1})
     assert "The built-in model is small" in card(run)
     assert "imitates its demonstrations" in card(run)
+
+
+def test_bytes_that_are_not_text_stay_in_a_card(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_bytes(b"# caf\xe9\n")
+    add_evaluation(tmp_path, {"data": "builtin", "rows": 3})
+    assert (tmp_path / "README.md").read_bytes().startswith(b"# caf\xe9\n\n## Evaluation\n")

@@ -1,6 +1,7 @@
 """One training run from settings to folder; and that every option changes something."""
 
 import dataclasses
+import errno
 import functools
 import json
 import math
@@ -18,6 +19,7 @@ import tiny
 import torch
 import yaml
 from datasets import Dataset, IterableDataset
+from faults import failing
 from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassification
 from safetensors.torch import load_file
 from tiny_scorers import make_scorer, naive_score
@@ -500,6 +502,25 @@ def test_resume_goes_on(go: Callable[..., Path], tmp_path: Path) -> None:
     shutil.rmtree(whole / "model")
     shutil.copytree(whole, tmp_path / "again")
     assert same_bits(go(out=str(tmp_path / "again"), save_every=1, resume=True), go(save_every=1))
+
+
+def test_an_error_of_the_disk_is_a_sentence_and_the_run_resumes_to_the_same_bits(
+    go: Callable[..., Path], tmp_path: Path
+) -> None:
+    """When the first checkpoint is synced and when the model is renamed; bench/disk_faults.py tries every operation."""
+    out = tmp_path / "run"
+    with failing(out, 0) as done:
+        whole = go(out=str(out), save_every=2).rename(tmp_path / "whole")
+    checkpoint = next(i for i, call in enumerate(done) if call.startswith(f"fsync {out}/checkpoints"))
+    for before in (checkpoint, done.index(f"rename {out}/.burnish-new-model")):
+        with (
+            pytest.raises(UserError, match=r"run/.* cannot be written \(No space left on device\): "),
+            failing(out, before + 1, errno.ENOSPC),
+        ):
+            go(out=str(out), save_every=2)
+        assert same_bits(go(out=str(out), save_every=2, resume=True), whole)
+        assert (out / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+        shutil.rmtree(out)
 
 
 @pytest.mark.parametrize("method", ["sft", "dpo", "ppo"])

@@ -19,6 +19,7 @@ from typing import Any
 import gymnasium
 import pandas as pd
 import torch
+from pyarrow import ArrowException
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -27,7 +28,7 @@ from burnish.experience.control.environments import make_environments
 from burnish.recipes.control.group import FINISHED, RETURNS, RunGroup, run_group
 from burnish.recipes.control.settings import Experiment, experiment
 from burnish.report.control.classic import classic_page
-from burnish.run import RunFolder, UserError, read_mapping, remove_folder_atomically, write_atomically
+from burnish.run import RunFolder, UserError, first_line, read_mapping, remove_folder_atomically, write_atomically
 from burnish.training.loop import Interrupted, interruptible
 
 GROUPS = "groups"
@@ -79,7 +80,7 @@ def compute(
 
     Raises Interrupted on Ctrl-C: finished groups are kept.
     """
-    found = {g.name: read_mapping(folder / g.name / FINISHED) for g in groups if finished(folder / g.name)}
+    found = {g.name: outcome(folder / g.name) for g in groups if finished(folder / g.name)}
     waiting = [group for group in groups if group.name not in found]
     for group in waiting:
         if (folder / group.name).exists():
@@ -209,15 +210,33 @@ def finished(folder: Path) -> bool:
     return (folder / FINISHED).is_file() and (folder / RETURNS).is_file()
 
 
+def outcome(folder: Path) -> dict[str, Any]:
+    """What a finished group says about itself. Raises UserError where the file is damaged."""
+    found = read_mapping(folder / FINISHED)
+    if not (isinstance(found.get("seconds"), int | float) and isinstance(found.get("failed"), dict)):
+        raise UserError(f"{folder / FINISHED} is damaged: remove {folder} and compute it again with --resume")
+    return found
+
+
+def returns_of(path: Path) -> pd.DataFrame:
+    """A group's episodes. Raises UserError where the file is damaged."""
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ArrowException) as error:
+        raise UserError(
+            f"{path} is damaged ({first_line(error)}): remove {path.parent} and compute it again with --resume"
+        ) from error
+
+
 def collected(groups: Sequence[Any], folder: Path, kind: str, order: Sequence[str]) -> pd.DataFrame:
     """All episodes of all runs as one table, sorted by the column `kind` in this order; saved as returns.parquet."""
     parts = [folder / GROUPS / group.name / RETURNS for group in groups]
-    frames = [frame for path in parts if path.is_file() and not (frame := pd.read_parquet(path)).empty]
+    frames = [frame for path in parts if path.is_file() and not (frame := returns_of(path)).empty]
     if not frames:
         return pd.DataFrame()
     frame = pd.concat(frames, ignore_index=True)
     frame = frame.sort_values([kind, "run", "episode"], key=lambda c: c.map(order.index) if c.name == kind else c)
-    frame.to_parquet(folder / RETURNS, index=False)
+    write_atomically(folder / RETURNS, frame.to_parquet(index=False))
     return frame
 
 
@@ -226,7 +245,7 @@ def conclude(plan: Experiment, frame: pd.DataFrame, folder: Path, command: str |
     seconds: dict[str, float] = {}
     for group in groups_of(plan):
         if finished(folder / GROUPS / group.name):
-            spent = read_mapping(folder / GROUPS / group.name / FINISHED)["seconds"]
+            spent = outcome(folder / GROUPS / group.name)["seconds"]
             seconds[group.method.name] = round(seconds.get(group.method.name, 0.0) + spent, 3)
     threshold = gymnasium.spec(plan.settings.env.rpartition(":")[2]).reward_threshold
     if "max_episode_steps" in plan.env_options:

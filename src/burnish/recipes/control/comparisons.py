@@ -20,12 +20,11 @@ from burnish.config import construct, option_names, suggestion
 from burnish.evaluation.statistics import bootstrap_interval, paired_difference
 from burnish.experience.control.fixed_cartpole import FIXED_CARTPOLE
 from burnish.experience.control.teacher import Comparisons
-from burnish.recipes.control.classic import GROUPS, collected, compute, finished
+from burnish.recipes.control.classic import GROUPS, collected, compute, finished, outcome
 from burnish.recipes.control.comparisons_group import Variant, VariantGroup, run_variant
-from burnish.recipes.control.group import FINISHED
 from burnish.recipes.control.settings import ClassicSettings, checked, method
 from burnish.report.control.comparisons import comparisons_page
-from burnish.run import RunFolder, UserError, read_mapping, write_atomically
+from burnish.run import RunFolder, UserError, write_atomically
 
 TRUE = "true_reward"
 LAST = 0.2  # the share of a run's episodes that its final return is over
@@ -130,7 +129,7 @@ def groups_of(settings: ClassicSettings, study: Sequence[Variant]) -> list[Varia
 
 def outcomes(groups: Sequence[VariantGroup], folder: Path) -> list[tuple[VariantGroup, dict[str, Any]]]:
     """The finished groups' measurements."""
-    return [(g, read_mapping(folder / g.name / FINISHED)) for g in groups if finished(folder / g.name)]
+    return [(g, outcome(folder / g.name)) for g in groups if finished(folder / g.name)]
 
 
 def summarise(

@@ -69,7 +69,7 @@ def run_variant(group: VariantGroup, folder: Path, progress: Callable[[int], Non
         frame = frame.rename(columns={"return_": "return"}).sort_values(["run", "episode"])
         frame.insert(0, "variant", group.variant.name)
         frame.insert(1, "labels", group.variant.labels)
-        frame.to_parquet(run.path / RETURNS, index=False)
+        write_atomically(run.path / RETURNS, frame.to_parquet(index=False))
         measured = teacher.measured if teacher else {}
         by_number = lambda values: {str(number): value for number, value in sorted(values.items())}  # noqa: E731
         found = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from burnish.batches import Drawn
 from burnish.experience.control.environments import make_environments
@@ -79,9 +79,9 @@ def run_group(group: RunGroup, folder: Path, progress: Callable[[int], None]) ->
         frame = frame.rename(columns={"return_": "return"}).sort_values(["run", "episode"])
         frame = frame[~frame.run.isin(list(player.failed))]
         frame.insert(0, "algorithm", group.method.name)
-        frame.to_parquet(run.path / RETURNS, index=False)
+        write_atomically(run.path / RETURNS, frame.to_parquet(index=False))
         if weights := stacked(player.retired):
-            save_file(weights, run.path / WEIGHTS)
+            write_atomically(run.path / WEIGHTS, save(weights))
         failed = {str(number): reason for number, reason in sorted(player.failed.items())}
         found = {"seconds": round(time.perf_counter() - began, 3), "failed": failed}
         write_atomically(run.path / FINISHED, json.dumps(found) + "\n")  # last: it says that the group is finished

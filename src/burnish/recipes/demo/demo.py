@@ -6,7 +6,6 @@ continues the same held-out prefixes, and a judge that none of them saw scores t
 """
 
 import json
-import shutil
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ from burnish.recipes.train.run import prepare_torch, run_training
 from burnish.report.figures import save_figure
 from burnish.report.language import demo as page
 from burnish.report.theme import series_colours
-from burnish.run import UserError, read_mapping, write_atomically
+from burnish.run import UserError, make_folder, read_mapping, remove_folder_atomically, write_atomically
 from burnish.training.progress import Progress
 
 JOB, SUMMARY = "demo.json", "summary.json"
@@ -149,8 +148,8 @@ def take(out: Path, job: dict[str, Any], overwrite: bool, resume: bool) -> None:
         if not overwrite:
             advice = "--overwrite to start over" if finished or not same else "--resume to continue it"
             raise UserError(f"{out} holds {'a' if same else 'another'} demo: use {advice}, or another --out")
-        shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
+        remove_folder_atomically(out)
+    make_folder(out)
     write_atomically(out / JOB, json.dumps(job, indent=1) + "\n")
 
 

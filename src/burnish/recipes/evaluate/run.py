@@ -152,7 +152,7 @@ def policies(run: Path, settings: Settings, device: str) -> tuple[LanguagePolicy
         )
     policy = load_policy(run / "model", device, loading=loading_of(settings).elsewhere())
     start = language(dataclasses.replace(settings, device=device, precision="float32"))
-    if weights_hash(start.model) != read_mapping(run / "environment.json")["model_sha256"]:
+    if weights_hash(start.model) != read_mapping(run / "environment.json").get("model_sha256"):
         raise UserError(f"{settings.model} has other weights than when {run} started from it: restore them")
     return policy, start
 

@@ -105,13 +105,13 @@ def add_evaluation(folder: Path, found: Mapping[str, Any]) -> None:
     card = folder / CARD
     if not card.exists():
         return
-    text = card.read_text(encoding="utf-8")
+    text = card.read_bytes().decode("utf-8", "surrogateescape")  # whatever else it contains stays as it is
     section = marked(evaluated(found))
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         before, after = f"{text.rstrip()}\n\n## Evaluation\n\n", "\n"
-    write_atomically(card, before + section + after)
+    write_atomically(card, (before + section + after).encode("utf-8", "surrogateescape"))
 
 
 def marked(text: str) -> str:

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from burnish.report import theme, wording
 from burnish.report.figures import Chart, Colours, tint_of, vega_lite_version
 from burnish.report.page import Figure
-from burnish.run import UserError
+from burnish.run import UserError, make_folder, write_atomically
 
 By = Literal["episode", "steps"]
 X_TITLES = {"episode": "episode", "steps": "environment steps"}
@@ -73,10 +73,10 @@ def learning_curves(
 def save_curves(chart: alt.VConcatChart, stem: Path) -> list[Path]:
     """Write `stem.png` (at twice the resolution) and `stem.svg`; returns their paths."""
     spec = theme.for_file(chart.configure(**theme.vega_config()).to_dict())
-    stem.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(stem.parent)
     png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
-    png.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=vega_lite_version(), scale=2))
-    svg.write_text(vl_convert.vegalite_to_svg(spec, vl_version=vega_lite_version()), encoding="utf-8")
+    write_atomically(png, vl_convert.vegalite_to_png(spec, vl_version=vega_lite_version(), scale=2))
+    write_atomically(svg, vl_convert.vegalite_to_svg(spec, vl_version=vega_lite_version()))
     return [png, svg]
 
 

@@ -11,8 +11,9 @@ from burnish.report import theme
 from burnish.report.figures import Colours
 from burnish.report.language import reward_model
 from burnish.report.language.curves import curves
+from burnish.report.language.reward_model import is_reward_model
 from burnish.report.page import Figure, figure, write_page
-from burnish.report.runs import RunFiles, read_runs, series
+from burnish.report.runs import RunFiles, as_written, read_runs, series
 from burnish.report.wording import flatten
 from burnish.run import read_jsonl
 
@@ -73,8 +74,11 @@ def training_page(run_folders: Sequence[Path], out: Path) -> Path:
     names = [run.name for run in runs]
     colours = theme.series_colours(names)
     curves = curve_figures({run.name: run.metrics for run in runs}, colours, methods=methods_of(runs))
-    judged = reward_model.reward_figures({run.name: run.evaluation for run in runs}, colours)
-    scorers = [run for run in runs if reward_model.is_reward_model(run.evaluation)]
+    evaluations = {run.name: run.evaluation for run in runs}
+    with as_written(f"evaluation.json of {' or '.join(names)}"):
+        judged = reward_model.reward_figures(evaluations, colours)
+        said = {name: reward_model.sentences(name, one) for name, one in evaluations.items() if is_reward_model(one)}
+        warnings = {name: [str(one) for one in found.get("warnings") or []] for name, found in evaluations.items()}
     settings = comparison([flatten(run.config) for run in runs])
     return write_page(
         "runs.html.j2",
@@ -84,9 +88,9 @@ def training_page(run_folders: Sequence[Path], out: Path) -> Path:
         names=names,
         swatches=colours,
         lengths={run.name: _steps(run) for run in runs},
-        warnings={run.name: run.evaluation.get("warnings") or [] for run in runs},
+        warnings=warnings,
         judged=judged,
-        said={run.name: reward_model.sentences(run.name, run.evaluation) for run in scorers},
+        said=said,
         curves=curves,
         tables=[
             ("Evaluation", "Results of evaluating each run, with intervals in parentheses.", names, evaluated(runs)),
