@@ -34,7 +34,7 @@ from burnish.experience.language.sampling import Sampling, completed_rows
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.loading import PLAIN, Loading
 from burnish.policies.language.policy import LanguagePolicy, load_policy
-from burnish.policies.language.sampler import Sampled, sample
+from burnish.policies.language.sampler import Sampled, check_knobs, sample
 from burnish.recipes.assets import location, resolve_model
 from burnish.recipes.sample import GOLD, prompts_of
 from burnish.recipes.train.models import loading_of, pick_device, say
@@ -49,6 +49,7 @@ from burnish.training.progress import Progress
 
 PROMPTS = 128
 ROWS_AT_ONCE = 64
+LONGEST_TIMEOUT = 86_400
 FOUND, ROWS, PAGE = "compare.json", "compare.jsonl", "compare.html"
 POSSIBLE = "gold, lexicon, a reward model's folder, module:function, or a server's URL"
 
@@ -98,6 +99,9 @@ def compare(
     """
     base, began = base or Settings(), time.perf_counter()
     check(prompts, judge, judge_model, out)
+    check_knobs(max_new_tokens, temperature, None, None)
+    if not 0 < judge_timeout <= LONGEST_TIMEOUT:
+        raise UserError(f"--judge-timeout must lie in (0, {LONGEST_TIMEOUT}] seconds, not {judge_timeout:g}")
     judge = GOLD if judge is None and isinstance(data, str) and data == "builtin" else judge
     prepare_torch(base)
     device, loading = pick_device(base.device), loading_of(base)

@@ -1,6 +1,7 @@
 """One training run, from settings to a run folder."""
 
 import platform
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -196,6 +197,24 @@ def note_environment(
 def prepare_torch(settings: Settings) -> None:
     """Threads and determinism: the same machine, versions and thread count give the same bits."""
     if settings.threads:
+        refuse_threads(settings.threads)
         torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     transformers.utils.logging.disable_progress_bar()  # the bars that matter are ours
+
+
+def refuse_threads(count: int) -> None:
+    """Raise UserError if the system does not let this process start so many threads: PyTorch would abort."""
+    over = threading.Event()
+    started: list[threading.Thread] = []
+    try:
+        for _ in range(count - 1):
+            thread = threading.Thread(target=over.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError as error:
+        raise UserError(f"--threads {count}: the system allows no more than {len(started) + 1}; give fewer") from error
+    finally:
+        over.set()
+        for thread in started:
+            thread.join()
