@@ -5,8 +5,8 @@ import traceback
 
 import click
 
-from burnish.cli.commands import Commands
-from burnish.run import UserError, never_fail_to_print, printable
+from burnish.cli.commands import METHODS, Commands
+from burnish.run import UserError, cannot_open, lacks_memory, never_fail_to_print, printable
 
 INTERRUPTED = 130
 CONTEXT = {
@@ -39,6 +39,11 @@ def main(arguments: list[str] | None = None) -> None:
             traceback.print_exc()
         print(f"burnish: {printable(error)}", file=sys.stderr)
         sys.exit(2)
+    except (OSError, MemoryError, RecursionError, RuntimeError) as error:
+        if debug:
+            traceback.print_exc()
+        print(f"burnish: {printable(refused(error, arguments))}", file=sys.stderr)
+        sys.exit(2)
     except (click.Abort, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
@@ -46,6 +51,25 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"burnish: interrupted{': ' + printable(message) if message else ''}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def refused(error: Exception, arguments: list[str]) -> str:
+    """What the machine refused, as a sentence; any other error is raised again."""
+    if lacking := lacks_memory(error):
+        return f"{lacking}: {advice(arguments)}"
+    if isinstance(error, OSError):
+        return f"{cannot_open(error)}: check the path, its permissions and the space there"
+    if isinstance(error, RecursionError):
+        return "the input is nested too deeply: make it flatter; --debug shows where"
+    raise error
+
+
+def advice(arguments: list[str]) -> str:
+    """What makes a command need less memory."""
+    command = arguments[0].replace("-", "_") if arguments else ""
+    if command in METHODS:
+        return "raise --accumulate, lower --batch-size or --max-length, or train adapters with --lora-rank"
+    return "lower --group or --hidden" if command == "classic" else "lower --max-length or --max-new-tokens"
 
 
 @click.group(cls=Commands, context_settings=CONTEXT)

@@ -16,7 +16,7 @@ from burnish.data import columns
 from burnish.data.files import ENDINGS, read_parquet, read_rows
 from burnish.data.names import IN_MEMORY, Part, single, text_of, unweighted
 from burnish.data.repositories import SPLIT_WORDS, has_configurations, load_repository, plain_files
-from burnish.run import UserError, first_line
+from burnish.run import UserError, first_line, refuse_special
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
@@ -123,6 +123,7 @@ def located(part: Part, split: str = "train", streaming: bool = False) -> Any:
     if path.is_dir():
         return _in_folder(path, part.suffixes, split, streaming)
     if path.exists():
+        refuse_special(path)
         if part.suffixes:
             split = part.suffixes[-1]
         if split != "train" or len(part.suffixes) > 1:
@@ -134,6 +135,7 @@ def located(part: Part, split: str = "train", streaming: bool = False) -> Any:
 
 
 def _in_folder(folder: Path, suffixes: Sequence[str], split: str, streaming: bool) -> Any:
+    refuse_special(folder)
     if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
         return _saved(folder, suffixes, split)
     if has_configurations(folder):

@@ -44,7 +44,7 @@ from burnish.report.language import compare as words
 from burnish.report.runs import short_names
 from burnish.rewards.completed import Completed
 from burnish.rewards.model import ModelReward, check_same_tokenizer
-from burnish.run import UserError, printable, read_mapping, write_atomically
+from burnish.run import UserError, printable, read_mapping, writable_folder, write_atomically
 from burnish.training.progress import Progress
 
 PROMPTS = 128
@@ -138,8 +138,8 @@ def check(prompts: int, judge: Any, judge_model: str | None, out: Path | None) -
         raise UserError(f"--prompts must be at least 1, not {prompts}")
     if judge_model is not None and not is_url(judge):
         raise UserError(f"--judge-model {judge_model} is for a judge at a URL: give --judge http://…, or leave it out")
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists{' and is not empty' if out.is_dir() else ''}: choose another --out")
+    if out is not None and any(writable_folder(out).iterdir()):
+        raise UserError(f"{out} exists and is not empty: choose another --out")
 
 
 def writer(name: str | Path) -> str:
@@ -290,10 +290,7 @@ def versions() -> dict[str, str]:
 
 def write(compared: Comparison, out: Path) -> None:
     """Write numbers, rows, and last the page."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out} cannot be made ({error.strerror}): choose another --out") from error
+    writable_folder(out)
     write_atomically(out / FOUND, json.dumps(compared.found, indent=1, ensure_ascii=False) + "\n")
     write_atomically(out / ROWS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in compared.rows))
     words.compare_page(compared.found, compared.rows, out / PAGE)

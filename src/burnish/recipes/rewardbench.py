@@ -31,7 +31,7 @@ from burnish.recipes.train.rewards import is_scorer
 from burnish.recipes.train.run import prepare_torch
 from burnish.report.language.rewardbench import rewardbench_page, sentences
 from burnish.report.wording import percent, range_of
-from burnish.run import UserError, printable, read_mapping, write_atomically
+from burnish.run import UserError, printable, read_mapping, writable_folder, write_atomically
 
 T = TypeVar("T")
 
@@ -81,6 +81,8 @@ def rewardbench(
     it began as, where `model` is a run folder and no reference is given. What is returned is that of
     `evaluation.rewardbench.summarise`, with what was scored on what. Raises UserError where the input is at fault.
     """
+    if out is not None:
+        writable_folder(out)
     prepare_torch(base)
     questions, best_of = read_questions(sources.load(with_split(data)), data)
     judge = load_judge(model, reference, base)
@@ -272,7 +274,6 @@ def write(out: Path, found: dict[str, Any], rows: Sequence[Scored]) -> None:
         {"row": one.row, "subset": one.subset, "chosen": one.chosen.tolist(), "rejected": one.rejected.tolist()}
         for one in rows
     ]
-    out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "rewardbench_rows.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     write_atomically(out / "rewardbench.json", json.dumps(found, indent=2) + "\n")
     rewardbench_page(found, out / "rewardbench.html")

@@ -17,7 +17,9 @@ from burnish.run.atomic import (
     write_atomically,
 )
 from burnish.run.folder import RunFolder
+from burnish.run.places import writable_file, writable_folder
 from burnish.run.records import config_differences, read_jsonl, read_mapping
+from burnish.run.surroundings import cannot_open, lacks_memory, refuse_special
 from burnish.run.terminal import never_fail_to_print, printable
 from burnish.run.user_code import UserCodeError, described, first_line, user_code
 
@@ -25,16 +27,21 @@ __all__ = [
     "RunFolder",
     "UserCodeError",
     "UserError",
+    "cannot_open",
     "clean_leftovers",
     "config_differences",
     "described",
     "first_line",
+    "lacks_memory",
     "never_fail_to_print",
     "printable",
     "read_jsonl",
     "read_mapping",
+    "refuse_special",
     "remove_folder_atomically",
     "save_folder_atomically",
     "user_code",
+    "writable_file",
+    "writable_folder",
     "write_atomically",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.run.atomic import UserError
+from burnish.run.surroundings import refuse_special
 
 HARMLESS = frozenset({"out", "resume", "overwrite", "quiet", "debug", "save_every"})
 """Config keys that a resumed run may change: they affect neither the model nor `metrics.jsonl`."""
@@ -17,6 +18,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
     Raises `UserError` for a missing file, and for any other broken line, with its number.
     """
+    refuse_special(path)
     try:
         *lines, last = Path(path).read_bytes().split(b"\n")
     except OSError as error:
@@ -75,6 +77,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """Read a `.yaml` or `.json` file; raise `UserError` if it does not contain one mapping."""
     import yaml
 
+    refuse_special(path)
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
