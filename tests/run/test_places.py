@@ -23,7 +23,7 @@ def places(tmp_path: Path) -> dict[str, tuple[Path, str]]:
         "a name that is too long": (long, "cannot be written (File name too long)"),
         "a path that is too long": (tmp_path.joinpath(*["y" * 200] * 25), "cannot be written (File name too long)"),
         "NUL": (tmp_path / "a\0b", "cannot be written (embedded null byte)"),
-        "no file system of files": (Path("/proc/x"), "/proc/x cannot be written (No such file or directory)"),
+        "no file system of files": (Path("/proc/x"), " cannot be written (No such file or directory)"),
     }
 
 

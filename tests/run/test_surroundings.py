@@ -1,9 +1,9 @@
 """What the machine refuses: each of PyTorch's, numpy's and the system's errors becomes the right sentence."""
 
-import errno
 import os
 import re
 import socket
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,15 @@ from burnish.config import read_config
 from burnish.data import sources, streams
 from burnish.data.names import single
 from burnish.policies.language.adapters import source_of
-from burnish.run import UserError, cannot_open, lacks_memory, read_jsonl, read_mapping, refuse_special
+from burnish.run import (
+    UserError,
+    lacks_memory,
+    read_jsonl,
+    read_mapping,
+    refuse_few_threads,
+    refuse_special,
+    threads_allowed,
+)
 
 
 def test_memory_that_runs_out_is_recognised_with_what_was_asked_for() -> None:
@@ -36,14 +44,6 @@ def test_memory_that_runs_out_is_recognised_with_what_was_asked_for() -> None:
 def test_other_errors_are_none_of_memory() -> None:
     for error in (RuntimeError("shapes differ"), ValueError("out of memory"), OSError("x"), KeyError("memory")):
         assert lacks_memory(error) is None
-
-
-def test_an_error_of_the_system_is_one_line() -> None:
-    assert cannot_open(OSError(errno.EIO, "Input/output error", "a.bin")) == "a.bin cannot be used (Input/output error)"
-    assert (
-        cannot_open(OSError(errno.EIO, "Input/output error", b"a.bin")) == "a.bin cannot be used (Input/output error)"
-    )
-    assert cannot_open(OSError("no such\n host")) == "no such host"
 
 
 def specials(folder: Path) -> dict[str, str]:
@@ -86,3 +86,21 @@ def test_a_folder_with_one_is_refused_as_data_and_as_a_model(tmp_path: Path) -> 
 def test_what_is_not_there_is_left_to_its_reader(tmp_path: Path) -> None:
     for path in (tmp_path / "gone", tmp_path / ("x" * 300), "a\0b"):
         refuse_special(path)
+
+
+def test_threads_are_counted_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system of this test allows three threads beside the one that asks."""
+    start, running = threading.Thread.start, threading.active_count()
+
+    def limited(thread: threading.Thread) -> None:
+        if threading.active_count() >= running + 3:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    assert [threads_allowed(count) for count in (1, 2, 9)] == [1, 2, 9]
+    refuse_few_threads()
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    assert [threads_allowed(count) for count in (1, 4, 5, 9)] == [1, 4, 4, 4]
+    with pytest.raises(UserError, match=r"^the system lets this process have 4 threads, and its libraries need 16"):
+        refuse_few_threads()
+    assert threading.active_count() == running

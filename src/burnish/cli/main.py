@@ -6,7 +6,7 @@ import traceback
 import click
 
 from burnish.cli.commands import METHODS, Commands
-from burnish.run import UserError, cannot_open, lacks_memory, never_fail_to_print, printable
+from burnish.run import UserError, lacks_memory, never_fail_to_print, printable, refuse_few_threads
 
 INTERRUPTED = 130
 CONTEXT = {
@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     never_fail_to_print()
     try:
+        refuse_few_threads()
         status = cli.main(arguments, prog_name="burnish", standalone_mode=False)
     except SystemExit as error:  # no command exits by itself: a class of the user's that it ran did
         if debug:
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
             traceback.print_exc()
         print(f"burnish: {printable(error)}", file=sys.stderr)
         sys.exit(2)
-    except (OSError, MemoryError, RecursionError, RuntimeError) as error:
+    except (MemoryError, RuntimeError) as error:  # RecursionError is a RuntimeError
         if debug:
             traceback.print_exc()
         print(f"burnish: {printable(refused(error, arguments))}", file=sys.stderr)
@@ -57,8 +58,6 @@ def refused(error: Exception, arguments: list[str]) -> str:
     """What the machine refused, as a sentence; any other error is raised again."""
     if lacking := lacks_memory(error):
         return f"{lacking}: {advice(arguments)}"
-    if isinstance(error, OSError):
-        return f"{cannot_open(error)}: check the path, its permissions and the space there"
     if isinstance(error, RecursionError):
         return "the input is nested too deeply: make it flatter; --debug shows where"
     raise error

@@ -18,7 +18,7 @@ from rich.text import Text
 from burnish.config import Settings
 from burnish.data.prompts import Prompts
 from burnish.evaluation.collapse import TextStatistics, collapse_warnings, text_statistics
-from burnish.evaluation.judge_server import ServerJudge, server_judge, spoken
+from burnish.evaluation.judge_server import ServerJudge, address, server_judge, spoken
 from burnish.evaluation.judges import (
     FunctionJudge,
     Judge,
@@ -138,6 +138,8 @@ def check(prompts: int, judge: Any, judge_model: str | None, out: Path | None) -
         raise UserError(f"--prompts must be at least 1, not {prompts}")
     if judge_model is not None and not is_url(judge):
         raise UserError(f"--judge-model {judge_model} is for a judge at a URL: give --judge http://…, or leave it out")
+    if is_url(judge):
+        address(judge)
     if out is not None and any(writable_folder(out).iterdir()):
         raise UserError(f"{out} exists and is not empty: choose another --out")
 

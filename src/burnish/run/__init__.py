@@ -19,7 +19,7 @@ from burnish.run.atomic import (
 from burnish.run.folder import RunFolder
 from burnish.run.places import writable_file, writable_folder
 from burnish.run.records import config_differences, read_jsonl, read_mapping
-from burnish.run.surroundings import cannot_open, lacks_memory, refuse_special
+from burnish.run.surroundings import lacks_memory, refuse_few_threads, refuse_special, threads_allowed
 from burnish.run.terminal import never_fail_to_print, printable
 from burnish.run.user_code import UserCodeError, described, first_line, user_code
 
@@ -27,7 +27,6 @@ __all__ = [
     "RunFolder",
     "UserCodeError",
     "UserError",
-    "cannot_open",
     "clean_leftovers",
     "config_differences",
     "described",
@@ -37,9 +36,11 @@ __all__ = [
     "printable",
     "read_jsonl",
     "read_mapping",
+    "refuse_few_threads",
     "refuse_special",
     "remove_folder_atomically",
     "save_folder_atomically",
+    "threads_allowed",
     "user_code",
     "writable_file",
     "writable_folder",

@@ -1,14 +1,16 @@
-"""What the machine refuses: memory, files that cannot be opened, and files whose reading never ends."""
+"""What the machine refuses: memory and threads that it lacks, and files whose reading never ends."""
 
 import os
 import re
 import stat
+import threading
 from pathlib import Path
 
 from burnish.run.atomic import UserError
 
 _SIGNS = re.compile(r"out of memory|(?:not enough|can't allocate|cannot allocate) memory|bad_alloc", re.I)
 _ASKED = re.compile(r"(?:tried|unable) to allocate ([\d.]+) ?(\w+)", re.I)
+FEWEST_THREADS = 16
 _KINDS = {stat.S_IFIFO: "FIFO", stat.S_IFCHR: "device", stat.S_IFBLK: "device", stat.S_IFSOCK: "socket"}
 
 
@@ -25,12 +27,6 @@ def lacks_memory(error: BaseException) -> str | None:
     return f"not enough memory ({size} asked for)"
 
 
-def cannot_open(error: OSError) -> str:
-    """An error of the system in one line, with the file."""
-    reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
-    return reason if error.filename is None else f"{os.fsdecode(error.filename)} cannot be used ({reason})"
-
-
 def refuse_special(path: str | Path) -> None:
     """Raise UserError for a FIFO, a device or a socket, and for a folder with one in it: reading it may never end."""
     for one in (path, *(os.scandir(path) if os.path.isdir(path) else ())):
@@ -40,3 +36,30 @@ def refuse_special(path: str | Path) -> None:
             continue
         if kind:
             raise UserError(f"{os.fspath(one)} is a {kind}, not a file: copy what it gives into a file")
+
+
+def threads_allowed(count: int) -> int:
+    """How many threads, at most `count`, the system lets this process have with the one that asks."""
+    over = threading.Event()
+    started: list[threading.Thread] = []
+    try:
+        while len(started) + 1 < count:
+            thread = threading.Thread(target=over.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:  # can't start new thread
+        pass
+    finally:
+        over.set()
+        for thread in started:
+            thread.join()
+    return len(started) + 1
+
+
+def refuse_few_threads() -> None:
+    """Raise UserError where the libraries' own thread pools could not start: they abort, panic or wait for ever."""
+    if (allowed := threads_allowed(FEWEST_THREADS)) < FEWEST_THREADS:
+        raise UserError(
+            f"the system lets this process have {allowed} threads, and its libraries need {FEWEST_THREADS}: raise the "
+            "limit (ulimit -u, or that of the container)"
+        )

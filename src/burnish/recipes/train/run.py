@@ -1,7 +1,6 @@
 """One training run, from settings to a run folder."""
 
 import platform
-import threading
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -33,7 +32,7 @@ from burnish.recipes.train.models import (
     warn_of_rounding,
 )
 from burnish.recipes.train.rows import evaluation_rows, first_responses, streamed, tokenised
-from burnish.run import RunFolder, UserError
+from burnish.run import RunFolder, UserError, threads_allowed
 from burnish.training.language.learner import GradientLearner
 from burnish.training.loop import out_of_patience, train_loop
 from burnish.training.progress import Progress
@@ -204,17 +203,6 @@ def prepare_torch(settings: Settings) -> None:
 
 
 def refuse_threads(count: int) -> None:
-    """Raise UserError if the system does not let this process start so many threads: PyTorch would abort."""
-    over = threading.Event()
-    started: list[threading.Thread] = []
-    try:
-        for _ in range(count - 1):
-            thread = threading.Thread(target=over.wait, daemon=True)
-            thread.start()
-            started.append(thread)
-    except RuntimeError as error:
-        raise UserError(f"--threads {count}: the system allows no more than {len(started) + 1}; give fewer") from error
-    finally:
-        over.set()
-        for thread in started:
-            thread.join()
+    """Raise UserError if the system does not let this process have so many threads: PyTorch would abort."""
+    if (allowed := threads_allowed(count)) < count:
+        raise UserError(f"--threads {count}: the system allows no more than {allowed}; give fewer")
