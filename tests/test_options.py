@@ -23,6 +23,7 @@ class Some:
     most: int = option(1, "h", le=2**32 - 1)
     below: float = option(0.0, "j", lt=0.5)
     low_open: float = option(1.0, "k", gt=0, le=1)
+    costly: int = option(1, "l", ge=1, most=1000)
     free: str = option("x", "i")
 
     def __post_init__(self) -> None:
@@ -45,6 +46,11 @@ FIELDS = {field.name: field for field in dataclasses.fields(Some)}
         ("most", [-5, 2**32 - 1], [2**32], "most must be at most 4294967295, not {}"),
         ("below", [-3.0, 0.499], [0.5, 7, math.nan, -math.inf], "below must be below 0.5, not {}"),
         ("low_open", [0.1, 1], [0, 1.001], "low_open must lie in (0, 1], not {}"),
+        ("costly", [1, 1000], [0, -(10**400)], "costly must be at least 1, not {}"),
+        ("costly", [999], [1001, 10**30, 10**400], "costly must be at most 1000, not {}"),
+        ("least", [10**9], [10**9 + 1, 10**400], "least must be at most 1000000000, not {}"),
+        ("above", [1e9], [1e10, 1e300], "above must be at most 1000000000, not {}"),
+        ("endless", [1e300], [-1e300], "endless must be above 0, not {}"),
     ],
 )
 def test_values_inside_pass_and_those_outside_are_refused(name: str, good: list, bad: list, sentence: str) -> None:
@@ -74,6 +80,7 @@ def test_the_first_field_outside_its_range_is_named() -> None:
         ("most", "≤ 4294967295"),
         ("below", "< 0.5"),
         ("low_open", "in (0, 1]"),
+        ("costly", "≥ 1"),
         ("free", ""),
     ],
 )

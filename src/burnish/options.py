@@ -7,6 +7,9 @@ import math
 from dataclasses import Field, field, fields
 from typing import Any
 
+MOST = 1_000_000_000
+"""The largest number that an option without an upper bound of its own takes: more is a slip of the keyboard."""
+
 
 def option(
     default: Any,
@@ -19,15 +22,19 @@ def option(
     infinite: bool = False,
     several: bool = False,
     why: str = "",
+    most: int = MOST,
 ) -> Any:
     """A dataclass field with a help text and the range of its values.
 
     `gt`, `ge`, `lt` and `le` are bounds (above, at least, below, at most), `infinite` allows ±∞, and `why` ends the
-    sentence that refuses a value. None, where the field's type allows it, is never checked. `several` marks text that
-    may be given as a list, whose items are joined with commas.
+    sentence that refuses a value. `most` limits what would need more memory or time than any machine has; it is no part
+    of the range that `--help` shows, and holds only where nothing else bounds the value above. None, where the field's
+    type allows it, is never checked. `several` marks text that may be given as a list, whose items are joined with
+    commas.
     """
     bounds = {name: bound for name, bound in (("gt", gt), ("ge", ge), ("lt", lt), ("le", le)) if bound is not None}
     metadata = {"help": help, "bounds": bounds, "infinite": infinite, "several": several, "why": why}
+    metadata["most"] = math.inf if infinite or "lt" in bounds or "le" in bounds else most
     return field(default=default, metadata=metadata)
 
 
@@ -38,12 +45,18 @@ def check(options: Any) -> None:
         if one.metadata.get("bounds") and value is not None and not allows(one, value):
             why = f": {one.metadata['why']}" if one.metadata["why"] else ""
             raise ValueError(f"{one.name} must {described(one)}, not {value}{why}")
+        if is_number(value) and value > one.metadata.get("most", math.inf):
+            raise ValueError(f"{one.name} must be at most {one.metadata['most']}, not {value}")
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def allows(one: Field, value: float | int) -> bool:
     """Whether a number lies in the field's range; NaN never does."""
     tests = {"gt": lambda v, b: v > b, "ge": lambda v, b: v >= b, "lt": lambda v, b: v < b, "le": lambda v, b: v <= b}
-    finite = math.isfinite(value) or (one.metadata["infinite"] and not math.isnan(value))
+    finite = isinstance(value, int) or math.isfinite(value) or (one.metadata["infinite"] and not math.isnan(value))
     return finite and all(tests[name](value, bound) for name, bound in one.metadata["bounds"].items())
 
 

@@ -12,6 +12,7 @@ import pytest
 import tiny
 
 from burnish.algorithms.table import LANGUAGE
+from burnish.cli import cli, main
 from cli.arguments import options
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
@@ -180,3 +181,44 @@ def test_an_error_of_the_disk_that_nothing_explained_is_one_sentence(
         err
         == f"burnish: {tmp_path}/x cannot be read or written (Input/output error): check the disk and its permissions\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "arguments", "sentence"),
+    [
+        (MemoryError(), ["sft"], "not enough memory: raise --accumulate, lower --batch-size or --max-length, or train"),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+            ["sample"],
+            "not enough memory (2.00 GiB asked",
+        ),
+        (MemoryError(), ["classic"], "not enough memory: lower --group or --hidden"),
+        (
+            RecursionError("maximum recursion depth exceeded"),
+            ["dpo"],
+            "the input is nested too deeply: make it flatter",
+        ),
+    ],
+)
+def test_what_the_machine_refuses_is_one_sentence(
+    error: Exception, arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "main", fail)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.startswith(f"burnish: {sentence}")
+    assert said.count("\n") == 1
+
+
+def test_an_error_of_the_code_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(cli, "main", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        main(["sft"])

@@ -47,6 +47,11 @@ from burnish.options import shown
         ({"save_every": -1}, "save_every must be at least 0, not -1"),
         ({"shuffle_buffer": 0}, "shuffle_buffer must be at least 1, not 0"),
         ({"threads": 0}, "threads must be at least 1, not 0"),
+        ({"threads": 1_000_000}, "threads must be at most 1024, not 1000000"),
+        ({"lora_rank": 10**7}, "lora_rank must be at most 65536, not 10000000"),
+        ({"batch_size": 10**8}, "batch_size must be at most 1000000, not 100000000"),
+        ({"steps": 10**30}, f"steps must be at most 1000000000, not {10**30}"),
+        ({"epochs": 1e300}, "epochs must be at most 1000000000, not 1e+300"),
     ],
 )
 def test_a_value_out_of_range_is_refused(options: dict, message: str) -> None:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from burnish.data import files
 from burnish.data.files import read_parquet, read_rows
 from burnish.run import UserError
 
@@ -122,3 +123,26 @@ def test_a_key_that_is_given_twice_is_warned_about(tmp_path):
     (tmp_path / "a.json").write_text('[{"text": "a", "text": "b"}]')
     with pytest.warns(UserWarning, match=r"a\.json: the key `text` is given twice in one object; the last"):
         assert read_rows(tmp_path / "a.json") == [{"text": "b"}]
+
+
+def test_a_line_longer_than_any_row_is_refused_before_it_is_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit of 40 bytes: the second line has 41, and the first with its end 40."""
+    monkeypatch.setattr(files, "LONGEST_ROW", 40)
+    path = tmp_path / "long.jsonl"
+    path.write_text(f'{{"text": "{"x" * 27}"}}\n{{"text": "{"y" * 28}"}}\n')
+    assert [len(line) for line in path.read_bytes().splitlines(keepends=True)] == [40, 41]
+    with path.open("rb") as file:
+        assert len(next(files.limited_lines(file, "x"))) == 40
+    with pytest.raises(UserError, match=r"long\.jsonl, line 2: is longer than 8 MiB"):
+        files.read_rows(path)
+
+
+def test_json_that_is_nested_too_deeply_is_a_sentence(tmp_path: Path) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    (tmp_path / "deep.jsonl").write_text(f'{{"text": {deep}}}\n')
+    (tmp_path / "deep.json").write_text(deep)
+    for name in ("deep.jsonl, line 1", "deep.json"):
+        with pytest.raises(UserError, match=f"{re.escape(name)}: is nested too deeply; make it flatter"):
+            files.read_rows(tmp_path / name.split(",")[0])

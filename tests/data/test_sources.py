@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, DatasetDict
 
+from burnish.data import sources
 from burnish.data.columns import column
 from burnish.data.sources import load, rows_to_dataset
 from burnish.run import UserError
@@ -150,3 +152,24 @@ def test_an_unreachable_hub_name_is_one_sentence():
 def test_rows_to_dataset_keeps_a_mixed_column_unchanged():
     found = rows_to_dataset([{"a": 0}, {"a": "foo"}, {"a": {"b": [1]}}], "rows")
     assert column(found, "a") == [0, "foo", {"b": [1]}]
+
+
+def nested(levels: int) -> list[Any]:
+    found: list[Any] = []
+    for _ in range(levels - 1):
+        found = [found]
+    return found
+
+
+def test_a_row_that_is_nested_too_deeply_or_too_long_is_refused(tmp_path: Path) -> None:
+    """Python reads 900 levels from JSON, but whatever comes next walks through them in calls of its own."""
+    sources.refuse_excess({"text": nested(99), "messages": [{"role": "user", "content": "a"}]}, "x")
+    for rows, number in (([{"text": nested(101)}], 0), ([{"a": 1}, {"a": [{"b": nested(900)}]}], 1)):
+        with pytest.raises(UserError, match=f"row {number}: is nested more than 100 levels deep; make it flatter"):
+            sources.load(rows)
+        path = tmp_path / "rows.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        with pytest.raises(UserError, match=f"row {number}: is nested more than 100 levels deep; make it flatter"):
+            sources.load(path)
+    with pytest.raises(UserError, match="row 0: is longer than 8 MiB"):
+        sources.load([{"text": "x" * (2**23 + 1)}])

@@ -102,7 +102,21 @@ def test_addresses_are_cut_to_host_and_path(text: str, cut: str) -> None:
     assert without_keys(text) == cut
 
 
-@pytest.mark.parametrize("address", ["http://[::1/v1?key=secret", "http://host:port/v1?key=secret"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://[::1/v1?key=secret",
+        "http://[zz]:1/v1?key=secret",
+        "http://host:port/v1?key=secret",
+        "http://host:99999/v1?key=secret",
+        "http://a..b/v1?key=secret",
+        f"http://{'a' * 300}/v1?key=secret",
+        "http://127.0.0.1:9/é?key=secret",
+        "http://a\x01b/v1?key=secret",
+        "http://127.0.0.1:9/v1\n?key=secret",
+        "http://\udcff/v1?key=secret",
+    ],
+)
 def test_an_address_that_cannot_be_read_is_a_sentence(address: str) -> None:
     with pytest.raises(UserError, match="is not a URL") as caught:
         server_judge(address)

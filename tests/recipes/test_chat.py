@@ -15,7 +15,7 @@ from rich.console import Console
 from burnish.config import Settings
 from burnish.policies.language.policy import load_policy
 from burnish.policies.language.sampler import sample
-from burnish.recipes.chat import HELP, chat, loaded, tell, tell_beside
+from burnish.recipes.chat import HELP, chat, heard, line_of_input, loaded, tell, tell_beside
 from burnish.recipes.conversation import Speaker
 from burnish.run import UserError
 
@@ -219,3 +219,25 @@ def test_the_command_reads_a_pipe(plain: Path) -> None:
         check=True,
     )
     assert [" ".join(line.split()) for line in found.stdout.splitlines()[2:]] == [answered(plain, [tiny.BOS, 7, 5])[1]]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (b"\xff\xfe\x00\x01 binary", "standard input is not UTF-8 text"),
+        (b"a film\0\n", "standard input contains NUL characters"),
+        (b"x" * 1_000_001, "a line of standard input has more than 1,000,000 characters"),
+    ],
+)
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_input_that_is_no_text_is_a_sentence(
+    given: bytes, sentence: str, errors: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given), encoding="utf-8", errors=errors))
+    with pytest.raises(UserError, match=sentence):
+        heard(line_of_input)
+
+
+def test_lines_of_a_file_are_heard_until_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("ä film\n\nlast".encode()), encoding="utf-8"))
+    assert [heard(line_of_input) for _ in range(4)] == ["ä film", "", "last", None]

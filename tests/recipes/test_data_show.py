@@ -272,3 +272,14 @@ def test_the_command(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[st
     status, _, err = run(str(file), "--model", str(tmp_path / "nowhere"))
     assert status == 2
     assert "nowhere could not be loaded as a language model" in err
+
+
+def test_what_a_terminal_would_obey_is_written_out(chat_model: str, tmp_path: Path) -> None:
+    """In texts, in the names of columns, and in the data's own name."""
+    file = tmp_path / "a\x1b[2J.jsonl"
+    tiny.write_rows(file, [{"prompt": "a \x1b]0;title\x07 \x9b2J", "completion": "b\u202ec", "k\x1b[2J": "d"}])
+    for colour in (False, True):
+        page = data_show(str(file), "sft", chat_model, colour=colour)
+        bare = click.unstyle(page) if colour else page
+        assert not set(bare) & set("\x1b\x07\x9b\u202e")
+    assert "a\\x1b[2J.jsonl" in page

@@ -10,7 +10,7 @@ import pytest
 
 from burnish.data import builtin
 from burnish.data.corpora import Snippet
-from burnish.recipes.judge import extremes, judge, rater_correlations, right_signs, save, sharing, vader_rule
+from burnish.recipes.judge import extremes, judge, rater_correlations, right_signs, sharing, vader_rule
 from burnish.run import UserError
 
 DOCS = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
@@ -91,7 +91,7 @@ def test_attempts_and_extremes_are_what_the_docs_say(found: dict[str, Any]) -> N
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"file/judge\.json cannot be written"):
-        save(tmp_path / "file" / "judge.json", {})
+        judge(tmp_path / "file" / "judge.json")
 
 
 def test_rater_correlations_by_hand() -> None:

@@ -17,6 +17,7 @@ TITLE, CLEARED = "\x1b]0;mine\x07", "\x1b[2J"
         (f"a{TITLE}b", "a\\x1b]0;mine\\x07b"),
         (CLEARED, "\\x1b[2J"),
         ("\x9b2J\x7f\x00", "\\x9b2J\\x7f\\x00"),
+        ("a\u202egnp.exe\u2066b\u2069", "a\\u202egnp.exe\\u2066b\\u2069"),
         ("over\rwritten, a\x08b", "over\\x0dwritten, a\\x08b"),
         ("two\r\nlines\n\tand é, 漢, 😀, العربية", "two\nlines\n\tand é, 漢, 😀, العربية"),
     ],

@@ -52,3 +52,9 @@ def test_items_pass_and_are_counted() -> None:
     progress = Progress("reference", 3, quiet=True)
     assert [progress.passing(item) for item in "abc"] == ["a", "b", "c"]
     assert progress.done == 3
+
+
+def test_a_title_is_text_and_neither_markup_nor_commands(capfd: pytest.CaptureFixture[str]) -> None:
+    with Progress("[/red]\x1b[2Ja", 1) as progress:
+        progress.step({"loss": 1.0})
+    assert capfd.readouterr().err == "[/red]\\x1b[2Ja 1/1 loss 1\n"

@@ -7,8 +7,16 @@ import traceback
 
 import click
 
-from burnish.cli.commands import Commands
-from burnish.run import UserError, first_line, never_fail_to_print, printable, silence_libraries
+from burnish.cli.commands import METHODS, Commands
+from burnish.run import (
+    UserError,
+    first_line,
+    lacks_memory,
+    never_fail_to_print,
+    printable,
+    refuse_few_threads,
+    silence_libraries,
+)
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -28,6 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     silence_libraries("--quiet" in arguments)
     output = sys.stdout
     try:
+        refuse_few_threads()
         status = cli.main(arguments, prog_name="burnish", standalone_mode=False)
         sys.stdout.flush()  # here, and not at the end of the process, where an error could not be reported
     except SystemExit as error:  # no command exits by itself: a class of the user's that it ran did
@@ -60,6 +69,11 @@ def main(arguments: list[str] | None = None) -> None:
             sys.exit(BROKEN_PIPE)
         print(f"burnish: {printable(of_the_disk(error))}", file=sys.stderr)
         sys.exit(2)
+    except (MemoryError, RuntimeError) as error:  # RecursionError is a RuntimeError
+        if debug:
+            traceback.print_exc()
+        print(f"burnish: {printable(refused(error, arguments))}", file=sys.stderr)
+        sys.exit(2)
     except (click.Abort, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
@@ -80,6 +94,23 @@ def drop_output() -> None:
     """Let the rest of standard output go nowhere: Python would try again to write it when the process ends."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def refused(error: Exception, arguments: list[str]) -> str:
+    """What the machine refused, as a sentence; any other error is raised again."""
+    if lacking := lacks_memory(error):
+        return f"{lacking}: {advice(arguments)}"
+    if isinstance(error, RecursionError):
+        return "the input is nested too deeply: make it flatter; --debug shows where"
+    raise error
+
+
+def advice(arguments: list[str]) -> str:
+    """What makes a command need less memory."""
+    command = arguments[0].replace("-", "_") if arguments else ""
+    if command in METHODS:
+        return "raise --accumulate, lower --batch-size or --max-length, or train adapters with --lora-rank"
+    return "lower --group or --hidden" if command == "classic" else "lower --max-length or --max-new-tokens"
 
 
 @click.group(cls=Commands, context_settings=CONTEXT)

@@ -13,7 +13,7 @@ from burnish.run import printable
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True, help="folder")
-@click.option("--runs", type=click.IntRange(min=1), default=1, show_default=True, help="repeat over so many seeds")
+@click.option("--runs", type=click.IntRange(1, 1000), default=1, show_default=True, help="repeat over so many seeds")
 @click.option("--quick", is_flag=True, help="a short version that shows that everything works, not how well")
 @click.option("--overwrite", is_flag=True, help="delete an earlier demo in --out first")
 @common("seed", "resume", "device", "threads", "quiet", "debug")

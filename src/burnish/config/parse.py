@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from burnish.data.names import joined
-from burnish.run import UserError
+from burnish.run import UserError, refuse_special
 from burnish.run.plain_yaml import PlainLoader, read_yaml
 
 ELSEWHERE = {
@@ -116,6 +116,7 @@ def option_names(cls: type[Any]) -> set[str]:
 
 def read_config(path: str | Path) -> dict[str, Any]:
     """The keys of a YAML file. Raises UserError where it cannot be read or is not a mapping."""
+    refuse_special(path)
     try:
         content = read_yaml(Path(path).read_text(encoding="utf-8"), _Loader)
     except OSError as error:
@@ -171,6 +172,8 @@ def _joined(key: str, value: Any) -> Any:
 
 def _convert(key: str, value: Any, hint: Any) -> Any:
     """The value converted to its field's type; whole numbers may be written as 1e3, paths given as Path."""
+    if isinstance(value, str) and "\0" in value:
+        raise UserError(f"{key} contains a NUL character, which no name may have: leave it out")
     if hint is Any:
         return str(value) if isinstance(value, Path) else value
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)

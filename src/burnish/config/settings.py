@@ -6,6 +6,7 @@ from typing import Any, Literal
 from burnish.options import check, option
 
 LARGEST_SEED = 2**32 - 1
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Settings:
     seed: int = option(0, "seed of every random stream", ge=0, le=LARGEST_SEED)
     steps: int | None = option(None, "optimizer updates; default: derived from --epochs", ge=1)
     epochs: float | None = option(None, "passes over the data; default 1", gt=0)
-    batch_size: int = option(16, "rows per optimizer update", ge=1)
+    batch_size: int = option(16, "rows per optimizer update", ge=1, most=1_000_000)
     accumulate: int = option(1, "micro-batches per update: less memory, the same result (except for dropout)", ge=1)
     learning_rate: float | None = option(
         None, "peak learning rate; default: the method's own, ten times that with LoRA", gt=0
@@ -77,7 +78,7 @@ class Settings:
     )
     last_answer_only: bool = option(False, "train only the last answer of a conversation, the earlier ones as context")
     train_thoughts: bool = option(True, "train the thoughts that stand before answers, as in <think>…</think>")
-    lora_rank: int | None = option(None, "train LoRA adapters of this rank instead of all weights", ge=1)
+    lora_rank: int | None = option(None, "train LoRA adapters of this rank instead of all weights", ge=1, most=65_536)
     lora_alpha: int | None = option(
         None, "LoRA's alpha, which scales an adapter by alpha/rank; default: twice the rank", ge=1
     )
@@ -115,7 +116,7 @@ class Settings:
         several=True,
     )
     device: str = option("auto", "cpu, cuda, cuda:1 …; auto uses a GPU if there is one")
-    threads: int | None = option(None, "CPU threads; default: PyTorch's", ge=1)
+    threads: int | None = option(None, "CPU threads; default: PyTorch's", ge=1, most=MOST_THREADS)
     quiet: bool = option(False, "print nothing but errors")
     debug: bool = option(False, "show tracebacks")
     experience: Any = None

@@ -2,9 +2,10 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,11 @@ from datasets import Dataset
 from burnish.run import UserError, first_line, warn
 
 ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
+
+LONGEST_ROW = 2**23
+"""The most bytes of a row: 8 MiB are about two million tokens, more than a model is trained on at once."""
+
+TOO_LONG = f"is longer than {LONGEST_ROW // 2**20} MiB, the most that a row may have; split it into several rows."
 
 
 def read_rows(path: Path, row_limit: int | None = None) -> list[dict[str, Any]]:
@@ -52,8 +58,8 @@ def read_parquet(paths: list[Path], row_limit: int | None = None) -> Dataset:
 def _read_jsonl(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     doubled = _Doubled()
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
+    with path.open("rb") as file:
+        for number, line in enumerate(limited_lines(file, str(path)), 1):
             if row_limit is not None and len(rows) == row_limit:
                 break
             if line.strip():
@@ -61,6 +67,17 @@ def _read_jsonl(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
                 rows.append(parse_object(line, doubled.where, doubled))
     doubled.warn()
     return rows
+
+
+def limited_lines(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """The lines of a file. Raises UserError for one that is longer than any row, before it is in memory."""
+    for number in count(1):
+        line = file.readline(LONGEST_ROW + 1)
+        if len(line) > LONGEST_ROW:
+            raise UserError(f"{name}, line {number}: {TOO_LONG}")
+        if not line:
+            return
+        yield line
 
 
 class _Doubled:
@@ -89,7 +106,9 @@ def parse_object(text: bytes, where: str, made: Callable[[list[tuple[str, Any]]]
     object."""
     try:
         value = json.loads(text, object_pairs_hook=made)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise UserError(f"{where}: is nested too deeply; make it flatter, or remove it.") from error
+    except ValueError as error:
         raise UserError(f"{where}: is not valid JSON ({first_line(error)}); fix or remove it.") from error
     if not isinstance(value, dict):
         raise UserError(f"{where}: is a JSON {_json_kind(value)}, but every row must be an object with named columns.")
@@ -104,7 +123,9 @@ def _read_json(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
         if error.msg == "Extra data":  # several values: JSON Lines under another name
             return _read_jsonl(path, row_limit)
         raise UserError(f"{path}, line {error.lineno}: is not valid JSON ({error.msg}); fix the file.") from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise UserError(f"{path}: is nested too deeply; make it flatter.") from error
+    except ValueError as error:
         raise UserError(f"{path}: is not valid JSON ({first_line(error)}); fix the file.") from error
     doubled.warn()
     rows = [value] if isinstance(value, dict) else value
@@ -119,7 +140,7 @@ def _read_json(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
 def _read_csv(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
     # The standard reader keeps every cell as text; data-frame readers convert "NA", "None" and "007".
     rows: list[dict[str, Any]] = []
-    previous_limit = csv.field_size_limit(2**31 - 1)
+    previous_limit = csv.field_size_limit(LONGEST_ROW)
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.reader(lines, strict=True)

@@ -13,10 +13,13 @@ import datasets
 from datasets import Dataset, DatasetDict, IterableDataset
 
 from burnish.data import columns
-from burnish.data.files import ENDINGS, read_parquet, read_rows
+from burnish.data.files import ENDINGS, LONGEST_ROW, TOO_LONG, read_parquet, read_rows
 from burnish.data.names import IN_MEMORY, Part, single, text_of, unweighted
 from burnish.data.repositories import SPLIT_WORDS, has_configurations, load_repository, plain_files
-from burnish.run import UserCodeError, UserError, first_line, user_code
+from burnish.run import UserCodeError, UserError, first_line, refuse_special, user_code
+
+DEEPEST = 100
+"""Levels of lists and objects in a cell: messages have three, schemas of tools perhaps twenty."""
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
@@ -82,6 +85,8 @@ def rows_to_dataset(rows: list[dict[str, Any]], name: str) -> Dataset:
     with `columns.column`.
     """
     keys = list(dict.fromkeys(key for row in rows for key in row))
+    for number, row in enumerate(rows):
+        refuse_excess(row, f"{name}, row {number}")
     try:
         return columns.table({key: [row.get(key) for row in rows] for key in keys})
     except UnicodeEncodeError:
@@ -89,6 +94,19 @@ def rows_to_dataset(rows: list[dict[str, Any]], name: str) -> Dataset:
             f"{name}, row {_broken_text(rows)}: contains an unpaired surrogate, which is not valid Unicode; "
             "fix or remove the row."
         ) from None
+
+
+def refuse_excess(row: dict[str, Any], where: str) -> None:
+    """Raise UserError for a row that is nested more than DEEPEST levels deep, or has a text longer than any row."""
+    level: list[Any] = list(row.values())
+    for _ in range(DEEPEST):
+        if any(isinstance(one, str) and len(one) > LONGEST_ROW for one in level):
+            raise UserError(f"{where}: {TOO_LONG}")
+        nested = [one for one in level if isinstance(one, dict | list)]
+        if not nested:
+            return
+        level = [inner for one in nested for inner in (one.values() if isinstance(one, dict) else one)]
+    raise UserError(f"{where}: is nested more than {DEEPEST} levels deep; make it flatter, or remove it.")
 
 
 def _broken_text(rows: list[dict[str, Any]]) -> int | str:
@@ -132,6 +150,7 @@ def located(part: Part, split: str = "train", streaming: bool = False) -> Any:
     if path.is_dir():
         return _in_folder(path, part.suffixes, split, streaming)
     if path.exists():
+        refuse_special(path)
         if part.suffixes:
             split = part.suffixes[-1]
         if split != "train" or len(part.suffixes) > 1:
@@ -143,6 +162,7 @@ def located(part: Part, split: str = "train", streaming: bool = False) -> Any:
 
 
 def _in_folder(folder: Path, suffixes: Sequence[str], split: str, streaming: bool) -> Any:
+    refuse_special(folder)
     if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
         return _saved(folder, suffixes, split)
     if has_configurations(folder):

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, IterableDataset
 
-from burnish.data.files import parse_object
+from burnish.data.files import limited_lines, parse_object
 from burnish.data.names import Part
 from burnish.data.sources import located
 from burnish.run import UserError, first_line
@@ -63,8 +63,8 @@ def _rows(files: Sequence[Path], start: int) -> Iterator[dict[str, Any]]:
 
 def _jsonl(path: Path, start: int) -> Generator[dict[str, Any], None, int]:
     """The file's rows after the first `start`; returns how many of these are in later files."""
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
+    with path.open("rb") as file:
+        for number, line in enumerate(limited_lines(file, str(path)), 1):
             if not line.strip():
                 continue
             if start:

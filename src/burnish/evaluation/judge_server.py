@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from burnish.evaluation.judges import TIE, A, B, Verdict, both_orders
 from burnish.rewards.completed import Completed
@@ -135,14 +135,7 @@ def server_judge(url: str, model: str | None = None, **options: Any) -> ServerJu
     Raises UserError if the server does not respond, refuses the key, or does not list exactly one model and none is
     named.
     """
-    shown = without_keys(url)
-    try:
-        parts = urlsplit(url)
-        known = bool(parts.hostname) and parts.port != 0
-    except ValueError as error:
-        raise UserError(f"--judge {shown} is not a URL ({error}): give one such as http://127.0.0.1:8000/v1") from error
-    if not known:
-        raise UserError(f"--judge {shown} has no host: give a URL such as http://127.0.0.1:8000/v1")
+    shown, parts = without_keys(url), address(url)
     base = parts.path.rstrip("/").removesuffix("/chat/completions")
     url = urlunsplit(parts._replace(path=base, fragment=""))
     models: list[str] = []
@@ -158,6 +151,23 @@ def server_judge(url: str, model: str | None = None, **options: Any) -> ServerJu
         listed_models = f"it has {', '.join(models[:8])}" if models else "it does not list its models"
         raise UserError(f"the judge at {shown} needs a --judge-model: {listed_models}")
     return ServerJudge(url, model or models[0], **options)
+
+
+def address(url: str) -> SplitResult:
+    """The parts of a judge's URL. Raises UserError for a text that no request can be sent to."""
+    shown = without_keys("".join(url.split()))
+    try:
+        if not url.isprintable() or " " in url:
+            raise ValueError("it contains a space or a control character")
+        parts = urlsplit(url)
+        known = bool(parts.hostname) and parts.port != 0
+        (parts.hostname or "").encode("idna")  # as a request would; its labels have at most 63 characters
+        (parts.path + parts.query).encode("ascii")
+    except ValueError as error:
+        raise UserError(f"--judge {shown} is not a URL ({error}): give one such as http://127.0.0.1:8000/v1") from error
+    if not known:
+        raise UserError(f"--judge {shown} has no host: give a URL such as http://127.0.0.1:8000/v1")
+    return parts
 
 
 def endpoint(url: str, name: str) -> str:

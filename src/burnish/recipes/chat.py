@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -21,8 +22,21 @@ from burnish.run import UserError, printable
 
 HELP = "/help lists the commands, /exit or Ctrl-D quits, Ctrl-C stops an answer"
 MOST = 256  # tokens per answer, unless set otherwise
+LONGEST_LINE = 1_000_000
 Write = Callable[[str], None]
 Read = Callable[[str], str]
+
+
+def line_of_input(prompt: str) -> str:
+    """`input`, but a line of a file or pipe has at most LONGEST_LINE characters: it may never end."""
+    if sys.stdin.isatty():
+        return input(prompt)
+    said = sys.stdin.readline(LONGEST_LINE + 1)
+    if not said:
+        raise EOFError
+    if len(said) > LONGEST_LINE:
+        raise UserError(f"a line of standard input has more than {LONGEST_LINE:,} characters: give shorter messages")
+    return said.removesuffix("\n")
 
 
 def chat(
@@ -34,7 +48,7 @@ def chat(
     temperature: float = 1.0,
     top_p: float | None = None,
     base: Settings | None = None,
-    read: Read = input,
+    read: Read = line_of_input,
     write: Write | None = None,
     console: Console | None = None,
 ) -> None:
@@ -106,9 +120,15 @@ def greet(speakers: list[Speaker], system: str | None, write: Write) -> None:
 def heard(read: Read) -> str | None:
     """The user's next line; None at the end of the input."""
     try:
-        return read("\nyou > " if sys.stdin.isatty() else "")
+        said = read("\nyou > " if sys.stdin.isatty() else "")
+        said.encode()  # bytes that are no UTF-8 may come as surrogates
     except EOFError:
         return None
+    except UnicodeError as error:
+        raise UserError("standard input is not UTF-8 text: give `burnish chat` lines of text") from error
+    if "\0" in said:
+        raise UserError("standard input contains NUL characters: give `burnish chat` lines of text")
+    return said
 
 
 def tell(speaker: Speaker, labelled: bool, write: Write, pieces: Iterator[str]) -> None:
@@ -146,7 +166,7 @@ def tell_beside(names: list[str], answers: list[Iterator[str]], console: Console
 
 def columns(names: list[str], texts: list[str]) -> Table:
     """One column per text, under its name."""
-    table = Table(*map(printable, names), box=None, expand=True, padding=(0, 2, 0, 0))
+    table = Table(*(escape(printable(name)) for name in names), box=None, expand=True, padding=(0, 2, 0, 0))
     for column in table.columns:
         column.ratio = 1
     table.add_row(*map(Text, texts))

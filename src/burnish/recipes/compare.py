@@ -18,7 +18,7 @@ from rich.text import Text
 from burnish.config import Settings
 from burnish.data.prompts import Prompts
 from burnish.evaluation.collapse import TextStatistics, collapse_warnings, text_statistics
-from burnish.evaluation.judge_server import ServerJudge, server_judge, spoken
+from burnish.evaluation.judge_server import ServerJudge, address, server_judge, spoken
 from burnish.evaluation.judges import (
     FunctionJudge,
     Judge,
@@ -34,7 +34,7 @@ from burnish.experience.language.sampling import Sampling, completed_rows
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.loading import PLAIN, Loading
 from burnish.policies.language.policy import LanguagePolicy, load_policy
-from burnish.policies.language.sampler import Sampled, sample
+from burnish.policies.language.sampler import Sampled, check_knobs, sample
 from burnish.recipes.assets import location, resolve_model
 from burnish.recipes.sample import prompts_of
 from burnish.recipes.sampled import GOLD
@@ -45,11 +45,12 @@ from burnish.report.language import compare as words
 from burnish.report.runs import short_names
 from burnish.rewards.completed import Completed
 from burnish.rewards.model import ModelReward, check_same_tokenizer
-from burnish.run import UserError, make_folder, printable, read_mapping, write_atomically
+from burnish.run import UserError, printable, read_mapping, writable_folder, write_atomically
 from burnish.training.progress import Progress
 
 PROMPTS = 128
 ROWS_AT_ONCE = 64
+LONGEST_TIMEOUT = 86_400
 FOUND, ROWS, PAGE = "compare.json", "compare.jsonl", "compare.html"
 POSSIBLE = "gold, lexicon, a reward model's folder, module:function, or a server's URL"
 
@@ -99,6 +100,9 @@ def compare(
     """
     base, began = base or Settings(), time.perf_counter()
     check(prompts, judge, judge_model, out)
+    check_knobs(max_new_tokens, temperature, None, None)
+    if not 0 < judge_timeout <= LONGEST_TIMEOUT:
+        raise UserError(f"--judge-timeout must lie in (0, {LONGEST_TIMEOUT}] seconds, not {judge_timeout:g}")
     judge = GOLD if judge is None and isinstance(data, str) and data == "builtin" else judge
     prepare_torch(base)
     device, loading = pick_device(base.device), loading_of(base)
@@ -135,8 +139,10 @@ def check(prompts: int, judge: Any, judge_model: str | None, out: Path | None) -
         raise UserError(f"--prompts must be at least 1, not {prompts}")
     if judge_model is not None and not is_url(judge):
         raise UserError(f"--judge-model {judge_model} is for a judge at a URL: give --judge http://…, or leave it out")
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists{' and is not empty' if out.is_dir() else ''}: choose another --out")
+    if is_url(judge):
+        address(judge)
+    if out is not None and any(writable_folder(out).iterdir()):
+        raise UserError(f"{out} exists and is not empty: choose another --out")
 
 
 def writer(name: str | Path) -> str:
@@ -287,7 +293,7 @@ def versions() -> dict[str, str]:
 
 def write(compared: Comparison, out: Path) -> None:
     """Write numbers, rows, and last the page."""
-    make_folder(out)
+    writable_folder(out)
     write_atomically(out / FOUND, json.dumps(compared.found, indent=1, ensure_ascii=False) + "\n")
     write_atomically(out / ROWS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in compared.rows))
     words.compare_page(compared.found, compared.rows, out / PAGE)

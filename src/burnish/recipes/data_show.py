@@ -39,7 +39,7 @@ from burnish.policies.language.loading import (
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.data_counts import Seen, names, summary
 from burnish.recipes.train.rows import BUILTIN
-from burnish.run import UserError
+from burnish.run import UserError, printable
 
 GUESSES = ("preferences", "feedback", "demonstrations", "prompts")
 
@@ -82,7 +82,7 @@ class Show:
 
     def lines(self, reading: Reading, rows: int) -> Iterable[str]:
         """The page, line by line."""
-        yield f"{self.name}: {reading.format} ({' + '.join(reading.columns)})"
+        yield printable(f"{self.name}: {reading.format} ({' + '.join(reading.columns)})")
         yield f"as `burnish {self.method}` sees it, at most {self.max_length} tokens"
         yield "  ".join(self.paint(kind, kind) for kind in MARKS)
         shown: list[Fitted] = []
@@ -102,7 +102,7 @@ class Show:
             yield ""
             yield from self.row(found)
         yield ""
-        yield from summary(seen, reading.left_out, self.kind)
+        yield from map(printable, summary(seen, reading.left_out, self.kind))
         yield from self.endings()
 
     def check(self, one: Example) -> None:
@@ -165,7 +165,7 @@ class Show:
             known = all(character in BYTES for character in piece)
             is_byte = re.fullmatch("<0x[0-9A-F]{2}>", piece)
             text = piece if is_byte or not known else "".join(f"<0x{BYTES[character]:02X}>" for character in piece)
-        return text.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "␍").replace(" ", "·")
+        return printable(text.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "␍").replace(" ", "·"))
 
     def endings(self) -> Iterable[str]:
         """What ends a text."""

@@ -1,6 +1,5 @@
 """`burnish judge`: recomputes the numbers of docs/data.md: splits, human ceiling and gold judge."""
 
-import contextlib
 import importlib.util
 import json
 import tarfile
@@ -25,7 +24,7 @@ from burnish.evaluation.preferences import accuracy_scores
 from burnish.evaluation.statistics import proportion
 from burnish.recipes.gold import gold_judge
 from burnish.rewards.gold import ALPHA, GoldJudge, cross_validated, quality
-from burnish.run import write_atomically
+from burnish.run import writable_file, write_atomically
 
 ALPHAS = (0.25, ALPHA, 1.0)
 DRAWS = {"held_out": 20_000, "train": 50_000}  # random pairs of snippets; ties among them are dropped
@@ -59,19 +58,15 @@ def judge(
     `alphas` are the ridge penalties to cross-validate within `gold` (most of the time goes there; none is fine), and
     `draws` the random pairs behind the ceiling by split. The same data and versions give the same numbers.
     """
+    if out is not None:
+        writable_file(out)
     found = sizes() | {"ceiling": ceilings(draws), "raters": rater_correlations(builtin.split("film", "held_out"))}
     found |= judged(gold_judge(), alphas)
     if not quiet:
         Console().print(table(found))
     if out is not None:
-        save(out, found)
+        write_atomically(out, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     return found
-
-
-def save(out: Path, found: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):  # where there is no folder, the writing says so
-        out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
 
 
 def sizes() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from burnish.policies.language.scorer import load_scorer
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.train.models import loading_of
 from burnish.recipes.train.run import prepare_torch
-from burnish.run import UserError, save_folder_atomically
+from burnish.run import UserError, save_folder_atomically, writable_file
 
 
 def merge(adapter: str, out: Path, base: Settings) -> Path:
@@ -25,6 +25,7 @@ def merge(adapter: str, out: Path, base: Settings) -> Path:
         raise UserError(f"{adapter} is not an adapter: give a run trained with lora_rank, or a folder saved by peft")
     if out.exists():
         raise UserError(f"{out} exists: choose another --out")
+    writable_file(out)
     prepare_torch(base)
     loading = loading.elsewhere()
     if is_scorer_adapter(folder):

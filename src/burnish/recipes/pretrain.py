@@ -31,7 +31,7 @@ from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.recipes.train.given import Given
 from burnish.recipes.train.models import say
 from burnish.recipes.train.run import prepare_torch, run_training
-from burnish.run import read_jsonl, save_folder_atomically, write_atomically
+from burnish.run import read_jsonl, save_folder_atomically, writable_folder, write_atomically
 from burnish.training.step import evaluate
 
 SPECIAL = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
@@ -59,6 +59,7 @@ class Recipe:
 
 def pretrain(out: Path, recipe: Recipe, base: Settings) -> Path:
     """Train the embedded model into `out/film` (bfloat16, with its tokenizer) and measure it into `out/film.json`."""
+    writable_folder(out)
     prepare_torch(base)
     texts = builtin.pretraining_texts()
     start = out / "start"

@@ -31,7 +31,7 @@ from burnish.recipes.train.rewards import is_scorer
 from burnish.recipes.train.run import prepare_torch
 from burnish.report.language.rewardbench import rewardbench_page, sentences
 from burnish.report.wording import percent, range_of
-from burnish.run import UserError, make_folder, printable, read_mapping, write_atomically
+from burnish.run import UserError, make_folder, printable, read_mapping, writable_folder, write_atomically
 
 T = TypeVar("T")
 
@@ -81,6 +81,8 @@ def rewardbench(
     it began as, where `model` is a run folder and no reference is given. What is returned is that of
     `evaluation.rewardbench.summarise`, with what was scored on what. Raises UserError where the input is at fault.
     """
+    if out is not None:
+        writable_folder(out)
     prepare_torch(base)
     questions, best_of = read_questions(sources.load(with_split(data)), data)
     judge = load_judge(model, reference, base)

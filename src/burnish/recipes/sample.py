@@ -1,6 +1,5 @@
 """`burnish sample MODEL`: n completions per prompt, all of them or the best by a reward."""
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -41,7 +40,7 @@ from burnish.recipes.train.rewards import resolve_reward
 from burnish.recipes.train.run import prepare_torch
 from burnish.rewards.builtin import gold_reward
 from burnish.rewards.completed import Reward, checked_scores
-from burnish.run import UserError, growing_jsonl
+from burnish.run import UserError, growing_jsonl, writable_file
 from burnish.training.progress import Progress
 
 MOST = 2**20  # samples of one prompt: each has a random stream of its own
@@ -169,10 +168,7 @@ def check(n: int, reward: Any, keep: Keep, limit: int | None, out: str | Path | 
     if limit is not None and limit < 1:
         raise UserError(f"--limit must be at least 1, not {limit}")
     if out is not None:
-        if Path(out).is_dir():
-            raise UserError(f"--out {out} is a folder: name a file, as in {Path(out) / 'samples.jsonl'}")
-        with contextlib.suppress(OSError):  # where there is no folder, the writing says so
-            Path(out).parent.mkdir(parents=True, exist_ok=True)
+        writable_file(out)
 
 
 def prompts_of(data: Any, limit: int | None, policy: LanguagePolicy, max_length: int, max_new_tokens: int) -> Prompts:

@@ -22,7 +22,9 @@ from burnish.run.checksums import damage, sha256, write_checksums
 from burnish.run.folder import RunFolder
 from burnish.run.growing import growing_jsonl
 from burnish.run.noise import BurnishWarning, silence_libraries, warn
+from burnish.run.places import writable_file, writable_folder
 from burnish.run.records import config_differences, read_jsonl, read_mapping
+from burnish.run.surroundings import lacks_memory, refuse_few_threads, refuse_special, threads_allowed
 from burnish.run.terminal import never_fail_to_print, printable
 from burnish.run.user_code import UserCodeError, described, first_line, user_code
 
@@ -37,17 +39,23 @@ __all__ = [
     "described",
     "first_line",
     "growing_jsonl",
+    "lacks_memory",
     "make_folder",
     "never_fail_to_print",
     "printable",
     "read_jsonl",
     "read_mapping",
+    "refuse_few_threads",
+    "refuse_special",
     "remove_folder_atomically",
     "save_folder_atomically",
     "sha256",
     "silence_libraries",
+    "threads_allowed",
     "user_code",
     "warn",
+    "writable_file",
+    "writable_folder",
     "write_atomically",
     "write_checksums",
 ]

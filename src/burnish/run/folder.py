@@ -20,6 +20,7 @@ from burnish.run.atomic import (
     sync,
     write_atomically,
 )
+from burnish.run.places import refuse_dangling
 from burnish.run.records import HARMLESS, config_differences, plain, read_mapping
 
 APPENDED = ("metrics", "timings", "samples")
@@ -57,12 +58,13 @@ class RunFolder:
         not set, if its content is not a run, if another process uses it, or if it cannot be created.
         """
         path = Path(path)
-        _look(path, resume)
-        made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        refuse_dangling(path)
         try:
+            _look(path, resume)
+            made = [folder for folder in (path, *path.parents) if not folder.exists()]
             path.mkdir(parents=True, exist_ok=True)
             lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise cannot_write(path, error) from error
         try:
             _take(lock, path)

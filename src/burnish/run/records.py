@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.run.atomic import UserError
+from burnish.run.surroundings import refuse_special
 from burnish.run.user_code import first_line
 
 HARMLESS = frozenset({"out", "resume", "overwrite", "quiet", "debug", "save_every", "keep_checkpoints", "track"})
@@ -18,6 +19,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
     Raises `UserError` for a missing file, and for any other broken line, with its number.
     """
+    refuse_special(path)
     try:
         *lines, last = Path(path).read_bytes().split(b"\n")
     except OSError as error:
@@ -76,6 +78,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """Read a `.yaml` or `.json` file; raise `UserError` if it does not contain one mapping."""
     from burnish.run.plain_yaml import read_yaml
 
+    refuse_special(path)
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else read_yaml(text)

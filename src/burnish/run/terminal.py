@@ -4,14 +4,20 @@ import io
 import re
 import sys
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Control characters but the line feed and the tab; the escape sequences of a terminal all begin with one."""
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but the line feed and the tab, and what changes the direction of text: the escape sequences of a
+terminal all begin with one, and after U+202E it writes backwards."""
 
 
 def printable(text: object) -> str:
     r"""The text with control characters as `\x1b`, so that no answer, file name or exception can move the cursor, clear
-    the screen or set the title."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", str(text).replace("\r\n", "\n"))
+    the screen, set the title, or show other words than it has."""
+    return _CONTROL.sub(_written_out, str(text).replace("\r\n", "\n"))
+
+
+def _written_out(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def never_fail_to_print() -> None:

@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from burnish.run import printable
+
 T = TypeVar("T")
 SHOWN = {
     "loss": "loss",
@@ -22,11 +24,11 @@ class Progress:
     """A progress bar on standard error; without a terminal a line per tenth of the way; nothing if quiet."""
 
     def __init__(self, title: str, total: int, start: int = 0, quiet: bool = False) -> None:
-        self.title, self.total, self.done, self.quiet = title, total, start, quiet
+        self.title, self.total, self.done, self.quiet = printable(title), total, start, quiet
         self.console = Console(stderr=True)
         self.seen: dict[str, str] = {}
         columns = (
-            TextColumn("{task.description:<12}"),
+            TextColumn("{task.description:<12}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[numbers]}"),
@@ -34,7 +36,7 @@ class Progress:
             TimeRemainingColumn(),
         )
         self.bar = Bar(*columns, console=self.console, disable=quiet or not self.console.is_terminal)
-        self.task = self.bar.add_task(title, total=total, completed=start, numbers="")
+        self.task = self.bar.add_task(self.title, total=total, completed=start, numbers="")
 
     def __enter__(self) -> "Progress":
         self.bar.start()
@@ -57,7 +59,9 @@ class Progress:
         numbers = " ".join(self.seen.values())
         self.bar.update(self.task, advance=1, numbers=numbers)
         if not self.console.is_terminal and self.done % max(1, self.total // 10) == 0:
-            self.console.print(f"{self.title} {self.done}/{self.total} {numbers}".rstrip(), highlight=False)
+            self.console.print(
+                f"{self.title} {self.done}/{self.total} {numbers}".rstrip(), highlight=False, markup=False
+            )
 
     def passing(self, item: T) -> T:
         """Count an item of an iterator and return it."""

@@ -21,7 +21,17 @@ from burnish.algorithms.sft import SFT
 from burnish.config import Settings, build
 from burnish.policies.language.scorer import load_scorer
 from burnish.recipes.evaluate.run import evaluate_run
-from burnish.recipes.train.card import add_evaluation, final, front_matter, on_hub, shown, shown_data
+from burnish.recipes.train.card import (
+    add_evaluation,
+    cell,
+    code,
+    fence_of,
+    final,
+    front_matter,
+    on_hub,
+    shown,
+    shown_data,
+)
 
 SMALL: dict[str, Any] = {"steps": 2, "batch_size": 4, "learning_rate": 0.01, "quiet": True, "threads": 1}
 
@@ -229,3 +239,29 @@ def test_bytes_that_are_not_text_stay_in_a_card(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_bytes(b"# caf\xe9\n")
     add_evaluation(tmp_path, {"data": "builtin", "rows": 3})
     assert (tmp_path / "README.md").read_bytes().startswith(b"# caf\xe9\n\n## Evaluation\n")
+
+
+def test_markup_in_names_is_shown_and_not_obeyed() -> None:
+    """Escaped as CommonMark says: a backslash before punctuation; a code span between longer runs of backticks."""
+    assert cell("a <img src=x onerror=1> & **b** | `c` [d](e)\n# f") == (
+        r"a \<img src=x onerror=1\> \& \*\*b\*\* \| \`c\` [d\](e) # f"
+    )
+    assert cell("gpt2_x-1 [0.1, 0.2]") == "gpt2_x-1 [0.1, 0.2]"
+    assert code("gpt2") == "`gpt2`"
+    assert code("a`b``c\n<b>") == "``` a`b``c <b> ```"
+    assert fence_of("x") == "```"
+    assert fence_of("x: '\n\n  ````\n'") == "`````"
+
+
+def test_a_card_of_a_model_and_data_with_markup(folder: Path) -> None:
+    (folder / "tiny").rename(folder / "<b>`x` tiny")
+    (folder / "pairs.jsonl").rename(folder / "<i>`p`.jsonl")
+    try:
+        names = {"model": folder / "<b>`x` tiny", "data": folder / "<i>`p`.jsonl"}
+        text = card(trained(folder, DPO(), "markup", **names))
+    finally:
+        (folder / "<b>`x` tiny").rename(folder / "tiny")
+        (folder / "<i>`p`.jsonl").rename(folder / "pairs.jsonl")
+    assert r"# \<b\>\`x\` tiny, trained with dpo" in text
+    assert "from `` <b>`x` tiny ``." in text
+    assert "- training: `` <i>`p`.jsonl ``;" in text

@@ -34,7 +34,7 @@ from burnish.policies.language.loading import Loading
 from burnish.policies.language.policy import load_policy
 from burnish.recipes.evaluate.run import evaluate_run
 from burnish.recipes.train import rows as rows_module
-from burnish.recipes.train.run import run_training, train
+from burnish.recipes.train.run import refuse_threads, run_training, train
 from burnish.run import UserError, read_jsonl, read_mapping
 
 WEIGHTS = "model/model.safetensors"
@@ -1112,3 +1112,11 @@ def test_a_quantised_base_is_trained_evaluated_and_resumed(
     assert math.isfinite(found["loss"])
     for method in ("reward", "ppo"):
         lora(method, **{f"load_in_{bits}bit": True})
+
+
+def test_more_threads_than_the_system_allows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch would abort. The system of this test allows four."""
+    monkeypatch.setattr("burnish.recipes.train.run.threads_allowed", lambda count: min(count, 4))
+    refuse_threads(4)
+    with pytest.raises(UserError, match=r"^--threads 5: the system allows no more than 4; give fewer$"):
+        refuse_threads(5)

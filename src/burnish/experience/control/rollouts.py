@@ -20,8 +20,10 @@ class Control(Experience):
     and an episode that is cut by a rollout's end continues in the next.
     """
 
-    copies: int = option(8, "copies of the environment that a run steps at once", ge=1)
-    rollout: int | None = option(32, "steps per copy and rollout; none: one whole episode per copy", ge=1)
+    copies: int = option(8, "copies of the environment that a run steps at once", ge=1, most=10_000)
+    rollout: int | None = option(
+        32, "steps per copy and rollout; none: one whole episode per copy", ge=1, most=1_000_000
+    )
     gamma: float = option(0.99, "discount factor", ge=0, le=1)
     normalise_observations: bool = option(False, "normalise observations by their running mean and deviation")
     normalise_rewards: bool = option(False, "divide rewards by the running deviation of the discounted return")

@@ -33,7 +33,7 @@ ALBUM = 16  # segments per rollout that are kept to measure predictors
 class Comparisons:
     """How many labels a run asks for, when, and about which segments."""
 
-    labels: int = option(700, "comparisons that the judge answers in a run", ge=1)
+    labels: int = option(700, "comparisons that the judge answers in a run", ge=1, most=1_000_000)
     when: Literal["learning", "start"] = option("learning", "start: ask for all labels about the first policy")
     choose: Literal["variance", "random"] = option("variance", "ask about the pairs the ensemble disagrees on, or any")
     segment: int = option(25, "steps per segment", ge=1)
@@ -41,7 +41,7 @@ class Comparisons:
     first: float = option(0.25, "share of the labels asked for after the warm-up", gt=0, le=1)
     until: float = option(0.8, "share of a run's episodes by which all labels have been asked for", gt=0, le=1)
     decay: float = option(0.25, "share of that time after which the rate of labels has halved", gt=0)
-    candidates: int = option(10, "pairs drawn per label, where the ensemble chooses", ge=1)
+    candidates: int = option(10, "pairs drawn per label, where the ensemble chooses", ge=1, most=10_000)
     recent: int = option(
         256,
         "segments that labels are about and rewards are normalised over: the latest",
@@ -50,7 +50,7 @@ class Comparisons:
     )
     fits: int = option(40, "steps of the predictor after each rollout that brought labels", ge=1)
     first_fits: int = option(400, "the same, the first time", ge=1)
-    batch_size: int = option(32, "comparisons per step of the predictor and member", ge=1)
+    batch_size: int = option(32, "comparisons per step of the predictor and member", ge=1, most=1_000_000)
     predictor: Predictor = field(default_factory=Predictor)
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ class Bests(Groups):
         "completions sampled per prompt; the best is imitated",
         ge=2,
         why="a single one has nothing to be compared with",
+        most=10_000,
     )
     rollout: int = option(512, "prompts to complete before the policy learns from them: a round", ge=1)
 

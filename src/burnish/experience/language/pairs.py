@@ -37,6 +37,7 @@ class Pairs(Groups):
         "completions sampled per prompt; the best and the worst are compared",
         ge=2,
         why="a single one has nothing to be compared with",
+        most=10_000,
     )
     refresh_reference: bool = option(
         False, "use the policy at the start of each rollout as DPO's reference, not the policy at the start of training"

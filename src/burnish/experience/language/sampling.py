@@ -29,7 +29,7 @@ class Sampling(Experience):
 
     reward: Any = option(None, "reward for completions: a reward-model folder, 'gold', 'lexicon', or module:function")
     rollout: int = option(128, "prompts to complete before the policy learns from the completions", ge=1)
-    max_new_tokens: int = option(64, "maximum length of a completion in tokens", ge=1)
+    max_new_tokens: int = option(64, "maximum length of a completion in tokens", ge=1, most=1_000_000)
     temperature: float = option(1.0, "divides the logits, in sampling and in training", gt=0)
     missing_eos_penalty: float | None = option(
         None, "subtracted from the score of a completion that did not end with EOS", ge=0

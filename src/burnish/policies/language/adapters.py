@@ -29,7 +29,7 @@ from burnish import hub
 from burnish.policies.language import smollm2
 from burnish.policies.language.loading import CONVERT, PLAIN, Loading
 from burnish.policies.language.lora_targets import targets_of
-from burnish.run import UserError, read_mapping
+from burnish.run import UserError, read_mapping, refuse_special
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 POLICY, SCORER = "CAUSAL_LM", "SEQ_CLS"
@@ -92,6 +92,7 @@ def source_of(name: str | Path, loading: Loading = PLAIN) -> AdapterSource:
     elif loading.revision is not None:
         raise UserError(f"{name} is a folder, and --revision applies to a name on the hub: leave it out")
     folder = Path(name)
+    refuse_special(folder)
     if not is_adapter(folder):
         return AdapterSource(os.path.abspath(folder), None, loading)
     base, revision = base_of(folder), read_mapping(folder / CONFIG).get("revision")

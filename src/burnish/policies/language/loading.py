@@ -27,7 +27,7 @@ from transformers import (
 from transformers.models.auto.tokenization_auto import get_tokenizer_config, tokenizer_class_from_name
 
 from burnish import hub
-from burnish.run import UserError, read_mapping, warn
+from burnish.run import UserError, lacks_memory, read_mapping, warn
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -95,6 +95,8 @@ def explained(option: str, name: str | Path, kind: str) -> Iterator[None]:
             raise
         raise UserError(f"{option} {said}" if said.startswith(f"{name} ") else f"{named}: {said}") from error
     except Exception as error:
+        if lacking := lacks_memory(error):
+            raise UserError(f"{named} does not fit into memory: {lacking}; give a smaller model or --dtype") from error
         if "trust_remote_code" in str(error):
             raise UserError(f"{named} {NEEDS_CODE}") from error
         if "cannot be loaded with `safetensors`" in str(error):  # of a name on the hub

@@ -9,12 +9,14 @@ from typing import Any
 from burnish.algorithms.table import CONTROL, load
 from burnish.config import construct, option_names, refuse, suggestion
 from burnish.config.build import values_of
-from burnish.config.settings import LARGEST_SEED
+from burnish.config.settings import LARGEST_SEED, MOST_THREADS
 from burnish.experience.control.rollouts import Control
 from burnish.options import check, option
 from burnish.recipes.control.presets import PRESETS
 from burnish.run import UserError
 from burnish.training.control.lockstep import Steps
+
+MOST_LAYERS, MOST_UNITS = 64, 16_384
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,15 @@ class ClassicSettings:
     """Everything about the experiment that does not belong to an algorithm."""
 
     env: str = option("CartPole-v1", "Gymnasium environment id, or module:id")
-    runs: int = option(20, "independently seeded runs per algorithm", ge=1)
-    episodes: int = option(1000, "episodes per run, numbered in the order in which they began", ge=1)
+    runs: int = option(20, "independently seeded runs per algorithm", ge=1, most=100_000)
+    episodes: int = option(1000, "episodes per run, numbered in the order in which they began", ge=1, most=10_000_000)
     out: str = option("runs/classic", "folder to write")
     seed: int = option(2, "seed of the experiment; run i has seed · 1,000,003 + i", ge=0, le=LARGEST_SEED)
     hidden: str = option("64,64", "sizes of the hidden layers of every policy and critic")
-    group: int = option(20, "runs computed in lockstep; it changes the last bits of their numbers", ge=1)
-    processes: int | None = option(None, "groups computed at the same time; default: one per core", ge=1)
+    group: int = option(20, "runs computed in lockstep; it changes the last bits of their numbers", ge=1, most=10_000)
+    processes: int | None = option(
+        None, "groups computed at the same time; default: one per core", ge=1, most=MOST_THREADS
+    )
     resume: bool = option(False, "keep the finished groups in --out and compute the others")
     quiet: bool = option(False, "print nothing but errors")
     debug: bool = option(False, "show tracebacks")
@@ -140,12 +144,16 @@ def method(name: str, options: Mapping[str, Any]) -> Method:
 
 def checked(settings: ClassicSettings) -> ClassicSettings:
     """The settings. Raises UserError for sizes of hidden layers that make no sense."""
-    sizes = settings.hidden.split(",")
+    sizes = [size.strip() for size in settings.hidden.split(",")]
     refuse(
         {
-            f"hidden must be sizes of layers, comma-separated, like 64,64, not {settings.hidden!r}": not all(
-                size.strip().isdecimal() and int(size) > 0 for size in sizes
-            )
+            f"hidden must be sizes of layers, comma-separated, like 64,64, not {settings.hidden[:100]!r}": not all(
+                size.isdecimal() and size.strip("0") for size in sizes
+            ),
+            f"hidden must have at most {MOST_LAYERS} sizes, not {len(sizes)}": len(sizes) > MOST_LAYERS,
+            f"hidden must have sizes of at most {MOST_UNITS}, not {max(sizes, key=len)[:100]}": any(
+                len(size) > len(str(MOST_UNITS)) or int(size) > MOST_UNITS for size in sizes if size.isdecimal()
+            ),
         }
     )
     return settings

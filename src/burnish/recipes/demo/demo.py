@@ -36,7 +36,14 @@ from burnish.recipes.train.run import prepare_torch, run_training
 from burnish.report.figures import save_figure
 from burnish.report.language import demo as page
 from burnish.report.theme import series_colours
-from burnish.run import UserError, make_folder, read_mapping, remove_folder_atomically, write_atomically
+from burnish.run import (
+    UserError,
+    make_folder,
+    read_mapping,
+    remove_folder_atomically,
+    writable_folder,
+    write_atomically,
+)
 from burnish.training.progress import Progress
 
 JOB, SUMMARY = "demo.json", "summary.json"
@@ -137,9 +144,8 @@ def take(out: Path, job: dict[str, Any], overwrite: bool, resume: bool) -> None:
     An unfinished demo is resumed where `resume` is given, a finished one deleted where `overwrite` is; only a
     demo is ever deleted. Raises UserError for anything else.
     """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: choose another --out")
-    if out.exists() and any(out.iterdir()):
+    writable_folder(out)
+    if any(out.iterdir()):
         if not (out / JOB).exists():
             raise UserError(f"{out} exists and does not contain a demo: choose another --out")
         finished, same = (out / SUMMARY).exists(), read_mapping(out / JOB) == json.loads(json.dumps(job))

@@ -164,7 +164,7 @@ def shown_data(text: str) -> str:
 
 
 def of(data: str) -> str:
-    return "built-in data, the held-out part" if data == "builtin" else f"`{shown_data(data)}`"
+    return "built-in data, the held-out part" if data == "builtin" else code(shown_data(data))
 
 
 def facts(part: str, name: str, rows: Any) -> dict[str, Any] | None:
@@ -193,8 +193,21 @@ def configuration(algorithm: Any, settings: Settings) -> str:
 
 
 def cell(text: Any) -> str:
-    """Text escaped for a table cell."""
-    return str(text).replace("|", "\\|").replace("\n", " ")
+    """Text for a heading or a table cell: what Markdown or HTML would obey is escaped."""
+    return re.sub(r"[\\`*<>|&]|\](?=[(\[:])", r"\\\g<0>", " ".join(str(text).split()))
+
+
+def code(text: Any) -> str:
+    """Text as a code span on one line, between more backticks than it has in a row."""
+    plain = " ".join(str(text).split())
+    fence = fence_of(plain, 1)
+    space = " " if "`" in plain else ""
+    return f"{fence}{space}{plain}{space}{fence}"
+
+
+def fence_of(text: str, least: int = 3) -> str:
+    """Backticks, more than the text has in a row, and at least so many."""
+    return "`" * max(least, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 
 @cache
@@ -207,5 +220,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"value": value, "cell": cell}
+    environment.filters |= {"value": value, "cell": cell, "code": code, "fence": fence_of}
     return environment

@@ -41,7 +41,7 @@ from burnish.recipes.train.models import (
     with_reward,
 )
 from burnish.recipes.train.rows import evaluation_rows, first_responses, streamed, tokenised
-from burnish.run import RunFolder, UserError, write_checksums
+from burnish.run import RunFolder, UserError, threads_allowed, write_checksums
 from burnish.run.records import HARMLESS
 from burnish.run.trackers import Trackers, check_installed
 from burnish.training.language.learner import GradientLearner
@@ -282,7 +282,14 @@ def centre(scorer: Any, rows: Any, settings: Settings) -> None:
 def prepare_torch(settings: Settings) -> None:
     """Threads and determinism: the same machine, versions and thread count give the same bits."""
     if settings.threads:
+        refuse_threads(settings.threads)
         torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     transformers.utils.logging.disable_progress_bar()  # the bars that matter are ours
     datasets.disable_progress_bars()
+
+
+def refuse_threads(count: int) -> None:
+    """Raise UserError if the system does not let this process have so many threads: PyTorch would abort."""
+    if (allowed := threads_allowed(count)) < count:
+        raise UserError(f"--threads {count}: the system allows no more than {allowed}; give fewer")

@@ -15,7 +15,7 @@ from burnish.report.language.reward_model import is_reward_model
 from burnish.report.page import Figure, figure, write_page
 from burnish.report.runs import RunFiles, as_written, read_runs, series
 from burnish.report.wording import flatten
-from burnish.run import read_jsonl
+from burnish.run import read_jsonl, writable_file
 
 # key in metrics.jsonl, figure title, number format, whether it is noisy enough for a running mean
 METRICS: list[tuple[str, str, str, bool]] = [
@@ -71,6 +71,7 @@ def training_page(run_folders: Sequence[Path], out: Path) -> Path:
     Raises UserError if a folder does not exist or is not a run folder.
     """
     runs = read_runs(run_folders)
+    writable_file(out)
     names = [run.name for run in runs]
     colours = theme.series_colours(names)
     curves = curve_figures({run.name: run.metrics for run in runs}, colours, methods=methods_of(runs))
