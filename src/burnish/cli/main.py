@@ -69,17 +69,17 @@ def main(arguments: list[str] | None = None) -> None:
             sys.exit(BROKEN_PIPE)
         print(f"burnish: {printable(of_the_disk(error))}", file=sys.stderr)
         sys.exit(2)
-    except (MemoryError, RuntimeError) as error:  # RecursionError is a RuntimeError
-        if debug:
-            traceback.print_exc()
-        print(f"burnish: {printable(refused(error, arguments))}", file=sys.stderr)
-        sys.exit(2)
     except (click.Abort, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
         message = str(error) or str(error.__cause__ or "")  # click wraps the interruption in its own Abort
         print(f"burnish: interrupted{': ' + printable(message) if message else ''}", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except (MemoryError, RuntimeError) as error:  # after Abort, which is a RuntimeError as RecursionError is
+        if debug:
+            traceback.print_exc()
+        print(f"burnish: {printable(refused(error, arguments))}", file=sys.stderr)
+        sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import json
-import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -20,6 +19,7 @@ from burnish.run.atomic import (
     sync,
     write_atomically,
 )
+from burnish.run.lines import encoded, ends_line, is_at, write_whole
 from burnish.run.places import refuse_dangling
 from burnish.run.records import HARMLESS, config_differences, plain, read_mapping
 
@@ -68,7 +68,7 @@ class RunFolder:
             raise cannot_write(path, error) from error
         try:
             _take(lock, path)
-            if not _is_at(lock, path / LOCK):
+            if not is_at(lock, path / LOCK):
                 raise _in_use(path)  # by one that ended just now, and removed the folder
             clean_leftovers(path)
             resumed = _look(path, resume)  # Again: another process may have begun and ended a run since.
@@ -149,7 +149,7 @@ class RunFolder:
     def check_there(self) -> None:
         """Raise `UserError` if the folder was removed or replaced since this run opened it."""
         try:
-            if self._lock is not None and not _is_at(self._lock, self.path / LOCK):
+            if self._lock is not None and not is_at(self._lock, self.path / LOCK):
                 raise _gone(self.path)
         except OSError as error:
             raise cannot_write(self.path, error) from error
@@ -166,9 +166,9 @@ class RunFolder:
             if name not in self._files:
                 self.check_there()
                 self._files[name] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-            if not _is_at(self._files[name], path):
+            if not is_at(self._files[name], path):
                 raise _gone(path)
-            _write_whole(self._files[name], line)
+            write_whole(self._files[name], line)
         except OSError as error:
             raise cannot_write(path, error) from error
         for listen in self.listeners:
@@ -184,7 +184,7 @@ class RunFolder:
         for name in APPENDED:
             path = self._appended(name)
             try:
-                if name in self._files and not _is_at(self._files[name], path):
+                if name in self._files and not is_at(self._files[name], path):
                     raise _gone(path)
                 if path.exists():
                     sync(path)
@@ -200,7 +200,7 @@ class RunFolder:
         """
         lengths = {self._appended(name): offsets.get(name, 0) for name in {*APPENDED, *offsets}}
         for path, length in lengths.items():
-            if length and not _ends_line(path, length):
+            if length and not ends_line(path, length):
                 raise UserError(f"{path} has changed since the last checkpoint: restore it or choose another --out")
         self._close_files()
         for path, length in lengths.items():
@@ -239,15 +239,6 @@ class RunFolder:
             os.close(self._files.popitem()[1])
 
 
-def encoded(record: dict[str, Any]) -> bytes:
-    """A record as a line of an append-only file."""
-    text = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False) + "\n"
-    try:
-        return text.encode()
-    except UnicodeEncodeError:  # Half a surrogate pair, which JSON can only represent as an ASCII escape.
-        return (json.dumps(_finite(record), allow_nan=False) + "\n").encode()
-
-
 def _look(path: Path, resume: bool) -> bool:
     """Return whether `path` contains a run to resume; raise `UserError` if a run may not use it.
 
@@ -283,45 +274,5 @@ def _in_use(path: Path) -> UserError:
     return UserError(f"{path} is in use by another process: wait for it, or choose another --out")
 
 
-def _write_whole(descriptor: int, line: bytes) -> None:
-    """Append the whole `line`, or nothing if writing fails."""
-    before = os.fstat(descriptor).st_size
-    try:
-        written = 0
-        while written < len(line):
-            written += os.write(descriptor, line[written:])
-    except OSError:
-        os.ftruncate(descriptor, before)
-        raise
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether the open file is still the one at `path`."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
 def _gone(path: Path) -> UserError:
     return UserError(f"{path} was removed or replaced while the run was writing it: start again with another --out")
-
-
-def _ends_line(path: Path, length: int) -> bool:
-    try:
-        with path.open("rb") as file:
-            file.seek(length - 1)
-            return file.read(1) == b"\n"
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): restore it or choose another --out") from error
-
-
-def _finite(value: Any) -> Any:
-    """`value` with None for every number that JSON cannot represent."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -13,7 +13,7 @@ import torch
 
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError
-from burnish.run.folder import encoded
+from burnish.run.lines import encoded
 from burnish.training import checkpoint
 
 BEST, OPTIMIZER = "checkpoints/best", "optimizer/"
