@@ -28,7 +28,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 import burnish
 from burnish.algorithms.ppo import PPO
 from burnish.algorithms.table import LANGUAGE, load
-from burnish.config import Settings, build
+from burnish.config import Settings, as_dict, build
 from burnish.experience.language.completions import Completions
 from burnish.policies.language.loading import Loading
 from burnish.policies.language.policy import load_policy
@@ -126,7 +126,8 @@ SHOWN_ELSEWHERE = {
     "streaming": "test_streamed_data_resume_to_the_same_bits",
     "shuffle_buffer": "test_streamed_rows_in_order_are_those_of_the_file",
     "out": "test_model_and_data_are_those_given",
-    "revision": "test_a_revision_is_recorded_and_refused_for_a_folder",
+    "holdout": "tests/recipes/train/test_rows.py: rows that are held out are not trained",
+    "revision": "test_a_revision_is_noted_and_refused_for_a_folder",
     "trust_remote_code": "test_code_that_is_trusted_is_not_recorded",
     "dtype": "test_bfloat16_weights_are_trained_saved_and_resumed",
     "resize_embeddings": "test_tokens_without_a_row_are_refused_or_get_one",
@@ -792,7 +793,7 @@ def test_a_reward_without_a_name_is_a_reward_too(files: Path, tmp_path: Path) ->
     options = {"batch_size": 4, "rollout": 4, "max_new_tokens": 4, "steps": 1, "quiet": True, "threads": 1}
     rows = [{"prompt": row["prompt"]} for row in tiny.prompt_rows(4)]
     run = train(PPO(), model=files / "model", data=rows, reward=reward, out=tmp_path / "run", **options)
-    assert yaml.safe_load((run / "config.yaml").read_text())["reward"] == "partial"
+    assert yaml.safe_load((run / "config.yaml").read_text())["reward"] == "(in memory) partial"
 
 
 def test_a_reward_model_is_plain_transformers_and_serves_as_a_reward(files: Path, go: Callable[..., Path]) -> None:
@@ -1050,10 +1051,11 @@ def test_trainable_parameters_are_counted(lora: Callable[..., Path], capfd: pyte
 # How models are loaded ---------------------------------------------------------------------------------------------
 
 
-def test_a_revision_is_recorded_and_refused_for_a_folder(go: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_revision_is_noted_and_refused_for_a_folder(go: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a folder, and --revision applies to a name on the hub"):
         go(revision="v2", out=tmp_path / "run")
-    assert read_mapping(tmp_path / "run" / "config.yaml")["revision"] == "v2"
+    assert not (tmp_path / "run").exists()
+    assert as_dict(*build(load("sft"), {"revision": "v2"}))["revision"] == "v2"
 
 
 def test_code_that_is_trusted_is_not_recorded(go: Callable[..., Path], tmp_path: Path) -> None:

@@ -44,6 +44,10 @@ class Jury:
         known = [member.context for member in self.members if member.context is not None]
         return min(known, default=None)
 
+    def check_token(self, token: int, place: str) -> None:
+        for member in self.members:
+            member.check_token(token, place)
+
     def scores(self, batch: Any) -> Tensor:
         scores = torch.stack([member.scores(batch) for member in self.members]).double().cpu().numpy()
         return torch.from_numpy(np.asarray(combined(scores, self.how, self.penalty)))
