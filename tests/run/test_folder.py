@@ -40,6 +40,7 @@ def fail(out: Path, resume: bool = False, metrics: bool = False) -> None:
     with RunFolder.open(out, resume) as run:
         run.claim(CONFIG)
         run.describe({"seed": 1})
+        (run.path / "base").mkdir(exist_ok=True)
         if metrics:
             run.append("metrics", {"step": 1})
         raise UserError("no such model")
@@ -57,7 +58,7 @@ def test_a_run_that_is_refused_before_its_first_step_leaves_nothing(left: list[s
 
 
 def test_a_run_that_has_begun_is_left_where_it_is(tmp_path: Path) -> None:
-    files = {".lock", "config.yaml", "environment.json", "metrics.jsonl"}
+    files = {".lock", "base", "config.yaml", "environment.json", "metrics.jsonl"}
     for options in ({"metrics": True}, {"resume": True}):
         with pytest.raises(UserError, match="no such model"):
             fail(tmp_path / "x", **options)

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -217,7 +218,8 @@ class RunFolder:
         with contextlib.suppress(OSError):
             if {entry.name for entry in self.path.iterdir()} <= {LOCK, *PRELIMINARIES}:
                 for name in (*PRELIMINARIES, LOCK):
-                    (self.path / name).unlink(missing_ok=True)
+                    path = self.path / name
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
                 for folder in self._made:
                     folder.rmdir()
 

@@ -1,12 +1,16 @@
 """The demo with real data and the embedded model, as short as it can be: every part runs, and nothing is made up."""
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 
 from burnish.config import Settings
+from burnish.data import builtin
 from burnish.recipes.demo.demo import STAGES, Plan, demo, take
+from burnish.recipes.train.rows import BUILTIN
 from burnish.run import UserError
 
 TINY = Plan(
@@ -19,6 +23,22 @@ TINY = Plan(
     best_of=(2, 3),
 )
 MODELS = ["base", "SFT", "DPO", "PPO", "DPO on samples", "best of 2", "best of 3"]
+
+
+def part_of(read: Callable[[str], Dataset]) -> Callable[[str], Dataset]:
+    """The first 300 of the training rows: to read all of them takes longer than the rest of the demo."""
+    return lambda name: read(name).select(range(300)) if name == "train" else read(name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def less_data() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, kinds in (("demonstrations", ["demonstrations"]), ("comparisons", ["preferences", "feedback"])):
+            part = part_of(getattr(builtin, name))
+            patch.setattr(builtin, name, part)
+            for kind in kinds:
+                patch.setitem(BUILTIN, kind, part)
+        yield
 
 
 @pytest.fixture(scope="module")

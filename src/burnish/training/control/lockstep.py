@@ -30,7 +30,7 @@ MINIBATCH_STREAM = 2
 class Steps:
     """How the parameters of a run of control are optimised (Adam)."""
 
-    learning_rate: float = option(1e-3, "Adam's learning rate at the start", gt=0)
+    learning_rate: float = option(1e-3, "Adam's learning rate at the start", gt=0, most=10**38)
     schedule: Literal["constant", "linear"] = option(
         "constant", "learning rate over a run's episodes; linear: down to 0"
     )
