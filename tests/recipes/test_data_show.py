@@ -232,7 +232,7 @@ def test_conversations_of_a_template_that_rewrites_them(tmp_path: Path) -> None:
     masked = data_show(str(file), model=str(tmp_path), train_thoughts=False, last_answer_only=True)
     assert "  response: (⏎)|(</think>)|(⏎)|(⏎)|[d]|{</s>}" in masked
     with pytest.raises(UserError, match="no answer has a thought, so train_thoughts changes nothing"):
-        data_show("builtin", "sft", train_thoughts=False)
+        data_show(str(tiny.write_rows(tmp_path / "plain.jsonl", [{"text": "a"}])), "sft", train_thoughts=False)
 
 
 @pytest.mark.parametrize(
