@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
@@ -12,7 +13,6 @@ from transformers.activations import ACT2FN
 from burnish.policies.language.activations import fuse_gelu
 from burnish.policies.language.policy import load_policy
 from burnish.policies.language.scorer import load_scorer
-from tests import tiny
 
 
 def by_hand(x: float) -> float:
