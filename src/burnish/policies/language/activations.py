@@ -11,8 +11,8 @@ def fuse_gelu(model: nn.Module) -> None:
 
         gelu(x) = x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))
 
-    which GPT-2, GPT-J and Phi have. Values differ by rounding alone. The eight operations take 4 to 15 % of a small GPT-2's
-    training step and keep as many tensors for the backward pass. The model's configuration stays as it is.
+    which GPT-2, GPT-J and Phi have. Values differ by rounding alone. The eight operations take 4 to 15 % of a small
+    GPT-2's training step. The model's configuration stays as it is.
     """
     for module in list(model.modules()):
         for name, child in module.named_children():
