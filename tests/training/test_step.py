@@ -2,13 +2,16 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
 import torch
 from tiny_scorers import make_scorer
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from burnish.algorithms.apo_down import APODown
 from burnish.algorithms.apo_zero import APOZero
@@ -31,11 +34,14 @@ from burnish.algorithms.table import LANGUAGE, load
 from burnish.algorithms.terms import Loss, Term
 from burnish.batches import Demonstrations, Episodes, Feedback, Preferences
 from burnish.policies.interface import Models
+from burnish.policies.language.adapters import Lora
+from burnish.policies.language.policy import LanguagePolicy, load_policy
+from burnish.policies.language.reference import StartingAdapter
 from burnish.training.step import (
     NonFiniteLossError,
     added,
     evaluate,
-    faulty_rows,
+    faulty,
     gradient,
     metric_shares,
     microbatches,
@@ -280,10 +286,75 @@ def test_a_row_that_is_not_finite_is_named(pieces: int) -> None:
         policy.model.model.embed_tokens.weight[17] = math.nan
     with pytest.raises(NonFiniteLossError) as caught:
         gradient(SFT(), Models(policy=policy), batch, pieces)
-    assert set(caught.value.rows) <= {101, 104}
-    assert caught.value.rows
-    if pieces == 1:
-        assert caught.value.rows == [101, 104]
+    assert caught.value.rows == [101, 104]
+    assert all(parameter.grad is None for parameter in policy.parameters().values())
+
+
+class Counting(TorchDispatchMode):
+    """Counts how often a number is read from a tensor, and how often each of the `weights` is cast."""
+
+    def __init__(self, weights: Iterable[torch.Tensor] = ()) -> None:
+        super().__init__()
+        self.read, self.casts = 0, {weight.data_ptr(): 0 for weight in weights}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.read += func is torch.ops.aten._local_scalar_dense.default
+        if func is torch.ops.aten._to_copy.default and args[0].data_ptr() in self.casts:
+            self.casts[args[0].data_ptr()] += 1
+        return func(*args, **(kwargs or {}))
+
+
+class Uniform(tiny.Table):
+    """Gives every token the same log-probability, a tensor without dimensions."""
+
+    def logprobs(self, batch: Any) -> torch.Tensor:
+        return self.values.expand(batch.mask.shape)
+
+
+def test_micro_batches_read_no_numbers_of_their_own() -> None:
+    """The numbers of a step are read once, at its end: on a GPU each would wait for all that was computed before."""
+    batch = tiny.demonstrations(tiny.random_rows(8))
+    counts = []
+    for pieces in (1, 4):
+        with Counting() as counting:
+            gradient(SFT(), Models(policy=Uniform(torch.zeros(()))), batch, pieces)
+        counts.append(counting.read)
+    assert counts[0] == counts[1] < 10
+
+
+def half(**changes: Any) -> LanguagePolicy:
+    return LanguagePolicy(tiny.make_model("untied_llama", **changes), tiny.make_tokenizer(), "bfloat16")
+
+
+def test_a_step_in_bfloat16_casts_each_weight_once() -> None:
+    """For all micro-batches; norms and embeddings are not cast at all."""
+    policy, batch = half(), tiny.demonstrations(tiny.random_rows(8))
+    with Counting(policy.parameters().values()) as counting:
+        gradient(SFT(), Models(policy=policy), batch, 4)
+    matrices = {p.data_ptr() for name, p in policy.parameters().items() if "proj" in name or "lm_head" in name}
+    assert counting.casts == {pointer: int(pointer in matrices) for pointer in counting.casts}
+
+
+def test_a_reference_in_the_loss_is_read_with_its_own_weights(tmp_path: Path) -> None:
+    """A starting adapter takes the place of the trained one, of which the step keeps casts."""
+    tiny.save_model(tmp_path, "llama")
+    policy = load_policy(tmp_path, precision="bfloat16", lora=Lora(2))
+    models, batch = Models(policy=policy, reference=StartingAdapter(policy)), tiny.demonstrations(tiny.random_rows(4))
+    with torch.no_grad():
+        for parameter in policy.parameters().values():
+            parameter += 0.5
+    seen: list[torch.Tensor] = []
+
+    class LooksBack(SFT):
+        def loss(self, models: Models, batch: Any) -> Loss:
+            found = super().loss(models, batch)
+            seen.append(models.reference.logprobs(batch)[torch.argsort(batch.rows)])  # micro-batches are sorted
+            return found
+
+    gradient(LooksBack(), models, batch)
+    expected = models.reference.logprobs(batch)
+    assert torch.equal(seen[0], expected)
+    assert not torch.allclose(policy.logprobs(batch), expected, atol=0.1)
 
 
 def test_a_reference_that_is_not_finite_names_the_pair() -> None:
@@ -316,4 +387,4 @@ def test_what_is_not_finite_behind_the_mask_is_nobodys_fault() -> None:
     batch = tiny.demonstrations([([0, 4, 5], [False, True, False]), ([0, 4], [False, True])])
     values = torch.tensor([[math.nan, -1.0, math.inf], [0.0, -math.inf, math.nan]])
     loss = SFT().loss(Models(policy=tiny.Table(values)), batch)
-    assert faulty_rows(loss, batch) == [1]
+    assert faulty(loss, batch).tolist() == [False, True]

@@ -84,8 +84,10 @@ class Settings:
     )
     lora_dropout: float = option(0.0, "dropout on the adapters' inputs, for methods with dropout", ge=0, lt=1)
     lora_targets: str | None = option(None, "layers with adapters, comma-separated names; default: all-linear")
-    precision: Literal["float32", "bfloat16"] = option(
-        "float32", "precision that forward passes compute in; the weights' own is --dtype"
+    precision: Literal["auto", "float32", "bfloat16"] = option(
+        "float32",
+        "precision that forward passes compute in; the weights' own is --dtype; auto: bfloat16 where the device has "
+        "instructions for it, so that numbers depend on the machine",
     )
     eval_data: str | None = option(
         None, "data to evaluate on during training; for built-in data its validation split", several=True

@@ -54,7 +54,7 @@ class Recipe:
     weight_decay: float = 0.5
     warmup: float = 0.05
     patience: int = 3
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
 def pretrain(out: Path, recipe: Recipe, base: Settings) -> Path:

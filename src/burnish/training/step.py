@@ -1,11 +1,13 @@
 """One preparation, one gradient, or one evaluation: the only place where losses are averaged."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from burnish.algorithms.interface import Algorithm, Statistics
@@ -78,24 +80,39 @@ def gradient(algorithm: Algorithm, models: Models, batch: Any, pieces: int = 1) 
     """Add the gradient of the prepared batch's loss to the parameters' `.grad`, piece by piece; return metrics.
 
     The models' own losses are added to the method's. Each is a mean over the tokens of a piece and counts as much as
-    the piece has tokens. Raises NonFiniteLossError before any optimizer has moved.
+    the piece has tokens. Raises NonFiniteLossError, and leaves no gradient, where the loss is not finite. Between the
+    first pass and the last nothing here waits for the device.
     """
-    denominators, tokens = batch.counts(), batch.lengths.sum()
+    denominators, tokens = on_host(batch.counts()), batch.lengths.sum()
     sums: dict[str, Tensor] = {}
-    for part in microbatches(batch, pieces):
-        with own_losses(models) as own:
-            loss = algorithm.loss(models, part)
-        value = objective(loss, denominators)
-        for name, (weight, mean) in own.items():
-            share = mean * (part.lengths.sum() / tokens)
-            value = value + weight * share
-            _add(sums, {name: share.detach()})
-        if not torch.isfinite(value):
-            raise NonFiniteLossError(f"the loss is {value.item()}", faulty_rows(loss, part))
-        if value.requires_grad:  # a part in which nothing counts has no gradient
-            value.backward()
-        _add(sums, {"loss": value.detach()} | metric_shares(loss, part, denominators))
-    return {name: value.item() for name, value in sums.items()}
+    faults: list[tuple[Tensor, Tensor]] = []
+    # A weight's cast is kept until the outermost autocast ends: so each is cast once, for all passes and heads inside.
+    with torch.autocast(batch.mask.device.type, enabled=False):
+        for part in microbatches(batch, pieces):
+            with own_losses(models) as own:
+                loss = algorithm.loss(models, part)
+            value = objective(loss, denominators)
+            for name, (weight, mean) in own.items():
+                share = mean * (part.lengths.sum() / tokens)
+                value = value + weight * share
+                _add(sums, {name: share.detach()})
+            if value.requires_grad:  # a part in which nothing counts has no gradient
+                value.backward()
+            faults.append((part.rows, faulty(loss, part)))
+            _add(sums, {"loss": value.detach()} | metric_shares(loss, part, denominators))
+    found = {name: value.item() for name, value in on_host(sums).items()}
+    if not math.isfinite(found["loss"]):
+        for model in models.trained().values():
+            for parameter in model.parameters().values():
+                parameter.grad = None
+        bad = sorted(row for rows, there in faults for row in rows[there].tolist())
+        raise NonFiniteLossError(f"the loss is {found['loss']}", bad)
+    return found
+
+
+def on_host(numbers: dict[str, Tensor]) -> dict[str, Tensor]:
+    """0-d tensors of any device as float64 on the CPU, in one transfer."""
+    return dict(zip(numbers, torch.stack([value.double() for value in numbers.values()]).cpu(), strict=True))
 
 
 @contextmanager
@@ -117,12 +134,12 @@ def evaluate(algorithm: Algorithm, models: Models, batches: list[Any]) -> dict[s
 @torch.no_grad()
 def mean_metrics(algorithm: Algorithm, models: Models, parts: list[Any]) -> dict[str, float]:
     """Loss and metrics over all prepared parts as if they were one batch."""
-    denominators = added([part.counts() for part in parts])
+    denominators = on_host(added([part.counts() for part in parts]))
     sums: dict[str, Tensor] = {}
     for part in parts:
         loss = algorithm.loss(models, part)
         _add(sums, {"loss": objective(loss, denominators)} | metric_shares(loss, part, denominators))
-    return {name: value.item() for name, value in sums.items()}
+    return {name: value.item() for name, value in on_host(sums).items()}
 
 
 def _add(sums: dict[str, Tensor], shares: dict[str, Tensor]) -> None:
@@ -130,10 +147,10 @@ def _add(sums: dict[str, Tensor], shares: dict[str, Tensor]) -> None:
         sums[name] = sums[name] + share.double() if name in sums else share.double()
 
 
-def faulty_rows(loss: Loss, batch: Any) -> list[int]:
-    """The data set's rows in which a real place of some term is not finite."""
+def faulty(loss: Loss, batch: Any) -> Bool[Tensor, "B"]:
+    """The rows in which a real place of some term is not finite."""
     bad = torch.zeros(len(batch), dtype=torch.bool, device=batch.mask.device)
     for term in loss.terms.values():
         broken = term.mask & ~torch.isfinite(term.losses)
         bad |= broken.flatten(1).any(1) if broken.dim() > 1 else broken
-    return batch.rows[bad].tolist()
+    return bad

@@ -262,8 +262,9 @@ def test_a_saved_policy_is_plain_transformers(family: str, tmp_path: Path) -> No
     with torch.no_grad():
         assert torch.equal(model(ids).logits, policy.model(ids).logits)
     loaded = load_policy(tmp_path)
-    assert {p.dtype for p in loaded.parameters().values()} == {torch.float32}
-    assert torch.equal(loaded.logprobs(tiny.demonstrations(ROWS)), policy.logprobs(tiny.demonstrations(ROWS)))
+    for name, parameter in policy.parameters().items():
+        assert torch.equal(loaded.parameters()[name], parameter)
+    torch.testing.assert_close(loaded.logprobs(tiny.demonstrations(ROWS)), policy.logprobs(tiny.demonstrations(ROWS)))
 
 
 def greedy(folder: Path) -> list[list[int]]:

@@ -102,7 +102,7 @@ def test_bfloat16_is_the_models_alone() -> None:
 
 def test_dropout_is_off_until_it_is_switched_on() -> None:
     model = make_reader("gpt2", resid_pdrop=0.5)
-    model.model.train()
+    model.model.transformer.train()  # while the whole says that it is not training
     model = TokenReader(model.model, model.tokenizer)
     tokens, mask, lengths = tiny.pad_rows(ROWS)
     calm = model.numbers(tokens, mask, lengths, head, 2)

@@ -13,6 +13,7 @@ from tiny_scorers import make_scorer
 
 from burnish.algorithms.table import load
 from burnish.config import build
+from burnish.policies.language.precision import resolved
 from burnish.recipes.train import environment
 from burnish.recipes.train.run import run_training
 from burnish.run import UserError
@@ -107,6 +108,23 @@ def test_a_run_of_an_older_version_resumes(started: Callable[..., Path], tmp_pat
         started(method, out=str(run), resume=True)
         with pytest.raises(UserError, match=r"another config, dtype \(was 'float32', now 'bfloat16'\)"):
             started(method, out=str(run), resume=True, dtype="bfloat16")
+
+
+def test_a_precision_chosen_by_the_device_is_noted_and_another_is_said(
+    started: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = started(precision="auto")
+    here = resolved("auto", "cpu")
+    there = "float32" if here == "bfloat16" else "bfloat16"
+    assert json.loads((run / "environment.json").read_text())["precision"] == here
+    assert yaml.safe_load((run / "config.yaml").read_text())["precision"] == "auto"
+    started(precision="auto", resume=True, quiet=False)
+    assert "different environment" not in capsys.readouterr().err
+    edit(run / "environment.json", lambda content: content.update(precision=there))
+    shutil.rmtree(run / "model", ignore_errors=True)
+    started(precision="auto", resume=True, quiet=False)
+    said = f"resumed in a different environment, so not to the same bits: precision (was '{there}', now '{here}')"
+    assert said in capsys.readouterr().err
 
 
 def test_phrases_name_part_and_model() -> None:

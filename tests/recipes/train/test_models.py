@@ -270,3 +270,5 @@ def test_how_models_are_loaded_is_what_the_options_say() -> None:
         loading_of(Settings(load_in_4bit=True, load_in_8bit=True))
     with pytest.raises(UserError, match="precision bfloat16 and dtype float16 cannot go together"):
         loading_of(Settings(precision="bfloat16", dtype="float16"))
+    with pytest.raises(UserError, match="precision auto and dtype float16 cannot go together"):
+        loading_of(Settings(precision="auto", dtype="float16"))

@@ -34,7 +34,7 @@ from burnish.policies.language.loading import Loading
 from burnish.policies.language.policy import load_policy
 from burnish.recipes.evaluate.run import evaluate_run
 from burnish.recipes.train import rows as rows_module
-from burnish.recipes.train.run import refuse_threads, run_training, train
+from burnish.recipes.train.run import prepare_torch, refuse_threads, run_training, train
 from burnish.run import UserError, read_jsonl, read_mapping
 
 WEIGHTS = "model/model.safetensors"
@@ -678,6 +678,17 @@ def test_a_device_that_is_not_there_is_refused(go: Callable[..., Path]) -> None:
     for device in ("cuda:99", "abacus"):
         with pytest.raises(UserError, match=f"--device {device}"):
             go(device=device)
+
+
+def test_emulated_bfloat16_is_said_to_be_slow(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without oneDNN, PyTorch emulates bfloat16 on every CPU."""
+    with torch.backends.mkldnn.flags(enabled=False):
+        for precision in ("auto", "float32"):
+            prepare_torch(Settings(precision=precision, device="cpu"))
+        prepare_torch(Settings(precision="bfloat16", device="cpu", quiet=True))
+        assert capsys.readouterr().err == ""
+        prepare_torch(Settings(precision="bfloat16", device="cpu"))
+    assert capsys.readouterr().err.startswith("this CPU has no bfloat16 of its own and emulates it, and a training")
 
 
 def test_threads_are_set_and_noted(go: Callable[..., Path]) -> None:

@@ -27,6 +27,7 @@ from transformers import (
 from transformers.models.auto.tokenization_auto import get_tokenizer_config, tokenizer_class_from_name
 
 from burnish import hub
+from burnish.policies.language.activations import fuse_gelu
 from burnish.run import UserError, lacks_memory, read_mapping, warn
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -216,6 +217,7 @@ def load_weights(
             **loading.hub(name),
             **options,
         )
+    fuse_gelu(model)
     if not loading.bits:
         return model.to(device), found
     for module in model.modules():

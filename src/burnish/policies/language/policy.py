@@ -29,6 +29,7 @@ from burnish.policies.language.loading import (
     load_weights,
 )
 from burnish.policies.language.parts import head
+from burnish.policies.language.precision import resolved
 from burnish.policies.language.reader import TokenReader
 from burnish.policies.language.vocabulary import resize_embeddings
 
@@ -135,6 +136,7 @@ def load_policy(
     initialised with `seed`, or the one that `name` is. Raises UserError where the model cannot be loaded, lacks
     weights, or has no tokenizer.
     """
+    precision = resolved(precision, device)
     with explained("--model", name, "a causal language model"):
         source = adapters.source_of(name, loading)
         config = load_config(source.base, source.loading)

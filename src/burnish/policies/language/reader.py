@@ -40,7 +40,7 @@ class TokenReader:
         self.balance: LoadBalance | None = None
         self.neftune: Neftune | None = None
         self.scaling = length_scaling(model.config)
-        self.dropout(False)
+        model.train(False)
 
     @property
     def device(self) -> torch.device:
@@ -53,7 +53,8 @@ class TokenReader:
 
     def dropout(self, on: bool) -> None:
         """Switch dropout on or off; it is off wherever a ratio, a reference, a score or a value matters."""
-        self.model.train(on)
+        if self.model.training != on:  # to switch walks through every module
+            self.model.train(on)
 
     def check_token(self, token: int, place: str) -> None:
         """Raise UserError, naming the `place`, for a token that the model's embedding has no row for."""
@@ -113,5 +114,8 @@ class TokenReader:
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
+        """The precision of the model's passes; without a gradient, weights may be others than those whose casts a step
+        keeps: see `StartingAdapter`."""
+        half, keep = self.precision == "bfloat16", torch.is_grad_enabled()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half, cache_enabled=keep):
             yield

@@ -29,6 +29,7 @@ from burnish.policies.language.loading import (
     quiet,
 )
 from burnish.policies.language.parts import embedding
+from burnish.policies.language.precision import resolved
 from burnish.policies.language.reader import TokenReader
 from burnish.policies.language.vocabulary import ADVICE, needed_rows, resize_embeddings
 from burnish.run import UserError, read_mapping
@@ -159,6 +160,7 @@ def load_scorer(
     Adapters and `lora` work as in `load_policy`; the head is always trained. Raises UserError, naming `option`, where
     the model cannot be loaded, has another head, or has no tokenizer.
     """
+    precision = resolved(precision, device)
     with explained(option, name, "a reward model"):
         source = adapters.source_of(name, loading)
         with quiet_and_reproducible(seed):

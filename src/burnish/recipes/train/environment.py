@@ -13,6 +13,7 @@ from burnish.config import Settings
 from burnish.data.rendering import tells_time
 from burnish.policies.interface import Models
 from burnish.policies.language.fingerprint import fingerprint
+from burnish.policies.language.precision import resolved
 from burnish.recipes.train.given import hashes
 from burnish.recipes.train.models import pick_device, say
 from burnish.rewards.ensemble import Ensemble
@@ -114,6 +115,8 @@ def note_environment(
         "eval_data_sha256": None if held is None else held.fingerprint,
         "model_sha256": next(iter(weights.values())),
     }
+    if settings.precision == "auto":
+        now["precision"] = resolved("auto", now["device"])
     if clock is not None:
         now["clock"] = clock.isoformat()
     if settings.streaming:

@@ -106,13 +106,13 @@ def with_reward(models: Models, settings: Settings) -> Settings:
 
 def loading_of(settings: Settings) -> Loading:
     """How the models of a run or a command are loaded. Raises UserError for options that exclude each other."""
-    half = settings.dtype == "float16" and settings.precision == "bfloat16"
+    half = settings.dtype == "float16" and settings.precision != "float32"
     frozen = settings.resize_embeddings and settings.lora_rank is not None
     refuse(
         {
             "load_in_4bit and load_in_8bit cannot go together: give one of them": settings.load_in_4bit
             and settings.load_in_8bit,
-            "precision bfloat16 and dtype float16 cannot go together: set both to bfloat16": half,
+            f"precision {settings.precision} and dtype float16 cannot go together: set both to bfloat16": half,
             "resize_embeddings and lora_rank cannot go together, as LoRA trains no new rows: leave one out": frozen,
         }
     )

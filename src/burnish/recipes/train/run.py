@@ -17,6 +17,7 @@ from burnish.data.walk import in_order
 from burnish.evaluation.judge_server import without_keys
 from burnish.evaluation.reward_models import centre_on
 from burnish.policies.interface import Models
+from burnish.policies.language.precision import cost_of_emulation
 from burnish.recipes.train.batches import length, offline, online, same_reference, streaming
 from burnish.recipes.train.card import write_card
 from burnish.recipes.train.environment import clock_of, fingerprints, note_environment, note_models
@@ -280,11 +281,16 @@ def centre(scorer: Any, rows: Any, settings: Settings) -> None:
 
 
 def prepare_torch(settings: Settings) -> None:
-    """Threads and determinism: the same machine, versions and thread count give the same bits."""
+    """Threads and determinism: the same machine, versions and thread count give the same bits.
+
+    Says what the precision costs on a device that emulates it.
+    """
     if settings.threads:
         refuse_threads(settings.threads)
         torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    if costly := cost_of_emulation(settings.precision, pick_device(settings.device)):
+        say(settings, costly)
     transformers.utils.logging.disable_progress_bar()  # the bars that matter are ours
     datasets.disable_progress_bars()
 

@@ -46,6 +46,7 @@ class GradientLearner:
         return minibatches(batch, self.settings.batch_size, self.algorithm.passes, self.settings.seed, state.batches)
 
     def update(self, part: Any, state: State, first: bool) -> dict[str, Any] | None:
+        tokens = int(part.lengths.sum())  # before the step, for which it would wait
         try:
             metrics = step(
                 self.algorithm,
@@ -60,7 +61,7 @@ class GradientLearner:
             raise self.explained(error, state, first) from error
         if metrics is None:
             return None
-        state.num_tokens += int(part.lengths.sum())
+        state.num_tokens += tokens
         epoch = {"epoch": round((state.step + 1) / self.steps_per_epoch, 6)} if self.steps_per_epoch else {}
         return epoch | metrics | {"num_tokens": state.num_tokens}
 
@@ -138,14 +139,18 @@ def step(
     """
     metrics = gradient(algorithm, models, batch, accumulate)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm or math.inf)
-    if not torch.isfinite(norm):
-        raise NonFiniteLossError(f"the gradient's norm is {norm.item()}", batch.rows.tolist())
+    length = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    norm = length.item()
+    if not math.isfinite(norm):
+        optimizer.zero_grad(set_to_none=True)
+        raise NonFiniteLossError(f"the gradient's norm is {norm}", batch.rows.tolist())
     if algorithm.stops(metrics):
         optimizer.zero_grad(set_to_none=True)
         return None
+    if max_grad_norm and norm > max_grad_norm:
+        torch.nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, length)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return metrics | {"grad_norm": norm.item(), "learning_rate": learning_rate}
+    return metrics | {"grad_norm": norm, "learning_rate": learning_rate}
