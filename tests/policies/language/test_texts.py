@@ -35,5 +35,7 @@ def test_states_are_those_of_each_text_alone(kind: Any, family: str) -> None:
             rows = rows if kept is None else [rows[i] for i in kept]
             for row, token in zip(rows, tokens, strict=True):
                 grown[row].append(token)
-            texts.extend(torch.tensor(tokens), None if kept is None else torch.tensor(kept))
+            if kept is not None:
+                texts.keep(kept)
+            texts.extend(torch.tensor(tokens))
             check(texts, rows)

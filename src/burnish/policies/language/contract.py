@@ -84,9 +84,10 @@ def decoded(
     for step in range(steps):
         found.append(head(model, grown.states()))
         wanted += [expected[i][starts[i] + step - 1][None] for i in rows]
-        kept = torch.arange(1, len(rows), device=model.device) if step == 1 and len(rows) > 1 else None
-        rows = rows if kept is None else rows[1:]
-        grown.extend(torch.tensor([texts[i][starts[i] + step] for i in rows], device=model.device), kept)
+        if step == 1 and len(rows) > 1:
+            rows = rows[1:]
+            grown.keep(list(range(1, len(texts))))
+        grown.extend(torch.tensor([texts[i][starts[i] + step] for i in rows], device=model.device))
     return torch.cat(found), torch.cat(wanted)
 
 
