@@ -12,9 +12,9 @@ from scipy.stats import chisquare
 
 from burnish.ends import Ends
 from burnish.policies.interface import Sampled, Sampler, SamplingKnobs
+from burnish.policies.language.draws import draw, log_distribution, uniforms
 from burnish.policies.language.layout import completions_batch
 from burnish.policies.language.policy import LanguagePolicy
-from burnish.policies.language.draws import draw, log_distribution, uniforms
 from burnish.policies.language.sampler import PolicySampler, sample, stream_tokens
 from burnish.run import UserError
 

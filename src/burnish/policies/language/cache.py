@@ -1,16 +1,16 @@
 """A key/value cache with room: tokens are written in place, and rows enter and leave without a copy of the others.
 
-transformers' own layers concatenate the whole cache with every new token, and copy it for every row that leaves. All
-rows end in the same column, so a row's padding is on its left.
+transformers' own layers concatenate the whole cache with every new token, and copy it whenever a row leaves. All rows
+end in the same column, so a row's padding is on its left.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedConfig
+from transformers import DynamicCache, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import (
     DummyLayer,
     DynamicLayer,
@@ -20,33 +20,47 @@ from transformers.cache_utils import (
     LinearAttentionLayer,
 )
 
-ROOM = 64  # columns that a buffer has free at least when it is made
-
 
 class RoomyLayer(DynamicLayer):
-    """Keys and values `[N, H, T, D]`: the first `rows` rows and the columns `start` to `end` of larger buffers."""
+    """Keys and values `[N, H, T, D]`: the first `rows` rows of larger buffers, written up to column `end`.
+
+    A model that can (`whole`) is given all columns, with a mask that hides what is not written, as with transformers'
+    `StaticLayer`: attention reads memory without gaps twice as fast. `offset` columns are no longer stored.
+    """
 
     buffers: tuple[Tensor, Tensor]
-    rows = start = end = 0
+    rows = end = offset = 0
+    whole = False
 
     @property
     def reach(self) -> int:
         """The columns before a token that it can see."""
         return 2**62
 
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another column."""
+        return self.is_initialized and self.end == self.buffers[0].shape[2]
+
+    def get_seq_length(self) -> int:
+        return self.offset + self.end
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        written = self.end + query_length
+        return (self.buffers[0].shape[2] if self.whole and self.is_initialized else written), self.offset
+
     def update(
         self, key_states: Float[Tensor, "N H q D"], value_states: Float[Tensor, "N H q E"], *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Write new columns, and return those that their tokens can see."""
-        new = (key_states, value_states)
+        """Write new columns, for which there must be room; the keys and values to be seen."""
         count = key_states.shape[2]
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self.rows, self.buffers = len(key_states), _buffers(new, len(key_states), count)
-        elif self.end + count > self.buffers[0].shape[2]:
-            self._resize(len(self.buffers[0]), min(self.end - self.start, self.reach))
-        self.start = max(self.start, self.end - self.reach)
-        for buffer, states in zip(self.buffers, new, strict=True):
+            self.rows, self.end = len(key_states), count
+            self.buffers = (key_states.clone(), value_states.clone())  # may be views of what the model still needs
+            self._show()
+            return key_states, value_states
+        for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
             buffer[: self.rows, :, self.end : self.end + count] = states
         self.end += count
         self._show()
@@ -54,70 +68,50 @@ class RoomyLayer(DynamicLayer):
 
     def move(self, into: Int[Tensor, "m"], source: Int[Tensor, "m"], rows: int) -> None:
         """Copy rows `source` to the places `into`, then keep the first `rows`."""
-        if not self.is_initialized:  # the model does not use this layer
-            return
         if rows > len(self.buffers[0]):
-            self._resize(rows, self.end - self.start)
+            self.resize(rows, self.get_seq_length())
         for buffer in self.buffers:
-            seen = buffer[:, :, self.start : self.end]
-            seen[into.to(seen.device)] = seen[source.to(seen.device)]
+            written = buffer[:, :, : self.end]
+            written[into.to(buffer.device)] = written[source.to(buffer.device)]
         self.rows = rows
         self._show()
 
-    def crop_left(self, columns: int) -> None:
-        """Leave out columns on the left, in which no row has a token."""
-        if self.is_initialized:
-            self.start += columns
-            self._show()
-
-    def join(self, other: "RoomyLayer") -> None:
-        """Add the rows of another layer, so that both end in the same column."""
-        if not self.is_initialized:
-            return
-        rows, theirs = self.rows + other.rows, other.end - other.start
-        width = max(self.end - self.start, theirs)
-        if rows > len(self.buffers[0]) or width > self.end:
-            self._resize(max(rows, len(self.buffers[0])), width)
-        for buffer, states in zip(self.buffers, (other.keys, other.values), strict=True):
-            buffer[self.rows : rows, :, self.end - theirs : self.end] = states
-        self.rows, self.start = rows, self.end - width
+    def join(self, others: Sequence["RoomyLayer"]) -> None:
+        """Add the rows of other layers, so that all end in the same column."""
+        rows = self.rows + sum(other.rows for other in others)
+        columns = max(layer.get_seq_length() for layer in (self, *others))
+        if rows > len(self.buffers[0]) or columns > self.get_seq_length():
+            self.resize(max(rows, len(self.buffers[0])), columns)
+        for other in others:
+            count = min(self.end, other.end)
+            for buffer, states in zip(self.buffers, other.buffers, strict=True):
+                new = states[: other.rows, :, other.end - count : other.end]
+                buffer[self.rows : self.rows + other.rows, :, self.end - count : self.end] = new
+            self.rows += other.rows
         self._show()
 
-    def _resize(self, rows: int, end: int) -> None:
-        """New buffers for so many rows, in which the present columns end at `end`."""
-        width = min(self.end - self.start, end)
-        old, self.buffers = self.buffers, _buffers(self.buffers, rows, end)
-        for buffer, states in zip(self.buffers, old, strict=True):
-            buffer[: self.rows, :, end - width : end] = states[: self.rows, :, self.end - width : self.end]
-        self.start, self.end = end - width, end
+    def resize(self, rows: int, columns: int) -> None:
+        """New buffers for `rows` rows, with room behind the last of `columns` columns."""
+        end = min(columns, self.reach)
+        count, old = min(self.end, end), self.buffers
+        # What is masked must be finite all the same.
+        keys, values = (one.new_zeros(rows, one.shape[1], end + room(end), one.shape[3]) for one in old)
+        for buffer, states in zip((keys, values), old, strict=True):
+            buffer[: self.rows, :, end - count : end] = states[: self.rows, :, self.end - count : self.end]
+        self.buffers, self.end, self.offset = (keys, values), end, columns - end
+        self._show()
 
     def _show(self) -> None:
-        self.keys, self.values = (buffer[: self.rows, :, self.start : self.end] for buffer in self.buffers)
+        columns = self.buffers[0].shape[2] if self.whole else self.end
+        self.keys, self.values = (buffer[: self.rows, :, :columns] for buffer in self.buffers)
 
 
 class RoomySlidingLayer(RoomyLayer, DynamicSlidingWindowLayer):
-    """The same where a token sees no more than the `sliding_window`'s columns."""
+    """The same for a layer that sees the columns of a window: older ones go when the buffers are made anew."""
 
     @property
     def reach(self) -> int:
         return self.sliding_window - 1
-
-    def update(
-        self, key_states: Float[Tensor, "N H q D"], value_states: Float[Tensor, "N H q E"], *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Write new columns, and return those that their tokens can see."""
-        self.cumulative_length += key_states.shape[2]
-        return super().update(key_states, value_states)
-
-    def crop_left(self, columns: int) -> None:
-        """Leave out columns on the left, in which no row has a token."""
-        self.cumulative_length -= columns
-        super().crop_left(max(0, self.end - self.start - self.cumulative_length))
-
-    def join(self, other: RoomyLayer) -> None:
-        """Add the rows of another layer, so that both end in the same column."""
-        self.cumulative_length = max(self.cumulative_length, other.get_seq_length())
-        super().join(other)
 
 
 class RoomyHybridLayer(RoomyLayer, LinearAttentionAndFullAttentionLayer):
@@ -139,64 +133,79 @@ ROOMY: dict[type, type[RoomyLayer]] = {
 class RoomyCache(DynamicCache):
     """transformers' cache for a model of this configuration, with room in the layers that Burnish knows.
 
-    `joins` says that it knows all of them, so that the rows of another cache can be added.
+    `whole` says that the model works with transformers' static cache. `joins` says that all layers are known, so that
+    the rows of another cache can be added.
     """
 
-    def __init__(self, config: PreTrainedConfig) -> None:
+    def __init__(self, config: PreTrainedConfig, whole: bool) -> None:
         super().__init__(config=config)
-        if self.layer_class_to_replicate is not None:
-            self.layer_class_to_replicate = RoomyLayer
-        self.layers = [_roomy(layer) for layer in self.layers]
+        self.layers = [_roomy(layer, whole) for layer in self.layers]
         known = (RoomyLayer, LinearAttentionLayer, DummyLayer)
         self.joins = all(isinstance(layer, known) for layer in self.layers)
 
-    def keep(self, order: list[int]) -> None:
+    def keep(self, order: Sequence[int]) -> None:
         """Keep the rows `order`, in this order; a row may come several times."""
         places = torch.tensor(order)
         into = (places != torch.arange(len(order))).nonzero()[:, 0]
         for layer in self.layers:
             if isinstance(layer, LinearAttentionLayer):
-                _change_states(layer, layer, lambda state, _: state[places.to(state.device)])
-            if isinstance(layer, RoomyLayer):
+                _change_states([layer], lambda states: states[0][places.to(states[0].device)])
+            if isinstance(layer, RoomyLayer) and layer.is_initialized:
                 layer.move(into, places[into], len(order))
             elif not isinstance(layer, LinearAttentionLayer):
                 layer.reorder_cache(places)
 
-    def crop_left(self, columns: int) -> None:
-        """Leave out columns on the left, in which no row has a token."""
+    def join(self, others: Sequence["RoomyCache"]) -> None:
+        """Add the rows of other caches of the same model."""
+        for layers in zip(self.layers, *(other.layers for other in others), strict=True):
+            if isinstance(layers[0], LinearAttentionLayer):
+                _change_states(layers, torch.cat)
+            if isinstance(layers[0], RoomyLayer) and layers[0].is_initialized:
+                layers[0].join(layers[1:])
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another token."""
+        return any(isinstance(layer, RoomyLayer) and layer.full for layer in self.layers)
+
+    @property
+    def columns(self) -> int:
+        """How many columns there are, with those that are not written yet."""
+        layers = (layer for layer in self.layers if isinstance(layer, RoomyLayer) and layer.is_initialized)
+        return max((sum(layer.get_mask_sizes(0)) for layer in layers), default=0)
+
+    def make_room(self, columns: int) -> None:
+        """Keep the last `columns` columns alone, and make room for new ones."""
         for layer in self.layers:
-            if isinstance(layer, RoomyLayer):
-                layer.crop_left(columns)
-
-    def join(self, other: "RoomyCache") -> None:
-        """Add the rows of another cache of the same model."""
-        for mine, theirs in zip(self.layers, other.layers, strict=True):
-            if isinstance(mine, LinearAttentionLayer):
-                _change_states(mine, theirs, lambda state, new: torch.cat([state, new]))
-            if isinstance(mine, RoomyLayer):
-                mine.join(theirs)
+            if isinstance(layer, RoomyLayer) and layer.is_initialized:
+                layer.resize(layer.rows, columns)
 
 
-def _roomy(layer: Any) -> Any:
+def cache_of(model: PreTrainedModel) -> RoomyCache:
+    """An empty cache for a model."""
+    return RoomyCache(model.config, model._can_compile_fullgraph)
+
+
+def room(columns: int) -> int:
+    """How many free columns a buffer of so many is made with: reading them costs time, and so does a new buffer."""
+    return max(16, columns // 8)
+
+
+def _roomy(layer: Any, whole: bool) -> Any:
     """The layer with room, where Burnish knows its kind."""
     kind = ROOMY.get(type(layer))
     if kind is None:
         return layer
     known = {name: getattr(layer, name) for name in ("sliding_window", "number_of_states") if hasattr(layer, name)}
-    return kind(**known)
+    roomy = kind(**known)
+    roomy.whole = whole
+    return roomy
 
 
-def _change_states(mine: Any, other: Any, change: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Replace each state `[N, …]` of a layer by what `change` makes of it and of the other layer's."""
+def _change_states(layers: Sequence[Any], change: Callable[[list[Tensor]], Tensor]) -> None:
+    """Replace each state `[N, …]` of the first layer by what `change` makes of those of all layers."""
     for kind in ("conv_states", "recurrent_states"):
-        states, others = getattr(mine, kind), getattr(other, kind)
-        for i, state in states.items():
+        states = [getattr(layer, kind) for layer in layers]
+        for i, state in states[0].items():
             if state is not None:
-                states[i] = change(state, others[i])
-
-
-def _buffers(like: tuple[Tensor, Tensor], rows: int, columns: int) -> tuple[Tensor, Tensor]:
-    """Zeros with room behind so many columns: what is not written must stay finite, as masked scores are added."""
-    room = columns + max(ROOM, columns // 2)
-    keys, values = (one.new_zeros(rows, one.shape[1], room, one.shape[3]) for one in like)
-    return keys, values
+                states[0][i] = change([one[i] for one in states])

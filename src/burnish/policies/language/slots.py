@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from burnish.policies.language.cache import RoomyCache
+from burnish.policies.language.cache import cache_of
 from burnish.policies.language.draws import draw, log_distribution, uniforms
 from burnish.policies.language.parts import head
 from burnish.policies.language.policy import LanguagePolicy
@@ -60,7 +60,7 @@ def steps(
     """
     running: list[Row] = []
     texts: Any = None
-    joins = policy.uncached is not None or RoomyCache(policy.model.config).joins
+    joins = policy.uncached is not None or cache_of(policy.model).joins
     while running or waiting:
         free = at_once - len(running)
         entering: Sequence[Row] = []
@@ -70,15 +70,13 @@ def steps(
             entering, waiting = next_rows(waiting, free)
             give_noise(entering, drawing.seed)
         with policy.autocast():
-            states = [texts.states()] if running else []
-            for rows in groups(entering, policy.device, joins):
-                new, read = first_states(policy, rows)
-                if running:
-                    texts.join(new)
-                else:
-                    texts = new
-                running, states = [*running, *rows], [*states, read]
-            logits = head(policy.model, torch.cat(states))
+            read = [(texts, texts.states())] if running else []
+            read += [first_states(policy, rows) for rows in groups(entering, policy.device, joins)]
+            logits = head(policy.model, torch.cat([states for _, states in read]))
+        texts, *others = (one for one, _ in read)
+        if others:
+            texts.join(others)
+        running = [*running, *entering]
         chosen = add_tokens(running, logits, drawing)
         yield running
         ended = [row.tokens[-1] in policy.ends or len(row.tokens) == row.limit or stopped(row) for row in running]
