@@ -5,7 +5,7 @@ end in the same column, so a row's padding is on its left.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -63,8 +63,7 @@ class RoomyLayer(DynamicLayer):
         for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
             buffer[: self.rows, :, self.end : self.end + count] = states
         self.end += count
-        self._show()
-        return self.keys, self.values
+        return self._show()
 
     def move(self, into: Int[Tensor, "m"], source: Int[Tensor, "m"], rows: int) -> None:
         """Copy rows `source` to the places `into`, then keep the first `rows`."""
@@ -101,9 +100,11 @@ class RoomyLayer(DynamicLayer):
         self.buffers, self.end, self.offset = (keys, values), end, columns - end
         self._show()
 
-    def _show(self) -> None:
+    def _show(self) -> tuple[Tensor, Tensor]:
         columns = self.buffers[0].shape[2] if self.whole else self.end
-        self.keys, self.values = (buffer[: self.rows, :, :columns] for buffer in self.buffers)
+        keys, values = (buffer[: self.rows, :, :columns] for buffer in self.buffers)
+        self.keys, self.values = keys, values
+        return keys, values
 
 
 class RoomySlidingLayer(RoomyLayer, DynamicSlidingWindowLayer):
@@ -114,11 +115,11 @@ class RoomySlidingLayer(RoomyLayer, DynamicSlidingWindowLayer):
         return self.sliding_window - 1
 
 
-class RoomyHybridLayer(RoomyLayer, LinearAttentionAndFullAttentionLayer):
+class RoomyHybridLayer(RoomyLayer, LinearAttentionAndFullAttentionLayer):  # type: ignore[misc, override]
     """Keys and values beside a recurrent state."""
 
 
-class RoomyHybridSlidingLayer(RoomySlidingLayer, LinearAttentionAndSlidingWindowAttentionLayer):
+class RoomyHybridSlidingLayer(RoomySlidingLayer, LinearAttentionAndSlidingWindowAttentionLayer):  # type: ignore[misc, override]
     """Keys and values of a window beside a recurrent state."""
 
 
@@ -153,7 +154,7 @@ class RoomyCache(DynamicCache):
             if isinstance(layer, RoomyLayer) and layer.is_initialized:
                 layer.move(into, places[into], len(order))
             elif not isinstance(layer, LinearAttentionLayer):
-                layer.reorder_cache(places)
+                layer.reorder_cache(cast(torch.LongTensor, places))
 
     def join(self, others: Sequence["RoomyCache"]) -> None:
         """Add the rows of other caches of the same model."""
@@ -181,9 +182,9 @@ class RoomyCache(DynamicCache):
                 layer.resize(layer.rows, columns)
 
 
-def cache_of(model: PreTrainedModel) -> RoomyCache:
-    """An empty cache for a model."""
-    return RoomyCache(model.config, model._can_compile_fullgraph)
+def cache_of(model: PreTrainedModel, whole: bool = True) -> RoomyCache:
+    """An empty cache for a model, which is given whole buffers where it can, or with `whole` off what is written."""
+    return RoomyCache(model.config, whole and model._can_compile_fullgraph)
 
 
 def room(columns: int) -> int:

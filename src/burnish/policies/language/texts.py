@@ -14,13 +14,13 @@ from burnish.policies.language.parts import body
 
 
 class CachedTexts:
-    """Texts padded on the left and read once, then only their new tokens, with the model's cache."""
+    """Texts padded on the left and read once, then only their new tokens, with the model's cache, see `cache_of`."""
 
-    def __init__(self, model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> None:
+    def __init__(self, model: PreTrainedModel, texts: Sequence[Sequence[int]], whole: bool = True) -> None:
         self.model, self.lengths = model, [len(text) for text in texts]
         self.width = max(self.lengths)
         self.inputs = torch.tensor([[0] * (self.width - len(t)) + list(t) for t in texts], device=model.device)
-        self.cache = cache_of(model)
+        self.cache = cache_of(model, whole)
         known = inspect.signature(body(model).forward).parameters
         self.recurrent = "cache_params" in known  # Mamba's kin
         self.takes_positions = "position_ids" in known
