@@ -35,5 +35,34 @@ def test_states_are_those_of_each_text_alone(kind: Any, family: str) -> None:
             rows = rows if kept is None else [rows[i] for i in kept]
             for row, token in zip(rows, tokens, strict=True):
                 grown[row].append(token)
-            texts.extend(torch.tensor(tokens), None if kept is None else torch.tensor(kept))
+            if kept is not None:
+                texts.keep(kept)
+            texts.extend(torch.tensor(tokens))
             check(texts, rows)
+
+
+@pytest.mark.parametrize("kind", [CachedTexts, WholeTexts])
+@pytest.mark.parametrize("family", ["gpt2", "mistral", "gemma2", "mamba", "bamba", "falcon_h1"])
+def test_texts_join_others_that_are_read(kind: Any, family: str) -> None:
+    """A short text grows alone, a copy of it and longer and shorter ones join; then the long one leaves."""
+    model = (tiny.make_model(family) if family in tiny.FAMILIES else families.make_model(family)).eval()
+    grown = [[0, 9, 4], [0, 9, 4], [0, 4, 5, 6, 7], [3]]
+    with torch.no_grad():
+        texts = kind(model, [[0, 9]])
+        texts.states()
+        texts.extend(torch.tensor([4]))
+        others = [kind(model, grown[2:3]), kind(model, grown[3:])]
+        for one in (texts, *others):
+            one.states()
+        texts.keep([0, 0])
+        texts.join(others)
+        for step in range(30):
+            tokens = [3 + (step + i) % 15 for i in range(len(grown))]
+            grown = [[*text, token] for text, token in zip(grown, tokens, strict=True)]
+            texts.extend(torch.tensor(tokens))
+            for state, text in zip(texts.states(), grown, strict=True):
+                alone = body(model)(input_ids=torch.tensor([text]), use_cache=False).last_hidden_state[0, -1]
+                torch.testing.assert_close(state, alone, rtol=1e-3, atol=1e-3)
+            if step == 3:
+                texts.keep([0, 3, 1])
+                grown = [grown[0], grown[3], grown[1]]

@@ -5,21 +5,17 @@ prompt never share a stream, and a row's text does not depend on the other rows.
 knob; `top_k`, `top_p` and `stops` are for showing text, not for training.
 """
 
-import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from burnish.policies.interface import Sampled, SamplingKnobs
-from burnish.policies.language.parts import head
 from burnish.policies.language.policy import LanguagePolicy
+from burnish.policies.language.slots import Drawing, Row, steps
 from burnish.policies.language.stops import Stops
-from burnish.policies.language.texts import CachedTexts, WholeTexts
 from burnish.run import UserError, warn
 
 
@@ -50,16 +46,6 @@ class PolicySampler:
         self.version = version
 
 
-def uniforms(seed: int, streams: Sequence[int], count: int) -> Float[Tensor, "N count"]:
-    """`count` uniform numbers per stream; stream i of a seed does not depend on the other streams."""
-    rows = []
-    for stream in streams:
-        digest = hashlib.sha256(f"sample {seed} {stream}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-        rows.append(torch.rand(count, generator=generator, dtype=torch.float64))
-    return torch.stack(rows)
-
-
 @torch.no_grad()
 def sample(
     policy: LanguagePolicy,
@@ -83,18 +69,16 @@ def sample(
     """
     check_knobs(max_new_tokens, temperature, top_k, top_p)
     streams = range(len(prompts)) if streams is None else streams
-    room = limits_of(policy, prompts, max_new_tokens)
+    limits = limits_of(policy, prompts, max_new_tokens)
     policy.dropout(False)
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # rows of similar length waste little padding
-    tokens: list[list[int]] = [[] for _ in prompts]
-    logprobs: list[list[float]] = [[] for _ in prompts]
-    for rows in parts_of(order, kinds_of(policy, prompts), rows_at_once):
-        limits = [room[i] for i in rows]
-        noise = uniforms(seed, [streams[i] for i in rows], max(limits))
-        chosen, scores = _decode(policy, [prompts[i] for i in rows], limits, noise, temperature, top_k, top_p, stops)
-        for i, ids, values in zip(rows, chosen, scores, strict=True):
-            tokens[i], logprobs[i] = ids, values
-    return Sampled(tokens, logprobs, [policy.ends.ended(ids) for ids in tokens])
+    rows = [Row(*one) for one in zip(prompts, limits, streams, strict=True)]
+    drawing = Drawing(seed, temperature, top_k, top_p)
+    stopped = (lambda row: False) if stops is None else (lambda row: stops.reached(row.prompt, row.tokens))
+    for same in in_parts(policy, rows):
+        for _ in steps(policy, same, drawing, rows_at_once, stopped):
+            pass
+    tokens = [row.tokens for row in rows]
+    return Sampled(tokens, [row.logprobs for row in rows], [policy.ends.ended(ids) for ids in tokens])
 
 
 def check_knobs(max_new_tokens: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
@@ -127,9 +111,9 @@ def stream_tokens(
     check_knobs(max_new_tokens, temperature, top_k, top_p)
     limits = limits_of(policy, [prompt], max_new_tokens)
     policy.dropout(False)
-    noise = uniforms(seed, [stream], limits[0])
-    for _, chosen, _ in _steps(policy, [prompt], limits, noise, temperature, top_k, top_p):
-        yield chosen[0]
+    row = Row(prompt, limits[0], stream)
+    for _ in steps(policy, [row], Drawing(seed, temperature, top_k, top_p), 1):
+        yield row.tokens[-1]
 
 
 def limits_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[int]:
@@ -157,111 +141,11 @@ def limits_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]], max_new_
     return limits
 
 
-def kinds_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]]) -> list[int]:
-    """Numbers of the prompts: those with the same number may be read together."""
-    lengths = torch.tensor([len(prompt) for prompt in prompts])
-    return [0] * len(prompts) if policy.scaling is None else policy.scaling.kinds(lengths).tolist()
-
-
-def parts_of(order: Sequence[int], kinds: Sequence[int], most: int) -> Iterator[list[int]]:
-    """The rows of `order` in parts of at most `most` rows of the same kind."""
-    for _, same in groupby(order, key=lambda i: kinds[i]):
-        rows = list(same)
-        yield from (rows[start : start + most] for start in range(0, len(rows), most))
-
-
-def _decode(
-    policy: LanguagePolicy,
-    prompts: Sequence[Sequence[int]],
-    limits: Sequence[int],
-    noise: Float[Tensor, "N S"],
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-    stops: Stops | None,
-) -> tuple[list[list[int]], list[list[float]]]:
-    """The prompts' whole completions, with their log-probabilities."""
-    tokens: list[list[int]] = [[] for _ in prompts]
-    logprobs: list[list[float]] = [[] for _ in prompts]
-    stopped = None if stops is None else lambda row: stops.reached(prompts[row], tokens[row])
-    for rows, chosen, values in _steps(policy, prompts, limits, noise, temperature, top_k, top_p, stopped):
-        for row, token, value in zip(rows, chosen, values, strict=True):
-            tokens[row].append(token)
-            logprobs[row].append(value)
-    return tokens, logprobs
-
-
-@torch.no_grad()
-def _steps(
-    policy: LanguagePolicy,
-    prompts: Sequence[Sequence[int]],
-    limits: Sequence[int],
-    noise: Float[Tensor, "N S"],
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-    stopped: Callable[[int], bool] | None = None,
-) -> Iterator[tuple[list[int], list[int], list[float]]]:
-    """Decode prompts together, dropping rows from the batch as they end.
-
-    Each step yields the unfinished rows, their next tokens and the log-probabilities of these tokens. After that, rows
-    for which `stopped` is True end too.
-    """
-    device, texts = policy.device, texts_of(policy, prompts)
-    ends = torch.tensor(policy.ends.ids, dtype=torch.long, device=device)
-    alive, room = torch.arange(len(prompts)), torch.tensor(limits)
-    for step in range(noise.shape[1]):
-        with policy.autocast():
-            logits = head(policy.model, texts.states())
-        distribution = log_distribution(logits, temperature, top_k, top_p)
-        chosen = draw(distribution, noise[alive, step].to(device))
-        picked = distribution.gather(1, chosen[:, None])[:, 0].tolist()
-        if not all(map(math.isfinite, picked)):
-            raise UserError(
-                "the model gives probabilities that are not finite: its weights are damaged, or its training diverged"
-            )
-        yield alive.tolist(), chosen.tolist(), picked
-        going = ~torch.isin(chosen, ends) & (room[alive] > step + 1).to(device)
-        if stopped is not None:
-            going &= torch.tensor([not stopped(row) for row in alive.tolist()], device=device)
-        if not going.any():
-            break
-        kept = None if going.all() else going.nonzero()[:, 0]
-        if kept is not None:
-            chosen, alive = chosen[kept], alive[kept.cpu()]
-        texts.extend(chosen, kept)
-
-
-def texts_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]]) -> CachedTexts | WholeTexts:
-    """The prompts, to be read with the model's cache where it agrees with reading the whole text."""
-    if policy.uncached is None:
-        return CachedTexts(policy.model, prompts)
-    config = policy.model.config
-    warn(
-        f"{config.name_or_path} ({config.model_type}) {policy.uncached}: every token is drawn after reading the whole "
-        "text again, which is right but slow"
-    )
-    return WholeTexts(policy.model, prompts)
-
-
-def log_distribution(
-    logits: Float[Tensor, "N V"], temperature: float, top_k: int | None = None, top_p: float | None = None
-) -> Float[Tensor, "N V"]:
-    """The log-probabilities that tokens are drawn from: temperature, then the `top_k` largest, then the smallest set
-    of probability `top_p` (Holtzman et al. 2020), normalised. In float32 or wider; −∞ for excluded tokens."""
-    logits = (logits if logits.dtype == torch.float64 else logits.float()) / temperature
-    if top_k is not None:
-        threshold = logits.topk(min(top_k, logits.shape[-1])).values[..., -1:]
-        logits = logits.masked_fill(logits < threshold, -torch.inf)
-    if top_p is not None:
-        ordered, index = logits.softmax(-1).sort(descending=True, stable=True)
-        beyond = ordered.cumsum(-1) - ordered >= top_p  # the token that crosses top_p stays
-        logits = logits.masked_fill(beyond.scatter(-1, index, beyond), -torch.inf)
-    return logits.log_softmax(-1)
-
-
-def draw(distribution: Float[Tensor, "N V"], uniform: Float[Tensor, "N"]) -> Int[Tensor, "N"]:
-    """Inverse-CDF sampling: the first token whose cumulative probability exceeds the uniform number."""
-    cumulative = distribution.double().exp().cumsum(-1)
-    scaled = uniform[:, None] * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, scaled, right=True)[:, 0].clamp(max=distribution.shape[-1] - 1)
+def in_parts(policy: LanguagePolicy, rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """The rows in parts that can be read together, in each the longest prompts first and equal ones side by side."""
+    lengths = torch.tensor([len(row.prompt) for row in rows], dtype=torch.long)
+    kinds = [0] * len(rows) if policy.scaling is None else policy.scaling.kinds(lengths).tolist()
+    first: dict[tuple[int, ...], int] = {}
+    keys = [(-len(row.prompt), first.setdefault(tuple(row.prompt), i)) for i, row in enumerate(rows)]
+    for kind in sorted(set(kinds)):
+        yield [rows[i] for i in sorted(range(len(rows)), key=lambda i: keys[i]) if kinds[i] == kind]

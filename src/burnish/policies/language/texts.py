@@ -2,47 +2,61 @@
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
+from burnish.policies.language.cache import cache_of, room
 from burnish.policies.language.parts import body
 
 
 class CachedTexts:
-    """Texts padded on the left and read once, then only their new tokens, with the model's cache."""
+    """Texts padded on the left and read once, then only their new tokens, with the model's cache, see `cache_of`."""
 
-    def __init__(self, model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> None:
-        longest = max(map(len, texts))
-        self.model, device = model, model.device
-        self.inputs = torch.tensor([[0] * (longest - len(t)) + list(t) for t in texts], device=device)
-        self.real = torch.tensor([[False] * (longest - len(t)) + [True] * len(t) for t in texts], device=device)
-        self.cache = DynamicCache(config=model.config)
+    def __init__(self, model: PreTrainedModel, texts: Sequence[Sequence[int]], whole: bool = True) -> None:
+        self.model, self.lengths = model, [len(text) for text in texts]
+        self.width = max(self.lengths)
+        self.inputs = torch.tensor([[0] * (self.width - len(t)) + list(t) for t in texts], device=model.device)
+        self.cache = cache_of(model, whole)
         known = inspect.signature(body(model).forward).parameters
         self.recurrent = "cache_params" in known  # Mamba's kin
         self.takes_positions = "position_ids" in known
 
     def states(self) -> Float[Tensor, "N d"]:
         """The last hidden state of each text."""
-        extra: dict[str, Any] = {"attention_mask": self.real.long()}
+        new, device = self.inputs.shape[1], self.inputs.device
+        lengths = torch.tensor(self.lengths, device=device)[:, None]
+        positions = torch.arange(max(self.width, self.cache.columns), device=device) - (self.width - lengths)
+        extra: dict[str, Any] = {}
+        if not (self.recurrent and new < self.width):  # their mask has the shape of the ids
+            extra["attention_mask"] = ((positions >= 0) & (positions < lengths)).long()
         if self.takes_positions:
-            extra["position_ids"] = (self.real.long().cumsum(1) - 1).clamp(min=0)[:, -self.inputs.shape[1] :]
-        if self.recurrent and self.real.shape != self.inputs.shape:
-            del extra["attention_mask"]  # their mask has the shape of the ids
+            extra["position_ids"] = positions[:, self.width - new : self.width].clamp(min=0)
         extra["cache_params" if self.recurrent else "past_key_values"] = self.cache
-        output = body(self.model)(input_ids=self.inputs, **extra)
-        return output.last_hidden_state[:, -1]
+        return body(self.model)(input_ids=self.inputs, **extra).last_hidden_state[:, -1]
 
-    def extend(self, tokens: Int[Tensor, "n"], kept: Int[Tensor, "n"] | None = None) -> None:
-        """Add a token to each of the texts numbered `kept`, or to all, and leave the others out."""
-        real = torch.cat([self.real, self.real.new_ones(len(self.real), 1)], 1)
-        if kept is not None:
-            self.cache.reorder_cache(cast(torch.LongTensor, kept))
-            real = real[kept]
-        self.inputs, self.real = tokens[:, None], real
+    def keep(self, order: Sequence[int]) -> None:
+        """Keep the texts `order`, in this order; a text may come several times. For texts that are read."""
+        self.cache.keep(order)
+        self.lengths = [self.lengths[i] for i in order]
+
+    def join(self, others: Sequence["CachedTexts"]) -> None:
+        """Add other texts behind these. For texts that are read."""
+        self.cache.join([other.cache for other in others])
+        self.lengths = [length for texts in (self, *others) for length in texts.lengths]
+        self.width = max(texts.width for texts in (self, *others))
+
+    def extend(self, tokens: Int[Tensor, "N"]) -> None:
+        """Add a token to each of the texts."""
+        longest = max(self.lengths) if self.cache.joins else self.width
+        if self.cache.full or self.width - longest > room(longest):  # no text has a token in the columns before
+            self.cache.make_room(longest)
+            self.width = longest
+        self.inputs, self.width = tokens[:, None], self.width + 1
+        self.lengths = [length + 1 for length in self.lengths]
 
 
 class WholeTexts:
@@ -58,7 +72,14 @@ class WholeTexts:
         hidden = body(self.model)(input_ids=inputs, use_cache=False).last_hidden_state
         return torch.stack([row[len(text) - 1] for row, text in zip(hidden, self.texts, strict=True)])
 
-    def extend(self, tokens: Int[Tensor, "n"], kept: Int[Tensor, "n"] | None = None) -> None:
-        """Add a token to each of the texts numbered `kept`, or to all, and leave the others out."""
-        texts = self.texts if kept is None else [self.texts[i] for i in kept.tolist()]
-        self.texts = [torch.cat([text, token[None]]) for text, token in zip(texts, tokens, strict=True)]
+    def keep(self, order: Sequence[int]) -> None:
+        """Keep the texts `order`, in this order; a text may come several times."""
+        self.texts = [self.texts[i] for i in order]
+
+    def join(self, others: Sequence["WholeTexts"]) -> None:
+        """Add other texts behind these."""
+        self.texts = [text for texts in (self, *others) for text in texts.texts]
+
+    def extend(self, tokens: Int[Tensor, "N"]) -> None:
+        """Add a token to each of the texts."""
+        self.texts = [torch.cat([text, token[None]]) for text, token in zip(self.texts, tokens, strict=True)]

@@ -1,0 +1,41 @@
+"""Random streams, the distribution that tokens are drawn from, and the draw."""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def uniforms(seed: int, streams: Sequence[int], count: int) -> Float[Tensor, "N count"]:
+    """`count` uniform numbers per stream; stream i of a seed does not depend on the other streams."""
+    rows = []
+    for stream in streams:
+        digest = hashlib.sha256(f"sample {seed} {stream}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+        rows.append(torch.rand(count, generator=generator, dtype=torch.float64))
+    return torch.stack(rows)
+
+
+def log_distribution(
+    logits: Float[Tensor, "N V"], temperature: float, top_k: int | None = None, top_p: float | None = None
+) -> Float[Tensor, "N V"]:
+    """The log-probabilities that tokens are drawn from: temperature, then the `top_k` largest, then the smallest set
+    of probability `top_p` (Holtzman et al. 2020), normalised. In float32 or wider; −∞ for excluded tokens."""
+    logits = (logits if logits.dtype == torch.float64 else logits.float()) / temperature
+    if top_k is not None:
+        threshold = logits.topk(min(top_k, logits.shape[-1])).values[..., -1:]
+        logits = logits.masked_fill(logits < threshold, -torch.inf)
+    if top_p is not None:
+        ordered, index = logits.softmax(-1).sort(descending=True, stable=True)
+        beyond = ordered.cumsum(-1) - ordered >= top_p  # the token that crosses top_p stays
+        logits = logits.masked_fill(beyond.scatter(-1, index, beyond), -torch.inf)
+    return logits.log_softmax(-1)
+
+
+def draw(distribution: Float[Tensor, "N V"], uniform: Float[Tensor, "N"]) -> Int[Tensor, "N"]:
+    """Inverse-CDF sampling: the first token whose cumulative probability exceeds the uniform number."""
+    cumulative = distribution.double().exp().cumsum(-1)
+    scaled = uniform[:, None] * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, scaled, right=True)[:, 0].clamp(max=distribution.shape[-1] - 1)

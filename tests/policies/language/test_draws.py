@@ -1,0 +1,52 @@
+"""Draws: the random streams, the shaped distribution, and the inverse of its cumulative sums."""
+
+import pytest
+import torch
+
+from burnish.policies.language.draws import draw, log_distribution, uniforms
+
+
+def test_streams_begin_alike_whatever_their_length_and_are_uniform() -> None:
+    long, short = uniforms(7, [0, 3, 9], 100), uniforms(7, [9, 0], 7)
+    assert torch.equal(short, long[[2, 0], :7])
+    many = uniforms(0, range(500), 4)
+    assert ((many >= 0) & (many < 1)).all()
+    assert many.unique().numel() == many.numel()
+    assert many.mean(0) == pytest.approx([0.5] * 4, abs=0.05)
+
+
+P = torch.tensor([[0.1, 0.4, 0.2, 0.3]], dtype=torch.float64)
+
+
+def probabilities(**knobs: float) -> list[float]:
+    return log_distribution(P.log(), **({"temperature": 1.0} | knobs))[0].exp().tolist()  # type: ignore[arg-type]
+
+
+def test_temperature_top_k_and_top_p_by_hand() -> None:
+    """p = .1 .4 .2 .3. Temperature ½ squares it: .01 .16 .04 .09 over .30. The top 2 are .4 and .3, over .7. A nucleus
+    of .5 needs .4 and .3 (.4 falls short); one of .39 is .4 alone; .75 needs .2 as well, over .9."""
+    assert probabilities() == pytest.approx(P[0].tolist())
+    assert probabilities(temperature=0.5) == pytest.approx([1 / 30, 16 / 30, 4 / 30, 9 / 30])
+    assert probabilities(top_k=2) == pytest.approx([0, 4 / 7, 0, 3 / 7])
+    assert probabilities(top_k=1) == pytest.approx([0, 1, 0, 0])
+    assert probabilities(top_k=99) == pytest.approx(P[0].tolist())
+    assert probabilities(top_p=0.5) == pytest.approx([0, 4 / 7, 0, 3 / 7])
+    assert probabilities(top_p=0.39) == pytest.approx([0, 1, 0, 0])
+    assert probabilities(top_p=0.75) == pytest.approx([0, 4 / 9, 2 / 9, 3 / 9])
+    assert probabilities(top_p=1.0) == pytest.approx(P[0].tolist())
+    # The nucleus is taken of what the temperature made: .16/.30 is more than a half.
+    assert probabilities(temperature=0.5, top_p=0.5) == pytest.approx([0, 1, 0, 0])
+    assert probabilities(top_k=3, top_p=0.5) == pytest.approx([0, 4 / 7, 0, 3 / 7])
+
+
+def test_low_precision_logits_are_widened_first() -> None:
+    assert log_distribution(P.log().bfloat16(), 1.0).dtype == torch.float32
+
+
+def test_draws_invert_the_cumulative_distribution() -> None:
+    """Cumulative .1 .5 .7 1: a number just below a step is still the token before it; what has no probability never
+    comes, at either end."""
+    numbers = torch.tensor([0.0, 0.0999, 0.1001, 0.4999, 0.5001, 0.6999, 0.7001, 1 - 2**-53], dtype=torch.float64)
+    assert draw(P.log().expand(8, 4), numbers).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    impossible = torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0]], dtype=torch.float64).log().expand(3, 5)
+    assert draw(impossible, torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64)).tolist() == [1, 3, 3]
