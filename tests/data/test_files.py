@@ -104,7 +104,7 @@ def test_parquet_shards_are_concatenated(tmp_path):
         (
             "a.txt",
             "one\n",
-            r"a\.txt: unknown file type '\.txt'; use a file that ends in \.jsonl, \.json, \.csv, \.parquet, \.jsonl\.gz",
+            r"a\.txt: unknown file type '\.txt'; use a file that ends in \.jsonl, \.json, \.csv, \.parquet, \.jsonl",
         ),
     ],
 )

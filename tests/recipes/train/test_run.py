@@ -932,6 +932,27 @@ def test_rows_longer_than_the_models_context_are_cut(
     assert read_jsonl(run / "metrics.jsonl")[0]["num_tokens"] == 4 * 48
 
 
+def test_a_second_run_on_the_same_rows_computes_no_reference(
+    go: Callable[..., Path], cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever its batches, seed, learning rate and method; another length of the rows is a miss."""
+
+    def tables() -> dict[str, int]:
+        return {path.name: path.stat().st_ino for path in (cache / "reference").iterdir()}
+
+    go("dpo", epochs=1)
+    first = tables()
+    assert len(first) == 1
+    assert "reference 1/1" in capfd.readouterr().err
+    other = {"batch_size": 3, "seed": 5, "learning_rate": 1e-3, "accumulate": 2, "schedule": "cosine"}
+    go("dpo", epochs=2, **other)
+    go("ipo", epochs=1)
+    assert "reference" not in capfd.readouterr().err
+    assert tables() == first
+    go("dpo", epochs=1, max_length=6)
+    assert len(tables()) == 2
+
+
 def test_a_reference_cached_for_the_same_ids_in_other_rows_is_no_hit(
     files: Path, tmp_path: Path, go: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
