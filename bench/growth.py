@@ -48,11 +48,11 @@ CURVES = {
     "batch": Curve("pairs in a batch", "batch", (1, 2, 4, 8, 16, 32), work="DPO"),
     "model": Curve("parameters", "width", (64, 128, 256, 384, 512), parameters=True),
     "completions": Curve(
-        "completions of one prompt",
+        "completions of a prompt of 128 tokens",
         "completions",
         (1, 2, 4, 8, 16, 32),
         Shape(prompt=128, batch=1),
-        "log-likelihood, a prompt of 128 tokens",
+        "log-likelihood",
     ),
     "pairs": Curve("preference pairs on disk", "rows", (1_000, 10_000, 100_000, 1_000_000), work="reading for DPO"),
 }

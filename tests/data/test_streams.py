@@ -15,7 +15,7 @@ from burnish.data import streams
 from burnish.data.names import Part, single
 from burnish.data.sources import load
 from burnish.data.streams import digest, large, stream
-from burnish.run import UserError
+from burnish.run import BurnishWarning, UserError
 
 ROWS = [{"text": f"row {i}", "number": i} for i in range(25)]
 
@@ -84,6 +84,17 @@ def test_rows_keep_the_keys_that_they_have(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [{"text": "a", "meta": {"x": 1}}, {"text": "b"}])
     table = stream(single(str(path)))
     assert list(table.rows(0)) == [{"text": "a", "meta": {"x": 1}}, {"text": "b"}]
+
+
+def test_a_key_that_is_given_twice_is_warned_about_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a"}\n' + '{"text": "b", "text": "c"}\n' * 2)
+    with pytest.warns(BurnishWarning) as caught:
+        assert [row["text"] for row in stream(single(str(path))).rows(0)] == ["a", "c", "c"]
+    (warning,) = caught
+    assert "a.jsonl, line 2: the key `text` is given twice in one object; the last value is used" in str(
+        warning.message
+    )
 
 
 def test_a_change_anywhere_changes_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def read_parquet(paths: list[Path], row_limit: int | None = None) -> Dataset:
 
 def _read_jsonl(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    doubled = _Doubled()
+    doubled = Doubled()
     with opened(path) as file:
         for number, line in enumerate(limited_lines(file, str(path)), 1):
             if row_limit is not None and len(rows) == row_limit:
@@ -101,7 +101,7 @@ def limited_lines(file: io.BufferedIOBase, name: str) -> Iterator[bytes]:
         yield line
 
 
-class _Doubled:
+class Doubled:
     """Makes the objects of a JSON text, and remembers the keys that one has twice, of which the last value counts."""
 
     def __init__(self, where: str = "") -> None:
@@ -138,7 +138,7 @@ def parse_object(text: bytes, where: str, made: Callable[[list[tuple[str, Any]]]
 
 def _read_json(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
     try:
-        doubled = _Doubled(str(path))
+        doubled = Doubled(str(path))
         with opened(path) as file:
             value = json.loads(file.read(), object_pairs_hook=doubled)
     except json.JSONDecodeError as error:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, IterableDataset
 
-from burnish.data.files import BROKEN, csv_rows, ending, limited_lines, opened, parse_object
+from burnish.data.files import BROKEN, Doubled, csv_rows, ending, limited_lines, opened, parse_object
 from burnish.data.names import Part
 from burnish.data.sources import located
 from burnish.run import UserError, first_line
@@ -145,14 +145,19 @@ def _rows(files: Sequence[Path], start: int) -> Iterator[dict[str, Any]]:
 
 def _jsonl(path: Path, start: int) -> Generator[dict[str, Any], None, int]:
     """The file's rows after the first `start`; returns how many of these are in later files."""
+    doubled = Doubled()
     with opened(path) as file:
         for number, line in enumerate(limited_lines(file, str(path)), 1):
             if not line.strip():
                 continue
             if start:
                 start -= 1
-            else:
-                yield parse_object(line, f"{path}, line {number}")
+                continue
+            before, doubled.where = doubled.count, f"{path}, line {number}"
+            row = parse_object(line, doubled.where, doubled)
+            if doubled.count > before == 0:
+                doubled.warn()
+            yield row
     return start
 
 

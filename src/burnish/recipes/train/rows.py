@@ -114,7 +114,8 @@ def streamed(
             read = partial(tokenised_part, limit=limit, how=how, training=False, known=known)
             return read(algorithm, shown, policy, lambda: dataset, name)
 
-        found.append(Stream(name, streams.stream(part), tokenised_block, max(CHUNK, settings.shuffle_buffer)))
+        with saying(settings):
+            found.append(Stream(name, streams.stream(part), tokenised_block, max(CHUNK, settings.shuffle_buffer)))
     weights = [part.weight for part in parts if text is not None and part.weight is not None]
     plan = None
     if settings.steps is None or len(weights) < len(parts) > 1:
@@ -137,7 +138,8 @@ def streams_data(settings: Settings, data: Any) -> bool:
     text = settings.data if data is None else names.text_of(data)
     if text is None or settings.experience is not None or settings.holdout:
         return False
-    if not streams.large(names.parts(text), LARGE):
+    parts = names.parts(text)
+    if "builtin" in [part.name for part in parts] or not streams.large(parts, LARGE):
         return False
     say(
         settings,
