@@ -8,7 +8,7 @@ BENCH_VENV := .venv-bench
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help install demo test check bench bench-losses peers docs docs-figures clean
+.PHONY: help install demo test check bench bench-losses bench-growth peers docs docs-figures clean
 
 help:
 	@echo "make demo     a small language model learns from people's judgements; writes runs/demo/report.html"
@@ -16,6 +16,7 @@ help:
 	@echo "make check    format, lint, types, architecture"
 	@echo "make bench    how fast control is learned beside Stable-Baselines3, in a set-up of its own; writes bench/control.json"
 	@echo "make bench-losses  every preference loss beside TRL's, on the same log-probabilities, as a table"
+	@echo "make bench-growth  how time and memory grow with lengths, vocabulary, batch, model and data: some minutes; writes bench/growth"
 	@echo "make docs     the course, docs/course, as Markdown and HTML; fails on a reference that leads nowhere"
 	@echo "make docs-figures  the same, its experiments run again first: some minutes"
 	@echo "make install  only the set-up: $(VENV) with Burnish in it"
@@ -53,6 +54,9 @@ bench: peers
 
 bench-losses: peers
 	HF_HUB_OFFLINE=1 $(BENCH_VENV)/bin/python bench/trl_losses.py
+
+bench-growth: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python bench/growth.py $(ARGS)
 
 peers: $(INSTALLED)
 	@$(BENCH_VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m venv --clear $(BENCH_VENV)

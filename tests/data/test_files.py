@@ -1,5 +1,6 @@
 """Single files: every file type, what is kept exactly, and the error for each kind of broken file."""
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from burnish.data import files
-from burnish.data.files import read_parquet, read_rows
+from burnish.data.files import ending, read_parquet, read_rows
 from burnish.run import UserError
 
 
@@ -58,6 +59,20 @@ def test_csv_keeps_every_cell_unchanged(tmp_path):
     assert len(read_rows(path, 2)) == 2
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv"])
+def test_compressed_files_have_the_rows_of_the_files_in_them(tmp_path: Path, name: str) -> None:
+    text = {"a.jsonl": '{"text": "one"}\n{"text": "two"}\n', "a.json": '[{"text": "one"}, {"text": "two"}]'}
+    packed = gzip.compress(text.get(name, "text\none\ntwo\n").encode())
+    path = written(tmp_path, f"{name}.gz", packed)
+    assert read_rows(path) == [{"text": "one"}, {"text": "two"}]
+    assert read_rows(path, 1) == [{"text": "one"}]
+    assert ending(path) == ending(Path("/B.V2") / path.name.upper()) == f"{Path(name).suffix}.gz"
+    for number, content in enumerate((packed[:-4], packed[:10] + bytes([255] * 9) + packed[19:], b"no archive")):
+        broken = written(tmp_path, f"{number}{name}.gz", content)
+        with pytest.raises(UserError, match=rf"{number}{name}\.gz cannot be unpacked \(.*\); compress it again"):
+            read_rows(broken)
+
+
 def test_csv_with_a_byte_order_mark_and_a_very_long_cell(tmp_path):
     path = written(tmp_path, "a.csv", "\ufefftext\n" + "x" * 200_000 + "\n")
     assert [len(row["text"]) for row in read_rows(path)] == [200_000]
@@ -89,7 +104,7 @@ def test_parquet_shards_are_concatenated(tmp_path):
         (
             "a.txt",
             "one\n",
-            r"a\.txt: unknown file type '\.txt'; use a file that ends in \.jsonl, \.json, \.csv, \.parquet",
+            r"a\.txt: unknown file type '\.txt'; use a file that ends in \.jsonl, \.json, \.csv, \.parquet, \.jsonl",
         ),
     ],
 )

@@ -1,7 +1,9 @@
 """Streamed data: every row once per pass, windows, resumption anywhere, errors with the data's row numbers."""
 
+import os
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,22 +11,26 @@ import tiny
 import torch
 from datasets import Dataset
 
-from burnish.data import tokenise
+from burnish.data import streams, tokenise
+from burnish.data.names import single
 from burnish.data.streamed import Stream, Streamed, numbered, windows
+from burnish.data.streams import Table
 from burnish.data.tokenised import Tokenised
 from burnish.data.walk import ReadError
 from burnish.run import UserError
 
 TOKENIZER = tiny.make_tokenizer()
-READERS = {"text": tokenise.demonstrations, "chosen": tokenise.preferences}
+READERS = {"text": tokenise.demonstrations, "chosen": tokenise.preferences, "label": tokenise.feedback}
 
 
-def make(rows: list[dict[str, Any]], size: int = 5, name: str = "a", longest: int = 40) -> Stream:
-    def tokenised(dataset: Dataset, first: bool) -> Tokenised:
-        kind = "chosen" if "chosen" in dataset.column_names or "responses" in dataset.column_names else "text"
-        return READERS[kind](dataset, TOKENIZER, longest, name)
+def make(
+    rows: list[dict[str, Any]], size: int = 5, name: str = "a", longest: int = 40, tokenizer: Any = TOKENIZER
+) -> Stream:
+    def tokenised(dataset: Dataset, known: str | None) -> Tokenised:
+        kind = next((one for one in ("chosen", "label") if one in dataset.column_names), "text")
+        return READERS[kind](dataset, tokenizer, longest, name, known=known)
 
-    return Stream(name, lambda start: iter(rows[start:]), tokenised, size)
+    return Stream(name, Table(lambda start: iter(rows[start:]), length=len(rows)), tokenised, size)
 
 
 def streamed(*streams: Stream, weights: tuple[float, ...] = (), seed: int = 0, buffer: int = 3) -> Streamed:
@@ -134,20 +140,107 @@ def test_an_error_names_the_row_of_the_data() -> None:
     assert numbered("b, row 3", "a", 10) == "b, row 3"
 
 
-def test_a_block_has_the_columns_of_the_first_one() -> None:
-    """Without them the second block would have another format."""
-    pairs = [row | {"score_chosen": 2.0, "score_rejected": 1.0} for row in tiny.pair_rows(5)] + tiny.pair_rows(5)
-    found = drawn(streamed(make(pairs), buffer=1), 2)
-    assert (found[0][0].margins.tolist(), found[1][0].margins) == ([1.0] * 4, None)
-    start, scores = "\n\nHuman: good\n\nAssistant:", {"score_chosen": 2.0, "score_rejected": 1.0}
-    dialogues = [{"chosen": f"{start} film", "rejected": f"{start} plot"} | scores] * 5
-    plain = [{"chosen": "good film", "rejected": "good plot"} | scores] * 5
-    sentence = (
-        "a: the 5 rows from row 5 on are read as chosen + rejected + score_chosen + score_rejected, but the first "
+def test_all_blocks_have_the_format_of_the_first_one() -> None:
+    """The format follows from the first row, as where the data are read whole: alone, the second block would have
+    another."""
+    start = "\n\nHuman: good\n\nAssistant:"
+    dialogues = [{"chosen": f"{start} film", "rejected": f"{start} plot"}] * 5
+    plain = [{"chosen": "good film", "rejected": "good plot"}] * 5
+    for rows in (plain + dialogues, dialogues[:4] + dialogues):
+        whole = tokenise.preferences(Dataset.from_list(rows), TOKENIZER, 40, "a")
+        for batch, _ in drawn(streamed(make(rows), buffer=1), len(rows) // 3, 3):
+            assert torch.equal(batch.tokens, whole.batch(batch.rows).tokens)
+            assert torch.equal(batch.mask, whole.batch(batch.rows).mask)
+    with pytest.raises(ReadError, match=r"a, row 5.*Human"):
+        drawn(streamed(make(dialogues + plain)), 3)
+
+
+def test_margins_are_in_all_blocks_or_in_none() -> None:
+    scores = {"score_chosen": 2.0, "score_rejected": 1.0}
+    scored, bare = (
+        [row | scores for row in tiny.pair_rows(5)],
+        [row | dict.fromkeys(scores) for row in tiny.pair_rows(5)],
     )
     with pytest.raises(ReadError) as caught:
-        drawn(streamed(make(dialogues + plain)), 3)
-    assert str(caught.value) == f"{sentence}rows as chosen + rejected; make their columns alike."
+        drawn(streamed(make(scored + bare)), 3)
+    assert str(caught.value) == (
+        "a: the first rows have margins or scores, but the 5 rows from row 5 on have none; give all rows one."
+    )
+    with pytest.raises(
+        ReadError, match="a: the 5 rows from row 5 on have margins or scores, but the first rows have no"
+    ):
+        drawn(streamed(make(bare + scored)), 3)
+
+
+@pytest.mark.parametrize("kind", ["text", "chosen", "label"])
+def test_a_block_without_a_usable_row_is_counted_and_passed_over(kind: str) -> None:
+    """Rows 5 to 9 are a block of their own, and so is row 15, which no other feedback is there for."""
+    asked = [{"role": "user", "content": "good"}]
+    said, unsaid = ([{"role": "assistant", "content": "film", "train": train}] for train in (True, False))
+    good, bare = ({"prompt": asked, "completion": answer} for answer in (said, unsaid))
+    if kind == "chosen":
+        good, bare = ({"prompt": asked, "chosen": said, "rejected": answer} for answer in (said, unsaid))
+        good |= {"rejected": [said[0] | {"content": "dull"}]}
+    rows = [good] * 5 + [bare] * 5 + [good] * 6
+    if kind == "label":
+        rows = [row | {"label": number % 2 == 0} for number, row in enumerate(rows)]
+    data = streamed(make(rows, tokenizer=tiny.make_chat_tokenizer()), buffer=1)
+    used = [0, 1, 2, 3, 4, 10, 11, 12, 13, 14] + [15] * (kind != "label")
+    found = drawn(data, len(used) + 1, size=1)
+    assert numbers(found) == [*used, 0]
+    first_pass = {key.removeprefix("0/counted/"): n for key, n in found[len(used) - 1][1].items()}
+    assert (first_pass["rows"], first_pass["used"]) == (16 - (kind == "label"), len(used))
+    assert first_pass["untrained"] == 5
+    if kind == "label":
+        assert data.counts["unpaired"] == 1
+        assert "1 dropped because no other row is there to pair with" in data.describe_read()
+
+
+def test_feedback_has_its_partners_in_its_block() -> None:
+    """Both rows of each of 6 pairs, numbered as where the data are read whole; the mismatched response is another's of
+    the block."""
+    pairs = [{"prompt": f"{word} ", "chosen": "film", "rejected": "plot"} for word in ("good", "dull", "bad") * 2]
+
+    def tokenised(dataset: Dataset, known: str | None) -> Tokenised:
+        return tokenise.feedback(dataset, TOKENIZER, 40, "a", known=known)
+
+    stream = Stream("a", Table(lambda start: iter(pairs[start:]), length=6), tokenised, 2)
+    found = drawn(streamed(stream, buffer=1), 3)
+    assert numbers(found) == list(range(12))
+    assert [row for batch, _ in found for row in batch.desirable.tolist()] == [True, False] * 6
+    whole = tokenise.feedback(Dataset.from_list(pairs), TOKENIZER, 40, "a")
+    for batch, _ in found:
+        assert torch.equal(batch.tokens[:, 0], whole.batch(batch.rows).tokens[:, 0])
+    assert stream.length() == 12
+
+
+def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    lines = [f'{{"text": "good {word}"}}\n' for word in ("film", "plot") * 6]
+    file.write_text("".join(lines))
+    table = streams.stream(single(str(file)))
+    table.digest()
+
+    def tokenised(dataset: Dataset, known: str | None) -> Tokenised:
+        return tokenise.demonstrations(dataset, TOKENIZER, 40, str(file), known=known)
+
+    walk = streamed(Stream(str(file), table, tokenised, 4)).batches(4, {})
+    next(walk)
+    os.utime(file, (0, 0))  # the same bytes at another time
+    next(walk)
+    file.write_text("".join([*lines[:-1], lines[-1].replace("plot", "film")]))  # of the same size
+    with pytest.raises(ReadError, match=r"a\.jsonl was changed while it was being read; restore it"):
+        next(walk)
+
+
+def test_the_progress_is_that_of_the_blocks_read() -> None:
+    turns = [[{"role": "user", "content": "good"}, {"role": "assistant", "content": "film"}] for _ in range(8)]
+    turns[6][1]["train"] = False
+    data = streamed(make([{"messages": talk} for talk in turns], 4, tokenizer=tiny.make_chat_tokenizer()), buffer=1)
+    drawn(data, 1)
+    assert data.progress == {"rows_read": 4, "rows_dropped": 0}
+    drawn(data, 2)
+    assert data.progress == {"rows_read": 12, "rows_dropped": 1}
 
 
 def test_what_cannot_be_streamed_is_refused() -> None:
@@ -155,11 +248,11 @@ def test_what_cannot_be_streamed_is_refused() -> None:
         make([])
     rated = [{"prompt": "good", "response": word, "rating": i} for i, word in enumerate([" film", " plot", " dull"])]
 
-    def tokenised(dataset: Dataset, first: bool) -> Tokenised:
+    def tokenised(dataset: Dataset, known: str | None) -> Tokenised:
         return tokenise.preferences(dataset, TOKENIZER, 40, "a")
 
     with pytest.raises(UserError, match="a: the ratings of a prompt's responses may lie anywhere in the data"):
-        Stream("a", lambda start: iter(rated[start:]), tokenised, 5)
+        Stream("a", Table(lambda start: iter(rated[start:])), tokenised, 5)
 
 
 def test_pairs_of_several_blocks_make_one_batch() -> None:

@@ -102,17 +102,13 @@ def loading_problems(settings: Settings) -> dict[str, bool]:
 
 def streaming_problems(algorithm: Algorithm, settings: Settings) -> dict[str, bool]:
     """What may be wrong with streamed data, and whether it is."""
-    name, on = name_of(algorithm), settings.streaming
+    name, on = name_of(algorithm), bool(settings.streaming)
     return {
-        "streaming needs steps: how many rows an epoch has is not known": on and settings.steps is None,
         "streaming is for data of your own, and the built-in data are in memory: leave it out": (
             on and "builtin" in [part.name for part in names.parts(settings.data)]
         ),
         f"{name} samples from all its prompts, which cannot be streamed: leave out streaming": (
             on and settings.experience is not None
-        ),
-        f"{name} pairs each row with the response of another, so its data cannot be streamed: leave out streaming": (
-            on and settings.experience is None and algorithm.data == "feedback"
         ),
         "shuffle_buffer only applies to streamed data: set streaming too": (
             not on and settings.shuffle_buffer != Settings.shuffle_buffer
@@ -126,7 +122,7 @@ def holdout_problems(settings: Settings) -> dict[str, bool]:
     return {
         "holdout and eval_data both say what is evaluated on: give one of them": on and settings.eval_data is not None,
         "holdout chooses among all rows, which are not known of streamed data: give eval_data instead": (
-            on and settings.streaming
+            on and bool(settings.streaming)
         ),
         "holdout is for data of your own, and the built-in data have a validation split: leave it out": (
             on and "builtin" in [part.name for part in names.parts(settings.data)]

@@ -37,7 +37,11 @@ class Settings:
         "commas, or with --data repeated, are a mixture, as a.jsonl:0.7,b.jsonl:0.3",
         several=True,
     )
-    streaming: bool = option(False, "read the training data while training, for data larger than memory; needs --steps")
+    streaming: bool | None = option(
+        None,
+        "read and tokenise the training data while training, not before it; default: if local files have more than 32 "
+        "MiB",
+    )
     shuffle_buffer: int = option(1000, "with --streaming, shuffle within as many rows; 1 keeps the data's order", ge=1)
     out: str | None = option(None, "run folder to write")
     seed: int = option(0, "seed of every random stream", ge=0, le=LARGEST_SEED)

@@ -18,6 +18,7 @@ from burnish.data.formats import Example
 from burnish.run import UserError
 
 MARGIN, CONFIDENCE, SCORES = "margin", "confidence", ("score_chosen", "score_rejected")
+TWICE = ", two rows per pair"
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ COMPARISONS = (
 """The formats of comparisons, in the order in which they are tried; the first match is used."""
 
 
-def preferences(dataset: Dataset, name: str, chat: bool = False) -> Reading:
+def preferences(dataset: Dataset, name: str, chat: bool = False, known: str | None = None) -> Reading:
     """Read comparisons. Raises UserError, naming the columns found and needed, if the data has none."""
-    found = _comparisons(dataset)
+    found = _comparisons(dataset, known)
     if found is None:
         if formats.match(dataset, (formats.FEEDBACK,)):
             raise UserError(
@@ -121,7 +122,7 @@ def preferences(dataset: Dataset, name: str, chat: bool = False) -> Reading:
     return Reading(found.name, found.columns, _with_certainty(source, found), source.left_out, others)
 
 
-def feedback(dataset: Dataset, name: str, chat: bool = False) -> Reading:
+def feedback(dataset: Dataset, name: str, chat: bool = False, known: str | None = None) -> Reading:
     """Read single responses labelled desirable or undesirable.
 
     The pair in row i of a data set of comparisons gives two examples: row 2i, desirable, with the chosen response and
@@ -129,7 +130,7 @@ def feedback(dataset: Dataset, name: str, chat: bool = False) -> Reading:
     """
     if formats.match(dataset, (formats.FEEDBACK,)):
         return Reading("KTO's prompt, completion and label", formats.FEEDBACK, formats.feedback(dataset, name))
-    found = _comparisons(dataset)
+    found = _comparisons(dataset, known and known.removesuffix(TWICE))
     if found is None:
         needed = "`prompt`, `completion` and `label`, or comparisons"
         have = formats.listed(dataset)
@@ -140,10 +141,10 @@ def feedback(dataset: Dataset, name: str, chat: bool = False) -> Reading:
         )
     source = Source(dataset, name, chat)
     examples = (single for pair in found.read(source) for single in _singles(pair))
-    return Reading(f"{found.name}, two rows per pair", found.columns, examples, source.left_out, per_row=2)
+    return Reading(found.name + TWICE, found.columns, examples, source.left_out, per_row=2)
 
 
-def demonstrations(dataset: Dataset, name: str, chat: bool = False) -> Reading:
+def demonstrations(dataset: Dataset, name: str, chat: bool = False, known: str | None = None) -> Reading:
     """Read demonstrations. Raises UserError for comparisons, and for completions with a boolean `label`."""
     found = _comparisons(dataset)
     if found and not formats.match(dataset, formats.DEMONSTRATIONS):
@@ -152,7 +153,7 @@ def demonstrations(dataset: Dataset, name: str, chat: bool = False) -> Reading:
             "`text`, or `messages`, or `prompt` and `completion`."
         )
     columns = formats.demonstration_columns(dataset, name)
-    if columns == ("prompt", "completion") and _is_boolean(dataset, "label"):
+    if known is None and columns == ("prompt", "completion") and _is_boolean(dataset, "label"):
         raise UserError(
             f"{name}: `label` marks some completions as bad; use `burnish kto`, or keep only the good rows and remove "
             "that column."
@@ -161,9 +162,9 @@ def demonstrations(dataset: Dataset, name: str, chat: bool = False) -> Reading:
     return Reading(known, columns, formats.demonstrations(dataset, name))
 
 
-def prompts(dataset: Dataset, name: str, chat: bool = False) -> Reading:
+def prompts(dataset: Dataset, name: str, chat: bool = False, known: str | None = None) -> Reading:
     """Read prompts: the same ones that a preference method would train on with the same data."""
-    found = _comparisons(dataset)
+    found = _comparisons(dataset, known)
     if found is None or found.plain_prompts:
         columns = formats.prompt_columns(dataset, name)
         known = {"conversations": "ShareGPT conversations"}.get(columns[0], " and ".join(columns))
@@ -176,14 +177,23 @@ def prompts(dataset: Dataset, name: str, chat: bool = False) -> Reading:
     return Reading(found.name, columns, examples, source.left_out)
 
 
-def read(kind: str, dataset: Dataset, name: str, chat: bool, variables: frozenset[str] | None = None) -> Reading:
+def read(
+    kind: str,
+    dataset: Dataset,
+    name: str,
+    chat: bool,
+    variables: frozenset[str] | None = None,
+    known: str | None = None,
+) -> Reading:
     """A data set of the `kind`, with what its rows have for the chat template, whose `variables` a row may set.
+
+    `known` is the format of rows that other rows of the same data were found to have; without it these rows decide.
 
     What the template does not read is warned about, unless its variables are not known.
 
     Raises UserError as the kind's own reader does, and while it is iterated for cells that are not valid.
     """
-    found = READERS[kind](dataset, name, chat)
+    found = READERS[kind](dataset, name, chat, known)
     used = {*found.columns, *found.beside}
     options = beside.option_columns(dataset, used, variables if chat and variables else frozenset())
     examples = found.examples
@@ -194,7 +204,7 @@ def read(kind: str, dataset: Dataset, name: str, chat: bool, variables: frozense
     return replace(found, columns=columns, examples=beside.checked(examples, kind, name), unread=unread)
 
 
-READERS: dict[str, Callable[[Dataset, str, bool], Reading]] = {
+READERS: dict[str, Callable[[Dataset, str, bool, str | None], Reading]] = {
     "demonstrations": demonstrations,
     "preferences": preferences,
     "feedback": feedback,
@@ -202,9 +212,10 @@ READERS: dict[str, Callable[[Dataset, str, bool], Reading]] = {
 }
 
 
-def _comparisons(dataset: Dataset) -> _Format | None:
+def _comparisons(dataset: Dataset, known: str | None = None) -> _Format | None:
     names = set(dataset.column_names)
-    return next((one for one in COMPARISONS if names.issuperset(one.columns) and one.fits(dataset)), None)
+    fitting = (one for one in COMPARISONS if names.issuperset(one.columns))
+    return next((one for one in fitting if (one.fits(dataset) if known is None else one.name == known)), None)
 
 
 def _singles(pair: Example) -> tuple[Example, Example]:

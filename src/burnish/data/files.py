@@ -1,11 +1,14 @@
-"""Readers for single data files: JSON Lines, JSON, CSV and Parquet."""
+"""Readers for single data files: JSON Lines, JSON, CSV and Parquet, and the first three compressed with gzip."""
 
 import csv
+import gzip
+import io
 import json
+import zlib
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,26 +16,44 @@ from datasets import Dataset
 
 from burnish.run import UserError, first_line, warn
 
-ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
+PACKED = ".gz"
+ENDINGS = (".jsonl", ".json", ".csv", ".parquet", *(f"{text}{PACKED}" for text in (".jsonl", ".json", ".csv")))
 
 LONGEST_ROW = 2**23
 """The most bytes of a row: 8 MiB are about two million tokens, more than a model is trained on at once."""
 
+BROKEN = (gzip.BadGzipFile, EOFError, zlib.error)
+"""What reading a damaged compressed file raises."""
+
 TOO_LONG = f"is longer than {LONGEST_ROW // 2**20} MiB, the most that a row may have; split it into several rows."
 
 
+def ending(path: Path) -> str:
+    """The ending of a file's name, in lower case; of a compressed file with what stands before it: ".jsonl.gz"."""
+    last = path.suffix.lower()
+    return Path(path.stem).suffix.lower() + last if last == PACKED else last
+
+
+def opened(path: Path) -> io.BufferedReader | gzip.GzipFile:
+    """The bytes of a file, unpacked if it is compressed."""
+    return gzip.open(path) if path.suffix.lower() == PACKED else path.open("rb")
+
+
 def read_rows(path: Path, row_limit: int | None = None) -> list[dict[str, Any]]:
-    """The first `row_limit` rows (all if None) of a .jsonl, .json or .csv file.
+    """The first `row_limit` rows (all if None) of a .jsonl, .json or .csv file, compressed or not.
 
     Raises UserError for an unknown file extension, an empty or unreadable file, and a malformed line, whose number
     counts from 1.
     """
-    ending = path.suffix.lower()
+    kind = ending(path).removesuffix(PACKED)
     readers = {".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv}
-    if ending not in readers:
-        raise UserError(f"{path}: unknown file type {ending!r}; use a file that ends in {', '.join(ENDINGS)}.")
+    if kind not in readers:
+        raise UserError(f"{path}: unknown file type {ending(path)!r}; use a file that ends in {', '.join(ENDINGS)}.")
     _refuse_empty(path)
-    return readers[ending](path, row_limit)
+    try:
+        return readers[kind](path, row_limit)
+    except BROKEN as error:
+        raise UserError(f"{path} cannot be unpacked ({first_line(error)}); compress it again.") from error
 
 
 def read_parquet(paths: list[Path], row_limit: int | None = None) -> Dataset:
@@ -57,8 +78,8 @@ def read_parquet(paths: list[Path], row_limit: int | None = None) -> Dataset:
 
 def _read_jsonl(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    doubled = _Doubled()
-    with path.open("rb") as file:
+    doubled = Doubled()
+    with opened(path) as file:
         for number, line in enumerate(limited_lines(file, str(path)), 1):
             if row_limit is not None and len(rows) == row_limit:
                 break
@@ -69,7 +90,7 @@ def _read_jsonl(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
     return rows
 
 
-def limited_lines(file: BinaryIO, name: str) -> Iterator[bytes]:
+def limited_lines(file: io.BufferedIOBase, name: str) -> Iterator[bytes]:
     """The lines of a file. Raises UserError for one that is longer than any row, before it is in memory."""
     for number in count(1):
         line = file.readline(LONGEST_ROW + 1)
@@ -80,7 +101,7 @@ def limited_lines(file: BinaryIO, name: str) -> Iterator[bytes]:
         yield line
 
 
-class _Doubled:
+class Doubled:
     """Makes the objects of a JSON text, and remembers the keys that one has twice, of which the last value counts."""
 
     def __init__(self, where: str = "") -> None:
@@ -117,8 +138,9 @@ def parse_object(text: bytes, where: str, made: Callable[[list[tuple[str, Any]]]
 
 def _read_json(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
     try:
-        doubled = _Doubled(str(path))
-        value = json.loads(path.read_bytes(), object_pairs_hook=doubled)
+        doubled = Doubled(str(path))
+        with opened(path) as file:
+            value = json.loads(file.read(), object_pairs_hook=doubled)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":  # several values: JSON Lines under another name
             return _read_jsonl(path, row_limit)
@@ -138,18 +160,20 @@ def _read_json(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
 
 
 def _read_csv(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
+    return list(islice(csv_rows(path), row_limit))
+
+
+def csv_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a CSV file, one after the other. Raises UserError, with the line, where it is not valid."""
     # The standard reader keeps every cell as text; data-frame readers convert "NA", "None" and "007".
-    rows: list[dict[str, Any]] = []
     previous_limit = csv.field_size_limit(LONGEST_ROW)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
+        with io.TextIOWrapper(opened(path), encoding="utf-8-sig", newline="") as lines:
             reader = csv.reader(lines, strict=True)
             header = next(reader, [])
             if len(set(header)) < len(header):
                 raise UserError(f"{path}, line 1: two columns have the same name; rename one of them.")
             for cells in reader:
-                if row_limit is not None and len(rows) == row_limit:
-                    break
                 if not cells:
                     continue
                 if len(cells) != len(header):
@@ -157,14 +181,13 @@ def _read_csv(path: Path, row_limit: int | None) -> list[dict[str, Any]]:
                         f"{path}, line {reader.line_num}: has {len(cells)} cells, but the header has {len(header)}; "
                         "quote cells that contain commas."
                     )
-                rows.append(dict(zip(header, cells, strict=True)))
+                yield dict(zip(header, cells, strict=True))
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: is not valid CSV ({error}); fix it.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8.") from error
     finally:
         csv.field_size_limit(previous_limit)
-    return rows
 
 
 def _refuse_empty(path: Path) -> None:

@@ -13,7 +13,7 @@ from datasets import Dataset, IterableDataset
 from huggingface_hub import metadata_load
 
 from burnish import hub
-from burnish.data.files import ENDINGS
+from burnish.data.files import ENDINGS, ending
 from burnish.run import UserError, first_line
 
 SPLIT_WORDS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
@@ -42,7 +42,7 @@ def plain_files(folder: Path, suffixes: Sequence[str], split: str) -> list[Path]
     if split not in splits:
         raise _explained(str(folder), config, split, ValueError(f"Unknown split {split!r}"))
     files = [Path(file) for file in splits[split]]
-    return files if entry.keys() <= _OWN_KEYS and {file.suffix.lower() for file in files} <= {*ENDINGS} else None
+    return files if entry.keys() <= _OWN_KEYS and {ending(file) for file in files} <= {*ENDINGS} else None
 
 
 def load_repository(

@@ -13,7 +13,7 @@ import datasets
 from datasets import Dataset, DatasetDict, IterableDataset
 
 from burnish.data import columns
-from burnish.data.files import ENDINGS, LONGEST_ROW, TOO_LONG, read_parquet, read_rows
+from burnish.data.files import ENDINGS, LONGEST_ROW, TOO_LONG, ending, read_parquet, read_rows
 from burnish.data.names import IN_MEMORY, Part, single, text_of, unweighted
 from burnish.data.repositories import SPLIT_WORDS, has_configurations, load_repository, plain_files
 from burnish.run import UserCodeError, UserError, first_line, refuse_special, user_code
@@ -32,10 +32,10 @@ def load(
 ) -> Dataset:
     """The rows of `data`, at most the first `row_limit` of them.
 
-    `data` is a .jsonl, .json, .csv or .parquet file; a folder of such files, or one written by `save_to_disk`; a hub
-    name `owner/name`; or a `Dataset`, a `DatasetDict` or an iterable of dicts. A string may name after colons a
-    configuration, the split, which overrides `split`, or both: `owner/name:math:test`. A single file has one split,
-    `train`.
+    `data` is a .jsonl, .json, .csv or .parquet file, the first three also with .gz; a folder of such files, or one
+    written by `save_to_disk`; a hub name `owner/name`; or a `Dataset`, a `DatasetDict` or an iterable of dicts. A
+    string may name after colons a configuration, the split, which overrides `split`, or both: `owner/name:math:test`. A
+    single file has one split, `train`.
 
     Raises UserError for a missing or empty file, an unknown file extension, a malformed line, an unknown configuration
     or split, a hub name that cannot be loaded, a mixture, and a data set without rows.
@@ -156,7 +156,7 @@ def located(part: Part, split: str = "train", streaming: bool = False) -> Any:
         if split != "train" or len(part.suffixes) > 1:
             raise UserError(f"{part.base} has no split {split!r}; a single file only has the split 'train'.")
         return [path]
-    if path.suffix.lower() in ENDINGS or not _HUB_NAME.fullmatch(part.base):
+    if ending(path) in ENDINGS or not _HUB_NAME.fullmatch(part.base):
         raise UserError(f"{part.base} does not exist; give a file, a folder, or a hub name such as owner/name.")
     return load_repository(part.base, part.suffixes, split, streaming)
 
@@ -192,7 +192,7 @@ def _split_files(folder: Path, suffixes: Sequence[str], split: str) -> list[Path
     splits: dict[str, list[Path]] = {}
     # A clone of a hub repository keeps its files in data/.
     for file in _data_files(folder) or _data_files(folder / "data"):
-        splits.setdefault(_SHARD.sub("", file.stem), []).append(file)
+        splits.setdefault(_SHARD.sub("", file.name[: -len(ending(file))]), []).append(file)
     below = {} if splits else {sub.name: sub for sub in sorted(folder.iterdir()) if sub.is_dir() and _has_data(sub)}
     if not splits and not below:
         raise UserError(f"{folder} contains no data files; use a folder with {', '.join(ENDINGS)} files.")
@@ -222,15 +222,15 @@ def _refuse_configuration(folder: Path, suffixes: Sequence[str]) -> None:
 def _data_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in ENDINGS and file.is_file())
+    return sorted(file for file in folder.iterdir() if ending(file) in ENDINGS and file.is_file())
 
 
 def _has_data(folder: Path) -> bool:
-    return not folder.name.startswith(".") and any(file.suffix.lower() in ENDINGS for file in folder.rglob("*"))
+    return not folder.name.startswith(".") and any(ending(file) in ENDINGS for file in folder.rglob("*"))
 
 
 def _load_files(paths: list[Path], row_limit: int | None) -> Dataset:
-    endings = {path.suffix.lower() for path in paths}
+    endings = {ending(path) for path in paths}
     if len(endings) > 1:
         raise UserError(
             f"{paths[0].parent} mixes {' and '.join(sorted(endings))} files; keep only one type per folder."

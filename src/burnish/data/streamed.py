@@ -18,13 +18,13 @@ from datasets import Dataset
 
 from burnish.data.mixture import joined_rows
 from burnish.data.sources import rows_to_dataset
-from burnish.data.streams import Rows
+from burnish.data.streams import Table
 from burnish.data.tokenised import CHUNK, Tokenised
-from burnish.data.walk import ReadError
+from burnish.data.walk import Plan, ReadError
 from burnish.run import UserError
 
-Tokenise = Callable[[Dataset, bool], Tokenised]
-"""Tokenises a block; the second argument is True for the first block of a data set."""
+Tokenise = Callable[[Dataset, str | None], Tokenised]
+"""Tokenises a block in the format of the first block of its data set; that block itself is given None and decides."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,18 @@ class Stream:
     """One streamed data set; `start` is its first block, which decides its columns and format."""
 
     name: str
-    read: Rows
+    table: Table
     tokenise: Tokenise
     size: int = CHUNK
     start: Block = field(init=False)
     keys: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        rows = list(islice(self.read(0), self.size))
+        rows = list(islice(self.table.rows(0), self.size))
         if not rows:
             raise UserError(f"{self.name} has no rows; use a data set with at least one.")
         self.keys = list(dict.fromkeys(key for row in rows for key in row))
-        self.start = Block(self.tokenise(rows_to_dataset(rows, self.name), True), 0, len(rows))
+        self.start = Block(self.tokenise(rows_to_dataset(rows, self.name), None), 0, len(rows))
         columns = self.start.rows.columns
         if columns[:2] == ("prompt", "response"):
             raise UserError(
@@ -60,14 +60,20 @@ class Stream:
                 "streamed; leave out --streaming."
             )
 
+    def length(self) -> int | None:
+        """The rows of a pass, as many of each block as of the first; None for data on the hub."""
+        count = self.table.count()
+        return None if count is None else max(1, round(count * len(self.start.rows) / self.start.size))
+
     def blocks(self, first: int) -> Iterator[Block]:
         """The blocks of one pass from row `first` on."""
         if first == 0:
             yield self.start
             first = self.start.size
-        rows = self.read(first)
+        rows = self.table.rows(first)
         while True:
             try:
+                self.table.check()
                 if not (block := list(islice(rows, self.size))):
                     return
                 yield self._block(block, first)
@@ -83,12 +89,12 @@ class Stream:
                     f"{self.start.size:,} rows has; give one of them that column, empty, or leave out --streaming."
                 )
         whole = [{key: row.get(key) for key in self.keys} for row in rows]
-        found = self.tokenise(rows_to_dataset(whole, self.name), False)
-        if found.columns != self.start.rows.columns:
-            raise UserError(
-                f"{self.name}: the {len(rows):,} rows from row {first} on are read as {' + '.join(found.columns)}, but "
-                f"the first rows as {' + '.join(self.start.rows.columns)}; make their columns alike."
-            )
+        begun = self.start.rows
+        found = self.tokenise(rows_to_dataset(whole, self.name), begun.format)
+        here, there = ("margin" in one.dataset.column_names for one in (found, begun))
+        if here != there and len(found):
+            have, lack = (f"the {len(rows):,} rows from row {first} on", "the first rows")[:: 1 if here else -1]
+            raise UserError(f"{self.name}: {have} have margins or scores, but {lack} have none; give all rows one.")
         return Block(found, first, len(rows))
 
 
@@ -96,7 +102,8 @@ class Stream:
 class Streamed:
     """Streamed data sets as an endless walk; several are interleaved by `weights`.
 
-    `position` is where the walk is, in numbers that a checkpoint can hold.
+    `position` is where the walk is, in numbers that a checkpoint can hold. `plan` has the rows of a pass where they
+    were counted.
     """
 
     streams: Sequence[Stream]
@@ -104,7 +111,7 @@ class Streamed:
     name: str
     seed: int
     shuffle_buffer: int
-    file_bytes: int | None = None
+    plan: Plan | None = None
     position: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -114,12 +121,24 @@ class Streamed:
         return hashlib.sha256(json.dumps([first, list(self.weights)]).encode()).hexdigest()
 
     @property
+    def files_digest(self) -> str | None:
+        """SHA-256 of all local files, see `Table.digest`; None where there are none."""
+        found = [stream.table.digest() for stream in self.streams]
+        return hashlib.sha256(json.dumps(found).encode()).hexdigest() if any(found) else None
+
+    @property
     def counts(self) -> dict[str, int]:
         """The counts of all rows in the blocks that were read up to the position."""
         total: Counter[str] = Counter()
         for part in range(len(self.streams)):
             total.update(self._counts(part))
         return dict(total)
+
+    @property
+    def progress(self) -> dict[str, float]:
+        """How many rows were read up to the position, and how many of them dropped, for the metrics."""
+        read, used = (float(self.counts[key]) for key in ("rows", "used"))
+        return {"rows_read": read, "rows_dropped": read - used}
 
     def describe(self) -> str:
         """A line per data set about its first block."""
@@ -151,7 +170,8 @@ class Streamed:
                 replace(block.rows, dataset=block.rows.dataset.select(chosen))
                 for block, chosen in zip(blocks, pieces, strict=True)
             ]
-            rows = replace(parts[0], dataset=joined_rows(parts, [block.first for block in blocks]))
+            starts = [block.first * block.rows.per_row for block in blocks]
+            rows = replace(parts[0], dataset=joined_rows(parts, starts))
             yield rows.batch(range(batch_size)), dict(self.position)
 
     def _next_part(self) -> int:

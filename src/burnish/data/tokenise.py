@@ -43,14 +43,16 @@ def demonstrations(
     name: str,
     how: Rendering = USUAL,
     only: Holdout | None = None,
+    known: str | None = None,
 ) -> Tokenised:
     """Tokenise demonstrations; the response is trained, in conversations every assistant turn.
 
-    A conversation becomes several rows if the chat template rewrites earlier turns. Raises UserError for an invalid
+    A conversation becomes several rows if the chat template rewrites earlier turns. `known` is the format of a
+    stream's first block where the rows are a later one, which may have no usable row. Raises UserError for an invalid
     row, a tokenizer without EOS, and if no row is left.
     """
-    reading = read("demonstrations", dataset, tokenizer, name, only)
-    return tokenise(reading, "demonstrations", tokenizer, max_length, name, how)
+    reading = read("demonstrations", dataset, tokenizer, name, only, known)
+    return tokenise(reading, "demonstrations", tokenizer, max_length, name, how, later=known is not None)
 
 
 def preferences(
@@ -60,14 +62,15 @@ def preferences(
     name: str,
     how: Rendering = USUAL,
     only: Holdout | None = None,
+    known: str | None = None,
 ) -> Tokenised:
     """Tokenise comparisons; rows with equal responses are kept, counted and warned about.
 
     Raises UserError as `demonstrations` does, and if the responses are equal in every row.
     """
-    reading = read("preferences", dataset, tokenizer, name, only)
-    found = tokenise(reading, "preferences", tokenizer, max_length, name, how)
-    if found.counts["equal"] == len(found):
+    reading = read("preferences", dataset, tokenizer, name, only, known)
+    found = tokenise(reading, "preferences", tokenizer, max_length, name, how, later=known is not None)
+    if known is None and found.counts["equal"] == len(found):
         raise UserError(f"{name}: chosen and rejected are equal in every row; use data in which they differ.")
     if found.counts["equal"]:
         warn(
@@ -84,12 +87,14 @@ def feedback(
     name: str,
     how: Rendering = USUAL,
     only: Holdout | None = None,
+    known: str | None = None,
 ) -> Tokenised:
     """Tokenise feedback; each row has its own response and, after the same prompt, the response of another row.
 
-    Raises UserError as `demonstrations` does, and if only one row is left.
+    Raises UserError as `demonstrations` does, and if only one row is left; in a later block of a stream, whose rows are
+    paired with one another, such a row is left out and counted.
     """
-    reading = read("feedback", dataset, tokenizer, name, only)
+    reading = read("feedback", dataset, tokenizer, name, only, known)
     examples: dict[int, Example] = {}
 
     def noted() -> Iterator[Example]:
@@ -97,7 +102,11 @@ def feedback(
             examples[example.row] = example
             yield example
 
-    found = tokenise(replace(reading, examples=noted()), "feedback", tokenizer, max_length, name, how)
+    noting = replace(reading, examples=noted())
+    found = tokenise(noting, "feedback", tokenizer, max_length, name, how, later=known is not None)
+    if len(found) < 2 and known is not None:
+        left_out = found.counts | {"used": 0, "unpaired": len(found)}
+        return replace(found, dataset=found.dataset.select([]), counts=left_out)
     if len(found) < 2:
         raise UserError(
             f"{name}: only one row is left, but the KL divergence is estimated with responses of other rows; use at "
@@ -110,10 +119,18 @@ def feedback(
 
 
 def read(
-    kind: str, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, name: str, only: Holdout | None = None
+    kind: str,
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str,
+    only: Holdout | None = None,
+    known: str | None = None,
 ) -> Reading:
-    """A data set's examples, or `only` a part of them; dialogues are messages if the tokenizer has a chat template."""
-    found = adapters.read(kind, dataset, name, bool(tokenizer.chat_template), template_variables(tokenizer))
+    """A data set's examples, or `only` a part of them; dialogues are messages if the tokenizer has a chat template.
+
+    Rows of a stream behind its first block are read in the format of that block, `known`.
+    """
+    found = adapters.read(kind, dataset, name, bool(tokenizer.chat_template), template_variables(tokenizer), known)
     return found if only is None else only.part(found, name)
 
 
@@ -124,8 +141,9 @@ def tokenise(
     max_length: int,
     name: str,
     how: Rendering = USUAL,
+    later: bool = False,
 ) -> Tokenised:
-    """Tokenise examples; `name` identifies the data in messages.
+    """Tokenise examples; `name` identifies the data in messages. Only a `later` part of the data may give no row.
 
     The counts of the result: `rows` read (several per conversation if the template rewrites turns), `used`, `dropped`
     (some response has no trained token within `max_length`), `formatting_only` (dropped only because of
@@ -147,14 +165,22 @@ def tokenise(
                 )
 
     dataset, sizes, fingerprint = collect(chunks(rows()), kind)
-    if not counts["used"]:
+    if not counts["used"] and not later:
         raise UserError(
             f"{name}: none of its {counts['rows']} rows has a response token within max_length {max_length}; raise it."
             if counts["rows"]
             else f"{name} has no rows; use a data set with at least one."
         )
     return Tokenised(
-        dataset, dict(counts) | reading.left_out | sizes, fingerprint, name, reading.columns, kind, reading.unread
+        dataset,
+        dict(counts) | reading.left_out | sizes,
+        fingerprint,
+        name,
+        reading.columns,
+        kind,
+        reading.unread,
+        format=reading.format,
+        per_row=reading.per_row,
     )
 
 
@@ -172,7 +198,7 @@ def count(found: Fitted, counts: Counter[str], max_length: int) -> None:
     counts.update(found.notes)
     counts["long_prompts"] += len(found.prompt) > max_length
     if not found.responses:
-        counts[found.dropped] += 1
+        counts[found.dropped] += found.dropped not in found.notes
         return
     counts["used"] += 1
     counts["truncated_prompts"] += found.cut_prompt > 0

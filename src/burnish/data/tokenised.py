@@ -26,6 +26,7 @@ LEFT_OUT = {
     "dropped": "dropped because no response token is left",
     "formatting_only": "dropped because only formatting tokens are left",
     "untrained": "dropped because none of their turns is to be trained",
+    "unpaired": "dropped because no other row is there to pair with",
     "ties": "prompts skipped because their ratings are equal",
     "alone": "prompts skipped because they have one response",
     "between": "responses skipped that are neither best nor worst",
@@ -72,7 +73,8 @@ class Tokenised:
     `desirable`; feedback has `start`, the length of the row's prompt, and `cut`, how much of it is left out. `kind` is
     demonstrations, preferences or feedback. `counts` has the numbers of rows used, truncated and dropped; `fingerprint`
     is the SHA-256 of all ids, masks, lengths and numbers in order. `unread` are the columns of the user's data that
-    nothing reads. A mixture has a plan of its parts and a summary of its own.
+    nothing reads. A mixture has a plan of its parts and a summary of its own. `format` names how the rows were
+    read, and a row of the user's data is `per_row` rows here.
     """
 
     dataset: Dataset
@@ -84,6 +86,8 @@ class Tokenised:
     unread: tuple[str, ...] = ()
     mixed: Plan | None = None
     summary: str | None = None
+    format: str = ""
+    per_row: int = 1
 
     def __len__(self) -> int:
         return len(self.dataset)

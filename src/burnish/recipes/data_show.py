@@ -240,7 +240,7 @@ def guess(dataset: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> str:
     """The first method that can read the columns; methods for comparisons and labels come first."""
     for kind in GUESSES:
         try:
-            reading = adapters.READERS[kind](dataset, name, bool(tokenizer.chat_template))
+            reading = adapters.READERS[kind](dataset, name, bool(tokenizer.chat_template), None)
         except UserError:
             continue
         preferred = ("reward" if reading.columns == RANKED else "dpo", "kto", "sft", "ppo")

@@ -1,5 +1,6 @@
 """The table of reference log-probabilities: the direct computation, made once, and never another's."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import tiny
 import torch
 
 from burnish.batches import Preferences
+from burnish.policies.language import reference
 from burnish.policies.language.adapters import Lora
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import StartingAdapter, cached_reference, reference_key, weights_hash
@@ -66,6 +68,41 @@ def test_it_is_computed_once(policy: LanguagePolicy, walk: Walk, tmp_path: Path)
     assert walk.times == 1
     assert len(list(cache.iterdir())) == 1
     assert torch.equal(first.logprobs(PAIRS), second.logprobs(PAIRS))
+
+
+def test_the_tables_used_longest_ago_make_room(
+    policy: LanguagePolicy, walk: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for two tables and a half: reading the first one saves it, and the second one goes."""
+    tables = []
+    for number, fingerprint in enumerate("ab"):
+        cached_reference(policy, walk, fingerprint, tmp_path)
+        (new,) = set(tmp_path.iterdir()) - set(tables)
+        os.utime(new, (number, number))
+        tables.append(new)
+    monkeypatch.setattr(reference, "MOST_BYTES", int(2.5 * tables[0].stat().st_size))
+    cached_reference(policy, walk, "a", tmp_path)
+    assert walk.times == 2
+    cached_reference(policy, walk, "c", tmp_path)
+    assert [table.exists() for table in tables] == [True, False]
+    assert len(list(tmp_path.iterdir())) == 2
+    monkeypatch.setattr(reference, "MOST_BYTES", 1)
+    cached_reference(policy, walk, "d", tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1  # the one just made stays, whatever its size
+
+
+def test_threads_and_versions_are_in_the_key(policy: LanguagePolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {reference_key(policy, "data")}
+    for module, name in ((torch, "__version__"), (reference.transformers, "__version__")):
+        monkeypatch.setattr(module, name, "0.0")
+        keys.add(reference_key(policy, "data"))
+    monkeypatch.setattr(reference.metadata, "version", lambda name: "0.0")
+    keys.add(reference_key(policy, "data"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    keys.add(reference_key(policy, "data"))
+    torch.set_num_threads(threads)
+    assert len(keys) == 5
 
 
 def test_dropout_plays_no_part(walk: Walk, tmp_path: Path) -> None:

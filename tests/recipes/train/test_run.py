@@ -554,7 +554,7 @@ def streaming(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {"streaming": True, "shuffle_buffer": 6, "save_every": 1}
 
 
-@pytest.mark.parametrize("method", ["sft", "dpo", "reward"])
+@pytest.mark.parametrize("method", ["sft", "dpo", "reward", "kto"])
 def test_streamed_data_resume_to_the_same_bits(
     method: str, streaming: dict, files: Path, go: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -615,7 +615,7 @@ def test_a_bad_row_in_a_stream_ends_the_run_which_goes_on_when_it_is_mended(
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-000003"]
     data.write_text("".join(lines))
     go(**options, resume=True)
-    assert "resumed in a different environment, so not to the same bits: data_bytes" in capfd.readouterr().err
+    assert "resumed in a different environment, so not to the same bits: data_files_sha256" in capfd.readouterr().err
     data.write_text("".join(reversed(lines)))
     shutil.rmtree(run / "model")
     with pytest.raises(UserError, match="data_sha256"):
@@ -646,9 +646,55 @@ def test_python_trains_on_an_iterable_data_set(files: Path, tmp_path: Path, go: 
         burnish.train(burnish.SFT(), data=tiny.text_rows(3), streaming=True, out=tmp_path / "third", **options)
 
 
-def test_streamed_parts_need_weights(files: Path, go: Callable[..., Path]) -> None:
-    with pytest.raises(UserError, match="streamed rows cannot be shuffled over all parts: give each part a weight"):
-        go(data=f"{files}/texts.jsonl,{files}/other.jsonl", streaming=True)
+def test_the_rows_of_streamed_files_are_counted_for_an_epoch(
+    files: Path, go: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """14 and 6 rows: parts without weights end together, 14 of the one and 6 of the other in 5 steps of 4 rows."""
+    short = tmp_path / "short.jsonl"
+    tiny.write_rows(short, tiny.text_rows(6, seed=5))
+    run = go(data=f"{files}/texts.jsonl,{short}", streaming=True, steps=None, epochs=1)
+    lines = read_jsonl(run / "metrics.jsonl")
+    assert [line["epoch"] for line in lines] == [0.2, 0.4, 0.6, 0.8, 1.0]
+    err = capfd.readouterr().err
+    assert re.search(r"read up to here: \S*texts.jsonl \(text\): 14 of 14 rows used", err)
+    assert re.search(r"read up to here: \S*short.jsonl \(text\): 6 of 6 rows used", err)
+    assert (lines[-1]["rows_read"], lines[-1]["rows_dropped"]) == (20, 0)
+
+
+def test_data_on_the_hub_need_steps_and_weights(files: Path, tmp_path: Path) -> None:
+    rows = IterableDataset.from_generator(tiny.text_rows, gen_kwargs={"count": 14})
+    with pytest.raises(UserError, match="how many rows it has is known only when all were read; give steps"):
+        burnish.train(burnish.SFT(), data=rows, streaming=True, model=files / "model", out=tmp_path / "run", quiet=True)
+
+
+def test_large_files_are_streamed_by_themselves(
+    files: Path,
+    go: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Unless the run was begun otherwise, something needs all rows, or the settings say no."""
+    small = go()
+    asked = go(streaming=True)
+    monkeypatch.setattr(rows_module, "LARGE", 10)
+    capfd.readouterr()
+    large = go()
+    assert (
+        "texts.jsonl has more than 0 MiB and is streamed, shuffled within 1,000 rows; --no-stream"
+        in capfd.readouterr().err
+    )
+    assert same_bits(asked, large)
+    assert not same_bits(small, large)
+    assert yaml.safe_load((large / "config.yaml").read_text())["streaming"] is True
+    assert same_bits(small, go(streaming=False))
+    assert yaml.safe_load((go(holdout=0.3) / "config.yaml").read_text())["streaming"] is False
+    shutil.rmtree(small / "model")
+    go(out=str(small), resume=True)
+    monkeypatch.undo()
+    shutil.rmtree(large / "model")
+    go(out=str(large), resume=True)
+    assert same_bits(asked, large)
 
 
 def test_concatenated_parts_train_as_one_file_would(files: Path, go: Callable[..., Path], tmp_path: Path) -> None:
@@ -895,6 +941,27 @@ def test_rows_longer_than_the_models_context_are_cut(
     run = go(data=str(data), max_length=500)
     assert "48 tokens" in capfd.readouterr().err
     assert read_jsonl(run / "metrics.jsonl")[0]["num_tokens"] == 4 * 48
+
+
+def test_a_second_run_on_the_same_rows_computes_no_reference(
+    go: Callable[..., Path], cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever its batches, seed, learning rate and method; another length of the rows is a miss."""
+
+    def tables() -> dict[str, int]:
+        return {path.name: path.stat().st_ino for path in (cache / "reference").iterdir()}
+
+    go("dpo", epochs=1)
+    first = tables()
+    assert len(first) == 1
+    assert "reference 1/1" in capfd.readouterr().err
+    other = {"batch_size": 3, "seed": 5, "learning_rate": 1e-3, "accumulate": 2, "schedule": "cosine"}
+    go("dpo", epochs=2, **other)
+    go("ipo", epochs=1)
+    assert "reference" not in capfd.readouterr().err
+    assert tables() == first
+    go("dpo", epochs=1, max_length=6)
+    assert len(tables()) == 2
 
 
 def test_a_reference_cached_for_the_same_ids_in_other_rows_is_no_hit(

@@ -4,14 +4,16 @@ The reference is the policy at the start of training, so the table is computed w
 update, once per row, and no second model is held in memory. (Where rows are sampled during training, a policy that
 trains an adapter is its own reference, with its starting adapter.) The table is kept on disk under a key of everything
 that its bits depend on: weights and configuration, token ids (which depend on tokenizer, template, data and lengths),
-precision, and device. A change of any gives another key.
+precision, device and versions. A change of any gives another key. Together the tables have at most `MOST_BYTES`.
 """
 
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,9 @@ from burnish.batches import Feedback, Preferences
 from burnish.policies.language.adapters import arithmetic
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.run import UserError, write_atomically
+
+MOST_BYTES = 4 * 2**30
+"""The size of the cache: about a billion tokens. The tables that were used longest ago are removed."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,16 @@ def cached_reference(
     """
     path = cache / f"{reference_key(policy, fingerprint)}.safetensors"
     table = read_table(path)
+    found = table is not None
     if table is None:
         table = compute(policy, batches())
-        with contextlib.suppress(OSError, UserError):
+    with contextlib.suppress(OSError, UserError):
+        if found:
+            os.utime(path)
+        else:
             cache.mkdir(parents=True, exist_ok=True)
             write_atomically(path, save(table | {"sha256": checksum(table)}))
+            trim(cache, path)
     return CachedReference(table["values"], dict(zip(table["rows"].tolist(), table["offsets"].tolist(), strict=True)))
 
 
@@ -102,6 +112,16 @@ def read_table(path: Path) -> dict[str, Tensor] | None:
         return table if torch.equal(table.pop("sha256"), checksum(table)) else None
     except (OSError, SafetensorError, KeyError):
         return None
+
+
+def trim(cache: Path, kept: Path) -> None:
+    """Remove the tables that were used longest ago until the others have at most `MOST_BYTES`; never `kept`."""
+    states = {path: path.stat() for path in cache.glob("*.safetensors") if path != kept}
+    size = kept.stat().st_size
+    for path in sorted(states, key=lambda one: states[one].st_mtime_ns, reverse=True):
+        size += states[path].st_size
+        if size > MOST_BYTES:
+            path.unlink(missing_ok=True)
 
 
 def checksum(table: dict[str, Tensor]) -> Tensor:
@@ -130,13 +150,21 @@ def reference_key(policy: LanguagePolicy, fingerprint: str) -> str:
         configuration(policy.model.config),
         policy.precision,
         # These change the last bits, and a run must not depend on what another one left in the cache.
-        policy.device.type,
+        processor(policy.device),
         str(torch.get_num_threads()),
         torch.__version__,
         transformers.__version__,
+        metadata.version("burnish"),
     )
     parts += () if policy.adapter is None else (arithmetic(policy.adapter),)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def processor(device: torch.device) -> str:
+    """The kind of device that rounds: the processor's instructions, or the name of the GPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} {torch.backends.cpu.get_cpu_capability()}" if device.type == "cpu" else device.type
 
 
 def configuration(config: PreTrainedConfig) -> str:

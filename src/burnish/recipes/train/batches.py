@@ -37,7 +37,7 @@ class Feed:
 def length(algorithm: Algorithm, settings: Settings, rows: int | None) -> tuple[int, int | None]:
     """The updates of a run, and those of one epoch of so many rows; online, each rollout of prompts has several.
 
-    The epochs of streamed data have no known length: `rows` and what is returned for it are None.
+    Where the rows of streamed data were not counted, `rows` and what is returned for it are None.
     """
     if rows is None:
         return with_warmup(settings, settings.steps or 1), None
@@ -102,7 +102,7 @@ def streaming(algorithm: Algorithm, models: Models, settings: Settings, rows: An
 
     def batches(state: State) -> Iterator[Drawn]:
         drawn = rows.batches(settings.batch_size, state.experience)
-        return (Drawn(batch.to(device), state=position) for batch, position in drawn)
+        return (Drawn(batch.to(device), rows.progress, state=position) for batch, position in drawn)
 
     return Feed(models, batches, evaluator)
 

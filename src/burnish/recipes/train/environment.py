@@ -120,7 +120,7 @@ def note_environment(
     if clock is not None:
         now["clock"] = clock.isoformat()
     if settings.streaming:
-        now["data_bytes"] = rows.file_bytes
+        now["data_files_sha256"] = rows.files_digest
     if "critic" in weights:
         now["critic_sha256"] = weights["critic"]
     now |= hashes(settings)

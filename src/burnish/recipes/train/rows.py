@@ -21,6 +21,7 @@ from burnish.data.prompts import read_prompts
 from burnish.data.rendering import Rendering
 from burnish.data.streamed import Stream, Streamed
 from burnish.data.tokenised import CHUNK
+from burnish.data.walk import Plan
 from burnish.recipes.train.models import say
 from burnish.run import BurnishWarning, UserError
 
@@ -36,6 +37,8 @@ READERS: dict[str, Callable[..., Any]] = {
     "feedback": tokenise.feedback,
     "prompts": read_prompts,
 }
+LARGE = 32 * 2**20
+"""Bytes of local data above which they are streamed unless the settings say otherwise."""
 
 
 def rendering_of(settings: Settings, clock: datetime | None) -> Rendering:
@@ -92,7 +95,8 @@ def streamed(
 ) -> Streamed:
     """The training data of `settings` as streams, whose first blocks are read and tokenised.
 
-    Raises UserError for data that cannot be streamed, and for several data sets without weights.
+    Parts without weights are interleaved in proportion to their rows, so that all of them end together. Raises
+    UserError for data that cannot be streamed, and where rows have to be counted and cannot be.
     """
     limit = length_limit(settings, policy, say_so=True)
     how = rendering_of(settings, clock)
@@ -100,28 +104,49 @@ def streamed(
     if text is None and not isinstance(data, IterableDataset):
         raise UserError("data in memory need no streaming: leave it out, or give a datasets.IterableDataset")
     parts: Any = [data] if text is None else names.parts(text)
-    weights = [part.weight for part in parts if text is not None and part.weight is not None]
-    if len(weights) < len(parts) > 1:
-        raise UserError(
-            f"{text}: streamed rows cannot be shuffled over all parts: give each part a weight, as in "
-            f"{parts[0].name}:0.5,{parts[1].name}:0.5"
-        )
-    found, sizes = [], []
+    found = []
     for part in parts:
         name = names.IN_MEMORY if text is None else part.name
 
-        def tokenised_block(dataset: Any, first: bool, name: str = name) -> Any:
+        def tokenised_block(dataset: Any, known: str | None, name: str = name) -> Any:
             # What a later block warns about is in the counts at the end.
-            shown = settings if first else replace(settings, quiet=True)
-            return tokenised_part(algorithm, shown, policy, lambda: dataset, name, limit=limit, how=how, training=False)
+            shown = settings if known is None else replace(settings, quiet=True)
+            read = partial(tokenised_part, limit=limit, how=how, training=False, known=known)
+            return read(algorithm, shown, policy, lambda: dataset, name)
 
-        rows, size = streams.stream(part)
-        found.append(Stream(name, rows, tokenised_block, max(CHUNK, settings.shuffle_buffer)))
-        sizes.append(size)
-    known = [size for size in sizes if size is not None]
-    return Streamed(
-        found, weights, text or names.IN_MEMORY, settings.seed, settings.shuffle_buffer, sum(known) if known else None
+        with saying(settings):
+            found.append(Stream(name, streams.stream(part), tokenised_block, max(CHUNK, settings.shuffle_buffer)))
+    weights = [part.weight for part in parts if text is not None and part.weight is not None]
+    plan = None
+    if settings.steps is None or len(weights) < len(parts) > 1:
+        lengths = [counted(one, "steps" if settings.steps is None else "a weight for each part") for one in found]
+        weights = weights or ([float(length) for length in lengths] if len(parts) > 1 else [])
+        plan = Plan(tuple(lengths), tuple(weights)) if settings.steps is None else None
+    return Streamed(found, weights, text or names.IN_MEMORY, settings.seed, settings.shuffle_buffer, plan)
+
+
+def counted(one: Stream, needed: str) -> int:
+    """The rows of a pass over a stream. Raises UserError, with what is `needed` instead, where they are not known."""
+    if (length := one.length()) is None:
+        raise UserError(f"{one.name}: how many rows it has is known only when all were read; give {needed}")
+    return length
+
+
+def streams_data(settings: Settings, data: Any) -> bool:
+    """Whether the training data are streamed where the settings do not say so: large local data that can be; `data` are
+    those given as an object."""
+    text = settings.data if data is None else names.text_of(data)
+    if text is None or settings.experience is not None or settings.holdout:
+        return False
+    parts = names.parts(text)
+    if "builtin" in [part.name for part in parts] or not streams.large(parts, LARGE):
+        return False
+    say(
+        settings,
+        f"{text} has more than {LARGE // 2**20} MiB and is streamed, shuffled within {settings.shuffle_buffer:,} rows; "
+        "--no-streaming reads and tokenises all of it first",
     )
+    return True
 
 
 @contextmanager
@@ -161,11 +186,18 @@ def tokenised_part(
     how: Rendering,
     training: bool,
     only: Holdout | None = None,
+    known: str | None = None,
 ) -> Any:
-    """One data set, or `only` a part of it, tokenised. Raises UserError where the method cannot learn from it."""
+    """One data set, or `only` a part of it, tokenised. Raises UserError where the method cannot learn from it.
+
+    `known` is the format of a stream's first block where this is a later one, which may have no usable row.
+    """
     kind = "prompts" if settings.experience else algorithm.data
     with saying(settings):
-        rows = READERS[kind](load(), policy.tokenizer, limit, label, how, only)
+        more = {} if known is None else {"known": known}
+        rows = READERS[kind](load(), policy.tokenizer, limit, label, how, only, **more)
+    if not len(rows):
+        return rows
     token, row = rows.largest_token
     policy.check_token(token, f"{label}, row {row}")
     if training and kind != "prompts":

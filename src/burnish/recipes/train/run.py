@@ -1,6 +1,7 @@
 """One training run, from settings to a run folder."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from burnish.recipes.train.models import (
     warn_of_rounding,
     with_reward,
 )
-from burnish.recipes.train.rows import evaluation_rows, first_responses, streamed, tokenised
+from burnish.recipes.train.rows import evaluation_rows, first_responses, streamed, streams_data, tokenised
 from burnish.run import RunFolder, UserError, threads_allowed, write_checksums
 from burnish.run.records import HARMLESS
 from burnish.run.trackers import Trackers, check_installed
@@ -122,6 +123,10 @@ def run_training(
     check_optimizer(settings, pick_device(settings.device))
     with RunFolder.open(settings.out, resume=settings.resume) as run, following(run, settings) as trackers:
         check_given(run.path, begun(run), objects)
+        if settings.streaming is None:
+            known = begun(run).get("streaming", False) if run.resumed else None
+            settings = replace(settings, streaming=streams_data(settings, given.data) if known is None else known)
+            config = as_dict(algorithm, settings)
         free = HARMLESS | (LENGTH if settings.resume else set())
         run.claim(config, free, defaults(algorithm, settings))
         if is_complete(run, settings):
@@ -209,7 +214,7 @@ def _fit(
 ) -> Models:
     """Reference, optimizer, resumption and the loop. `rewarding` are the settings with the reward itself; `follow` is
     called with the step from which the run goes on."""
-    earlier, count = as_begun(run, settings), None if settings.streaming else len(rows.plan)
+    earlier, count = as_begun(run, settings), None if rows.plan is None else len(rows.plan)
     before, _ = length(algorithm, earlier, count)
     steps, per_epoch = length(algorithm, settings, count)
     check_longer(run, earlier, before, settings, steps)

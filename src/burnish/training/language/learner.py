@@ -17,7 +17,7 @@ from burnish.training.language.schedule import schedule
 from burnish.training.resume import State, save
 from burnish.training.step import NonFiniteLossError, gradient, mean_metrics, microbatches, prepared
 
-LATEST = frozenset({"epoch", "learning_rate", "num_tokens", "rollout"})
+LATEST = frozenset({"epoch", "learning_rate", "num_tokens", "rollout", "rows_dropped", "rows_read"})
 """Metrics that say where a run is: a row has their value at its step, of all others the mean."""
 
 
