@@ -43,6 +43,7 @@ OTHER = {
     "epochs": 2.5,
     "batch_size": 5,
     "accumulate": 3,
+    "gradient_checkpointing": True,
     "learning_rate": 3e-4,
     "warmup": 0.25,
     "schedule": "cosine",

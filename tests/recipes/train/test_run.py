@@ -133,6 +133,7 @@ SHOWN_ELSEWHERE = {
     "resize_embeddings": "test_tokens_without_a_row_are_refused_or_get_one",
     "load_in_4bit": "test_a_quantised_base_is_trained_evaluated_and_resumed",
     "load_in_8bit": "test_a_quantised_base_is_trained_evaluated_and_resumed",
+    "gradient_checkpointing": "test_gradient_checkpointing_changes_no_bit",
     "eval_data": "test_evaluation_is_written_down",
     "eval_every": "test_evaluation_is_written_down",
     "patience": "test_patience_ends_a_run_early",
@@ -246,6 +247,20 @@ def test_every_option_of_a_method_changes_the_weights(method: str, go: Callable[
         beside = BESIDE.get(key, {})
         before = go(method, **beside, **BEFORE.get(key, {})) if beside else base
         assert not same_bits(before, go(method, **beside, **{key: value})), key
+
+
+def test_gradient_checkpointing_changes_no_bit(go: Callable[..., Path], tmp_path: Path) -> None:
+    """In SFT with dropout and noise, and a run may go on with it; in a reward model; in PPO with its critic."""
+    for method, options in (("sft", {"neftune": 5.0}), ("reward", {}), ("ppo", {"steps": 8, "beta": 0.1})):
+        before = go(method, save_every=4, **options)
+        assert same_bits(before, go(method, gradient_checkpointing=True, **options)), method
+    begun = tmp_path / "begun"
+    shutil.copytree(before, begun)
+    shutil.rmtree(begun / "model")
+    shutil.rmtree(begun / "checkpoints" / "step-000008")
+    go("ppo", save_every=4, out=str(begun), resume=True, gradient_checkpointing=True, steps=8, beta=0.1)
+    assert same_bits(before, begun)
+    assert same_bits(before, begun, "critic/model.safetensors")
 
 
 def test_tokens_without_a_row_are_refused_or_get_one(files: Path, tmp_path: Path, go: Callable[..., Path]) -> None:

@@ -18,6 +18,7 @@ from burnish.policies.language.loading import Loading
 from burnish.policies.language.lora_targets import without_adapter
 from burnish.policies.language.neftune import Neftune
 from burnish.policies.language.policy import LanguagePolicy, load_policy
+from burnish.policies.language.recompute import recompute_layers
 from burnish.policies.language.reference import StartingAdapter, cached_reference
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.assets import resolve_model
@@ -31,6 +32,16 @@ def load_models(algorithm: Algorithm, settings: Settings) -> Models:
 
     A reference whose log-probabilities are read from a table is not loaded: see `with_reference`.
     """
+    models = by_role(algorithm, settings)
+    if settings.gradient_checkpointing:
+        trained: Any = models.trained().values()
+        for model in trained:
+            recompute_layers(model.model)
+    return models
+
+
+def by_role(algorithm: Algorithm, settings: Settings) -> Models:
+    """The models of `load_models`, as they are in their files."""
     if "scorer" in algorithm.roles:
         return Models(scorer=checked_dtype(scorer(settings.model, settings)))
     policy, experience = checked_dtype(language(settings)), settings.experience
