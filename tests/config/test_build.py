@@ -28,6 +28,7 @@ OTHER = {
     "model": "somewhere",
     "revision": "v2",
     "dtype": "bfloat16",
+    "save_dtype": "float16",
     "resize_embeddings": True,
     "load_in_4bit": True,
     "load_in_8bit": True,

@@ -22,7 +22,10 @@ class Settings:
         False, "run the Python code that comes with a model; only as a flag, never read from a file"
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
-        "float32", "dtype of the weights, in memory and saved; auto: as they were saved"
+        "float32", "dtype of the weights in memory; auto: as they were saved"
+    )
+    save_dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
+        "auto", "dtype of the saved model; auto: as it was loaded, of an adapter float32"
     )
     resize_embeddings: bool = option(False, "add rows to the embedding for tokens of the tokenizer that have none")
     load_in_4bit: bool = option(
