@@ -21,7 +21,7 @@ NAMES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 def dtype_of_files(name: str, config: PreTrainedConfig) -> torch.dtype | None:
     """The dtype that a configuration names, or else `dtype_in` the folder; None where it is unknown."""
     for said in (config.dtype, config.get_text_config().dtype):
-        if said in NAMES.values():
+        if isinstance(said, torch.dtype) and said in NAMES.values():
             return said
     return dtype_in(Path(name))
 

@@ -14,6 +14,7 @@ from burnish.config import Settings, refuse
 from burnish.data.walk import in_order
 from burnish.policies.interface import Distribution, Models
 from burnish.policies.language.adapters import Lora, is_adapter, own_lora
+from burnish.policies.language.frozen import freeze, keep_narrow
 from burnish.policies.language.loading import Loading
 from burnish.policies.language.lora_targets import without_adapter
 from burnish.policies.language.neftune import Neftune
@@ -33,6 +34,10 @@ def load_models(algorithm: Algorithm, settings: Settings) -> Models:
     A reference whose log-probabilities are read from a table is not loaded: see `with_reference`.
     """
     models = by_role(algorithm, settings)
+    if settings.lora_rank is not None and settings.dtype == "float32":
+        bases: Any = models.trained().values()
+        for model in bases:
+            keep_narrow(model)
     if settings.gradient_checkpointing:
         trained: Any = models.trained().values()
         for model in trained:
@@ -91,6 +96,7 @@ def starting_point(policy: LanguagePolicy, settings: Settings) -> Distribution:
         return StartingAdapter(policy)
     reference = language(settings)
     reference.temperature = policy.temperature
+    freeze(reference, settings.dtype)
     return reference
 
 
