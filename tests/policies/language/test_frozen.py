@@ -13,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from burnish.policies.language.adapters import Lora
+from burnish.policies.language.fingerprint import fingerprint
 from burnish.policies.language.frozen import keep_narrow
 from burnish.policies.language.policy import load_policy
 from burnish.policies.language.recompute import recompute_layers
@@ -62,7 +63,9 @@ def wide(model: Any) -> set[str]:
 def test_a_base_takes_the_memory_of_its_files(family: str, precision: str, tmp_path: Path) -> None:
     folder = saved(tmp_path / "m", tiny.make_model(family))
     one, other = (load_policy(folder, precision=precision, lora=Lora(2)) for _ in range(2))
+    known = fingerprint(other)
     keep_narrow(other)
+    assert fingerprint(other) == known
     check_same(one, other)
     assert wide(one)
     assert len(wide(other)) == 2 * (family == "gemma2")  # its embedding, which scales, and the head tied to it

@@ -14,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 from burnish.policies.language.contract import probes
 from burnish.policies.language.parts import body
 from burnish.policies.language.reader import TokenReader
+from burnish.policies.language.reference import weights_hash
 
 KINDS = (nn.Linear, Conv1D, nn.Embedding)
 
@@ -36,6 +37,7 @@ def keep_narrow(reader: TokenReader) -> None:
         for parameter in module.parameters(recurse=False):
             owners.setdefault(parameter, []).append(module)
     before, was = hidden_states(reader), []
+    reader.weights_sha256 = weights_hash(reader.model)
     for parameter, layers in owners.items():
         dtype = narrow_dtype(reader, parameter, layers)
         if dtype is not None:

@@ -30,7 +30,8 @@ class TokenReader:
 
     `precision` "bfloat16" runs the model under autocast. `adapter` is the peft model that holds the adapter, where only
     an adapter is trained. `neftune` is the noise on the embeddings while dropout is on. `files` is the dtype of the
-    files that the model was loaded from, where it was.
+    files that the model was loaded from, where it was, and `weights_sha256` the hash of its weights before any of them
+    were kept in fewer bits.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class TokenReader:
         self.balance: LoadBalance | None = None
         self.neftune: Neftune | None = None
         self.files: torch.dtype | None = None
+        self.weights_sha256: str | None = None
         self.scaling = length_scaling(model.config)
         self.dropout(False)
 
