@@ -129,6 +129,8 @@ def test_an_adapter_is_float32_unless_asked(asked: Any, expected: torch.dtype, h
     again = load_policy(tmp_path / "saved", lora=Lora(2))
     assert {p.dtype for p in again.parameters().values()} == {torch.float32}
     assert {p.dtype for p in policy.parameters().values()} == {torch.float32}
+    load_policy(tmp_path / "saved").save(tmp_path / "merged")
+    assert dtypes(tmp_path / "merged") == {torch.float32}  # W + (α/r)·B A does not lie on the grid of W
 
 
 def test_a_folder_that_does_not_say_its_dtype_is_looked_into(half: Path) -> None:

@@ -141,7 +141,7 @@ def load_policy(
             resize_embeddings(base, tokenizer, source.base)
         model, adapter = adapters.with_adapter(base, source, lora, adapters.POLICY, seed)
     policy = LanguagePolicy(model, tokenizer, precision, adapter=adapter)
-    policy.files = found["dtype"]
+    policy.files = found["dtype"] if source.adapter is None or adapter is not None else None  # merged in float32
     return policy
 
 

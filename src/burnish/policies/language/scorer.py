@@ -175,7 +175,7 @@ def load_scorer(
     if source.adapter is not None and (source.adapter / "config.json").exists():
         model.config.score_offset = float(read_mapping(source.adapter / "config.json").get("score_offset", 0.0))
     scorer = LanguageScorer(model, tokenizer, precision, adapter)
-    scorer.files = found["dtype"]
+    scorer.files = found["dtype"] if source.adapter is None or adapter is not None else None  # merged in float32
     return scorer
 
 
