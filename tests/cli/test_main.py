@@ -186,7 +186,8 @@ def test_an_error_of_the_disk_that_nothing_explained_is_one_sentence(
 @pytest.mark.parametrize(
     ("error", "arguments", "sentence"),
     [
-        (MemoryError(), ["sft"], "not enough memory: raise --accumulate, lower --batch-size or --max-length, or train"),
+        (MemoryError(), ["sft"], "not enough memory: give --gradient-checkpointing, raise --accumulate, lower --batch"),
+        (MemoryError(), ["sft", "--gradient-checkpointing"], "not enough memory: raise --accumulate, lower --batch-si"),
         (
             RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
             ["sample"],

@@ -109,7 +109,8 @@ def advice(arguments: list[str]) -> str:
     """What makes a command need less memory."""
     command = arguments[0].replace("-", "_") if arguments else ""
     if command in METHODS:
-        return "raise --accumulate, lower --batch-size or --max-length, or train adapters with --lora-rank"
+        first = "" if "--gradient-checkpointing" in arguments else "give --gradient-checkpointing, "
+        return f"{first}raise --accumulate, lower --batch-size or --max-length, or train adapters with --lora-rank"
     return "lower --group or --hidden" if command == "classic" else "lower --max-length or --max-new-tokens"
 
 

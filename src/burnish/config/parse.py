@@ -76,6 +76,8 @@ ELSEWHERE = {
     "num_epochs": "epochs",
     "train_batch_size": "batch_size",
     "grad_accum_steps": "accumulate",
+    "activation_checkpointing": "gradient_checkpointing",
+    "use_gradient_checkpointing": "gradient_checkpointing",
     "gradient_clipping": "max_grad_norm",
     "lr_scheduler": "schedule",
     "neftune_noise_alpha": "neftune",

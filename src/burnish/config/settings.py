@@ -22,7 +22,10 @@ class Settings:
         False, "run the Python code that comes with a model; only as a flag, never read from a file"
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
-        "float32", "dtype of the weights, in memory and saved; auto: as they were saved"
+        "float32", "dtype of the weights in memory; auto: as they were saved"
+    )
+    save_dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
+        "auto", "dtype of the saved model; auto: as it was loaded, of an adapter float32"
     )
     resize_embeddings: bool = option(False, "add rows to the embedding for tokens of the tokenizer that have none")
     load_in_4bit: bool = option(
@@ -49,6 +52,9 @@ class Settings:
     epochs: float | None = option(None, "passes over the data; default 1", gt=0)
     batch_size: int = option(16, "rows per optimizer update", ge=1, most=1_000_000)
     accumulate: int = option(1, "micro-batches per update: less memory, the same result (except for dropout)", ge=1)
+    gradient_checkpointing: bool = option(
+        False, "compute activations again in the backward pass: less memory, the same result, about a third more time"
+    )
     learning_rate: float | None = option(
         None, "peak learning rate; default: the method's own, ten times that with LoRA", gt=0
     )

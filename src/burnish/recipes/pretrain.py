@@ -26,7 +26,6 @@ from burnish.evaluation.continuations import continue_prompts
 from burnish.evaluation.memory import longest_copy
 from burnish.evaluation.text import distinct_n, word_lengths
 from burnish.policies.interface import Models
-from burnish.policies.language.loading import Loading
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.recipes.train.given import Given
 from burnish.recipes.train.models import say
@@ -147,7 +146,7 @@ def add_dropout(models: Models, share: float) -> None:
 
 def export(model: Path, folder: Path) -> None:
     """The trained model in bfloat16, half the size, with its tokenizer."""
-    load_policy(model, loading=Loading(dtype="bfloat16")).save(folder)
+    load_policy(model).save(folder, "bfloat16")
 
 
 def describe(policy: LanguagePolicy, training_texts: list[str], samples: int = 200) -> dict[str, Any]:

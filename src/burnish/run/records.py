@@ -10,7 +10,12 @@ from burnish.run.atomic import UserError
 from burnish.run.surroundings import refuse_special
 from burnish.run.user_code import first_line
 
-HARMLESS = frozenset({"out", "resume", "overwrite", "quiet", "debug", "save_every", "keep_checkpoints", "track"})
+HARMLESS = frozenset(
+    {
+        *("out", "resume", "overwrite", "quiet", "debug", "save_every", "keep_checkpoints", "track"),
+        "gradient_checkpointing",
+    }
+)
 """Config keys that a resumed run may change: they affect neither the model nor `metrics.jsonl`."""
 
 

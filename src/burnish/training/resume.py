@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from burnish.functional.rounding import round_stochastically
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError
 from burnish.run.lines import encoded
@@ -117,13 +118,23 @@ def start_from(run: Path, models: Models, optimizer: torch.optim.Optimizer, warn
     if different := sorted(own.keys() ^ theirs):
         raise UserError(f"{run} trained other parameters ({different[0]} is in one of the two): {advice}")
     for name, parameter in own.items():
-        before = found.tensors[name]
-        if before.dtype != parameter.dtype or not torch.equal(before, parameter.cpu()):
+        if not is_saved(parameter.cpu(), found.tensors[name], name.partition("/")[2]):
             raise UserError(
                 f"{run} ended with other weights than this run begins with ({name}), as where it kept its best ones or "
                 f"the dtype differs, so its optimizer's state does not belong to them: {advice}"
             )
     load_optimizer(optimizer, found)
+
+
+def is_saved(saved: torch.Tensor, before: torch.Tensor, name: str) -> bool:
+    """Whether weights are those of a checkpoint, or what these are in a model that is saved in 16 bits."""
+    if saved.dtype != before.dtype or torch.equal(saved, before):
+        return saved.dtype == before.dtype
+    return any(
+        torch.equal(saved, narrow.to(before.dtype))
+        for kind in (torch.bfloat16, torch.float16)
+        for narrow in (before.to(kind), round_stochastically(before, kind, name))
+    )
 
 
 def without_evaluation(record: dict[str, Any]) -> dict[str, Any]:

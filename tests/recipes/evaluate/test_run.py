@@ -46,7 +46,7 @@ def test_what_a_run_held_out_is_what_it_is_evaluated_on(runs: Path, tmp_path: Pa
     """The loss at the end of training and that of the evaluation are of the same rows; so are the texts' prompts."""
     pairs = [{"prompt": f"a {'very ' * i}", "chosen": "warm film", "rejected": "dull film"} for i in range(10)]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
-    options = {"data": str(tmp_path / "pairs.jsonl"), "holdout": 0.2, **SMALL}
+    options = {"data": str(tmp_path / "pairs.jsonl"), "holdout": 0.2, "save_dtype": "float32", **SMALL}
     out = train(DPO(), out=tmp_path / "run", **options)
     found = evaluate_run(out, None, None, Settings(quiet=True))
     assert (found["data"], found["holdout"], found["rows"], found["texts"]) == (options["data"], 0.2, 2, 2)

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import tiny
+import torch
 from safetensors.torch import load_file
 
 from burnish.algorithms.table import load
 from burnish.config import Settings, build
+from burnish.policies.language.policy import load_policy
 from burnish.recipes.train.longer import rates
 from burnish.recipes.train.run import run_training
 from burnish.run import UserError, read_jsonl, read_mapping
@@ -215,6 +217,21 @@ def test_a_critic_and_adapters_go_on_too(go: Callable[..., Path], tmp_path: Path
     again = go("dpo", "again", steps=1, lora_rank=2, from_=str(lora), learning_rate=1e-12)
     saved = [load_file(run / "model" / "adapter_model.safetensors") for run in (lora, again)]
     assert far(*saved) < 1e-6
+
+
+@pytest.mark.parametrize("save_dtype", ["auto", "float16"])
+def test_a_run_begins_with_another_whose_model_is_saved_in_16_bits(
+    save_dtype: str, go: Callable[..., Path], tmp_path: Path
+) -> None:
+    """It begins with the weights as they are saved, and the state of its optimizer belongs to them."""
+    load_policy(tmp_path / "model").save(tmp_path / "half", "bfloat16")
+    first = go("sft", "first", steps=3, model=str(tmp_path / "half"), save_dtype=save_dtype)
+    begun = go("sft", "begun", steps=1, from_=str(first), learning_rate=1e-12)
+    saved = [load_file(run / "model" / "model.safetensors") for run in (first, begun)]
+    assert all(torch.equal(saved[0][name], tensor) for name, tensor in saved[1].items())
+    master = load_file(begun / "checkpoints/step-000001/tensors.safetensors")
+    assert master["optimizer/0/step"] == 4
+    assert all(torch.equal(master[f"policy/{name}"], t.float()) for name, t in saved[0].items() if "norm" in name)
 
 
 def test_what_a_run_cannot_begin_from_is_refused(go: Callable[..., Path], tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from burnish.experience.language.completions import Completions
 from burnish.experience.language.pairs import Pairs
 from burnish.policies.interface import Models
 from burnish.policies.language.adapters import Lora
+from burnish.policies.language.frozen import KINDS
 from burnish.policies.language.loading import Loading
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import StartingAdapter
@@ -65,8 +66,9 @@ def loaded(files: Path, **knobs: Any) -> tuple[LanguagePolicy, LanguagePolicy, L
 
 
 def same_weights(one: Any, other: Any) -> bool:
-    mine, theirs = one.parameters(), other.parameters()
-    return all(torch.equal(mine[name], theirs[name]) for name in mine.keys() | theirs.keys())
+    """Whether what is trained of one is the same in the other."""
+    theirs = dict(other.model.named_parameters())
+    return all(torch.equal(parameter, theirs[name]) for name, parameter in one.parameters().items())
 
 
 def test_each_method_trains_its_own(files: Path) -> None:
@@ -105,6 +107,24 @@ def test_policy_and_reference_begin_alike_and_are_two(files: Path) -> None:
         for parameter in policy.parameters().values():
             parameter.add_(1.0)
     assert not same_weights(policy, reference)
+
+
+def test_what_is_not_trained_takes_the_memory_of_its_files(files: Path, tmp_path: Path) -> None:
+    """A reference and a LoRA base, but neither policy nor critic, and nothing with a dtype that is asked for."""
+    load_policy(files / "model").save(tmp_path / "half", "bfloat16")
+    how = dataclasses.replace(settings(files, reward="gold"), model=str(tmp_path / "half"))
+
+    def matrices(model: Any) -> set[torch.dtype]:
+        layers = [(name, m.weight) for name, m in model.model.named_modules() if type(m) in KINDS]
+        return {weight.dtype for name, weight in layers if "score" not in name and not weight.requires_grad}
+
+    models: Any = load_models(PPO(), how)
+    assert matrices(models.reference) == {torch.bfloat16}
+    for trained in (models.policy, models.critic):
+        assert {p.dtype for p in trained.model.parameters()} == {torch.float32}
+    adapted: Any = load_models(PPO(), dataclasses.replace(how, lora_rank=2))
+    assert matrices(adapted.policy) == matrices(adapted.critic) == {torch.bfloat16}
+    assert {p.dtype for p in adapted.policy.parameters().values()} == {torch.float32}
 
 
 def test_the_critic_begins_as_the_reward_model_or_as_what_was_named_or_as_the_policy(files: Path) -> None:

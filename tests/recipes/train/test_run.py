@@ -30,7 +30,6 @@ from burnish.algorithms.ppo import PPO
 from burnish.algorithms.table import LANGUAGE, load
 from burnish.config import Settings, as_dict, build
 from burnish.experience.language.completions import Completions
-from burnish.policies.language.loading import Loading
 from burnish.policies.language.policy import load_policy
 from burnish.recipes.evaluate.run import evaluate_run
 from burnish.recipes.train import rows as rows_module
@@ -130,9 +129,11 @@ SHOWN_ELSEWHERE = {
     "revision": "test_a_revision_is_noted_and_refused_for_a_folder",
     "trust_remote_code": "test_code_that_is_trusted_is_not_recorded",
     "dtype": "test_bfloat16_weights_are_trained_saved_and_resumed",
+    "save_dtype": "test_a_model_is_saved_in_the_dtype_that_it_had_or_that_is_asked_for",
     "resize_embeddings": "test_tokens_without_a_row_are_refused_or_get_one",
     "load_in_4bit": "test_a_quantised_base_is_trained_evaluated_and_resumed",
     "load_in_8bit": "test_a_quantised_base_is_trained_evaluated_and_resumed",
+    "gradient_checkpointing": "test_gradient_checkpointing_changes_no_bit",
     "eval_data": "test_evaluation_is_written_down",
     "eval_every": "test_evaluation_is_written_down",
     "patience": "test_patience_ends_a_run_early",
@@ -246,6 +247,20 @@ def test_every_option_of_a_method_changes_the_weights(method: str, go: Callable[
         beside = BESIDE.get(key, {})
         before = go(method, **beside, **BEFORE.get(key, {})) if beside else base
         assert not same_bits(before, go(method, **beside, **{key: value})), key
+
+
+def test_gradient_checkpointing_changes_no_bit(go: Callable[..., Path], tmp_path: Path) -> None:
+    """In SFT with dropout and noise, and a run may go on with it; in a reward model; in PPO with its critic."""
+    for method, options in (("sft", {"neftune": 5.0}), ("reward", {}), ("ppo", {"steps": 8, "beta": 0.1})):
+        before = go(method, save_every=4, **options)
+        assert same_bits(before, go(method, gradient_checkpointing=True, **options)), method
+    begun = tmp_path / "begun"
+    shutil.copytree(before, begun)
+    shutil.rmtree(begun / "model")
+    shutil.rmtree(begun / "checkpoints" / "step-000008")
+    go("ppo", save_every=4, out=str(begun), resume=True, gradient_checkpointing=True, steps=8, beta=0.1)
+    assert same_bits(before, begun)
+    assert same_bits(before, begun, "critic/model.safetensors")
 
 
 def test_tokens_without_a_row_are_refused_or_get_one(files: Path, tmp_path: Path, go: Callable[..., Path]) -> None:
@@ -1164,14 +1179,41 @@ def test_bfloat16_weights_are_trained_saved_and_resumed(
     assert "the weights are trained in bfloat16" not in capfd.readouterr().err
 
 
+def test_a_model_is_saved_in_the_dtype_that_it_had_or_that_is_asked_for(
+    files: Path, go: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Checkpoints keep float32, from which a killed run, and a damaged model, come back to the same bytes."""
+    load_policy(files / "other model").save(tmp_path / "half", "bfloat16")
+    how = {"steps": 8, "save_every": 4, "beta": 0.1}
+    whole = go("ppo", model=str(tmp_path / "half"), **how)
+    asked = go("ppo", model=str(tmp_path / "half"), **how, save_dtype="float32")
+    last = "checkpoints/step-000008/tensors.safetensors"
+    assert same_bits(whole, asked, last)
+    master = {name: t for name, t in load_file(whole / last).items() if not name.startswith("optimizer")}
+    assert {t.dtype for t in master.values()} == {torch.float32}
+    for model in ("model", "critic"):
+        narrow, wide = (load_file(run / model / "model.safetensors") for run in (whole, asked))
+        assert {t.dtype for t in narrow.values()} == {torch.bfloat16}
+        assert {t.dtype for t in wide.values()} == {torch.float32}
+        for name, tensor in narrow.items():
+            torch.testing.assert_close(tensor.float(), wide[name], rtol=2**-7, atol=1e-6)
+    assert "is saved in bfloat16" in (whole / "model" / "README.md").read_text()
+    shutil.copytree(whole, tmp_path / "killed")
+    shutil.rmtree(tmp_path / "killed" / "checkpoints" / "step-000008")
+    (tmp_path / "killed" / WEIGHTS).write_bytes(b"damaged")
+    again = go("ppo", model=str(tmp_path / "half"), **how, out=tmp_path / "killed", resume=True)
+    assert same_bits(whole, again)
+    assert same_bits(whole, again, "critic/model.safetensors")
+
+
 def test_float16_weights_are_not_trained(files: Path, go: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="dtype float16 is for sampling only"):
         go(dtype="float16")
-    load_policy(files / "model", loading=Loading(dtype="float16")).save(tmp_path / "half")
+    load_policy(files / "model").save(tmp_path / "half", "float16")
     for method in ("sft", "reward"):
         with pytest.raises(UserError, match="was saved in float16, which is for sampling only: set dtype bfloat16"):
             go(method, model=str(tmp_path / "half"), dtype="auto")
-    assert {t.dtype for t in weights(go(model=str(tmp_path / "half"))).values()} == {torch.float32}
+    assert {t.dtype for t in weights(go(model=str(tmp_path / "half"))).values()} == {torch.float16}
 
 
 @pytest.mark.parametrize("bits", [4, 8])

@@ -30,7 +30,7 @@ def fingerprint(model: TokenReader) -> dict[str, Any]:
         "config": configuration(model.model),
         "tokenizer_sha256": tokenizer_hash(model.tokenizer),
         "chat_template_sha256": hash_of(model.tokenizer.chat_template),
-        "weights_sha256": weights_hash(model.model),
+        "weights_sha256": model.weights_sha256 or weights_hash(model.model),
     }
     if model.model.can_generate():
         found["generation_config"] = matters(json.loads(model.model.generation_config.to_json_string()))

@@ -28,9 +28,8 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config, tok
 
 from burnish import hub
 from burnish.policies.language.activations import fuse_gelu
+from burnish.policies.language.dtypes import Dtype, dtype_of_files
 from burnish.run import UserError, lacks_memory, read_mapping, warn
-
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
 MAPPINGS = (CONFIG, INDEX, "generation_config.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -193,11 +192,13 @@ def load_weights(
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     """A model of a class (an Auto class, or one of transformers' own) on a device, and what is said of its weights.
 
-    Weights that are missing or have another shape are drawn at random by transformers: see `check_complete`.
+    That is what transformers says, and as "dtype" that of their files. Weights that are missing or have another shape
+    are drawn at random by transformers: see `check_complete`.
     """
     check_files(name, config)
     if before := getattr(config, "quantization_config", None):
         raise UserError(f"{name} is quantised ({method_of(before)}): give the model as it was before that")
+    files = dtype_of_files(name, config)  # from_pretrained writes another into the configuration
     dtype: Any = "auto" if loading.dtype == "auto" else getattr(torch, loading.dtype)
     half = precision == "bfloat16" or (config.dtype if dtype == "auto" else dtype) == torch.bfloat16
     options: dict[str, Any] = {}
@@ -218,6 +219,7 @@ def load_weights(
             **options,
         )
     fuse_gelu(model)
+    found["dtype"] = files
     if not loading.bits:
         return model.to(device), found
     for module in model.modules():

@@ -19,6 +19,7 @@ from burnish.policies.language import adapters
 from burnish.policies.language.adapters import Lora
 from burnish.policies.language.balance import load_balance
 from burnish.policies.language.contract import check_contract
+from burnish.policies.language.dtypes import Dtype
 from burnish.policies.language.loading import (
     PLAIN,
     Loading,
@@ -108,18 +109,13 @@ class LanguagePolicy(TokenReader):
         chunks = zip(hidden.split(size), targets.split(size), strict=True)
         return torch.cat([checkpoint(one, h, t, use_reentrant=False) for h, t in chunks])
 
-    def save(self, folder: Path) -> None:
-        """Write weights, config and tokenizer for plain transformers; an adapter in peft's format.
+    def save(self, folder: Path, dtype: Dtype = "auto") -> None:
+        """`TokenReader.save`, with a generation configuration that lists all `ends`.
 
-        The generation configuration lists all `ends`. peft does not read one from an adapter's folder: load it with
-        `GenerationConfig.from_pretrained`.
+        peft does not read one from an adapter's folder: load it with `GenerationConfig.from_pretrained`.
         """
-        if self.adapter is None:
-            self.model.save_pretrained(folder)
-        else:
-            adapters.save(self.adapter, folder)
+        super().save(folder, dtype)
         save_ends(self.model, self.ends, folder)
-        self.tokenizer.save_pretrained(folder)
 
 
 def load_policy(
@@ -146,7 +142,9 @@ def load_policy(
         if source.loading.resize:
             resize_embeddings(base, tokenizer, source.base)
         model, adapter = adapters.with_adapter(base, source, lora, adapters.POLICY, seed)
-    return LanguagePolicy(model, tokenizer, precision, adapter=adapter)
+    policy = LanguagePolicy(model, tokenizer, precision, adapter=adapter)
+    policy.files = found["dtype"] if source.adapter is None or adapter is not None else None  # merged in float32
+    return policy
 
 
 def ends_of_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Ends:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from burnish.policies.language import adapters
 from burnish.policies.language.balance import LoadBalance
+from burnish.policies.language.dtypes import Dtype, dtype_to_save, written_in
 from burnish.policies.language.layout import Bucket, buckets
 from burnish.policies.language.neftune import Neftune
 from burnish.policies.language.parts import body
@@ -26,7 +29,9 @@ class TokenReader:
     """A model with its tokenizer, run on the tokens before each masked place.
 
     `precision` "bfloat16" runs the model under autocast. `adapter` is the peft model that holds the adapter, where only
-    an adapter is trained. `neftune` is the noise on the embeddings while dropout is on.
+    an adapter is trained. `neftune` is the noise on the embeddings while dropout is on. `files` is the dtype of the
+    files that the model was loaded from, where it was, and `weights_sha256` the hash of its weights before any of them
+    were kept in fewer bits.
     """
 
     def __init__(
@@ -39,6 +44,8 @@ class TokenReader:
         self.model, self.tokenizer, self.precision, self.adapter = model, tokenizer, precision, adapter
         self.balance: LoadBalance | None = None
         self.neftune: Neftune | None = None
+        self.files: torch.dtype | None = None
+        self.weights_sha256: str | None = None
         self.scaling = length_scaling(model.config)
         model.train(False)
 
@@ -63,6 +70,23 @@ class TokenReader:
     def parameters(self) -> dict[str, nn.Parameter]:
         """The trainable parameters by name; a tied weight appears once."""
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def save(self, folder: Path, dtype: Dtype = "auto") -> None:
+        """Write weights and configuration for plain transformers, and the tokenizer; an adapter in peft's format.
+
+        Weights are written in the dtype of the files that they were loaded from, and an adapter's in its own, or in
+        `dtype`. The model in memory does not change.
+        """
+        if self.adapter is None:
+            target = dtype_to_save(self.model, dtype, self.files)
+            with written_in(self.model, dict(self.model.named_parameters()), target, self.files):
+                self.model.save_pretrained(folder)
+        elif dtype == "auto":
+            adapters.save(self.adapter, folder)
+        else:
+            with written_in(self.model, self.parameters(), getattr(torch, dtype), None):
+                adapters.save(self.adapter, folder)
+        self.tokenizer.save_pretrained(folder)
 
     def numbers(
         self,

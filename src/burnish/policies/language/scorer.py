@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from burnish.policies.language import adapters
 from burnish.policies.language.adapters import Lora
 from burnish.policies.language.classifier import ScalarHead, classifier_class
+from burnish.policies.language.dtypes import Dtype
 from burnish.policies.language.layout import behind_the_end
 from burnish.policies.language.loading import (
     PLAIN,
@@ -92,20 +93,17 @@ class LanguageScorer(TokenReader):
 
         return self.numbers(tokens, mask, lengths, head, 1)[..., 0]
 
-    def save(self, folder: Path) -> None:
-        """Write weights, config and tokenizer as a sequence classifier of the family.
+    def save(self, folder: Path, dtype: Dtype = "auto") -> None:
+        """`TokenReader.save` of a sequence classifier of the family.
 
         transformers loads it where it has that class, and its base by `AutoModel` where it has not. The logits are w·h,
-        the scores *before* centring: to have the scores, subtract `config.score_offset`. An adapter is written as peft
-        does, the head with it, and beside it the configuration that says so.
+        the scores *before* centring: to have the scores, subtract `config.score_offset`. An adapter is written with the
+        head, and beside it the configuration that says so.
         """
-        if self.adapter is None:
-            self.model.save_pretrained(folder)
-        else:
+        super().save(folder, dtype)
+        if self.adapter is not None:
             self.model.config.architectures = [type(self.model).__name__]
             self.model.config.save_pretrained(folder)
-            adapters.save(self.adapter, folder)
-        self.tokenizer.save_pretrained(folder)
 
 
 def scalar_head(model: PreTrainedModel, hidden: Float[Tensor, "k d"]) -> Float[Tensor, "k"]:
@@ -178,7 +176,9 @@ def load_scorer(
         model, adapter = adapters.with_adapter(model, source, lora, adapters.SCORER, seed, option)
     if source.adapter is not None and (source.adapter / "config.json").exists():
         model.config.score_offset = float(read_mapping(source.adapter / "config.json").get("score_offset", 0.0))
-    return LanguageScorer(model, tokenizer, precision, adapter)
+    scorer = LanguageScorer(model, tokenizer, precision, adapter)
+    scorer.files = found["dtype"] if source.adapter is None or adapter is not None else None  # merged in float32
+    return scorer
 
 
 def check_loaded(model: PreTrainedModel, found: dict[str, Any], named: str) -> None:

@@ -20,6 +20,7 @@ from burnish.config import Settings, as_dict
 from burnish.data import names
 from burnish.ends import template_end
 from burnish.policies.language.adapters import is_adapter
+from burnish.policies.language.dtypes import dtype_in
 from burnish.recipes.assets import NAMES
 from burnish.report.wording import flatten, value
 from burnish.run import read_jsonl, write_atomically
@@ -82,6 +83,7 @@ def write_card(
         "model": shown(settings.model),
         "scorer": scorer,
         "adapter": adapter,
+        "dtype": str(dtype_in(folder)).removeprefix("torch."),
         "chat": bool(tokenizer.chat_template),
         "end": end,
         "end_text": None if end is None else tokenizer.convert_ids_to_tokens(end),

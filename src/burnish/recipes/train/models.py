@@ -14,10 +14,12 @@ from burnish.config import Settings, refuse
 from burnish.data.walk import in_order
 from burnish.policies.interface import Distribution, Models
 from burnish.policies.language.adapters import Lora, is_adapter, own_lora
+from burnish.policies.language.frozen import freeze, keep_narrow
 from burnish.policies.language.loading import Loading
 from burnish.policies.language.lora_targets import without_adapter
 from burnish.policies.language.neftune import Neftune
 from burnish.policies.language.policy import LanguagePolicy, load_policy
+from burnish.policies.language.recompute import recompute_layers
 from burnish.policies.language.reference import StartingAdapter, cached_reference
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.assets import resolve_model
@@ -31,6 +33,20 @@ def load_models(algorithm: Algorithm, settings: Settings) -> Models:
 
     A reference whose log-probabilities are read from a table is not loaded: see `with_reference`.
     """
+    models = by_role(algorithm, settings)
+    if settings.lora_rank is not None and settings.dtype == "float32":
+        bases: Any = models.trained().values()
+        for model in bases:
+            keep_narrow(model)
+    if settings.gradient_checkpointing:
+        trained: Any = models.trained().values()
+        for model in trained:
+            recompute_layers(model.model)
+    return models
+
+
+def by_role(algorithm: Algorithm, settings: Settings) -> Models:
+    """The models of `load_models`, as they are in their files."""
     if "scorer" in algorithm.roles:
         return Models(scorer=checked_dtype(scorer(settings.model, settings)))
     policy, experience = checked_dtype(language(settings)), settings.experience
@@ -80,6 +96,7 @@ def starting_point(policy: LanguagePolicy, settings: Settings) -> Distribution:
         return StartingAdapter(policy)
     reference = language(settings)
     reference.temperature = policy.temperature
+    freeze(reference, settings.dtype)
     return reference
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from burnish.data.corpora import lexicon
 from burnish.data.names import IN_MEMORY, is_in_memory
 from burnish.policies.language.adapters import is_adapter, is_scorer_adapter
+from burnish.policies.language.frozen import freeze
 from burnish.policies.language.loading import PLAIN, Loading
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.scorer import load_scorer
@@ -72,6 +73,7 @@ def reward_model(folder: str, policy: LanguagePolicy, loading: Loading = PLAIN) 
         )
     how = dataclasses.replace(loading.elsewhere(), bits=None)  # its scores are what is learned from
     scorer = load_scorer(model, str(policy.device), policy.precision, option="--reward", loading=how)
+    freeze(scorer, loading.dtype)
     return model_reward(scorer, policy.tokenizer, folder)
 
 

@@ -193,10 +193,10 @@ def finish(algorithm: Algorithm, models: Models, settings: Settings, run: RunFol
     """Write the trained models, with checksums."""
     if "critic" in models:
         with run.replace_folder("critic") as folder:
-            models.critic.save(folder)
+            models.critic.save(folder, settings.save_dtype)
     with run.replace_folder("model") as folder:  # last: it is what says that the run is complete
         trained = models.main
-        trained.save(folder)
+        trained.save(folder, settings.save_dtype)
         write_card(folder, trained.tokenizer, algorithm, settings, rows, held, run.path / "metrics.jsonl")
         parts = {"model": folder} | ({"critic": run.path / "critic"} if "critic" in models else {})
         write_checksums(run.path, parts)

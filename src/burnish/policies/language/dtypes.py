@@ -1,0 +1,69 @@
+"""The dtype that a model's weights have in its files, and in which they are written again."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import safe_open
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from burnish.functional.rounding import round_stochastically
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+NAMES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+"""safetensors' names of the dtypes that weights are kept in."""
+
+
+def dtype_of_files(name: str, config: PreTrainedConfig) -> torch.dtype | None:
+    """The dtype that a configuration names, or else `dtype_in` the folder; None where it is unknown."""
+    for said in (config.dtype, config.get_text_config().dtype):
+        if isinstance(said, torch.dtype) and said in NAMES.values():
+            return said
+    return dtype_in(Path(name))
+
+
+def dtype_in(folder: Path) -> torch.dtype | None:
+    """The dtype of the first weight in a folder's safetensors; None where there is none."""
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            found = [NAMES[kind] for key in file.keys() if (kind := file.get_slice(key).get_dtype()) in NAMES]  # noqa: SIM118
+        if found:
+            return found[0]
+    return None
+
+
+def dtype_to_save(model: PreTrainedModel, asked: Dtype, files: torch.dtype | None) -> torch.dtype:
+    """The dtype that is asked for; "auto" is that of the `files` that the model came from, or its own if that has
+    fewer bits."""
+    if asked != "auto":
+        return getattr(torch, asked)
+    own = model.dtype
+    return own if files is None or own.itemsize <= files.itemsize else files
+
+
+@contextmanager
+def written_in(
+    model: PreTrainedModel, parameters: dict[str, Any], dtype: torch.dtype, files: torch.dtype | None
+) -> Iterator[None]:
+    """Parameters in another dtype inside, except those that the family keeps in float32; after it all is as before.
+
+    They are rounded to the nearest, or stochastically where they came from `files` of that very dtype: see
+    `round_stochastically`. Parameters that are tied stay tied.
+    """
+    kept, config = model._get_dtype_plan(dtype), model.config.dtype
+    wide = {name: p.data for name, p in parameters.items()}
+    try:
+        for name, parameter in parameters.items():
+            if parameter.is_floating_point() and not any(re.search(rf"(^|\.){part}(\.|$)", name) for part in kept):
+                on_grid = dtype == files and dtype.itemsize < parameter.dtype.itemsize
+                data = parameter.data
+                parameter.data = round_stochastically(data, dtype, name) if on_grid else data.to(dtype)
+        yield
+    finally:
+        for name, parameter in parameters.items():
+            parameter.data = wide[name]
+        model.config.dtype = config
