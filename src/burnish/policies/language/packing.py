@@ -50,10 +50,8 @@ class Pack:
         """The hidden states before the targets."""
         return hidden[self.at]
 
-    def visible(
-        self, row: Int[Tensor, "n 1 1 1"], query: Int[Tensor, "1 1 s 1"], key: Int[Tensor, "1 1 1 s"]
-    ) -> Bool[Tensor, "n 1 s s"]:
-        """Whether the key's part is the query's own or the prompt that it continues."""
+    def visible(self, row: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        """Whether the key's part is the query's own or the prompt that it continues, for places that broadcast."""
         part = self.parts[row, key]
         return (part == self.parts[row, query]) | (part == self.prompts[row, query])
 
