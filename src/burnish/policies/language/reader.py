@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from burnish.policies.language.activations import fuse_activations
 from burnish.policies.language.balance import LoadBalance
 from burnish.policies.language.contract import packing_problem
 from burnish.policies.language.layout import Bucket, buckets
@@ -47,7 +46,6 @@ class TokenReader:
         self.neftune: Neftune | None = None
         self.scaling = length_scaling(model.config)
         self.dropout(False)
-        fuse_activations(model)
         self.padded = packing_problem(model)
 
     @property
