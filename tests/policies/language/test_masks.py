@@ -67,7 +67,9 @@ def test_shared_prompts_give_the_numbers_and_gradients_of_texts_alone(family: st
     torch.testing.assert_close(shared, alone, rtol=near, atol=near)
     assert gradients.keys() == expected.keys()
     for name in gradients:
-        torch.testing.assert_close(gradients[name], expected[name], rtol=near, atol=near * max(1.0, expected[name].abs().max().item()))
+        torch.testing.assert_close(
+            gradients[name], expected[name], rtol=near, atol=near * max(1.0, expected[name].abs().max().item())
+        )
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "mistral"])
@@ -82,7 +84,9 @@ def test_scores_and_values_share_prompts_too(family: str) -> None:
         torch.testing.assert_close(one, expected, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("family", ["llama4_text", "deepseek_v3", "modernbert-decoder", "gptj", "lfm2", "mamba", "bloom"])
+@pytest.mark.parametrize(
+    "family", ["llama4_text", "deepseek_v3", "modernbert-decoder", "gptj", "lfm2", "mamba", "bloom"]
+)
 def test_other_families_are_packed_where_that_changes_nothing(family: str) -> None:
     """Llama 4 has chunks of 8 tokens; the last four have layers that read more than a mask lets them see."""
     policy = LanguagePolicy(families.make_model(family), tiny.make_tokenizer())

@@ -5,7 +5,16 @@ import pytest
 import tiny
 import torch
 
-from burnish.policies.language.packing import Block, Pack, balanced, blocks_of, cheapest, laid_out, packs, prompt_lengths
+from burnish.policies.language.packing import (
+    Block,
+    Pack,
+    balanced,
+    blocks_of,
+    cheapest,
+    laid_out,
+    packs,
+    prompt_lengths,
+)
 
 WIDTH = 16
 

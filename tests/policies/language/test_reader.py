@@ -61,7 +61,9 @@ def test_the_number_of_passes_changes_nothing(
     model.padded = padded
     tokens, mask, lengths = tiny.pad_rows(ROWS)
     sizes: list[int] = []
-    model.model.base_model.register_forward_hook(lambda *parts: sizes.append(parts[-1].last_hidden_state[..., 0].numel()))
+    model.model.base_model.register_forward_hook(
+        lambda *parts: sizes.append(parts[-1].last_hidden_state[..., 0].numel())
+    )
     with torch.no_grad():
         whole = model.numbers(tokens, mask, lengths, head, 2)
         assert len(sizes) == 1
@@ -123,7 +125,9 @@ def test_while_dropout_is_on_no_prompt_is_shared() -> None:
     ids = [*range(3, 11)]
     tokens, mask, lengths = tiny.pad_rows([([*ids, *end], [False] * 8 + [True] * 3) for end in ([3, 4, 5], [5, 4, 3])])
     read: list[int] = []
-    model.model.base_model.register_forward_hook(lambda *parts: read.append(parts[-1].last_hidden_state[..., 0].numel()))
+    model.model.base_model.register_forward_hook(
+        lambda *parts: read.append(parts[-1].last_hidden_state[..., 0].numel())
+    )
     for on in (False, True):
         model.dropout(on)
         model.numbers(tokens, mask, lengths, head, 2)
@@ -131,9 +135,9 @@ def test_while_dropout_is_on_no_prompt_is_shared() -> None:
 
 
 def test_a_model_that_cannot_read_packed_rows_says_so_once_and_reads_padded_ones() -> None:
+    model = BloomForCausalLM(BloomConfig(vocab_size=tiny.VOCABULARY, hidden_size=16, n_layer=1, n_head=2)).double()
+    policy = LanguagePolicy(model, tiny.make_tokenizer())
     with pytest.warns(BurnishWarning, match=r"\(bloom\) has layers .*: rows are padded, not packed"):
-        model = BloomForCausalLM(BloomConfig(vocab_size=tiny.VOCABULARY, hidden_size=16, n_layer=1, n_head=2)).double()
-        policy = LanguagePolicy(model, tiny.make_tokenizer())
         found = policy.logprobs(tiny.demonstrations(ROWS))
     for row, (ids, mask) in enumerate(ROWS):
         expected = torch.stack(tiny.naive_logprobs(model, ids, mask))

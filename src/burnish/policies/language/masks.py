@@ -5,7 +5,7 @@ row. In a packed row the same function is asked about the tokens' positions in t
 parts a token may see. So a layer's window reaches as far as it does when each text is read alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,7 +37,7 @@ def read_packed(model: PreTrainedModel, pack: Pack) -> Any:
 def packed_masks(model: PreTrainedModel, pack: Pack) -> Iterator[None]:
     """Inside, the masks that transformers makes for this model's layers are those of the pack."""
     name = model.config.get_text_config()._attn_implementation
-    original = AttentionMaskInterface._global_mapping[name]
+    original: Callable[..., Any] = AttentionMaskInterface()[name]
 
     def masks(**asked: Any) -> Any:
         own = asked["mask_function"]
@@ -80,8 +80,8 @@ def unpackable(model: PreTrainedModel, long: list[int], short: list[int], near: 
         expected = torch.cat([output.last_hidden_state[0] for output in alone]).float()
     except Exception as error:  # whatever the family's own code raises
         return f"cannot read packed rows ({(str(error).strip() or type(error).__name__).splitlines()[0]})"
-    error = (found - expected).square().mean().sqrt()
-    return None if error <= near * (expected.std() + 0.01) else "reads a text differently behind another one"
+    away = (found - expected).square().mean().sqrt()
+    return None if away <= near * (expected.std() + 0.01) else "reads a text differently behind another one"
 
 
 def _table(texts: list[list[int]]) -> tuple[Tensor, Tensor]:

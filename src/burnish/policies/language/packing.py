@@ -170,14 +170,25 @@ def laid_out(rows: list[list[Block]], ids: NDArray, chosen: NDArray, device: tor
                 parts[line, own], prompts[line, own] = number, first
                 before = np.concatenate([np.arange(prompt.start, prompt.stop), np.arange(at, own.stop)])
                 columns = np.flatnonzero(chosen[text, : len(before) + 1])  # column t is read from what stands at t - 1
-                places.append(np.stack([np.full_like(columns, line), before[columns - 1], np.full_like(columns, text), columns]))
+                places.append(
+                    np.stack([np.full_like(columns, line), before[columns - 1], np.full_like(columns, text), columns])
+                )
                 at = own.stop
             number += 1
             start = at
-    line, column, text, target = np.concatenate(places, 1)
-    move = lambda array: torch.from_numpy(array).to(device)  # noqa: E731
-    plain = all(len(row) == 1 and len(row[0].rows) == 1 for row in rows)
-    targets = ids[text, target]
+    line_of, column_of, text_of, target_of = np.concatenate(places, 1)
+
+    def moved(array: NDArray) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
     return Pack(
-        *map(move, (inputs, positions, parts, prompts)), (move(line), move(column)), *map(move, (targets, text, target)), plain
+        inputs=moved(inputs),
+        positions=moved(positions),
+        parts=moved(parts),
+        prompts=moved(prompts),
+        at=(moved(line_of), moved(column_of)),
+        targets=moved(ids[text_of, target_of]),
+        rows=moved(text_of),
+        columns=moved(target_of),
+        plain=all(len(row) == 1 and len(row[0].rows) == 1 for row in rows),
     )

@@ -85,7 +85,9 @@ class LanguageScorer(TokenReader):
         values = self._scalars(batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2), batch.lengths.flatten())
         return nn.functional.pad(values, (0, 1)).view(*batch.mask.shape[:-1], values.shape[1] + 1)
 
-    def _scalars(self, tokens: Tensor, mask: Tensor, lengths: Tensor, starts: Tensor | None = None) -> Float[Tensor, "N T"]:
+    def _scalars(
+        self, tokens: Tensor, mask: Tensor, lengths: Tensor, starts: Tensor | None = None
+    ) -> Float[Tensor, "N T"]:
         """The head minus the offset on what stands before each place where the mask is True; 0 elsewhere."""
 
         def head(hidden: Tensor, targets: Tensor) -> Tensor:
