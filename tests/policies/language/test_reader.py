@@ -13,6 +13,7 @@ from transformers import BloomConfig, BloomForCausalLM
 from burnish.policies.language import reader
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.reader import TokenReader
+from burnish.run.noise import BurnishWarning
 
 ROWS = tiny.random_rows(7, seed=3)
 
@@ -51,19 +52,24 @@ def test_numbers_are_of_the_state_before_each_place_and_of_its_token(family: str
     assert not found[~mask].any()
 
 
-@pytest.mark.parametrize("tokens_at_once", [1, 20, 45])
-def test_the_size_of_buckets_changes_nothing(tokens_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tokens_at_once", [1, 20, 30])
+@pytest.mark.parametrize("padded", [None, "is read padded"])
+def test_the_number_of_passes_changes_nothing(
+    tokens_at_once: int, padded: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = make_reader("llama")
+    model.padded = padded
     tokens, mask, lengths = tiny.pad_rows(ROWS)
     sizes: list[int] = []
-    model.model.base_model.register_forward_hook(lambda *parts: sizes.append(parts[-1].last_hidden_state.shape[0]))
+    model.model.base_model.register_forward_hook(
+        lambda *parts: sizes.append(parts[-1].last_hidden_state[..., 0].numel())
+    )
     with torch.no_grad():
         whole = model.numbers(tokens, mask, lengths, head, 2)
-        assert sizes == [7]
+        assert len(sizes) == 1
         sizes.clear()
         monkeypatch.setitem(reader.TOKENS_AT_ONCE, "cpu", tokens_at_once)
         torch.testing.assert_close(model.numbers(tokens, mask, lengths, head, 2), whole)
-    assert sum(sizes) == 7
     assert len(sizes) > 1
 
 
@@ -77,10 +83,12 @@ def test_where_nothing_is_asked_nothing_is_read() -> None:
         assert not found.any()
 
 
-def test_a_first_token_has_nothing_before_it() -> None:
-    mask = torch.tensor([[True, False]])
+@pytest.mark.parametrize("padded", [None, "is read padded"])
+def test_a_first_token_has_nothing_before_it(padded: str | None) -> None:
+    mask, model = torch.tensor([[True, False]]), make_reader()
+    model.padded = padded
     with pytest.raises(ValueError, match="the first token of a row"):
-        make_reader().numbers(torch.zeros(1, 2, dtype=torch.long), mask, torch.tensor([2]), head, 2)
+        model.numbers(torch.zeros(1, 2, dtype=torch.long), mask, torch.tensor([2]), head, 2)
 
 
 def test_bfloat16_is_the_models_alone() -> None:
@@ -109,6 +117,31 @@ def test_dropout_is_off_until_it_is_switched_on() -> None:
     assert torch.equal(calm, model.numbers(tokens, mask, lengths, head, 2))
     model.dropout(True)
     assert not torch.equal(calm, model.numbers(tokens, mask, lengths, head, 2))
+
+
+def test_while_dropout_is_on_no_prompt_is_shared() -> None:
+    """Two rows with one prompt of 8 tokens and 2 more each: 12 tokens are read without dropout, 20 with it."""
+    model = make_reader("gpt2", resid_pdrop=0.1)
+    ids = [*range(3, 11)]
+    tokens, mask, lengths = tiny.pad_rows([([*ids, *end], [False] * 8 + [True] * 3) for end in ([3, 4, 5], [5, 4, 3])])
+    read: list[int] = []
+    model.model.base_model.register_forward_hook(
+        lambda *parts: read.append(parts[-1].last_hidden_state[..., 0].numel())
+    )
+    for on in (False, True):
+        model.dropout(on)
+        model.numbers(tokens, mask, lengths, head, 2)
+    assert read == [12, 20]
+
+
+def test_a_model_that_cannot_read_packed_rows_says_so_once_and_reads_padded_ones() -> None:
+    model = BloomForCausalLM(BloomConfig(vocab_size=tiny.VOCABULARY, hidden_size=16, n_layer=1, n_head=2)).double()
+    policy = LanguagePolicy(model, tiny.make_tokenizer())
+    with pytest.warns(BurnishWarning, match=r"\(bloom\) has layers .*: rows are padded, not packed"):
+        found = policy.logprobs(tiny.demonstrations(ROWS))
+    for row, (ids, mask) in enumerate(ROWS):
+        expected = torch.stack(tiny.naive_logprobs(model, ids, mask))
+        torch.testing.assert_close(found[row, : len(ids)], expected, rtol=1e-6, atol=1e-6)
 
 
 def test_parameters_are_those_that_are_trained_and_a_tied_one_once() -> None:

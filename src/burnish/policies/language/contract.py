@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from burnish.policies.language.masks import unpackable
 from burnish.policies.language.parts import body, embedding, head
 from burnish.policies.language.positions import length_scaling
 from burnish.policies.language.texts import CachedTexts
@@ -48,6 +49,11 @@ def check_contract(model: PreTrainedModel) -> str | None:
     if not same[1]:
         raise UserError(f"{name} reads a token differently when others follow it: it is not a causal language model")
     return _check_cache(model, [long, short], expected, near)
+
+
+def packing_problem(model: PreTrainedModel) -> str | None:
+    """Why the model's rows are padded rather than packed; None where packed rows are read as the texts alone."""
+    return unpackable(model, *probes(model), tolerance(model))
 
 
 def _check_cache(model: PreTrainedModel, texts: list[list[int]], expected: list[Tensor], near: float) -> str | None:

@@ -12,12 +12,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from burnish.policies.language import adapters
 from burnish.policies.language.balance import LoadBalance
+from burnish.policies.language.contract import packing_problem
 from burnish.policies.language.dtypes import Dtype, dtype_to_save, written_in
 from burnish.policies.language.layout import Bucket, buckets
+from burnish.policies.language.masks import read_packed
 from burnish.policies.language.neftune import Neftune
+from burnish.policies.language.packing import Pack, packs, prompt_lengths
 from burnish.policies.language.parts import body
 from burnish.policies.language.positions import length_scaling
 from burnish.policies.language.vocabulary import check_token
+from burnish.run import warn
 
 TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 16384}
 
@@ -31,7 +35,7 @@ class TokenReader:
     `precision` "bfloat16" runs the model under autocast. `adapter` is the peft model that holds the adapter, where only
     an adapter is trained. `neftune` is the noise on the embeddings while dropout is on. `files` is the dtype of the
     files that the model was loaded from, where it was, and `weights_sha256` the hash of its weights before any of them
-    were kept in fewer bits.
+    were kept in fewer bits. `padded` says why the model's rows are padded; None if they are packed.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class TokenReader:
         self.weights_sha256: str | None = None
         self.scaling = length_scaling(model.config)
         model.train(False)
+        self.padded = packing_problem(model)
 
     @property
     def device(self) -> torch.device:
@@ -96,25 +101,65 @@ class TokenReader:
         head: Head,
         count: int,
         rows: Int[Tensor, "N"] | None = None,
+        starts: Int[Tensor, "N"] | None = None,
     ) -> Float[Tensor, "N T n"]:
         """`head` of the hidden state before each place where the mask is True; 0 elsewhere. `count` is its width.
 
-        `rows` are the numbers of the rows, of which their noise is a function. Where rotary positions depend on a row's
-        length, a row is read whole, beside rows with the same positions only.
+        `rows` are the numbers of the rows, of which their noise is a function. `starts` are the lengths of their
+        prompts, by default what stands before the first chosen place.
         """
         if tokens.numel():
             self.check_token(int(tokens.max()), "a text")
-        at_once, last_too = TOKENS_AT_ONCE.get(self.device.type, TOKENS_AT_ONCE["cuda"]), self.balance is not None
-        if self.scaling is None:
-            parts = buckets(tokens, mask, at_once, last_too)
+        if self.unpacked():
+            parts = list(self.padded_rows(tokens, mask, lengths, rows))
         else:
-            parts = buckets(tokens, mask, at_once, last_too, lengths, self.scaling.kinds(lengths))
+            parts = list(self.packed_rows(tokens, mask, prompt_lengths(mask, lengths) if starts is None else starts))
         if not parts:
             return torch.zeros(*mask.shape, count, device=mask.device)
-        hidden = (self.hidden(bucket, self.noise(bucket, lengths, rows))[bucket.chosen] for bucket in parts)
-        values = torch.cat([head(states, bucket.targets) for states, bucket in zip(hidden, parts, strict=True)])
-        places = torch.cat([b.rows for b in parts]), torch.cat([b.columns for b in parts])
+        values = torch.cat([head(states, part.targets) for states, part in parts])
+        places = torch.cat([part.rows for _, part in parts]), torch.cat([part.columns for _, part in parts])
         return values.new_zeros(*mask.shape, values.shape[-1]).index_put(places, values)
+
+    def unpacked(self) -> bool:
+        """Whether rows are read padded: the model cannot read packed ones, or something depends on the padded row."""
+        if self.padded is not None:
+            config = self.model.config
+            warn(f"{config.name_or_path} ({config.model_type}) {self.padded}: rows are padded, not packed")
+        noisy = self.neftune is not None and self.model.training
+        return noisy or self.padded is not None or self.scaling is not None or self.balance is not None
+
+    def packed_rows(
+        self, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"], starts: Int[Tensor, "N"]
+    ) -> Iterator[tuple[Tensor, Bucket | Pack]]:
+        """The hidden states of the rows in packs. While dropout is on, each row has a prompt of its own."""
+        width = self.model.config.get_text_config().hidden_size
+        starts = torch.zeros_like(starts) if self.model.training else starts
+        for pack in packs(tokens, mask, starts, self.at_once, width):
+            with self.autocast():
+                hidden = read_packed(self.model, pack).last_hidden_state
+            yield pack.states(hidden), pack
+
+    def padded_rows(
+        self,
+        tokens: Int[Tensor, "N T"],
+        mask: Bool[Tensor, "N T"],
+        lengths: Int[Tensor, "N"],
+        rows: Int[Tensor, "N"] | None,
+    ) -> Iterator[tuple[Tensor, Bucket | Pack]]:
+        """The hidden states of the rows in padded buckets. Where rotary positions depend on a row's length, a row is
+        read whole, beside rows with the same positions only."""
+        last_too = self.balance is not None
+        if self.scaling is None:
+            parts = buckets(tokens, mask, self.at_once, last_too)
+        else:
+            parts = buckets(tokens, mask, self.at_once, last_too, lengths, self.scaling.kinds(lengths))
+        for bucket in parts:
+            yield self.hidden(bucket, self.noise(bucket, lengths, rows))[bucket.chosen], bucket
+
+    @property
+    def at_once(self) -> int:
+        """The largest number of tokens in one forward pass."""
+        return TOKENS_AT_ONCE.get(self.device.type, TOKENS_AT_ONCE["cuda"])
 
     def hidden(self, bucket: Bucket, noise: AbstractContextManager[None]) -> Float[Tensor, "n s d"]:
         """The model's last hidden states of a bucket's rows."""

@@ -29,6 +29,7 @@ from burnish.policies.language.loading import (
     load_weights,
     quiet,
 )
+from burnish.policies.language.packing import prompt_lengths
 from burnish.policies.language.parts import embedding
 from burnish.policies.language.precision import resolved
 from burnish.policies.language.reader import TokenReader
@@ -73,7 +74,8 @@ class LanguageScorer(TokenReader):
         without a token, which stands for a missing answer, scores 0.
         """
         lengths = batch.lengths.flatten()
-        at_end = self._scalars(*behind_the_end(batch.tokens.flatten(0, -2), lengths), lengths)
+        starts = prompt_lengths(batch.mask.flatten(0, -2), lengths)
+        at_end = self._scalars(*behind_the_end(batch.tokens.flatten(0, -2), lengths), lengths, starts)
         return at_end.gather(1, lengths[:, None])[:, 0].view(batch.lengths.shape)
 
     def values(self, batch: Any) -> Float[Tensor, "*lead columns"]:
@@ -85,13 +87,15 @@ class LanguageScorer(TokenReader):
         values = self._scalars(batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2), batch.lengths.flatten())
         return nn.functional.pad(values, (0, 1)).view(*batch.mask.shape[:-1], values.shape[1] + 1)
 
-    def _scalars(self, tokens: Tensor, mask: Tensor, lengths: Tensor) -> Float[Tensor, "N T"]:
+    def _scalars(
+        self, tokens: Tensor, mask: Tensor, lengths: Tensor, starts: Tensor | None = None
+    ) -> Float[Tensor, "N T"]:
         """The head minus the offset on what stands before each place where the mask is True; 0 elsewhere."""
 
         def head(hidden: Tensor, targets: Tensor) -> Tensor:
             return (scalar_head(self.model, hidden) - self.offset)[:, None]
 
-        return self.numbers(tokens, mask, lengths, head, 1)[..., 0]
+        return self.numbers(tokens, mask, lengths, head, 1, starts=starts)[..., 0]
 
     def save(self, folder: Path, dtype: Dtype = "auto") -> None:
         """`TokenReader.save` of a sequence classifier of the family.

@@ -1,0 +1,92 @@
+"""Attention in packed rows: what transformers' masks must be for a model to read each text of a row by itself.
+
+transformers describes the mask of each kind of layer (full, sliding window, chunks) by a function of two places in a
+row. In a packed row the same function is asked about the tokens' positions in their texts, and combined with which
+parts a token may see. So a layer's window reaches as far as it does when each text is read alone.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.masking_utils import AttentionMaskInterface
+
+from burnish.policies.language.packing import Block, Pack, laid_out
+from burnish.policies.language.parts import body
+
+IMPLEMENTATIONS = ("sdpa", "eager")
+"""The implementations of attention in transformers that follow any mask."""
+
+LAYERS = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
+"""The kinds of layers that see other tokens through a mask alone."""
+
+
+def read_packed(model: PreTrainedModel, pack: Pack) -> Any:
+    """The output of the model's body for a pack's rows."""
+    if pack.plain:
+        return body(model)(input_ids=pack.inputs, use_cache=False)
+    real = torch.ones_like(pack.inputs)  # else transformers guesses from the positions where texts begin
+    with packed_masks(model, pack):
+        return body(model)(input_ids=pack.inputs, attention_mask=real, position_ids=pack.positions, use_cache=False)
+
+
+@contextmanager
+def packed_masks(model: PreTrainedModel, pack: Pack) -> Iterator[None]:
+    """Inside, the masks that transformers makes for this model's layers are those of the pack."""
+    name = model.config.get_text_config()._attn_implementation
+    original: Callable[..., Any] = AttentionMaskInterface()[name]
+
+    def masks(**asked: Any) -> Any:
+        own = asked["mask_function"]
+
+        def seen(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+            positions = pack.positions[row, query], pack.positions[row, key]
+            return pack.visible(row, query, key) & own(row, head, *positions)
+
+        return original(**asked | {"mask_function": seen, "attention_mask": None, "allow_is_causal_skip": False})
+
+    AttentionMaskInterface.register(name, masks)
+    try:
+        yield
+    finally:
+        AttentionMaskInterface.register(name, original)
+
+
+@torch.no_grad()
+def unpackable(model: PreTrainedModel, long: list[int], short: list[int], near: float) -> str | None:
+    """Why the model's rows are not packed; None where they are.
+
+    A text, another with the same beginning, and a third, in one row, must have the hidden states that each has alone,
+    up to `near` of how far these vary.
+    """
+    config = model.config.get_text_config()
+    if config._attn_implementation not in IMPLEMENTATIONS:
+        return f"runs with attention {config._attn_implementation}"
+    if not model._supports_attention_backend or model._is_stateful:
+        return "has layers that transformers does not run with sdpa"
+    if not LAYERS.issuperset(getattr(config, "layer_types", None) or ()):
+        return "has layers that read a row from its beginning to its end"
+    start = (len(long) + 1) // 2
+    texts = [long, [*long[:start], *short[: len(short) - 1]], short]
+    blocks = [Block([0, 1], start, [len(long) - start, len(short) - 1]), Block([2], 0, [len(short)])]
+    ids, chosen = _table(texts)
+    try:
+        pack = laid_out([blocks], ids.numpy(), chosen.numpy(), model.device)
+        found = pack.states(read_packed(model, pack).last_hidden_state).float()
+        alone = [body(model)(input_ids=torch.tensor([text], device=model.device), use_cache=False) for text in texts]
+        expected = torch.cat([output.last_hidden_state[0] for output in alone]).float()
+    except Exception as error:  # whatever the family's own code raises
+        return f"cannot read packed rows ({(str(error).strip() or type(error).__name__).splitlines()[0]})"
+    away = (found - expected).square().mean().sqrt()
+    return None if away <= near * (expected.std() + 0.01) else "reads a text differently behind another one"
+
+
+def _table(texts: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """Texts as rows of ids, with a mask that is True behind every token, so that all hidden states are asked for."""
+    width = max(map(len, texts)) + 1
+    ids = torch.tensor([text + [0] * (width - len(text)) for text in texts])
+    columns = torch.arange(width)
+    return ids, torch.stack([(columns > 0) & (columns <= len(text)) for text in texts])

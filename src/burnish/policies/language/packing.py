@@ -1,0 +1,194 @@
+"""Rows of tokens without padding: several texts in one row, and a prompt that several responses share only once.
+
+A row of a `Pack` is a chain of parts. A part is a prompt, or a response that continues one:
+
+    tokens     p0 p1 p2 | a0 a1 | b0 b1 b2 | q0 q1 | c0
+    positions   0  1  2 |  3  4 |  3  4  5 |  0  1 |  2
+
+A token sees its own part and the prompt that its part continues, up to its own position. So every response has the
+hidden states that it would have behind its prompt alone, and the prompt goes through the model once.
+"""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+WIDENING = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0)
+"""How many times as wide as the longest block the rows of a pack may be: the cheapest is taken."""
+
+PADDING = -1
+"""The part of a place without a token."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Blocks laid out in rows.
+
+    `inputs`, `positions` and `parts` are `[n, s]`: ids, positions within the texts, and numbers of the parts, with
+    `prompts` the number of the part that each continues. The hidden states at `at` (rows and columns of `inputs`) are
+    those before the `targets`, whose numbers belong at `rows` and `columns` of the batch. `plain` says that each row
+    is one text from its beginning, which a causal model reads without a mask.
+    """
+
+    inputs: Int[Tensor, "n s"]
+    positions: Int[Tensor, "n s"]
+    parts: Int[Tensor, "n s"]
+    prompts: Int[Tensor, "n s"]
+    at: tuple[Int[Tensor, "k"], Int[Tensor, "k"]]
+    targets: Int[Tensor, "k"]
+    rows: Int[Tensor, "k"]
+    columns: Int[Tensor, "k"]
+    plain: bool
+
+    def states(self, hidden: Float[Tensor, "n s d"]) -> Float[Tensor, "k d"]:
+        """The hidden states before the targets."""
+        return hidden[self.at]
+
+    def visible(self, row: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        """Whether the key's part is the query's own or the prompt that it continues, for places that broadcast."""
+        part = self.parts[row, key]
+        return (part == self.parts[row, query]) | (part == self.prompts[row, query])
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of the batch that begin with the same `prompt` tokens, and the numbers of tokens read behind it."""
+
+    rows: list[int]
+    prompt: int
+    behind: list[int]
+
+    @property
+    def size(self) -> int:
+        return self.prompt + sum(self.behind)
+
+
+def packs(
+    tokens: Int[Tensor, "N T"],
+    mask: Bool[Tensor, "N T"],
+    starts: Int[Tensor, "N"],
+    max_tokens: int,
+    width: int,
+) -> list[Pack]:
+    """Lay out the tokens before each place where the mask is True, in packs of at most `max_tokens` (a block at least).
+
+    `starts` are the lengths of the prompts: rows with the same prompt may share it. `width` is that of the model's
+    hidden states: it says how much attention between the texts of a row costs beside reading a token of padding. Rows
+    in which nothing is chosen are left out, and nothing after a row's last chosen token is read, nor that token itself.
+    Raises ValueError where the mask is True in column 0.
+    """
+    if mask[..., 0].any():
+        raise ValueError("the first token of a row has nothing before it: its mask must be False")
+    chosen, ids = mask.cpu().numpy(), tokens.cpu().numpy()
+    read = np.where(chosen, np.arange(chosen.shape[1]), 0).max(1)
+    blocks = sorted(blocks_of(ids, read, starts.cpu().numpy(), width, max_tokens), key=lambda block: -block.size)
+    found = []
+    while blocks:
+        count, total = 1, blocks[0].size
+        while count < len(blocks) and total + blocks[count].size <= max_tokens:
+            total += blocks[count].size
+            count += 1
+        found.append(laid_out(cheapest(blocks[:count], width), ids, chosen, tokens.device))
+        blocks = blocks[count:]
+    return found
+
+
+def prompt_lengths(mask: Bool[Tensor, "N T"], lengths: Int[Tensor, "N"]) -> Int[Tensor, "N"]:
+    """How many tokens stand before each row's first chosen one; all of them where none is chosen."""
+    return torch.where(mask.any(1), mask.int().argmax(1), lengths)
+
+
+def blocks_of(ids: NDArray, read: NDArray, starts: NDArray, width: int, max_tokens: int) -> Iterator[Block]:
+    """The rows that are read, those with the same prompt together.
+
+    m responses of r tokens behind a prompt of p cost about (p + m·r)·(1 + (p + m·r) / (4·width)): the first factor is
+    the tokens, the second the attention between all of them. That is least per response at m = √(p·(p + 4·width)) / r.
+    """
+    same: dict[bytes, list[int]] = {}
+    for row in np.flatnonzero(read > 0).tolist():
+        prompt = min(starts[row], read[row])
+        same.setdefault(ids[row, :prompt].tobytes(), []).append(row)
+    for prompt_ids, rows in same.items():
+        prompt = len(prompt_ids) // ids.itemsize
+        longest = max(int(read[row]) - prompt for row in rows) or 1
+        best = int((prompt * (prompt + 4 * width)) ** 0.5 / longest)
+        count = max(1, min(best, (max_tokens - prompt) // longest))
+        for start in range(0, len(rows), count):
+            some = rows[start : start + count]
+            yield Block(some, prompt, [int(read[row]) - prompt for row in some])
+
+
+def cheapest(blocks: list[Block], width: int) -> list[list[Block]]:
+    """The blocks, longest first, in rows of about the same size, so that reading them costs the least."""
+
+    def cost(rows: list[list[Block]]) -> float:
+        longest = max(sum(block.size for block in row) for row in rows)
+        return len(rows) * longest * (1 + longest / (4 * width))
+
+    total, longest = sum(block.size for block in blocks), blocks[0].size
+    counts = {len(blocks), *(max(1, round(total / (longest * factor))) for factor in WIDENING)}
+    return min((balanced(blocks, count) for count in sorted(counts) if count <= len(blocks)), key=cost)
+
+
+def balanced(blocks: list[Block], count: int) -> list[list[Block]]:
+    """The blocks in `count` rows: each block, longest first, joins the row that has the fewest tokens."""
+    rows: list[list[Block]] = [[] for _ in range(count)]
+    sizes = [(0, row) for row in range(count)]
+    for block in blocks:
+        size, row = heapq.heappop(sizes)
+        rows[row].append(block)
+        heapq.heappush(sizes, (size + block.size, row))
+    return rows
+
+
+def laid_out(rows: list[list[Block]], ids: NDArray, chosen: NDArray, device: torch.device) -> Pack:
+    """The pack of these rows of blocks."""
+    shape = len(rows), max(sum(block.size for block in row) for row in rows)
+    inputs, positions = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    parts, prompts = np.full(shape, PADDING), np.full(shape, PADDING)
+    places: list[NDArray] = []  # rows and columns of `inputs`, rows and columns of the batch
+    number = 0
+    for line, row in enumerate(rows):
+        start = 0
+        for block in row:
+            prompt = slice(start, start + block.prompt)
+            inputs[line, prompt] = ids[block.rows[0], : block.prompt]
+            positions[line, prompt] = np.arange(block.prompt)
+            parts[line, prompt] = prompts[line, prompt] = first = number
+            at = prompt.stop
+            for text, behind in zip(block.rows, block.behind, strict=True):
+                number += 1
+                own = slice(at, at + behind)
+                inputs[line, own] = ids[text, block.prompt : block.prompt + behind]
+                positions[line, own] = np.arange(block.prompt, block.prompt + behind)
+                parts[line, own], prompts[line, own] = number, first
+                before = np.concatenate([np.arange(prompt.start, prompt.stop), np.arange(at, own.stop)])
+                columns = np.flatnonzero(chosen[text, : len(before) + 1])  # column t is read from what stands at t - 1
+                places.append(
+                    np.stack([np.full_like(columns, line), before[columns - 1], np.full_like(columns, text), columns])
+                )
+                at = own.stop
+            number += 1
+            start = at
+    line_of, column_of, text_of, target_of = np.concatenate(places, 1)
+
+    def moved(array: NDArray) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
+    return Pack(
+        inputs=moved(inputs),
+        positions=moved(positions),
+        parts=moved(parts),
+        prompts=moved(prompts),
+        at=(moved(line_of), moved(column_of)),
+        targets=moved(ids[text_of, target_of]),
+        rows=moved(text_of),
+        columns=moved(target_of),
+        plain=all(len(row) == 1 and len(row[0].rows) == 1 for row in rows),
+    )

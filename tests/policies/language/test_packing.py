@@ -1,0 +1,137 @@
+"""Packed rows: where every token lies, what it may see, and which rows share a prompt."""
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from burnish.policies.language.packing import (
+    Block,
+    Pack,
+    balanced,
+    blocks_of,
+    cheapest,
+    laid_out,
+    packs,
+    prompt_lengths,
+)
+
+WIDTH = 16
+
+
+def lay(rows: list[list[Block]], texts: list[list[int]]) -> Pack:
+    """A pack in which everything behind the first token of a text is asked for."""
+    width = max(map(len, texts))
+    ids = np.array([text + [0] * (width - len(text)) for text in texts])
+    chosen = np.array([[0 < column < len(text) for column in range(width)] for text in texts])
+    return laid_out(rows, ids, chosen, torch.device("cpu"))
+
+
+def seen_by_hand(pack: Pack) -> list[list[tuple[int, ...]]]:
+    """For each token, the ids that it sees, its own last: a loop over all pairs of places."""
+    out = []
+    for line in range(len(pack.inputs)):
+        for query in range(pack.inputs.shape[1]):
+            keys = [
+                key
+                for key in range(pack.inputs.shape[1])
+                if pack.visible(*(torch.tensor(i) for i in (line, query, key)))
+                and pack.positions[line, key] <= pack.positions[line, query]
+            ]
+            out.append(tuple(pack.inputs[line, keys].tolist()))
+    return out
+
+
+def test_a_row_by_hand() -> None:
+    """[1 2 | 3 4 9] and [1 2 | 5 9] share their prompt; [6 7 9] follows. The last token of a text is not read."""
+    texts = [[1, 2, 3, 4, 9], [1, 2, 5, 9], [6, 7, 9]]
+    pack = lay([[Block([0, 1], 2, [2, 1]), Block([2], 1, [1])]], texts)
+    assert pack.inputs.tolist() == [[1, 2, 3, 4, 5, 6, 7]]
+    assert pack.positions.tolist() == [[0, 1, 2, 3, 2, 0, 1]]
+    assert seen_by_hand(pack) == [(1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), (1, 2, 5), (6,), (6, 7)]
+    # text 0: 2 behind 1, 3 behind 2, 4 behind 3, 9 behind 4; text 1: 2 behind 1, 5 behind 2, 9 behind 5; text 2
+    assert pack.at[1].tolist() == [0, 1, 2, 3, 0, 1, 4, 5, 6]
+    assert pack.targets.tolist() == [2, 3, 4, 9, 2, 5, 9, 7, 9]
+    assert pack.rows.tolist() == [0, 0, 0, 0, 1, 1, 1, 2, 2]
+    assert pack.columns.tolist() == [1, 2, 3, 4, 1, 2, 3, 1, 2]
+    assert not pack.plain
+
+
+def test_padding_sees_padding_alone() -> None:
+    """Attention over no key at all would be NaN."""
+    pack = lay([[Block([0], 1, [2])], [Block([1], 1, [0])]], [[1, 2, 3, 9], [4, 9]])
+    assert pack.inputs.tolist() == [[1, 2, 3], [4, 0, 0]]
+    assert seen_by_hand(pack)[3:] == [(4,), (0, 0), (0, 0)]
+    assert pack.plain  # each row is one text, which a causal model reads without a mask
+
+
+@pytest.mark.parametrize("limit", [1, 12, 30, 10_000])
+@pytest.mark.parametrize("share", [False, True])
+def test_every_chosen_token_is_read_once_behind_what_precedes_it(limit: int, share: bool) -> None:
+    pairs = tiny.random_pairs(6, seed=2, group=3)
+    rows = [row for group in pairs for row in group]
+    tokens, mask, lengths = tiny.pad_rows(rows, filler=77)
+    starts = prompt_lengths(mask, lengths) if share else torch.zeros_like(lengths)
+    found = set()
+    for pack in packs(tokens, mask, starts, limit, WIDTH):
+        before = seen_by_hand(pack)
+        for line, place, target, row, column in zip(
+            *(x.tolist() for x in (*pack.at, pack.targets, pack.rows, pack.columns)), strict=True
+        ):
+            assert (row, column) not in found
+            found.add((row, column))
+            assert target == rows[row][0][column]
+            assert before[line * pack.inputs.shape[1] + place] == tuple(rows[row][0][:column])
+    assert found == {(i, t) for i, (_, mask_) in enumerate(rows) for t, chosen in enumerate(mask_) if chosen}
+
+
+def test_packs_keep_to_the_limit() -> None:
+    rows = [([5 + i] * n, [False] + [True] * (n - 1)) for i, n in enumerate((31, 9, 3, 8, 5, 12))]
+    tokens, mask, lengths = tiny.pad_rows(rows)
+    sizes = [int((pack.parts >= 0).sum()) for pack in packs(tokens, mask, prompt_lengths(mask, lengths), 20, WIDTH)]
+    assert sizes == [30, 11 + 8, 7 + 4 + 2]  # the longest row is over the limit, and alone
+
+
+def test_rows_of_one_prompt_share_it_and_others_do_not() -> None:
+    ids = np.array([[1, 2, 3, 4], [1, 2, 5, 6], [1, 9, 5, 6], [1, 2, 7, 0]])
+    blocks = list(blocks_of(ids, np.array([3, 3, 3, 2]), np.array([2, 2, 2, 2]), WIDTH, 100))
+    assert blocks == [Block([0, 1, 3], 2, [1, 1, 0]), Block([2], 2, [1])]
+
+
+def test_as_many_responses_share_a_prompt_as_pay() -> None:
+    """√(p·(p + 4·width)) / r with p = 20, width = 16, r = 10 is √(20·84)/10 = 4.1: ten responses as 4, 4 and 2."""
+    ids = np.arange(30)[None].repeat(10, 0)
+    blocks = list(blocks_of(ids, np.full(10, 30), np.full(10, 20), WIDTH, 10_000))
+    assert [len(block.rows) for block in blocks] == [4, 4, 2]
+    blocks = list(blocks_of(ids, np.full(10, 30), np.full(10, 20), WIDTH, 40))  # at most 40 tokens: 20 + 2·10
+    assert [len(block.rows) for block in blocks] == [2] * 5
+    # a prompt of one token is not worth the attention between the responses
+    assert all(len(b.rows) == 1 for b in blocks_of(ids, np.full(10, 30), np.full(10, 1), WIDTH, 10_000))
+
+
+def test_blocks_are_balanced_over_rows() -> None:
+    """6 5 4 3 2 1 in three rows: 6+1, 5+2, 4+3."""
+    blocks = [Block([i], 0, [n]) for i, n in enumerate((6, 5, 4, 3, 2, 1))]
+    assert [[b.size for b in row] for row in balanced(blocks, 3)] == [[6, 1], [5, 2], [4, 3]]
+
+
+def test_the_rows_are_the_cheapest_that_were_tried() -> None:
+    """Blocks of 9, 1, 1, 1: one row of 12 costs 12·(1 + 12/64) = 14.25; two of 9 cost 18·(1 + 9/64) = 20.5."""
+    blocks = [Block([i], 0, [n]) for i, n in enumerate((9, 1, 1, 1))]
+    assert len(cheapest(blocks, WIDTH)) == 1
+    # with a width of 1, attention is all that counts: 12·(1 + 12/4) = 48 beside 2·9·(1 + 9/4) = 58.5
+    assert len(cheapest([Block([i], 0, [4]) for i in range(4)], 1)) == 4
+
+
+def test_the_prompt_is_what_stands_before_the_first_chosen_token() -> None:
+    mask = torch.tensor([[False, False, True, False, True], [False] * 5])
+    assert prompt_lengths(mask, torch.tensor([5, 4])).tolist() == [2, 4]
+
+
+def test_a_first_token_has_nothing_before_it() -> None:
+    with pytest.raises(ValueError, match="the first token of a row"):
+        packs(torch.zeros(1, 2, dtype=torch.long), torch.tensor([[True, False]]), torch.tensor([1]), 10, WIDTH)
+
+
+def test_rows_in_which_nothing_is_chosen_are_left_out() -> None:
+    assert packs(torch.zeros(2, 3, dtype=torch.long), torch.zeros(2, 3).bool(), torch.tensor([3, 3]), 10, WIDTH) == []
