@@ -58,7 +58,7 @@ def die_at(place: str, times: int) -> None:
     """Die the `times`-th time that the run comes to `place`."""
     from safetensors import torch as safetensors_torch
 
-    from burnish.policies.language import sampler
+    from burnish.policies.language import slots
     from burnish.policies.language.policy import LanguagePolicy
     from burnish.policies.language.scorer import LanguageScorer
     from burnish.run import RunFolder
@@ -66,7 +66,7 @@ def die_at(place: str, times: int) -> None:
     from burnish.training.language import learner
 
     holders: dict[str, tuple[Any, str]] = {
-        "mid-rollout": (sampler, "draw"),
+        "mid-rollout": (slots, "draw"),
         "mid-accumulation": (step, "objective"),
         "interrupt": (step, "objective"),
         "after the update": (learner, "step"),
