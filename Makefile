@@ -5,22 +5,27 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH_VENV := .venv-bench
+PPO_VENV := .venv-bench-ppo
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help install demo test check bench bench-losses bench-growth peers docs docs-figures clean
+.PHONY: help install demo test check bench bench-language bench-control bench-compare bench-losses bench-growth
+.PHONY: peers peers-ppo docs docs-figures clean
 
 help:
 	@echo "make demo     a small language model learns from people's judgements; writes runs/demo/report.html"
 	@echo "make test     all the tests"
 	@echo "make check    format, lint, types, architecture"
-	@echo "make bench    how fast control is learned beside Stable-Baselines3, in a set-up of its own; writes bench/control.json"
+	@echo "make bench    both of the next two, without arguments, in set-ups of their own: about half an hour"
+	@echo "make bench-language  how fast language models are trained and sampled beside TRL; writes bench/language.json"
+	@echo "make bench-control  how fast control is learned beside Stable-Baselines3; writes bench/control.json"
+	@echo "make bench-compare OLD=old.json NEW=new.json  the ratio of every figure of two such files"
 	@echo "make bench-losses  every preference loss beside TRL's, on the same log-probabilities, as a table"
 	@echo "make bench-growth  how time and memory grow with lengths, vocabulary, batch, model and data: some minutes; writes bench/growth"
 	@echo "make docs     the course, docs/course, as Markdown and HTML; fails on a reference that leads nowhere"
 	@echo "make docs-figures  the same, its experiments run again first: some minutes"
 	@echo "make install  only the set-up: $(VENV) with Burnish in it"
-	@echo "make clean    remove what building and testing leave behind, but neither $(VENV), $(BENCH_VENV) nor runs"
+	@echo "make clean    remove what building and testing leave behind, but neither $(VENV), $(BENCH_VENV), $(PPO_VENV) nor runs"
 
 install: $(INSTALLED)
 
@@ -49,8 +54,18 @@ check: $(INSTALLED)
 	$(BIN)/python -m pytest tests/test_architecture.py
 
 # The peers never enter the environment that Burnish is developed and tested in.
-bench: peers
+bench: peers peers-ppo
+	$(BENCH_VENV)/bin/python bench/language.py
+	$(BENCH_VENV)/bin/python bench/control.py
+
+bench-language: peers peers-ppo
+	$(BENCH_VENV)/bin/python bench/language.py $(ARGS)
+
+bench-control: peers
 	$(BENCH_VENV)/bin/python bench/control.py $(ARGS)
+
+bench-compare: $(INSTALLED)
+	$(BIN)/python bench/compare.py $(OLD) $(NEW)
 
 bench-losses: peers
 	HF_HUB_OFFLINE=1 $(BENCH_VENV)/bin/python bench/trl_losses.py
@@ -61,6 +76,11 @@ bench-growth: $(INSTALLED)
 peers: $(INSTALLED)
 	@$(BENCH_VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m venv --clear $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'
+
+# TRL's last version with PPO.
+peers-ppo: $(INSTALLED)
+	@$(PPO_VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m venv --clear $(PPO_VENV)
+	$(PPO_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench-ppo]'
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/build.py $(ARGS)

@@ -221,7 +221,7 @@ def main(words: Sequence[str]) -> None:
     absent = [module for module in {module for module, _ in PEERS.values()} if util.find_spec(module) is None]
     if absent:
         raise UserError(
-            f"{' and '.join(sorted(absent))} not installed: use make bench, which sets them up by themselves"
+            f"{' and '.join(sorted(absent))} not installed: use make bench-control, which sets them up by themselves"
         )
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes, as they start
     where, began = machine(), time.perf_counter()

@@ -198,7 +198,7 @@ def test_a_plan_amiss_is_refused(words: list[str], said: str) -> None:
 
 def test_peers_that_are_absent_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(PEERS, "ppo", ("no_such_peer", "PPO"))
-    with pytest.raises(UserError, match=r"no_such_peer.* not installed: use make bench"):
+    with pytest.raises(UserError, match=r"no_such_peer.* not installed: use make bench-control"):
         control.main(["--out", str(tmp_path / "control.json")])
     assert not list(tmp_path.iterdir())
 
