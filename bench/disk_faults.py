@@ -134,6 +134,7 @@ def sweep(case: Case, error: str, every: int, log: Path) -> Counter:
 
 def cases(folder: Path, log: Path) -> dict[str, Callable[[], Case]]:
     """The commands, each made when it is asked for."""
+    import tiny
     from training.test_resume import Bench
 
     def training(method: str) -> Case:
@@ -145,15 +146,14 @@ def cases(folder: Path, log: Path) -> dict[str, Callable[[], Case]]:
         """A command on a finished run, which is copied to where the operations fail."""
         bench = Bench(made(folder / name), "sft")
         out = folder / name / "out"
-        given = [
-            {"RUN": str(out), "MODEL": str(out / "model"), "DATA": str(bench.folder / "held.jsonl")}.get(a, a)
-            for a in arguments
-        ]
+        prompts = tiny.write_rows(bench.folder / "prompts.jsonl", tiny.prompt_rows(7))
+        given = [{"RUN": str(out), "MODEL": str(out / "model"), "DATA": str(prompts)}.get(a, a) for a in arguments]
         return Case(name, out, [a.replace("OUT", str(out)) for a in given], before=bench.whole)
 
     return {
         "sft": lambda: training("sft"),
         "ppo": lambda: training("ppo"),
+        "dpo": lambda: training("dpo"),
         "reward": lambda: training("reward"),
         "evaluate": lambda: finished("evaluate", "evaluate", "RUN", "--max-new-tokens", "4", "--quiet"),
         "report": lambda: finished("report", "report", "RUN"),

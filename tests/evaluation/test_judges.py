@@ -103,6 +103,15 @@ def test_a_judge_that_exits_or_fails_while_it_is_read_is_a_user_error() -> None:
         FunctionJudge("mine", lambda p, a, b: (1 / 0 for _ in p))(A, B)
 
 
+def test_a_verdict_that_exits_is_a_user_error() -> None:
+    class Leaving(str):
+        def __hash__(self) -> int:
+            sys.exit(0)
+
+    with pytest.raises(UserError, match=r"the judge mine failed \(SystemExit: 0\)"):
+        FunctionJudge("mine", lambda prompts, a, b: [Leaving("A")] * 3)(A, B)
+
+
 def test_a_judge_is_loaded_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "judges_of_mine.py").write_text("LIMIT = 3\ndef longest(prompts, a, b):\n    return ['A'] * len(a)\n")
     monkeypatch.chdir(tmp_path)

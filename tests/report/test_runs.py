@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from burnish.report import runs
-from burnish.run import UserError
+from burnish.run import UserError, write_checksums
 
 from .conftest import make_run
 
@@ -44,6 +44,15 @@ def test_broken_lines_are_named(run_folder):
     with (run_folder / "metrics.jsonl").open("a") as file:
         file.write("not json\n{}\n")
     with pytest.raises(UserError, match=r"metrics\.jsonl, line 201"):
+        runs.read_run(run_folder)
+
+
+def test_metrics_of_a_finished_run_that_were_cut_are_refused(run_folder):
+    write_checksums(run_folder, {})
+    runs.read_run(run_folder)
+    metrics = run_folder / "metrics.jsonl"
+    metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UserError, match=r"metrics\.jsonl is damaged"):
         runs.read_run(run_folder)
 
 

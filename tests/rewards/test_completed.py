@@ -1,6 +1,7 @@
 """Valid return values of rewards, and the errors for invalid ones."""
 
 import dataclasses
+import itertools
 import math
 import subprocess
 import sys
@@ -102,6 +103,28 @@ def test_a_reward_that_exits_is_an_error_with_its_row() -> None:
     with pytest.raises(BadRewardError, match=r"failed for row 11 \(SystemExit: 0\)") as caught:
         checked_scores(Made(leaving), completed("a", "x", "b"))
     assert caught.value.rows == [11]
+
+
+class Leaving(float):
+    """A number that exits when it is read or shown."""
+
+    def __float__(self) -> float:
+        sys.exit(0)
+
+    def __repr__(self) -> str:
+        sys.exit(0)
+
+
+def test_a_score_that_exits_is_an_error_of_the_reward() -> None:
+    with pytest.raises(BadRewardError, match=r"failed for rows 10, 11 \(SystemExit: 0\)"):
+        checked_scores(returning([0.0, Leaving()]), completed("a", "b"))
+    with pytest.raises(BadRewardError, match="returned a list for row 10: return a finite number"):
+        checked_scores(returning([[Leaving()]]), completed("a"))
+
+
+def test_scores_without_an_end_are_too_many() -> None:
+    with pytest.raises(BadRewardError, match="returned 1000000 scores for 1 completions"):
+        checked_scores(returning(itertools.repeat(1.0)), completed("a"))
 
 
 def test_an_error_that_cannot_be_printed_is_reported() -> None:

@@ -1,6 +1,7 @@
 """Checksums that sha256sum itself accepts, and what is found damaged by them."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +10,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from burnish.run.checksums import SUMS, damage, read_checksums, sha256, unfinished, write_checksums
+from burnish.run import UserError
+from burnish.run.checksums import (
+    METRICS,
+    SUMS,
+    check_metrics,
+    damage,
+    read_checksums,
+    sha256,
+    unfinished,
+    write_checksums,
+)
 
 
 @pytest.fixture
@@ -48,6 +59,25 @@ def test_a_file_that_changed_is_named_and_a_card_may(run: Path) -> None:
     assert damage(run, "model/") is None
     (run / "model" / "more" / "a file").unlink()
     assert damage(run, "model/") == f"{run}/model/more/a file is missing"
+
+
+def test_metrics_that_are_cut_are_named(run: Path) -> None:
+    check_metrics(run)  # there are none
+    (run / METRICS).write_text("{}\n{}\n")
+    write_checksums(run, {"model": run / "model"})
+    check_metrics(run)
+    (run / METRICS).write_text("{}\n")
+    with pytest.raises(UserError, match=f"{run}/metrics.jsonl is damaged: .* restore it"):
+        check_metrics(run)
+    (run / SUMS).unlink()
+    check_metrics(run)
+
+
+def test_a_fifo_is_not_waited_for(run: Path) -> None:
+    (run / SUMS).unlink()
+    os.mkfifo(run / SUMS)
+    with pytest.raises(UserError, match="is a FIFO"):
+        damage(run)
 
 
 def test_without_checksums_weights_must_be_there_and_whole(run: Path) -> None:

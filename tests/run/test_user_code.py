@@ -12,6 +12,11 @@ class SilentError(Exception):
         raise ValueError("no message")
 
 
+class ExitingError(Exception):
+    def __str__(self) -> str:
+        sys.exit(0)
+
+
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
@@ -21,6 +26,7 @@ class SilentError(Exception):
         (StopIteration(), "StopIteration"),
         (BaseException("base"), "BaseException: base"),
         (SilentError(), "SilentError"),
+        (ExitingError(), "ExitingError"),
     ],
 )
 def test_whatever_is_raised_is_described_on_one_line(error: BaseException, sentence: str) -> None:

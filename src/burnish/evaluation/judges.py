@@ -83,14 +83,15 @@ class FunctionJudge:
             with user_code():
                 found = self.function(mine.prompts, mine.responses, list(b.responses))
                 values = listed(found)
+                if values is None or len(values) != len(a):
+                    count = brief(found) if values is None else f"{len(values)} verdicts"
+                    raise UserError(
+                        f"the judge {self.name} returned {count} for {len(a)} pairs: it must return a list of one "
+                        "verdict each"
+                    )
+                return [self.read(value, row) for value, row in zip(values, a.rows, strict=True)]
         except UserCodeError as error:
             raise UserError(f"the judge {self.name} failed ({error}): correct it and try again") from error.cause
-        if values is None or len(values) != len(a):
-            count = brief(found) if values is None else f"{len(values)} verdicts"
-            raise UserError(
-                f"the judge {self.name} returned {count} for {len(a)} pairs: it must return a list of one verdict each"
-            )
-        return [self.read(value, row) for value, row in zip(values, a.rows, strict=True)]
 
     def read(self, value: Any, row: int) -> Verdict:
         """Convert a returned value to a verdict. Raises UserError naming the row if it is invalid."""

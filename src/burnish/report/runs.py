@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from burnish.run import UserError, described, read_jsonl, read_mapping
+from burnish.run.checksums import check_metrics
 
 Record = dict[str, Any]
 POINTS = 400  # points drawn per series; more would only make the page larger
@@ -46,6 +47,7 @@ def read_run(folder: Path, name: str = "") -> RunFiles:
     if not metrics.is_file():
         raise UserError(f"{folder} is not a run folder: it has no metrics.jsonl; give the --out folder of a run.")
     samples = folder / "samples.jsonl"
+    check_metrics(folder)
     records = read_jsonl(metrics)
     if wrong := next((record for record in records if not _is_number(record.get("step", 0))), None):
         raise UserError(f"{metrics} has a record of step {wrong['step']!r:.40}, which is not a number: restore it.")

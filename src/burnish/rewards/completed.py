@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,6 +14,7 @@ import torch
 from burnish.run import UserCodeError, UserError, user_code
 
 ROWS_NAMED = 8  # an error message lists at most this many rows
+MOST_SCORES = 1_000_000  # read of what a reward returns, which may never end
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def checked_scores(reward: Reward, completed: Completed) -> list[float]:
         with user_code():
             found = reward(completed.copy())
             scores = listed(found)
+            numbers = [number(score) for score in scores or ()]
     except UserCodeError as error:
         rows = rows_that_raise(reward, completed, error.cause)
         raise BadRewardError(
@@ -114,7 +117,6 @@ def checked_scores(reward: Reward, completed: Completed) -> list[float]:
             f"{named(completed.rows)}: return one number per completion",
             completed.rows,
         )
-    numbers = [number(score) for score in scores]
     if bad := [i for i, value in enumerate(numbers) if value is None or not math.isfinite(value)]:
         rows = [completed.rows[i] for i in bad]
         raise BadRewardError(
@@ -126,13 +128,13 @@ def checked_scores(reward: Reward, completed: Completed) -> list[float]:
 
 
 def listed(found: Any) -> list[Any] | None:
-    """A reward's return value as a list; None if it is not a sequence."""
+    """A reward's return value as a list, cut if it never ends; None if it is not a sequence."""
     if isinstance(found, torch.Tensor):
         found = found.detach().cpu()
     single = isinstance(found, torch.Tensor | np.ndarray) and found.ndim == 0
     if single or isinstance(found, str | bytes | Mapping | set | frozenset) or not isinstance(found, Iterable):
         return None
-    return list(found)
+    return list(islice(found, MOST_SCORES))
 
 
 def number(score: Any) -> float | None:
@@ -173,5 +175,9 @@ def named(rows: Sequence[int]) -> str:
 
 
 def brief(value: Any) -> str:
-    text = " ".join(repr(value).split())
+    try:
+        with user_code():
+            text = " ".join(repr(value).split())
+    except UserCodeError:
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:59]}…"

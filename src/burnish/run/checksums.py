@@ -6,9 +6,11 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from burnish.run.atomic import write_atomically
+from burnish.run.atomic import UserError, write_atomically
+from burnish.run.surroundings import refuse_special
 
 SUMS = "SHA256SUMS"
+METRICS = "metrics.jsonl"
 FREE = ("README.md",)
 """Files that may change: people edit model cards, and `burnish evaluate` adds what it finds."""
 
@@ -20,19 +22,23 @@ def sha256(path: Path) -> str:
 
 
 def write_checksums(run: Path, folders: Mapping[str, Path]) -> None:
-    """Write the checksums of all files in `folders`, by the names that these have or will have in `run`."""
+    """Write the checksums of all files in `folders`, by the names that these have or will have in `run`, and of
+    `metrics.jsonl`, which looks whole where it is cut at a line's end."""
     lines = [
         f"{sha256(path)}  {name}/{path.relative_to(folder).as_posix()}\n"
         for name, folder in folders.items()
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in FREE
     ]
+    if (run / METRICS).is_file():
+        lines.append(f"{sha256(run / METRICS)}  {METRICS}\n")
     write_atomically(run / SUMS, "".join(lines))
 
 
 def read_checksums(run: Path) -> dict[str, str]:
     """The checksums by name; empty for a run of a version that wrote none."""
     path = run / SUMS
+    refuse_special(path)
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     return {name: found for found, _, name in (line.partition("  ") for line in lines)}
 
@@ -40,6 +46,12 @@ def read_checksums(run: Path) -> dict[str, str]:
 def unfinished(run: Path) -> bool:
     """Whether a finished run was made longer since, and its model is that of the shorter run."""
     return (run / SUMS).exists() and not read_checksums(run)
+
+
+def check_metrics(run: Path) -> None:
+    """Raise UserError where the metrics of a finished run have changed: nothing can write them again."""
+    if read_checksums(run) and (problem := damage(run, METRICS)):
+        raise UserError(f"{problem}; restore it, or remove its line there to use it as it is")
 
 
 def damage(run: Path, part: str = "") -> str | None:

@@ -38,7 +38,8 @@ def first_line(error: BaseException) -> str:
 def described(error: BaseException) -> str:
     """The type and message of an exception, on one line; the type alone if the message cannot be had."""
     try:
-        text = " ".join(str(error).split())
-    except Exception:  # an exception's own __str__ is the user's code too
+        with user_code():  # an exception's own __str__ is the user's too
+            text = " ".join(str(error).split())
+    except UserCodeError:
         text = ""
     return f"{type(error).__name__}: {text}"[:LONGEST].rstrip(".") if text else type(error).__name__

@@ -66,6 +66,17 @@ def test_what_cannot_be_evaluated_is_told(names: tuple[str, str], data: str, sai
         evaluate_named(Path(text), str(folder / f"{data}.jsonl"), None, QUIET)
 
 
+def test_a_damaged_member_is_refused(folder: Path) -> None:
+    config = folder / "b" / "model" / "config.json"
+    whole = config.read_text()
+    config.write_text(whole + " ")
+    try:
+        with pytest.raises(UserError, match=r"b/model/config\.json is damaged"):
+            evaluate_named(Path(f"{folder / 'a'},{folder / 'b'}"), str(folder / "pairs.jsonl"), None, QUIET)
+    finally:
+        config.write_text(whole)
+
+
 def test_prefixes_are_nothing_to_an_ensemble(folder: Path) -> None:
     with pytest.raises(UserError, match="needs a language model"):
         evaluate_named(Path(f"{folder / 'a'},{folder / 'b'}"), None, 5, QUIET)

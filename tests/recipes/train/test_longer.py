@@ -134,6 +134,10 @@ def test_a_run_is_finished_again_only_when_it_is_longer(go: Callable[..., Path],
     assert (run / SUMS).read_text() == ""
     go("sft", "run", steps=4, resume=True)
     assert_same(whole, run)
+    metrics = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(metrics[:2]))
+    with pytest.raises(UserError, match=r"metrics\.jsonl is damaged"):
+        go("sft", "run", steps=4, resume=True)
 
 
 @pytest.mark.parametrize(

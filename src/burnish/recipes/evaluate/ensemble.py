@@ -13,6 +13,7 @@ from torch import Tensor
 
 from burnish.config import Settings
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
+from burnish.recipes.assets import check_intact
 from burnish.recipes.evaluate.reward import scorer_findings
 from burnish.recipes.evaluate.run import build_from, data_for, evaluate_run, named
 from burnish.recipes.train.models import loading_of, pick_device
@@ -92,6 +93,7 @@ def evaluate_ensemble(text: str, data: Any, base: Settings) -> dict[str, Any]:
     for run in runs:
         if not (run / "config.yaml").exists() or not (run / "model").exists():
             raise UserError(f"{run} has no finished model: give the folders of finished `burnish reward` runs")
+        check_intact(run / "model")
         if "scorer" not in build_from(run)[0].roles:
             raise UserError(f"{run} is not a reward model, and an ensemble needs reward models: leave it out")
     prepare_torch(base)

@@ -11,7 +11,7 @@ import torch
 from burnish.config import Settings
 from burnish.recipes.train.models import say
 from burnish.run import RunFolder, UserError, damage, read_mapping, remove_folder_atomically, write_atomically
-from burnish.run.checksums import SUMS, unfinished
+from burnish.run.checksums import SUMS, check_metrics, unfinished
 from burnish.run.folder import CONFIG
 from burnish.training.language.schedule import schedule
 
@@ -33,6 +33,7 @@ def is_complete(run: RunFolder, settings: Settings) -> bool:
     model = run.path / "model"
     if not model.exists() or as_begun(run, settings) != settings or unfinished(run.path):
         return False
+    check_metrics(run.path)
     if (problem := damage(run.path)) is None:
         return True
     if not any((run.path / "checkpoints").glob("step-*")):
