@@ -1,5 +1,6 @@
 """What a model computes in packed rows: for each text, what it computes for the text alone."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import families
@@ -8,7 +9,6 @@ import tiny
 import torch
 from tiny_scorers import make_scorer
 from transformers import PreTrainedModel
-from transformers.masking_utils import AttentionMaskInterface
 
 from burnish.policies.language.contract import packing_problem
 from burnish.policies.language.masks import packed_masks, read_packed
@@ -126,14 +126,19 @@ def some_pack() -> Pack:
     return packs(tokens, mask, prompt_lengths(mask, lengths), 1000, 10_000)[0]
 
 
-def test_masks_are_transformers_own_outside() -> None:
+def test_masks_are_transformers_own_outside_and_in_other_threads() -> None:
     """Also where the pass fails."""
-    model = tiny.make_model("llama")
-    before = dict(AttentionMaskInterface._global_mapping)
+    model = tiny.make_model("llama").double()
+    ids = torch.tensor([[3, 4, 5, 6, 7]])
+    padded = torch.tensor([[0, 1, 1, 1, 1]])  # so that a mask is made
+    expected = model(input_ids=ids, attention_mask=padded).logits
     read_packed(model, some_pack())
-    with pytest.raises(RuntimeError), packed_masks(model, some_pack()):
+    with pytest.raises(RuntimeError), packed_masks(some_pack()):
         raise RuntimeError
-    assert before == AttentionMaskInterface._global_mapping
+    assert torch.equal(model(input_ids=ids, attention_mask=padded).logits, expected)
+    with packed_masks(some_pack()), ThreadPoolExecutor(1) as pool:
+        found = pool.submit(lambda: model(input_ids=ids, attention_mask=padded).logits).result()
+        assert torch.equal(found, expected)
 
 
 def leaking(model: PreTrainedModel) -> PreTrainedModel:

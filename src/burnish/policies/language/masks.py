@@ -7,6 +7,7 @@ parts a token may see. So a layer's window reaches as far as it does when each t
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -20,6 +21,9 @@ from burnish.policies.language.parts import body
 IMPLEMENTATIONS = ("sdpa", "eager")
 """The implementations of attention in transformers that follow any mask."""
 
+PACK: ContextVar[Pack | None] = ContextVar("pack", default=None)
+"""The pack that this thread is reading."""
+
 LAYERS = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
 """The kinds of layers that see other tokens through a mask alone."""
 
@@ -29,17 +33,27 @@ def read_packed(model: PreTrainedModel, pack: Pack) -> Any:
     if pack.plain:
         return body(model)(input_ids=pack.inputs, use_cache=False)
     real = torch.ones_like(pack.inputs)  # else transformers guesses from the positions where texts begin
-    with packed_masks(model, pack):
+    with packed_masks(pack):
         return body(model)(input_ids=pack.inputs, attention_mask=real, position_ids=pack.positions, use_cache=False)
 
 
 @contextmanager
-def packed_masks(model: PreTrainedModel, pack: Pack) -> Iterator[None]:
-    """Inside, the masks that transformers makes for this model's layers are those of the pack."""
-    name = model.config.get_text_config()._attn_implementation
-    original: Callable[..., Any] = AttentionMaskInterface()[name]
+def packed_masks(pack: Pack) -> Iterator[None]:
+    """Inside, and in this thread alone, the masks that transformers makes are those of the pack."""
+    token = PACK.set(pack)
+    try:
+        yield
+    finally:
+        PACK.reset(token)
 
-    def masks(**asked: Any) -> Any:
+
+def following_packs(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of transformers that makes masks, which follows the pack that is being read, if one is."""
+
+    def masks(*given: Any, **asked: Any) -> Any:
+        pack = PACK.get()
+        if pack is None:
+            return original(*given, **asked)
         own = asked["mask_function"]
 
         def seen(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
@@ -48,11 +62,11 @@ def packed_masks(model: PreTrainedModel, pack: Pack) -> Iterator[None]:
 
         return original(**asked | {"mask_function": seen, "attention_mask": None, "allow_is_causal_skip": False})
 
-    AttentionMaskInterface.register(name, masks)
-    try:
-        yield
-    finally:
-        AttentionMaskInterface.register(name, original)
+    return masks
+
+
+for _name in IMPLEMENTATIONS:
+    AttentionMaskInterface.register(_name, following_packs(AttentionMaskInterface()[_name]))
 
 
 @torch.no_grad()
