@@ -118,7 +118,7 @@ def read_all(path: Path, tokenizer: Any) -> None:
     dataset = ends(sources.load, path)
     for kind, read in READ.items() if dataset is not None else ():
         ends(read, dataset, tokenizer, 40, kind)
-    ends(lambda: list(stream(single(str(path)))[0](0)))
+    ends(lambda: list(stream(single(str(path))).rows(0)))
 
 
 @one_folder

@@ -85,6 +85,7 @@ def gradient(algorithm: Algorithm, models: Models, batch: Any, pieces: int = 1) 
     """
     denominators, tokens = on_host(batch.counts()), batch.lengths.sum()
     sums: dict[str, Tensor] = {}
+    faults: list[tuple[Tensor, Tensor]] = []
     # A weight's cast is kept until the outermost autocast ends: so each is cast once, for all passes and heads inside.
     with torch.autocast(batch.mask.device.type, enabled=False):
         for part in microbatches(batch, pieces):
@@ -97,13 +98,15 @@ def gradient(algorithm: Algorithm, models: Models, batch: Any, pieces: int = 1) 
                 _add(sums, {name: share.detach()})
             if value.requires_grad:  # a part in which nothing counts has no gradient
                 value.backward()
+            faults.append((part.rows, faulty(loss, part)))
             _add(sums, {"loss": value.detach()} | metric_shares(loss, part, denominators))
     found = {name: value.item() for name, value in on_host(sums).items()}
     if not math.isfinite(found["loss"]):
         for model in models.trained().values():
             for parameter in model.parameters().values():
                 parameter.grad = None
-        raise NonFiniteLossError(f"the loss is {found['loss']}", rows_at_fault(algorithm, models, batch))
+        bad = sorted(row for rows, there in faults for row in rows[there].tolist())
+        raise NonFiniteLossError(f"the loss is {found['loss']}", bad)
     return found
 
 
@@ -142,13 +145,6 @@ def mean_metrics(algorithm: Algorithm, models: Models, parts: list[Any]) -> dict
 def _add(sums: dict[str, Tensor], shares: dict[str, Tensor]) -> None:
     for name, share in shares.items():
         sums[name] = sums[name] + share.double() if name in sums else share.double()
-
-
-@torch.no_grad()
-def rows_at_fault(algorithm: Algorithm, models: Models, batch: Any) -> list[int]:
-    """The data set's rows whose own loss is not finite. Each is read alone: packed, one reaches its neighbours."""
-    each = (batch.select(index) for index in torch.arange(len(batch), device=batch.mask.device).split(1))
-    return [int(row) for one in each for row in one.rows[faulty(algorithm.loss(models, one), one)].tolist()]
 
 
 def faulty(loss: Loss, batch: Any) -> Bool[Tensor, "B"]:

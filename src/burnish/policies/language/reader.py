@@ -111,13 +111,22 @@ class TokenReader:
         if tokens.numel():
             self.check_token(int(tokens.max()), "a text")
         if self.unpacked():
-            parts = list(self.padded_rows(tokens, mask, lengths, rows))
-        else:
-            parts = list(self.packed_rows(tokens, mask, prompt_lengths(mask, lengths) if starts is None else starts))
-        if not parts:
+            return self.placed(self.padded_rows(tokens, mask, lengths, rows), mask, head, count)
+        starts = prompt_lengths(mask, lengths) if starts is None else starts
+        found = self.placed(self.packed_rows(tokens, mask, starts), mask, head, count)
+        if found.isnan().any():  # it reaches neighbours, as 0 · NaN is NaN: each row alone shows whose it is
+            found = self.placed(self.padded_rows(tokens, mask, lengths, rows, at_once=1), mask, head, count)
+        return found
+
+    def placed(
+        self, parts: Iterator[tuple[Tensor, Bucket | Pack]], mask: Bool[Tensor, "N T"], head: Head, count: int
+    ) -> Float[Tensor, "N T n"]:
+        """`head` of hidden states, at the places that they belong to."""
+        read = list(parts)
+        if not read:
             return torch.zeros(*mask.shape, count, device=mask.device)
-        values = torch.cat([head(states, part.targets) for states, part in parts])
-        places = torch.cat([part.rows for _, part in parts]), torch.cat([part.columns for _, part in parts])
+        values = torch.cat([head(states, part.targets) for states, part in read])
+        places = torch.cat([part.rows for _, part in read]), torch.cat([part.columns for _, part in read])
         return values.new_zeros(*mask.shape, values.shape[-1]).index_put(places, values)
 
     def unpacked(self) -> bool:
@@ -145,14 +154,15 @@ class TokenReader:
         mask: Bool[Tensor, "N T"],
         lengths: Int[Tensor, "N"],
         rows: Int[Tensor, "N"] | None,
+        at_once: int | None = None,
     ) -> Iterator[tuple[Tensor, Bucket | Pack]]:
-        """The hidden states of the rows in padded buckets. Where rotary positions depend on a row's length, a row is
+        """The hidden states of the rows in padded buckets of `at_once` tokens. Where rotary positions depend on a row's length, a row is
         read whole, beside rows with the same positions only."""
-        last_too = self.balance is not None
+        last_too, at_once = self.balance is not None, at_once or self.at_once
         if self.scaling is None:
-            parts = buckets(tokens, mask, self.at_once, last_too)
+            parts = buckets(tokens, mask, at_once, last_too)
         else:
-            parts = buckets(tokens, mask, self.at_once, last_too, lengths, self.scaling.kinds(lengths))
+            parts = buckets(tokens, mask, at_once, last_too, lengths, self.scaling.kinds(lengths))
         for bucket in parts:
             yield self.hidden(bucket, self.noise(bucket, lengths, rows))[bucket.chosen], bucket
 
