@@ -73,6 +73,20 @@ def test_the_same_prompts_and_streams_and_a_judge(
     assert "burnish compare" in (out / "compare.html").read_text()
 
 
+def test_a_failed_write_does_not_block_the_next_try(
+    models: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise UserError("compare.html cannot be written (No space left on device)")
+
+    with monkeypatch.context() as patched, pytest.raises(UserError, match="No space left"):
+        patched.setattr("burnish.report.language.compare.compare_page", full)
+        compare(*models, ROWS, longer, out=tmp_path / "new" / "out", **SHORT)
+    assert list(tmp_path.iterdir()) == []
+    compare(*models, ROWS, longer, out=tmp_path / "new" / "out", **SHORT)
+    assert len(list((tmp_path / "new" / "out").iterdir())) == 3
+
+
 def test_statistics_stand_beside(models: tuple[Path, Path]) -> None:
     found = compare(*models, ROWS, longer, **SHORT).found
     for model, told in zip(models, found["statistics"], strict=True):

@@ -108,7 +108,7 @@ def rewardbench(
 
     recipe.print_table(recipe.rewardbench(model, data, reference, out, max_length, settings_of(flags)))
     if out:
-        click.echo(printable(out / "rewardbench.html"))
+        click.echo(printable(out / recipe.PAGE))
 
 
 @click.command()
