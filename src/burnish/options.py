@@ -10,6 +10,9 @@ from typing import Any
 MOST = 1_000_000_000
 """The largest number that an option without an upper bound of its own takes: more is a slip of the keyboard."""
 
+COLDEST = 1e-4
+"""The lowest temperature. Far below it logits overflow; from here on, no token but the likeliest is ever drawn."""
+
 
 def option(
     default: Any,

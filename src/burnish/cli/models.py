@@ -8,9 +8,12 @@ from typing import Any
 import click
 
 from burnish.cli.flags import common, repeated, settings_of
+from burnish.options import COLDEST
 from burnish.run import printable
 
 KEEP_SPECIAL_TOKENS = "keep all special tokens in the text of completions but padding and the end"
+
+TEMPERATURE = f"divides the logits, at least {COLDEST:g}"
 
 LOADING = ("revision", "trust_remote_code", "dtype", "load_in_4bit", "load_in_8bit")
 
@@ -68,7 +71,7 @@ def evaluate(run: Path, data: str | None, prefixes: int | None, max_new_tokens: 
     help="columns of the file: prompt and completion, or messages with the answer as the last",
 )
 @click.option("--max-new-tokens", type=int, default=64, show_default=True, help="longest completion in tokens")
-@click.option("--temperature", type=float, default=1.0, show_default=True, help="divides the logits")
+@click.option("--temperature", type=float, default=1.0, show_default=True, help=TEMPERATURE)
 @click.option("--top-k", type=int, help="draw from so many likeliest tokens alone")
 @click.option("--top-p", type=float, help="draw from the likeliest tokens of this probability alone")
 @click.option("--stop", multiple=True, help="a text that ends a completion and is not part of it; may be repeated")
@@ -138,7 +141,7 @@ def merge(adapter: str, out: Path, **flags: Any) -> None:
 @click.option("--prompts", type=int, default=128, show_default=True, help="take the first so many prompts")
 @click.option("--out", type=click.Path(path_type=Path), help="folder for numbers, answers and a page")
 @click.option("--max-new-tokens", type=int, default=64, show_default=True, help="longest answer in tokens")
-@click.option("--temperature", type=float, default=1.0, show_default=True, help="divides the logits")
+@click.option("--temperature", type=float, default=1.0, show_default=True, help=TEMPERATURE)
 @click.option("--keep-special-tokens", is_flag=True, help=KEEP_SPECIAL_TOKENS)
 @common(*LOADING[1:], "seed", "max_length", "precision", "device", "threads", "quiet", "debug")
 def compare(a: str, b: str, data: str, judge: str | None, prompts: int, out: Path | None, **flags: Any) -> None:
@@ -160,7 +163,7 @@ def compare(a: str, b: str, data: str, judge: str | None, prompts: int, out: Pat
 @click.option("--against", help="another model that answers too")
 @click.option("--system", help="a message that the conversation begins with")
 @click.option("--max-new-tokens", type=int, help="longest answer in tokens  [default: 256, or half the context]")
-@click.option("--temperature", type=float, default=1.0, show_default=True, help="divides the logits")
+@click.option("--temperature", type=float, default=1.0, show_default=True, help=TEMPERATURE)
 @click.option("--top-p", type=float, help="draw from the likeliest tokens of this probability alone")
 @common(*LOADING, "seed", "precision", "device", "threads", "debug")
 def chat(model: str, against: str | None, **flags: Any) -> None:
