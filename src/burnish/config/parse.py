@@ -141,10 +141,14 @@ def refuse_flags(content: dict[Any, Any], where: str) -> None:
 
 
 class _Loader(PlainLoader):
-    """YAML in which a duplicate key is an error: the first value would be ignored."""
+    """YAML in which a duplicate key is an error: the first value would be ignored.
+
+    A merge key (`<<: *name`) adds what another mapping has; the keys that are written beside it come first.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        merge = "tag:yaml.org,2002:merge"
+        keys = [key.value if key.tag == merge else self.construct_object(key, deep=True) for key, _ in node.value]
         if doubled := [key for key, times in Counter(map(str, keys)).items() if times > 1]:
             raise yaml.MarkedYAMLError(problem=f"the key '{doubled[0]}' is given twice", problem_mark=node.start_mark)
         return super().construct_mapping(node, deep)
