@@ -57,7 +57,7 @@ class RunFolder:
         """Open and lock the folder at `path` for a new run or, with `resume`, to continue a killed one.
 
         `resume` with nothing to resume starts a new run. Raises `UserError` if the folder is not empty and `resume` is
-        not set, if its content is not a run or has a FIFO in it, if another process uses it, or if it cannot be created.
+        not set, if its content is not a run or has a FIFO in it, if another process uses it, or if it cannot be made.
         """
         path = Path(path)
         refuse_dangling(path)
