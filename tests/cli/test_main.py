@@ -85,6 +85,27 @@ def test_a_mistake_is_one_sentence_and_status_2(mistake: str, files: Path, tmp_p
         assert "Traceback (most recent call last)" in burnish(*arguments, "--debug")[2]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sft", "--steps", "9" * 5000],
+        ["sft", "--steps", "9" * 1000],
+        ["sft", "--steps", "x" * 1000],
+        ["sft", "--schedule", "x" * 1000],
+        ["evaluate", "run", "--prefixes", "-" + "9" * 1000],
+        ["sft", f"--{'x' * 1000}"],
+        ["x" * 1000],
+    ],
+    ids=lambda arguments: " ".join(arguments)[:20],
+)
+def test_a_long_value_is_not_repeated(arguments: list[str], burnish: Any) -> None:
+    status, _, err = burnish(*arguments)
+    assert status == 2
+    assert "x" * 61 not in err
+    assert "9" * 61 not in err
+    assert "characters)" in err
+
+
 def test_a_run_needs_a_place(files: Path, burnish: Any) -> None:
     status, _, err = burnish("sft", "--model", files / "model", "--data", files / "texts.jsonl")
     assert (status, err) == (2, "burnish: give --out, the run folder to write\n")

@@ -14,6 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from burnish.data.names import joined
+from burnish.options import quoted
 from burnish.run import UserError, refuse_special
 from burnish.run.plain_yaml import PlainLoader, read_yaml
 
@@ -189,7 +190,7 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
     if get_origin(kind) is Literal:
         if value in get_args(kind):
             return value
-        raise UserError(f"{key} must be one of {', '.join(map(str, get_args(kind)))}, not {value!r}")
+        raise UserError(f"{key} must be one of {', '.join(map(str, get_args(kind)))}, not {quoted(value)}")
     if kind is bool:
         if isinstance(value, bool):
             return value
@@ -208,7 +209,7 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
     if kind not in (bool, str, int, float):
         raise UserError(f"{key} cannot be an option of type {kind}: use bool, int, float, str or a Literal of these")
     noun = {bool: "true or false", str: "text", int: "a whole number", float: "a finite number"}[kind]
-    given = repr(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
+    given = quoted(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
     raise UserError(f"{key} must be {noun}, not {given}")
 
 
