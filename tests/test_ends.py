@@ -41,6 +41,9 @@ from burnish.ends import Ends, ends_of, template_end
             ending.make("{% for m in messages %}{{ m.role }}: {{ m.content }}<end>{% endfor %}", "</s>", "<end>"),
             "<end>",
         ),
+        # A content and its end, and nothing else.
+        (ending.make("{% for m in messages %}{{ m.content }}<end>{% endfor %}", "</s>", "<end>"), "<end>"),
+        (ending.make("{% for m in messages %}{{ m.content }}\n<end>\n{% endfor %}", "</s>", plain=("<end>",)), "<end>"),
         # The longest token that begins there.
         (ending.make(ending.PHI, "<|endoftext|>", "<|", "<|end", "<|end|>"), "<|end|>"),
         (ending.make(ending.PLAIN, "</s>"), None),

@@ -79,9 +79,10 @@ def template_end(tokenizer: Any) -> int | None:
 
     It is the first added token behind the answer, with at most white space between them, or else the first special
     token. A token that opens an answer as well (`<|assistant|>` of a template that always ends with a generation
-    prompt) is no end, unless it is the tokenizer's EOS.
+    prompt) is no end, unless it is the tokenizer's EOS, or an answer that a question follows has it behind it too (a
+    template whose turns are a content and its end, and nothing else).
     """
-    text = next(filter(None, (_rendered(tokenizer, probe) for probe in PROBES)), "")
+    text, probe = next(((text, probe) for probe in PROBES if (text := _rendered(tokenizer, probe))), ("", []))
     before, answer, after = text.rpartition(ANSWER)
     if not answer:
         return None
@@ -91,7 +92,10 @@ def template_end(tokenizer: Any) -> int | None:
     if end is None:
         return None
     number = (special | added)[end]
-    return None if before.rstrip().endswith(end) and number != tokenizer.eos_token_id else number
+    if not before.rstrip().endswith(end) or number == tokenizer.eos_token_id:
+        return number
+    followed = _rendered(tokenizer, [*probe, {"role": "user", "content": USER}]).rpartition(ANSWER)[2]
+    return number if followed.lstrip().startswith(end) else None
 
 
 def formatting_tokens(tokenizer: Any) -> frozenset[int]:

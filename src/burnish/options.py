@@ -10,6 +10,12 @@ from typing import Any
 MOST = 1_000_000_000
 """The largest number that an option without an upper bound of its own takes: more is a slip of the keyboard."""
 
+LONGEST = 60
+"""The most characters of a wrong value that an error message repeats."""
+
+COLDEST = 1e-4
+"""The lowest temperature. Far below it logits overflow; from here on, no token but the likeliest is ever drawn."""
+
 
 def option(
     default: Any,
@@ -44,9 +50,23 @@ def check(options: Any) -> None:
         value = getattr(options, one.name)
         if one.metadata.get("bounds") and value is not None and not allows(one, value):
             why = f": {one.metadata['why']}" if one.metadata["why"] else ""
-            raise ValueError(f"{one.name} must {described(one)}, not {value}{why}")
+            raise ValueError(f"{one.name} must {described(one)}, not {quoted(value)}{why}")
         if is_number(value) and value > one.metadata.get("most", math.inf):
-            raise ValueError(f"{one.name} must be at most {one.metadata['most']}, not {value}")
+            raise ValueError(f"{one.name} must be at most {one.metadata['most']}, not {quoted(value)}")
+
+
+def quoted(value: object) -> str:
+    """A value as error messages quote it: at most `LONGEST` characters of it, and how many there are."""
+    try:
+        text = repr(value) if isinstance(value, str) else str(value)
+    except ValueError:  # Python writes out no more digits than `sys.get_int_max_str_digits`
+        return "a number of thousands of digits"
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """The text, of which only the beginning is kept where it is longer than `LONGEST`."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 20]}… ({len(text):,} characters)"
 
 
 def is_number(value: Any) -> bool:

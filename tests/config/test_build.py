@@ -269,6 +269,7 @@ def test_every_knob_of_groups_arrives_and_reads_back(name: str, key: str, tmp_pa
         ("ppo", {"kl_target": 4, "beta": 0}, "an adaptive beta that starts at 0 stays there: set a beta above 0"),
         ("ppo", {"rollout": 0}, "rollout must be at least 1, not 0"),
         ("ppo", {"rollout": 1.5}, "rollout must be a whole number, not 1.5"),
+        ("ppo", {"temperature": 1e-300}, "temperature must be at least 0.0001, not 1e-300"),
         ("ppo", {"temperature": "hot"}, "temperature must be a finite number, not 'hot'"),
         ("ppo", {"kl_target": float("nan")}, "kl_target must be a finite number, not nan"),
         ("ppo", {"critic": 3}, "critic must be text, not 3"),

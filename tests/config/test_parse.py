@@ -82,7 +82,11 @@ def test_what_is_not_given_keeps_its_default() -> None:
         ("rate", {}, "rate must be a finite number, not a dict"),
         ("rate", float("inf"), "rate must be a finite number, not inf"),
         ("rate", "nan", "rate must be a finite number, not 'nan'"),
-        ("rate", 10**400, f"rate must be a finite number, not {10**400}"),
+        ("rate", 10**400, f"rate must be a finite number, not 1{'0' * 39}… (401 characters)"),
+        ("count", -(10**400), f"count must be at least 0, not -1{'0' * 38}… (402 characters)"),
+        pytest.param("count", -(10**5000), "count must be at least 0, not a number of thousands of digits", id="huge"),
+        ("count", "x" * 70, f"count must be a whole number, not '{'x' * 39}… (72 characters)"),
+        ("kind", "x" * 70, f"kind must be one of plain, fancy, not '{'x' * 39}… (72 characters)"),
         ("rate", 0, "rate must be above 0, not 0.0"),
         ("quiet", "false", "quiet must be true or false, not 'false'"),
         ("quiet", 1, "quiet must be true or false, not 1"),
@@ -125,6 +129,16 @@ def test_a_file_is_its_keys_and_values(tmp_path: Path) -> None:
     assert read_config(path) == expected
 
 
+def test_merge_keys_add_what_is_not_written(tmp_path: Path) -> None:
+    """As YAML defines them: what is written wins over what is merged, and of several the first wins."""
+    path = tmp_path / "c.yaml"
+    path.write_text("a: &a {x: 1, y: 1}\nb: &b {y: 2, z: 2}\nc: {<<: *a, y: 3}\nd:\n  <<: [*a, *b]\n  w: 4\n")
+    read = read_config(path)
+    assert read["c"] == {"x": 1, "y": 3}
+    assert read["d"] == {"x": 1, "y": 1, "z": 2, "w": 4}
+    assert read["a"] == {"x": 1, "y": 1}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -134,6 +148,9 @@ def test_a_file_is_its_keys_and_values(tmp_path: Path) -> None:
         (b"\xff\xfe\x00", "not valid YAML"),
         (b"seed: 1\nbeta: 0.1\nseed: 2\n", "'seed' is given twice"),
         (b"ppo: {clip: 1, clip: 2}\n", "'clip' is given twice"),
+        (b"a: &a {x: 1}\nb: {<<: *a, y: 1, y: 2}\n", "'y' is given twice"),
+        (b"a: &a {x: 1}\nb: {<<: *a, <<: *a}\n", "'<<' is given twice"),
+        (b"<<: 5\n", "expected a mapping or list of mappings for merging"),
         (b"trust_remote_code: false\n", "sets trust_remote_code, which no file may do: give the flag --trust-remote-"),
         (b"trust-remote-code: true\n", "sets trust-remote-code, which no file may do: give the flag --trust-remote-"),
     ],

@@ -73,6 +73,21 @@ def test_the_same_prompts_and_streams_and_a_judge(
     assert "burnish compare" in (out / "compare.html").read_text()
 
 
+def test_a_failed_write_does_not_block_the_next_try(
+    models: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise UserError("compare.html cannot be written (No space left on device)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("burnish.report.language.compare.compare_page", full)
+        with pytest.raises(UserError, match="No space left"):
+            compare(*models, ROWS, longer, out=tmp_path / "new" / "out", **SHORT)
+    assert list(tmp_path.iterdir()) == []
+    compare(*models, ROWS, longer, out=tmp_path / "new" / "out", **SHORT)
+    assert len(list((tmp_path / "new" / "out").iterdir())) == 3
+
+
 def test_statistics_stand_beside(models: tuple[Path, Path]) -> None:
     found = compare(*models, ROWS, longer, **SHORT).found
     for model, told in zip(models, found["statistics"], strict=True):
@@ -236,14 +251,14 @@ def mistakes(models: tuple[Path, Path], tmp_path: Path) -> list[tuple[dict[str, 
         ({"judge": "http://127.0.0.1:9/v1"}, "the judge at http://127.0.0.1:9/v1 does not respond"),
         ({"judge": "gold", "judge_model": "x"}, "--judge-model x is for a judge at a URL"),
         ({"prompts": 0}, "--prompts must be at least 1, not 0"),
-        ({"temperature": float("nan")}, "temperature must be above 0, not nan"),
+        ({"temperature": float("nan")}, "temperature must be at least 0.0001, not nan"),
         ({"max_new_tokens": 0}, "max_new_tokens must be at least 1, not 0"),
         ({"judge_timeout": 1e300}, "--judge-timeout must lie in (0, 86400] seconds, not 1e+300"),
         ({"judge_timeout": float("nan")}, "--judge-timeout must lie in (0, 86400] seconds, not nan"),
         ({"out": tmp_path / "full"}, "exists and is not empty: choose another --out"),
         ({"out": tmp_path / "full" / "something"}, "something is a file: choose another --out"),
         ({"data": str(tmp_path / "empty.jsonl")}, "empty.jsonl"),
-        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"temperature": 1e-300}, "temperature must be at least 0.0001, not 1e-300"),
         ({"max_new_tokens": 40}, "leaves no room for a prompt"),
     ]
 

@@ -127,6 +127,16 @@ def test_a_reward_model_on_pairs(folder: Path) -> None:
     assert "Content-Security-Policy" in (out / "rewardbench.html").read_text()
 
 
+def test_a_failed_write_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise UserError("rewardbench.html cannot be written (No space left on device)")
+
+    monkeypatch.setattr("burnish.recipes.rewardbench.rewardbench_page", full)
+    with pytest.raises(UserError, match="No space left"):
+        rewardbench(str(folder / "reward"), str(folder / "pairs.jsonl"), None, folder / "a" / "full", None, QUIET)
+    assert not (folder / "a").exists()
+
+
 def test_a_policy_by_its_implicit_reward_against_what_it_began_as(folder: Path) -> None:
     out = folder / "out-dpo"
     found = rewardbench(str(folder / "dpo"), str(folder / "pairs.jsonl"), None, out, None, QUIET)

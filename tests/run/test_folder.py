@@ -96,6 +96,16 @@ def test_a_finished_run_is_refused_unless_resumed(tmp_path: Path) -> None:
         assert run.resumed
 
 
+@pytest.mark.parametrize("name", ["metrics.jsonl", "timings.jsonl", ".lock", "checkpoints/step-000001/state.json"])
+def test_a_fifo_in_the_place_of_a_file_is_refused(name: str, tmp_path: Path) -> None:
+    file = begun(tmp_path / "run") / name
+    file.unlink(missing_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(file)
+    with pytest.raises(UserError, match=rf"run/{name} is a FIFO, not a file"):
+        RunFolder.open(tmp_path / "run", resume=True)
+
+
 def test_nothing_to_resume_starts_fresh(tmp_path: Path) -> None:
     with RunFolder.open(tmp_path / "run", resume=True) as run:
         assert not run.resumed

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from burnish.run import RunFolder, UserError, writable_file, writable_folder
+from burnish.run import RunFolder, UserError, results_folder, writable_file, writable_folder
 
 
 def places(tmp_path: Path) -> dict[str, tuple[Path, str]]:
@@ -69,3 +69,32 @@ def test_a_read_only_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.
     for use in (writable_folder, lambda path: writable_file(path / "x.json")):
         with pytest.raises(UserError, match=re.escape(f"{tmp_path} cannot be written (Read-only file system)")):
             use(tmp_path)
+
+
+def write_half(out: Path, error: BaseException) -> None:
+    with results_folder(out, ("one", "two")):
+        (out / "two").write_text("half of the results")
+        raise error
+
+
+@pytest.mark.parametrize("error", [UserError("full"), KeyboardInterrupt()])
+def test_what_fails_leaves_no_results_and_no_folder(tmp_path: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        write_half(tmp_path / "a" / "b", error)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "one").write_text("earlier")
+    with pytest.raises(UserError, match="full"):
+        write_half(tmp_path / "kept", UserError("full"))
+    assert [file.read_text() for file in (tmp_path / "kept").iterdir()] == ["earlier"]
+
+
+def test_results_stay_where_nothing_fails_and_no_folder_is_needed_without_results(tmp_path: Path) -> None:
+    with results_folder(tmp_path / "a", ("one",)):
+        (tmp_path / "a" / "one").write_text("all")
+    assert (tmp_path / "a" / "one").read_text() == "all"
+    with results_folder(None, ("one",)):
+        pass

@@ -2,12 +2,14 @@
 
 import io
 import os
+import re
 import sys
 import traceback
 
 import click
 
 from burnish.cli.commands import METHODS, Commands
+from burnish.options import LONGEST, shortened
 from burnish.run import (
     UserError,
     first_line,
@@ -20,6 +22,8 @@ from burnish.run import (
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+LONG = re.compile(rf"[^\s']{{{LONGEST + 1},}}")
+"""A value in an error message that is too long to be repeated."""
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
     "max_content_width": 110,
@@ -53,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
             from burnish.cli.flags import translated
 
             error = translated(error)
-        object.__setattr__(error, "message", printable(error.message))
+        object.__setattr__(error, "message", printable(LONG.sub(lambda word: shortened(word[0]), error.message)))
         error.show()
         sys.exit(2)
     except UserError as error:

@@ -7,15 +7,18 @@ from typing import Any
 
 import click
 
-from burnish.cli.flags import common, repeated, settings_of
+from burnish.cli.flags import Command, common, repeated, settings_of
+from burnish.options import COLDEST
 from burnish.run import printable
 
 KEEP_SPECIAL_TOKENS = "keep all special tokens in the text of completions but padding and the end"
 
+TEMPERATURE = f"divides the logits, at least {COLDEST:g}"
+
 LOADING = ("revision", "trust_remote_code", "dtype", "load_in_4bit", "load_in_8bit")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run", type=click.Path(path_type=Path))
 @repeated(
     "--data",
@@ -43,7 +46,7 @@ def evaluate(run: Path, data: str | None, prefixes: int | None, max_new_tokens: 
     click.echo(json.dumps(evaluate_named(run, data, prefixes, settings_of(flags), max_new_tokens), indent=2))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("model")
 @repeated("--data", default="builtin", help="prompts: 'builtin' (held-out), a file, a folder …  [default: builtin]")
 @click.option(
@@ -68,7 +71,7 @@ def evaluate(run: Path, data: str | None, prefixes: int | None, max_new_tokens: 
     help="columns of the file: prompt and completion, or messages with the answer as the last",
 )
 @click.option("--max-new-tokens", type=int, default=64, show_default=True, help="longest completion in tokens")
-@click.option("--temperature", type=float, default=1.0, show_default=True, help="divides the logits")
+@click.option("--temperature", type=float, default=1.0, show_default=True, help=TEMPERATURE)
 @click.option("--top-k", type=int, help="draw from so many likeliest tokens alone")
 @click.option("--top-p", type=float, help="draw from the likeliest tokens of this probability alone")
 @click.option("--stop", multiple=True, help="a text that ends a completion and is not part of it; may be repeated")
@@ -93,7 +96,7 @@ def sample(model: str, data: str, n: int, reward: str | None, out: Path | None, 
         click.echo(printable(out))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("model")
 @click.option("--data", required=True, help="a file, a folder or a Hugging Face name, as allenai/reward-bench-2")
 @click.option("--reference", help="of a policy: the model that it began as  [default: the run's own]")
@@ -108,10 +111,10 @@ def rewardbench(
 
     recipe.print_table(recipe.rewardbench(model, data, reference, out, max_length, settings_of(flags)))
     if out:
-        click.echo(printable(out / "rewardbench.html"))
+        click.echo(printable(out / recipe.PAGE))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("adapter")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="folder to write")
 @common("revision", "trust_remote_code", "threads", "quiet", "debug")
@@ -125,7 +128,7 @@ def merge(adapter: str, out: Path, **flags: Any) -> None:
     click.echo(printable(run_merge(adapter, out, settings_of(flags))))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("a")
 @click.argument("b")
 @repeated("--data", default="builtin", help="prompts: 'builtin' (held-out), a file, a folder …  [default: builtin]")
@@ -138,7 +141,7 @@ def merge(adapter: str, out: Path, **flags: Any) -> None:
 @click.option("--prompts", type=int, default=128, show_default=True, help="take the first so many prompts")
 @click.option("--out", type=click.Path(path_type=Path), help="folder for numbers, answers and a page")
 @click.option("--max-new-tokens", type=int, default=64, show_default=True, help="longest answer in tokens")
-@click.option("--temperature", type=float, default=1.0, show_default=True, help="divides the logits")
+@click.option("--temperature", type=float, default=1.0, show_default=True, help=TEMPERATURE)
 @click.option("--keep-special-tokens", is_flag=True, help=KEEP_SPECIAL_TOKENS)
 @common(*LOADING[1:], "seed", "max_length", "precision", "device", "threads", "quiet", "debug")
 def compare(a: str, b: str, data: str, judge: str | None, prompts: int, out: Path | None, **flags: Any) -> None:
@@ -155,12 +158,12 @@ def compare(a: str, b: str, data: str, judge: str | None, prompts: int, out: Pat
         click.echo(printable(out / recipe.PAGE))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("model")
 @click.option("--against", help="another model that answers too")
 @click.option("--system", help="a message that the conversation begins with")
 @click.option("--max-new-tokens", type=int, help="longest answer in tokens  [default: 256, or half the context]")
-@click.option("--temperature", type=float, default=1.0, show_default=True, help="divides the logits")
+@click.option("--temperature", type=float, default=1.0, show_default=True, help=TEMPERATURE)
 @click.option("--top-p", type=float, help="draw from the likeliest tokens of this probability alone")
 @common(*LOADING, "seed", "precision", "device", "threads", "debug")
 def chat(model: str, against: str | None, **flags: Any) -> None:
@@ -171,7 +174,7 @@ def chat(model: str, against: str | None, **flags: Any) -> None:
     run_chat(model, against, **own, base=settings_of(flags))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "--out", type=click.Path(path_type=Path), default=None, help="page to write; default: report.html in the first RUN"

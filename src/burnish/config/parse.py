@@ -14,6 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from burnish.data.names import joined
+from burnish.options import quoted
 from burnish.run import UserError, refuse_special
 from burnish.run.plain_yaml import PlainLoader, read_yaml
 
@@ -141,10 +142,14 @@ def refuse_flags(content: dict[Any, Any], where: str) -> None:
 
 
 class _Loader(PlainLoader):
-    """YAML in which a duplicate key is an error: the first value would be ignored."""
+    """YAML in which a duplicate key is an error: the first value would be ignored.
+
+    A merge key (`<<: *name`) adds what another mapping has; the keys that are written beside it come first.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        merge = "tag:yaml.org,2002:merge"
+        keys = [key.value if key.tag == merge else self.construct_object(key, deep=True) for key, _ in node.value]
         if doubled := [key for key, times in Counter(map(str, keys)).items() if times > 1]:
             raise yaml.MarkedYAMLError(problem=f"the key '{doubled[0]}' is given twice", problem_mark=node.start_mark)
         return super().construct_mapping(node, deep)
@@ -185,7 +190,7 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
     if get_origin(kind) is Literal:
         if value in get_args(kind):
             return value
-        raise UserError(f"{key} must be one of {', '.join(map(str, get_args(kind)))}, not {value!r}")
+        raise UserError(f"{key} must be one of {', '.join(map(str, get_args(kind)))}, not {quoted(value)}")
     if kind is bool:
         if isinstance(value, bool):
             return value
@@ -204,7 +209,7 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
     if kind not in (bool, str, int, float):
         raise UserError(f"{key} cannot be an option of type {kind}: use bool, int, float, str or a Literal of these")
     noun = {bool: "true or false", str: "text", int: "a whole number", float: "a finite number"}[kind]
-    given = repr(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
+    given = quoted(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
     raise UserError(f"{key} must be {noun}, not {given}")
 
 

@@ -45,7 +45,7 @@ from burnish.report.language import compare as words
 from burnish.report.runs import short_names
 from burnish.rewards.completed import Completed
 from burnish.rewards.model import ModelReward, check_same_tokenizer
-from burnish.run import UserError, printable, read_mapping, writable_folder, write_atomically
+from burnish.run import UserError, printable, read_mapping, results_folder, write_atomically
 from burnish.training.progress import Progress
 
 PROMPTS = 128
@@ -99,41 +99,44 @@ def compare(
     a page into `out`. Raises UserError where the input or the judge is at fault.
     """
     base, began = base or Settings(), time.perf_counter()
-    check(prompts, judge, judge_model, out)
+    check(prompts, judge, judge_model)
     check_knobs(max_new_tokens, temperature, None, None)
     if not 0 < judge_timeout <= LONGEST_TIMEOUT:
         raise UserError(f"--judge-timeout must lie in (0, {LONGEST_TIMEOUT}] seconds, not {judge_timeout:g}")
     judge = GOLD if judge is None and isinstance(data, str) and data == "builtin" else judge
-    prepare_torch(base)
-    device, loading = pick_device(base.device), loading_of(base)
-    policies = [load_policy(writer(name), device, base.precision, loading=loading) for name in (a, b)]
-    asked = [prompts_of(data, prompts, policy, base.max_length, max_new_tokens) for policy in policies]
-    judging = None if judge is None else resolve_judge(judge, policies, judge_model, judge_timeout, loading)
-    say(base, asked[0].describe())
-    names = short_names([Path(a), Path(b)])
-    written = [
-        answers(policy, rows, name, max_new_tokens, temperature, base, keep_special_tokens)
-        for policy, rows, name in zip(policies, asked, names, strict=True)
-    ]
-    verdicts = judged(judging, written[0].completed, written[1].completed, base)
-    found: dict[str, Any] = {
-        "names": names,
-        "models": [str(a), str(b)],
-        "data": asked[0].name,
-        "prompts": len(asked[0]),
-        "sampling": {"seed": base.seed, "temperature": temperature, "max_new_tokens": max_new_tokens},
-    }
-    found |= text_findings([one.statistics() for one in written], names, began_as(a, b), temperature)
-    found |= judge_findings(judging, verdicts)
-    found["same_text"] = sum(x == y for x, y in zip(*(one.completed.responses for one in written), strict=True))
-    found |= {"command": command, "seconds": round(time.perf_counter() - began, 1), "versions": versions()}
-    compared = Comparison(found, comparison_rows(written[0].completed, written[1].completed, verdicts))
-    if out is not None:
-        write(compared, out)
+    with results_folder(out, (FOUND, ROWS, PAGE)):
+        if out is not None and any(out.iterdir()):
+            raise UserError(f"{out} exists and is not empty: choose another --out")
+        prepare_torch(base)
+        device, loading = pick_device(base.device), loading_of(base)
+        policies = [load_policy(writer(name), device, base.precision, loading=loading) for name in (a, b)]
+        asked = [prompts_of(data, prompts, policy, base.max_length, max_new_tokens) for policy in policies]
+        judging = None if judge is None else resolve_judge(judge, policies, judge_model, judge_timeout, loading)
+        say(base, asked[0].describe())
+        names = short_names([Path(a), Path(b)])
+        written = [
+            answers(policy, rows, name, max_new_tokens, temperature, base, keep_special_tokens)
+            for policy, rows, name in zip(policies, asked, names, strict=True)
+        ]
+        verdicts = judged(judging, written[0].completed, written[1].completed, base)
+        found: dict[str, Any] = {
+            "names": names,
+            "models": [str(a), str(b)],
+            "data": asked[0].name,
+            "prompts": len(asked[0]),
+            "sampling": {"seed": base.seed, "temperature": temperature, "max_new_tokens": max_new_tokens},
+        }
+        found |= text_findings([one.statistics() for one in written], names, began_as(a, b), temperature)
+        found |= judge_findings(judging, verdicts)
+        found["same_text"] = sum(x == y for x, y in zip(*(one.completed.responses for one in written), strict=True))
+        found |= {"command": command, "seconds": round(time.perf_counter() - began, 1), "versions": versions()}
+        compared = Comparison(found, comparison_rows(written[0].completed, written[1].completed, verdicts))
+        if out is not None:
+            write(compared, out)
     return compared
 
 
-def check(prompts: int, judge: Any, judge_model: str | None, out: Path | None) -> None:
+def check(prompts: int, judge: Any, judge_model: str | None) -> None:
     """Raise UserError for invalid arguments, before anything is loaded."""
     if prompts < 1:
         raise UserError(f"--prompts must be at least 1, not {prompts}")
@@ -141,8 +144,6 @@ def check(prompts: int, judge: Any, judge_model: str | None, out: Path | None) -
         raise UserError(f"--judge-model {judge_model} is for a judge at a URL: give --judge http://…, or leave it out")
     if is_url(judge):
         address(judge)
-    if out is not None and any(writable_folder(out).iterdir()):
-        raise UserError(f"{out} exists and is not empty: choose another --out")
 
 
 def writer(name: str | Path) -> str:
@@ -293,7 +294,6 @@ def versions() -> dict[str, str]:
 
 def write(compared: Comparison, out: Path) -> None:
     """Write numbers, rows, and last the page."""
-    writable_folder(out)
     write_atomically(out / FOUND, json.dumps(compared.found, indent=1, ensure_ascii=False) + "\n")
     write_atomically(out / ROWS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in compared.rows))
     words.compare_page(compared.found, compared.rows, out / PAGE)

@@ -31,7 +31,7 @@ from burnish.recipes.train.rewards import is_scorer
 from burnish.recipes.train.run import prepare_torch
 from burnish.report.language.rewardbench import rewardbench_page, sentences
 from burnish.report.wording import percent, range_of
-from burnish.run import UserError, make_folder, printable, read_mapping, writable_folder, write_atomically
+from burnish.run import UserError, printable, read_mapping, results_folder, write_atomically
 
 T = TypeVar("T")
 
@@ -43,6 +43,7 @@ LONGEST = 2048
 """Tokens of prompt and answer, where the model's own context is longer or unknown."""
 
 ROWS_AT_ONCE = 16
+FOUND, ROWS, PAGE = "rewardbench.json", "rewardbench_rows.jsonl", "rewardbench.html"
 
 
 @dataclass(frozen=True)
@@ -81,21 +82,20 @@ def rewardbench(
     it began as, where `model` is a run folder and no reference is given. What is returned is that of
     `evaluation.rewardbench.summarise`, with what was scored on what. Raises UserError where the input is at fault.
     """
-    if out is not None:
-        writable_folder(out)
-    prepare_torch(base)
-    questions, best_of = read_questions(sources.load(with_split(data)), data)
-    judge = load_judge(model, reference, base)
-    rows, counts = score(judge, questions, data, max_length, base)
-    found: dict[str, Any] = {
-        "model": model,
-        "scored_by": "reward model" if judge.reference is None else "implicit reward",
-        "reference": judge.reference_name,
-        "data": data,
-    }
-    found |= summarise(rows, best_of) | {"tokens": counts}
-    if out is not None:
-        write(out, found, rows)
+    with results_folder(out, (FOUND, ROWS, PAGE)):
+        prepare_torch(base)
+        questions, best_of = read_questions(sources.load(with_split(data)), data)
+        judge = load_judge(model, reference, base)
+        rows, counts = score(judge, questions, data, max_length, base)
+        found: dict[str, Any] = {
+            "model": model,
+            "scored_by": "reward model" if judge.reference is None else "implicit reward",
+            "reference": judge.reference_name,
+            "data": data,
+        }
+        found |= summarise(rows, best_of) | {"tokens": counts}
+        if out is not None:
+            write(out, found, rows)
     return found
 
 
@@ -274,10 +274,9 @@ def write(out: Path, found: dict[str, Any], rows: Sequence[Scored]) -> None:
         {"row": one.row, "subset": one.subset, "chosen": one.chosen.tolist(), "rejected": one.rejected.tolist()}
         for one in rows
     ]
-    make_folder(out)
-    write_atomically(out / "rewardbench_rows.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-    write_atomically(out / "rewardbench.json", json.dumps(found, indent=2) + "\n")
-    rewardbench_page(found, out / "rewardbench.html")
+    write_atomically(out / ROWS, "".join(json.dumps(line) + "\n" for line in lines))
+    write_atomically(out / FOUND, json.dumps(found, indent=2) + "\n")
+    rewardbench_page(found, out / PAGE)
 
 
 def print_table(found: dict[str, Any]) -> None:

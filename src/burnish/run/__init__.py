@@ -22,7 +22,7 @@ from burnish.run.checksums import damage, sha256, write_checksums
 from burnish.run.folder import RunFolder
 from burnish.run.growing import growing_jsonl
 from burnish.run.noise import BurnishWarning, silence_libraries, warn
-from burnish.run.places import writable_file, writable_folder
+from burnish.run.places import results_folder, writable_file, writable_folder
 from burnish.run.records import config_differences, read_jsonl, read_mapping
 from burnish.run.surroundings import lacks_memory, refuse_few_threads, refuse_special, threads_allowed
 from burnish.run.terminal import never_fail_to_print, printable
@@ -48,6 +48,7 @@ __all__ = [
     "refuse_few_threads",
     "refuse_special",
     "remove_folder_atomically",
+    "results_folder",
     "save_folder_atomically",
     "sha256",
     "silence_libraries",

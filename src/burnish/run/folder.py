@@ -23,6 +23,7 @@ from burnish.run.atomic import (
 from burnish.run.lines import encoded, ends_line, is_at, write_whole
 from burnish.run.places import refuse_dangling
 from burnish.run.records import HARMLESS, config_differences, plain, read_mapping
+from burnish.run.surroundings import refuse_special
 
 APPENDED = ("metrics", "timings", "samples")
 """The append-only files: `append("metrics", …)` writes to `metrics.jsonl`."""
@@ -56,7 +57,7 @@ class RunFolder:
         """Open and lock the folder at `path` for a new run or, with `resume`, to continue a killed one.
 
         `resume` with nothing to resume starts a new run. Raises `UserError` if the folder is not empty and `resume` is
-        not set, if its content is not a run, if another process uses it, or if it cannot be created.
+        not set, if its content is not a run or has a FIFO in it, if another process uses it, or if it cannot be made.
         """
         path = Path(path)
         refuse_dangling(path)
@@ -259,6 +260,8 @@ def _look(path: Path, resume: bool) -> bool:
         raise UserError(f"{path} exists and is not empty: use --resume to continue it, or another --out")
     if CONFIG not in found:
         raise UserError(f"{path} does not contain a run to resume: choose another --out")
+    for folder, _, _ in os.walk(path):
+        refuse_special(folder)
     return True
 
 

@@ -1,7 +1,9 @@
 """Where results go: an `--out` that cannot be written is refused before anything is computed."""
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from burnish.run.atomic import UserError, cannot_write
@@ -22,6 +24,32 @@ def writable_folder(path: str | Path) -> Path:
     except (OSError, ValueError) as error:
         raise cannot_write(path, error, OTHER) from error
     return path
+
+
+@contextlib.contextmanager
+def results_folder(path: Path | None, names: Collection[str]) -> Iterator[None]:
+    """Make the folder in which the block writes the files `names`, as `writable_folder` does; None: nothing is written.
+
+    If the block raises, those files that were not there before are removed, and the folders made for them.
+    """
+    if path is None:
+        yield
+        return
+    try:
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        new = [path / name for name in names if not (path / name).exists()]
+    except (OSError, ValueError) as error:
+        raise cannot_write(path, error, OTHER) from error
+    try:
+        writable_folder(path)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for file in new:
+                file.unlink(missing_ok=True)
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 def writable_file(path: str | Path) -> Path:

@@ -201,6 +201,9 @@ def test_a_small_context_is_enough(context: int) -> None:
 def test_probes_have_no_special_tokens() -> None:
     model = tiny.make_model("llama", pad_token_id=7)
     assert not {tiny.BOS, tiny.EOS, 7} & {token for text in probes(model) for token in text}
+    ends = list(range(4, model.config.vocab_size))
+    model.config.eos_token_id = ends
+    assert not {*ends} & {token for text in probes(model) for token in text}
 
 
 def logits(*rows: list[float]) -> Tensor:

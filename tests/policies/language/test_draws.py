@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from burnish.options import COLDEST
 from burnish.policies.language.draws import draw, log_distribution, uniforms
 
 
@@ -34,9 +35,20 @@ def test_temperature_top_k_and_top_p_by_hand() -> None:
     assert probabilities(top_p=0.39) == pytest.approx([0, 1, 0, 0])
     assert probabilities(top_p=0.75) == pytest.approx([0, 4 / 9, 2 / 9, 3 / 9])
     assert probabilities(top_p=1.0) == pytest.approx(P[0].tolist())
+    assert probabilities(top_p=1e-300) == pytest.approx([0, 1, 0, 0])
     # The nucleus is taken of what the temperature made: .16/.30 is more than a half.
     assert probabilities(temperature=0.5, top_p=0.5) == pytest.approx([0, 1, 0, 0])
     assert probabilities(top_k=3, top_p=0.5) == pytest.approx([0, 4 / 7, 0, 3 / 7])
+
+
+def test_a_tiny_top_p_takes_the_likeliest_token_and_the_lowest_temperature_too() -> None:
+    """In float32 1e-300 is 0, and the smallest set of probability 0 would be empty. At temperature 1e-4 the ratio of
+    the two likeliest is (4/3)^10000; logits as large as a float16's stay finite."""
+    logits = P.log().float()
+    assert log_distribution(logits, 1.0, top_p=1e-300)[0].exp().tolist() == pytest.approx([0, 1, 0, 0])
+    assert log_distribution(logits, COLDEST)[0].exp().tolist() == pytest.approx([0, 1, 0, 0])
+    large = torch.tensor([[-65504.0, 65504.0]])
+    assert log_distribution(large, COLDEST)[0].tolist() == [pytest.approx(-2 * 65504e4), 0]
 
 
 def test_low_precision_logits_are_widened_first() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from burnish.data.walk import Plan, batches_per_epoch
 from burnish.experience.interface import Experience, RolloutError, Source
-from burnish.options import option
+from burnish.options import COLDEST, option
 from burnish.policies.interface import Sampled, SamplingKnobs
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.layout import completions_batch
@@ -30,7 +30,7 @@ class Sampling(Experience):
     reward: Any = option(None, "reward for completions: a reward-model folder, 'gold', 'lexicon', or module:function")
     rollout: int = option(128, "prompts to complete before the policy learns from the completions", ge=1)
     max_new_tokens: int = option(64, "maximum length of a completion in tokens", ge=1, most=1_000_000)
-    temperature: float = option(1.0, "divides the logits, in sampling and in training", gt=0)
+    temperature: float = option(1.0, "divides the logits, in sampling and in training", ge=COLDEST)
     missing_eos_penalty: float | None = option(
         None, "subtracted from the score of a completion that did not end with EOS", ge=0
     )

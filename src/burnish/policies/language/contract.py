@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from burnish.ends import listed_ends
 from burnish.policies.language.masks import unpackable
 from burnish.policies.language.parts import body, embedding, head
 from burnish.policies.language.positions import length_scaling
@@ -110,8 +111,8 @@ def probes(model: PreTrainedModel) -> tuple[list[int], list[int]]:
     limits = (LONG, getattr(config, "max_position_embeddings", None), scaling and scaling.original)
     length = min(limit for limit in limits if limit and limit > 0)
     words = embedding(model).num_embeddings
-    special = [getattr(config, f"{kind}_token_id", None) for kind in ("pad", "bos", "eos")]
-    ordinary = [i for i in range(words) if i not in special and [i] not in special] if words < 100 else range(3, words)
+    special = {*listed_ends(config), *(getattr(config, f"{kind}_token_id", None) for kind in ("pad", "bos"))}
+    ordinary = [i for i in range(words) if i not in special] if words < 100 else range(3, words)
     generator = torch.Generator().manual_seed(0)
     ids = [(ordinary or [0])[i] for i in torch.randint(len(ordinary) or 1, (2 * LONG,), generator=generator).tolist()]
     return ids[:length], ids[LONG : LONG + length // 2 + 1]

@@ -30,6 +30,7 @@ def log_distribution(
     if top_p is not None:
         ordered, index = logits.softmax(-1).sort(descending=True, stable=True)
         beyond = ordered.cumsum(-1) - ordered >= top_p  # the token that crosses top_p stays
+        beyond[..., 0] = False  # in float32 a tiny top_p is 0
         logits = logits.masked_fill(beyond.scatter(-1, index, beyond), -torch.inf)
     return logits.log_softmax(-1)
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from burnish.options import COLDEST
 from burnish.policies.interface import Sampled, SamplingKnobs
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.slots import Drawing, Row, steps
@@ -85,8 +86,10 @@ def check_knobs(max_new_tokens: int, temperature: float, top_k: int | None, top_
     """Raise UserError for invalid knobs."""
     if max_new_tokens < 1:
         raise UserError(f"max_new_tokens must be at least 1, not {max_new_tokens}")
-    if not 0 < temperature < math.inf:
-        raise UserError(f"temperature must be above 0, not {temperature}; top_k = 1 takes the likeliest token")
+    if not COLDEST <= temperature < math.inf:
+        raise UserError(
+            f"temperature must be at least {COLDEST:g}, not {temperature}; top_k = 1 takes the likeliest token"
+        )
     if top_k is not None and top_k < 1:
         raise UserError(f"top_k must be at least 1, not {top_k}")
     if top_p is not None and not 0 < top_p <= 1:
