@@ -20,6 +20,7 @@ from typing import Any
 from language_clock import Job
 from language_limits import BFLOAT16, instructions, needed
 from language_works import HERE, PEER, TOLERANCE, WORKS, Plan, arguments, planned, python_of
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -163,7 +164,9 @@ HEADINGS = (
 
 
 def table(rows: Sequence[Found], plan: Plan) -> Table:
-    made = Table(title=f"Burnish and TRL, {plan.threads} threads, medians of {plan.rounds} rounds")
+    """The results, as Markdown."""
+    title = f"Burnish and TRL, threads: {plan.threads}, medians of rounds: {plan.rounds}"
+    made = Table(title=title, box=box.MARKDOWN)
     for heading in HEADINGS:
         made.add_column(heading, justify="left" if heading in HEADINGS[:3] else "right", no_wrap=True)
     for r in rows:

@@ -171,10 +171,12 @@ def test_results_of_control_are_compared_too() -> None:
 
 def test_files_that_no_bench_wrote_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("[]")
+    (tmp_path / "b.json").write_text("{}")
     for words, said in (
         ([], "give two files"),
         (["no.json", "no.json"], "no.json cannot be read"),
         ([str(tmp_path / "a.json")] * 2, "a.json has no results"),
+        ([str(tmp_path / "b.json")] * 2, "b.json has no results"),
     ):
         with pytest.raises(UserError, match=said):
             compare.main(words)
