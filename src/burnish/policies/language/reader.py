@@ -156,8 +156,8 @@ class TokenReader:
         rows: Int[Tensor, "N"] | None,
         at_once: int | None = None,
     ) -> Iterator[tuple[Tensor, Bucket | Pack]]:
-        """The hidden states of the rows in padded buckets of `at_once` tokens. Where rotary positions depend on a row's length, a row is
-        read whole, beside rows with the same positions only."""
+        """The hidden states of the rows in padded buckets of `at_once` tokens. Where rotary positions depend on a row's
+        length, a row is read whole, beside rows with the same positions only."""
         last_too, at_once = self.balance is not None, at_once or self.at_once
         if self.scaling is None:
             parts = buckets(tokens, mask, at_once, last_too)
