@@ -14,9 +14,3 @@ def options(files: Path, out: Path, method: str = "sft") -> list[object]:
     if algorithm.experience:
         common += ["--reward", "lexicon", "--rollout", 4, "--max-new-tokens", 4, "--update-epochs", 1]
     return [method, "--model", files / "model", "--data", data, "--out", out, *common]
-
-
-def replacing(common: list[object], more: list[object]) -> list[object]:
-    """A method with options that all have a value, and `more` in the place of those that both have."""
-    pairs = zip(common[1::2], common[2::2], strict=True)
-    return [common[0], *(part for pair in pairs if pair[0] not in more for part in pair), *more]

@@ -4,12 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import tiny
 import yaml
 
-from burnish.cli.main import cli
 from cli.arguments import options
 
 
@@ -36,27 +34,6 @@ def test_common_flags_are_checked_by_every_command(command: list[str], flag: str
     assert (status, out) == (2, "")
     assert err.startswith(f"burnish: {flag[2:]} must ")
     assert err.count("\n") == 1
-
-
-def leaves() -> list[click.Command]:
-    found = [cli.get_command(click.Context(cli), name) for name in cli.list_commands(click.Context(cli))]
-    return [leaf for one in found if one for leaf in (one.commands.values() if isinstance(one, click.Group) else [one])]
-
-
-@pytest.mark.parametrize("command", leaves(), ids=lambda command: command.name)
-def test_every_option_given_twice_is_refused_or_all_are_used(command: click.Command) -> None:
-    for one in command.params:
-        if isinstance(one, click.Option) and not one.multiple:
-            twice = [text for name in (one.opts[0], one.opts[-1]) for text in ([name] if one.is_flag else [name, "1"])]
-            with pytest.raises(click.UsageError, match=f"^{one.opts[0]} is given 2 times: give it once$"):
-                command.make_context("burnish", twice, token_normalize_func=lambda name: name.replace("_", "-"))
-
-
-def test_an_option_and_its_opposite_are_refused(files: Path, tmp_path: Path, burnish: Any) -> None:
-    status, _, err = burnish(*options(files, tmp_path / "run"), "--quiet", "--no-quiet")
-    assert status == 2
-    assert "--quiet is given 2 times: give it once" in err
-    assert not (tmp_path / "run").exists()
 
 
 def test_data_given_twice_are_a_mixture(files: Path, tmp_path: Path, burnish: Any) -> None:

@@ -13,7 +13,7 @@ import tiny
 
 from burnish.algorithms.table import LANGUAGE
 from burnish.cli import cli, main
-from cli.arguments import options, replacing
+from cli.arguments import options
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
     "missing file": (["sft", "--data", "{files}/none.jsonl"], "none.jsonl does not exist"),
@@ -72,8 +72,8 @@ def test_every_method_is_a_command(burnish: Any) -> None:
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_sentence_and_status_2(mistake: str, files: Path, tmp_path: Path, burnish: Any) -> None:
     (method, *more), message = MISTAKES[mistake]
-    common = options(files, tmp_path / "run", method) if method in LANGUAGE else [method]
-    arguments = replacing(common, [text.format(files=files) for text in more])
+    common = options(files, tmp_path / "run", method)[1:] if method in LANGUAGE else []
+    arguments = [method, *common, *(text.format(files=files) for text in more)]
     status, out, err = burnish(*arguments)
     assert (status, out) == (2, "")
     assert message.format(files=files) in err
@@ -113,8 +113,8 @@ def test_a_run_needs_a_place(files: Path, burnish: Any) -> None:
 
 def test_a_loss_that_is_not_finite_is_told_with_step_and_rows(files: Path, tmp_path: Path, burnish: Any) -> None:
     """A rate of 1e9 sends the weights to infinity; the loss that shows it belongs to a later step."""
-    rate = ["--learning-rate", "1e9"]
-    status, _, err = burnish(*replacing(options(files, tmp_path / "run"), rate), "--epochs", 9, "--quiet")
+    arguments = options(files, tmp_path / "run")
+    status, _, err = burnish(*arguments, "--learning-rate", "1e9", "--epochs", 9, "--quiet")
     assert status == 2
     assert err.startswith("burnish: step 2: the ")
     assert "texts.jsonl; " in err

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from burnish.cli.flags import Command, flags_of, tracebacks
+from burnish.cli.flags import flags_of, tracebacks
 from burnish.config import read_config
 from burnish.recipes.control.settings import ClassicSettings
 from burnish.run import UserError, printable
@@ -55,7 +55,7 @@ def classic_command() -> click.Command:
     help = f"what the policy learns from  [default: {REWARDS[0]}]"
     command = click.option("--reward", type=click.Choice(REWARDS), default=None, help=help)(command)
     command = click.option("--config", type=click.Path(), help="YAML file of the same keys; flags win")(command)
-    return click.command("classic", cls=Command)(command)
+    return click.command("classic")(command)
 
 
 def narrowed(given: Any, names: str) -> Any:

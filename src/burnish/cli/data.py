@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from burnish.algorithms.table import LANGUAGE
-from burnish.cli.flags import Command, common, settings_of
+from burnish.cli.flags import common, settings_of
 from burnish.run import UserError
 
 
@@ -15,7 +15,7 @@ def data_group() -> None:
     """Look at data before anything learns from them."""
 
 
-@data_group.command("show", cls=Command)
+@data_group.command("show")
 @click.argument("data")
 @click.option("--for", "method", type=click.Choice(list(LANGUAGE)), default=None, help="what is to learn from it")
 @click.option("--model", default="builtin", show_default=True, help="whose tokenizer, as in training")

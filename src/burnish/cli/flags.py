@@ -15,17 +15,6 @@ from burnish.options import shown
 from burnish.run import UserError
 
 
-class Command(click.Command):
-    """A command that refuses an option given twice, of which click would take the last."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        given = self.make_parser(ctx).parse_args(list(args))[2]
-        for one in given:
-            if isinstance(one, click.Option) and not one.multiple and given.count(one) > 1:
-                raise click.UsageError(f"{one.opts[0]} is given {given.count(one)} times: give it once", ctx)
-        return super().parse_args(ctx, args)
-
-
 def flag(field: dataclasses.Field, hint: Any, rate: float | None = None) -> Callable[[Any], Any]:
     """One dataclass field as a flag, None if not given; `rate` is the method's own learning rate."""
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from burnish.algorithms.table import LANGUAGE, load
-from burnish.cli.flags import Command, flags_of, tracebacks, with_flags
+from burnish.cli.flags import flags_of, tracebacks, with_flags
 from burnish.config import build, option_types, read_config
 from burnish.run import printable
 
@@ -32,4 +32,4 @@ def method_command(name: str) -> click.Command:
     command = click.option("--config", type=click.Path(), help="YAML file with the same keys; flags override it")(
         command
     )
-    return click.command(name, cls=Command)(command)
+    return click.command(name)(command)

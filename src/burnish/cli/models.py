@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from burnish.cli.flags import Command, common, repeated, settings_of
+from burnish.cli.flags import common, repeated, settings_of
 from burnish.options import COLDEST
 from burnish.run import printable
 
@@ -18,7 +18,7 @@ TEMPERATURE = f"divides the logits, at least {COLDEST:g}"
 LOADING = ("revision", "trust_remote_code", "dtype", "load_in_4bit", "load_in_8bit")
 
 
-@click.command(cls=Command)
+@click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @repeated(
     "--data",
@@ -46,7 +46,7 @@ def evaluate(run: Path, data: str | None, prefixes: int | None, max_new_tokens: 
     click.echo(json.dumps(evaluate_named(run, data, prefixes, settings_of(flags), max_new_tokens), indent=2))
 
 
-@click.command(cls=Command)
+@click.command()
 @click.argument("model")
 @repeated("--data", default="builtin", help="prompts: 'builtin' (held-out), a file, a folder …  [default: builtin]")
 @click.option(
@@ -96,7 +96,7 @@ def sample(model: str, data: str, n: int, reward: str | None, out: Path | None, 
         click.echo(printable(out))
 
 
-@click.command(cls=Command)
+@click.command()
 @click.argument("model")
 @click.option("--data", required=True, help="a file, a folder or a Hugging Face name, as allenai/reward-bench-2")
 @click.option("--reference", help="of a policy: the model that it began as  [default: the run's own]")
@@ -114,7 +114,7 @@ def rewardbench(
         click.echo(printable(out / recipe.PAGE))
 
 
-@click.command(cls=Command)
+@click.command()
 @click.argument("adapter")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="folder to write")
 @common("revision", "trust_remote_code", "threads", "quiet", "debug")
@@ -128,7 +128,7 @@ def merge(adapter: str, out: Path, **flags: Any) -> None:
     click.echo(printable(run_merge(adapter, out, settings_of(flags))))
 
 
-@click.command(cls=Command)
+@click.command()
 @click.argument("a")
 @click.argument("b")
 @repeated("--data", default="builtin", help="prompts: 'builtin' (held-out), a file, a folder …  [default: builtin]")
@@ -158,7 +158,7 @@ def compare(a: str, b: str, data: str, judge: str | None, prompts: int, out: Pat
         click.echo(printable(out / recipe.PAGE))
 
 
-@click.command(cls=Command)
+@click.command()
 @click.argument("model")
 @click.option("--against", help="another model that answers too")
 @click.option("--system", help="a message that the conversation begins with")
@@ -174,7 +174,7 @@ def chat(model: str, against: str | None, **flags: Any) -> None:
     run_chat(model, against, **own, base=settings_of(flags))
 
 
-@click.command(cls=Command)
+@click.command()
 @click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "--out", type=click.Path(path_type=Path), default=None, help="page to write; default: report.html in the first RUN"

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from burnish.cli.flags import Command, common, settings_of
+from burnish.cli.flags import common, settings_of
 from burnish.run import printable
 
 
-@click.command(cls=Command)
+@click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True, help="folder")
 @click.option("--runs", type=click.IntRange(1, 1000), default=1, show_default=True, help="repeat over so many seeds")
 @click.option("--quick", is_flag=True, help="a short version that shows that everything works, not how well")
@@ -30,7 +30,7 @@ def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> No
     click.echo(printable(out / "report.html"))
 
 
-@click.command(cls=Command)
+@click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="folder to write")
 @common("seed", "threads", "quiet", "debug")
 def pretrain(out: Path, **flags: Any) -> None:
@@ -44,7 +44,7 @@ def pretrain(out: Path, **flags: Any) -> None:
     click.echo(printable(run_pretrain(out, Recipe(), settings_of(flags))))
 
 
-@click.command(cls=Command)
+@click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="JSON file to write all the numbers to")
 @common("quiet", "debug")
 def judge(out: Path | None, **flags: Any) -> None:
