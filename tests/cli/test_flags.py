@@ -74,3 +74,10 @@ def test_commands_that_measure_take_several_data_sets_too(files: Path, tmp_path:
     assert status == 0
     assert f"{files}/prompts.jsonl: " in shown
     assert f"{files}/pairs.jsonl: " in shown
+
+
+def test_rewardbench_does_not_take_the_last_of_two_data(files: Path, tmp_path: Path, burnish: Any) -> None:
+    two = "--data", files / "prompts.jsonl", "--data", files / "missing.jsonl"
+    status, _, err = burnish("rewardbench", "builtin", *two, "--out", tmp_path / "out")
+    assert status == 2
+    assert "prompts.jsonl," in err

@@ -33,13 +33,13 @@ def flag(field: dataclasses.Field, hint: Any, rate: float | None = None) -> Call
     return click.option(f"--{name}", field.name, type=type_, default=None, help=help)
 
 
-def repeated(*names: str, default: str | None = None, help: str) -> Callable[[Any], Any]:
+def repeated(*names: str, default: str | None = None, required: bool = False, help: str) -> Callable[[Any], Any]:
     """An option of text that may be given several times; the texts are joined with commas."""
 
     def join(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str | None:
         return joined(values) if values else default
 
-    return click.option(*names, multiple=True, callback=join, help=help)
+    return click.option(*names, multiple=True, required=required, callback=join, help=help)
 
 
 def flags_of(cls: type, rate: float | None = None) -> list[Callable[[Any], Any]]:

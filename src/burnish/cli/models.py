@@ -98,7 +98,7 @@ def sample(model: str, data: str, n: int, reward: str | None, out: Path | None, 
 
 @click.command()
 @click.argument("model")
-@click.option("--data", required=True, help="a file, a folder or a Hugging Face name, as allenai/reward-bench-2")
+@repeated("--data", required=True, help="a file, a folder or a Hugging Face name, as allenai/reward-bench-2")
 @click.option("--reference", help="of a policy: the model that it began as  [default: the run's own]")
 @click.option("--out", type=click.Path(path_type=Path), help="folder for the numbers and a page")
 @click.option("--max-length", type=click.IntRange(min=2), help="tokens of a row  [default: the context, at most 2048]")

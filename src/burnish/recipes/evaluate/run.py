@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.config import Settings, algorithm_of, as_dict, build, refuse_flags
+from burnish.config import Settings, algorithm_of, build, refuse_flags
 from burnish.data import builtin, names, sources, tokenise
 from burnish.data.mixture import read_all_prompts
 from burnish.data.names import is_in_memory
@@ -108,10 +108,7 @@ def build_from(run: Path, objects: Mapping[str, Any] = MappingProxyType({})) -> 
     refuse_flags(config, str(run / "config.yaml"))
     if is_in_memory(config.get("model")) and (run / BESIDE).is_dir():
         config["model"] = str(run / BESIDE)
-    algorithm, settings = build(algorithm_of(str(config.get("algorithm"))), config | dict(objects))
-    if (last := list(as_dict(algorithm, settings))[-1]) not in config:
-        raise UserError(f"{run / 'config.yaml'} is cut: its last key, {last}, is missing; restore it")
-    return algorithm, settings
+    return build(algorithm_of(str(config.get("algorithm"))), config | dict(objects))
 
 
 def data_for(run: Path, settings: Settings, data: Any) -> Any:
