@@ -88,10 +88,24 @@ def test_scores_and_values_share_prompts_too(family: str) -> None:
     "family", ["llama4_text", "deepseek_v3", "modernbert-decoder", "gptj", "lfm2", "mamba", "bloom"]
 )
 def test_other_families_are_packed_where_that_changes_nothing(family: str) -> None:
-    """Llama 4 has chunks of 8 tokens; the last four have layers that read more than a mask lets them see."""
+    """The last four have layers that read more than a mask lets them see."""
     policy = LanguagePolicy(families.make_model(family), tiny.make_tokenizer())
-    assert (policy.padded is None) == (family in ("llama4_text", "deepseek_v3", "modernbert-decoder"))
+    assert (policy.padded is None) == (family in ("deepseek_v3", "modernbert-decoder"))
     rows = [row for group in triples(2) for row in group]
+    with torch.no_grad():
+        found = policy.logprobs(tiny.demonstrations(rows))
+        for row, (ids, mask) in enumerate(rows):
+            expected = torch.stack(tiny.naive_logprobs(policy.model, ids, mask)).float()
+            torch.testing.assert_close(found[row, : len(ids)], expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("tuned", [True, False])
+def test_llama_4_is_padded_where_attention_depends_on_the_place_in_a_row(tuned: bool) -> None:
+    """Its temperature changes at 40 places: no text is so long, and a packed row of five of them is."""
+    changes = {"no_rope_layers": [1, 0], "attn_temperature_tuning": tuned, "floor_scale": 40}
+    policy = LanguagePolicy(families.make_model("llama4_text", **changes), tiny.make_tokenizer())
+    assert (policy.padded is None) == (not tuned)
+    rows = [row for group in triples(5) for row in group]
     with torch.no_grad():
         found = policy.logprobs(tiny.demonstrations(rows))
         for row, (ids, mask) in enumerate(rows):

@@ -83,6 +83,8 @@ def unpackable(model: PreTrainedModel, long: list[int], short: list[int], near: 
         return "has layers that transformers does not run with sdpa"
     if not LAYERS.issuperset(getattr(config, "layer_types", None) or ()):
         return "has layers that read a row from its beginning to its end"
+    if getattr(config, "attn_temperature_tuning", False):  # Llama 4; seen only in rows longer than the probes
+        return "scales attention by a token's place in its row"
     start = (len(long) + 1) // 2
     texts = [long, [*long[:start], *short[: len(short) - 1]], short]
     blocks = [Block([0, 1], start, [len(long) - start, len(short) - 1]), Block([2], 0, [len(short)])]
