@@ -207,7 +207,7 @@ def test_sft_learns_the_ids_that_the_policy_said(model: Path, tmp_path: Path) ->
         ({"n": 0}, r"--n must lie in 1…1048576, not 0"),
         ({"limit": 0}, "--limit must be at least 1, not 0"),
         ({"max_new_tokens": 48}, "--max-new-tokens 48 leaves no room for a prompt within 48 tokens"),
-        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"temperature": 0.0}, "temperature must be at least 0.0001, not 0.0"),
         ({"top_k": 0}, "top_k must be at least 1, not 0"),
         ({"top_p": 1.5}, "top_p must lie above 0 and at most at 1, not 1.5"),
         ({"stop": ["film", ""]}, "--stop needs a text that is not empty"),

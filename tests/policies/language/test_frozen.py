@@ -59,7 +59,7 @@ def wide(model: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen", "gemma2", "mistral", "neox"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2"])
 def test_a_base_takes_the_memory_of_its_files(family: str, precision: str, tmp_path: Path) -> None:
     folder = saved(tmp_path / "m", tiny.make_model(family))
     one, other = (load_policy(folder, precision=precision, lora=Lora(2)) for _ in range(2))
