@@ -48,6 +48,15 @@ def spy(policy: Any) -> list[int]:
     return sizes
 
 
+def assert_as_alone(policy: LanguagePolicy, rows: list[tiny.Row]) -> None:
+    """Each row's log-probabilities are those that the model's own forward pass gives it alone."""
+    with torch.no_grad():
+        found = policy.logprobs(tiny.demonstrations(rows))
+        for row, (ids, mask) in enumerate(rows):
+            expected = torch.stack(tiny.naive_logprobs(policy.model, ids, mask)).float()
+            torch.testing.assert_close(found[row, : len(ids)], expected, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
 @pytest.mark.parametrize("double", [True, False])
 def test_shared_prompts_give_the_numbers_and_gradients_of_texts_alone(family: str, double: bool) -> None:
@@ -91,12 +100,7 @@ def test_other_families_are_packed_where_that_changes_nothing(family: str) -> No
     """The last four have layers that read more than a mask lets them see."""
     policy = LanguagePolicy(families.make_model(family), tiny.make_tokenizer())
     assert (policy.padded is None) == (family in ("deepseek_v3", "modernbert-decoder"))
-    rows = [row for group in triples(2) for row in group]
-    with torch.no_grad():
-        found = policy.logprobs(tiny.demonstrations(rows))
-        for row, (ids, mask) in enumerate(rows):
-            expected = torch.stack(tiny.naive_logprobs(policy.model, ids, mask)).float()
-            torch.testing.assert_close(found[row, : len(ids)], expected, rtol=0, atol=1e-4)
+    assert_as_alone(policy, [row for group in triples(2) for row in group])
 
 
 @pytest.mark.parametrize("tuned", [True, False])
@@ -105,12 +109,7 @@ def test_llama_4_is_padded_where_attention_depends_on_the_place_in_a_row(tuned: 
     changes = {"no_rope_layers": [1, 0], "attn_temperature_tuning": tuned, "floor_scale": 40}
     policy = LanguagePolicy(families.make_model("llama4_text", **changes), tiny.make_tokenizer())
     assert (policy.padded is None) == (not tuned)
-    rows = [row for group in triples(5) for row in group]
-    with torch.no_grad():
-        found = policy.logprobs(tiny.demonstrations(rows))
-        for row, (ids, mask) in enumerate(rows):
-            expected = torch.stack(tiny.naive_logprobs(policy.model, ids, mask)).float()
-            torch.testing.assert_close(found[row, : len(ids)], expected, rtol=0, atol=1e-4)
+    assert_as_alone(policy, [row for group in triples(5) for row in group])
 
 
 def test_a_packed_row_may_be_longer_than_the_context() -> None:
