@@ -46,10 +46,7 @@ def buckets(
     given, they are read whole instead; only rows of the same of their `kinds` share a bucket. Raises ValueError where
     the mask is True in column 0.
     """
-    if mask[..., 0].any():
-        raise ValueError("the first token of a row has nothing before it: its mask must be False")
-    columns = torch.arange(mask.shape[1], device=mask.device)
-    last = torch.where(mask, columns, 0).amax(1)  # reading columns 0 … last−1 predicts columns 1 … last
+    last = last_chosen(mask)
     read = torch.where(last > 0, last + last_too if lengths is None else lengths, 0)
     order = torch.argsort(read, descending=True, stable=True)
     order = order[read[order] > 0]
@@ -66,6 +63,14 @@ def buckets(
         chosen = torch.nn.functional.pad(chosen, (0, width - chosen.shape[1]))
         out.append(Bucket(tokens[rows, :width], chosen, targets, rows[row], column + 1, rows))
     return out
+
+
+def last_chosen(mask: Bool[Tensor, "N T"]) -> Int[Tensor, "N"]:
+    """The last column of each row where the mask is True, 0 where it nowhere is: reading what stands before it predicts
+    all chosen tokens. Raises ValueError where the mask is True in column 0."""
+    if mask[..., 0].any():
+        raise ValueError("the first token of a row has nothing before it: its mask must be False")
+    return torch.where(mask, torch.arange(mask.shape[1], device=mask.device), 0).amax(1)
 
 
 def behind_the_end(

@@ -19,6 +19,8 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from burnish.policies.language.layout import last_chosen
+
 WIDENING = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0)
 """How many times as wide as the longest block the rows of a pack may be: the cheapest is taken."""
 
@@ -83,10 +85,7 @@ def packs(
     in which nothing is chosen are left out, and nothing after a row's last chosen token is read, nor that token itself.
     Raises ValueError where the mask is True in column 0.
     """
-    if mask[..., 0].any():
-        raise ValueError("the first token of a row has nothing before it: its mask must be False")
-    chosen, ids = mask.cpu().numpy(), tokens.cpu().numpy()
-    read = np.where(chosen, np.arange(chosen.shape[1]), 0).max(1)
+    read, chosen, ids = (one.cpu().numpy() for one in (last_chosen(mask), mask, tokens))
     blocks = sorted(blocks_of(ids, read, starts.cpu().numpy(), width, max_tokens), key=lambda block: -block.size)
     found = []
     while blocks:
