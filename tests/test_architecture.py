@@ -24,6 +24,7 @@ FLOORS = {
     "run": 1,
     "policies": 2,
     "rewards": 2,
+    "environments": 2,
     "data": 2,
     "report": 2,
     "algorithms": 3,

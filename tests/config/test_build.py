@@ -122,7 +122,13 @@ OWN = {
     "kto": {"beta": 0.5, "desirable_weight": 1.5, "undesirable_weight": 0.5},
 }
 APART = {"length_normalised": True}  # goes with no divergence, so it stays as it is above
-KNOBS = {
+DIALOGUES: dict[str, Any] = {
+    "environment": "guess",
+    "max_turns": 5,
+    "max_dialogue_length": 300,
+    "tool_timeout": 2.5,
+}
+KNOBS = DIALOGUES | {
     "reward": "runs/rm",
     "critic": "runs/critic",
     "rollout": 32,
@@ -136,7 +142,7 @@ KNOBS = {
     "keep_special_tokens": True,
     "keep_samples": 3,
 }
-GROUPS = {
+GROUPS = DIALOGUES | {
     "reward": "runs/rm",
     "completions_per_prompt": 5,
     "rollout": 32,
@@ -159,6 +165,7 @@ WITH |= {f"load_in_{n}bit": {"lora_rank": 8} for n in (4, 8)}
 STREAMED = {"streaming": True, "data": "mine.jsonl", "steps": 3}
 WITH |= {"streaming": STREAMED, "shuffle_buffer": STREAMED}
 WITH |= {"holdout": {"data": "mine.jsonl"}}
+WITH |= {key: {"environment": "guess"} for key in DIALOGUES}
 WITH |= {f"lora_{name}": {"lora_rank": 8} for name in ("alpha", "dropout", "targets")}
 
 
@@ -243,7 +250,7 @@ def test_every_knob_of_completions_arrives_and_reads_back(key: str, tmp_path: Pa
 @pytest.mark.parametrize(("name", "key"), [(name, key) for name, knobs in OF_GROUPS.items() for key in knobs])
 def test_every_knob_of_groups_arrives_and_reads_back(name: str, key: str, tmp_path: Path) -> None:
     value = OF_GROUPS[name][key]
-    algorithm, settings = built(name, {key: value})
+    algorithm, settings = built(name, {key: value} | WITH.get(key, {}))
     assert getattr(settings.experience, key) == value != getattr(kind_of(name)(), key)
     reads_back(name, algorithm, settings, tmp_path)
 

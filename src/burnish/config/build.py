@@ -15,8 +15,7 @@ from burnish.config.parse import FLAGS_ONLY, construct, option_names, suggestion
 from burnish.config.settings import Settings
 from burnish.data.names import in_memory
 from burnish.experience.interface import Experience
-from burnish.rewards.function import imported
-from burnish.run import UserError
+from burnish.run import UserError, imported
 
 
 def algorithm_of(text: str) -> type[Algorithm]:

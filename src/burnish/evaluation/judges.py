@@ -13,8 +13,7 @@ import numpy as np
 
 from burnish.evaluation.statistics import Interval, bootstrap_interval, proportion
 from burnish.rewards.completed import Completed, Reward, brief, checked_scores, listed, named
-from burnish.rewards.function import imported
-from burnish.run import UserCodeError, UserError, user_code
+from burnish.run import UserCodeError, UserError, imported, user_code
 
 A, B, TIE = "A", "B", "tie"
 WORTH = {A: 1.0, B: 0.0, TIE: 0.5}

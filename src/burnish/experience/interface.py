@@ -22,7 +22,8 @@ def silent(sentence: str) -> None:
 class Source:
     """What an experience draws from: the run's models, a sampler of the policy, prompts, a reward, and the seed.
 
-    `sampler` and `reward` are None for an experience that does not ask for them. `say` shows a sentence to the
+    `sampler` and `reward` are None for an experience that does not ask for them, and `environment`, which makes what
+    answers in dialogues, where there is none. `say` shows a sentence to the
     user, the same one only once.
     """
 
@@ -32,6 +33,7 @@ class Source:
     reward: Any = None
     seed: int = 0
     say: Callable[[str], None] = silent
+    environment: Any = None
 
 
 class Experience:

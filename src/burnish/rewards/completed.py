@@ -24,7 +24,8 @@ class Completed:
     `prompts` are as the user wrote them, text or messages; `responses` are the decoded completions; `texts` are prompt
     and response decoded together (`policies.language.decode` says with which special tokens). `columns` are the other
     columns of the rows, `rows` their positions in the data. `batch` has the sampled ids (tokens `[N, T]`, mask,
-    lengths), and `ended` is True if the completion ended by itself rather than at the length limit.
+    lengths), and `ended` is True if the completion ended by itself rather than at the length limit. In dialogues with
+    an environment, `responses` are the policy's last messages, and `turns` all messages behind the opening.
     """
 
     prompts: list[Any]
@@ -34,6 +35,7 @@ class Completed:
     rows: list[int]
     batch: Any
     ended: list[bool]
+    turns: list[list[dict[str, Any]]] | None = None
 
     def __len__(self) -> int:
         return len(self.responses)
@@ -43,6 +45,8 @@ class Completed:
         lists = ("prompts", "responses", "texts", "rows", "ended")
         chosen: dict[str, Any] = {name: [getattr(self, name)[i] for i in index] for name in lists}
         chosen["columns"] = {name: [values[i] for i in index] for name, values in self.columns.items()}
+        if self.turns is not None:
+            chosen["turns"] = [self.turns[i] for i in index]
         if self.batch is not None:
             chosen["batch"] = self.batch.select(torch.tensor(list(index), dtype=torch.long))
         return replace(self, **chosen)
@@ -62,6 +66,7 @@ class Completed:
             rows=list(self.rows),
             batch=copy.deepcopy(self.batch),
             ended=list(self.ended),
+            turns=None if self.turns is None else each(self.turns),
         )
 
 

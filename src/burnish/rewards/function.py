@@ -7,17 +7,13 @@ Its arguments are lists with one entry per completion: the prompts as the user w
 the other columns of the data as keywords. Without `**others` only the columns that it names are passed.
 """
 
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 from burnish.rewards.completed import BadRewardError, Completed, Reward, named
-from burnish.run import UserCodeError, UserError, user_code
+from burnish.run import UserError, imported
 
 TRL_NAMES = ("prompts", "completions", "responses")
 
@@ -107,41 +103,15 @@ def load_function(text: str) -> FunctionReward:
     return function_reward(imported(text, "--reward"), text)
 
 
-def imported(text: str, option: str, what: str = "function") -> Any:
-    """Import the object `module:name`; as with `python -m`, modules in the current folder are found.
-
-    `option` is the command-line option and `what` the kind of object, for error messages.
-
-    Raises UserError if the module cannot be imported or has no such name.
-    """
-    module_name, _, attribute = text.partition(":")
-    if not all(part.isidentifier() for part in [*module_name.split("."), *attribute.split(".")]):
-        raise UserError(f"{option} {text} does not have the form module:{what}: write it like my_module:my_{what}")
-    if (here := os.getcwd()) not in sys.path:
-        sys.path.insert(0, here)  # not removed later: the function itself may import modules from here
-    try:
-        importlib.invalidate_caches()
-        with user_code():
-            module = importlib.import_module(module_name)
-    except UserCodeError as error:
-        problem, cause = str(error), error.cause
-        if isinstance(cause, ModuleNotFoundError) and f"{module_name}.".startswith(f"{cause.name}."):
-            problem = f"there is no module {cause.name} in {here} or among the installed packages"
-        raise UserError(
-            f"{option} {text} cannot be imported ({problem}): name a module that Python can import"
-        ) from cause
-    try:
-        return reduce(getattr, attribute.split("."), module)
-    except AttributeError as error:
-        raise UserError(f"{option} {text}: {module.__file__} has no {attribute}: name a {what} in that file") from error
-
-
 def is_reward(value: object) -> bool:
     """Whether `value` is a `Reward`, whose only parameter is `completed`, rather than a function to wrap."""
     return isinstance(value, Reward) and list(inspect.signature(value).parameters) == ["completed"]
 
 
 def as_messages(completed: Completed) -> list[Any]:
-    """The responses as TRL passes them: as an assistant message if the prompt is a conversation, otherwise as text."""
+    """The responses as TRL passes them: as an assistant message if the prompt is a conversation, otherwise as text; of
+    a dialogue with an environment all messages behind the opening."""
+    if completed.turns is not None:
+        return completed.turns
     pairs = zip(completed.prompts, completed.responses, strict=True)
     return [r if isinstance(p, str) else [{"role": "assistant", "content": r}] for p, r in pairs]

@@ -72,7 +72,8 @@ def by_hand(turn: int = 4, **knobs: Any) -> Drawn:
     completed = completed_rows(policy, prompts, [0, 1], sampled)
     source = source_of(Models(policy=policy, reference=tiny.Table(table)), prompts, None)
     scores = torch.tensor([3.0, 1.0], dtype=torch.float64)
-    return episodes(dataclasses.replace(KNOBS, **knobs), source, Scored(completed, sampled, scores, scores), 0.5, turn)
+    counted = scores - knobs.get("missing_eos_penalty", 0.0) * ~torch.tensor(sampled.ended)
+    return episodes(dataclasses.replace(KNOBS, **knobs), source, Scored(completed, sampled, scores, counted), 0.5, turn)
 
 
 def test_an_episode_by_hand() -> None:

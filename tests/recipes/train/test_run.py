@@ -224,7 +224,8 @@ KNOBS: dict[str, Any] = {
 def test_no_option_is_left_out() -> None:
     settings = {f.name for f in dataclasses.fields(Settings)} - {"experience"}
     assert CHANGE_WEIGHTS.keys() | SHOWN_ELSEWHERE.keys() == settings
-    assert KNOBS.keys() | {"keep_samples", "keep_special_tokens"} == {f.name for f in dataclasses.fields(Completions)}
+    apart = {"keep_samples", "keep_special_tokens", "environment", "max_turns", "max_dialogue_length", "tool_timeout"}
+    assert KNOBS.keys() | apart == {f.name for f in dataclasses.fields(Completions)}
     assert {name: set(own) for name, own in OWN.items()} == {
         name: {f.name for f in dataclasses.fields(load(name))} for name in LANGUAGE
     }

@@ -49,7 +49,7 @@ class Completions(Sampling):
     @property
     def needs(self) -> tuple[str, ...]:
         """The reference only where a penalty on KL uses it."""
-        return ("reward", "reference") if self.beta else ("reward",)
+        return super().needs + (("reference",) if self.beta else ())
 
     @property
     def critic_model(self) -> str | None:
@@ -76,9 +76,10 @@ def episodes(knobs: Completions, source: Source, found: Scored, beta: float, num
     old_logprobs = found.old_logprobs(source)
     ref_logprobs = source.models.reference.logprobs(batch) if "reference" in knobs.needs else None
     scores, ended = found.scores.float(), torch.tensor(completed.ended, device=device)
-    counted = scores if knobs.missing_eos_penalty is None else scores - knobs.missing_eos_penalty * ~ended
+    counted = found.counted.float()
     sampler_logprobs = found.sampler_logprobs
     priced = old_logprobs if ref_logprobs is None else ref_logprobs
+    rewards = kl_shaped_rewards(found.final.float(), old_logprobs, priced, batch.mask, beta)
     drawn = Episodes(
         tokens=batch.tokens,
         mask=batch.mask,
@@ -87,9 +88,9 @@ def episodes(knobs: Completions, source: Source, found: Scored, beta: float, num
         sampler_logprobs=sampler_logprobs,
         old_logprobs=old_logprobs,
         ref_logprobs=ref_logprobs,
-        rewards=kl_shaped_rewards(counted, old_logprobs, priced, batch.mask, beta),
+        rewards=rewards if found.earned is None else rewards + found.earned.float(),
         discounts=torch.where(batch.mask & ~is_last(batch.mask), knobs.gamma, 0.0),
-        limit=torch.tensor(knobs.max_new_tokens, device=device),
+        limit=torch.tensor(knobs.most_tokens, device=device),
     )
     kl = masked_sum(old_logprobs - priced, batch.mask, dim=-1)
     metrics: dict[str, Tensor | float] = {} if ref_logprobs is None else {"objective/kl": kl.mean()}
@@ -104,7 +105,7 @@ def episodes(knobs: Completions, source: Source, found: Scored, beta: float, num
         "val/num_eos_tokens": ended.sum(),
     }
     plain = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
-    plain["rollout"] = number + 1
+    plain |= found.metrics | {"rollout": number + 1}
     state = {"beta": next_beta(beta, plain.get("objective/kl", 0.0), len(completed), knobs)}
     return Drawn(drawn, plain, samples(found, None if ref_logprobs is None else kl, knobs.keep_samples), state)
 
@@ -132,5 +133,6 @@ def samples(found: Scored, kl: Tensor | None, count: int) -> list[dict[str, Any]
             break
         line: dict[str, Any] = {"row": row, "prompt": prompt, "response": response, "score": found.scores[i].item()}
         line |= {} if kl is None else {"kl": round(kl[i].item(), 6)}
+        line |= {} if found.completed.turns is None else {"turns": found.completed.turns[i]}
         lines.append(line | {"ended": found.completed.ended[i]})
     return lines

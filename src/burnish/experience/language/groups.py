@@ -87,21 +87,26 @@ def metrics(group: ScoredGroups) -> dict[str, float]:
     """Means over all completions, under TRL's names; the length is in tokens."""
     ended = group.found.completed.ended
     kl = {} if group.kl is None else {"objective/kl": group.kl.mean().item()}
-    return kl | {
-        "objective/entropy": group.entropy.mean().item(),
-        "objective/scores": group.scores.mean().item(),
-        "objective/scores_std": group.scores.std(correction=0).item(),
-        "objective/length": group.batch.mask.sum(-1).double().mean().item(),
-        "val/contain_eos_token": sum(ended) / len(ended),
-    }
+    return (
+        kl
+        | group.found.metrics
+        | {
+            "objective/entropy": group.entropy.mean().item(),
+            "objective/scores": group.scores.mean().item(),
+            "objective/scores_std": group.scores.std(correction=0).item(),
+            "objective/length": group.batch.mask.sum(-1).double().mean().item(),
+            "val/contain_eos_token": sum(ended) / len(ended),
+        }
+    )
 
 
 def sample_record(group: ScoredGroups, place: int, row: int) -> dict[str, Any]:
     """One completion for samples.jsonl: the `place`-th of the `row`-th prompt."""
     index = row * group.scores.shape[1] + place
     completed = group.found.completed
-    line = {"response": completed.responses[index], "score": group.scores[row, place].item()}
+    line: dict[str, Any] = {"response": completed.responses[index], "score": group.scores[row, place].item()}
     line |= {} if group.kl is None else {"kl": round(group.kl[row, place].item(), 6)}
+    line |= {} if completed.turns is None else {"turns": completed.turns[index]}
     return line | {"ended": completed.ended[index]}
 
 

@@ -46,7 +46,7 @@ class Pairs(Groups):
     @property
     def needs(self) -> tuple[str, ...]:
         """The reference that training began with only where it is DPO's."""
-        return ("reward",) if self.refresh_reference else ("reward", "reference")
+        return super().needs + (() if self.refresh_reference else ("reference",))
 
     def draw(self, source: Source, number: int, carried: dict[str, float]) -> Drawn:
         """The best and the worst completion of each prompt. Raises RolloutError where the reward fails."""

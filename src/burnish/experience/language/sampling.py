@@ -4,7 +4,7 @@ Everything that learns from sampled completions shares the options of `Sampling`
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from burnish.data.walk import Plan, batches_per_epoch
 from burnish.experience.interface import Experience, RolloutError, Source
+from burnish.experience.language.dialogues import Limits, play
 from burnish.options import COLDEST, option
 from burnish.policies.interface import Sampled, SamplingKnobs
 from burnish.policies.language.decode import Decoder
@@ -38,6 +39,20 @@ class Sampling(Experience):
         False, "keep all special tokens in the text of completions but padding and the end"
     )
     keep_samples: int = option(8, "prompts per rollout whose completions are written to samples.jsonl", ge=0)
+    environment: Any = option(
+        None, "what answers the policy in dialogues: 'calculator', 'lookup', 'guess', textarena/NAME, or module:Class"
+    )
+    max_turns: int = option(8, "messages of the policy in a dialogue with an environment", ge=1, most=4096)
+    max_dialogue_length: int | None = option(
+        None, "tokens of a whole dialogue with an environment; none: as many as the model's context has", ge=2
+    )
+    tool_timeout: float = option(10.0, "seconds that a tool of an environment may take", gt=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("max_turns", "max_dialogue_length", "tool_timeout") if self.environment is None else ():
+            if getattr(self, name) != getattr(Sampling, name):
+                raise ValueError(f"{name} only applies to dialogues: set an environment too")
 
     @property
     def room(self) -> int:
@@ -45,12 +60,19 @@ class Sampling(Experience):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        return ("reward",)
+        """A reward, unless an environment gives one."""
+        return () if self.reward is None and self.environment is not None else ("reward",)
+
+    @property
+    def most_tokens(self) -> int:
+        """The largest number of tokens that the policy writes for a prompt."""
+        return self.max_new_tokens * (1 if self.environment is None else self.max_turns)
 
     def problems(self, method: str, settings: Any) -> dict[str, bool]:
         return {
-            f"{method} needs a reward: a reward-model folder, 'gold', 'lexicon', or module:function": self.reward
-            is None,
+            f"{method} needs a reward: a reward-model folder, 'gold', 'lexicon', or module:function": "reward"
+            in self.needs
+            and self.reward is None,
             "rollout must not be smaller than batch_size": self.rollout * self.rows_per_prompt < settings.batch_size,
             "max_new_tokens must be smaller than max_length, which counts the prompt too": self.max_new_tokens
             >= settings.max_length,
@@ -68,29 +90,53 @@ class Sampling(Experience):
                 f"a rollout of {len(which):,} completions is more than {STREAMS_PER_ROLLOUT:,}: make rollout or "
                 "completions_per_prompt smaller"
             )
-        streams = [number * STREAMS_PER_ROLLOUT + k for k in range(len(which))]
+        turns = 1 if self.environment is None else self.max_turns
+        streams = [(number * STREAMS_PER_ROLLOUT + k) * turns for k in range(len(which))]
         knobs = SamplingKnobs(source.seed, self.max_new_tokens, self.temperature)
-        sampled = source.sampler.sample([source.prompts.ids[i] for i in which], streams, knobs)
-        decoder = Decoder.of(source.models.policy, self.keep_special_tokens)
-        decoder.warn(sampled.tokens, source.say)
-        completed = completed_rows(source.models.policy, source.prompts, which, sampled, decoder)
-        raw = scored(source.reward, completed)
-        ended = torch.tensor(sampled.ended)
+        earned, metrics = None, {}
+        if self.environment is None:
+            sampled = source.sampler.sample([source.prompts.ids[i] for i in which], streams, knobs)
+            decoder = Decoder.of(source.models.policy, self.keep_special_tokens)
+            decoder.warn(sampled.tokens, source.say)
+            completed = completed_rows(source.models.policy, source.prompts, which, sampled, decoder)
+        else:
+            played = play(source, which, number, knobs, streams, self.limits(source))
+            completed, sampled, earned, metrics = played.completed, played.sampled, played.earned, played.metrics
         # In float64, as the reward gave them: scores that differ there must not be a tie here.
-        scores = torch.tensor(raw, dtype=torch.float64)
+        scores = torch.zeros(len(which), dtype=torch.float64)
+        if source.reward is not None:
+            scores = torch.tensor(scored(source.reward, completed), dtype=torch.float64)
+        scores = scores.to(completed.batch.mask.device)
+        scores = scores if earned is None else scores + earned.sum(-1)
+        ended = torch.tensor(completed.ended, device=scores.device)
         counted = scores if self.missing_eos_penalty is None else scores - self.missing_eos_penalty * ~ended
-        device = completed.batch.mask.device
-        return Scored(completed, sampled, scores.to(device), counted.to(device))
+        return Scored(completed, sampled, scores, counted, earned, metrics)
+
+    def limits(self, source: Source) -> Limits:
+        """The limits of dialogues: no longer than the model's context."""
+        context = source.models.policy.context or 2**31
+        return Limits(self.max_turns, min(context, self.max_dialogue_length or context))
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Completions with the reward's `scores`; `counted` are these less the penalty for a missing end."""
+    """Completions with the reward's `scores`; `counted` are these less the penalty for a missing end.
+
+    `earned` is what an environment gave within the completions, on the last token of the message that earned it; the
+    scores contain it. `metrics` are those of the dialogues.
+    """
 
     completed: Completed
     sampled: Sampled
     scores: Float[Tensor, "N"]
     counted: Float[Tensor, "N"]
+    earned: Float[Tensor, "N T"] | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def final(self) -> Float[Tensor, "N"]:
+        """`counted` without what was earned within the completions: what belongs on their last tokens."""
+        return self.counted if self.earned is None else self.counted - self.earned.sum(-1)
 
     @property
     def sampler_logprobs(self) -> Float[Tensor, "N T"]:

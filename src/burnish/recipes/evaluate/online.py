@@ -24,7 +24,7 @@ from burnish.policies.language.sampler import PolicySampler
 from burnish.recipes.evaluate.written import PROMPTS, beside_start
 from burnish.recipes.gold import gold_judge
 from burnish.recipes.train.models import loading_of, say
-from burnish.recipes.train.rewards import resolve_reward
+from burnish.recipes.train.rewards import environment_of, resolve_reward
 from burnish.recipes.train.rows import tokenised
 from burnish.rewards.completed import Completed, Reward
 from burnish.run import UserError
@@ -60,7 +60,7 @@ def online_findings(
     assert knobs is not None
     prompts, count = held_out_prompts(algorithm, settings, policy, data, count)
     policy.temperature = start.temperature = knobs.temperature
-    reward = reward_of(knobs.reward, policy, loading_of(settings))
+    reward = reward_of(knobs.reward, policy, loading_of(settings)) if "reward" in knobs.needs else None
     say_once = cache(partial(say, settings))
     measured = rewarded(
         policy, start, replace(knobs, rollout=count), prompts, reward, data == "builtin", seed, say_once
@@ -110,7 +110,8 @@ def own_findings(
     policy.temperature = start.temperature = experience.temperature
     models = Models(policy=policy, reference=start)
     reward = reward_of(experience.reward, policy, loading_of(settings)) if "reward" in experience.needs else None
-    source = Source(models, prompts, PolicySampler(policy), reward, seed, cache(partial(say, settings)))
+    environment = environment_of(experience, policy)
+    source = Source(models, prompts, PolicySampler(policy), reward, seed, cache(partial(say, settings)), environment)
     return {"rows": len(prompts), "prefixes": count} | experience.evaluate(source, count)
 
 
@@ -130,7 +131,7 @@ def rewarded(
     start: LanguagePolicy,
     knobs: Any,
     prompts: Prompts,
-    reward: Reward,
+    reward: Reward | None,
     with_gold: bool,
     seed: int,
     say_once: Callable[[str], None] = silent,
@@ -139,7 +140,9 @@ def rewarded(
 
     kl is Σ_t log π(y_t) − log π_start(y_t) with the sampler's own log-probabilities; see `evaluation.continuations`.
     """
-    source = Source(Models(policy=policy), prompts, PolicySampler(policy), reward, seed, say_once)
+    source = Source(
+        Models(policy=policy), prompts, PolicySampler(policy), reward, seed, say_once, environment_of(knobs, policy)
+    )
     found = knobs.complete(source, range(knobs.rollout), 0)
     completed, batch = found.completed, found.completed.batch
     ours = np.array([sum(values) for values in found.sampled.logprobs])
@@ -147,7 +150,11 @@ def rewarded(
     score = found.scores.cpu().numpy()
     gold = None
     if with_gold:
-        gold = score if reward.name == "gold" else np.asarray(gold_judge().score(completed.texts), dtype=float)
+        gold = (
+            score
+            if reward is not None and reward.name == "gold"
+            else np.asarray(gold_judge().score(completed.texts), dtype=float)
+        )
     return Rewarded(completed, score, gold, ours - theirs, found.sampled.logprobs)
 
 

@@ -14,7 +14,7 @@ from burnish.experience.interface import Source, draws
 from burnish.policies.interface import Models
 from burnish.policies.language.sampler import PolicySampler
 from burnish.recipes.train.models import device_of, loading_of, say, starting_point, with_reference
-from burnish.recipes.train.rewards import resolve_reward
+from burnish.recipes.train.rewards import environment_of, resolve_reward
 from burnish.run import UserError
 from burnish.training.language.schedule import phases
 from burnish.training.resume import State
@@ -115,10 +115,11 @@ def online(
     sampler = PolicySampler(models.policy)
     loading = loading_of(settings)
     reward = resolve_reward(experience.reward, models.policy, loading) if "reward" in experience.needs else None
+    environment = environment_of(experience, models.policy)
     say_once = cache(partial(say, settings))
 
     def batches(state: State) -> Iterator[Drawn]:
-        source = Source(models, rows, sampler, reward, settings.seed, say_once)
+        source = Source(models, rows, sampler, reward, settings.seed, say_once, environment)
         sampler.load(models.policy.parameters(), state.step)
         for drawn in draws(experience, source, state.batches, state.experience):
             yield drawn
@@ -126,7 +127,7 @@ def online(
 
     evaluator = None
     if held is not None and experience.evaluates:
-        held_source = Source(models, held, sampler, reward, settings.seed, say_once)
+        held_source = Source(models, held, sampler, reward, settings.seed, say_once, environment)
         count = min(len(held), EVALUATED_PROMPTS)
 
         def evaluator() -> dict[str, float]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from burnish.data.corpora import lexicon
 from burnish.data.names import IN_MEMORY, is_in_memory
+from burnish.environments.interface import Maker
+from burnish.environments.load import resolve_environment
 from burnish.policies.language.adapters import is_adapter, is_scorer_adapter
 from burnish.policies.language.frozen import freeze
 from burnish.policies.language.loading import PLAIN, Loading
@@ -51,6 +53,12 @@ def resolve_reward(reward: Any, policy: LanguagePolicy, loading: Loading = PLAIN
         return load_function(str(reward))
     hint = f", as in {Path(reward).stem}:score" if str(reward).endswith(".py") else ""
     raise UserError(f"--reward {reward} is neither a folder nor a known reward: give {POSSIBLE}{hint}")
+
+
+def environment_of(experience: Any, policy: LanguagePolicy) -> Maker | None:
+    """What makes the environments of an experience; None where it has none. Raises UserError for an unknown name."""
+    given = getattr(experience, "environment", None)
+    return None if given is None else resolve_environment(given, policy.tokenizer, experience.tool_timeout)
 
 
 def reward_folder(reward: Any) -> str:

@@ -1,0 +1,1 @@
+"""What answers a language model in a dialogue: tools, games, users that are simulated."""
