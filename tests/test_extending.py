@@ -12,7 +12,11 @@ from burnish.run import read_jsonl, read_mapping
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
 EXAMPLES = dict(
-    zip(("algorithm", "experience", "reward", "loop"), re.findall(r"```python\n(.*?)```", PAGE, re.S), strict=True)
+    zip(
+        ("algorithm", "experience", "reward", "environment", "loop"),
+        re.findall(r"```python\n(.*?)```", PAGE, re.S),
+        strict=True,
+    )
 )
 
 
@@ -50,6 +54,19 @@ def test_the_experience_trains_a_policy_gradient(tmp_path: Path) -> None:
     config = read_mapping(tmp_path / "runs/tries/config.yaml")
     assert (config["algorithm"], config["experience"]) == ("reinforce", "my_experience:SecondTry")
     assert (config["rollout"], config["tokens"], config["word"]) == (4, 8, "good")
+
+
+def test_the_environment_asks_twice_and_rewards_kind_words(tmp_path: Path) -> None:
+    run("environment", tmp_path)
+    assert read_mapping(tmp_path / "runs/interview/config.yaml")["environment"] == "my_environment:Interview"
+    samples = read_jsonl(tmp_path / "runs/interview/samples.jsonl")
+    asked = {message["content"] for one in samples for message in one["turns"] if message["role"] == "user"}
+    assert asked == {"The music was"}
+    for sample in samples:
+        said = [message["content"].lower() for message in sample["turns"] if message["role"] == "assistant"]
+        said = said[: len(said) - (not sample["ended"])]  # a message that was cut is not answered
+        kind = sum(any(word in text for word in ("good", "great", "love", "fine")) for text in said)
+        assert sample["score"] == kind
 
 
 def test_the_reward_is_what_the_samples_say(tmp_path: Path) -> None:
