@@ -36,10 +36,11 @@ class GroupGradient(Algorithm):
     A subclass gives `policy_losses`, one per token, and `baseline`, the advantages of a group. The three places for the
     KL penalty, of which `beta` is the coefficient:
 
-    loss:    + β·k(π, π_ref) per token, by the estimator k2 (its mean gradient is that of KL(π‖π_ref)) or k3 (that of
-             KL(π_ref‖π)); no estimator's gradient is taken through the sampling
-    reward:  A_t − β Σ_{s≥t} (log π_old(y_s) − log π_ref(y_s)), after the baseline: the gradient of KL(π‖π_ref)
-    score:   r(y) − β Σ_t (log π_old(y_t) − log π_ref(y_t)), before the baseline: the same
+    loss:    + β·k(π, π_ref) per token. The mean gradient of the estimator k2 is that of KL(π‖π_ref), that of k3 of
+             KL(π_ref‖π), each of the distribution of a single token: what a token does to later ones is left out
+    reward:  A_t − β Σ_{s≥t} (log π_old(y_s) − log π_ref(y_s)), after the baseline: the mean gradient, with `over` sum,
+             is that of KL(π‖π_ref) of whole completions
+    score:   r(y) − β Σ_t (log π_old(y_t) − log π_ref(y_t)), before the baseline: the same mean gradient
     """
 
     data = "prompts"
@@ -181,6 +182,12 @@ def ratio_metrics(
         "policy/clipfrac_avg": clipped.float(),
         "val/ratio": ratio,
     }
+
+
+def row_advantages(batch: PreparedEpisodes) -> Float[Tensor, "B"]:
+    """The one advantage of each completion."""
+    first = batch.mask.int().argmax(-1, keepdim=True)
+    return batch.advantages.gather(1, first)[:, 0]
 
 
 def over_option(default: Over) -> Any:

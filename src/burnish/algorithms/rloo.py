@@ -20,6 +20,7 @@ from burnish.algorithms.group import (
     kl_in_option,
     over_option,
     ratio_metrics,
+    row_advantages,
 )
 from burnish.algorithms.terms import Term
 from burnish.batches import PreparedEpisodes
@@ -35,7 +36,7 @@ class RLOO(GroupGradient):
     R_i = r_i − β·log(π_old(y_i|x)/π_ref(y_i|x))
 
     Ahmadian et al. (2024), "Back to Basics: Revisiting REINFORCE Style Optimization for Learning from Human Feedback in
-    LLMs", eqs. 7 and 8; the estimator: Kool et al. (2019). With `ratio` the probability of a completion (sequence), as
+    LLMs"; the estimator: Kool et al. (2019). With `ratio` the probability of a completion (sequence), as
     in TRL, or of each token, as in verl and OpenRLHF, is divided by that of the policy that sampled, and clipped.
     """
 
@@ -83,9 +84,3 @@ class RLOO(GroupGradient):
     def policy_term(self, losses: Float[Tensor, "B T"], batch: PreparedEpisodes) -> Term:
         """A ratio per completion has one loss, which stands at each of its tokens."""
         return Term(losses, batch.mask, "sequence") if self.ratio == "sequence" else self.term(losses, batch)
-
-
-def row_advantages(batch: PreparedEpisodes) -> Float[Tensor, "B"]:
-    """The one advantage of each completion."""
-    first = batch.mask.int().argmax(-1, keepdim=True)
-    return batch.advantages.gather(1, first)[:, 0]

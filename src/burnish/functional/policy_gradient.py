@@ -54,7 +54,7 @@ def clipped_surrogate(
     Shapes: any, broadcasting. A ratio is clipped, and has gradient 0, only if it left the range *in the direction* of
     the advantage; a ratio exactly at the end of the range keeps its gradient. `dual_clip` (above 1) also limits the
     ratio of a negative advantage, which is otherwise unlimited from above.
-    Source: Schulman et al. 2017 (PPO), eq. 7, with one ε for both sides; Ye et al. 2020 (dual clip), eq. 5.
+    Source: Schulman et al. 2017 (PPO), eq. 7, with one ε for both sides; Ye et al. 2020 (dual clip).
     """
     log_ratio, advantages = widen(logprobs) - widen(old_logprobs), widen(advantages)
     ratio = log_ratio.detach().exp()

@@ -87,6 +87,10 @@ class GroupCompletions(Groups):
             return self
         return replace(self, rollout=max(1, settings.batch_size // self.completions_per_prompt))
 
+    def uses_reference(self, source: Source) -> bool:
+        """Where the method has one."""
+        return "reference" in source.models
+
     def complete(self, source: Source, which: Sequence[int], number: int, first: int = 0) -> Scored:
         """`Sampling.complete`, with the penalty on overlong completions in the scores that count."""
         found = super().complete(source, which, number, first)
@@ -149,7 +153,7 @@ def episodes(
 ) -> Drawn:
     """Scored groups as episodes, with metrics and samples; `more` metrics are those of the draw itself."""
     correcting = knobs.sampler_correction != "none"
-    group = grouped(source, found, knobs.completions_per_prompt, "reference" in source.models, again=correcting)
+    group = grouped(source, found, knobs.completions_per_prompt, knobs.uses_reference(source), again=correcting)
     batch, size, mask = found.completed.batch, knobs.completions_per_prompt, found.completed.batch.mask
     named: dict[str, float] = {}
     if correcting or not source.sampler.exact:

@@ -22,17 +22,21 @@ class Groups(Sampling):
         2, "completions sampled per prompt", ge=2, why="a single one has nothing to be compared with"
     )
 
+    def uses_reference(self, source: Source) -> bool:
+        """Whether the reference's log-probabilities are wanted."""
+        return "reference" in self.needs
+
     def group(self, source: Source, number: int) -> "ScoredGroups":
         """The groups of one rollout, each completion from a random stream of its own."""
         which = rollout_rows(source.prompts.plan, self.rollout, source.seed, number)
         count = self.completions_per_prompt
         found = self.complete(source, [i for i in which for _ in range(count)], number)
-        return grouped(source, found, count, "reference" in source.models)
+        return grouped(source, found, count, self.uses_reference(source))
 
     def evaluate(self, source: Source, count: int) -> dict[str, float]:
         """Metrics of one completion per held-out prompt; the loss is the negative mean of the scores that count."""
         which = rollout_rows(source.prompts.plan, count, source.seed, 0)
-        group = grouped(source, self.complete(source, which, 0), 1, "reference" in source.models)
+        group = grouped(source, self.complete(source, which, 0), 1, self.uses_reference(source))
         return {"loss": -group.counted.mean().item()} | metrics(group)
 
 
