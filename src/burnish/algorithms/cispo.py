@@ -47,7 +47,7 @@ class CISPO(GroupGradient):
     advantage: Advantage = advantage_option()
     std_correction: int = std_correction_option()
     std_eps: float = std_eps_option()
-    clip_low: float = clip_option(math.inf, "lower")
+    clip_low: float | None = clip_option(None, "lower")
     clip_high: float = clip_option(4.0, "upper")
     over: Over = over_option("token")
     beta: float = beta_option(0.0)
@@ -66,12 +66,12 @@ class CISPO(GroupGradient):
     def policy_losses(
         self, logprobs: Float[Tensor, "B T"], batch: PreparedEpisodes
     ) -> tuple[Float[Tensor, "B T"], dict[str, Tensor]]:
-        old, clips = batch.batch.old_logprobs, (self.clip_low, self.clip_high)
+        old, clips = batch.batch.old_logprobs, (math.inf if self.clip_low is None else self.clip_low, self.clip_high)
         losses = clipped_weight(logprobs, old, batch.advantages, *clips)
         log_ratio = (logprobs - old).detach()
         ratio = log_ratio.exp()
         return losses, {
             "policy/approxkl_avg": 0.5 * log_ratio.square(),
-            "policy/clipfrac_avg": (ratio != ratio.clamp(1 - self.clip_low, 1 + self.clip_high)).float(),
+            "policy/clipfrac_avg": (ratio != ratio.clamp(1 - clips[0], 1 + clips[1])).float(),
             "val/ratio": ratio,
         }

@@ -128,7 +128,9 @@ class GroupGradient(Algorithm):
             logprobs = models.policy.logprobs(part)
         logprobs = real(logprobs, mask)
         losses, found = self.policy_losses(logprobs, batch)
-        terms["policy_avg"] = self.policy_term(losses if part.weights is None else losses * part.weights, batch)
+        if part.weights is not None:
+            losses = losses * real(part.weights, mask)
+        terms["policy_avg"] = self.policy_term(losses, batch)
         if self.beta and self.kl_in == "loss":
             kl = (k2 if self.kl_estimator == "k2" else k3)(logprobs, real(part.ref_logprobs, mask))
             terms["kl_avg"] = self.term(kl, batch, self.beta)
@@ -258,9 +260,10 @@ def std_eps_option() -> Any:
     return option(1e-6, "added to the group's standard deviation", ge=0)
 
 
-def clip_option(default: float, side: str) -> Any:
-    """The options `clip_low` and `clip_high` of a ratio."""
+def clip_option(default: float | None, side: str) -> Any:
+    """The options `clip_low` and `clip_high` of a ratio; None is no limit."""
     bound = "1 − clip_low" if side == "lower" else "1 + clip_high"
+    bound += "; none: no limit" if default is None else ""
     return option(
         default,
         f"the {side} end of the ratio's range is {bound}",

@@ -87,6 +87,11 @@ class GroupCompletions(Groups):
             return self
         return replace(self, rollout=max(1, settings.batch_size // self.completions_per_prompt))
 
+    def problems(self, method: str, settings: Any) -> dict[str, bool]:
+        """A rollout of whole groups may have fewer completions than a batch where one more group would be too many."""
+        least, size = "rollout must not be smaller than batch_size", self.completions_per_prompt
+        return super().problems(method, settings) | {least: ((self.rollout or 1) + 1) * size <= settings.batch_size}
+
     def uses_reference(self, source: Source) -> bool:
         """Where the method has one."""
         return "reference" in source.models

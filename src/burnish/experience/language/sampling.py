@@ -51,9 +51,7 @@ class Sampling(Experience):
         return {
             f"{method} needs a reward: a reward-model folder, 'gold', 'lexicon', or module:function": self.reward
             is None,
-            "rollout must not be smaller than batch_size": (
-                (self.rollout + 1) * self.rows_per_prompt <= settings.batch_size
-            ),
+            "rollout must not be smaller than batch_size": self.rollout * self.rows_per_prompt < settings.batch_size,
             "max_new_tokens must be smaller than max_length, which counts the prompt too": self.max_new_tokens
             >= settings.max_length,
             "patience needs a loss on fixed data, but the policy's own completions change": settings.patience > 0,
