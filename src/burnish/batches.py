@@ -139,6 +139,27 @@ class Episodes(Rows):
         return super().counts() | {"constant": self.counted().sum() * self.limit}
 
 
+@dataclass(frozen=True, kw_only=True)
+class GroupEpisodes(Episodes):
+    """Episodes of which G at a time answer one prompt; each row carries the scores of its whole group.
+
+    `peers` are the scores of the G completions of the row's prompt, the same numbers in the same order in each of their
+    rows, and `place` says which of them is the row's own. So what a group says of a row can be computed from the row
+    alone, in whatever minibatch it is. A score is the sum of the row's `rewards`. `peers_kl` are the summed
+    log-ratios to the reference of the same completions, Σ_t log π_old(y_t) − log π_ref(y_t), None without a reference.
+    `weights` are what the policy's loss of each token is multiplied by where the sampler was not the policy; None: 1.
+    """
+
+    peers: Float[Tensor, "B G"]
+    place: Int[Tensor, "B"]
+    peers_kl: Float[Tensor, "B G"] | None = None
+    weights: Float[Tensor, "B T"] | None = None
+
+    def own(self, peers: Float[Tensor, "B G"]) -> Float[Tensor, "B"]:
+        """Of one number per completion of the group, the row's own."""
+        return peers.gather(1, self.place[:, None])[:, 0]
+
+
 @dataclass(frozen=True)
 class Transitions(Rows):
     """Steps of R runs in their environments, in lockstep: a row is an episode, or a piece of one.

@@ -81,6 +81,15 @@ OTHER = {
     "quiet": True,
     "debug": True,
 }
+GROUP = {
+    "advantage": "standardise",
+    "std_eps": 1e-3,
+    "beta": 0.1,
+    "kl_in": "loss",
+    "kl_estimator": "k2",
+    "entropy_weight": 0.01,
+    "update_epochs": 2,
+}
 OWN = {
     "sft": {"over": "sequence"},
     "reward": {"centre_coefficient": 0.1, "margin_weight": 0.5},
@@ -99,6 +108,32 @@ OWN = {
     },
     "online_dpo": {"beta": 0.5, "label_smoothing": 0.2, "nll_weight": 0.3, "update_epochs": 2},
     "rejection": {"over": "sequence", "update_epochs": 2},
+    "grpo": GROUP | {"clip_low": 0.1, "clip_high": 0.3, "dual_clip": 3.0, "over": "token", "std_correction": 0},
+    "rloo": {
+        "ratio": "token",
+        "clip_low": 0.1,
+        "clip_high": 0.3,
+        "over": "token",
+        "beta": 0.1,
+        "kl_in": "loss",
+        "kl_estimator": "k2",
+        "entropy_weight": 0.01,
+        "update_epochs": 2,
+    },
+    "gspo": GROUP | {"clip_low": 1e-3, "clip_high": 2e-3, "over": "token", "std_correction": 0},
+    "cispo": GROUP | {"clip_low": 0.5, "clip_high": 2.0, "over": "constant", "std_correction": 0},
+    "reinforce_plus_plus": {
+        "group_mean": True,
+        "clip_low": 0.1,
+        "clip_high": 0.3,
+        "dual_clip": 3.0,
+        "over": "sum",
+        "beta": 0.1,
+        "kl_in": "loss",
+        "kl_estimator": "k2",
+        "entropy_weight": 0.01,
+        "update_epochs": 2,
+    },
     "dpo": {
         "beta": 0.5,
         "label_smoothing": 0.2,
@@ -121,7 +156,10 @@ OWN = {
     "sppo": {"beta": 0.5},
     "kto": {"beta": 0.5, "desirable_weight": 1.5, "undesirable_weight": 0.5},
 }
-APART = {"length_normalised": True}  # goes with no divergence, so it stays as it is above
+# What does not go with the others above, which have the default: an option of a method, and what it needs beside it.
+APART: list[tuple[str, str, Any, dict[str, Any]]] = [("dpo", "length_normalised", True, {})]
+APART += [(name, "advantage", "centre", {}) for name in ("grpo", "gspo", "cispo")]
+APART += [(name, "kl_in", "score", {"beta": 0.1}) for name in ("grpo", "gspo", "cispo")]
 DIALOGUES: dict[str, Any] = {
     "environment": "guess",
     "max_turns": 5,
@@ -152,7 +190,18 @@ GROUPS = DIALOGUES | {
     "keep_special_tokens": True,
     "keep_samples": 3,
 }
+SCORED = GROUPS | {
+    "redraws": 3,
+    "overlong_share": 0.25,
+    "overlong_penalty": 0.5,
+    "sampler_correction": "mask",
+    "correction_level": "sequence",
+    "correction_low": 0.5,
+    "correction_high": 5.0,
+}
 OF_GROUPS = {"online_dpo": GROUPS | {"refresh_reference": True}, "rejection": GROUPS}
+KNOWN_BY = [(name, key) for name, knobs in (OF_GROUPS | {"grpo": SCORED}).items() for key in knobs]
+OF_GROUPS |= dict.fromkeys(("grpo", "rloo", "gspo", "cispo", "reinforce_plus_plus"), SCORED)
 WITH: dict[str, dict] = {
     "patience": {"eval_every": 4},
     "save_best": {"eval_every": 4},
@@ -162,10 +211,13 @@ WITH |= {key: {"schedule": "warmup_stable_decay"} for key in ("decay", "decay_ty
     "momentum": {"optimizer": "sgd"},
 }
 WITH |= {f"load_in_{n}bit": {"lora_rank": 8} for n in (4, 8)}
+NEEDS_GROUPS = {"reinforce_plus_plus": {"completions_per_prompt": 2}}
 STREAMED = {"streaming": True, "data": "mine.jsonl", "steps": 3}
 WITH |= {"streaming": STREAMED, "shuffle_buffer": STREAMED}
 WITH |= {"holdout": {"data": "mine.jsonl"}}
 WITH |= {key: {"environment": "guess"} for key in DIALOGUES}
+WITH |= {"overlong_penalty": {"overlong_share": 0.5}, "redraws": {"completions_per_prompt": 4}}
+WITH |= {f"correction_{name}": {"sampler_correction": "truncate"} for name in ("level", "low", "high")}
 WITH |= {f"lora_{name}": {"lora_rank": 8} for name in ("alpha", "dropout", "targets")}
 
 
@@ -225,18 +277,21 @@ def test_what_only_a_flag_may_say_is_not_written() -> None:
 
 @pytest.mark.parametrize("name", LANGUAGE)
 def test_every_key_of_an_algorithm_arrives_and_reads_back(name: str, tmp_path: Path) -> None:
-    algorithm, settings = built(name, OWN[name] | {"algorithm": name})
+    apart = [key for method, key, _, _ in APART if method == name]
+    algorithm, settings = built(name, OWN[name] | NEEDS_GROUPS.get(name, {}) | {"algorithm": name})
     assert dataclasses.asdict(algorithm) == OWN[name]
-    assert all(value != getattr(type(algorithm)(), key) for key, value in OWN[name].items() if key not in APART)
+    assert all(value != getattr(type(algorithm)(), key) for key, value in OWN[name].items() if key not in apart)
     assert name_of(algorithm) == name
     reads_back(name, algorithm, settings, tmp_path)
 
 
-@pytest.mark.parametrize("key", APART)
-def test_what_goes_with_nothing_else_arrives_alone(key: str, tmp_path: Path) -> None:
-    algorithm, settings = built("dpo", {key: APART[key]})
-    assert getattr(algorithm, key) == APART[key] != getattr(DPO(), key)
-    reads_back("dpo", algorithm, settings, tmp_path)
+@pytest.mark.parametrize(("name", "key", "value", "beside"), APART)
+def test_what_goes_with_nothing_else_arrives_alone(
+    name: str, key: str, value: Any, beside: dict[str, Any], tmp_path: Path
+) -> None:
+    algorithm, settings = built(name, {key: value} | beside)
+    assert getattr(algorithm, key) == value != getattr(load(name)(), key)
+    reads_back(name, algorithm, settings, tmp_path)
 
 
 @pytest.mark.parametrize("key", KNOBS)
@@ -247,10 +302,10 @@ def test_every_knob_of_completions_arrives_and_reads_back(key: str, tmp_path: Pa
     assert refusal("dpo" if key != "beta" else "sft", {key: KNOBS[key]}).startswith(f"unknown key '{key}' for ")
 
 
-@pytest.mark.parametrize(("name", "key"), [(name, key) for name, knobs in OF_GROUPS.items() for key in knobs])
+@pytest.mark.parametrize(("name", "key"), KNOWN_BY)
 def test_every_knob_of_groups_arrives_and_reads_back(name: str, key: str, tmp_path: Path) -> None:
     value = OF_GROUPS[name][key]
-    algorithm, settings = built(name, {key: value} | WITH.get(key, {}))
+    algorithm, settings = built(name, {key: value} | WITH.get(key, {}) | {key: value})
     assert getattr(settings.experience, key) == value != getattr(kind_of(name)(), key)
     reads_back(name, algorithm, settings, tmp_path)
 

@@ -86,3 +86,24 @@ def test_gradients_against_finite_differences() -> None:
     assert_gradients(fn.leave_one_out, numbers(2, 4))
     assert_gradients(fn.group_standardise, numbers(2, 4))
     assert_gradients(lambda x: fn.group_standardise(x, correction=1, eps=0.1), numbers(2, 4))
+
+
+def test_left_out_and_standardised_by_hand() -> None:
+    """Of 1 2 6: −3/s of (2 6), −1½/s of (1 6), 4½/s of (1 2), with s = |difference|/√2. Of 0 0 3: the peers of 3 are
+    equal, so it stays 3; −1½/(3/√2). Of a pair: no deviation is left."""
+    root = math.sqrt(2)
+    expected = [[-3 / (4 / root), -1.5 / (5 / root), 4.5 / (1 / root)], [-1.5 / (3 / root), -1.5 / (3 / root), 3.0]]
+    close(fn.leave_one_out_standardise(SCORES, eps=0), expected)
+    close(fn.leave_one_out_standardise(f64([[1.0, 3.0]])), [[-2.0, 2.0]])
+    for score in EQUAL:
+        assert (fn.leave_one_out_standardise(torch.full((2, 5), score)) == 0).all()
+
+
+@given(st.lists(st.floats(-100, 100), min_size=3, max_size=8))
+def test_left_out_and_standardised_against_loops(scores: list[float]) -> None:
+    found = fn.leave_one_out_standardise(f64(scores), eps=0.5)
+    for i, own in enumerate(scores):
+        others = [score for j, score in enumerate(scores) if j != i]
+        mean = math.fsum(others) / len(others)
+        deviation = math.sqrt(math.fsum((x - mean) ** 2 for x in others) / (len(others) - 1))
+        close(found[i], (own - mean) / (deviation + 0.5 if len(set(others)) > 1 else 1), tolerance=1e-8)

@@ -87,3 +87,33 @@ def test_gradients_against_finite_differences() -> None:
     assert_gradients(fn.policy_gradient, logprobs, advantages)
     assert_gradients(fn.surrogate, logprobs, old_logprobs, advantages)
     assert_gradients(fn.clipped_surrogate, logprobs, old_logprobs, advantages)
+
+
+def test_dual_clip_by_hand() -> None:
+    """Ratios 4 and 2 with A = −1 and c = 3: 3 without a gradient, and 2 with one; A = 1 is not limited by c."""
+    logs = f64([4.0, 2.0, 4.0]).log()
+    advantages = f64([-1.0, -1.0, 1.0])
+    old = torch.zeros(3, dtype=torch.float64)
+    function = lambda x: fn.clipped_surrogate(x, old, advantages, 0.2, math.inf, dual_clip=3.0)  # noqa: E731
+    close(function(logs), [3.0, 2.0, -4.0])
+    leaf = logs.clone().requires_grad_()
+    close(torch.autograd.grad(function(leaf).sum(), leaf)[0], [0.0, 2.0, -4.0])
+
+
+def test_clipped_weight_by_hand() -> None:
+    """−w A log π with w = 2 held at 1.2, 1 and ½ held at 0.8, or without a lower limit ½: the slope is −w A."""
+    logs, old = f64([-1.0, -2.0, -3.0]), f64([-1.0, -2.0, -3.0]) - f64([2.0, 1.0, 0.5]).log()
+    advantages = f64([1.0, 2.0, -1.0])
+    leaf = logs.clone().requires_grad_()
+    found = fn.clipped_weight(leaf, old, advantages, 0.2, 0.2)
+    close(found, [1.2, 4.0, -2.4])
+    close(torch.autograd.grad(found.sum(), leaf)[0], [-1.2, -2.0, 0.8])
+    close(fn.clipped_weight(logs, old, advantages, math.inf, 0.2), [1.2, 4.0, -1.5])
+
+
+def test_sequence_log_ratio_by_hand() -> None:
+    """½ and 1 in one row, nothing in the other: 3/2, and ¾ as a mean; masked places do not matter."""
+    mask = torch.tensor([[True, False, True], [False, False, False]])
+    logs, old = f64([[0.5, math.nan, 2.0], [1.0, 1.0, 1.0]]), f64([[0.0, 1.0, 1.0], [0.0, 0.0, math.inf]])
+    close(fn.sequence_log_ratio(logs, old, mask, mean=False), [1.5, 0.0])
+    close(fn.sequence_log_ratio(logs, old, mask, mean=True), [0.75, 0.0])

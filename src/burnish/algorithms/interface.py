@@ -54,6 +54,8 @@ class Algorithm:
     """Whether it learns from rows that rank more than two responses."""
     whole_episodes: ClassVar[bool] = False
     """Whether a rollout in control consists of whole episodes rather than of a number of steps."""
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Names for combinations of options, its experience's included: what `--preset NAME` stands for."""
     paper: ClassVar[str] = ""
     """Author and year of the method's paper, for the README's table."""
 
@@ -64,6 +66,15 @@ class Algorithm:
     def passes(self) -> int:
         """Passes over each drawn batch, with new minibatches in each."""
         return 1
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The models that its hyperparameters ask for beside its roles: "reference" where a coefficient uses one."""
+        return ()
+
+    def problems(self, experience: Any) -> dict[str, bool]:
+        """Sentences about combinations with its experience that make no sense, and whether they apply."""
+        return {}
 
     def statistics(self, models: Models, part: Any) -> Statistics:
         """What the whole batch has to know about one part; the sums over all parts go to `prepare`. No gradient."""

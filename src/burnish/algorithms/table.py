@@ -18,6 +18,13 @@ LANGUAGE = {
     "sft": Entry("sft", "SFT", "Supervised fine-tuning on demonstrations"),
     "reward": Entry("reward_model", "RewardModel", "A reward model from comparisons (Bradley-Terry)"),
     "ppo": Entry("ppo", "PPO", "Proximal policy optimization of a reward, with a KL penalty"),
+    "grpo": Entry("grpo", "GRPO", "PPO without a critic: scores of a prompt's completions, compared with each other"),
+    "rloo": Entry("rloo", "RLOO", "REINFORCE with the mean of a prompt's other completions as baseline"),
+    "gspo": Entry("gspo", "GSPO", "GRPO with one probability ratio per completion"),
+    "cispo": Entry("cispo", "CISPO", "REINFORCE on groups with clipped importance weights, which keep every gradient"),
+    "reinforce_plus_plus": Entry(
+        "reinforce_plus_plus", "ReinforcePlusPlus", "PPO without a critic: returns, standardised over the whole rollout"
+    ),
     "online_dpo": Entry("online_dpo", "OnlineDPO", "DPO on pairs sampled by the policy and labelled by a reward"),
     "rejection": Entry("rejection", "Rejection", "Fine-tuning on the best of n samples (rejection sampling)"),
     "dpo": Entry("dpo", "DPO", "Direct preference optimization on comparisons"),

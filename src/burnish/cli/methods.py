@@ -29,6 +29,9 @@ def method_command(name: str) -> click.Command:
         [flag for cls in option_types(algorithm) for flag in flags_of(cls, algorithm.learning_rate)]
     ):
         command = decorator(command)
+    if algorithm.presets:
+        names = click.Choice(list(algorithm.presets))
+        command = click.option("--preset", type=names, help="options of a paper; flags override it")(command)
     command = click.option("--config", type=click.Path(), help="YAML file with the same keys; flags override it")(
         command
     )

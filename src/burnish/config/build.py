@@ -12,6 +12,7 @@ from burnish.algorithms.interface import Algorithm, name_of
 from burnish.algorithms.table import CONTROL, LANGUAGE, load
 from burnish.config.checks import checked
 from burnish.config.parse import FLAGS_ONLY, construct, option_names, suggestion
+from burnish.config.presets import expanded
 from burnish.config.settings import Settings
 from burnish.data.names import in_memory
 from burnish.experience.interface import Experience
@@ -84,6 +85,7 @@ def build(algorithm: type[Algorithm], options: dict[str, Any]) -> tuple[Any, Set
     if options.get("algorithm", name) not in (name, written_name(algorithm)):
         raise UserError(f"the configuration is for '{options['algorithm']}', not for '{name}'")
     given = {key.replace("-", "_"): value for key, value in options.items() if key != "algorithm"}
+    given = expanded(algorithm, given)
     experience = given.pop("experience", None)
     if isinstance(experience, str):
         cls: type[Any] | None = class_named(experience, "experience", Experience)

@@ -57,7 +57,9 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
         | schedule_problems(settings)
     )
     if settings.experience is not None:
+        settings = dataclasses.replace(settings, experience=settings.experience.filled(settings))
         refuse(settings.experience.problems(name, settings))
+        refuse(algorithm.problems(settings.experience))
     filled: dict[str, Any] = {} if settings.from_ is None else {"model": settings.from_}
     if settings.track is not None:
         filled["track"] = ",".join(tracker_names(settings.track))

@@ -82,6 +82,10 @@ class Experience:
         """Sentences about combinations with the run's settings that make no sense, and whether they apply."""
         return {}
 
+    def filled(self, settings: Any) -> "Experience":
+        """The experience with the defaults that depend on the run's settings."""
+        return self
+
     def draw(self, source: Any, number: int, carried: dict[str, float]) -> Drawn | None:
         """Rollout `number` (from 0) with the policy as it is now; None when there is nothing more to draw.
 

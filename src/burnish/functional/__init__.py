@@ -5,13 +5,25 @@ independent. Half precision inputs give float32 outputs; float64 stays float64.
 """
 
 from burnish.functional.anchored import apo_down, apo_zero, nca_pair, sppo
-from burnish.functional.baselines import group_centre, group_standardise, leave_one_out
+from burnish.functional.baselines import (
+    group_centre,
+    group_standardise,
+    leave_one_out,
+    leave_one_out_standardise,
+)
 from burnish.functional.categorical import action_logprobs, entropy, log_softmax
 from burnish.functional.divergences import alpha_reward, forward_kl_reward, js_reward
 from burnish.functional.gaussian import gaussian_entropy, gaussian_kl, gaussian_logprobs
+from burnish.functional.importance import effective_sample_size, log_weights, masked_outside, truncated
 from burnish.functional.kl import categorical_kl, k1, k2, k3
 from burnish.functional.masked import Moments, aggregate, centre, masked_mean, masked_sum, moments, standardise
-from burnish.functional.policy_gradient import clipped_surrogate, policy_gradient, surrogate
+from burnish.functional.policy_gradient import (
+    clipped_surrogate,
+    clipped_weight,
+    policy_gradient,
+    sequence_log_ratio,
+    surrogate,
+)
 from burnish.functional.preference import (
     bradley_terry,
     dpo,
@@ -44,9 +56,11 @@ __all__ = [
     "centre",
     "clipped_surrogate",
     "clipped_value_loss",
+    "clipped_weight",
     "conjugate_gradient",
     "discounted_returns",
     "dpo",
+    "effective_sample_size",
     "entropy",
     "erring_bradley_terry",
     "exo_pair",
@@ -68,8 +82,11 @@ __all__ = [
     "kl_shaped_rewards",
     "kto",
     "leave_one_out",
+    "leave_one_out_standardise",
     "log_softmax",
+    "log_weights",
     "masked_mean",
+    "masked_outside",
     "masked_sum",
     "moments",
     "nca_pair",
@@ -77,9 +94,11 @@ __all__ = [
     "policy_gradient",
     "ranked_bradley_terry",
     "robust_dpo",
+    "sequence_log_ratio",
     "simpo",
     "sppo",
     "standardise",
     "surrogate",
+    "truncated",
     "value_loss",
 ]

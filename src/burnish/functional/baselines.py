@@ -55,3 +55,28 @@ def leave_one_out(scores: Float[Tensor, "*lead group"]) -> Float[Tensor, "*lead 
     if size < 2:
         raise ValueError(f"leave_one_out needs groups of at least 2 scores, not of {size}.")
     return group_centre(scores) * (size / (size - 1))
+
+
+def leave_one_out_standardise(scores: Float[Tensor, "*lead group"], eps: Number = 1e-6) -> Float[Tensor, "*lead group"]:
+    """Score minus the mean of the others, divided by the standard deviation of the others.
+
+    (xᵢ − x̄₋ᵢ) / (s₋ᵢ + ε),  s₋ᵢ² = Σ_{j≠i} (xⱼ − x̄₋ᵢ)² / (G − 2);  xᵢ − x̄₋ᵢ where s₋ᵢ is 0 or G is 2
+
+    Shapes: scores [..., G] → [..., G].
+    Raises ValueError: the group has fewer than two scores.
+    Source: NVIDIA NeMo-RL, whose GRPO does this by default, and leaves a score unscaled whose peers are all equal; no
+    paper does. A score far from equal peers gets an advantage of ordinary size, one far from nearly equal peers a huge
+    one.
+    """
+    centred, size = leave_one_out(scores), scores.shape[-1]
+    if size < 3:
+        return centred
+    shifted = widen(scores) - widen(scores)[..., :1].detach()
+    others = ~torch.eye(size, dtype=torch.bool, device=scores.device)
+    each = shifted[..., None, :].expand(*shifted.shape, size)
+    means = torch.where(others, each, 0.0).sum(-1, keepdim=True) / (size - 1)
+    variance = torch.where(others, (each - means).square(), 0.0).sum(-1) / (size - 2)
+    low = torch.where(others, each, torch.inf).amin(-1)
+    flat = low == torch.where(others, each, -torch.inf).amax(-1)  # exactly, where a sum of squares is rounded
+    deviation = torch.where(flat, 1.0, variance).sqrt() + eps
+    return torch.where(flat, centred, centred / deviation)

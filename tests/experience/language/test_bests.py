@@ -30,7 +30,8 @@ def test_the_best_by_hand() -> None:
     scores = torch.tensor([[0.0, 2.0, 1.0], [4.0, 5.0, 6.0]], dtype=torch.float64)
     counted = scores - torch.tensor([[0, 0, 0], [0, 0, 1.5]])
     kl = torch.arange(6.0).view(2, 3)
-    group = ScoredGroups(Scored(completed, sampled, scores.flatten(), counted.flatten()), scores, counted, kl, kl)
+    one = Scored(completed, sampled, scores.flatten(), counted.flatten())
+    group = ScoredGroups(one, scores, counted, torch.zeros(6, 1), kl, kl)
     found = picked(group, 8, 2)
     assert found.batch.tokens.tolist() == [[0, 7, 5, 4, 6, 1], [0, 7, 7, 1, 0, 0]]
     assert found.batch.mask.tolist() == [[False] * 3 + [True] * 3, [False, True, True, True, False, False]]

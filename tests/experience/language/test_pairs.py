@@ -37,7 +37,7 @@ def by_hand(scores: list[list[float]] = SCORES, penalty: float = 0.0, **knobs: A
     ref_logprobs = torch.where(completed.batch.mask, numbers[:, None], torch.nan)
     counted = raw - penalty * ~torch.tensor(ended).view(3, 3)
     scored = Scored(completed, sampled, raw.flatten(), counted.flatten())
-    group = ScoredGroups(scored, raw, counted, -numbers.view(3, 3), numbers.view(3, 3) / 8, ref_logprobs)
+    group = ScoredGroups(scored, raw, counted, ref_logprobs, -numbers.view(3, 3), numbers.view(3, 3) / 8, ref_logprobs)
     return paired(dataclasses.replace(KNOBS, **knobs), source_of(Models(policy=policy), prompts, None), group, 4)
 
 
@@ -85,7 +85,7 @@ def test_a_longer_completion_is_another_one() -> None:
     completed = completed_rows(policy, prompts, [0, 0], sampled)
     scores = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
     scored = Scored(completed, sampled, scores[0], scores[0])
-    group = ScoredGroups(scored, scores, scores, scores, scores, torch.zeros(2, 3))
+    group = ScoredGroups(scored, scores, scores, torch.zeros(2, 3), scores, scores, torch.zeros(2, 3))
     source = source_of(Models(policy=policy), prompts, None)
     assert paired(KNOBS, source, group, 0).metrics["objective/ties"] == 0.0
 

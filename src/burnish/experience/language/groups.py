@@ -22,17 +22,21 @@ class Groups(Sampling):
         2, "completions sampled per prompt", ge=2, why="a single one has nothing to be compared with"
     )
 
+    def uses_reference(self, source: Source) -> bool:
+        """Whether the reference's log-probabilities are wanted."""
+        return "reference" in self.needs
+
     def group(self, source: Source, number: int) -> "ScoredGroups":
         """The groups of one rollout, each completion from a random stream of its own."""
         which = rollout_rows(source.prompts.plan, self.rollout, source.seed, number)
         count = self.completions_per_prompt
         found = self.complete(source, [i for i in which for _ in range(count)], number)
-        return grouped(source, found, count, "reference" in self.needs)
+        return grouped(source, found, count, self.uses_reference(source))
 
     def evaluate(self, source: Source, count: int) -> dict[str, float]:
         """Metrics of one completion per held-out prompt; the loss is the negative mean of the scores that count."""
         which = rollout_rows(source.prompts.plan, count, source.seed, 0)
-        group = grouped(source, self.complete(source, which, 0), 1, "reference" in self.needs)
+        group = grouped(source, self.complete(source, which, 0), 1, self.uses_reference(source))
         return {"loss": -group.counted.mean().item()} | metrics(group)
 
 
@@ -40,13 +44,15 @@ class Groups(Sampling):
 class ScoredGroups:
     """G scored completions for each of N prompts; row i·G + k of the batch is the k-th completion of prompt i.
 
-    `scores` are the reward's own, `counted` those less the penalty for a missing end, which decide. `kl` is one sample
-    of the sequence KL, Σ_t log π(y_t) − log π_ref(y_t), None without a reference; `entropy` one of the entropy.
+    `scores` are the reward's own, `counted` those less the penalty for a missing end, which decide. `old_logprobs` are
+    the policy's own. `kl` is one sample of the sequence KL, Σ_t log π(y_t) − log π_ref(y_t), None without a reference;
+    `entropy` one of the entropy.
     """
 
     found: Scored
     scores: Float[Tensor, "N G"]
     counted: Float[Tensor, "N G"]
+    old_logprobs: Float[Tensor, "NG T"]
     entropy: Float[Tensor, "N G"]
     kl: Float[Tensor, "N G"] | None = None
     ref_logprobs: Float[Tensor, "NG T"] | None = None
@@ -67,16 +73,18 @@ class ScoredGroups:
 
 
 @torch.no_grad()
-def grouped(source: Source, found: Scored, count: int, with_reference: bool) -> ScoredGroups:
-    """Scored completions in groups of `count`, with the reference's log-probabilities where they are wanted."""
+def grouped(source: Source, found: Scored, count: int, with_reference: bool, again: bool = False) -> ScoredGroups:
+    """Scored completions in groups of `count`, with the reference's log-probabilities where they are wanted; `again`
+    computes the policy's own even where the sampler's are exact."""
     batch = found.completed.batch
-    old_logprobs = found.old_logprobs(source)
+    old_logprobs = found.old_logprobs(source, again)
     ref_logprobs = source.models.reference.logprobs(batch) if with_reference else None
     kl = None if ref_logprobs is None else masked_sum(old_logprobs - ref_logprobs, batch.mask, dim=-1).view(-1, count)
     return ScoredGroups(
         found,
         found.scores.view(-1, count),
         found.counted.view(-1, count),
+        old_logprobs,
         masked_sum(-old_logprobs, batch.mask, dim=-1).view(-1, count),
         kl,
         ref_logprobs,

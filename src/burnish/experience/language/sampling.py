@@ -79,19 +79,20 @@ class Sampling(Experience):
             "patience needs a loss on fixed data, but the policy's own completions change": settings.patience > 0,
         }
 
-    def complete(self, source: Source, which: Sequence[int], number: int) -> "Scored":
+    def complete(self, source: Source, which: Sequence[int], number: int, first: int = 0) -> "Scored":
         """Sample a completion for each of the prompts `which`, and score it.
 
-        The random streams are a function of the seed and the rollout's number. Raises RolloutError where the reward
-        fails, and UserError where a rollout has more completions than random streams.
+        The random streams are a function of the seed and the rollout's number; `first` is the number of its
+        completions before these. Raises RolloutError where the reward fails, and UserError where a rollout has more
+        completions than random streams.
         """
-        if len(which) > STREAMS_PER_ROLLOUT:
+        if first + len(which) > STREAMS_PER_ROLLOUT:
             raise UserError(
-                f"a rollout of {len(which):,} completions is more than {STREAMS_PER_ROLLOUT:,}: make rollout or "
-                "completions_per_prompt smaller"
+                f"a rollout of {first + len(which):,} completions is more than {STREAMS_PER_ROLLOUT:,}: make rollout "
+                "or completions_per_prompt smaller"
             )
         turns = 1 if self.environment is None else self.max_turns
-        streams = [(number * STREAMS_PER_ROLLOUT + k) * turns for k in range(len(which))]
+        streams = [(number * STREAMS_PER_ROLLOUT + first + k) * turns for k in range(len(which))]
         knobs = SamplingKnobs(source.seed, self.max_new_tokens, self.temperature)
         earned, metrics = None, {}
         if self.environment is None:
@@ -143,9 +144,10 @@ class Scored:
         """The sampler's log-probabilities where the tokens lie, 0 elsewhere."""
         return where_tokens_lie(self.sampled, self.completed.batch.mask)
 
-    def old_logprobs(self, source: Source) -> Float[Tensor, "N T"]:
-        """The policy's log-probabilities of the tokens now, which an exact sampler has computed already."""
-        if source.sampler.exact:
+    def old_logprobs(self, source: Source, again: bool = False) -> Float[Tensor, "N T"]:
+        """The policy's log-probabilities of the tokens now, which an exact sampler has computed already, though with
+        other roundings: `again` computes them anew."""
+        if source.sampler.exact and not again:
             return self.sampler_logprobs
         with torch.no_grad():
             return source.models.policy.logprobs(self.completed.batch)

@@ -55,7 +55,7 @@ def by_role(algorithm: Algorithm, settings: Settings) -> Models:
     if experience is None:
         return models
     policy.temperature = experience.temperature
-    if "reference" in experience.needs:
+    if "reference" in (*experience.needs, *algorithm.needs):
         models = models.having(reference=starting_point(policy, settings))
     return models.having(critic=critic(policy, settings)) if "critic" in algorithm.roles else models
 

@@ -1,0 +1,219 @@
+"""Groups of completions as episodes: several per prompt, each scored once, with the scores of its whole group."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from burnish.batches import Drawn, GroupEpisodes
+from burnish.experience.interface import Source
+from burnish.experience.language.correction import mismatch, weights
+from burnish.experience.language.groups import Groups, ScoredGroups, grouped, metrics, prompt_record, sample_record
+from burnish.experience.language.redraw import equal, next_rows, with_signal
+from burnish.experience.language.sampling import Scored, rollout_rows
+from burnish.functional.masked import is_last
+from burnish.options import option
+
+FIRST_ROLLOUTS = 3
+"""The rollouts after which a reward that has always given the same number is warned of."""
+
+
+@dataclass(frozen=True)
+class GroupCompletions(Groups):
+    """Several completions per prompt, from whose scores a method computes advantages.
+
+    A completion's score is the reward's number, less `missing_eos_penalty` where it did not end, less the penalty on
+    overlong ones, which rises evenly from 0 to `overlong_penalty` over the last tokens that it may have.
+
+    Dynamic sampling and the overlong penalty: Yu et al. (2025), "DAPO", sections 3.2 and 3.4, eq. 13. Truncated
+    importance weights for a sampler that is not the policy: Yao et al. (2025), "Your Efficient RL Framework Secretly
+    Brings You Off-Policy RL Training"; masking: Ling Team (2025), "Every Step Evolves" (IcePop).
+    """
+
+    completions_per_prompt: int = option(
+        8,
+        "completions sampled per prompt; their scores are compared with each other",
+        ge=2,
+        why="a single one has nothing to be compared with",
+        most=10_000,
+    )
+    rollout: int | None = option(  # type: ignore[assignment]
+        None, "prompts per rollout; default: as many as one update has, batch_size / completions_per_prompt", ge=1
+    )
+    redraws: int = option(
+        0,
+        "dynamic sampling: how often groups of equal scores are dropped and other prompts drawn in their place",
+        ge=0,
+        most=1_000,
+    )
+    overlong_share: float | None = option(
+        None,
+        "share of max_new_tokens, at its end, over which a penalty on the length rises from 0; none: no penalty",
+        gt=0,
+        le=1,
+    )
+    overlong_penalty: float = option(1.0, "the penalty at max_new_tokens, subtracted from the score", gt=0)
+    sampler_correction: Literal["none", "truncate", "mask"] = option(
+        "none",
+        "importance weights π_old/μ where the sampler μ is not the policy: limited to the range from correction_low to "
+        "correction_high, or 0 outside of it; the policy's log-probabilities are then always computed again",
+    )
+    correction_level: Literal["token", "sequence", "sequence_mean"] = option(
+        "token", "a weight per token, per completion (product of its tokens'), or their geometric mean"
+    )
+    correction_low: float = option(0.0, "lower end of the range of importance weights", ge=0, le=1)
+    correction_high: float = option(2.0, "upper end of the range of importance weights", ge=1, infinite=True)
+    keep_samples: int = option(1, "prompts per rollout whose completions are written to samples.jsonl", ge=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        plain = type(self)
+        if self.overlong_share is None and self.overlong_penalty != plain.overlong_penalty:
+            raise ValueError("overlong_penalty only applies to the last tokens of a share: set overlong_share too")
+        for key in ("correction_level", "correction_low", "correction_high"):
+            if self.sampler_correction == "none" and getattr(self, key) != getattr(plain, key):
+                raise ValueError(f"{key} only applies to a correction: set sampler_correction too")
+
+    @property
+    def rows_per_prompt(self) -> int:
+        return self.completions_per_prompt
+
+    def filled(self, settings: Any) -> "GroupCompletions":
+        """A rollout that was not given has one update."""
+        if self.rollout is not None:
+            return self
+        return replace(self, rollout=max(1, settings.batch_size // self.completions_per_prompt))
+
+    def problems(self, method: str, settings: Any) -> dict[str, bool]:
+        """A rollout of whole groups may have fewer completions than a batch where one more group would be too many."""
+        least, size = "rollout must not be smaller than batch_size", self.completions_per_prompt
+        return super().problems(method, settings) | {least: ((self.rollout or 1) + 1) * size <= settings.batch_size}
+
+    def uses_reference(self, source: Source) -> bool:
+        """Where the method has one."""
+        return "reference" in source.models
+
+    def complete(self, source: Source, which: Sequence[int], number: int, first: int = 0) -> Scored:
+        """`Sampling.complete`, with the penalty on overlong completions in the scores that count."""
+        found = super().complete(source, which, number, first)
+        if self.overlong_share is None:
+            return found
+        lengths = found.completed.batch.mask.sum(-1)
+        penalties = self.overlong_penalty * overlong(lengths, self.most_tokens, self.overlong_share)
+        return replace(found, counted=found.counted - penalties)
+
+    def draw(self, source: Source, number: int, carried: dict[str, float]) -> Drawn:
+        """The groups of one rollout. Raises RolloutError where the reward fails."""
+        plan, count = source.prompts.plan, self.completions_per_prompt
+
+        def ask(rows: list[int], first: int = 0) -> Scored:
+            return self.complete(source, [i for i in rows for _ in range(count)], number, first)
+
+        prompts, more = self.rollout or len(plan), dict[str, float]()
+        if self.redraws:
+            prompts, taken = min(prompts, len(plan)), int(carried.get("prompts", 0))
+            rows = lambda first, want: next_rows(plan, source.seed, taken + first, want)  # noqa: E731
+            found, more = with_signal(lambda k, n: ask(rows(k, n), k * count), prompts, count, self.redraws)
+            state = {"prompts": taken + more["objective/groups_drawn"]}
+        else:
+            found, state = ask(rollout_rows(plan, prompts, source.seed, number)), {}
+        state |= constant_so_far(found.scores, number, carried, source)
+        return episodes(self, source, found, number, more, state)
+
+
+@dataclass(frozen=True)
+class LooseCompletions(GroupCompletions):
+    """`GroupCompletions` for methods that need no groups: one completion per prompt is enough."""
+
+    completions_per_prompt: int = option(1, "completions sampled per prompt", ge=1, most=10_000)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.redraws and self.completions_per_prompt == 1:
+            raise ValueError("redraws replaces groups of equal scores: set completions_per_prompt to 2 or more")
+
+
+def overlong(lengths: Int[Tensor, "N"], limit: int, share: float) -> Float[Tensor, "N"]:
+    """How far completions are into the last `share` of the tokens that they may have: 0 before it, 1 at the limit.
+
+    max(|y| − (limit − buffer), 0) / buffer,  buffer = share·limit
+
+    Yu et al. (2025), eq. 13, where the penalty is 1.
+    """
+    buffer = share * limit
+    return ((lengths.double() - (limit - buffer)) / buffer).clamp(0, 1)
+
+
+@torch.no_grad()
+def episodes(
+    knobs: GroupCompletions,
+    source: Source,
+    found: Scored,
+    number: int,
+    more: dict[str, float],
+    state: dict[str, float],
+) -> Drawn:
+    """Scored groups as episodes, with metrics and samples; `more` metrics are those of the draw itself."""
+    correcting = knobs.sampler_correction != "none"
+    group = grouped(source, found, knobs.completions_per_prompt, knobs.uses_reference(source), again=correcting)
+    batch, size, mask = found.completed.batch, knobs.completions_per_prompt, found.completed.batch.mask
+    named: dict[str, float] = {}
+    if correcting or not source.sampler.exact:
+        named = mismatch(knobs, group.old_logprobs, found.sampler_logprobs, mask)
+    rewards = torch.where(is_last(mask), found.final[:, None], 0.0)
+    drawn = GroupEpisodes(
+        tokens=batch.tokens,
+        mask=mask,
+        lengths=batch.lengths,
+        rows=torch.tensor(found.completed.rows, device=mask.device),
+        sampler_logprobs=found.sampler_logprobs,
+        old_logprobs=group.old_logprobs,
+        ref_logprobs=group.ref_logprobs,
+        rewards=(rewards if found.earned is None else rewards + found.earned).float(),
+        discounts=torch.where(mask & ~is_last(mask), 1.0, 0.0),
+        limit=torch.tensor(knobs.most_tokens, device=mask.device),
+        peers=group.counted.repeat_interleave(size, 0),
+        place=torch.arange(size, device=mask.device).repeat(len(group.counted)),
+        peers_kl=None if group.kl is None else group.kl.repeat_interleave(size, 0),
+        weights=weights(knobs, group.old_logprobs, found.sampler_logprobs, mask) if correcting else None,
+    )
+    named |= metrics(group) | group_metrics(knobs, group) | more | {"rollout": number + 1}
+    return Drawn(drawn, named, samples(group, knobs.keep_samples), state)
+
+
+def group_metrics(knobs: GroupCompletions, group: ScoredGroups) -> dict[str, float]:
+    """How much the groups have to say; TRL's name for the share of those whose scores are all equal. `penalised` is the
+    mean of the scores less the penalties, where there are any."""
+    fined = knobs.missing_eos_penalty is not None or knobs.overlong_share is not None
+    penalised = {"objective/penalised": group.counted.mean().item()} if fined else {}
+    if group.counted.shape[1] == 1:
+        return penalised
+    return penalised | {
+        "objective/frac_reward_zero_std": equal(group.counted).double().mean().item(),
+        "objective/group_std": group.counted.std(-1, correction=0).mean().item(),
+    }
+
+
+def samples(group: ScoredGroups, count: int) -> list[dict[str, Any]]:
+    """The completions of the first `count` prompts as records for samples.jsonl."""
+    rows = range(min(count, len(group.scores)))
+    return [prompt_record(group, i) | sample_record(group, k, i) for i in rows for k in range(group.scores.shape[1])]
+
+
+def constant_so_far(
+    scores: Float[Tensor, "N"], number: int, carried: dict[str, float], source: Source
+) -> dict[str, float]:
+    """The number that a reward has given to every completion of the run's first rollouts, for the next one; warns after
+    the last of them."""
+    if number >= FIRST_ROLLOUTS or (scores != scores[0]).any() or (number and carried.get("constant") != scores[0]):
+        return {}
+    score = scores[0].item()
+    if number == FIRST_ROLLOUTS - 1:
+        source.say(
+            f"warning: the reward has given {score:g} to every completion of the first {FIRST_ROLLOUTS} rollouts: "
+            "there is nothing to learn from until it tells completions apart"
+        )
+    return {"constant": score}
