@@ -18,6 +18,7 @@ from burnish.environments.load import resolve_environment
 from burnish.experience.interface import RolloutError, Source
 from burnish.experience.language.completions import Completions
 from burnish.experience.language.dialogues import Limits, Played, play
+from burnish.experience.language.group_completions import GroupCompletions
 from burnish.experience.language.sampling import Sampling
 from burnish.policies.interface import Models, Sampled, SamplingKnobs
 from burnish.policies.language.sampler import PolicySampler
@@ -316,3 +317,19 @@ def test_a_run_of_dialogues_resumes_to_the_same_bits(tmp_path: Path) -> None:
     for file in ("metrics.jsonl", "samples.jsonl"):
         assert (cut / file).read_bytes() == (whole / file).read_bytes()
     assert read_jsonl(whole / "metrics.jsonl")[0]["environment/turns"] > 1
+
+
+def test_groups_of_dialogues_have_their_rewards_where_they_were_earned_and_are_drawn_again() -> None:
+    policy = real_policy()
+    made = resolve_environment(Film)
+    prompts = prompts_of(*["a good film", "the film was"] * 4)
+    source = Source(Models(policy=policy), prompts, PolicySampler(policy), environment=made)
+    knobs = GroupCompletions(environment="a test", rollout=3, completions_per_prompt=2, max_new_tokens=12, redraws=5)
+    drawn = knobs.draw(source, 0, {})
+    batch = drawn.batch
+    torch.testing.assert_close(batch.rewards.sum(-1), batch.own(batch.peers).float())
+    assert drawn.metrics["objective/groups_drawn"] > 3
+    assert drawn.metrics["objective/groups_dropped"] > 0
+    assert (batch.rewards > 0).sum() > batch.rewards.any(-1).sum()  # some row earned twice
+    assert 0 < drawn.metrics["environment/reward"] < 2
+    assert batch.limit == 96
