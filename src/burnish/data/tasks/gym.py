@@ -108,7 +108,7 @@ class Gym:
 
     def written(self, entry: dict[str, Any]) -> Question:
         prompt = self.short(entry["metadata"]) if self.short else entry["question"]
-        kept = plain({key: entry[key] for key in ("question", "answer", "metadata")})
+        kept = plain({key: entry[key] for key in ("question", "answer", "metadata")} | {"options": self.options})
         answer = "" if self.name in UNKEYED else str(entry["answer"])
         return Question(prompt, answer, difficulty(entry["metadata"]), kept)
 

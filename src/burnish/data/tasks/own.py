@@ -36,7 +36,7 @@ class Task:
     def __post_init__(self) -> None:
         check(self)
         if self.least > self.largest:
-            raise ValueError(f"{self.size} must be at least least, {self.least}, not {self.largest}")
+            raise ValueError(f"{self.size} must not be smaller than least, {self.least}: set least too")
 
     @property
     def largest(self) -> int:
