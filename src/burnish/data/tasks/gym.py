@@ -113,11 +113,6 @@ class Gym:
         return Question(prompt, answer, difficulty(entry["metadata"]), kept)
 
 
-def score(name: str, response: str, entry: dict[str, Any]) -> float:
-    """reasoning_gym's own score of a response, 0 to 1; `entry` is its row: question, answer and metadata."""
-    return float(made(name, 0).score_answer(response.strip(), entry))
-
-
 @cache
 def made(name: str, seed: int, **options: Any) -> Any:
     """The data set of this name, with as many rows as are asked for."""

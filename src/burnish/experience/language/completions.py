@@ -104,7 +104,7 @@ def episodes(knobs: Completions, source: Source, found: Scored, beta: float, num
         "val/num_eos_tokens": ended.sum(),
     }
     plain = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
-    plain["rollout"] = number + 1
+    plain |= found.metrics_apart | {"rollout": number + 1}
     state = {"beta": next_beta(beta, plain.get("objective/kl", 0.0), len(completed), knobs)}
     return Drawn(drawn, plain, samples(found, None if ref_logprobs is None else kl, knobs.keep_samples), state)
 

@@ -93,6 +93,7 @@ def metrics(group: ScoredGroups) -> dict[str, float]:
         "objective/scores_std": group.scores.std(correction=0).item(),
         "objective/length": group.batch.mask.sum(-1).double().mean().item(),
         "val/contain_eos_token": sum(ended) / len(ended),
+        **group.found.metrics_apart,
     }
 
 

@@ -4,7 +4,7 @@ Everything that learns from sampled completions shares the options of `Sampling`
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from burnish.policies.interface import Sampled, SamplingKnobs
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.layout import completions_batch
 from burnish.rewards.completed import BadRewardError, Completed, Reward, checked_scores
+from burnish.rewards.weighted import Weighted
 from burnish.run import UserError
 
 STREAMS_PER_ROLLOUT = 2**20
@@ -27,7 +28,7 @@ STREAMS_PER_ROLLOUT = 2**20
 class Sampling(Experience):
     """The options of every experience that samples completions and scores them."""
 
-    reward: Any = option(None, "reward for completions: a reward-model folder, 'gold', 'lexicon', or module:function")
+    reward: Any = option(None, "reward for completions: a reward-model folder, 'gold', 'lexicon', a checker such as match, or module:function")
     rollout: int = option(128, "prompts to complete before the policy learns from the completions", ge=1)
     max_new_tokens: int = option(64, "maximum length of a completion in tokens", ge=1, most=1_000_000)
     temperature: float = option(1.0, "divides the logits, in sampling and in training", ge=COLDEST)
@@ -49,8 +50,8 @@ class Sampling(Experience):
 
     def problems(self, method: str, settings: Any) -> dict[str, bool]:
         return {
-            f"{method} needs a reward: a reward-model folder, 'gold', 'lexicon', or module:function": self.reward
-            is None,
+            f"{method} needs a reward: a reward-model folder, 'gold', 'lexicon', a checker such as match, or "
+            "module:function": self.reward is None,
             "rollout must not be smaller than batch_size": self.rollout * self.rows_per_prompt < settings.batch_size,
             "max_new_tokens must be smaller than max_length, which counts the prompt too": self.max_new_tokens
             >= settings.max_length,
@@ -74,23 +75,36 @@ class Sampling(Experience):
         decoder = Decoder.of(source.models.policy, self.keep_special_tokens)
         decoder.warn(sampled.tokens, source.say)
         completed = completed_rows(source.models.policy, source.prompts, which, sampled, decoder)
-        raw = scored(source.reward, completed)
+        raw, apart = scored(source.reward, completed)
         ended = torch.tensor(sampled.ended)
         # In float64, as the reward gave them: scores that differ there must not be a tie here.
         scores = torch.tensor(raw, dtype=torch.float64)
         counted = scores if self.missing_eos_penalty is None else scores - self.missing_eos_penalty * ~ended
         device = completed.batch.mask.device
-        return Scored(completed, sampled, scores.to(device), counted.to(device))
+        return Scored(completed, sampled, scores.to(device), counted.to(device), apart)
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Completions with the reward's `scores`; `counted` are these less the penalty for a missing end."""
+    """Completions with the reward's `scores`; `counted` are these less the penalty for a missing end.
+
+    `apart` has the scores of each part of a weighted sum, by name.
+    """
 
     completed: Completed
     sampled: Sampled
     scores: Float[Tensor, "N"]
     counted: Float[Tensor, "N"]
+    apart: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def metrics_apart(self) -> dict[str, float]:
+        """Mean and standard deviation of each part of a weighted sum, under TRL's names."""
+        found = {}
+        for key, values in self.apart.items():
+            tensor = torch.tensor(values, dtype=torch.float64)
+            found |= {f"rewards/{key}/mean": tensor.mean().item(), f"rewards/{key}/std": tensor.std(correction=0).item()}
+        return found
 
     @property
     def sampler_logprobs(self) -> Float[Tensor, "N T"]:
@@ -129,10 +143,14 @@ def completed_rows(
     )
 
 
-def scored(reward: Reward, completed: Completed) -> list[float]:
-    """The scores. Raises RolloutError with the completions that could not be scored."""
+def scored(reward: Reward, completed: Completed) -> tuple[list[float], dict[str, list[float]]]:
+    """The scores, and those of each part of a weighted sum. Raises RolloutError with the completions that could not be
+    scored."""
     try:
-        return checked_scores(reward, completed)
+        if isinstance(reward, Weighted):
+            apart = reward.apart(completed)
+            return reward.total(apart), apart
+        return checked_scores(reward, completed), {}
     except BadRewardError as error:
         lines = zip(completed.rows, completed.prompts, completed.responses, strict=True)
         raise RolloutError(str(error), [{"row": r, "prompt": p, "response": c} for r, p, c in lines]) from error
