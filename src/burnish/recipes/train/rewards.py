@@ -97,6 +97,14 @@ def named_reward(text: str) -> Reward | None:
     return checker(text)
 
 
+def checking_part(text: str) -> Reward | None:
+    """The first reward in a text that checks answers; None if none does."""
+    if Path(text).is_dir() or text.partition(":")[0].partition("=")[0] in HOW:
+        return None
+    found = (named_reward(one) for one in read_weighted(text)[0] if one not in ("gold", "lexicon"))
+    return next((one for one in found if one is not None), None)
+
+
 def task_grade(response: str, row: tuple[Any, ...]) -> float:
     """How right a response is, 0 to 1, by the checker of the row's task."""
     task, answer, metadata = row
