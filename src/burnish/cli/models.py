@@ -36,14 +36,30 @@ LOADING = ("revision", "trust_remote_code", "dtype", "load_in_4bit", "load_in_8b
     default=None,
     help="longest completion in tokens  [default: the run's own, or 64]",
 )
+@click.option(
+    "--samples-per-prompt",
+    type=click.IntRange(min=1),
+    default=None,
+    help="answers to each prompt, where they can be checked: pass@k for k up to this  [default: 64]",
+)
 @common("trust_remote_code", "seed", "device", "threads", "quiet", "debug")
-def evaluate(run: Path, data: str | None, prefixes: int | None, max_new_tokens: int | None, **flags: Any) -> None:
+def evaluate(
+    run: Path,
+    data: str | None,
+    prefixes: int | None,
+    max_new_tokens: int | None,
+    samples_per_prompt: int | None,
+    **flags: Any,
+) -> None:
     """Evaluate a finished RUN on held-out data. Several reward models with commas are one, as in --reward."""
     import json
 
     from burnish.recipes.evaluate.ensemble import evaluate_named
 
-    click.echo(json.dumps(evaluate_named(run, data, prefixes, settings_of(flags), max_new_tokens), indent=2))
+    found = evaluate_named(
+        run, data, prefixes, settings_of(flags), max_new_tokens, samples_per_prompt=samples_per_prompt
+    )
+    click.echo(json.dumps(found, indent=2))
 
 
 @click.command()

@@ -22,6 +22,7 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
     """The settings with their defaults filled in. Raises UserError for a combination that makes no sense."""
     name = name_of(algorithm)
     names.parts(settings.data)
+    settings = with_task_reward(settings)
     if settings.eval_data is not None:
         names.unweighted(settings.eval_data)
     refuse(
@@ -41,7 +42,8 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
             is not None
             and settings.eval_data is None
             and not settings.holdout
-            and settings.data != "builtin",
+            and settings.data != "builtin"
+            and names.held_out_tasks(settings.data) is None,
             "eval_data and eval_every need an experience with a method evaluate: write one, or leave them out": (
                 settings.experience is not None
                 and not settings.experience.evaluates
@@ -69,6 +71,16 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
     if settings.steps is None and settings.epochs is None:
         filled["epochs"] = 1.0
     return dataclasses.replace(settings, **filled)
+
+
+def with_task_reward(settings: Settings) -> Settings:
+    """The settings with the checker of the rows' own tasks as the reward, where all data are tasks and none is given."""
+    experience = settings.experience
+    if experience is None or "reward" not in experience.needs or names.held_out_tasks(settings.data) is None:
+        return settings
+    if "reward" not in {one.name for one in dataclasses.fields(experience)} or experience.reward is not None:
+        return settings
+    return dataclasses.replace(settings, experience=dataclasses.replace(experience, reward=names.TASK))
 
 
 def rendering_problems(algorithm: Algorithm | type[Algorithm], options: Settings | Rendering) -> dict[str, bool]:
@@ -106,8 +118,8 @@ def streaming_problems(algorithm: Algorithm, settings: Settings) -> dict[str, bo
     """What may be wrong with streamed data, and whether it is."""
     name, on = name_of(algorithm), bool(settings.streaming)
     return {
-        "streaming is for data of your own, and the built-in data are in memory: leave it out": (
-            on and "builtin" in [part.name for part in names.parts(settings.data)]
+        "streaming is for data of your own, and the built-in data and tasks are in memory: leave it out": (
+            on and any(part.name == "builtin" or part.is_task for part in names.parts(settings.data))
         ),
         f"{name} samples from all its prompts, which cannot be streamed: leave out streaming": (
             on and settings.experience is not None
@@ -126,8 +138,8 @@ def holdout_problems(settings: Settings) -> dict[str, bool]:
         "holdout chooses among all rows, which are not known of streamed data: give eval_data instead": (
             on and bool(settings.streaming)
         ),
-        "holdout is for data of your own, and the built-in data have a validation split: leave it out": (
-            on and "builtin" in [part.name for part in names.parts(settings.data)]
+        "holdout is for data of your own, and the built-in data and tasks have a split for it: leave it out": (
+            on and any(part.name == "builtin" or part.is_task for part in names.parts(settings.data))
         ),
         "holdout needs an experience with a method evaluate: write one, or leave it out": (
             on and experience is not None and not experience.evaluates

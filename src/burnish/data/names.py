@@ -1,5 +1,8 @@
 """Names of data: one data set, `name[:configuration][:split]`, or a mixture of several, `a.jsonl:0.7,b.jsonl:0.3`.
 
+A task is `task:NAME[:options][:split]`, with options as in `terms=2,digits=1`: what has the form `key=value` between two
+commas after a task is an option of it, and no name.
+
 A file or folder that exists has precedence over every other reading, so that its name may contain commas and colons.
 """
 
@@ -19,6 +22,13 @@ IN_MEMORY = "(in memory)"
 HELD_OUT = "(held out)"
 """The name of the rows of the training data that are kept for evaluation."""
 
+TASK = "task"
+"""What the name of a task begins with, before a colon."""
+
+TASK_SPLITS = ("train", "validation", "held_out", "test")
+"""Splits of a task: what it trains on, and three names for the prompts that are held out."""
+
+_OPTION = re.compile(r"\s*[\w-]+=")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -47,6 +57,10 @@ class Part:
     @property
     def path(self) -> Path:
         return Path(self.base).expanduser()
+
+    @property
+    def is_task(self) -> bool:
+        return self.base == TASK and not _exists(TASK)
 
 
 def parts(text: str) -> tuple[Part, ...]:
@@ -90,12 +104,30 @@ def text_of(data: Any) -> str | None:
     return joined(data) if listed else None
 
 
+def held_out_tasks(text: str) -> str | None:
+    """The held-out prompts of data that are all tasks, by name and without weights; None for other data.
+
+    A split that is named stays.
+    """
+    found = parts(text)
+    if not all(part.is_task for part in found):
+        return None
+    return ",".join(
+        part.name if part.suffixes[-1:] and part.suffixes[-1] in TASK_SPLITS else f"{part.name}:held_out"
+        for part in found
+    )
+
+
 def split(text: str) -> list[str]:
     """The text at its commas, except those in the name of a file or folder that exists."""
     pieces, found, start = text.split(","), [], 0
     while start < len(pieces):
         ends = (end for end in range(len(pieces), start + 1, -1) if _begins_with_path(pieces[start:end]))
         end = next(ends, start + 1)
+        if found and found[-1].startswith(f"{TASK}:") and end == start + 1 and _OPTION.match(pieces[start]):
+            found[-1] += f",{pieces[start].strip()}"
+            start = end
+            continue
         found.append(",".join(pieces[start:end]).strip())
         start = end
     if "" in found:

@@ -33,9 +33,9 @@ def load(
     """The rows of `data`, at most the first `row_limit` of them.
 
     `data` is a .jsonl, .json, .csv or .parquet file, the first three also with .gz; a folder of such files, or one
-    written by `save_to_disk`; a hub name `owner/name`; or a `Dataset`, a `DatasetDict` or an iterable of dicts. A
-    string may name after colons a configuration, the split, which overrides `split`, or both: `owner/name:math:test`. A
-    single file has one split, `train`.
+    written by `save_to_disk`; a hub name `owner/name`; a task, `task:NAME`; or a `Dataset`, a `DatasetDict` or an
+    iterable of dicts. A string may name after colons a configuration, the split, which overrides `split`, or both:
+    `owner/name:math:test`. A single file has one split, `train`.
 
     Raises UserError for a missing or empty file, an unknown file extension, a malformed line, an unknown configuration
     or split, a hub name that cannot be loaded, a mixture, and a data set without rows.
@@ -136,6 +136,10 @@ def _dicts(rows: Any, name: str) -> list[dict[str, Any]]:
 
 
 def _load_named(part: Part, split: str, row_limit: int | None) -> Dataset:
+    if part.is_task:
+        from burnish.data.tasks import stream
+
+        return stream.load(part.name, part.suffixes, row_limit)
     found = located(part, split)
     return _load_files(found, row_limit) if isinstance(found, list) else found
 

@@ -112,6 +112,7 @@ def evaluate(
     reward: Any = None,
     prefixes: int | None = None,
     max_new_tokens: int | None = None,
+    samples_per_prompt: int | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Evaluate a finished run on held-out data, and write the results into its folder and its model card.
@@ -125,6 +126,7 @@ def evaluate(
         reward: The reward that the run learned from, if it was an object in memory.
         prefixes: How many prompts are completed.
         max_new_tokens: The longest completion in tokens.
+        samples_per_prompt: How often each prompt is answered, where answers can be checked; default 64.
         **options: `seed`, `device`, `threads`, `quiet`, `trust_remote_code`.
 
     Returns:
@@ -144,7 +146,9 @@ def evaluate(
     with folder_of(model, tokenizer) as folder:
         if folder:
             objects["model"] = folder
-        return evaluate_named(Path(path_of(run)), rows_of(data), prefixes, base, max_new_tokens, objects)
+        return evaluate_named(
+            Path(path_of(run)), rows_of(data), prefixes, base, max_new_tokens, objects, samples_per_prompt
+        )
 
 
 def sample(

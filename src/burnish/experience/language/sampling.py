@@ -19,6 +19,7 @@ from burnish.policies.interface import Sampled, SamplingKnobs
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.layout import completions_batch
 from burnish.rewards.completed import BadRewardError, Completed, Reward, checked_scores
+from burnish.rewards.weighted import Weighted
 from burnish.run import UserError
 
 STREAMS_PER_ROLLOUT = 2**20
@@ -28,7 +29,10 @@ STREAMS_PER_ROLLOUT = 2**20
 class Sampling(Experience):
     """The options of every experience that samples completions and scores them."""
 
-    reward: Any = option(None, "reward for completions: a reward-model folder, 'gold', 'lexicon', or module:function")
+    reward: Any = option(
+        None,
+        "reward for completions: a reward-model folder, 'gold', 'lexicon', a checker such as match, or module:function",
+    )
     rollout: int = option(128, "prompts to complete before the policy learns from the completions", ge=1)
     max_new_tokens: int = option(64, "maximum length of a completion in tokens", ge=1, most=1_000_000)
     temperature: float = option(1.0, "divides the logits, in sampling and in training", ge=COLDEST)
@@ -70,9 +74,8 @@ class Sampling(Experience):
 
     def problems(self, method: str, settings: Any) -> dict[str, bool]:
         return {
-            f"{method} needs a reward: a reward-model folder, 'gold', 'lexicon', or module:function": "reward"
-            in self.needs
-            and self.reward is None,
+            f"{method} needs a reward: a reward-model folder, 'gold', 'lexicon', a checker such as match, or "
+            "module:function": "reward" in self.needs and self.reward is None,
             "rollout must not be smaller than batch_size": self.rollout * self.rows_per_prompt < settings.batch_size,
             "max_new_tokens must be smaller than max_length, which counts the prompt too": self.max_new_tokens
             >= settings.max_length,
@@ -106,7 +109,8 @@ class Sampling(Experience):
         # In float64, as the reward gave them: scores that differ there must not be a tie here.
         scores = torch.zeros(len(which), dtype=torch.float64)
         if source.reward is not None:
-            scores = torch.tensor(scored(source.reward, completed), dtype=torch.float64)
+            raw, apart = scored(source.reward, completed)
+            scores, metrics = torch.tensor(raw, dtype=torch.float64), metrics | of_parts(apart)
         scores = scores.to(completed.batch.mask.device)
         scores = scores if earned is None else scores + earned.sum(-1)
         ended = torch.tensor(completed.ended, device=scores.device)
@@ -124,7 +128,7 @@ class Scored:
     """Completions with the reward's `scores`; `counted` are these less the penalty for a missing end.
 
     `earned` is what an environment gave within the completions, on the last token of the message that earned it; the
-    scores contain it. `metrics` are those of the dialogues.
+    scores contain it. `metrics` are those of the dialogues, and of each part of a weighted sum of rewards.
     """
 
     completed: Completed
@@ -177,13 +181,26 @@ def completed_rows(
     )
 
 
-def scored(reward: Reward, completed: Completed) -> list[float]:
-    """The scores. Raises RolloutError with the completions that could not be scored."""
+def scored(reward: Reward, completed: Completed) -> tuple[list[float], dict[str, list[float]]]:
+    """The scores, and those of each part of a weighted sum. Raises RolloutError with the completions that could not be
+    scored."""
     try:
-        return checked_scores(reward, completed)
+        if isinstance(reward, Weighted):
+            apart = reward.apart(completed)
+            return reward.total(apart), apart
+        return checked_scores(reward, completed), {}
     except BadRewardError as error:
         lines = zip(completed.rows, completed.prompts, completed.responses, strict=True)
         raise RolloutError(str(error), [{"row": r, "prompt": p, "response": c} for r, p, c in lines]) from error
+
+
+def of_parts(apart: dict[str, list[float]]) -> dict[str, float]:
+    """Mean and standard deviation of each part of a weighted sum of rewards, under TRL's names."""
+    found: dict[str, float] = {}
+    for key, values in apart.items():
+        part = torch.tensor(values, dtype=torch.float64)
+        found |= {f"rewards/{key}/mean": part.mean().item(), f"rewards/{key}/std": part.std(correction=0).item()}
+    return found
 
 
 def where_tokens_lie(sampled: Sampled, mask: Bool[Tensor, "N T"]) -> Float[Tensor, "N T"]:

@@ -69,12 +69,15 @@ def evaluate_named(
     base: Settings,
     max_new_tokens: int | None = None,
     objects: Mapping[str, Any] = MappingProxyType({}),
+    samples_per_prompt: int | None = None,
 ) -> dict[str, Any]:
     """What is found of a finished run's folder, or of several reward models that a text names as one."""
     if run.is_dir() or read_ensemble(str(run)) is None:
-        return evaluate_run(run, data, prefixes, base, max_new_tokens, objects)
+        return evaluate_run(run, data, prefixes, base, max_new_tokens, objects, samples_per_prompt)
     if prefixes:
         raise UserError("--prefixes needs a language model, but this is a reward model: leave it out")
+    if samples_per_prompt is not None:
+        raise UserError("--samples-per-prompt needs a language model, but this is a reward model: leave it out")
     if max_new_tokens is not None:
         raise UserError("--max-new-tokens needs a language model, but this is a reward model: leave it out")
     return evaluate_ensemble(str(run), data, base)

@@ -21,6 +21,7 @@ from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import weights_hash
 from burnish.recipes.assets import check_intact
 from burnish.recipes.demo.measure import MAX_LENGTH, MAX_NEW_TOKENS, Measured, measure
+from burnish.recipes.evaluate.checked import answer_findings, answers_of, checker_for
 from burnish.recipes.evaluate.online import online_findings, own_findings
 from burnish.recipes.evaluate.reward import reward_model_findings
 from burnish.recipes.evaluate.written import PROMPTS, beside_start, sampled_statistics, statistics_of
@@ -42,6 +43,7 @@ def evaluate_run(
     base: Settings,
     max_new_tokens: int | None = None,
     objects: Mapping[str, Any] = MappingProxyType({}),
+    samples_per_prompt: int | None = None,
 ) -> dict[str, Any]:
     """Evaluate the model of `run`; write `evaluation.json` there, and what it sampled to `evaluation_samples.jsonl`.
 
@@ -49,8 +51,8 @@ def evaluate_run(
     it learned from built-in data.
     Of a policy: the method's loss and metrics and a preference method's accuracy with its interval; on the built-in
     part also gold score, KL to the model that it began as, and diversity of continuations of `prefixes` (default 256).
-    Of a reward model see `reward_model_findings`, of a policy that learned from a reward `online_findings`. `data` is a
-    name or a `datasets.Dataset`. `objects` take the place of those in memory that the run was begun with, by key:
+    Of a reward model see `reward_model_findings`, of a policy that learned from a reward `online_findings`; where answers
+    can be checked also accuracy and pass@k of `samples_per_prompt` (64) answers, see `answer_findings`. `data` is a name or a `datasets.Dataset`. `objects` take the place of those in memory that the run was begun with, by key:
     the folder of its `model`, and its `reward`.
     """
     if not (run / "model").exists():
@@ -62,7 +64,10 @@ def evaluate_run(
     scorer = "scorer" in algorithm.roles
     if prefixes and scorer:
         raise UserError("--prefixes needs a language model, but this is a reward model: leave it out")
-    if prefixes and data != "builtin" and settings.experience is None:
+    checker = None if scorer else checker_for(settings, data)
+    if samples_per_prompt is not None and checker is None:
+        raise UserError("--samples-per-prompt needs answers that can be checked: a task, or a reward such as match")
+    if prefixes and data != "builtin" and settings.experience is None and checker is None:
         raise UserError("--prefixes applies to the built-in held-out reviews: leave it out, or leave --data out")
     prompts = [] if scorer or settings.experience or data != "builtin" else held_out_prefixes(prefixes)
     sampling = isinstance(settings.experience, Sampling)
@@ -88,6 +93,9 @@ def evaluate_run(
             if data != "builtin":
                 more |= own_texts(policy, start, data, settings, base.seed, max_new_tokens or Sampling.max_new_tokens)
         found |= more
+        if checker is not None:
+            how = answers_of(settings, samples_per_prompt, max_new_tokens)
+            found |= answer_findings(algorithm, settings, policy, start, data, checker, how, prefixes, base.seed)
         if prompts:
             more, samples = continuations(policy, start, prompts, base.seed)
             found |= more
@@ -116,7 +124,7 @@ def data_for(run: Path, settings: Settings, data: Any) -> Any:
     if data is not None and not isinstance(data, str):
         return data
     own = names.HELD_OUT if settings.holdout else "builtin" if settings.data == "builtin" else None
-    data = data or settings.eval_data or own
+    data = data or settings.eval_data or own or names.held_out_tasks(settings.data)
     if data is None:
         raise UserError(
             f"{run} was trained on {settings.data} without --eval-data or --holdout: choose the evaluation data with "
@@ -126,7 +134,7 @@ def data_for(run: Path, settings: Settings, data: Any) -> Any:
         raise UserError(
             f"{run} was evaluated on data in memory, which no longer exist: choose the evaluation data with --data"
         )
-    return data
+    return data if data in (names.IN_MEMORY, names.HELD_OUT) else names.held_out_tasks(data) or data
 
 
 def named(settings: Settings, data: Any) -> dict[str, Any]:

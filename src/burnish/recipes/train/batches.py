@@ -1,6 +1,7 @@
 """Where a run's batches come from: offline a walk over the data, online an experience."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -21,6 +22,9 @@ from burnish.training.resume import State
 from burnish.training.step import evaluate
 
 EVALUATED_PROMPTS = 256
+
+FIRST_ROLLOUTS = 2
+"""After so many rollouts a reward that gave one number alone is warned of."""
 
 Evaluator = Callable[[], dict[str, float]]
 
@@ -121,7 +125,7 @@ def online(
     def batches(state: State) -> Iterator[Drawn]:
         source = Source(models, rows, sampler, reward, settings.seed, say_once, environment)
         sampler.load(models.policy.parameters(), state.step)
-        for drawn in draws(experience, source, state.batches, state.experience):
+        for drawn in watched(draws(experience, source, state.batches, state.experience), say_once):
             yield drawn
             sampler.load(models.policy.parameters(), state.step)
 
@@ -134,6 +138,40 @@ def online(
             return experience.evaluate(held_source, count)
 
     return Feed(models, batches, evaluator)
+
+
+def watched(rollouts: Iterator[Drawn], tell: Callable[[str], None]) -> Iterator[Drawn]:
+    """The same rollouts; `tell` is given a sentence for each reward that gave one number alone in the first of them.
+
+    A reward is known by the mean and the deviation of its scores among a rollout's metrics.
+    """
+    first: list[dict[str, float]] = []
+    for drawn in rollouts:
+        if len(first) < FIRST_ROLLOUTS:
+            first.append(drawn.metrics)
+            if len(first) == FIRST_ROLLOUTS:
+                for sentence in constant_rewards(first):
+                    tell(sentence)
+        yield drawn
+
+
+def constant_rewards(metrics: Sequence[dict[str, float]]) -> list[str]:
+    """A sentence for each reward that gave the same number to every completion of these rollouts."""
+    pairs = {"objective/scores": ("objective/scores_std", "the reward")}
+    for name in metrics[0]:
+        if name.startswith("rewards/") and name.endswith("/std"):
+            key = name.removesuffix("/std")
+            pairs[f"{key}/mean"] = (name, f"the reward {key.removeprefix('rewards/')}")
+    found = []
+    for mean, (std, reward) in pairs.items():
+        values = [one.get(mean, math.nan) for one in metrics]
+        spread = max(values) - min(values) + max(one.get(std, math.nan) for one in metrics)
+        if spread <= 1e-6 * max(1.0, abs(values[0])):
+            found.append(
+                f"warning: {reward} gave {values[0]:g} to every completion of the first {len(metrics)} rollouts: there "
+                "is nothing to learn from it unless it changes"
+            )
+    return found
 
 
 def held_out(algorithm: Algorithm, models: Models, held: Any, settings: Settings) -> Evaluator | None:

@@ -1,11 +1,13 @@
 """Rewards by name: what `--reward` accepts."""
 
 import dataclasses
+import difflib
 from pathlib import Path
 from typing import Any
 
 from burnish.data.corpora import lexicon
-from burnish.data.names import IN_MEMORY, is_in_memory
+from burnish.data.names import IN_MEMORY, TASK, is_in_memory
+from burnish.data.tasks import gym, stream
 from burnish.environments.interface import Maker
 from burnish.environments.load import resolve_environment
 from burnish.policies.language.adapters import is_adapter, is_scorer_adapter
@@ -16,22 +18,32 @@ from burnish.policies.language.scorer import load_scorer
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.gold import gold_judge
 from burnish.rewards.builtin import gold_reward, lexicon_reward
+from burnish.rewards.checkers import CHECKERS, Checker, checker
 from burnish.rewards.completed import Reward
-from burnish.rewards.ensemble import Ensemble, read_ensemble
+from burnish.rewards.ensemble import HOW, Ensemble, read_ensemble
 from burnish.rewards.function import function_reward, is_reward, load_function
 from burnish.rewards.model import model_reward
+from burnish.rewards.sandbox.timed import timed
+from burnish.rewards.weighted import Weighted, keys_of, read_weighted
 from burnish.run import UserError, read_mapping
 
-POSSIBLE = "a reward model's folder (several with commas), 'gold', 'lexicon', or module:function"
+POSSIBLE = (
+    f"a reward model's folder (several with commas), 'gold', 'lexicon', a checker ({', '.join(CHECKERS)}), or "
+    "module:function"
+)
+
+GYM_SECONDS = 5.0
+"""Of CPU time, for one answer to a task of reasoning_gym: some of its scorers evaluate what they are given."""
 
 
 def resolve_reward(reward: Any, policy: LanguagePolicy, loading: Loading = PLAIN) -> Reward:
     """The reward for a text or a Python callable.
 
-    'gold' and 'lexicon' are built in; an existing folder is a reward model (a run folder, or written by
-    `save_pretrained`), and several separated by commas are an ensemble, see `read_ensemble`; `module:function`, or a
-    function itself, is called with prompts, responses and the data's columns. Raises UserError for anything else, and
-    for a reward model with another tokenizer than the policy's.
+    'gold' and 'lexicon' are built in; `rewards.checkers` has those that check answers, and 'task' is the checker of the
+    row's own task; an existing folder is a reward model (a run folder, or written by `save_pretrained`), and several
+    folders separated by commas are an ensemble, see `read_ensemble`; `module:function`, or a function itself, is called
+    with prompts, responses and the data's columns. Several of any kind, with weights or without, are a weighted sum, see
+    `read_weighted`. Raises UserError for anything else, and for a reward model with another tokenizer than the policy's.
     """
     if callable(reward):
         return reward if is_reward(reward) else function_reward(reward)
@@ -40,19 +52,68 @@ def resolve_reward(reward: Any, policy: LanguagePolicy, loading: Loading = PLAIN
         raise UserError(f"the reward {name} was an object in memory: give it in Python, with reward=…")
     if not isinstance(reward, str | Path):
         raise UserError(f"the reward is a {type(reward).__name__}: give {POSSIBLE}, or a function in Python")
-    if reward == "gold":
-        return gold_reward(gold_judge())
-    if reward == "lexicon":
-        return lexicon_reward(lexicon())
-    if Path(reward).is_dir():
-        return reward_model(str(reward), policy, loading)
-    if found := read_ensemble(str(reward)):
+    text = str(reward)
+    if Path(text).is_dir():
+        return reward_model(text, policy, loading)
+    if is_sum(text):
+        pieces, weights = read_weighted(text)
+        members = tuple(resolve_reward(piece, policy, loading) for piece in pieces)
+        return Weighted(text, members, tuple(weights), keys_of(pieces))
+    if found := named_reward(text):
+        return found
+    if found := read_ensemble(text):
         folders, how, penalty = found
-        return Ensemble(str(reward), tuple(reward_model(folder, policy, loading) for folder in folders), how, penalty)
-    if ":" in str(reward):
-        return load_function(str(reward))
-    hint = f", as in {Path(reward).stem}:score" if str(reward).endswith(".py") else ""
-    raise UserError(f"--reward {reward} is neither a folder nor a known reward: give {POSSIBLE}{hint}")
+        return Ensemble(text, tuple(reward_model(folder, policy, loading) for folder in folders), how, penalty)
+    near = difflib.get_close_matches(text.partition(":")[0].lower(), [*CHECKERS, TASK, "gold", "lexicon"], n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    if ":" in text:
+        try:
+            return load_function(text)
+        except UserError as error:
+            raise UserError(f"{error}{hint}") from error
+    hint = hint or (f", as in {Path(text).stem}:score" if text.endswith(".py") else "")
+    raise UserError(f"--reward {text} is neither a folder nor a known reward: give {POSSIBLE}{hint}")
+
+
+def is_sum(text: str) -> bool:
+    """Whether a text names several rewards that are added up: not the folders of an ensemble."""
+    if text.partition(":")[0].partition("=")[0] in HOW:
+        return False
+    pieces, _ = read_weighted(text)
+    return len(pieces) > 1 and (pieces != text.split(",") or not all(map(is_folder_name, pieces)))
+
+
+def is_folder_name(text: str) -> bool:
+    """Whether a text can only name a folder: no colon, and no reward by name."""
+    return ":" not in text and text not in (*CHECKERS, TASK, "gold", "lexicon")
+
+
+def named_reward(text: str) -> Reward | None:
+    """The built-in reward or checker that a text names; None if it names none."""
+    if text == "gold":
+        return gold_reward(gold_judge())
+    if text == "lexicon":
+        return lexicon_reward(lexicon())
+    if text == TASK:
+        return Checker(TASK, ("task", "answer", "metadata"), task_grade, optional=("metadata",))
+    return checker(text)
+
+
+def checking_part(text: str) -> Reward | None:
+    """The first reward in a text that checks answers; None if none does."""
+    if Path(text).is_dir() or text.partition(":")[0].partition("=")[0] in HOW:
+        return None
+    found = (named_reward(one) for one in read_weighted(text)[0] if one not in ("gold", "lexicon"))
+    return next((one for one in found if one is not None), None)
+
+
+def task_grade(response: str, row: tuple[Any, ...]) -> float:
+    """How right a response is, 0 to 1, by the checker of the row's task."""
+    task, answer, metadata = row
+    if str(task).startswith(gym.PREFIX) and isinstance(metadata, dict):
+        request = {"task": task.removeprefix(gym.PREFIX), "text": response, "entry": metadata}
+        return timed("gym").score(request, GYM_SECONDS) or 0.0
+    return float(stream.is_answer(response, str(answer)))
 
 
 def environment_of(experience: Any, policy: LanguagePolicy) -> Maker | None:
@@ -62,9 +123,14 @@ def environment_of(experience: Any, policy: LanguagePolicy) -> Maker | None:
 
 
 def reward_folder(reward: Any) -> str:
-    """The reward model's folder in a text, the first of an ensemble; "" if there is none."""
+    """The reward model's folder in a text, the first of several; "" if there is none."""
     if not isinstance(reward, str):
         return ""
+    if not Path(reward).is_dir():
+        if is_sum(reward):
+            return next((resolve_model(one) for one in read_weighted(reward)[0] if Path(one).is_dir()), "")
+        if reward.partition(":")[0] in CHECKERS:
+            return ""
     found = None if Path(reward).is_dir() else read_ensemble(reward)
     return resolve_model(found[0][0] if found else reward)
 

@@ -211,12 +211,15 @@ def evaluation_rows(
     algorithm: Any, settings: Settings, policy: Any, data: Any, training: Any, clock: datetime | None = None
 ) -> Any:
     """Evaluation data: the given data, what is held out of the `training` data, the validation split if that is
-    built-in data, or None."""
+    built-in data, the held-out prompts if all of it are tasks, or None."""
     if settings.holdout:
         return tokenised(algorithm, settings, policy, training, HELD_OUT, clock)
-    if data is None and settings.data != "builtin":
+    own = "builtin" if settings.data == "builtin" else names.held_out_tasks(settings.data)
+    if data is None and own is None:
         return None
-    return tokenised(algorithm, settings, policy, "builtin" if data is None else data, "validation", clock)
+    if data is not None and (text := names.text_of(data)):
+        data = names.held_out_tasks(text) or data
+    return tokenised(algorithm, settings, policy, own if data is None else data, "validation", clock)
 
 
 def first_responses(batch: Preferences) -> Demonstrations:
