@@ -113,6 +113,7 @@ OWN = {
         "ratio": "token",
         "clip_low": 0.1,
         "clip_high": 0.3,
+        "dual_clip": 3.0,
         "over": "token",
         "beta": 0.1,
         "kl_in": "loss",

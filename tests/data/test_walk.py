@@ -140,3 +140,10 @@ def test_a_walk_over_a_mixture_goes_on_anywhere(start: int) -> None:
     assert list(islice(walk(Mixed(20), 4, seed=5, start=start), 12 - start)) == whole[start:]
     seen = {row for batch in whole[:start] for row in batch}
     assert visited(Mixed(20).plan, 4, seed=5, steps=start) == sorted(seen)
+
+
+def test_the_walk_goes_on_through_epochs() -> None:
+    plan, seed = Plan((5,)), 3
+    walk = list(itertools.chain(*(plan.order(seed, epoch) for epoch in range(4))))
+    for first, count in ((0, 5), (3, 4), (4, 12), (7, 1), (10, 0)):
+        assert next_rows(plan, seed, first, count) == walk[first : first + count]

@@ -23,7 +23,7 @@ class Source:
     """What an experience draws from: the run's models, a sampler of the policy, prompts, a reward, and the seed.
 
     `sampler` and `reward` are None for an experience that does not ask for them. `say` shows a sentence to the
-    user, the same one only once.
+    user, the same one only once. `texts` are the demonstrations that the experience names, None where it names none.
     """
 
     models: Models
@@ -32,6 +32,7 @@ class Source:
     reward: Any = None
     seed: int = 0
     say: Callable[[str], None] = silent
+    texts: Any = None
 
 
 class Experience:
@@ -65,6 +66,11 @@ class Experience:
     def room(self) -> int:
         """Tokens that a prompt has to leave free within `max_length`."""
         return 0
+
+    @property
+    def texts(self) -> str | None:
+        """Data of demonstrations that it draws beside the prompts' completions, by the name that `--data` takes."""
+        return None
 
     @property
     def critic_model(self) -> str | None:

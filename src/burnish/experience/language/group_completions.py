@@ -9,10 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from burnish.batches import Drawn, GroupEpisodes
+from burnish.data.walk import next_rows
 from burnish.experience.interface import Source
 from burnish.experience.language.correction import mismatch, weights
 from burnish.experience.language.groups import Groups, ScoredGroups, grouped, metrics, prompt_record, sample_record
-from burnish.experience.language.redraw import equal, next_rows, with_signal
+from burnish.experience.language.redraw import equal, with_signal
 from burnish.experience.language.sampling import Scored, rollout_rows
 from burnish.functional.masked import is_last
 from burnish.options import option

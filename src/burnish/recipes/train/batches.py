@@ -1,11 +1,12 @@
 """Where a run's batches come from: offline a walk over the data, online an experience."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
 from burnish.algorithms.interface import Algorithm, name_of
+from burnish.algorithms.sft import SFT
 from burnish.batches import Drawn
 from burnish.config import Settings
 from burnish.data.prompts import Prompts
@@ -15,6 +16,7 @@ from burnish.policies.interface import Models
 from burnish.policies.language.sampler import PolicySampler
 from burnish.recipes.train.models import device_of, loading_of, say, starting_point, with_reference
 from burnish.recipes.train.rewards import resolve_reward
+from burnish.recipes.train.rows import tokenised
 from burnish.run import UserError
 from burnish.training.language.schedule import phases
 from burnish.training.resume import State
@@ -116,9 +118,10 @@ def online(
     loading = loading_of(settings)
     reward = resolve_reward(experience.reward, models.policy, loading) if "reward" in experience.needs else None
     say_once = cache(partial(say, settings))
+    texts = texts_of(settings, models.policy)
 
     def batches(state: State) -> Iterator[Drawn]:
-        source = Source(models, rows, sampler, reward, settings.seed, say_once)
+        source = Source(models, rows, sampler, reward, settings.seed, say_once, texts)
         sampler.load(models.policy.parameters(), state.step)
         for drawn in draws(experience, source, state.batches, state.experience):
             yield drawn
@@ -133,6 +136,16 @@ def online(
             return experience.evaluate(held_source, count)
 
     return Feed(models, batches, evaluator)
+
+
+def texts_of(settings: Settings, policy: Any) -> Any:
+    """The demonstrations that the experience draws beside its samples, tokenised; None where it names none."""
+    if (named := settings.experience.texts) is None:
+        return None
+    plain = replace(settings, experience=None, data=named, holdout=0.0)
+    found = tokenised(SFT(), plain, policy, named, "train")
+    say(settings, found.describe())
+    return found
 
 
 def held_out(algorithm: Algorithm, models: Models, held: Any, settings: Settings) -> Evaluator | None:
