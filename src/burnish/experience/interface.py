@@ -63,6 +63,11 @@ class Experience:
         return 1.0
 
     @property
+    def teacher_model(self) -> str | None:
+        """The model that a teacher is, where the method has one."""
+        return None
+
+    @property
     def room(self) -> int:
         """Tokens that a prompt has to leave free within `max_length`."""
         return 0

@@ -75,7 +75,7 @@ class Sampling(Experience):
         decoder = Decoder.of(source.models.policy, self.keep_special_tokens)
         decoder.warn(sampled.tokens, source.say)
         completed = completed_rows(source.models.policy, source.prompts, which, sampled, decoder)
-        raw = scored(source.reward, completed)
+        raw = [0.0] * len(which) if source.reward is None else scored(source.reward, completed)
         ended = torch.tensor(sampled.ended)
         # In float64, as the reward gave them: scores that differ there must not be a tie here.
         scores = torch.tensor(raw, dtype=torch.float64)
