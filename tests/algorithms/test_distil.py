@@ -94,7 +94,7 @@ def test_chunks_of_the_vocabulary_change_nothing(monkeypatch: pytest.MonkeyPatch
         ({"teacher": "a", "js_beta": 0.3}, "js_beta only applies to the divergence js"),
         (
             {"teacher": "a", "missing_eos_penalty": 1.0},
-            "missing_eos_penalty changes a score, from which nothing is lear",
+            "missing_eos_penalty changes a score, from which nothing is",
         ),
     ],
 )

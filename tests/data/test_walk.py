@@ -1,10 +1,11 @@
 """The order of rows: a pure function of seed and position."""
 
+import itertools
 from itertools import islice
 
 import pytest
 
-from burnish.data.walk import Plan, batches_per_epoch, epoch_order, in_order, visited, walk
+from burnish.data.walk import Plan, batches_per_epoch, epoch_order, in_order, next_rows, visited, walk
 
 
 class Numbers:
