@@ -26,7 +26,8 @@ def readme() -> str:
     lines = ["| command | learns from | what it does | paper |", "|---|---|---|---|"]
     for name, entry in LANGUAGE.items():
         algorithm = load(name)
-        lines.append(f"| `burnish {name}` | {ROWS[algorithm.data]} | {entry.summary} | {algorithm.paper} |")
+        learns = "prompts and a teacher" if "teacher" in algorithm.roles else ROWS[algorithm.data]
+        lines.append(f"| `burnish {name}` | {learns} | {entry.summary} | {algorithm.paper} |")
     for name, entry in CONTROL.items():
         command = f"`burnish classic --algorithms {name}`"
         lines.append(f"| {command} | a Gymnasium environment | {entry.summary} | {load(name).paper} |")

@@ -4,6 +4,7 @@ Column 0 of a row is a prompt of one token, so the first word is chosen in colum
 """
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -49,6 +50,11 @@ class TablePolicy:
 
     def logprobs(self, batch: Any) -> Tensor:
         return self.logprobs_and_entropy(batch)[0]
+
+    def divergences(self, batch: Any, teacher: "TablePolicy", formula: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        where = states(batch.tokens, self.logits.shape[1])
+        values = formula(self.logits[where.flatten()], teacher.logits.detach()[where.flatten()])
+        return nn.functional.pad(values.view(where.shape), (1, 0))
 
     def parameters(self) -> dict[str, nn.Parameter]:
         return {"logits": self.logits}

@@ -120,7 +120,8 @@ class Episodes(Rows):
     Three log-probabilities of the same tokens: `sampler_logprobs` of the distribution that they were drawn from,
     `old_logprobs` of the trained policy before the rollout's first update, and `ref_logprobs` of the reference, None
     where nothing uses one. `discounts` is gamma, and 0 on the step that terminated. `limit` is the largest number of
-    tokens that a completion may have.
+    tokens that a completion may have. `ptx` are texts to imitate beside the completions, as many, with the weight of
+    their loss; None where there are none.
     """
 
     tokens: Int[Tensor, "B T"]
@@ -133,10 +134,14 @@ class Episodes(Rows):
     discounts: Float[Tensor, "B T"]
     limit: Int[Tensor, ""]
     ref_logprobs: Float[Tensor, "B T"] | None = None
+    ptx: Demonstrations | None = None
+    ptx_weight: Float[Tensor, ""] | None = None
 
     def counts(self) -> dict[str, Tensor]:
-        """`Rows.counts`, and as "constant" the tokens that the completions could have at most (Dr. GRPO's divisor)."""
-        return super().counts() | {"constant": self.counted().sum() * self.limit}
+        """`Rows.counts`, as "constant" the tokens that the completions could have at most (Dr. GRPO's divisor), and as
+        "ptx" the real tokens of the texts beside them."""
+        own = {} if self.ptx is None else {"ptx": self.ptx.mask.sum()}
+        return super().counts() | {"constant": self.counted().sum() * self.limit} | own
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ GROUP: dict[str, Any] = COMMON | {"advantage": "leave_one_out", "std_correction"
 CLIPS: dict[str, Any] = {"clip_low": 0.01, "clip_high": 0.01}
 OWN: dict[str, dict[str, Any]] = {
     "grpo": GROUP | CLIPS | {"dual_clip": 1.05},
-    "rloo": COMMON | CLIPS | {"ratio": "token", "kl_in": "loss"},
+    "rloo": COMMON | CLIPS | {"ratio": "token", "kl_in": "loss", "dual_clip": 1.05},
     "gspo": GROUP | {"clip_low": 0.5, "clip_high": 0.5},
     "cispo": GROUP | CLIPS | {"over": "sequence"},
     "reinforce_plus_plus": COMMON | CLIPS | {"group_mean": True, "dual_clip": 1.05, "over": "sum"},
@@ -30,7 +30,7 @@ OWN: dict[str, dict[str, Any]] = {
 BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("rloo", "kl_estimator"): {"kl_in": "loss"},
     ("reinforce_plus_plus", "kl_estimator"): {"kl_in": "loss"},
-} | {("rloo", key): {"ratio": "sequence"} for key in CLIPS}
+} | {("rloo", key): {"ratio": "token"} for key in (*CLIPS, "dual_clip")}
 BESIDE |= {(name, key): {"beta": 0.3} for name in ("gspo", "cispo") for key in ("kl_in", "kl_estimator")}
 
 
@@ -151,7 +151,9 @@ def test_advantages_per_token_by_hand() -> None:
         ("grpo", {"kl_estimator": "k1"}, "k1 in the loss has a mean gradient of 0"),
         ("grpo", {"advantage": "centre", "std_correction": 0}, "std_correction only applies"),
         ("cispo", {"advantage": "leave_one_out", "std_eps": 0.1}, "std_eps only applies to a standardised advantage"),
-        ("rloo", {"clip_low": 0.1}, "clip_low and clip_high only apply to a ratio"),
+        ("rloo", {"clip_low": 0.1}, "clip_low, clip_high and dual_clip only apply to a ratio"),
+        ("rloo", {"dual_clip": 3.0}, "clip_low, clip_high and dual_clip only apply to a ratio"),
+        ("rloo", {"ratio": "sequence", "over": "token"}, "a ratio per completion has one loss per completion"),
         ("rloo", {"update_epochs": 2}, "without a ratio a second pass would not know that the policy has moved"),
         ("rloo", {"ratio": "sequence", "kl_in": "reward"}, "a ratio per completion has one advantage per completion"),
         ("grpo", {"clip_low": 0.0}, "clip_low must be above 0, not 0.0: at 0 no update can improve anything"),

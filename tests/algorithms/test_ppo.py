@@ -499,3 +499,27 @@ def test_what_a_rollout_leaves_is_the_next_price() -> None:
     runs = algorithm.conclude(lambda: {"policy/kl_avg": f64([0.2, 0.1, 0.01])}, {})
     assert runs["kl_penalty"].tolist() == [1.0, 0.5, 0.25]
     assert PPO(kl_penalty=0.5).conclude(dict, {"x": 1}) == {"x": 1}
+
+
+# Texts beside the reward -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_texts_beside_the_completions_by_hand(weight: float) -> None:
+    """Log-probabilities −1, −2 and −3 of three tokens in two texts: a likelihood of −2 per token."""
+    texts = tiny.demonstrations([([0, 1, 1], [False, True, True]), ([0, 1, 1], [False, False, True])])
+    batch = dataclasses.replace(two_rows(), ptx=texts, ptx_weight=torch.tensor(weight))
+    values = torch.tensor([[0, -1.0, -2.0], [0, 0, -3.0]], dtype=torch.float64).requires_grad_()
+    algorithm = PPO(lambda_=0.5, standardise_advantages=False)
+    plain = gradient(algorithm, models_of(after()), ready(algorithm, models_of(before()), two_rows()))
+    moved = after()
+    moved.logprobs = lambda batch: values[batch.rows]  # type: ignore[method-assign]
+    found = gradient(algorithm, models_of(moved), ready(algorithm, models_of(before()), batch))
+    assert found["ptx/nll"] == 2
+    assert found["loss"] == pytest.approx(plain["loss"] + 2 * weight)
+    if weight:
+        assert values.grad is not None
+        torch.testing.assert_close(values.grad, -weight * texts.mask.double() / 3)
+    else:
+        assert found["loss"] == plain["loss"]
+        assert values.grad is None

@@ -22,6 +22,7 @@ from burnish.policies.language.reference import cached_reference
 
 EVERY = list(dict.fromkeys([*LANGUAGE, *CONTROL]))
 LEARNED = {"Completions": "episodes", "Pairs": "pairs", "Bests": "demonstrations"}
+LEARNED["TaughtCompletions"] = "episodes"
 LEARNED |= dict.fromkeys(("GroupCompletions", "LooseCompletions"), "groups")
 """What a method that samples learns from, by its experience."""
 
@@ -64,6 +65,8 @@ def models_of(algorithm: type[Algorithm], batch: Any, cache: Path) -> Models:
     if "scorer" in algorithm.roles:
         return Models(scorer=make_scorer("gpt2"))
     models = Models(policy=tiny.make_policy("gpt2"))
+    if "teacher" in algorithm.roles:
+        models = models.having(teacher=tiny.make_policy("gpt2", seed=1))
     if "critic" in algorithm.roles:
         models = models.having(critic=make_scorer("gpt2"))
     if "reference" in algorithm.roles:
@@ -113,7 +116,7 @@ def test_every_entry_is_a_frozen_dataclass_with_help_on_every_field(name: str) -
 def test_facts_are_words_that_the_others_know(name: str) -> None:
     cls = load(name)
     assert cls.data in ("demonstrations", "preferences", "feedback", "prompts")
-    assert set(cls.roles) <= {"policy", "critic", "scorer", "reference"}
+    assert set(cls.roles) <= {"policy", "critic", "scorer", "reference", "teacher"}
     assert cls.learning_rate > 0
     assert cls.paper
     assert (cls.experience != "") == (cls.data == "prompts")
@@ -157,7 +160,7 @@ def test_the_facts_that_only_some_have() -> None:
 
 def test_default_learning_rates() -> None:
     """Methods that imitate take large steps; those that compare with the start of training take small ones."""
-    rates = {"sft": 2e-5, "rejection": 2e-5, "reward": 1e-5, "orpo": 8e-6, "ppo": 3e-6}
+    rates = {"sft": 2e-5, "rejection": 2e-5, "reward": 1e-5, "orpo": 8e-6, "ppo": 3e-6, "distil": 1e-5}
     assert {name: load(name).learning_rate for name in LANGUAGE} == dict.fromkeys(LANGUAGE, 1e-6) | rates
 
 

@@ -13,4 +13,6 @@ def options(files: Path, out: Path, method: str = "sft") -> list[object]:
     common = ["--batch-size", 4, "--learning-rate", 0.01, "--threads", 1, "--max-length", 40]
     if algorithm.experience:
         common += ["--reward", "lexicon", "--rollout", 4, "--max-new-tokens", 4, "--update-epochs", 1]
+    if method == "distil":
+        common += ["--teacher", files / "model"]
     return [method, "--model", files / "model", "--data", data, "--out", out, *common]

@@ -9,7 +9,7 @@ from burnish.config import Settings, build
 from burnish.run import UserError
 
 ONLINE = [name for name in LANGUAGE if load(name).experience]
-NEEDED: dict[str, dict[str, Any]] = {name: {"reward": "gold"} for name in ONLINE}
+NEEDED: dict[str, dict[str, Any]] = {name: {"reward": "gold"} for name in ONLINE} | {"distil": {"teacher": "a"}}
 
 
 def built(name: str, options: dict[str, Any]) -> tuple[Any, Settings]:

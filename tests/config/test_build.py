@@ -113,6 +113,7 @@ OWN = {
         "ratio": "token",
         "clip_low": 0.1,
         "clip_high": 0.3,
+        "dual_clip": 3.0,
         "over": "token",
         "beta": 0.1,
         "kl_in": "loss",
@@ -120,6 +121,7 @@ OWN = {
         "entropy_weight": 0.01,
         "update_epochs": 2,
     },
+    "distil": {"divergence": "js", "js_beta": 0.3, "gamma": 0.0, "clip": None, "over": "sequence", "update_epochs": 2},
     "gspo": GROUP | {"clip_low": 1e-3, "clip_high": 2e-3, "over": "token", "std_correction": 0},
     "cispo": GROUP | {"clip_low": 0.5, "clip_high": 2.0, "over": "constant", "std_correction": 0},
     "reinforce_plus_plus": {
@@ -159,6 +161,7 @@ OWN = {
 # What does not go with the others above, which have the default: an option of a method, and what it needs beside it.
 APART: list[tuple[str, str, Any, dict[str, Any]]] = [("dpo", "length_normalised", True, {})]
 APART += [(name, "advantage", "centre", {}) for name in ("grpo", "gspo", "cispo")]
+APART += [("distil", "gamma", 0.5, {}), ("distil", "clip", 0.2, {})]
 APART += [(name, "kl_in", "score", {"beta": 0.1}) for name in ("grpo", "gspo", "cispo")]
 DIALOGUES: dict[str, Any] = {
     "environment": "guess",
@@ -175,6 +178,8 @@ KNOBS = DIALOGUES | {
     "beta": 0.2,
     "kl_target": 4.0,
     "kl_horizon": 500,
+    "ptx_data": "texts.jsonl",
+    "ptx_weight": 0.5,
     "gamma": 0.99,
     "missing_eos_penalty": 1.5,
     "keep_special_tokens": True,
@@ -200,12 +205,15 @@ SCORED = GROUPS | {
     "correction_high": 5.0,
 }
 OF_GROUPS = {"online_dpo": GROUPS | {"refresh_reference": True}, "rejection": GROUPS}
+TAUGHT = {key: value for key, value in GROUPS.items() if key not in ("completions_per_prompt", "missing_eos_penalty")}
+OF_GROUPS["distil"] = TAUGHT | {"teacher": "runs/teacher"}
 KNOWN_BY = [(name, key) for name, knobs in (OF_GROUPS | {"grpo": SCORED}).items() for key in knobs]
 OF_GROUPS |= dict.fromkeys(("grpo", "rloo", "gspo", "cispo", "reinforce_plus_plus"), SCORED)
 WITH: dict[str, dict] = {
     "patience": {"eval_every": 4},
     "save_best": {"eval_every": 4},
     "kl_horizon": {"kl_target": 4.0},
+    "ptx_weight": {"ptx_data": "texts.jsonl"},
 }
 WITH |= {key: {"schedule": "warmup_stable_decay"} for key in ("decay", "decay_type")} | {
     "momentum": {"optimizer": "sgd"},
@@ -225,7 +233,8 @@ def test_these_tests_know_every_key() -> None:
     assert OTHER.keys() == {f.name for f in dataclasses.fields(Settings)} - {"experience", "trust_remote_code"}
     assert KNOBS.keys() == {f.name for f in dataclasses.fields(Completions)}
     for name, knobs in OF_GROUPS.items():
-        assert knobs.keys() == {f.name for f in dataclasses.fields(kind_of(name))}
+        refused = {"missing_eos_penalty"} if name == "distil" else set()
+        assert knobs.keys() | refused == {f.name for f in dataclasses.fields(kind_of(name))}
     assert OWN.keys() == LANGUAGE.keys()
     for name in LANGUAGE:
         assert OWN[name].keys() == {f.name for f in dataclasses.fields(load(name))}
@@ -365,7 +374,7 @@ def test_what_the_dataclasses_refuse_is_a_sentence_of_the_users(name: str, optio
         ("ppo", {"response_length": 9}, "unknown key 'response_length' for ppo: it is 'max_new_tokens' here"),
         *[
             (name, options, f"unknown key '{next(iter(options))}' for {name}{more}")
-            for name in OF_GROUPS
+            for name in OF_GROUPS.keys() - {"distil"}
             for options, more in (
                 ({"kl_target": 4.0}, ""),
                 ({"critic": "runs/x"}, ""),

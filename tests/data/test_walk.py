@@ -1,10 +1,11 @@
 """The order of rows: a pure function of seed and position."""
 
+import itertools
 from itertools import islice
 
 import pytest
 
-from burnish.data.walk import Plan, batches_per_epoch, epoch_order, in_order, visited, walk
+from burnish.data.walk import Plan, batches_per_epoch, epoch_order, in_order, next_rows, visited, walk
 
 
 class Numbers:
@@ -140,3 +141,10 @@ def test_a_walk_over_a_mixture_goes_on_anywhere(start: int) -> None:
     assert list(islice(walk(Mixed(20), 4, seed=5, start=start), 12 - start)) == whole[start:]
     seen = {row for batch in whole[:start] for row in batch}
     assert visited(Mixed(20).plan, 4, seed=5, steps=start) == sorted(seen)
+
+
+def test_the_walk_goes_on_through_epochs() -> None:
+    plan, seed = Plan((5,)), 3
+    walk = list(itertools.chain(*(plan.order(seed, epoch) for epoch in range(4))))
+    for first, count in ((0, 5), (3, 4), (4, 12), (7, 1), (10, 0)):
+        assert next_rows(plan, seed, first, count) == walk[first : first + count]

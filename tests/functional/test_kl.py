@@ -104,3 +104,37 @@ def test_gradients() -> None:
 
 def test_broadcast_of_a_reference() -> None:
     assert fn.k1(numbers(2, 3, 4), numbers(3, 4)).shape == (2, 3, 4)
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.5, 0.9])
+def test_generalised_js_against_the_formula(beta: float) -> None:
+    p_logits, q_logits = numbers(5, 4), numbers(5, 4, seed=1)
+    p, q = p_logits.softmax(-1), q_logits.softmax(-1)
+    m = beta * p + (1 - beta) * q
+    expected = (beta * p * (p / m).log() + (1 - beta) * q * (q / m).log()).sum(-1)
+    close(fn.generalised_js(p_logits, q_logits, beta), expected)
+    close(fn.generalised_js(q_logits, p_logits, 1 - beta), expected)
+    assert_gradients(lambda x, y: fn.generalised_js(x, y, beta), p_logits, q_logits)
+
+
+def test_generalised_js_ends_at_the_two_kl_divergences() -> None:
+    """Exactly at 0 and 1, and near them, divided by β or 1 − β."""
+    p, q = numbers(5, 4), numbers(5, 4, seed=1)
+    close(fn.generalised_js(p, q, 0.0), fn.categorical_kl(p, q))
+    close(fn.generalised_js(p, q, 1.0), fn.categorical_kl(q, p))
+    close(fn.generalised_js(p, q, 1e-7) / 1e-7, fn.categorical_kl(p, q), tolerance=1e-5)
+    close(fn.generalised_js(p, q, 1 - 1e-7) / 1e-7, fn.categorical_kl(q, p), tolerance=1e-5)
+
+
+def test_generalised_js_of_equal_and_of_disjoint_distributions() -> None:
+    """0 with a gradient of 0; and at most the entropy of the mixing weight, log 2 at β = ½, however far they are."""
+    x = numbers(5, 4).requires_grad_()
+    for beta in (0.3, 0.5):
+        found = fn.generalised_js(x.detach(), x, beta)
+        assert (found == 0).all()
+        assert (torch.autograd.grad(found.sum(), x)[0] == 0).all()
+    one, other = f64([0.0, -math.inf]), f64([-math.inf, 0.0]).requires_grad_()
+    far = fn.generalised_js(one, other, 0.5)
+    close(far, math.log(2))
+    close(fn.generalised_js(f64([1e3, -1e3]), f64([-1e3, 1e3]), 0.5), math.log(2))
+    assert torch.autograd.grad(far, other)[0].isfinite().all()

@@ -16,11 +16,13 @@ from phases import ready
 from torch import Tensor
 
 from burnish.algorithms.cispo import CISPO
+from burnish.algorithms.distil import Distil
 from burnish.algorithms.group import GroupGradient
 from burnish.algorithms.grpo import GRPO
 from burnish.algorithms.gspo import GSPO
 from burnish.algorithms.reinforce_plus_plus import ReinforcePlusPlus
 from burnish.algorithms.rloo import RLOO
+from burnish.policies.interface import Models
 from burnish.training.step import gradient
 
 from .bandits import close
@@ -87,8 +89,8 @@ def expected(
         for s, o, r in zip(found.scores.tolist(), plain, ref, strict=True)
     ]
     for y in range(len(texts)):
-        for z in range(len(texts)):
-            chance = math.exp(sum(plain[y]) + sum(plain[z]))
+        for z in range(y + 1):  # a pair and its mirror image have one loss
+            chance = math.exp(sum(plain[y]) + sum(plain[z])) * (2 if z < y else 1)
             rows = [
                 token_losses(new[one], plain[one], credit(scores[one], scores[other]))
                 for one, other in ((y, z), (z, y))
@@ -222,6 +224,16 @@ def test_a_mean_of_all_shrinks_it() -> None:
     close(mean_gradient(algorithm, world()), -objective_gradient(world(), 0.0) / 2, tolerance=1e-10)
 
 
+def visits_of(found: World) -> Tensor:
+    """How often each state chooses a word, in a response of the old policy."""
+    visits, total = torch.zeros(grouped.STATES, dtype=torch.float64), found.old.logits.detach().log_softmax(1)
+    visits[0] = 1
+    visits[1:3] = total[0, :2].exp()  # of the three words one is an end
+    for a in range(2):
+        visits[4 + 3 * a : 6 + 3 * a] = (total[0, a] + total[1 + a, :2]).exp()
+    return visits
+
+
 @pytest.mark.parametrize(("estimator", "forward"), [("k2", False), ("k3", True), (None, True)])
 def test_a_penalty_in_the_loss_is_of_the_divergence_that_it_names(estimator: Any, forward: bool) -> None:
     """Of the distribution of each word, with the states that the policy visits held."""
@@ -230,11 +242,7 @@ def test_a_penalty_in_the_loss_is_of_the_divergence_that_it_names(estimator: Any
     policy, reference = leaf.log_softmax(1), found.reference.logits.detach().log_softmax(1)
     one, other = (reference, policy) if forward else (policy, reference)
     kl = (one.exp() * (one - other)).sum(1)
-    visits, total = torch.zeros(grouped.STATES, dtype=torch.float64), found.old.logits.detach().log_softmax(1)
-    visits[0] = 1
-    visits[1:3] = total[0, :2].exp()  # of the three words one is an end
-    for a in range(2):
-        visits[4 + 3 * a : 6 + 3 * a] = (total[0, a] + total[1 + a, :2]).exp()
+    visits = visits_of(found)
     slope = torch.autograd.grad((visits * kl).sum(), leaf)[0]
     with_price = GRPO(beta=BETA, kl_estimator=estimator, over="sum")
     difference = mean_gradient(with_price, found) - mean_gradient(
@@ -311,3 +319,65 @@ def test_the_first_ratio_is_one(algorithm: GroupGradient) -> None:
     metrics, _ = step(algorithm, world(), INDEX)
     if algorithm.name != "rloo":
         assert (metrics["val/ratio"], metrics["policy/clipfrac_avg"], metrics["policy/approxkl_avg"]) == (1, 0, 0)
+
+
+# Distillation ------------------------------------------------------------------------------------------------------
+
+
+def distilled(algorithm: Distil, found: World) -> Tensor:
+    """The mean gradient of the sum of a response's losses, the reference being the teacher."""
+    batch = found.episodes(torch.arange(len(found.tokens))[:, None])
+    models = Models(policy=found.policy, teacher=found.reference)
+    (term,) = algorithm.loss(models, ready(algorithm, models, batch)).terms.values()
+    chances = batch.old_logprobs.sum(1).exp()
+    total = (chances[:, None] * torch.where(batch.mask, term.losses, 0.0)).sum()
+    return torch.autograd.grad(total, found.policy.logits)[0]  # type: ignore[arg-type]
+
+
+def test_the_teachers_advantages_have_the_gradient_of_the_reverse_kl() -> None:
+    """Of whole responses where a token answers for all that follow; of single words where only for itself."""
+    found = world()
+    zero = dataclasses.replace(found, scores=torch.zeros_like(found.scores))
+    close(distilled(Distil(gamma=1.0), found), -objective_gradient(zero, 1.0), tolerance=1e-10)
+    leaf = found.policy.logits.detach().clone().requires_grad_()
+    policy, teacher = leaf.log_softmax(1), found.reference.logits.detach().log_softmax(1)
+    kl = (visits_of(found) * (policy.exp() * (policy - teacher)).sum(1)).sum()
+    close(distilled(Distil(), found), torch.autograd.grad(kl, leaf)[0], tolerance=1e-10)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3, 0.5, 1.0])
+def test_js_has_the_gradient_of_its_divergence(beta: float) -> None:
+    """Written out, in the states that the old policy visits; at 0 and 1 the two KL divergences."""
+    found = world(moved=0.4)
+    leaf = found.policy.logits.detach().clone().requires_grad_()
+    q, p = leaf.softmax(1), found.reference.logits.detach().softmax(1)
+    if beta in (0, 1):
+        one, other = (q, p) if beta else (p, q)
+        js = (one * (one / other).log()).sum(1)
+    else:
+        m = beta * p + (1 - beta) * q
+        js = (beta * p * (p / m).log() + (1 - beta) * q * (q / m).log()).sum(1)
+    slope = torch.autograd.grad((visits_of(found) * js).sum(), leaf)[0]
+    close(distilled(Distil(divergence="js", js_beta=beta), found), slope, tolerance=1e-10)
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        Distil(),
+        Distil(gamma=1.0),
+        Distil(divergence="js"),
+        Distil(divergence="js", js_beta=0.0),
+        Distil(divergence="js", js_beta=1.0),
+    ],
+    ids=str,
+)
+def test_a_teacher_that_is_the_policy_teaches_nothing(algorithm: Distil) -> None:
+    found = world()
+    found = dataclasses.replace(found, reference=found.policy)
+    batch = found.episodes(torch.arange(15)[:, None])
+    models = Models(policy=found.policy, teacher=found.reference)
+    metrics = gradient(algorithm, models, ready(algorithm, models, batch))
+    assert metrics["loss"] == metrics["policy/teacher_kl"] == 0
+    assert found.policy.logits.grad is not None
+    assert found.policy.logits.grad.abs().max() < 1e-15

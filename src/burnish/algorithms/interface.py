@@ -39,7 +39,7 @@ class Algorithm:
     data: ClassVar[str] = "demonstrations"
     """The rows that it reads: "demonstrations", "preferences", "feedback" or "prompts"."""
     roles: ClassVar[tuple[str, ...]] = ("policy",)
-    """The models that it uses: "policy", "critic", "scorer", "reference"."""
+    """The models that it uses: "policy", "critic", "scorer", "reference", "teacher"."""
     experience: ClassVar[str] = ""
     """The experience that its batches come from, as "module:Class"; empty where it learns from the rows themselves."""
     learning_rate: ClassVar[float] = 1e-6

@@ -1,7 +1,7 @@
 """Proximal policy optimisation."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -108,9 +108,14 @@ class PPO(Algorithm):
         }
         if self.entropy_weight:
             terms["entropy_avg"] = Term(-entropy, mask, self.over, self.entropy_weight)
-        metrics = self.metrics(logprobs.detach(), batch) | {"policy/entropy_avg": entropy.detach()}
+        metrics: dict[str, Any] = self.metrics(logprobs.detach(), batch) | {"policy/entropy_avg": entropy.detach()}
         if self.value_clip is not None:
             metrics["val/clipfrac_avg"] = (value_losses > plain).detach().float()
+        if isinstance(batch.batch, Episodes) and batch.batch.ptx is not None:
+            term = imitation(models, batch.batch)
+            metrics["ptx/nll"] = replace(term, losses=term.losses.detach(), weight=1.0)
+            if batch.batch.ptx_weight:
+                terms["ptx_avg"] = term
         price = self.kl_penalty if batch.kl_penalty is None else batch.kl_penalty
         if price is not None:
             kl = k3(old_logprobs, logprobs)
@@ -140,6 +145,21 @@ class PPO(Algorithm):
         kl = final_metrics()["policy/kl_avg"]
         price = torch.as_tensor(carried.get("kl_penalty", self.kl_penalty), dtype=kl.dtype, device=kl.device)
         return {"kl_penalty": next_kl_penalty(price.expand_as(kl), kl, self.kl_penalty_target)}
+
+
+def imitation(models: Models, batch: Episodes) -> Term:
+    """The negative log-likelihood of the texts beside the completions; without a gradient where its weight is 0.
+
+    γ·mean_t −log π_θ(x_t)
+
+    Source: Ouyang et al. (2022), eq. 2, in which γ is 27.8.
+    Differs: the paper does not say over what it averages; this is a mean over tokens, as is the policy's loss.
+    """
+    assert batch.ptx is not None
+    assert batch.ptx_weight is not None
+    with torch.set_grad_enabled(torch.is_grad_enabled() and bool(batch.ptx_weight)):
+        logprobs = models.policy.logprobs(batch.ptx)
+    return Term(-logprobs, batch.ptx.mask, "token", batch.ptx_weight, total="ptx")
 
 
 CHEAPEST, DEAREST = 1e-6, 1e6

@@ -14,6 +14,7 @@ from burnish.algorithms.group import (
     Over,
     beta_option,
     clip_option,
+    dual_clip_option,
     entropy_option,
     epochs_option,
     kl_estimator_option,
@@ -48,6 +49,7 @@ class RLOO(GroupGradient):
     )
     clip_low: float = clip_option(0.2, "lower")
     clip_high: float = clip_option(0.2, "upper")
+    dual_clip: float | None = dual_clip_option()
     over: Over = over_option("sum")
     beta: float = beta_option(0.05)
     kl_in: KLIn = kl_in_option("score")
@@ -58,8 +60,11 @@ class RLOO(GroupGradient):
     def __post_init__(self) -> None:
         super().__post_init__()
         default = type(self)
-        if self.ratio == "none" and (self.clip_low, self.clip_high) != (default.clip_low, default.clip_high):
-            raise ValueError("clip_low and clip_high only apply to a ratio: set ratio to sequence or token too")
+        clips = (self.clip_low, self.clip_high, self.dual_clip)
+        if self.ratio == "none" and clips != (default.clip_low, default.clip_high, None):
+            raise ValueError("clip_low, clip_high and dual_clip only apply to a ratio: set ratio too")
+        if self.ratio == "sequence" and self.over != default.over:
+            raise ValueError("a ratio per completion has one loss per completion: leave over out, or set another ratio")
         if self.ratio == "none" and self.update_epochs > 1:
             raise ValueError("without a ratio a second pass would not know that the policy has moved: set ratio too")
         if self.ratio == "sequence" and self.kl_in == "reward" and self.beta:
@@ -71,7 +76,7 @@ class RLOO(GroupGradient):
     def policy_losses(
         self, logprobs: Float[Tensor, "B T"], batch: PreparedEpisodes
     ) -> tuple[Float[Tensor, "B T"], dict[str, Tensor]]:
-        old, clips = batch.batch.old_logprobs, (self.clip_low, self.clip_high)
+        old, clips = batch.batch.old_logprobs, (self.clip_low, self.clip_high, self.dual_clip)
         if self.ratio == "none":
             return policy_gradient(logprobs, batch.advantages), {}
         if self.ratio == "token":

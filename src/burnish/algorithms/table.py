@@ -25,6 +25,7 @@ LANGUAGE = {
     "reinforce_plus_plus": Entry(
         "reinforce_plus_plus", "ReinforcePlusPlus", "PPO without a critic: returns, standardised over the whole rollout"
     ),
+    "distil": Entry("distil", "Distil", "On-policy distillation: a teacher's probabilities on one's own samples"),
     "online_dpo": Entry("online_dpo", "OnlineDPO", "DPO on pairs sampled by the policy and labelled by a reward"),
     "rejection": Entry("rejection", "Rejection", "Fine-tuning on the best of n samples (rejection sampling)"),
     "dpo": Entry("dpo", "DPO", "Direct preference optimization on comparisons"),

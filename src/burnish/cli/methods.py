@@ -4,9 +4,11 @@ from typing import Any
 
 import click
 
+from burnish.algorithms.likes import libraries
 from burnish.algorithms.table import LANGUAGE, load
 from burnish.cli.flags import flags_of, tracebacks, with_flags
 from burnish.config import build, option_types, read_config
+from burnish.config.presets import remark
 from burnish.run import printable
 
 
@@ -20,6 +22,8 @@ def method_command(name: str) -> click.Command:
         given = with_flags(read_config(config) if config else {}, flags)
         with tracebacks(given, flags):
             made, settings = build(algorithm, given)
+            if not settings.quiet and (sentence := remark(algorithm, given)):
+                click.echo(sentence, err=True)
             path = run_training(made, settings)
         if not settings.quiet:
             click.echo(printable(path))
@@ -29,9 +33,12 @@ def method_command(name: str) -> click.Command:
         [flag for cls in option_types(algorithm) for flag in flags_of(cls, algorithm.learning_rate)]
     ):
         command = decorator(command)
-    if algorithm.presets:
-        names = click.Choice(list(algorithm.presets))
-        command = click.option("--preset", type=names, help="options of a paper; flags override it")(command)
+    for key, names, help in (
+        ("preset", list(algorithm.presets), "the options of a paper; flags override them"),
+        ("like", libraries(name), "the options with which this is what another library computes; flags override them"),
+    ):
+        if names:
+            command = click.option(f"--{key}", type=click.Choice(names), help=help)(command)
     command = click.option("--config", type=click.Path(), help="YAML file with the same keys; flags override it")(
         command
     )

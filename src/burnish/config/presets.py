@@ -1,20 +1,37 @@
-"""Names for combinations of options: a method's presets, and the settings of other libraries."""
+"""Names for combinations of options: a method's presets, and what other libraries compute under its name."""
 
 from typing import Any
 
 from burnish.algorithms.interface import Algorithm
+from burnish.algorithms.likes import LIKES, libraries
 from burnish.run import UserError
 
 
 def expanded(algorithm: type[Algorithm], given: dict[str, Any]) -> dict[str, Any]:
-    """The options with those that `preset` stands for; an option that is given itself comes before them.
+    """The options with those that `like` and `preset` stand for; a preset comes before a library's form, and an option
+    that is given itself before both.
 
-    Raises UserError for a preset that the method does not have.
+    Raises UserError for a name that the method does not have.
     """
-    if (name := given.get("preset")) is None:
-        return {key: value for key, value in given.items() if key != "preset"}
-    if not algorithm.presets:
-        raise UserError(f"{algorithm.name} has no presets: leave out preset")
-    if not isinstance(name, str) or name not in algorithm.presets:
-        raise UserError(f"preset {name} is none of {algorithm.name}'s: give one of {', '.join(algorithm.presets)}")
-    return algorithm.presets[name] | {key: value for key, value in given.items() if key != "preset"}
+    own = {key: value for key, value in given.items() if key not in ("like", "preset")}
+    found: dict[str, Any] = {}
+    if (name := given.get("like")) is not None:
+        known(algorithm, "like", name, libraries(algorithm.name))
+        found |= LIKES[name][algorithm.name].options
+    if (name := given.get("preset")) is not None:
+        known(algorithm, "preset", name, list(algorithm.presets))
+        found |= algorithm.presets[name]
+    return found | own
+
+
+def known(algorithm: type[Algorithm], key: str, name: Any, names: list[str]) -> None:
+    """Raise UserError where a method has no such name."""
+    if name not in names:
+        these = f"give one of {', '.join(names)}" if names else "it has none, leave it out"
+        raise UserError(f"{key} {name} is not known for {algorithm.name}: {these}")
+
+
+def remark(algorithm: type[Algorithm], given: dict[str, Any]) -> str:
+    """What a library does that its form here does not, as a sentence; "" where there is nothing, or no library."""
+    found = LIKES.get(given.get("like") or "", {}).get(algorithm.name)
+    return f"like {given['like']}, but for this: {found.differs}" if found and found.differs else ""

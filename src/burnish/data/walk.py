@@ -76,6 +76,15 @@ class Plan:
         return np.concatenate(rows)[np.argsort(np.concatenate(places), kind="stable")].tolist()
 
 
+def next_rows(plan: Plan, seed: int, first: int, count: int) -> list[int]:
+    """`count` rows of the endless walk through epochs, from its place `first` on."""
+    found: list[int] = []
+    while len(found) < count:
+        epoch, place = divmod(first + len(found), len(plan))
+        found += plan.order(seed, epoch)[place : place + count - len(found)]
+    return found
+
+
 def batches_per_epoch(rows: int, batch_size: int) -> int:
     """Number of batches in an epoch; the last one may be smaller."""
     return math.ceil(rows / batch_size)

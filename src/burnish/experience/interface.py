@@ -22,9 +22,9 @@ def silent(sentence: str) -> None:
 class Source:
     """What an experience draws from: the run's models, a sampler of the policy, prompts, a reward, and the seed.
 
-    `sampler` and `reward` are None for an experience that does not ask for them, and `environment`, which makes what
-    answers in dialogues, where there is none. `say` shows a sentence to the
-    user, the same one only once.
+    `sampler` and `reward` are None for an experience that does not ask for them. `say` shows a sentence to the
+    user, the same one only once. `environment` makes what answers in dialogues, and `texts` are the demonstrations that
+    the experience names; both are None where there are none.
     """
 
     models: Models
@@ -34,6 +34,7 @@ class Source:
     seed: int = 0
     say: Callable[[str], None] = silent
     environment: Any = None
+    texts: Any = None
 
 
 class Experience:
@@ -64,9 +65,19 @@ class Experience:
         return 1.0
 
     @property
+    def teacher_model(self) -> str | None:
+        """The model that a teacher is, where the method has one."""
+        return None
+
+    @property
     def room(self) -> int:
         """Tokens that a prompt has to leave free within `max_length`."""
         return 0
+
+    @property
+    def texts(self) -> str | None:
+        """Data of demonstrations that it draws beside the prompts' completions, by the name that `--data` takes."""
+        return None
 
     @property
     def critic_model(self) -> str | None:

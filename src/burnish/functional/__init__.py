@@ -15,7 +15,7 @@ from burnish.functional.categorical import action_logprobs, entropy, log_softmax
 from burnish.functional.divergences import alpha_reward, forward_kl_reward, js_reward
 from burnish.functional.gaussian import gaussian_entropy, gaussian_kl, gaussian_logprobs
 from burnish.functional.importance import effective_sample_size, log_weights, masked_outside, truncated
-from burnish.functional.kl import categorical_kl, k1, k2, k3
+from burnish.functional.kl import categorical_kl, generalised_js, k1, k2, k3
 from burnish.functional.masked import Moments, aggregate, centre, masked_mean, masked_sum, moments, standardise
 from burnish.functional.policy_gradient import (
     clipped_surrogate,
@@ -70,6 +70,7 @@ __all__ = [
     "gaussian_entropy",
     "gaussian_kl",
     "gaussian_logprobs",
+    "generalised_js",
     "group_centre",
     "group_standardise",
     "hinge",

@@ -14,6 +14,9 @@ from torch import Tensor
 from burnish.functional.categorical import log_softmax
 from burnish.functional.precision import widen
 
+FAR = -1e4
+"""The smallest log-probability that a mixture is made with: its exponential is 0."""
+
 
 def categorical_kl(
     logits_p: Float[Tensor, "*#shape actions"], logits_q: Float[Tensor, "*#shape actions"]
@@ -64,3 +67,26 @@ def k3(logprobs: Float[Tensor, "*#shape"], ref_logprobs: Float[Tensor, "*#shape"
     """
     difference = k1(logprobs, ref_logprobs)
     return (-difference).expm1() + difference
+
+
+def generalised_js(
+    logits_p: Float[Tensor, "*#shape actions"], logits_q: Float[Tensor, "*#shape actions"], beta: float
+) -> Float[Tensor, "*shape"]:
+    """The generalised Jensen-Shannon divergence, between KL(p‖q) at β = 0 and KL(q‖p) at β = 1.
+
+    β KL(p‖m) + (1 − β) KL(q‖m),  m = β p + (1 − β) q
+
+    Shapes: logits [..., A], broadcasting → [...]. Equal logits give exactly 0.
+    Source: Agarwal et al. 2024 (GKD), with p the teacher; divided by β or 1 − β it tends to the KL divergences.
+    Differs: at β = 0 and 1 the formula is 0 whatever p and q are; here it is what it tends to, divided so, as in TRL.
+    """
+    if beta in (0, 1):
+        return categorical_kl(logits_q, logits_p) if beta else categorical_kl(logits_p, logits_q)
+    logprobs_p, logprobs_q = (log_softmax(logits).clamp(min=FAR) for logits in (logits_p, logits_q))
+    d = logprobs_p - logprobs_q
+    # log(m/q) and log(m/p), each from the side on which its exponential is at most 1.
+    above, below = torch.where(d > 0, d, 0.0), torch.where(d > 0, 0.0, d)
+    over_q = torch.where(d > 0, above + ((1 - beta) * (-above).expm1()).log1p(), (beta * below.expm1()).log1p())
+    over_p = torch.where(d > 0, ((1 - beta) * (-above).expm1()).log1p(), (beta * below.expm1()).log1p() - below)
+    terms = beta * logprobs_p.exp() * over_p + (1 - beta) * logprobs_q.exp() * over_q
+    return -torch.where(d == 0, 0.0, terms).sum(-1)  # where p = q neither value nor slope is left to rounding

@@ -53,6 +53,15 @@ class Policy(Distribution, Trained, Protocol):
 
 
 @runtime_checkable
+class Taught(Policy, Protocol):
+    """A policy that can be compared with a teacher over the whole vocabulary."""
+
+    def divergences(self, batch: Any, teacher: Any, formula: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """`formula` of both models' logits `[k, V]` for k chosen tokens at a time, shaped like the batch's mask."""
+        ...
+
+
+@runtime_checkable
 class Divergent(Protocol):
     """Distributions over actions, one per step, with an exact KL divergence."""
 

@@ -96,6 +96,31 @@ def test_a_completion_terminates_with_eos_and_with_the_limit_alike() -> None:
         torch.testing.assert_close(by_hand(gamma=gamma).batch.discounts, expected, rtol=0, atol=0)
 
 
+def test_texts_stand_beside_the_completions() -> None:
+    """As many, in a walk of their own from rollout to rollout, each once per epoch."""
+    found = policies()
+    texts = tiny.demonstrations(tiny.random_rows(5))
+
+    class Texts:
+        plan = Plan((5,))
+
+        def batch(self, rows: list[int]) -> Any:
+            return texts.select(torch.tensor(rows))
+
+    knobs = dataclasses.replace(KNOBS, ptx_data="a test", ptx_weight=0.5)
+    source = dataclasses.replace(source_of(found, 7, COUNTED), texts=Texts())
+    drawn = [knobs.draw(source, number, {}).batch for number in (0, 1)]
+    assert [len(batch.ptx) for batch in drawn] == [3, 3]
+    rows = torch.cat([batch.ptx.rows for batch in drawn]).tolist()
+    assert sorted(rows[:5]) == list(range(5))
+    assert drawn[0].ptx_weight == 0.5
+    assert drawn[0].counts()["ptx"] == drawn[0].ptx.mask.sum()
+    part = drawn[0].select(torch.tensor([2]))
+    assert torch.equal(part.ptx.tokens, drawn[0].ptx.tokens[2:])
+    with pytest.raises(ValueError, match="ptx_weight needs texts: set ptx_data too"):
+        Completions(ptx_weight=1.0)
+
+
 def test_a_missing_eos_costs_its_penalty() -> None:
     """2 off the second score, at its last token; the scores that are told are the reward's own."""
     plain, fined = by_hand(), by_hand(missing_eos_penalty=2.0)

@@ -1,6 +1,5 @@
 """Dynamic sampling: which groups stay, how many are drawn, and that parts of different widths become one batch."""
 
-import itertools
 from typing import Any
 
 import pytest
@@ -8,8 +7,7 @@ import tiny
 import torch
 from loop_pieces import prompts_of
 
-from burnish.data.walk import Plan
-from burnish.experience.language.redraw import equal, joined, next_rows, of_groups, with_signal
+from burnish.experience.language.redraw import equal, joined, of_groups, with_signal
 from burnish.experience.language.sampling import Scored, completed_rows
 from burnish.policies.interface import Sampled
 
@@ -23,13 +21,6 @@ def groups(first: int, scores: list[list[float]], length: int = 2) -> Scored:
     numbers = torch.tensor(scores, dtype=torch.float64).flatten()
     sampled = Sampled([[3 + i % 9] * length for i in which], [[-1.0] * length for _ in which], [False] * len(which))
     return Scored(completed_rows(POLICY, PROMPTS, which, sampled), sampled, numbers, numbers)
-
-
-def test_the_walk_goes_on_through_epochs() -> None:
-    plan, seed = Plan((5,)), 3
-    walk = list(itertools.chain(*(plan.order(seed, epoch) for epoch in range(4))))
-    for first, count in ((0, 5), (3, 4), (4, 12), (7, 1), (10, 0)):
-        assert next_rows(plan, seed, first, count) == walk[first : first + count]
 
 
 def test_equal_groups_are_replaced_until_none_is_left() -> None:

@@ -82,6 +82,8 @@ def go(files: Path, tmp_path: Path) -> Callable[..., Path]:
         }
         if "epochs" in options:
             del common["steps"]
+        if method == "distil":
+            common |= {"teacher": str(files / "model")}
         if load(method).experience:
             common |= ONLINE | {"model": str(files / "other model")}  # which ends some of its completions
         return run_training(*build(load(method), common | options))
@@ -199,8 +201,10 @@ OWN: dict[str, dict[str, Any]] = {
     "sppo": {"beta": 0.9},
     "kto": {"beta": 0.9, "desirable_weight": 1.5, "undesirable_weight": 0.5},
 }
-OF_GROUPS = ("grpo", "rloo", "gspo", "cispo", "reinforce_plus_plus")
-"""Methods whose options are shown to change a gradient in tests/algorithms/test_group.py."""
+OF_GROUPS = ("grpo", "rloo", "gspo", "cispo", "reinforce_plus_plus", "distil")
+"""Methods whose options are shown to change a gradient in tests/algorithms/test_group.py and test_distil.py."""
+NEEDS = {"rloo": {"ratio": "token"}, "distil": {"reward": None}}
+"""What a method needs beside the common options, which have two passes and a reward."""
 # What an option needs beside it, in the run that it changes too; and those that do not go with the others.
 BESIDE: dict[str, dict[str, Any]] = {
     "kl_penalty_target": {"kl_penalty": 5.0, "steps": 9},  # it adapts the price from the second rollout on
@@ -227,6 +231,7 @@ def test_no_option_is_left_out() -> None:
     settings = {f.name for f in dataclasses.fields(Settings)} - {"experience"}
     assert CHANGE_WEIGHTS.keys() | SHOWN_ELSEWHERE.keys() == settings
     apart = {"keep_samples", "keep_special_tokens", "environment", "max_turns", "max_dialogue_length", "tool_timeout"}
+    apart |= {"ptx_data", "ptx_weight"}
     assert KNOBS.keys() | apart == {f.name for f in dataclasses.fields(Completions)}
     assert {name: set(own) for name, own in OWN.items()} == {
         name: {f.name for f in dataclasses.fields(load(name))} for name in LANGUAGE if name not in OF_GROUPS
@@ -338,6 +343,22 @@ def test_every_knob_of_completions_changes_the_weights(files: Path, go: Callable
         value = str(files / value) if key == "critic" else value
         more = {"kl_target": 0.1} if key == "kl_horizon" else {}
         assert not same_bits(adaptive if more else base, go("ppo", steps=9, **{key: value} | more)), key
+
+
+def test_texts_beside_the_reward_change_nothing_with_a_weight_of_0(files: Path, go: Callable[..., Path]) -> None:
+    """PPO to the bit, with the texts' likelihood measured; with a weight it rises, and resumes to the same bits."""
+    texts = {"ptx_data": str(files / "texts.jsonl"), "steps": 9, "save_every": 4}
+    plain, measured, heavy = go("ppo", steps=9), go("ppo", **texts), go("ppo", **texts, ptx_weight=5.0)
+    assert same_bits(plain, measured)
+    assert not same_bits(plain, heavy)
+    nll = {run: [line["ptx/nll"] for line in read_jsonl(run / "metrics.jsonl")] for run in (measured, heavy)}
+    assert nll[heavy][0] == nll[measured][0]
+    assert nll[heavy][-1] < nll[measured][-1] - 0.5
+    before = (heavy / WEIGHTS).read_bytes()
+    shutil.rmtree(heavy / "model")
+    shutil.rmtree(heavy / "checkpoints" / "step-000009")
+    go("ppo", **texts, ptx_weight=5.0, out=str(heavy), resume=True)
+    assert (heavy / WEIGHTS).read_bytes() == before
 
 
 def test_keeping_samples_changes_nothing_but_samples(go: Callable[..., Path]) -> None:
@@ -797,7 +818,8 @@ def test_quiet_says_nothing(go: Callable[..., Path], capfd: pytest.CaptureFixtur
 def test_a_resolved_configuration_runs_again_to_the_same_bits(
     method: str, go: Callable[..., Path], tmp_path: Path
 ) -> None:
-    run = go(method, **{key: value for key, value in OWN[method].items() if key not in APART})
+    options = {key: value for key, value in OWN.get(method, {}).items() if key not in APART}
+    run = go(method, **(options | NEEDS.get(method, {})))
     options = yaml.safe_load((run / "config.yaml").read_text())
     again = run_training(*build(load(method), options | {"out": str(tmp_path / "again")}))
     assert same_bits(run, again)

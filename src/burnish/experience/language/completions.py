@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from burnish.batches import Drawn, Episodes
+from burnish.data.walk import next_rows
 from burnish.experience.interface import Source
 from burnish.experience.language.sampling import Sampling, Scored, rollout_rows
 from burnish.functional import kl_shaped_rewards, masked_sum
@@ -36,6 +37,12 @@ class Completions(Sampling):
     )
     kl_target: float | None = option(None, "adapt beta towards this KL divergence per completion, in nats", gt=0)
     kl_horizon: int = option(10_000, "completions in which an adaptive beta changes by at most a fifth", ge=1)
+    ptx_data: str | None = option(
+        None, "texts to imitate beside the reward, as --data takes them: pretraining or SFT data (PPO-ptx)"
+    )
+    ptx_weight: float = option(
+        0.0, "weight of the negative log-likelihood of --ptx-data; at 0 it is only measured", ge=0
+    )
     gamma: float = option(1.0, "discount factor", ge=0, le=1)
     keep_samples: int = option(8, "completions per rollout written to samples.jsonl", ge=0)
 
@@ -45,6 +52,8 @@ class Completions(Sampling):
             raise ValueError("an adaptive beta that starts at 0 stays there: set a beta above 0, or no kl_target")
         if self.kl_target is None and self.kl_horizon != Completions.kl_horizon:
             raise ValueError("kl_horizon only applies when beta is adaptive: set kl_target too")
+        if self.ptx_weight and self.ptx_data is None:
+            raise ValueError("ptx_weight needs texts: set ptx_data too")
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -55,10 +64,15 @@ class Completions(Sampling):
     def critic_model(self) -> str | None:
         return self.critic
 
+    @property
+    def texts(self) -> str | None:
+        return self.ptx_data
+
     def draw(self, source: Source, number: int, carried: dict[str, float]) -> Drawn:
         """One completion per prompt. Raises RolloutError where the reward fails."""
         which = rollout_rows(source.prompts.plan, self.rollout, source.seed, number)
-        return episodes(self, source, self.complete(source, which, number), carried.get("beta", self.beta), number)
+        drawn = episodes(self, source, self.complete(source, which, number), carried.get("beta", self.beta), number)
+        return drawn if source.texts is None else beside(drawn, self, source, number)
 
     def evaluate(self, source: Source, count: int) -> dict[str, float]:
         """Metrics of one completion per held-out prompt, always from the same random streams; the loss is the negative
@@ -108,6 +122,18 @@ def episodes(knobs: Completions, source: Source, found: Scored, beta: float, num
     plain |= found.metrics | {"rollout": number + 1}
     state = {"beta": next_beta(beta, plain.get("objective/kl", 0.0), len(completed), knobs)}
     return Drawn(drawn, plain, samples(found, None if ref_logprobs is None else kl, knobs.keep_samples), state)
+
+
+def beside(drawn: Drawn, knobs: Completions, source: Source, number: int) -> Drawn:
+    """The episodes with as many texts to imitate, the next of a walk through them.
+
+    Ouyang et al. (2022), "Training language models to follow instructions with human feedback", eq. 2 (PPO-ptx).
+    """
+    batch = drawn.batch
+    rows = next_rows(source.texts.plan, source.seed, number * knobs.rollout, len(batch))
+    texts = source.texts.batch(rows).to(batch.mask.device)
+    weight = torch.tensor(knobs.ptx_weight, device=batch.mask.device)
+    return replace(drawn, batch=replace(batch, ptx=texts, ptx_weight=weight))
 
 
 def next_beta(beta: float, kl: float, completions: int, knobs: Completions) -> float:

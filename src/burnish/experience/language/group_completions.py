@@ -9,16 +9,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from burnish.batches import Drawn, GroupEpisodes
+from burnish.data.walk import next_rows
 from burnish.experience.interface import Source
 from burnish.experience.language.correction import mismatch, weights
 from burnish.experience.language.groups import Groups, ScoredGroups, grouped, metrics, prompt_record, sample_record
-from burnish.experience.language.redraw import equal, next_rows, with_signal
+from burnish.experience.language.redraw import equal, with_signal
 from burnish.experience.language.sampling import Scored, rollout_rows
 from burnish.functional.masked import is_last
 from burnish.options import option
-
-FIRST_ROLLOUTS = 3
-"""The rollouts after which a reward that has always given the same number is warned of."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,6 @@ class GroupCompletions(Groups):
             state = {"prompts": taken + more["objective/groups_drawn"]}
         else:
             found, state = ask(rollout_rows(plan, prompts, source.seed, number)), {}
-        state |= constant_so_far(found.scores, number, carried, source)
         return episodes(self, source, found, number, more, state)
 
 
@@ -201,19 +198,3 @@ def samples(group: ScoredGroups, count: int) -> list[dict[str, Any]]:
     """The completions of the first `count` prompts as records for samples.jsonl."""
     rows = range(min(count, len(group.scores)))
     return [prompt_record(group, i) | sample_record(group, k, i) for i in rows for k in range(group.scores.shape[1])]
-
-
-def constant_so_far(
-    scores: Float[Tensor, "N"], number: int, carried: dict[str, float], source: Source
-) -> dict[str, float]:
-    """The number that a reward has given to every completion of the run's first rollouts, for the next one; warns after
-    the last of them."""
-    if number >= FIRST_ROLLOUTS or (scores != scores[0]).any() or (number and carried.get("constant") != scores[0]):
-        return {}
-    score = scores[0].item()
-    if number == FIRST_ROLLOUTS - 1:
-        source.say(
-            f"warning: the reward has given {score:g} to every completion of the first {FIRST_ROLLOUTS} rollouts: "
-            "there is nothing to learn from until it tells completions apart"
-        )
-    return {"constant": score}

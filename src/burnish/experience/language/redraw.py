@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from burnish.batches import Demonstrations
-from burnish.data.walk import Plan
 from burnish.experience.language.sampling import Scored
 from burnish.policies.interface import Sampled
 
@@ -17,15 +16,6 @@ from burnish.policies.interface import Sampled
 def equal(scores: Float[Tensor, "N G"]) -> Bool[Tensor, "N"]:
     """The groups whose scores are all equal."""
     return (scores == scores[:, :1]).all(-1)
-
-
-def next_rows(plan: Plan, seed: int, first: int, count: int) -> list[int]:
-    """`count` rows of the endless walk through epochs, from its place `first` on."""
-    found: list[int] = []
-    while len(found) < count:
-        epoch, place = divmod(first + len(found), len(plan))
-        found += plan.order(seed, epoch)[place : place + count - len(found)]
-    return found
 
 
 def with_signal(

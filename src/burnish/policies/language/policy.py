@@ -73,6 +73,39 @@ class LanguagePolicy(TokenReader):
         )
         return both[..., 0], both[..., 1]
 
+    def divergences(
+        self, batch: Any, teacher: "LanguagePolicy", formula: Callable[[Tensor, Tensor], Tensor]
+    ) -> Float[Tensor, "*lead T"]:
+        """`formula` of this policy's logits and the teacher's, `[k, V]` both, for each chosen token; 0 elsewhere.
+
+        The logits of one chunk of tokens exist at a time, and are computed again in the backward pass.
+        """
+        own = self.states(batch)
+        with torch.no_grad():
+            theirs = teacher.states(batch)
+
+        def one(hidden: Tensor, other: Tensor) -> Tensor:
+            with torch.no_grad():
+                fixed = teacher.logits(other)
+            return formula(self.logits(hidden), fixed)
+
+        size = max(1, LOGITS_AT_ONCE // self.model.get_output_embeddings().weight.shape[0])
+        chunks = zip(own.split(size), theirs.split(size), strict=True)
+        values = torch.cat([checkpoint(one, h, t, use_reentrant=False) for h, t in chunks])
+        return values.new_zeros(batch.mask.shape).masked_scatter(batch.mask, values)
+
+    def states(self, batch: Any) -> Float[Tensor, "k d"]:
+        """The last hidden states before the chosen tokens, row by row."""
+        tokens, mask, lengths = batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2), batch.lengths.flatten()
+        width = self.model.get_output_embeddings().weight.shape[1]
+        return self.numbers(tokens, mask, lengths, lambda hidden, targets: hidden, width)[mask]
+
+    def logits(self, hidden: Float[Tensor, "k d"]) -> Float[Tensor, "k V"]:
+        """The logits of the next tokens, divided by the temperature."""
+        with self.autocast():
+            logits = head(self.model, hidden)
+        return logits if self.temperature == 1 else logits / self.temperature
+
     def own_losses(self) -> AbstractContextManager[dict[str, tuple[float, Tensor]]]:
         """The load-balancing loss of the routers in the passes inside, see `load_balance`; none for other models."""
         return nullcontext({}) if self.balance is None else self.balance.losses()
@@ -99,9 +132,7 @@ class LanguagePolicy(TokenReader):
         """
 
         def one(h: Tensor, t: Tensor) -> Tensor:
-            with self.autocast():
-                logits = head(self.model, h)
-            return numbers(logits if self.temperature == 1 else logits / self.temperature, t)
+            return numbers(self.logits(h), t)
 
         size = max(1, LOGITS_AT_ONCE // self.model.get_output_embeddings().weight.shape[0])
         if len(targets) <= size:

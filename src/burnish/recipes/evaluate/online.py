@@ -23,7 +23,7 @@ from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import PolicySampler
 from burnish.recipes.evaluate.written import PROMPTS, beside_start
 from burnish.recipes.gold import gold_judge
-from burnish.recipes.train.models import loading_of, say
+from burnish.recipes.train.models import loading_of, say, teacher
 from burnish.recipes.train.rewards import environment_of, resolve_reward
 from burnish.recipes.train.rows import tokenised
 from burnish.rewards.completed import Completed, Reward
@@ -109,6 +109,8 @@ def own_findings(
     prompts, count = held_out_prompts(algorithm, settings, policy, data, count)
     policy.temperature = start.temperature = experience.temperature
     models = Models(policy=policy, reference=start)
+    if "teacher" in algorithm.roles:
+        models = models.having(teacher=teacher(policy, settings))
     reward = reward_of(experience.reward, policy, loading_of(settings)) if "reward" in experience.needs else None
     environment = environment_of(experience, policy)
     source = Source(models, prompts, PolicySampler(policy), reward, seed, cache(partial(say, settings)), environment)

@@ -84,7 +84,7 @@ def evaluate_run(
         found |= reward_model_findings(run, algorithm, settings, data, device)
     else:
         policy, start = policies(run, settings, device)
-        if settings.experience and not sampling:
+        if settings.experience and not (sampling and "reward" in settings.experience.needs):
             more = own_findings(algorithm, settings, policy, start, data, prefixes, base.seed)
         elif settings.experience:
             more, samples = online_findings(algorithm, settings, policy, start, data, prefixes, base.seed)

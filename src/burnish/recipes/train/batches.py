@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
 from burnish.algorithms.interface import Algorithm, name_of
+from burnish.algorithms.sft import SFT
 from burnish.batches import Drawn
 from burnish.config import Settings
 from burnish.data.prompts import Prompts
@@ -16,6 +17,7 @@ from burnish.policies.interface import Models
 from burnish.policies.language.sampler import PolicySampler
 from burnish.recipes.train.models import device_of, loading_of, say, starting_point, with_reference
 from burnish.recipes.train.rewards import environment_of, resolve_reward
+from burnish.recipes.train.rows import tokenised
 from burnish.run import UserError
 from burnish.training.language.schedule import phases
 from burnish.training.resume import State
@@ -121,9 +123,10 @@ def online(
     reward = resolve_reward(experience.reward, models.policy, loading) if "reward" in experience.needs else None
     environment = environment_of(experience, models.policy)
     say_once = cache(partial(say, settings))
+    texts = texts_of(settings, models.policy)
 
     def batches(state: State) -> Iterator[Drawn]:
-        source = Source(models, rows, sampler, reward, settings.seed, say_once, environment)
+        source = Source(models, rows, sampler, reward, settings.seed, say_once, environment, texts)
         sampler.load(models.policy.parameters(), state.step)
         for drawn in watched(draws(experience, source, state.batches, state.experience), say_once):
             yield drawn
@@ -171,6 +174,16 @@ def constant_rewards(metrics: Sequence[dict[str, float]]) -> list[str]:
                 f"warning: {reward} gave {values[0]:g} to every completion of the first {len(metrics)} rollouts: there "
                 "is nothing to learn from it unless it changes"
             )
+    return found
+
+
+def texts_of(settings: Settings, policy: Any) -> Any:
+    """The demonstrations that the experience draws beside its samples, tokenised; None where it names none."""
+    if (named := settings.experience.texts) is None:
+        return None
+    plain = replace(settings, experience=None, data=named, holdout=0.0)
+    found = tokenised(SFT(), plain, policy, named, "train")
+    say(settings, found.describe())
     return found
 
 

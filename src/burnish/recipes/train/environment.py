@@ -33,6 +33,8 @@ def fingerprints(models: Models, experience: Any) -> Fingerprints:
     A reference is the policy as it is then.
     """
     found = {"reward model" if part == "scorer" else part: model for part, model in models.trained().items()}
+    if "teacher" in models:
+        found["teacher"] = models.teacher
     if experience is not None and "reward" in experience.needs:
         found |= {f"reward model {one.name}": one.scorer for one in reward_models(experience.reward)}
     return {name: fingerprint(model) for name, model in found.items()}

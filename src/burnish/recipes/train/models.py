@@ -57,6 +57,8 @@ def by_role(algorithm: Algorithm, settings: Settings) -> Models:
     policy.temperature = experience.temperature
     if "reference" in (*experience.needs, *algorithm.needs):
         models = models.having(reference=starting_point(policy, settings))
+    if "teacher" in algorithm.roles:
+        models = models.having(teacher=teacher(policy, settings))
     return models.having(critic=critic(policy, settings)) if "critic" in algorithm.roles else models
 
 
@@ -65,6 +67,19 @@ def checked_dtype(model: Any) -> Any:
     if model.model.dtype == torch.float16:
         raise UserError("the model was saved in float16, which is for sampling only: set dtype bfloat16 or float32")
     return model
+
+
+def teacher(policy: LanguagePolicy, settings: Settings) -> LanguagePolicy:
+    """The teacher that the experience names. Raises UserError where its tokens are not the policy's."""
+    name = settings.experience.teacher_model
+    loading = dataclasses.replace(loading_of(settings).elsewhere(), bits=None)
+    device, precision = pick_device(settings.device), settings.precision
+    found = load_policy(resolve_model(name), device, precision, None, settings.seed, loading)
+    if found.tokenizer.get_vocab() != policy.tokenizer.get_vocab():
+        raise UserError(f"the teacher {name} has a different tokenizer than the policy: use a model of its family")
+    found.temperature = policy.temperature
+    freeze(found, settings.dtype)
+    return found
 
 
 def critic(policy: LanguagePolicy, settings: Settings) -> LanguageScorer:

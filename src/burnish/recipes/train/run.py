@@ -97,6 +97,8 @@ def train(
     known = names.text_of(data) or names.IN_MEMORY
     known_eval = None if eval_data is None else names.text_of(eval_data) or names.IN_MEMORY
     own = values_of(algorithm) | {"algorithm": name_of(algorithm)}
+    if named := {"preset", "like"} & options.keys():
+        raise UserError(f"{min(named)} is for configurations, as its options are the object's here: set them in it")
     if doubled := own.keys() & options.keys():
         raise UserError(f"{min(doubled)} belongs to the algorithm: set it there, as {type(algorithm).__name__}(…)")
     given = Given(data, eval_data, model, tokenizer, on_step)

@@ -55,7 +55,13 @@ METHOD_SPECIFIC = ("loss", "grad_norm")
 """Metrics that are not comparable between methods, and so have a figure per method."""
 SETTINGS = ("objective/kl_coef",)
 """Metrics that get a figure only if they change."""
-METHODS = {"reward": "reward model", "online_dpo": "online DPO", "rejection": "rejection sampling"}
+METHODS = {
+    "reward": "reward model",
+    "online_dpo": "online DPO",
+    "rejection": "rejection sampling",
+    "distil": "distillation",
+    "reinforce_plus_plus": "REINFORCE++",
+}
 """Display names of methods; others are shown in capitals."""
 SAMPLES = 20
 TEXTS = ["prompt", "response", "completion", "text"]  # the keys of samples that hold text, in reading order
