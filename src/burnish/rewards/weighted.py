@@ -29,9 +29,7 @@ class Weighted:
 
     def apart(self, completed: Completed) -> dict[str, list[float]]:
         """Each member's own scores, without its weight."""
-        return {
-            key: checked_scores(member, completed) for key, member in zip(self.keys, self.members, strict=True)
-        }
+        return {key: checked_scores(member, completed) for key, member in zip(self.keys, self.members, strict=True)}
 
     def total(self, apart: dict[str, list[float]]) -> list[float]:
         """The sum of scores of `apart`, with weights."""

@@ -28,7 +28,10 @@ STREAMS_PER_ROLLOUT = 2**20
 class Sampling(Experience):
     """The options of every experience that samples completions and scores them."""
 
-    reward: Any = option(None, "reward for completions: a reward-model folder, 'gold', 'lexicon', a checker such as match, or module:function")
+    reward: Any = option(
+        None,
+        "reward for completions: a reward-model folder, 'gold', 'lexicon', a checker such as match, or module:function",
+    )
     rollout: int = option(128, "prompts to complete before the policy learns from the completions", ge=1)
     max_new_tokens: int = option(64, "maximum length of a completion in tokens", ge=1, most=1_000_000)
     temperature: float = option(1.0, "divides the logits, in sampling and in training", ge=COLDEST)
@@ -100,10 +103,13 @@ class Scored:
     @property
     def metrics_apart(self) -> dict[str, float]:
         """Mean and standard deviation of each part of a weighted sum, under TRL's names."""
-        found = {}
+        found: dict[str, float] = {}
         for key, values in self.apart.items():
             tensor = torch.tensor(values, dtype=torch.float64)
-            found |= {f"rewards/{key}/mean": tensor.mean().item(), f"rewards/{key}/std": tensor.std(correction=0).item()}
+            found |= {
+                f"rewards/{key}/mean": tensor.mean().item(),
+                f"rewards/{key}/std": tensor.std(correction=0).item(),
+            }
         return found
 
     @property

@@ -94,7 +94,10 @@ def right_answers(
     model: LanguagePolicy, prompts: Prompts, count: int, checker: Reward, how: Answers, seed: int
 ) -> list[int]:
     """How many of each prompt's completions are right. Completion k of prompt i has random stream i·n + k."""
-    knobs, decoder = SamplingKnobs(seed, how.max_new_tokens, how.temperature), Decoder.of(model, how.keep_special_tokens)
+    knobs, decoder = (
+        SamplingKnobs(seed, how.max_new_tokens, how.temperature),
+        Decoder.of(model, how.keep_special_tokens),
+    )
     sampler, right = PolicySampler(model), Counter[int]()
     every = [(i, i * how.samples + k) for i in range(count) for k in range(how.samples)]
     for first in range(0, len(every), ROWS_AT_ONCE):
@@ -111,7 +114,9 @@ def summary(right: list[int], samples: int, groups: list[str] | None) -> dict[st
     found["pass_at_k"] = {str(k): mean_pass_at_k(right, samples, k).as_dict() for k in some_k(samples)}
     if groups and len(set(groups)) <= MOST_DIFFICULTIES:
         found["by_difficulty"] = {
-            one: mean_pass_at_k([c for c, group in zip(right, groups, strict=True) if group == one], samples, 1).as_dict()
+            one: mean_pass_at_k(
+                [c for c, group in zip(right, groups, strict=True) if group == one], samples, 1
+            ).as_dict()
             | {"prompts": groups.count(one)}
             for one in sorted(set(groups), key=lambda text: (len(text), text))
         }
