@@ -50,13 +50,11 @@ def test_a_pattern_that_takes_for_ever_is_ended_and_the_next_is_checked() -> Non
 
 
 def test_a_schema(tmp_path: Path) -> None:
-    properties = {"a": {"type": "integer"}, "b": {"pattern": "^(x+)+$"}}
+    properties = {"a": {"type": "integer"}}
     file = tmp_path / "s.json"
     file.write_text(json.dumps({"type": "object", "required": ["a"], "properties": properties}))
     given = ['{"a": 1}', '{"a": "x"}', '```json\n{"a": 2}\n```\n', "[" * 100_000, '{"a": NaN}', "", '{"a": 1} x']
     assert scores(f"json-schema:{file}", given) == [1, 0, 1, 0, 0, 0, 0]
-    hard = '{"a": 1, "b": "' + "x" * 40 + 'y"}'
-    assert scores(f"json-schema:{file}", [hard, '{"a": 1}']) == [0, 1]
     file.write_text('{"type": "objekt"}')
     with pytest.raises(UserError, match=r"s\.json is not a JSON schema \('objekt' is not valid"):
         checker(f"json-schema:{file}")
