@@ -21,10 +21,12 @@ def refuse(problems: dict[str, bool]) -> None:
 def checked(algorithm: Algorithm, settings: Settings) -> Settings:
     """The settings with their defaults filled in. Raises UserError for a combination that makes no sense."""
     name = name_of(algorithm)
-    names.parts(settings.data)
+    for part in names.parts(settings.data):
+        check_task(part)
     settings = with_task_reward(settings)
     if settings.eval_data is not None:
-        names.unweighted(settings.eval_data)
+        for part in names.unweighted(settings.eval_data):
+            check_task(part)
     refuse(
         {
             "steps and epochs both set the length of the run: give one of them": settings.steps is not None
@@ -73,8 +75,16 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
     return dataclasses.replace(settings, **filled)
 
 
+def check_task(part: names.Part) -> None:
+    """Raise UserError for a task, an option or a split that does not exist."""
+    if part.is_task:
+        from burnish.data.tasks.stream import check
+
+        check(part.name, part.suffixes)
+
+
 def with_task_reward(settings: Settings) -> Settings:
-    """The settings with the checker of the rows' own tasks as the reward, where all data are tasks and none is given."""
+    """The settings with the checker of the rows' tasks as the reward, where all data are tasks and none is given."""
     experience = settings.experience
     if experience is None or "reward" not in experience.needs or names.held_out_tasks(settings.data) is None:
         return settings

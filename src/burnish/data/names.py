@@ -1,7 +1,7 @@
 """Names of data: one data set, `name[:configuration][:split]`, or a mixture of several, `a.jsonl:0.7,b.jsonl:0.3`.
 
-A task is `task:NAME[:options][:split]`, with options as in `terms=2,digits=1`: what has the form `key=value` between two
-commas after a task is an option of it, and no name.
+A task is `task:NAME[:options][:split]`, with options as in `terms=2,digits=1`: what has the form `key=value` between
+two commas after a task is an option of it, and no name.
 
 A file or folder that exists has precedence over every other reading, so that its name may contain commas and colons.
 """
@@ -120,7 +120,8 @@ def held_out_tasks(text: str) -> str | None:
 
 def split(text: str) -> list[str]:
     """The text at its commas, except those in the name of a file or folder that exists."""
-    pieces, found, start = text.split(","), [], 0
+    pieces, start = text.split(","), 0
+    found: list[str] = []
     while start < len(pieces):
         ends = (end for end in range(len(pieces), start + 1, -1) if _begins_with_path(pieces[start:end]))
         end = next(ends, start + 1)

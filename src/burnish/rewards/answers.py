@@ -44,7 +44,7 @@ def boxed(text: str) -> str | None:
 
 
 def normalised(text: str) -> str:
-    """The text without case, white space at the ends or doubled, punctuation and quotes around it, or width variants."""
+    """The text in lower case, without punctuation and quotes around it, with single spaces and no width variants."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(folded.strip(_EDGES).split())
 

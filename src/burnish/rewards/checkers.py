@@ -5,6 +5,7 @@ Each gives every completion a score of its own; what the row must hold beside th
 
 import importlib.util
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,10 @@ MATH_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Checker:
-    """A reward that grades each response with the row's cells in `columns`, of which those in `optional` may lack."""
+    """A reward that grades each response with the row's cells in `columns`, of which those in `optional` may lack.
+
+    `grade` gives NaN for a cell that it cannot read.
+    """
 
     name: str
     columns: tuple[str, ...]
@@ -36,7 +40,12 @@ class Checker:
     optional: tuple[str, ...] = ()
 
     def __call__(self, completed: Completed) -> Sequence[float]:
-        return [self.grade(r, c) for r, c in zip(completed.responses, cells(self, completed), strict=True)]
+        scores = [self.grade(r, c) for r, c in zip(completed.responses, cells(self, completed), strict=True)]
+        if bad := [row for row, score in zip(completed.rows, scores, strict=True) if math.isnan(score)]:
+            raise BadRewardError(
+                f"the reward {self.name} cannot read the column `{self.columns[0]}` of {named(bad)}: mend it", bad
+            )
+        return scores
 
 
 def cells(checker: Any, completed: Completed) -> list[Cells]:

@@ -1,5 +1,6 @@
 """The reward `code`: runs the program of an answer against the tests of its row, in a sandbox or not at all."""
 
+import contextlib
 import json
 import os
 import re
@@ -26,7 +27,7 @@ class CodeReward:
 
     name: str
     column: str = "tests"
-    limits: Limits = Limits()  # noqa: RUF009
+    limits: Limits = Limits()
 
     def __call__(self, completed: Completed) -> Sequence[float]:
         if self.column not in completed.columns:
@@ -66,10 +67,8 @@ def code_checker(text: str, words: Sequence[str]) -> CodeReward:
 def read_tests(cell: Any, row: int, reward: CodeReward) -> list[Any]:
     """The tests of a cell, as a list of texts, or of inputs and outputs."""
     if isinstance(cell, str) and cell.lstrip().startswith("["):
-        try:
+        with contextlib.suppress(ValueError):
             cell = json.loads(cell)
-        except ValueError:
-            pass
     tests = [cell] if isinstance(cell, str | dict) else cell
     if isinstance(tests, list | tuple) and tests:
         if all(isinstance(one, str) and one.strip() for one in tests):
@@ -77,8 +76,8 @@ def read_tests(cell: Any, row: int, reward: CodeReward) -> list[Any]:
         if all(isinstance(one, dict) and {"input", "output"} <= one.keys() for one in tests):
             return [{key: str(one[key]) for key in ("input", "output")} for one in tests]
     raise BadRewardError(
-        f"the reward {reward.name} found no tests in row {row}, column `{reward.column}`: give Python, a list of it, or "
-        "a list of objects with input and output",
+        f"the reward {reward.name} found no tests in row {row}, column `{reward.column}`: give Python, a list of it, "
+        "or a list of objects with input and output",
         [row],
     )
 

@@ -45,7 +45,7 @@ WRONG_IN_A_ROW = 200
 
 EXPRESSIONS = ("basic_arithmetic", "chain_sum", "products")
 
-KEYS: dict[str, Callable[[dict[str, Any]], object]] = {
+KEYS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "gcd": lambda m: math.gcd(*m["numbers"]),
     "lcm": lambda m: math.lcm(*m["numbers"]),
     "spell_backward": lambda m: m["word"][::-1],
@@ -164,7 +164,7 @@ def is_right(name: str, entry: dict[str, Any]) -> bool:
     key = str(entry["answer"])
     try:
         right = KEYS[name](entry["metadata"])
-        return key == right if isinstance(right, str) else Fraction(key) == Fraction(right)  # type: ignore[arg-type]
+        return key == right if isinstance(right, str) else Fraction(key) == Fraction(right)
     except (ValueError, ZeroDivisionError):
         return False
 

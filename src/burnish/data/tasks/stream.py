@@ -8,9 +8,9 @@ of the stream's questions that fall into it; a larger `rows` continues a smaller
 import difflib
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from random import Random
-from typing import Any
 
 from datasets import Dataset
 
@@ -38,20 +38,16 @@ def load(name: str, suffixes: Sequence[str], row_limit: int | None = None) -> Da
 
     Raises UserError for a task, an option or a split that does not exist.
     """
-    if not suffixes:
-        raise UserError(f"{name} names no task: write task:NAME; the tasks are {', '.join(own.TASKS)}.")
-    known, options, split = read(name, suffixes)
-    default = GYM_ROWS if known.startswith(gym.PREFIX) else ROWS
-    counts = {key: positive(options.pop(option, str(default[key])), option, name) for key, option in OPTION.items()}
-    seed = positive(options.pop("seed", "0"), "seed", name, least=0)
-    count = counts[split] if row_limit is None else min(counts[split], row_limit)
-    made = maker(known, options, name)
-    questions = list(islice(drawn(made, known, seed, split), count))
+    asked = read(name, suffixes)
+    known, split = asked.task, asked.split
+    count = asked.counts[split] if row_limit is None else min(asked.counts[split], row_limit)
+    made = maker(known, asked.options, name)
+    questions = list(islice(drawn(made, known, asked.seed, split), count))
     if isinstance(made, Gym) and made.skipped:
         warn(f"{name}: {made.skipped} rows of reasoning_gym whose own answer is wrong were left out")
     if not questions:
         raise UserError(f"{name} has no prompt in its split {split}: make the task larger.")
-    if split == "held_out" and len(questions) < count and "held_out" in dict(pairs_of(suffixes)):
+    if split == "held_out" and len(questions) < count and asked.counted:
         warn(f"{name}: there are only {len(questions)} different held-out prompts")
     keyed = any(one.answer for one in questions)
     return columns.table(
@@ -74,8 +70,29 @@ def is_answer(response: str, answer: str) -> bool:
     return response.split() == answer.split()
 
 
-def read(name: str, suffixes: Sequence[str]) -> tuple[str, dict[str, str], str]:
-    """The task, its options, and its split."""
+@dataclass(frozen=True)
+class Asked:
+    """What the name of a task says: `counts` are the rows of each split, `options` those of the task itself; `counted`
+    is True where the number of held-out prompts is given."""
+
+    task: str
+    split: str
+    counts: dict[str, int]
+    seed: int
+    options: dict[str, str]
+    counted: bool
+
+
+def check(name: str, suffixes: Sequence[str]) -> None:
+    """Raise UserError for a task, an option or a split that does not exist."""
+    asked = read(name, suffixes)
+    maker(asked.task, asked.options, name)
+
+
+def read(name: str, suffixes: Sequence[str]) -> Asked:
+    """What the words after `task:` say. Raises UserError for what is no task, option or split."""
+    if not suffixes:
+        raise UserError(f"{name} names no task: write task:NAME; the tasks are {', '.join(own.TASKS)}.")
     known, *rest = suffixes
     check_name(known, name)
     split = "train"
@@ -85,7 +102,14 @@ def read(name: str, suffixes: Sequence[str]) -> tuple[str, dict[str, str], str]:
         raise UserError(f"{name} has no split {split!r}; it has train and held_out.")
     if len(rest) > 1 or any("=" not in piece for word in rest for piece in word.split(",")):
         raise UserError(f"{name}: write the options of a task as in task:{known}:rows=200,seed=1.")
-    return known, dict(pairs_of(rest)), split if split == "train" else "held_out"
+    pairs = pairs_of(rest)
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        raise UserError(f"{name}: an option is given twice; leave one of them out.")
+    default, counted = GYM_ROWS if known.startswith(gym.PREFIX) else ROWS, OPTION["held_out"] in options
+    counts = {key: positive(options.pop(option, str(default[key])), option, name) for key, option in OPTION.items()}
+    seed = positive(options.pop("seed", "0"), "seed", name, least=0)
+    return Asked(known, split if split == "train" else "held_out", counts, seed, options, counted)
 
 
 def pairs_of(words: Sequence[str]) -> list[tuple[str, str]]:

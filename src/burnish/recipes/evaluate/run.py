@@ -51,8 +51,9 @@ def evaluate_run(
     it learned from built-in data.
     Of a policy: the method's loss and metrics and a preference method's accuracy with its interval; on the built-in
     part also gold score, KL to the model that it began as, and diversity of continuations of `prefixes` (default 256).
-    Of a reward model see `reward_model_findings`, of a policy that learned from a reward `online_findings`; where answers
-    can be checked also accuracy and pass@k of `samples_per_prompt` (64) answers, see `answer_findings`. `data` is a name or a `datasets.Dataset`. `objects` take the place of those in memory that the run was begun with, by key:
+    Of a reward model see `reward_model_findings`, of a policy that learned from a reward `online_findings`; where
+    answers can be checked also accuracy and pass@k of `samples_per_prompt` (64) answers, see `answer_findings`. `data`
+    is a name or a `datasets.Dataset`. `objects` take the place of those in memory that the run was begun with, by key:
     the folder of its `model`, and its `reward`.
     """
     if not (run / "model").exists():

@@ -42,8 +42,9 @@ def resolve_reward(reward: Any, policy: LanguagePolicy, loading: Loading = PLAIN
     'gold' and 'lexicon' are built in; `rewards.checkers` has those that check answers, and 'task' is the checker of the
     row's own task; an existing folder is a reward model (a run folder, or written by `save_pretrained`), and several
     folders separated by commas are an ensemble, see `read_ensemble`; `module:function`, or a function itself, is called
-    with prompts, responses and the data's columns. Several of any kind, with weights or without, are a weighted sum, see
-    `read_weighted`. Raises UserError for anything else, and for a reward model with another tokenizer than the policy's.
+    with prompts, responses and the data's columns. Several of any kind, with weights or without, are a weighted sum,
+    see `read_weighted`. Raises UserError for anything else, and for a reward model with another tokenizer than the
+    policy's.
     """
     if callable(reward):
         return reward if is_reward(reward) else function_reward(reward)
@@ -59,13 +60,13 @@ def resolve_reward(reward: Any, policy: LanguagePolicy, loading: Loading = PLAIN
         pieces, weights = read_weighted(text)
         members = tuple(resolve_reward(piece, policy, loading) for piece in pieces)
         return Weighted(text, members, tuple(weights), keys_of(pieces))
-    if found := named_reward(text):
-        return found
+    if built := named_reward(text):
+        return built
     if found := read_ensemble(text):
         folders, how, penalty = found
         return Ensemble(text, tuple(reward_model(folder, policy, loading) for folder in folders), how, penalty)
-    near = difflib.get_close_matches(text.partition(":")[0].lower(), [*CHECKERS, TASK, "gold", "lexicon"], n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    near = difflib.get_close_matches(text.partition(":")[0].lower(), [*CHECKERS, TASK, "gold", "lexicon"], n=2)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
     if ":" in text:
         try:
             return load_function(text)

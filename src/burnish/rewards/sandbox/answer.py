@@ -1,4 +1,4 @@
-"""The process of an answer's program: runs it, and then calls its functions for the tests, which are in another process.
+"""The process of an answer's program: runs it, and then calls its functions for the tests, which run in another.
 
 It never sees a test or what one expects, only the arguments of each call.
 """

@@ -1,8 +1,8 @@
 """Gives up, for good, what a process needs no more: files, network, processes, signals, memory and time.
 
 Three parts of Linux, none of which needs root or a container: resource limits (setrlimit(2)), Landlock (landlock(7)),
-which leaves only some folders readable, and a seccomp filter (seccomp(2)), which allows a short list of system calls and
-answers all others with "not permitted". Nothing undoes them, in this process or in its children.
+which leaves only some folders readable, and a seccomp filter (seccomp(2)), which allows a short list of system calls
+and answers all others with "not permitted". Nothing undoes them, in this process or in its children.
 """
 
 import contextlib
@@ -21,18 +21,17 @@ CALLS = {
         **{"read": 0, "write": 1, "close": 3, "stat": 4, "fstat": 5, "lstat": 6, "poll": 7, "lseek": 8, "mmap": 9},
         **{"mprotect": 10, "munmap": 11, "brk": 12, "rt_sigaction": 13, "rt_sigprocmask": 14, "rt_sigreturn": 15},
         **{"pread64": 17, "readv": 19, "writev": 20, "access": 21, "select": 23, "sched_yield": 24, "mremap": 25},
+        **{"madvise": 28, "dup": 32, "nanosleep": 35, "setitimer": 38, "getpid": 39, "exit": 60},
+        **{"uname": 63, "getcwd": 79, "readlink": 89, "gettimeofday": 96, "getrusage": 98, "sysinfo": 99, "times": 100},
         **{
-            "madvise": 28,
-            "dup": 32,
-            "nanosleep": 35,
-            "setitimer": 38,
-            "getpid": 39,
-            "exit": 60,
-            "uname": 63,
-            "getcwd": 79,
+            "getuid": 102,
+            "getgid": 104,
+            "geteuid": 107,
+            "getegid": 108,
+            "getppid": 110,
+            "sigaltstack": 131,
+            "gettid": 186,
         },
-        **{"readlink": 89, "gettimeofday": 96, "getrusage": 98, "sysinfo": 99, "times": 100, "getuid": 102},
-        **{"getgid": 104, "geteuid": 107, "getegid": 108, "getppid": 110, "sigaltstack": 131, "gettid": 186},
         **{"time": 201, "futex": 202, "sched_getaffinity": 204, "getdents64": 217, "restart_syscall": 219},
         **{"clock_gettime": 228, "clock_getres": 229, "clock_nanosleep": 230, "exit_group": 231, "newfstatat": 262},
         **{"readlinkat": 267, "faccessat": 269, "pselect6": 270, "ppoll": 271, "getrandom": 318, "statx": 332},
@@ -42,14 +41,14 @@ CALLS = {
         **{"dup": 23, "faccessat": 48, "close": 57, "getdents64": 61, "lseek": 62, "read": 63, "write": 64},
         **{"readv": 65, "writev": 66, "pread64": 67, "pselect6": 72, "ppoll": 73, "readlinkat": 78},
         **{"newfstatat": 79, "fstat": 80, "exit": 93, "exit_group": 94, "futex": 98, "nanosleep": 101},
+        **{"setitimer": 103, "clock_gettime": 113, "clock_getres": 114, "clock_nanosleep": 115},
         **{
-            "setitimer": 103,
-            "clock_gettime": 113,
-            "clock_getres": 114,
-            "clock_nanosleep": 115,
             "sched_getaffinity": 123,
+            "sched_yield": 124,
+            "restart_syscall": 128,
+            "sigaltstack": 132,
+            "rt_sigaction": 134,
         },
-        **{"sched_yield": 124, "restart_syscall": 128, "sigaltstack": 132, "rt_sigaction": 134},
         **{"rt_sigprocmask": 135, "rt_sigreturn": 139, "times": 153, "uname": 160, "getrusage": 165},
         **{"gettimeofday": 169, "getpid": 172, "getppid": 173, "getuid": 174, "geteuid": 175, "getgid": 176},
         **{"getegid": 177, "gettid": 178, "sysinfo": 179, "getcwd": 17, "brk": 214, "munmap": 215, "mremap": 216},

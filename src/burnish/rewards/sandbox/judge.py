@@ -95,7 +95,7 @@ def raised(name: str, text: str) -> Exception:
 
 
 def verdict(program: Program, source: str, tests: list[str], entry: str | None) -> dict[str, Any]:
-    """How many tests pass. Each is a Python source with the program's names; a function `check` is called with `entry`."""
+    """How many tests pass. Each is Python with the program's names; its function `check`, if any, is given `entry`."""
     begun = program.begin(source)
     if begun["problem"]:
         return {"passed": 0, "why": f"the program raised {begun['problem']}"}

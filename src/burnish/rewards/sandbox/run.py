@@ -59,7 +59,7 @@ class Verdict:
     why: str = ""
 
 
-def run_tests(program: str, tests: Sequence[str], entry: str | None = None, limits: Limits = Limits()) -> Verdict:  # noqa: B008
+def run_tests(program: str, tests: Sequence[str], entry: str | None = None, limits: Limits = Limits()) -> Verdict:
     """Run `tests`, each a Python source, against a program's functions; see `judge.verdict`."""
     to_program, to_tests = os.pipe(), os.pipe()
     given = json.dumps({"program": program, "tests": list(tests), "entry": entry}).encode()
@@ -79,7 +79,7 @@ def run_tests(program: str, tests: Sequence[str], entry: str | None = None, limi
         return Verdict(0, len(tests), "the tests did not end")
 
 
-def run_script(program: str, text: str, limits: Limits = Limits()) -> str | None:  # noqa: B008
+def run_script(program: str, text: str, limits: Limits = Limits()) -> str | None:
     """What a program prints when `text` is its input; None if it fails, takes too long or prints too much."""
     given = json.dumps(program).encode() + b"\n" + text.encode("utf-8", "replace")
     with input_of(given) as file, started("answer", "script", (limits.seconds, limits.memory), file, None) as process:

@@ -30,9 +30,10 @@ def encoded(value: Any, keep: Callable[[Any], Any]) -> Any:
         return {"complex": [float.hex(value.real), float.hex(value.imag)]}
     if isinstance(value, bytes | bytearray):
         return {type(value).__name__ if type(value) in (bytes, bytearray) else "bytes": bytes(value).hex()}
-    for kind, name in ((list, "list"), (tuple, "tuple"), (set, "set"), (frozenset, "frozenset")):
+    kinds: tuple[tuple[Any, str], ...] = ((list, "list"), (tuple, "tuple"), (set, "set"), (frozenset, "frozenset"))
+    for kind, name in kinds:
         if isinstance(value, kind):
-            return {name: [encoded(one, keep) for one in kind.__iter__(value)]}  # type: ignore[attr-defined]
+            return {name: [encoded(one, keep) for one in kind.__iter__(value)]}
     if isinstance(value, dict):
         return {"dict": [[encoded(k, keep), encoded(v, keep)] for k, v in dict.items(value)]}
     return keep(value)

@@ -87,6 +87,7 @@ def main() -> None:
     kind = sys.argv[1]
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # nobody reads what libraries complain about
     try:
+        check = CHECKS[kind]
         if kind in NEEDED:
             __import__(NEEDED[kind])
         if not missing():
@@ -100,7 +101,7 @@ def main() -> None:
         request = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, request["seconds"])
         try:
-            found: dict[str, Any] = {"score": CHECKS[kind](request)}
+            found: dict[str, Any] = {"score": check(request)}
         except Exception as error:  # of a text that a checker cannot read
             found = {"score": 0.0, "error": f"{type(error).__name__}: {error}"[:200]}
         signal.setitimer(signal.ITIMER_PROF, 0)
