@@ -5,12 +5,13 @@ python bench/sampler.py [--family gpt2 llama] [--batch 32 128 256] [--new 48] [-
 The "small" model: 6 layers, 256 wide, vocabulary 4,096, random weights; as Llama with grouped queries (8 heads, 2 for
 keys). Prompts have 8 to 40 random tokens. Three kinds of work: completions of full length; completions that end at
 random (on average after 32 tokens); and 8 completions of each prompt. Every token that is part of a completion counts,
-and `generate` has the same prompts, left-padded in one batch.
+and `generate` has the same prompts, left-padded in one batch. Each side loads the model its own way from one folder.
 """
 
 import argparse
 import json
 import random
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, models
 from transformers import (
+    AutoModelForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -28,7 +30,7 @@ from transformers import (
 from transformers.utils import logging
 
 from burnish.ends import Ends
-from burnish.policies.language.policy import LanguagePolicy
+from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import sample
 
 WORDS = 4096
@@ -51,38 +53,51 @@ def make_prompts(count: int) -> list[list[int]]:
     return [[numbers.randrange(200, WORDS) for _ in range(numbers.randint(8, 40))] for _ in range(count)]
 
 
+def both_sides(family: str) -> tuple[LanguagePolicy, PreTrainedModel]:
+    """The small model, loaded by Burnish and by transformers."""
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=_tokenizer(), unk_token="<unk>", eos_token="</s>")
+    with tempfile.TemporaryDirectory() as folder:
+        make_model(family).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return load_policy(folder), AutoModelForCausalLM.from_pretrained(folder).eval()
+
+
 def by_sampler(policy: LanguagePolicy, prompts: list[list[int]], new: int) -> int:
     """The number of tokens that Burnish sampled."""
     return sum(map(len, sample(policy, prompts, seed=0, max_new_tokens=new).tokens))
 
 
-def by_generate(policy: LanguagePolicy, prompts: list[list[int]], new: int) -> int:
+def by_generate(model: PreTrainedModel, prompts: list[list[int]], new: int, ends: list[int]) -> int:
     """The number of tokens that `generate` sampled, without those behind the end of a row."""
     width = max(map(len, prompts))
     ids = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts])
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    ends = list(policy.ends.ids) or None
-    found = policy.model.generate(
+    found = model.generate(
         input_ids=ids,
         attention_mask=mask,
         do_sample=True,
         top_k=0,
         max_new_tokens=new,
-        eos_token_id=ends,
+        eos_token_id=ends or None,
         pad_token_id=WORDS - 1,
     )
     ended = torch.isin(found[:, width:], torch.tensor(ends or [-1])).cumsum(1)
     return int((ended == 0).sum() + (ended[:, -1] > 0).sum())
 
 
-def rates(policy: LanguagePolicy, prompts: list[list[int]], new: int, rounds: int) -> dict[str, float]:
+def rates(
+    policy: LanguagePolicy, model: PreTrainedModel, prompts: list[list[int]], new: int, rounds: int
+) -> dict[str, float]:
     """The best tokens per CPU second of each side, and their ratio."""
     best = {"burnish": 0.0, "generate": 0.0}
-    sides: dict[str, Callable[..., int]] = {"burnish": by_sampler, "generate": by_generate}
+    sides: dict[str, Callable[[], int]] = {
+        "burnish": lambda: by_sampler(policy, prompts, new),
+        "generate": lambda: by_generate(model, prompts, new, list(policy.ends.ids)),
+    }
     for _ in range(rounds):
         for name, side in sides.items():
             start = time.process_time()
-            count = side(policy, prompts, new)
+            count = side()
             best[name] = max(best[name], count / (time.process_time() - start))
     return best | {"ratio": best["burnish"] / best["generate"]}
 
@@ -98,10 +113,10 @@ def main() -> None:
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
     logging.set_verbosity_error()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=_tokenizer(), eos_token="</s>")
+    logging.disable_progress_bar()
     found = []
     for family in flags.family:
-        policy = LanguagePolicy(make_model(family), tokenizer)
+        policy, model = both_sides(family)
         for batch in flags.batch:
             prompts = make_prompts(batch)
             for work, ends, rows in (
@@ -110,7 +125,7 @@ def main() -> None:
                 ("8 of each prompt", (), [prompt for prompt in prompts[: batch // 8] for _ in range(8)]),
             ):
                 policy.ends = Ends(ends, None)
-                numbers = rates(policy, rows, flags.new, flags.rounds)
+                numbers = rates(policy, model, rows, flags.new, flags.rounds)
                 found.append({"family": family, "batch": batch, "work": work} | numbers)
                 print(
                     f"{family:6} batch {batch:4} {work:17} burnish {numbers['burnish']:6.0f} tokens/s, "

@@ -82,21 +82,18 @@ class RoomyLayer(DynamicLayer):
         if rows > len(self.buffers[0]) or columns > self.get_seq_length():
             self.resize(max(rows, len(self.buffers[0])), columns)
         for other in others:
-            count = min(self.end, other.end)
             for buffer, states in zip(self.buffers, other.buffers, strict=True):
-                new = states[: other.rows, :, other.end - count : other.end]
-                buffer[self.rows : self.rows + other.rows, :, self.end - count : self.end] = new
+                _write(buffer[self.rows : self.rows + other.rows, :, : self.end], states[: other.rows, :, : other.end])
             self.rows += other.rows
         self._show()
 
     def resize(self, rows: int, columns: int) -> None:
         """New buffers for `rows` rows, with room behind the last of `columns` columns."""
-        end = min(columns, self.reach)
-        count, old = min(self.end, end), self.buffers
-        # What is masked must be finite all the same.
-        keys, values = (one.new_zeros(rows, one.shape[1], end + room(end), one.shape[3]) for one in old)
+        end, old = min(columns, self.reach), self.buffers
+        keys, values = (one.new_empty(rows, one.shape[1], end + room(end), one.shape[3]) for one in old)
         for buffer, states in zip((keys, values), old, strict=True):
-            buffer[: self.rows, :, end - count : end] = states[: self.rows, :, self.end - count : self.end]
+            _write(buffer[: self.rows, :, :end], states[: self.rows, :, : self.end])
+            buffer[:, :, end:] = 0
         self.buffers, self.end, self.offset = (keys, values), end, columns - end
         self._show()
 
@@ -105,6 +102,14 @@ class RoomyLayer(DynamicLayer):
         keys, values = (buffer[: self.rows, :, :columns] for buffer in self.buffers)
         self.keys, self.values = keys, values
         return keys, values
+
+
+def _write(buffer: Float[Tensor, "N H T D"], states: Float[Tensor, "N H t D"]) -> None:
+    """Write the last columns of states into those of a new buffer; what is masked must be finite, so the rest is 0."""
+    count = min(buffer.shape[2], states.shape[2])
+    first = buffer.shape[2] - count
+    buffer[:, :, :first] = 0
+    buffer[:, :, first:] = states[:, :, states.shape[2] - count :]
 
 
 class RoomySlidingLayer(RoomyLayer, DynamicSlidingWindowLayer):

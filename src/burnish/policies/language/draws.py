@@ -23,7 +23,9 @@ def log_distribution(
 ) -> Float[Tensor, "N V"]:
     """The log-probabilities that tokens are drawn from: temperature, then the `top_k` largest, then the smallest set
     of probability `top_p` (Holtzman et al. 2020), normalised. In float32 or wider; −∞ for excluded tokens."""
-    logits = (logits if logits.dtype == torch.float64 else logits.float()) / temperature
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    if temperature != 1:
+        logits = logits / temperature
     if top_k is not None:
         threshold = logits.topk(min(top_k, logits.shape[-1])).values[..., -1:]
         logits = logits.masked_fill(logits < threshold, -torch.inf)
@@ -37,6 +39,6 @@ def log_distribution(
 
 def draw(distribution: Float[Tensor, "N V"], uniform: Float[Tensor, "N"]) -> Int[Tensor, "N"]:
     """Inverse-CDF sampling: the first token whose cumulative probability exceeds the uniform number."""
-    cumulative = distribution.double().exp().cumsum(-1)
+    cumulative = distribution.exp().cumsum(-1, dtype=torch.float64)
     scaled = uniform[:, None] * cumulative[:, -1:]
     return torch.searchsorted(cumulative, scaled, right=True)[:, 0].clamp(max=distribution.shape[-1] - 1)

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from burnish.policies.language.cache import cache_of, room
+from burnish.policies.language.one_token import decoding
 from burnish.policies.language.parts import body
 
 
@@ -36,7 +37,8 @@ class CachedTexts:
         if self.takes_positions:
             extra["position_ids"] = positions[:, self.width - new : self.width].clamp(min=0)
         extra["cache_params" if self.recurrent else "past_key_values"] = self.cache
-        return body(self.model)(input_ids=self.inputs, **extra).last_hidden_state[:, -1]
+        with decoding():
+            return body(self.model)(input_ids=self.inputs, **extra).last_hidden_state[:, -1]
 
     def keep(self, order: Sequence[int]) -> None:
         """Keep the texts `order`, in this order; a text may come several times. For texts that are read."""
