@@ -23,16 +23,18 @@ from burnish.run.folder import RunFolder
 from burnish.run.growing import growing_jsonl
 from burnish.run.noise import BurnishWarning, silence_libraries, warn
 from burnish.run.places import results_folder, writable_file, writable_folder
+from burnish.run.process import alive_and_unchanged
 from burnish.run.records import config_differences, read_jsonl, read_mapping
 from burnish.run.surroundings import lacks_memory, refuse_few_threads, refuse_special, threads_allowed
 from burnish.run.terminal import never_fail_to_print, printable
-from burnish.run.user_code import UserCodeError, described, first_line, user_code
+from burnish.run.user_code import UserCodeError, described, first_line, user_code, user_errors
 
 __all__ = [
     "BurnishWarning",
     "RunFolder",
     "UserCodeError",
     "UserError",
+    "alive_and_unchanged",
     "clean_leftovers",
     "config_differences",
     "damage",
@@ -54,6 +56,7 @@ __all__ = [
     "silence_libraries",
     "threads_allowed",
     "user_code",
+    "user_errors",
     "warn",
     "writable_file",
     "writable_folder",
