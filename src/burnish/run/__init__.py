@@ -21,7 +21,7 @@ from burnish.run.atomic import (
 from burnish.run.checksums import damage, sha256, write_checksums
 from burnish.run.folder import RunFolder
 from burnish.run.growing import growing_jsonl
-from burnish.run.noise import BurnishWarning, silence_libraries, warn
+from burnish.run.noise import BurnishWarning, hushed, silence_libraries, warn
 from burnish.run.places import results_folder, writable_file, writable_folder
 from burnish.run.process import alive_and_unchanged
 from burnish.run.records import config_differences, read_jsonl, read_mapping
@@ -41,6 +41,7 @@ __all__ = [
     "described",
     "first_line",
     "growing_jsonl",
+    "hushed",
     "lacks_memory",
     "make_folder",
     "never_fail_to_print",

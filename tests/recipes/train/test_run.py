@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ import yaml
 from datasets import Dataset, IterableDataset
 from faults import failing
 from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassification
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_scorers import make_scorer, naive_score
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -38,7 +39,7 @@ from burnish.policies.language.policy import load_policy
 from burnish.recipes.evaluate.run import evaluate_run
 from burnish.recipes.train import rows as rows_module
 from burnish.recipes.train.run import prepare_torch, refuse_threads, run_training, train
-from burnish.run import UserError, read_jsonl, read_mapping
+from burnish.run import BurnishWarning, UserError, read_jsonl, read_mapping
 
 WEIGHTS = "model/model.safetensors"
 DATA = {"demonstrations": "texts", "preferences": "pairs", "feedback": "pairs", "prompts": "prompts"}
@@ -792,6 +793,21 @@ def test_quiet_says_nothing(go: Callable[..., Path], capfd: pytest.CaptureFixtur
     assert "rows used" in capfd.readouterr().err
     go("dpo", quiet=True)
     assert capfd.readouterr() == ("", "")
+
+
+def test_quiet_in_python_and_in_files_drops_warnings_too(files: Path, go: Callable[..., Path], tmp_path: Path) -> None:
+    """A model with a weight that its class does not have."""
+    model = tiny.save_model(tmp_path / "model", "gpt2")
+    save_file(load_file(model / "model.safetensors") | {"more": torch.zeros(2)}, model / "model.safetensors")
+    with pytest.warns(BurnishWarning, match="more, are not read"):
+        go(model=str(model))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        go(model=str(model), quiet=True)
+        burnish.sample(model, tiny.prompt_rows(2), max_new_tokens=2, max_length=40, quiet=True)
+    assert caught == []
+    with pytest.warns(BurnishWarning, match="more, are not read"):
+        burnish.sample(model, tiny.prompt_rows(2), max_new_tokens=2, max_length=40)
 
 
 @pytest.mark.parametrize("method", LANGUAGE)
