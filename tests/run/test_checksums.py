@@ -1,6 +1,7 @@
 """Checksums that sha256sum itself accepts, and what is found damaged by them."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -71,6 +72,28 @@ def test_metrics_that_are_cut_are_named(run: Path) -> None:
         check_metrics(run)
     (run / SUMS).unlink()
     check_metrics(run)
+
+
+def test_records_of_an_unfinished_run_are_compared_with_its_newest_checkpoint(tmp_path: Path) -> None:
+    """Checkpoints 2 and 12 were made after one and two lines; the third came later, and may be cut."""
+    lines = b'{"step": 1}\n{"step": 2}\n{"step": 3}\n'
+    for step, length in ((2, 12), (12, 24)):
+        state = {"offsets": {"metrics": length}, "digests": {"metrics": hashlib.sha256(lines[:length]).hexdigest()}}
+        (tmp_path / f"checkpoints/step-{step:06d}").mkdir(parents=True)
+        (tmp_path / f"checkpoints/step-{step:06d}/state.json").write_text(json.dumps(state))
+    for whole in (lines, lines[:30], lines[:24], lines.replace(b"3", b"4")):
+        (tmp_path / METRICS).write_bytes(whole)
+        check_metrics(tmp_path)
+    for damaged in (lines[:12], lines.replace(b"2", b"3"), b""):
+        (tmp_path / METRICS).write_bytes(damaged)
+        with pytest.raises(UserError, match=r"metrics.jsonl is damaged: .*step-000012/state.json; restore it"):
+            check_metrics(tmp_path)
+    (tmp_path / METRICS).unlink()
+    with pytest.raises(UserError, match="is damaged"):
+        check_metrics(tmp_path)
+    for old in ("{}", "[1]", '{"offsets": {"metrics": 24}}', "not JSON"):  # of an older version, or damaged itself
+        (tmp_path / "checkpoints/step-000012/state.json").write_text(old)
+        check_metrics(tmp_path)
 
 
 def test_a_fifo_is_not_waited_for(run: Path) -> None:

@@ -1,6 +1,7 @@
 """A run folder belongs to one run and one process, and is rewound to the lengths in a checkpoint."""
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -283,6 +284,27 @@ def test_a_file_that_was_tampered_with_is_named_and_nothing_is_cut(tmp_path: Pat
         with pytest.raises(UserError, match=r"metrics\.jsonl has changed since the last checkpoint"):
             run.rewind(saw)
         assert len(read_jsonl(run.path / "timings.jsonl")) == 2
+
+
+@pytest.mark.parametrize("name", ["metrics", "timings", "samples"])
+def test_a_byte_that_changed_before_the_checkpoint_is_noticed(name: str, tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path / "run") as run:
+        for step in (1, 2):
+            for each in ("metrics", "timings", "samples"):
+                run.append(each, {"step": step})
+        saw = run.offsets()
+        digests = run.digests(saw)
+        assert digests["metrics"] == hashlib.sha256(b'{"step": 1}\n{"step": 2}\n').hexdigest()
+        run.append(name, {"step": 3})
+        path = run.path / f"{name}.jsonl"
+        whole = path.read_bytes()
+        path.write_bytes(whole.replace(b"2", b"3"))
+        with pytest.raises(UserError, match=rf"{name}\.jsonl has changed since the last checkpoint"):
+            run.rewind(saw, digests)
+        assert len(read_jsonl(path)) == 3
+        path.write_bytes(whole.replace(b"3", b"4"))  # after the checkpoint: cut anyway
+        run.rewind(saw, digests)
+        assert len(read_jsonl(path)) == 2
 
 
 def test_a_full_disk_costs_no_earlier_line(tmp_path: Path) -> None:

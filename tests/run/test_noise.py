@@ -47,6 +47,17 @@ def test_burnish_and_the_users_code_are_heard_in_one_line_each() -> None:
     assert printed(CODE, quiet=True) == ""
 
 
+def test_a_block_can_be_hushed_and_warnings_are_heard_after_it() -> None:
+    code = """
+    from burnish.run import hushed
+    for quiet in (False, True):
+        with hushed(quiet):
+            warn(f"said with {quiet}")
+    warn("said last")
+    """
+    assert printed(code).splitlines() == ["warning: said with False", "warning: said last"]
+
+
 def test_who_asks_python_for_warnings_gets_them() -> None:
     assert "UserWarning: call it later" in printed(CODE, "-W", "default")
 

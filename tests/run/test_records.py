@@ -1,10 +1,13 @@
 """Expected records and phrases are written out by hand."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from burnish.run import UserError, config_differences, read_jsonl, read_mapping
+from burnish.run.records import yaml_with_checksum
 
 
 def test_records_are_read_in_order(tmp_path: Path) -> None:
@@ -122,3 +125,28 @@ def test_keys_are_text_and_deep_nesting_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text("{}\n" + "[" * 5000 + "\n")
     with pytest.raises(UserError, match=r"x\.jsonl, line 2, is not JSON \(maximum recursion depth"):
         read_jsonl(tmp_path / "x.jsonl")
+
+
+CONFIG = {"algorithm": "sft", "steps": 12, "data": "über", "out": "x"}
+
+
+def test_a_mapping_with_its_checksum_is_yaml(tmp_path: Path) -> None:
+    text = yaml_with_checksum(CONFIG)
+    first, _, rest = text.partition("\n")
+    assert first == f"# sha256 of the lines below: {hashlib.sha256(rest.encode()).hexdigest()}"
+    assert yaml.safe_load(text) == CONFIG
+    (tmp_path / "config.yaml").write_text(text)
+    assert read_mapping(tmp_path / "config.yaml") == CONFIG
+    (tmp_path / "config.yaml").write_text(rest)  # as older versions wrote it, and hands do
+    assert read_mapping(tmp_path / "config.yaml") == CONFIG
+
+
+def test_every_cut_and_flip_below_the_checksum_is_noticed(tmp_path: Path) -> None:
+    whole = yaml_with_checksum(CONFIG).encode()
+    begin = whole.index(b"\n") + 1
+    cuts = [whole[:length] for length in range(begin, len(whole))]
+    flips = [whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :] for i in range(begin, len(whole))]
+    for damaged in cuts + flips:
+        (tmp_path / "config.yaml").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"config\.yaml (is damaged: its checksum|cannot be read \('utf-8')"):
+            read_mapping(tmp_path / "config.yaml")

@@ -36,3 +36,10 @@ def test_a_standard_output_that_lacks_a_character_gets_its_escape() -> None:
         [sys.executable, "-c", code], capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=True
     )
     assert out.stdout == b"\\xe9 \\u6f22\n"
+
+
+def test_standard_output_cannot_be_closed() -> None:
+    code = "import sys; from burnish.run import never_fail_to_print; never_fail_to_print(); print('a', end='');"
+    code += "sys.stdout.close(); sys.stderr.close(); print('b'); print('c', file=sys.stderr)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert (out.stdout, out.stderr) == (b"ab\n", b"c\n")

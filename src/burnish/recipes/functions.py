@@ -26,7 +26,7 @@ from burnish.recipes.evaluate.run import build_from
 from burnish.recipes.sample import Samples, sample_model
 from burnish.recipes.train.given import Given, model_and_name, save
 from burnish.recipes.train.models import loading_of, pick_device
-from burnish.run import UserError, read_jsonl
+from burnish.run import UserError, hushed, read_jsonl
 
 SHARED = (
     *("revision", "trust_remote_code", "dtype", "load_in_4bit", "load_in_8bit", "precision"),
@@ -88,6 +88,12 @@ def load(run: str | Path, **options: Any) -> LoadedRun:
         'GPT2LMHeadModel'
     """
     folder, base = Path(run), all_shared(options, "load")
+    with hushed(base.quiet):
+        return loaded(folder, base)
+
+
+def loaded(folder: Path, base: Settings) -> LoadedRun:
+    """`load` with checked options."""
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder} is not a run: give the folder that `burnish.train` returned, or --out named")
     if not (folder / "model").is_dir():
@@ -143,7 +149,7 @@ def evaluate(
     """
     base = all_shared(options, "evaluate")
     objects = {} if reward is None else {"reward": reward}
-    with folder_of(model, tokenizer) as folder:
+    with hushed(base.quiet), folder_of(model, tokenizer) as folder:
         if folder:
             objects["model"] = folder
         return evaluate_named(
@@ -179,7 +185,7 @@ def sample(
         ('The film was', 'str')
     """
     base = shared(options)
-    with folder_of(model, tokenizer) as folder:
+    with hushed(base.quiet), folder_of(model, tokenizer) as folder:
         found = sample_model(folder or path_of(model), rows_of(data), n, reward, base=base, **options)
     return dataclasses.replace(found, summary=found.summary | {"model": named(model)})
 
@@ -212,7 +218,8 @@ def compare(a: Any, b: Any, data: Any = "builtin", judge: Any = None, **options:
         (['sft', 'dpo'], 2)
     """
     base = shared(options)
-    return compare_models(path_of(a), path_of(b), rows_of(data), judge, base=base, **options)
+    with hushed(base.quiet):
+        return compare_models(path_of(a), path_of(b), rows_of(data), judge, base=base, **options)
 
 
 def shared(options: dict[str, Any]) -> Settings:

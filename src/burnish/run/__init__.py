@@ -22,24 +22,27 @@ from burnish.run.checksums import damage, sha256, write_checksums
 from burnish.run.folder import RunFolder
 from burnish.run.growing import growing_jsonl
 from burnish.run.imported import imported
-from burnish.run.noise import BurnishWarning, silence_libraries, warn
+from burnish.run.noise import BurnishWarning, hushed, silence_libraries, warn
 from burnish.run.places import results_folder, writable_file, writable_folder
+from burnish.run.process import alive_and_unchanged
 from burnish.run.records import config_differences, read_jsonl, read_mapping
 from burnish.run.surroundings import lacks_memory, refuse_few_threads, refuse_special, threads_allowed
 from burnish.run.terminal import never_fail_to_print, printable
-from burnish.run.user_code import UserCodeError, described, first_line, user_code
+from burnish.run.user_code import UserCodeError, described, first_line, user_code, user_errors
 
 __all__ = [
     "BurnishWarning",
     "RunFolder",
     "UserCodeError",
     "UserError",
+    "alive_and_unchanged",
     "clean_leftovers",
     "config_differences",
     "damage",
     "described",
     "first_line",
     "growing_jsonl",
+    "hushed",
     "imported",
     "lacks_memory",
     "make_folder",
@@ -56,6 +59,7 @@ __all__ = [
     "silence_libraries",
     "threads_allowed",
     "user_code",
+    "user_errors",
     "warn",
     "writable_file",
     "writable_folder",

@@ -1,6 +1,7 @@
 """Checksums of what a finished run leaves, in the format of sha256sum: `sha256sum --check SHA256SUMS` compares them."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from burnish.run.surroundings import refuse_special
 
 SUMS = "SHA256SUMS"
 METRICS = "metrics.jsonl"
+BLOCK = 1 << 20
 FREE = ("README.md",)
 """Files that may change: people edit model cards, and `burnish evaluate` adds what it finds."""
 
@@ -19,6 +21,27 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_first(path: Path, length: int) -> str:
+    """The SHA-256 of a file's first `length` bytes."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while length > 0 and (block := file.read(min(length, BLOCK))):
+            found.update(block)
+            length -= len(block)
+    return found.hexdigest()
+
+
+def has_digest(path: Path, length: int, digest: str | None) -> bool:
+    """Whether a file's first `length` bytes have this SHA-256; True where there is none to compare with.
+
+    Raises UserError if the file cannot be read.
+    """
+    try:
+        return digest is None or sha256_of_first(path, length) == digest
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): restore it or choose another --out") from error
 
 
 def write_checksums(run: Path, folders: Mapping[str, Path]) -> None:
@@ -49,9 +72,29 @@ def unfinished(run: Path) -> bool:
 
 
 def check_metrics(run: Path) -> None:
-    """Raise UserError where the metrics of a finished run have changed: nothing can write them again."""
-    if read_checksums(run) and (problem := damage(run, METRICS)):
-        raise UserError(f"{problem}; restore it, or remove its line there to use it as it is")
+    """Raise UserError where the metrics of a finished run have changed, which nothing can write again, or the metrics or
+    samples that an unfinished one had at its newest checkpoint."""
+    if read_checksums(run):
+        if problem := damage(run, METRICS):
+            raise UserError(f"{problem}; restore it, or remove its line there to use it as it is")
+        return
+    saved, offsets, digests = newest_digests(run)
+    for name in ("metrics", "samples"):
+        path = run / f"{name}.jsonl"
+        if name in digests and not (path.is_file() and has_digest(path, offsets[name], digests[name])):
+            raise UserError(f"{path} is damaged: its checksum is not the one in {saved}; restore it")
+
+
+def newest_digests(run: Path) -> tuple[Path, dict[str, int], dict[str, str]]:
+    """Lengths and checksums of the append-only files in the newest checkpoint's state, which is the first; both are
+    empty where there is none, or one that is damaged or of a version that wrote none."""
+    states = [path for path in run.glob("checkpoints/step-*/state.json") if path.parent.name[5:].isdecimal()]
+    newest = max(states, key=lambda path: int(path.parent.name[5:]), default=run)
+    try:
+        state = json.loads(newest.read_bytes())
+        return newest, dict(state["offsets"]), dict(state["digests"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return newest, {}, {}
 
 
 def damage(run: Path, part: str = "") -> str | None:

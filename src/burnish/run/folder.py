@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from burnish.run.atomic import (
@@ -20,9 +21,10 @@ from burnish.run.atomic import (
     sync,
     write_atomically,
 )
+from burnish.run.checksums import has_digest, sha256_of_first
 from burnish.run.lines import encoded, ends_line, is_at, write_whole
 from burnish.run.places import refuse_dangling
-from burnish.run.records import HARMLESS, config_differences, plain, read_mapping
+from burnish.run.records import HARMLESS, config_differences, plain, read_mapping, yaml_with_checksum
 from burnish.run.surroundings import refuse_special
 
 APPENDED = ("metrics", "timings", "samples")
@@ -112,9 +114,7 @@ class RunFolder:
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write `config.yaml`, in the place of an earlier one."""
-        import yaml
-
-        write_atomically(self.path / CONFIG, yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
+        write_atomically(self.path / CONFIG, yaml_with_checksum(config))
 
     def claimed(self) -> dict[str, Any]:
         """What `config.yaml` says."""
@@ -195,14 +195,23 @@ class RunFolder:
                 raise cannot_write(path, error) from error
         return lengths
 
-    def rewind(self, offsets: dict[str, int]) -> None:
+    def digests(self, offsets: dict[str, int]) -> dict[str, str]:
+        """The SHA-256 of what the append-only files have up to these lengths, for a checkpoint to store."""
+        try:
+            return {name: sha256_of_first(self._appended(name), length) for name, length in offsets.items()}
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def rewind(self, offsets: dict[str, int], digests: Mapping[str, str] = MappingProxyType({})) -> None:
         """Truncate the append-only files to the lengths in a checkpoint; delete those that it does not list.
 
-        Raises `UserError`, before anything is truncated, if a file is shorter or the length is not at a line's end.
+        Raises `UserError`, before anything is truncated, if a file is shorter or the length is not at a line's end, or
+        if what is before it has another of the `digests`, which older checkpoints lack.
         """
         lengths = {self._appended(name): offsets.get(name, 0) for name in {*APPENDED, *offsets}}
+        known = {self._appended(name): digest for name, digest in digests.items()}
         for path, length in lengths.items():
-            if length and not ends_line(path, length):
+            if length and not (ends_line(path, length) and has_digest(path, length, known.get(path))):
                 raise UserError(f"{path} has changed since the last checkpoint: restore it or choose another --out")
         self._close_files()
         for path, length in lengths.items():

@@ -9,6 +9,8 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from burnish.run.terminal import printable
@@ -62,6 +64,26 @@ def silence_libraries(quiet: bool = False) -> None:
     if quiet:
         warnings.simplefilter("ignore")
     warnings.showwarning = show
+
+
+@contextmanager
+def hushed(quiet: bool) -> Iterator[None]:
+    """Drop all warnings and the bars of downloads in the block, if `quiet`: from a file or in Python, where
+    `silence_libraries` did not see it."""
+    if not quiet:
+        yield
+        return
+    hub = sys.modules.get("huggingface_hub.utils")
+    bars = hub is not None and not hub.are_progress_bars_disabled()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if hub and bars:
+            hub.disable_progress_bars()
+        try:
+            yield
+        finally:
+            if hub and bars:
+                hub.enable_progress_bars()
 
 
 def show(

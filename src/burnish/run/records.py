@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Collection
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ HARMLESS = frozenset(
     }
 )
 """Config keys that a resumed run may change: they affect neither the model nor `metrics.jsonl`."""
+
+
+CHECKSUM = "# sha256 of the lines below: "
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -79,6 +83,23 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def yaml_with_checksum(config: dict[str, Any]) -> str:
+    """A mapping as YAML, with the SHA-256 of the text in its first line: `read_mapping` refuses one that has changed.
+
+    A YAML file that is cut at the end of a line would otherwise look whole.
+    """
+    import yaml
+
+    text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
+    return f"{CHECKSUM}{sha256(text.encode()).hexdigest()}\n{text}"
+
+
+def has_changed(text: str) -> bool:
+    """Whether a YAML text has a checksum that is not its own."""
+    first, _, rest = text.partition("\n")
+    return first.startswith(CHECKSUM) and first != f"{CHECKSUM}{sha256(rest.encode()).hexdigest()}"
+
+
 def read_mapping(path: Path) -> dict[str, Any]:
     """Read a `.yaml` or `.json` file; raise `UserError` if it does not contain one mapping."""
     from burnish.run.plain_yaml import read_yaml
@@ -86,6 +107,11 @@ def read_mapping(path: Path) -> dict[str, Any]:
     refuse_special(path)
     try:
         text = path.read_text(encoding="utf-8")
+        if path.suffix != ".json" and has_changed(text):
+            raise UserError(
+                f"{path} is damaged: its checksum is not the one in its first line; restore it, or remove that line to "
+                "use the file as it is"
+            )
         content = json.loads(text) if path.suffix == ".json" else read_yaml(text)
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())

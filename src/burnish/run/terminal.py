@@ -21,6 +21,10 @@ def _written_out(found: re.Match[str]) -> str:
 
 
 def never_fail_to_print() -> None:
-    """Let standard output write what its encoding lacks as an escape, where Python would raise UnicodeEncodeError."""
+    """Let standard output write what its encoding lacks as an escape, where Python would raise UnicodeEncodeError, and
+    let nobody close it: closing only writes what is left, for standard error too."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            vars(stream)["close"] = stream.flush
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from burnish.run.atomic import UserError
+from burnish.run.process import alive_and_unchanged
 
 LONGEST = 300
 
@@ -21,7 +22,15 @@ def user_code() -> Iterator[None]:
     """Raise whatever the block raises as UserCodeError; Ctrl-C and Burnish's own UserError pass unchanged.
 
     SystemExit is an error like any other here: a reward that calls `sys.exit(0)` must not end the run as a success.
+    `os._exit` and its kin raise it too, and the process is afterwards as it was: see `alive_and_unchanged`.
     """
+    with user_errors(), alive_and_unchanged():
+        yield
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """`user_code` for a block inside `alive_and_unchanged`, which takes longer than a step of a small environment."""
     try:
         yield
     except (KeyboardInterrupt, UserError):

@@ -47,7 +47,8 @@ class State:
 
 
 def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state: State, keep: int = 2) -> None:
-    """Write a checkpoint: weights, optimizer, state, and the lengths of the run's files. The newest `keep` are kept.
+    """Write a checkpoint: weights, optimizer, state, and the lengths and checksums of the run's files. The newest
+    `keep` are kept.
 
     A record that a longer run would have had otherwise is in the state, and left out of the lengths.
     """
@@ -57,7 +58,8 @@ def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state
     offsets = run.offsets()
     if state.ending:
         offsets["metrics"] -= len(encoded(state.ending["record"]))
-    values = vars(state) | {"offsets": offsets} | ({"optimizer": numbers} if numbers else {})
+    values = vars(state) | {"offsets": offsets, "digests": run.digests(offsets)}
+    values |= {"optimizer": numbers} if numbers else {}
     checkpoint.save(run.path / "checkpoints", state.step, tensors, values, keep)
 
 
@@ -83,7 +85,7 @@ def restore(
     load_parameters(models, found.tensors)
     load_optimizer(optimizer, found)
     values = {key: value for key, value in found.state.items() if key != "optimizer"}
-    run.rewind(values.pop("offsets"))
+    run.rewind(values.pop("offsets"), values.pop("digests", {}))
     state = State(**values)
     if not state.ending:
         return state

@@ -5,15 +5,20 @@ import errno
 import functools
 import json
 import math
+import os
+import random
 import re
 import shutil
+import signal
 import sys
+import warnings
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import fake_wandb
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -21,7 +26,7 @@ import yaml
 from datasets import Dataset, IterableDataset
 from faults import failing
 from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassification
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_scorers import make_scorer, naive_score
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -34,7 +39,7 @@ from burnish.policies.language.policy import load_policy
 from burnish.recipes.evaluate.run import evaluate_run
 from burnish.recipes.train import rows as rows_module
 from burnish.recipes.train.run import prepare_torch, refuse_threads, run_training, train
-from burnish.run import UserError, read_jsonl, read_mapping
+from burnish.run import BurnishWarning, UserError, read_jsonl, read_mapping
 
 WEIGHTS = "model/model.safetensors"
 DATA = {"demonstrations": "texts", "preferences": "pairs", "feedback": "pairs", "prompts": "prompts"}
@@ -814,6 +819,21 @@ def test_quiet_says_nothing(go: Callable[..., Path], capfd: pytest.CaptureFixtur
     assert capfd.readouterr() == ("", "")
 
 
+def test_quiet_in_python_and_in_files_drops_warnings_too(files: Path, go: Callable[..., Path], tmp_path: Path) -> None:
+    """A model with a weight that its class does not have."""
+    model = tiny.save_model(tmp_path / "model", "gpt2")
+    save_file(load_file(model / "model.safetensors") | {"more": torch.zeros(2)}, model / "model.safetensors")
+    with pytest.warns(BurnishWarning, match="more, are not read"):
+        go(model=str(model))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        go(model=str(model), quiet=True)
+        burnish.sample(model, tiny.prompt_rows(2), max_new_tokens=2, max_length=40, quiet=True)
+    assert caught == []
+    with pytest.warns(BurnishWarning, match="more, are not read"):
+        burnish.sample(model, tiny.prompt_rows(2), max_new_tokens=2, max_length=40)
+
+
 @pytest.mark.parametrize("method", LANGUAGE)
 def test_a_resolved_configuration_runs_again_to_the_same_bits(
     method: str, go: Callable[..., Path], tmp_path: Path
@@ -883,6 +903,42 @@ def test_python_takes_a_function_as_reward(files: Path, tmp_path: Path, monkeypa
     samples = read_jsonl(run / "samples.jsonl")
     assert [s["score"] for s in samples] == [s["row"] / 100 - len(s["response"].split()) for s in samples]
     assert len(samples) == 14
+
+
+def disturbing(prompts: list[str], responses: list[str], number: list[int]) -> list[float]:
+    """`shortness` that leaves the process in another state."""
+    os.chdir("/")
+    os.environ.clear()
+    sys.stdout = sys.stderr = None  # type: ignore[assignment]
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(1)
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(2)
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    torch.set_float32_matmul_precision("medium")
+    torch.use_deterministic_algorithms(False)
+    torch.set_autocast_enabled("cpu", True)
+    torch.backends.cuda.enable_flash_sdp(False)
+    return shortness(prompts, responses, number)
+
+
+def test_a_reward_that_disturbs_the_process_changes_no_bit(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dropout and a relative run folder."""
+    tiny.save_model(tmp_path / "dropout", "gpt2", resid_pdrop=0.2)
+    monkeypatch.chdir(tmp_path)
+    environment = dict(os.environ)
+    options: dict[str, Any] = {"batch_size": 4, "rollout": 4, "max_new_tokens": 4, "learning_rate": 0.01, "threads": 1}
+    options |= {"model": tmp_path / "dropout", "data": tiny.prompt_rows(14), "steps": 6, "save_every": 2}
+    try:
+        runs = [burnish.train(PPO(), reward=r, out=r.__name__, **options) for r in (shortness, disturbing)]
+    finally:
+        os.environ.update(environment)
+    assert same_bits(*runs)
+    assert same_bits(*runs, "metrics.jsonl")
 
 
 def test_a_reward_without_a_name_is_a_reward_too(files: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from jaxtyping import Bool, Float, Num
 
 from burnish.experience.control.spaces import ActionWriter, ObservationReader, action_writer, observation_reader
-from burnish.run import UserCodeError, UserError, user_code
+from burnish.run import UserCodeError, UserError, alive_and_unchanged, user_code, user_errors
 
 ENVIRONMENT_STREAM = 0xE
 """Separates a run's environment streams from everything else that is seeded with the run's number."""
@@ -175,19 +175,20 @@ class VectorEnvironments:
         observations, following = self._current.copy(), self._current.copy()
         rewards = np.zeros(shape)
         terminated, truncated, real = (np.zeros(shape, dtype=bool) for _ in range(3))
-        for r in np.flatnonzero(stepping).tolist():
-            if self._failures[r] is not None:
-                continue
-            try:
-                with user_code():
-                    moved = self._runs[r].step(self._checked(actions[r]))
-            except UserCodeError as error:
-                self._fail(r, error)
-                continue
-            if (reason := _not_finite(moved)) is not None:
-                self._failures[r] = reason
-                continue
-            observations[r], following[r], rewards[r], terminated[r], truncated[r], real[r] = moved
+        with alive_and_unchanged():
+            for r in np.flatnonzero(stepping).tolist():
+                if self._failures[r] is not None:
+                    continue
+                try:
+                    with user_errors():
+                        moved = self._runs[r].step(self._checked(actions[r]))
+                except UserCodeError as error:
+                    self._fail(r, error)
+                    continue
+                if (reason := _not_finite(moved)) is not None:
+                    self._failures[r] = reason
+                    continue
+                observations[r], following[r], rewards[r], terminated[r], truncated[r], real[r] = moved
         self._current = following
         failed = {r: reason for r in np.flatnonzero(stepping).tolist() if (reason := self._failures[r]) is not None}
         return Transition(observations, following.copy(), rewards, terminated, truncated, real, failed)

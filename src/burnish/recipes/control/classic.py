@@ -28,7 +28,15 @@ from burnish.experience.control.environments import make_environments
 from burnish.recipes.control.group import FINISHED, RETURNS, RunGroup, run_group
 from burnish.recipes.control.settings import Experiment, experiment
 from burnish.report.control.classic import classic_page
-from burnish.run import RunFolder, UserError, first_line, read_mapping, remove_folder_atomically, write_atomically
+from burnish.run import (
+    RunFolder,
+    UserError,
+    first_line,
+    hushed,
+    read_mapping,
+    remove_folder_atomically,
+    write_atomically,
+)
 from burnish.training.loop import Interrupted, interruptible
 
 GROUPS = "groups"
@@ -47,6 +55,11 @@ def classic(**options: Any) -> Path:
 
 def run_experiment(plan: Experiment, command: str | None = None) -> Path:
     """`classic` with checked settings; `command` is how the page says to repeat it."""
+    with hushed(plan.settings.quiet):
+        return _run(plan, command)
+
+
+def _run(plan: Experiment, command: str | None) -> Path:
     settings = plan.settings
     make_environments(settings.env, [0], 1, **plan.env_options).close()  # an invalid environment fails here, at once
     with RunFolder.open(settings.out, resume=settings.resume) as run:

@@ -43,7 +43,7 @@ from burnish.recipes.train.models import (
     with_reward,
 )
 from burnish.recipes.train.rows import evaluation_rows, first_responses, streamed, streams_data, tokenised
-from burnish.run import RunFolder, UserError, threads_allowed, write_checksums
+from burnish.run import RunFolder, UserError, hushed, threads_allowed, write_checksums
 from burnish.run.records import HARMLESS
 from burnish.run.trackers import Trackers, check_installed
 from burnish.training.language.learner import GradientLearner
@@ -123,7 +123,11 @@ def run_training(
     check_installed(settings.track.split(",") if settings.track else ())
     prepare_torch(settings)
     check_optimizer(settings, pick_device(settings.device))
-    with RunFolder.open(settings.out, resume=settings.resume) as run, following(run, settings) as trackers:
+    with (
+        hushed(settings.quiet),
+        RunFolder.open(settings.out, resume=settings.resume) as run,
+        following(run, settings) as trackers,
+    ):
         check_given(run.path, begun(run), objects)
         if settings.streaming is None:
             known = begun(run).get("streaming", False) if run.resumed else None
