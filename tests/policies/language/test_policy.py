@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
     AutoModelForCausalLM,
@@ -189,7 +190,42 @@ def test_logits_exist_for_chosen_tokens_alone_and_a_chunk_at_a_time(monkeypatch:
     policy.model.lm_head.register_forward_hook(lambda _, __, out: heads.append(out.shape))
     policy.logprobs(batch).sum().backward()
     assert max(shape.numel() for shape in heads) == 4 * tiny.VOCABULARY
-    assert sum(shape[0] for shape in heads) == 2 * int(batch.mask.sum())  # once forward, once again backward
+    assert sum(shape[0] for shape in heads) == 2 * int(batch.mask.sum()) - 4  # once again backward, but the last chunk
+
+
+class Alive(TorchDispatchMode):
+    """The most numbers of tensors over the vocabulary that are in memory at one time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.storages: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.most = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        out = function(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor) and out.dim() and out.shape[-1] == tiny.VOCABULARY:
+            storage = StorageWeakRef(out.untyped_storage())
+            there = {key: one for key, one in self.storages.items() if not one[0].expired()}
+            self.storages = there | {storage.cdata: (storage, out.untyped_storage().nbytes() // out.itemsize)}
+            self.most = max(self.most, sum(size for _, size in self.storages.values()))
+        return out
+
+
+@pytest.mark.parametrize("tokens_at_once", [20, 10_000])
+def test_memory_does_not_grow_with_vocabulary_times_length(
+    tokens_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gradient has the same numbers over the vocabulary in memory, however many tokens and passes there are."""
+    monkeypatch.setattr(language, "LOGITS_AT_ONCE", 10 * tiny.VOCABULARY)
+    monkeypatch.setitem(reader.TOKENS_AT_ONCE, "cpu", tokens_at_once)
+    policy, most = tiny.make_policy("llama"), []
+    for count in (10, 50):
+        batch = tiny.preferences(tiny.random_pairs(count, seed=7))
+        with Alive() as alive:
+            logprobs, entropy = policy.logprobs_and_entropy(batch)
+            (logprobs.sum() + entropy.sum()).backward()
+        most.append(alive.most)
+    assert most[1] < 1.2 * most[0] < int(batch.mask.sum()) * tiny.VOCABULARY / 2  # chunks differ by their rest
 
 
 def test_bfloat16_runs_the_model_and_not_the_log_softmax() -> None:

@@ -128,17 +128,18 @@ class LanguagePolicy(TokenReader):
     ) -> Float[Tensor, "k n"]:
         """Numbers from hidden states, with the logits of one chunk of tokens at a time.
 
-        With more than one chunk the logits are recomputed in the backward pass instead of kept.
+        The logits of the last chunk are kept for the backward pass, which begins with it; those of the others are
+        recomputed there, when the last ones are gone.
         """
 
         def one(h: Tensor, t: Tensor) -> Tensor:
             return numbers(self.logits(h), t)
 
         size = max(1, LOGITS_AT_ONCE // self.model.get_output_embeddings().weight.shape[0])
-        if len(targets) <= size:
-            return one(hidden, targets)
-        chunks = zip(hidden.split(size), targets.split(size), strict=True)
-        return torch.cat([checkpoint(one, h, t, use_reentrant=False) for h, t in chunks])
+        before, kept = hidden[:-size], hidden[-size:]
+        chunks = zip(before.split(size), targets[:-size].split(size), strict=True)
+        found = [checkpoint(one, h, t, use_reentrant=False) for h, t in chunks if len(t)]
+        return torch.cat([*found, one(kept, targets[-size:])])
 
     def save(self, folder: Path, dtype: Dtype = "auto") -> None:
         """`TokenReader.save`, with a generation configuration that lists all `ends`.

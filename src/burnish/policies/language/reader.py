@@ -125,7 +125,7 @@ class TokenReader:
         read = list(parts)
         if not read:
             return torch.zeros(*mask.shape, count, device=mask.device)
-        values = torch.cat([head(states, part.targets) for states, part in read])
+        values = head(torch.cat([states for states, _ in read]), torch.cat([part.targets for _, part in read]))
         places = torch.cat([part.rows for _, part in read]), torch.cat([part.columns for _, part in read])
         return values.new_zeros(*mask.shape, values.shape[-1]).index_put(places, values)
 
