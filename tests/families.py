@@ -35,10 +35,21 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "bamba": _ATTENTION | _MAMBA2 | {"num_hidden_layers": 3, "attn_layer_indices": [1]},
     "falcon_h1": _ATTENTION | _MAMBA2 | {"mamba_d_ssm": 64, "lm_head_multiplier": 0.5},
     "lfm2": _ATTENTION | {"num_hidden_layers": 3, "layer_types": ["conv", "full_attention", "conv"]},
-    # Positions as distances, in a rotation of half of the dimensions, or with a low-rank cache.
+    # Positions as distances, in a rotation of half of the dimensions, with masks of its own, or with a low-rank cache.
     "bloom": _COMMON | {"n_layer": 2, "n_head": 4, "initializer_range": 0.3},
     "mpt": _COMMON | {"d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": LENGTH},
     "gptj": {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 2, "n_head": 4, "rotary_dim": 4, "n_positions": LENGTH},
+    "gpt_neo": {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "num_layers": 2,
+        "num_heads": 4,
+        "max_position_embeddings": LENGTH,
+        "window_size": 8,
+        "attention_types": [[["global", "local"], 1]],
+        "bos_token_id": BOS,
+        "eos_token_id": EOS,
+    },
     "deepseek_v3": _ATTENTION
     | {
         "head_dim": 4,
@@ -74,6 +85,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0},
     },
 }
+TUNED = {"no_rope_layers": [1, 0], "attn_temperature_tuning": True, "floor_scale": 40}
+"""Llama 4 with an attention that is sharper from the 40th place in the cache on."""
+
 UNCACHED = {"recurrent_gemma", "rwkv", "openai-gpt"}
 
 

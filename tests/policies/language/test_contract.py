@@ -6,7 +6,7 @@ import families
 import pytest
 import tiny
 import torch
-from families import FAMILIES, UNCACHED
+from families import FAMILIES, TUNED, UNCACHED
 from torch import Tensor, nn
 from transformers import (
     BertConfig,
@@ -21,7 +21,7 @@ from transformers import (
     XLNetLMHeadModel,
 )
 
-from burnish.policies.language.contract import agree, check_contract, probes, tolerance
+from burnish.policies.language.contract import agree, check_contract, probes, slot_problem, tolerance
 from burnish.policies.language.layout import completions_batch
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import sample
@@ -196,6 +196,20 @@ def test_a_small_context_is_enough(context: int) -> None:
     long, short = probes(model)
     assert 1 <= len(short) <= len(long) == context
     assert check_contract(model) is None
+
+
+@pytest.mark.parametrize("family", sorted({*FAMILIES} - UNCACHED))
+def test_no_other_family_reads_a_token_by_its_place_in_the_cache(family: str) -> None:
+    assert slot_problem(families.make_model(family)) is None
+
+
+def test_a_family_that_reads_a_token_by_its_place_in_the_cache_is_found() -> None:
+    """The probes are shorter than the 40 places from which on attention changes, and so is a context of 13."""
+    model = families.make_model("llama4_text", **TUNED)
+    assert check_contract(model) is None
+    assert slot_problem(model) == "reads a token by its place in the cache"
+    assert slot_problem(families.make_model("llama4_text", **TUNED | {"attn_temperature_tuning": False})) is None
+    assert slot_problem(tiny.make_model("gpt2", n_positions=13)) is None
 
 
 def test_probes_have_no_special_tokens() -> None:

@@ -106,7 +106,7 @@ def test_other_families_are_packed_where_that_changes_nothing(family: str) -> No
 @pytest.mark.parametrize("tuned", [True, False])
 def test_llama_4_is_padded_where_attention_depends_on_the_place_in_a_row(tuned: bool) -> None:
     """Its temperature changes at 40 places: no text is so long, and a packed row of five of them is."""
-    changes = {"no_rope_layers": [1, 0], "attn_temperature_tuning": tuned, "floor_scale": 40}
+    changes = families.TUNED | {"attn_temperature_tuning": tuned}
     policy = LanguagePolicy(families.make_model("llama4_text", **changes), tiny.make_tokenizer())
     assert (policy.padded is None) == (not tuned)
     assert_as_alone(policy, [row for group in triples(5) for row in group])

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from itertools import product
+from typing import Any
 
 import families
 import pytest
@@ -161,6 +162,32 @@ def test_logprobs_are_those_of_the_whole_row_where_positions_depend_on_its_lengt
             mask = [False] * len(prompt) + [True] * len(ids)
             oracle = tiny.naive_logprobs(families.make_model(family), prompt + ids, mask)[len(prompt) :]
             assert logprobs == pytest.approx([one.item() for one in oracle], abs=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.*prompts of one length are sampled at a time")
+@pytest.mark.parametrize("at_once", [2, 256])
+@pytest.mark.parametrize(("family", "changes"), [("gpt_neo", {}), ("llama4_text", families.TUNED), ("gptj", {})])
+def test_short_texts_beside_long_ones_have_the_logprobs_of_each_alone(
+    family: str, changes: dict[str, Any], at_once: int
+) -> None:
+    """Long prompts nearly fill the context of 64. GPT-Neo has masks for no more columns than that, and Llama 4's
+    attention goes by the place in the cache."""
+    model = families.make_model(family, **changes)
+    policy = LanguagePolicy(model, tiny.make_tokenizer())
+    policy.ends = Ends((), None)
+    prompts = [[3 + (i * j) % 15 for j in range(length)] for i, length in enumerate([58, 4, 50, 3, 61], 1)]
+    drawn = sample(policy, prompts, seed=0, max_new_tokens=30, rows_at_once=at_once)
+    assert [len(ids) for ids in drawn.tokens] == [6, 30, 14, 30, 3]
+    with torch.no_grad():
+        for prompt, ids, logprobs in zip(prompts, drawn.tokens, drawn.logprobs, strict=True):
+            oracle = tiny.naive_logprobs(model, prompt + ids, [False] * len(prompt) + [True] * len(ids))
+            assert logprobs == pytest.approx([one.item() for one in oracle[len(prompt) :]], abs=1e-4)
+
+
+def test_prompts_of_one_length_are_sampled_at_a_time_where_places_matter() -> None:
+    policy = LanguagePolicy(families.make_model("llama4_text", **families.TUNED), tiny.make_tokenizer())
+    with pytest.warns(UserWarning, match=r"\(llama4_text\) reads a token by its place in the cache: prompts of one"):
+        sample(policy, [[0, 4], [0, 5, 6]], seed=0, max_new_tokens=2)
 
 
 def test_a_completion_that_ends_where_positions_change_says_so() -> None:

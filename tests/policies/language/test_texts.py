@@ -66,3 +66,17 @@ def test_texts_join_others_that_are_read(kind: Any, family: str) -> None:
             if step == 3:
                 texts.keep([0, 3, 1])
                 grown = [grown[0], grown[3], grown[1]]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "mistral", "gemma2", "llama"])
+def test_a_text_may_lie_far_back_in_the_cache(family: str) -> None:
+    """Beside a text of a thousand tokens, its last token has the state that it has alone."""
+    model = tiny.make_model(family).eval()
+    with torch.no_grad():
+        texts = CachedTexts(model, [[0, 9, 4, 7], [3, 5]])
+        texts.states()
+        texts.extend(torch.tensor([6, 8]))
+        texts.move_back(1000)
+        for state, text in zip(texts.states(), ([0, 9, 4, 7, 6], [3, 5, 8]), strict=True):
+            alone = body(model)(input_ids=torch.tensor([text]), use_cache=False).last_hidden_state[0, -1]
+            torch.testing.assert_close(state, alone, rtol=1e-4, atol=1e-4)

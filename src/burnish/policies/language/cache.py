@@ -180,6 +180,12 @@ class RoomyCache(DynamicCache):
         layers = (layer for layer in self.layers if isinstance(layer, RoomyLayer) and layer.is_initialized)
         return max((sum(layer.get_mask_sizes(0)) for layer in layers), default=0)
 
+    def move_back(self, places: int) -> None:
+        """Count so many columns that are no longer stored."""
+        for layer in self.layers:
+            if isinstance(layer, RoomyLayer) and layer.is_initialized:
+                layer.offset += places
+
     def make_room(self, columns: int) -> None:
         """Keep the last `columns` columns alone, and make room for new ones."""
         for layer in self.layers:

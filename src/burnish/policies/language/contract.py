@@ -9,13 +9,14 @@ from transformers import PreTrainedModel
 
 from burnish.ends import listed_ends
 from burnish.policies.language.masks import unpackable
-from burnish.policies.language.parts import body, embedding, head
+from burnish.policies.language.parts import body, context, embedding, head
 from burnish.policies.language.positions import length_scaling
 from burnish.policies.language.texts import CachedTexts
 from burnish.run import UserError
 
 LONG = 12  # tokens; more than the convolutions of recurrent families reach back
 STEPS = 4
+FAR = 2**17  # places in a cache; more than the positions at which any family changes what it does
 
 
 @torch.no_grad()
@@ -50,6 +51,33 @@ def check_contract(model: PreTrainedModel) -> str | None:
     if not same[1]:
         raise UserError(f"{name} reads a token differently when others follow it: it is not a causal language model")
     return _check_cache(model, [long, short], expected, near)
+
+
+@torch.no_grad()
+def slot_problem(model: PreTrainedModel) -> str | None:
+    """Why texts of different lengths are not decoded together; None where they are.
+
+    A text whose last token is put far back in the cache, as beside a long text, must have the hidden state that it has
+    alone: its positions are the same. What does not understand such a cache is not checked here.
+    """
+    text, far = probes(model)[1], min(context(model) or FAR, FAR) - LONG - 1
+    if far < 1 or len(text) < 2:
+        return None
+    try:
+        alone, found = (moved(model, text, places) for places in (0, far))
+    except Exception:  # whatever the family's own code raises
+        return None
+    away = (found - alone).square().mean().sqrt()
+    return None if away <= tolerance(model) * (alone.std() + 0.01) else "reads a token by its place in the cache"
+
+
+def moved(model: PreTrainedModel, text: list[int], places: int) -> Float[Tensor, "1 d"]:
+    """The hidden state of a text's last token, which is so many places further back in the cache."""
+    texts = CachedTexts(model, [text[:-1]])
+    texts.states()
+    texts.extend(torch.tensor(text[-1:], device=model.device))
+    texts.move_back(places)
+    return texts.states().float()
 
 
 def packing_problem(model: PreTrainedModel) -> str | None:

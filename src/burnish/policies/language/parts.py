@@ -19,6 +19,11 @@ def embedding(model: PreTrainedModel) -> nn.Embedding:
     return cast(nn.Embedding, model.get_input_embeddings())
 
 
+def context(model: PreTrainedModel) -> int | None:
+    """The longest row that the model has positions for, where its configuration says so."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+
 def head(model: PreTrainedModel, hidden: Float[Tensor, "*k d"]) -> Float[Tensor, "*k V"]:
     """The logits over the vocabulary, as the model's own forward pass computes them from its last hidden states.
 

@@ -18,7 +18,7 @@ from burnish.functional import action_logprobs, entropy
 from burnish.policies.language import adapters
 from burnish.policies.language.adapters import Lora
 from burnish.policies.language.balance import load_balance
-from burnish.policies.language.contract import check_contract
+from burnish.policies.language.contract import check_contract, slot_problem
 from burnish.policies.language.dtypes import Dtype
 from burnish.policies.language.loading import (
     PLAIN,
@@ -42,7 +42,8 @@ class LanguagePolicy(TokenReader):
 
     Its log-softmax stays in float32 or wider whatever the `precision`. `temperature` divides the logits: what is
     sampled at a temperature is trained at it. `ends` are the tokens that end its texts. `uncached` says why the model
-    is sampled without its cache; None if it is sampled with it.
+    is sampled without its cache; None if it is sampled with it. `by_slot` says why prompts of one length are sampled at
+    a time; None if prompts of all lengths are sampled together.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class LanguagePolicy(TokenReader):
         super().__init__(model, tokenizer, precision, adapter)
         self.temperature = temperature
         self.uncached = check_contract(model)
+        self.by_slot = slot_problem(model) if self.uncached is None else None
         self.ends = ends_of_model(model, tokenizer)
         self.balance = load_balance(model)
 

@@ -18,7 +18,7 @@ from burnish.policies.language.layout import Bucket, buckets
 from burnish.policies.language.masks import read_packed
 from burnish.policies.language.neftune import Neftune
 from burnish.policies.language.packing import Pack, packs, prompt_lengths
-from burnish.policies.language.parts import body
+from burnish.policies.language.parts import body, context
 from burnish.policies.language.positions import length_scaling
 from burnish.policies.language.vocabulary import check_token
 from burnish.run import warn
@@ -61,7 +61,7 @@ class TokenReader:
     @property
     def context(self) -> int | None:
         """The longest row that the model has positions for, where its configuration says so."""
-        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return context(self.model)
 
     def dropout(self, on: bool) -> None:
         """Switch dropout on or off; it is off wherever a ratio, a reference, a score or a value matters."""

@@ -148,6 +148,10 @@ def in_parts(policy: LanguagePolicy, rows: Sequence[Row]) -> Iterator[list[Row]]
     """The rows in parts that can be read together, in each the longest prompts first and equal ones side by side."""
     lengths = torch.tensor([len(row.prompt) for row in rows], dtype=torch.long)
     kinds = [0] * len(rows) if policy.scaling is None else policy.scaling.kinds(lengths).tolist()
+    if policy.by_slot is not None:
+        kinds = lengths.tolist()
+        name = f"{policy.model.config.name_or_path} ({policy.model.config.model_type})"
+        warn(f"{name} {policy.by_slot}: prompts of one length are sampled at a time")
     first: dict[tuple[int, ...], int] = {}
     keys = [(-len(row.prompt), first.setdefault(tuple(row.prompt), i)) for i, row in enumerate(rows)]
     for kind in sorted(set(kinds)):

@@ -60,7 +60,8 @@ def steps(
     """
     running: list[Row] = []
     texts: Any = None
-    joins = policy.uncached is not None or cache_of(policy.model).joins
+    known = policy.uncached is not None or cache_of(policy.model).joins
+    joins = known and policy.by_slot is None
     while running or waiting:
         free = at_once - len(running)
         entering: Sequence[Row] = []
@@ -71,7 +72,7 @@ def steps(
             give_noise(entering, drawing.seed)
         with policy.autocast():
             read = [(texts, texts.states())] if running else []
-            read += [first_states(policy, rows) for rows in groups(entering, policy.device, joins)]
+            read += [first_states(policy, rows) for rows in groups(entering, policy.device, known)]
             logits = head(policy.model, torch.cat([states for _, states in read]))
         texts, *others = (one for one, _ in read)
         if others:

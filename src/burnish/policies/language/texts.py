@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from burnish.policies.language.cache import cache_of, room
 from burnish.policies.language.one_token import decoding
-from burnish.policies.language.parts import body
+from burnish.policies.language.parts import body, context
 
 
 class CachedTexts:
@@ -19,7 +19,7 @@ class CachedTexts:
 
     def __init__(self, model: PreTrainedModel, texts: Sequence[Sequence[int]], whole: bool = True) -> None:
         self.model, self.lengths = model, [len(text) for text in texts]
-        self.width = max(self.lengths)
+        self.width, self.context = max(self.lengths), context(model) or 2**62
         self.inputs = torch.tensor([[0] * (self.width - len(t)) + list(t) for t in texts], device=model.device)
         self.cache = cache_of(model, whole)
         known = inspect.signature(body(model).forward).parameters
@@ -51,10 +51,16 @@ class CachedTexts:
         self.lengths = [length for texts in (self, *others) for length in texts.lengths]
         self.width = max(texts.width for texts in (self, *others))
 
+    def move_back(self, places: int) -> None:
+        """Count so many columns of the cache before the first one, as if a longer text had been there."""
+        self.cache.move_back(places)
+        self.width += places
+
     def extend(self, tokens: Int[Tensor, "N"]) -> None:
         """Add a token to each of the texts."""
         longest = max(self.lengths) if self.cache.joins else self.width
-        if self.cache.full or self.width - longest > room(longest):  # no text has a token in the columns before
+        most = min(longest + room(longest), self.context - 1)  # GPT-Neo has masks for so many columns
+        if self.cache.full or self.width > max(longest, most):  # no text has a token in the columns before
             self.cache.make_room(longest)
             self.width = longest
         self.inputs, self.width = tokens[:, None], self.width + 1
