@@ -123,7 +123,8 @@ def test_a_batch_has_the_rows_that_a_method_needs() -> None:
     [
         (
             {"reward": None},
-            "{name} needs a reward: a reward-model folder, 'gold', 'lexicon', a checker such as match, or module:function",
+            "{name} needs a reward: a reward-model folder, 'gold', 'lexicon', a checker such as match, or "
+            "module:function",
         ),
         ({"max_new_tokens": 512}, "max_new_tokens must be smaller than max_length, which counts the prompt too"),
         ({"eval_every": 2, "patience": 1}, "patience needs a loss on fixed data, but the policy's own completions cha"),

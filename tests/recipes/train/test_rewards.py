@@ -169,7 +169,7 @@ def test_checkers_alone_and_in_sums(policy: LanguagePolicy, completed: Completed
     assert isinstance(both, Weighted)
     assert both.keys == ("match", "regex")
     assert checked_scores(both, given) == [1, -0.5, 0]
-    assert isinstance(resolve_reward("gold,match", policy), Weighted)
+    assert isinstance(resolve_reward("lexicon,match", policy), Weighted)
     for text in ("match", "match:1,gold:2", "task"):
         assert not is_scorer(reward_folder(text))
 
