@@ -36,7 +36,7 @@ def test_the_first_problem_that_applies_is_the_sentence() -> None:
         ),
         (
             {"streaming": True, "steps": 1, "data": "builtin:1,a:1"},
-            "streaming is for data of your own, and the built-in data are in memory: leave it out",
+            "streaming is for data of your own, and the built-in data and tasks are in memory: leave it out",
         ),
         ({"shuffle_buffer": 5}, "shuffle_buffer only applies to streamed data: set streaming too"),
         ({"save_best": True}, "save_best compares evaluations: set eval_every too"),
@@ -56,7 +56,7 @@ def test_the_first_problem_that_applies_is_the_sentence() -> None:
         ),
         (
             {"data": "mine.jsonl,builtin", "holdout": 0.1},
-            "holdout is for data of your own, and the built-in data have a validation split: leave it out",
+            "holdout is for data of your own, and the built-in data and tasks have a split for it: leave it out",
         ),
     ],
 )
@@ -121,7 +121,11 @@ def test_a_batch_has_the_rows_that_a_method_needs() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"reward": None}, "{name} needs a reward: a reward-model folder, 'gold', 'lexicon', or module:function"),
+        (
+            {"reward": None},
+            "{name} needs a reward: a reward-model folder, 'gold', 'lexicon', a checker such as match, or "
+            "module:function",
+        ),
         ({"max_new_tokens": 512}, "max_new_tokens must be smaller than max_length, which counts the prompt too"),
         ({"eval_every": 2, "patience": 1}, "patience needs a loss on fixed data, but the policy's own completions cha"),
     ],

@@ -76,6 +76,7 @@ def test_mixtures_of_tasks_have_weights(tmp_path: object) -> None:
         ("task:zzz", "Burnish has no task 'zzz'; it has brackets, chain_sum"),
         ("task", "names no task: write task:NAME; the tasks are brackets"),
         ("task:reverse:leters=2", "the task reverse has no option leters; did you mean letters?"),
+        ("task:reverse:size=3", "the task reverse has no option size"),
         ("task:reverse:rows=0", "rows must be a whole number of at least 1, not '0'"),
         ("task:reverse:rows=2,rows=3", "an option is given twice"),
         ("task:reverse:rows=2:seed=3", "write the options of a task as in task:reverse:rows=200,seed=1"),

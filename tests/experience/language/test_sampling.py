@@ -208,7 +208,9 @@ class Twice(Sampling):
         (
             Sampling(rollout=3),
             {"batch_size": 3},
-            ["mine needs a reward: a reward-model folder, 'gold', 'lexicon', or module:function"],
+            [
+                "mine needs a reward: a reward-model folder, 'gold', 'lexicon', a checker such as match, or module:function"
+            ],
         ),
         (
             KNOBS,

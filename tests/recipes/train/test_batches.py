@@ -27,7 +27,15 @@ from burnish.experience.language.pairs import Pairs
 from burnish.experience.language.sampling import rollout_rows
 from burnish.policies.interface import Models
 from burnish.policies.language.policy import LanguagePolicy
-from burnish.recipes.train.batches import EVALUATED_PROMPTS, length, offline, online, same_reference
+from burnish.recipes.train.batches import (
+    EVALUATED_PROMPTS,
+    constant_rewards,
+    length,
+    offline,
+    online,
+    same_reference,
+    watched,
+)
 from burnish.recipes.train.rows import tokenised
 from burnish.run import UserError
 from burnish.training.resume import State
@@ -314,3 +322,18 @@ def test_rollouts_have_the_proportions_of_a_mixture(experience: Any, models: Mod
     drawn = [set(one.batch.rows.tolist()) for one in islice(feed.batches(State()), 4)]
     assert [len({row for row in rows if row < 6}) for rows in drawn] == [3, 3, 3, 3]
     assert len(set.union(*drawn)) == 10
+
+
+def test_a_reward_that_gives_one_number_is_warned_of_once(models: Models) -> None:
+    same = {"objective/scores": 0.25, "objective/scores_std": 0.0}
+    apart = {"rewards/match/mean": 0.5, "rewards/match/std": 0.5, "rewards/format/mean": 0.0, "rewards/format/std": 0.0}
+    assert constant_rewards([same, same | {"objective/scores": 0.5}]) == []
+    assert constant_rewards([same, same | {"objective/scores_std": 0.1}]) == []
+    assert constant_rewards([{"loss": 1.0}] * 2) == []
+    reward, part = constant_rewards([same | apart] * 2)
+    assert reward.startswith("warning: the reward gave 0.25 to every completion of the first 2 rollouts")
+    assert part.startswith("warning: the reward format gave 0 to every completion")
+    told: list[str] = []
+    drawn = [Drawn(None, same) for _ in range(4)]
+    counts = [len(told) for _ in watched(iter(drawn), told.append)]
+    assert (counts, len(told)) == ([0, 1, 1, 1], 1)

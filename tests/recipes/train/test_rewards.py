@@ -1,5 +1,6 @@
 """What `--reward` may name."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from burnish.recipes.gold import gold_judge
 from burnish.recipes.train.rewards import is_scorer, resolve_reward, reward_folder
 from burnish.rewards.builtin import TextReward
 from burnish.rewards.completed import Completed, checked_scores
+from burnish.rewards.weighted import Weighted
 from burnish.run import UserError
 
 RESPONSES = [[3, 5, tiny.EOS], [4, 4], [tiny.EOS]]
@@ -124,7 +126,10 @@ def test_functions_by_name_and_in_python(policy: LanguagePolicy, completed: Comp
 
 
 def test_anything_else_lists_the_possibilities(policy: LanguagePolicy) -> None:
-    everything = r"give a reward model's folder \(several with commas\), 'gold', 'lexicon', or module:function"
+    everything = (
+        r"give a reward model's folder \(several with commas\), 'gold', 'lexicon', a checker "
+        r"\(match, number, regex, format, json-schema, math, code\), or module:function"
+    )
     with pytest.raises(UserError, match=f"--reward helpful is neither a folder nor a known reward: {everything}$"):
         resolve_reward("helpful", policy)
     with pytest.raises(UserError, match=f"{everything}, as in rewards:score$"):
@@ -152,3 +157,32 @@ def test_an_adapter_is_a_reward_model_where_it_gives_a_score(
     assert not is_scorer(tmp_path / "policy")
     with pytest.raises(UserError, match="is a model but not a reward model"):
         resolve_reward(str(tmp_path / "policy"), policy)
+
+
+def test_checkers_alone_and_in_sums(policy: LanguagePolicy, completed: Completed) -> None:
+    """The responses are `good film`, `bad bad` and nothing."""
+    rows = {"answer": ["Good film.", "x", "y"], "task": ["sort"] * 3, "metadata": [None] * 3}
+    given = dataclasses.replace(completed, columns=rows)
+    assert checked_scores(resolve_reward("match", policy), given) == [1, 0, 0]
+    assert checked_scores(resolve_reward("task", policy), given) == [0, 0, 0]  # a task's answer is not normalised
+    both = resolve_reward("match:1,regex:bad{1,2}:-0.5", policy)
+    assert isinstance(both, Weighted)
+    assert both.keys == ("match", "regex")
+    assert checked_scores(both, given) == [1, -0.5, 0]
+    assert isinstance(resolve_reward("lexicon,match", policy), Weighted)
+    for text in ("match", "match:1,gold:2", "task"):
+        assert not is_scorer(reward_folder(text))
+
+
+@pytest.mark.parametrize(
+    ("reward", "said"),
+    [
+        ("numbr", "did you mean number"),
+        ("macth:answer", "no module macth .*; did you mean math or match"),
+        ("match,", "has an empty part"),
+        ("match:1,nothing:2", "--reward nothing is neither a folder nor a known reward"),
+    ],
+)
+def test_rewards_that_do_not_exist(policy: LanguagePolicy, reward: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        resolve_reward(reward, policy)

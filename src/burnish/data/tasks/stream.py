@@ -8,7 +8,7 @@ of the stream's questions that fall into it; a larger `rows` continues a smaller
 import difflib
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
 from random import Random
 
@@ -138,7 +138,7 @@ def maker(known: str, options: dict[str, str], where: str) -> Task | Gym:
     """What makes the questions of a task. Raises UserError for an option that it does not have."""
     if known.startswith(gym.PREFIX):
         return Gym(known.removeprefix(gym.PREFIX), options, where)
-    allowed = list(own.TASKS[known].__dataclass_fields__)
+    allowed = [one.name for one in fields(own.TASKS[known])]
     for key in options:
         if key not in allowed:
             every = [*allowed, "rows", "held_out", "seed"]
