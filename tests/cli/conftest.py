@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+from caches import cache_with_archive
 
 from burnish.cli import main
 
@@ -24,7 +25,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("BURNISH_CACHE", cache_with_archive(tmp_path / "cache"))
 
 
 @pytest.fixture

@@ -126,8 +126,23 @@ def test_a_run_in_an_environment_imports_no_language_models(tmp_path: Path) -> N
 
 
 def test_a_run_on_text_imports_no_environments_and_draws_nothing(tmp_path: Path) -> None:
-    sft = ["sft", "--steps", 1, "--batch-size", 2, "--max-length", 32, "--out", "run", "--quiet"]
-    found = loaded(run(*sft), folder=tmp_path)
+    """With the built-in model; the built-in data, which are large, are only imported."""
+    (tmp_path / "texts.jsonl").write_text('{"text": "a good film"}\n{"text": "a bad film"}\n')
+    sft = [
+        "sft",
+        "--data",
+        "texts.jsonl",
+        "--steps",
+        1,
+        "--batch-size",
+        2,
+        "--max-length",
+        32,
+        "--out",
+        "run",
+        "--quiet",
+    ]
+    found = loaded("import burnish.data.builtin", run(*sft), folder=tmp_path)
     assert found & {"gymnasium", "altair"} == set()
     assert {"torch", "transformers"} <= found
 

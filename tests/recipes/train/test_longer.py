@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from caches import cache_with_archive
 from safetensors.torch import load_file
 
 from burnish.algorithms.table import load
@@ -24,7 +25,7 @@ DATA = {"demonstrations": "texts", "prompts": "prompts"}
 @pytest.fixture
 def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Runs on 12 rows in batches of 4, so that three updates are an epoch; of PPO four a rollout."""
-    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("BURNISH_CACHE", cache_with_archive(tmp_path / "cache"))
     tiny.save_model(tmp_path / "model", "llama", seed=1)
     for name, rows in (("texts", tiny.text_rows), ("pairs", tiny.pair_rows), ("prompts", tiny.prompt_rows)):
         made: Any = rows(12)

@@ -23,6 +23,7 @@ import pytest
 import tiny
 import torch
 import yaml
+from caches import cache_with_archive
 from datasets import Dataset, IterableDataset
 from faults import failing
 from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassification
@@ -63,7 +64,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("BURNISH_CACHE", cache_with_archive(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
