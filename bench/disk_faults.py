@@ -37,7 +37,9 @@ ERRORS = {
     "quota exceeded once": (errno.EDQUOT, 0, 0),
 }
 SHORT = ("--steps", "4", "--save-every", "2", "--eval-every", "4", "--accumulate", "1")
-UNSTABLE = ("timings.jsonl", "checkpoints/", ".lock")  # times, and the length of timings.jsonl in the checkpoints
+UNSTABLE = ("timings.jsonl", "state.json", "manifest.json", ".lock")  # the length of timings.jsonl is in checkpoints
+TIMED = (".json", ".html")
+TIMES = re.compile(rb'"seconds": (\{[^}]*\}|[\d.e-]+)|[\d.,]+ (seconds|s|min)\b')
 
 
 @dataclass
@@ -77,8 +79,10 @@ def run(case: Case, arguments: list[str], log: Path, position: int = 0, error: s
 
 
 def content(folder: Path) -> dict[str, bytes]:
+    """The files, without the times that some have."""
     files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    return {name: path.read_bytes() for name, path in files.items() if not name.startswith(UNSTABLE)}
+    found = {name: path.read_bytes() for name, path in files.items() if not name.endswith(UNSTABLE)}
+    return {name: TIMES.sub(b"", text) if name.endswith(TIMED) else text for name, text in found.items()}
 
 
 def newest(names: list[str]) -> int:
@@ -150,6 +154,12 @@ def cases(folder: Path, log: Path) -> dict[str, Callable[[], Case]]:
         given = [{"RUN": str(out), "MODEL": str(out / "model"), "DATA": str(prompts)}.get(a, a) for a in arguments]
         return Case(name, out, [a.replace("OUT", str(out)) for a in given], before=bench.whole)
 
+    def control() -> Case:
+        out = made(folder / "classic") / "out"
+        short = ("--episodes", "4", "--runs", "2", "--group", "1", "--hidden", "4", "--processes", "1")
+        given = ["classic", "--algorithms", "reinforce", *short, "--out", str(out), "--resume", "--quiet"]
+        return Case("classic", out, given)
+
     return {
         "sft": lambda: training("sft"),
         "ppo": lambda: training("ppo"),
@@ -165,6 +175,7 @@ def cases(folder: Path, log: Path) -> dict[str, Callable[[], Case]]:
             "compare", "compare", "MODEL", "MODEL", "--data", "DATA", "--judge", "lexicon", "--max-new-tokens", "4",
             "--max-length", "40", "--out", "OUT/compared", "--quiet",
         ),
+        "classic": control,
     }  # fmt: skip
 
 

@@ -95,8 +95,14 @@ def test_a_mistake_is_one_sentence_and_status_2(mistake: str, files: Path, tmp_p
         ["evaluate", "run", "--prefixes", "-" + "9" * 1000],
         ["sft", f"--{'x' * 1000}"],
         ["x" * 1000],
+        ["sft", "--out", "out", "--track", "x" * 1000],
+        ["sft", "--out", "out", "--model", "x" * 1000],
+        ["sft", "--out", "out", "--device", "x" * 1000],
+        ["classic", "--out", "out", "--env", "x" * 1000],
+        ["classic", "--out", "out", "--algorithms", "x" * 1000],
+        ["evaluate", "x" * 1000],
     ],
-    ids=lambda arguments: " ".join(arguments)[:20],
+    ids=lambda arguments: " ".join(arguments)[:29],
 )
 def test_a_long_value_is_not_repeated(arguments: list[str], burnish: Any) -> None:
     status, _, err = burnish(*arguments)

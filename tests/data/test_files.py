@@ -11,6 +11,8 @@ import pytest
 
 from burnish.data import files
 from burnish.data.files import ending, read_parquet, read_rows
+from burnish.data.names import single
+from burnish.data.streams import stream
 from burnish.run import UserError
 
 
@@ -161,3 +163,25 @@ def test_json_that_is_nested_too_deeply_is_a_sentence(tmp_path: Path) -> None:
     for name in ("deep.jsonl, line 1", "deep.json"):
         with pytest.raises(UserError, match=f"{re.escape(name)}: is nested too deeply; make it flatter"):
             files.read_rows(tmp_path / name.split(",")[0])
+
+
+@pytest.mark.parametrize(
+    ("column", "cells"),
+    [
+        ("text", ["a", "b" * 40, "c" * 41]),
+        ("messages", [[{"content": "a"}], [{"content": "b" * 40}, {"content": "d"}], [{"content": "c" * 41}]]),
+        ("tags", [["a"], [], ["b", "c" * 41]]),
+    ],
+)
+def test_a_cell_of_a_parquet_file_is_at_most_as_long_as_a_row(column, cells, tmp_path, monkeypatch):
+    """Read whole and streamed; the third of three rows has 41 bytes of at most 40."""
+    monkeypatch.setattr(files, "LONGEST_ROW", 40)
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"number": [1, 2, 3], column: cells}), path, row_group_size=2)
+    with pytest.raises(UserError, match=rf"a\.parquet, row 2: its column `{column}` is longer than 8 MiB"):
+        read_parquet([path])
+    assert len(read_parquet([path], 2)) == 2
+    rows = stream(single(str(path))).rows(0)
+    assert [next(rows)["number"], next(rows)["number"]] == [1, 2]
+    with pytest.raises(UserError, match=rf"row 2: its column `{column}`"):
+        next(rows)

@@ -8,6 +8,7 @@ import click
 
 from burnish.cli.flags import flags_of, tracebacks
 from burnish.config import read_config
+from burnish.options import quoted
 from burnish.recipes.control.settings import ClassicSettings
 from burnish.run import UserError, printable
 
@@ -35,7 +36,7 @@ def classic_command() -> click.Command:
         said, written = shlex.join(["burnish", *sys.argv[1:]]), given.pop("reward", REWARDS[0])
         with tracebacks(given, flags):
             if (reward or written) not in REWARDS:
-                raise UserError(f"reward must be one of {', '.join(REWARDS)}, not {written!r}")
+                raise UserError(f"reward must be one of {', '.join(REWARDS)}, not {quoted(written)}")
             labels = given.pop("labels", None) if labels is None else labels
             if (reward or written) == REWARDS[0]:
                 if labels is not None:

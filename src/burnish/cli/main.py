@@ -24,6 +24,8 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141
 LONG = re.compile(rf"[^\s']{{{LONGEST + 1},}}")
 """A value in an error message that is too long to be repeated."""
+LONGER_THAN_NAMES = re.compile(r"[^\s'/]{256,}")
+"""The same where the value may be the path of a file: no name in one is longer than 255 bytes."""
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
     "max_content_width": 110,
@@ -57,13 +59,13 @@ def main(arguments: list[str] | None = None) -> None:
             from burnish.cli.flags import translated
 
             error = translated(error)
-        object.__setattr__(error, "message", printable(LONG.sub(lambda word: shortened(word[0]), error.message)))
+        object.__setattr__(error, "message", printable(LONG.sub(abridged, error.message)))
         error.show()
         sys.exit(2)
     except UserError as error:
         if debug:
             traceback.print_exc()
-        print(f"burnish: {printable(error)}", file=sys.stderr)
+        print(f"burnish: {sentence(error)}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if debug:
@@ -71,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
         drop_output()
         if isinstance(error, BrokenPipeError):
             sys.exit(BROKEN_PIPE)
-        print(f"burnish: {printable(of_the_disk(error))}", file=sys.stderr)
+        print(f"burnish: {sentence(of_the_disk(error))}", file=sys.stderr)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt) as error:
         if debug:
@@ -82,9 +84,19 @@ def main(arguments: list[str] | None = None) -> None:
     except (MemoryError, RuntimeError) as error:  # after Abort, which is a RuntimeError as RecursionError is
         if debug:
             traceback.print_exc()
-        print(f"burnish: {printable(refused(error, arguments))}", file=sys.stderr)
+        print(f"burnish: {sentence(refused(error, arguments))}", file=sys.stderr)
         sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def abridged(word: re.Match[str]) -> str:
+    """A value that was found too long, shortened."""
+    return shortened(word[0])
+
+
+def sentence(text: object) -> str:
+    """An error message as it is printed."""
+    return printable(LONGER_THAN_NAMES.sub(abridged, str(text)))
 
 
 def of_the_disk(error: OSError) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import Dataset
 
@@ -67,6 +68,7 @@ def read_parquet(paths: list[Path], row_limit: int | None = None) -> Dataset:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise UserError(f"{path} is not a readable Parquet file ({first_line(error)}); save it again.") from error
         tables.append(table if left is None else table.slice(0, left))
+        refuse_long_cells(tables[-1], path)
         left = None if left is None else left - len(tables[-1])
         if left == 0:
             break
@@ -74,6 +76,30 @@ def read_parquet(paths: list[Path], row_limit: int | None = None) -> Dataset:
         return Dataset(pa.concat_tables(tables, promote_options="default"))
     except (pa.ArrowException, ValueError) as error:
         raise UserError(f"{paths[0].parent}: the columns of its files differ in type ({first_line(error)}).") from error
+
+
+def refuse_long_cells(table: pa.Table | pa.RecordBatch, path: Path, first: int = 0) -> None:
+    """Raise UserError for a text that is longer than any row. `first` is the number of the table's first row."""
+    if table.nbytes <= LONGEST_ROW:
+        return
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if longest_text(column) > LONGEST_ROW:
+            row = next(row for row in range(len(column)) if longest_text(column.slice(row, 1)) > LONGEST_ROW)
+            raise UserError(f"{path}, row {first + row}: its column `{name}` {TOO_LONG}")
+
+
+def longest_text(column: pa.Array | pa.ChunkedArray) -> int:
+    """The bytes of the longest text in a column, of lists and structures too."""
+    if isinstance(column, pa.ChunkedArray):
+        return max(map(longest_text, column.chunks), default=0)
+    kind = column.type
+    if any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string)):
+        return pc.max(pc.binary_length(column)).as_py() or 0
+    if any(test(kind) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)):
+        return longest_text(column.flatten())
+    if pa.types.is_struct(kind):
+        return max(map(longest_text, column.flatten()), default=0)
+    return longest_text(column.dictionary_decode()) if pa.types.is_dictionary(kind) else 0
 
 
 def _read_jsonl(path: Path, row_limit: int | None) -> list[dict[str, Any]]:

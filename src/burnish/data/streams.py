@@ -15,7 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, IterableDataset
 
-from burnish.data.files import BROKEN, Doubled, csv_rows, ending, limited_lines, opened, parse_object
+from burnish.data.files import (
+    BROKEN,
+    Doubled,
+    csv_rows,
+    ending,
+    limited_lines,
+    opened,
+    parse_object,
+    refuse_long_cells,
+)
 from burnish.data.names import Part
 from burnish.data.sources import located
 from burnish.run import UserError, first_line
@@ -177,10 +186,17 @@ def _parquet(path: Path, start: int) -> Generator[dict[str, Any], None, int]:
             if start >= count:
                 start -= count
                 continue
-            rows = (row for batch in file.iter_batches(_BATCH, row_groups=[group]) for row in batch.to_pylist())
-            yield from islice(rows, start, None)
+            yield from islice(_group(file, path, group), start, None)
             start = 0
     return start
+
+
+def _group(file: pq.ParquetFile, path: Path, group: int) -> Iterator[dict[str, Any]]:
+    first = sum(file.metadata.row_group(before).num_rows for before in range(group))
+    for batch in file.iter_batches(_BATCH, row_groups=[group]):
+        refuse_long_cells(batch, path, first)
+        yield from batch.to_pylist()
+        first += len(batch)
 
 
 def _count(path: Path) -> int:

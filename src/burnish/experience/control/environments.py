@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from burnish.experience.control.cartpole import CartPoles
 from burnish.experience.control.vector import Environments, Transition, VectorEnvironments
+from burnish.options import quoted
 from burnish.run import UserCodeError, UserError, user_code
 
 __all__ = ["Environments", "Transition", "make_environments"]
@@ -64,12 +65,12 @@ def _spec(name: str) -> EnvSpec:
             with user_code():
                 importlib.import_module(module)
         except UserCodeError as error:
-            raise UserError(f"the module of the environment {name!r} cannot be imported: {error}") from error.cause
+            raise UserError(f"the module of the environment {quoted(name)} cannot be imported: {error}") from error.cause
     if (spec := gymnasium.registry.get(id_)) is not None:
         return spec
     near = _near(id_, list(gymnasium.registry))
     hint = f"did you mean {' or '.join(near)}?" if near else "gymnasium.pprint_registry() lists all"
-    raise UserError(f"no such environment {id_!r}: {hint}")
+    raise UserError(f"no such environment {quoted(id_)}: {hint}")
 
 
 def _near(name: str, known: Sequence[str]) -> list[str]:

@@ -55,14 +55,10 @@ def classic(**options: Any) -> Path:
 
 def run_experiment(plan: Experiment, command: str | None = None) -> Path:
     """`classic` with checked settings; `command` is how the page says to repeat it."""
-    with hushed(plan.settings.quiet):
-        return _run(plan, command)
-
-
-def _run(plan: Experiment, command: str | None) -> Path:
     settings = plan.settings
-    make_environments(settings.env, [0], 1, **plan.env_options).close()  # an invalid environment fails here, at once
-    with RunFolder.open(settings.out, resume=settings.resume) as run:
+    with hushed(settings.quiet):
+        make_environments(settings.env, [0], 1, **plan.env_options).close()  # an invalid one fails here, at once
+    with hushed(settings.quiet), RunFolder.open(settings.out, resume=settings.resume) as run:
         run.claim(plan.as_dict(), free=("resume", "quiet", "debug", "processes", "out"))
         describe(run, plan)
         failed = compute(groups_of(plan), run.path / GROUPS, plan.processes, settings.quiet)

@@ -20,11 +20,12 @@ from burnish.config import construct, option_names, suggestion
 from burnish.evaluation.statistics import bootstrap_interval, paired_difference
 from burnish.experience.control.fixed_cartpole import FIXED_CARTPOLE
 from burnish.experience.control.teacher import Comparisons
+from burnish.options import quoted
 from burnish.recipes.control.classic import GROUPS, collected, compute, finished, outcome
 from burnish.recipes.control.comparisons_group import Variant, VariantGroup, run_variant
 from burnish.recipes.control.settings import ClassicSettings, checked, method
 from burnish.report.control.comparisons import comparisons_page
-from burnish.run import RunFolder, UserError, write_atomically
+from burnish.run import RunFolder, UserError, hushed, write_atomically
 
 TRUE = "true_reward"
 LAST = 0.2  # the share of a run's episodes that its final return is over
@@ -78,7 +79,7 @@ def study_of(labels: str | None) -> list[Variant]:
         return variants()
     counts = [part.strip() for part in str(labels).split(",")]
     if not all(part.isdigit() and int(part) > 0 for part in counts) or len(set(counts)) < len(counts):
-        raise UserError(f"labels must be different comma-separated numbers above 0, like 100,700, not {labels!r}")
+        raise UserError(f"labels must be different comma-separated numbers above 0, like 100,700, not {quoted(labels)}")
     return variants([int(part) for part in counts], None)
 
 
@@ -92,7 +93,7 @@ def run_comparisons(
     """
     study = variants() if study is None else study
     groups = groups_of(settings, study)
-    with RunFolder.open(settings.out, resume=settings.resume) as run:
+    with hushed(settings.quiet), RunFolder.open(settings.out, resume=settings.resume) as run:
         knobs = {"ppo": groups[0].method.as_dict(), "variants": {v.name: v.as_dict() for v in study}}
         del knobs["ppo"]["normalise_rewards"]  # of the true reward alone
         run.claim(asdict(settings) | knobs, free=("resume", "quiet", "debug", "processes", "out"))

@@ -11,7 +11,7 @@ from burnish.config import construct, option_names, refuse, suggestion
 from burnish.config.build import values_of
 from burnish.config.settings import LARGEST_SEED, MOST_THREADS
 from burnish.experience.control.rollouts import Control
-from burnish.options import check, option
+from burnish.options import check, option, quoted
 from burnish.recipes.control.presets import PRESETS
 from burnish.run import UserError
 from burnish.training.control.lockstep import Steps
@@ -110,7 +110,7 @@ def asked_for(algorithms: Any) -> dict[str, dict[str, Any]]:
     asked = {str(name).replace("-", "_"): {} if own is None else own for name, own in algorithms.items()}
     for name, own in asked.items():
         if name not in CONTROL:
-            raise UserError(f"no such algorithm '{name}' for control{suggestion(name, set(CONTROL))}")
+            raise UserError(f"no such algorithm {quoted(name)} for control{suggestion(name, set(CONTROL))}")
         if not isinstance(own, Mapping):
             raise UserError(f"the hyperparameters of {name} must be a mapping of keys to values, not {own!r}")
     if not asked:

@@ -12,6 +12,7 @@ from burnish.algorithms.interface import Algorithm
 from burnish.cache import cache_folder
 from burnish.config import Settings, refuse
 from burnish.data.walk import in_order
+from burnish.options import shortened
 from burnish.policies.interface import Distribution, Models
 from burnish.policies.language.adapters import Lora, is_adapter, own_lora
 from burnish.policies.language.frozen import freeze, keep_narrow
@@ -209,7 +210,7 @@ def pick_device(device: str) -> str:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"--device {device}: PyTorch finds no such device here; give --device cpu") from error
+        raise UserError(f"--device {shortened(device)}: PyTorch finds no such device here; give --device cpu") from error
     return device
 
 
