@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,8 @@ class LoadedRun:
     policy: LanguagePolicy | None
     scorer: LanguageScorer | None
     algorithm: Algorithm
-    settings: Settings
-    metrics: list[dict[str, Any]]
+    settings: Settings = field(repr=False)
+    metrics: list[dict[str, Any]] = field(repr=False)
 
     @property
     def model(self) -> PreTrainedModel:
@@ -87,7 +87,7 @@ def load(run: str | Path, **options: Any) -> LoadedRun:
         >>> type(run.model).__name__
         'GPT2LMHeadModel'
     """
-    folder, base = Path(run), all_shared(options, "load")
+    folder, base = Path(path_of(run)), all_shared(options, "load")
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder} is not a run: give the folder that `burnish.train` returned, or --out named")
     if not (folder / "model").is_dir():
@@ -230,7 +230,9 @@ def path_of(model: Any) -> str:
         return str(model.folder)
     if isinstance(model, str | Path):
         return str(model)
-    raise UserError(f"a {type(model).__name__} is neither a name, a folder, nor what burnish.load returned")
+    raise UserError(
+        f"give a name, a folder, or what burnish.load returned, not an object of type {type(model).__name__}"
+    )
 
 
 def named(model: Any) -> str:
