@@ -50,7 +50,10 @@ FIELDS = {field.name: field for field in dataclasses.fields(Some)}
         ("costly", [999], [1001, 10**30, 10**400], "costly must be at most 1000, not {}"),
         ("least", [10**9], [10**9 + 1, 10**400], "least must be at most 1000000000, not {}"),
         ("above", [1e9], [1e10, 1e300], "above must be at most 1000000000, not {}"),
-        ("endless", [1e300], [-1e300], "endless must be above 0, not {}"),
+        ("endless", [1e9], [-1e300], "endless must be above 0, not {}"),
+        ("endless", [math.inf], [1e300], "endless must be at most 1000000000, not {}"),
+        ("closed", [0.5], ["a", None, [1]], "closed must be a number, not {!r}"),
+        ("maybe", [None], ["a"], "maybe must be a number, not {!r}"),
     ],
 )
 def test_values_inside_pass_and_those_outside_are_refused(name: str, good: list, bad: list, sentence: str) -> None:
@@ -60,7 +63,7 @@ def test_values_inside_pass_and_those_outside_are_refused(name: str, good: list,
         with pytest.raises(ValueError, match="must") as refused:
             Some(**{name: value})
         digits = str(value)
-        told = digits if len(digits) <= 60 else f"{digits[:40]}… ({len(digits)} characters)"
+        told = value if len(digits) <= 60 else f"{digits[:40]}… ({len(digits)} characters)"
         assert str(refused.value) == sentence.format(told)
 
 

@@ -5,7 +5,9 @@ The same metadata refuses a value, documents it in `--help`, and says its range.
 
 import math
 from dataclasses import Field, field, fields
-from typing import Any
+from numbers import Real
+from types import NoneType
+from typing import Any, get_args
 
 MOST = 1_000_000_000
 """The largest number that an option without an upper bound of its own takes: more is a slip of the keyboard."""
@@ -40,19 +42,28 @@ def option(
     """
     bounds = {name: bound for name, bound in (("gt", gt), ("ge", ge), ("lt", lt), ("le", le)) if bound is not None}
     metadata = {"help": help, "bounds": bounds, "infinite": infinite, "several": several, "why": why}
-    metadata["most"] = math.inf if infinite or "lt" in bounds or "le" in bounds else most
+    metadata["most"] = math.inf if "lt" in bounds or "le" in bounds else most
     return field(default=default, metadata=metadata)
 
 
 def check(options: Any) -> None:
-    """Raise ValueError, naming the field, for the first value of a dataclass that is outside its field's range."""
+    """Raise ValueError, naming the field, for the first value of a dataclass that is outside its field's range, or is
+    no number where the field has a range."""
     for one in fields(options):
         value = getattr(options, one.name)
+        if one.metadata.get("bounds") and not isinstance(value, Real) and not (value is None and optional(one)):
+            raise ValueError(f"{one.name} must be a number, not {quoted(value)}")
         if one.metadata.get("bounds") and value is not None and not allows(one, value):
             why = f": {one.metadata['why']}" if one.metadata["why"] else ""
             raise ValueError(f"{one.name} must {described(one)}, not {quoted(value)}{why}")
-        if is_number(value) and value > one.metadata.get("most", math.inf):
+        infinite = one.metadata.get("infinite") and value == math.inf
+        if is_number(value) and value > one.metadata.get("most", math.inf) and not infinite:
             raise ValueError(f"{one.name} must be at most {one.metadata['most']}, not {quoted(value)}")
+
+
+def optional(one: Field) -> bool:
+    """Whether the field's type allows None; so it is taken of a type that is written as text."""
+    return isinstance(one.type, str) or NoneType in get_args(one.type)
 
 
 def quoted(value: object) -> str:

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,27 @@ def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
         burnish.load(tmp_path)
     with pytest.raises(UserError, match=r"burnish\.load has no option prefixes"):
         burnish.load("runs/sft", prefixes=3)
+
+
+def test_objects_of_other_kinds_are_refused_in_one_sentence() -> None:
+    with pytest.raises(UserError, match=r"or what burnish\.load returned, not an object of type int"):
+        burnish.sample(7)
+    with pytest.raises(UserError, match=r"algorithm must be an object such as burnish\.DPO\(beta=0\.1\), not 'dpo'"):
+        inspect.unwrap(burnish.train)("dpo", out="runs/none")  # the annotations are only checked in tests
+    rows = tiny.prompt_rows(1)
+    for options, message in (
+        ({"stop": 7}, "stop must be a text, or a list of texts, not 7"),
+        ({"stop": ["a", 7]}, "stop must be a text, or a list of texts"),
+        ({"top_p": "much"}, "top_p must be a number, not 'much'"),
+        ({"max_new_tokens": None}, "max_new_tokens must be"),
+        ({"data": ["The film was"]}, r"there is no 'The film was': give each row as a dict, such as \{\"prompt\": …\}"),
+    ):
+        with pytest.raises(UserError, match=message):
+            burnish.sample("runs/sft", **({"data": rows} | options))
+
+
+def test_a_loaded_run_is_shown_in_short() -> None:
+    assert "metrics=" not in repr(burnish.load("runs/sft"))
 
 
 def test_names_objects_and_loaded_runs_give_the_same_samples() -> None:

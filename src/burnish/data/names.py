@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from burnish.options import quoted
 from burnish.run import UserError
 
 IN_MEMORY = "(in memory)"
@@ -97,11 +98,20 @@ def unweighted(text: str) -> tuple[Part, ...]:
 
 
 def text_of(data: Any) -> str | None:
-    """The text of data given by name, or as a list of names; None for data that are a Python object."""
+    """The text of data given by name, or as a list of names; None for data that are a Python object.
+
+    Raises UserError for a list of texts that look like rows.
+    """
     if isinstance(data, str | Path):
         return str(data)
-    listed = isinstance(data, list | tuple) and data and all(isinstance(one, str | Path) for one in data)
-    return joined(data) if listed else None
+    if not (isinstance(data, list | tuple) and data and all(isinstance(one, str | Path) for one in data)):
+        return None
+    if row := next((one for one in map(str, data) if re.search(r"\s", one) and not _exists(one)), None):
+        raise UserError(
+            f"a list of texts is a list of names of data sets, and there is no {quoted(row)}: give each row as a dict, "
+            'such as {"prompt": …} or {"text": …}'
+        )
+    return joined(data)
 
 
 def held_out_tasks(text: str) -> str | None:

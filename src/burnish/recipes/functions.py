@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,8 @@ class LoadedRun:
     policy: LanguagePolicy | None
     scorer: LanguageScorer | None
     algorithm: Algorithm
-    settings: Settings
-    metrics: list[dict[str, Any]]
+    settings: Settings = field(repr=False)
+    metrics: list[dict[str, Any]] = field(repr=False)
 
     @property
     def model(self) -> PreTrainedModel:
@@ -87,7 +87,7 @@ def load(run: str | Path, **options: Any) -> LoadedRun:
         >>> type(run.model).__name__
         'GPT2LMHeadModel'
     """
-    folder, base = Path(run), all_shared(options, "load")
+    folder, base = Path(path_of(run)), all_shared(options, "load")
     with hushed(base.quiet):
         return loaded(folder, base)
 
@@ -241,7 +241,9 @@ def path_of(model: Any) -> str:
         return str(model.folder)
     if isinstance(model, str | Path):
         return str(model)
-    raise UserError(f"a {type(model).__name__} is neither a name, a folder, nor what burnish.load returned")
+    raise UserError(
+        f"give a name, a folder, or what burnish.load returned, not an object of type {type(model).__name__}"
+    )
 
 
 def named(model: Any) -> str:

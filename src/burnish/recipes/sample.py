@@ -14,6 +14,7 @@ from burnish.data.beside import KEYS, template_variables
 from burnish.data.mixture import read_all_prompts
 from burnish.data.prompts import Prompts
 from burnish.experience.language.sampling import Sampling, completed_rows
+from burnish.options import is_number, quoted
 from burnish.policies.interface import Sampled
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.layout import completions_batch
@@ -70,6 +71,10 @@ class Knobs:
     keep_special_tokens: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("max_new_tokens", "temperature", "top_k", "top_p"):
+            value = getattr(self, name)
+            if not is_number(value) and (value is not None or not name.startswith("top")):
+                raise UserError(f"{name} must be a number, not {quoted(value)}")
         check_knobs(self.max_new_tokens, self.temperature, self.top_k, self.top_p)
         Stops(self.stop, None)
 
@@ -121,7 +126,7 @@ def sample_model(
         temperature,
         top_k,
         top_p,
-        (stop,) if isinstance(stop, str) else tuple(stop),
+        texts_of(stop),
         keep_special_tokens,
     )
     keep = keep or ("all" if reward is None else "best")
@@ -157,6 +162,14 @@ def sample_model(
     facts |= summarise(parts, scores, scored_by, n, np.concatenate(usable))
     say(base, describe(facts))
     return Samples(lines, facts, scores)
+
+
+def texts_of(stop: Any) -> tuple[str, ...]:
+    """The stop texts as a tuple. Raises UserError for anything but a text or several."""
+    texts = [stop] if isinstance(stop, str) else stop
+    if not isinstance(texts, Sequence) or not all(isinstance(one, str) for one in texts):
+        raise UserError(f"stop must be a text, or a list of texts, not {quoted(stop)}")
+    return tuple(texts)
 
 
 def check(n: int, reward: Any, keep: Keep, limit: int | None, out: str | Path | None) -> None:

@@ -32,7 +32,10 @@ class _Report(ModuleType):
         from burnish.report.language.training import training_page
         from burnish.run import UserError
 
-        folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
+        try:
+            folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
+        except TypeError as error:
+            raise UserError("runs must be the folder of a run, or a list of such folders") from error
         if not folders:
             raise UserError("burnish.report needs a run: give the folder of one")
         return training_page(folders, Path(out) if out is not None else folders[0] / "report.html")

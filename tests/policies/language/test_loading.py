@@ -122,6 +122,27 @@ BROKEN: dict[str, tuple[str, Change, str]] = {
         r"1 of its weights are missing, such as transformer\.h\.1\.mlp\.c_fc\.bias",
     ),
     "a missing head": ("untied_llama", weights(lambda t: t.pop("lm_head.weight")), r"missing, such as lm_head\.weight"),
+    "whole numbers": (
+        "llama",
+        weights(lambda t: t.update({k: v.int() for k, v in t.items()})),
+        r"has lm_head\.weight in I32, which is no dtype of weights",
+    ),
+    "complex numbers": (
+        "gpt2",
+        weights(lambda t: t.update({"transformer.ln_f.bias": t["transformer.ln_f.bias"] * 1j})),
+        r"has transformer\.ln_f\.bias in C64, which is no dtype of weights",
+    ),
+    "layers without end": (
+        "llama",
+        sets(num_hidden_layers=10**15),
+        "sets num_hidden_layers to 1000000000000000, and it must be at most 1000",
+    ),
+    "no dropout": ("llama", sets(attention_dropout=None), r"sets attention_dropout to None, .* a number in \[0, 1\]"),
+    "a word for an end": (
+        "llama",
+        sets("generation_config.json", eos_token_id="x"),
+        r"generation_config\.json sets eos_token_id to 'x', and it must be the number of a token",
+    ),
     "quantised": ("llama", sets(quantization_config={"quant_method": "gptq", "bits": 4}), r"is quantised \(gptq\)"),
     "attention code on the hub": ("llama", sets(_attn_implementation="owner/kernel"), "--trust-remote-code"),
 }

@@ -36,6 +36,18 @@ def dtype_in(folder: Path) -> torch.dtype | None:
     return None
 
 
+def without_fractions(folder: Path) -> tuple[str, str] | None:
+    """The first weight that a folder's safetensors hold as integers or complex numbers, and the dtype there; None if
+    there is none. transformers would round them without a word. Buffers, which are no weights, may be integers."""
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            for key in sorted(file.keys()):
+                kind = str(file.get_slice(key).get_dtype())
+                if kind.startswith("C") or (key.endswith(".weight") and not kind.startswith(("F", "BF"))):
+                    return key, kind
+    return None
+
+
 def dtype_to_save(model: PreTrainedModel, asked: Dtype, files: torch.dtype | None) -> torch.dtype:
     """The dtype that is asked for; "auto" is that of the `files` that the model came from, or its own if that has
     fewer bits."""

@@ -28,18 +28,14 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config, tok
 
 from burnish import hub
 from burnish.policies.language.activations import fuse_gelu
-from burnish.policies.language.dtypes import Dtype, dtype_of_files
+from burnish.policies.language.dtypes import Dtype, dtype_of_files, without_fractions
+from burnish.policies.language.values import check_config, check_generation
 from burnish.run import UserError, lacks_memory, read_mapping, warn
 
-CONFIG, INDEX = "config.json", "model.safetensors.index.json"
-MAPPINGS = (CONFIG, INDEX, "generation_config.json", "tokenizer_config.json", "special_tokens_map.json")
+CONFIG, INDEX, GENERATION = "config.json", "model.safetensors.index.json", "generation_config.json"
+MAPPINGS = (CONFIG, INDEX, GENERATION, "tokenizer_config.json", "special_tokens_map.json")
 TOKENIZER = ("*token*", "vocab*", "merges*", "*.model")
 PICKLES = ("*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-COUNTS = (
-    *("num_hidden_layers", "num_attention_heads", "num_key_value_heads", "hidden_size", "vocab_size"),
-    *("n_layer", "n_head", "n_embd"),
-)
-"""Sizes in a configuration, as most families and as GPT-2 call them."""
 CONVERT = (
     "convert it to safetensors, as with transformers' from_pretrained and save_pretrained, if you trust its author"
 )
@@ -126,10 +122,8 @@ def load_config(name: str, loading: Loading, **changes: Any) -> PreTrainedConfig
     written = {one: read_mapping(folder / one) for one in MAPPINGS if (folder / one).exists()}
     if folder.is_dir() and CONFIG not in written:
         raise FileNotFoundError(f"it has no {CONFIG}")
-    for key in COUNTS:
-        count = written.get(CONFIG, {}).get(key)
-        if isinstance(count, int) and count < 1:
-            raise UserError(f"its {CONFIG} sets {key} to {count}, and it must be at least 1")
+    check_config(written.get(CONFIG, {}), CONFIG)
+    check_generation(written.get(GENERATION, {}), GENERATION)
     with read_by_transformers(folder / CONFIG):
         config = AutoConfig.from_pretrained(name, **loading.hub(name), **changes)
     check_kernels(name, config, loading)
@@ -198,6 +192,8 @@ def load_weights(
     check_files(name, config)
     if before := getattr(config, "quantization_config", None):
         raise UserError(f"{name} is quantised ({method_of(before)}): give the model as it was before that")
+    if whole := without_fractions(Path(name)):
+        raise UserError(f"{name} has {whole[0]} in {whole[1]}, which is no dtype of weights: restore the folder")
     files = dtype_of_files(name, config)  # from_pretrained writes another into the configuration
     dtype: Any = "auto" if loading.dtype == "auto" else getattr(torch, loading.dtype)
     half = precision == "bfloat16" or (config.dtype if dtype == "auto" else dtype) == torch.bfloat16

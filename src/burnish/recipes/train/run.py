@@ -17,6 +17,7 @@ from burnish.data import builtin, names, tokenise
 from burnish.data.walk import in_order
 from burnish.evaluation.judge_server import without_keys
 from burnish.evaluation.reward_models import centre_on
+from burnish.options import quoted
 from burnish.policies.interface import Models
 from burnish.policies.language.precision import cost_of_emulation
 from burnish.recipes.train.batches import length, offline, online, same_reference, streaming
@@ -93,6 +94,8 @@ def train(
         >>> print(run)
         runs/pairs
     """
+    if not isinstance(algorithm, Algorithm):
+        raise UserError(f"algorithm must be an object such as burnish.DPO(beta=0.1), not {quoted(algorithm)}")
     model, name = model_and_name(model)
     known = names.text_of(data) or names.IN_MEMORY
     known_eval = None if eval_data is None else names.text_of(eval_data) or names.IN_MEMORY
