@@ -25,6 +25,7 @@ from burnish.policies.interface import Models, Sampled
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import sample
 from burnish.rewards.function import function_reward
+from burnish.rewards.weighted import Weighted
 from burnish.run import UserError
 
 KNOBS = Sampling(reward="a test", rollout=3, max_new_tokens=12)
@@ -182,7 +183,7 @@ def test_what_could_not_be_scored_is_kept(wrong: Any) -> None:
         {"row": 9, "prompt": "", "response": "bad plot plot"},
         {"row": 4, "prompt": "a film", "response": "good"},
     ]
-    assert scored(function_reward(lambda prompts, responses: [0.0, 2]), completed) == [0.0, 2.0]
+    assert scored(function_reward(lambda prompts, responses: [0.0, 2]), completed) == ([0.0, 2.0], {})
 
 
 # Options -----------------------------------------------------------------------------------------------------------
@@ -209,7 +210,8 @@ class Twice(Sampling):
             Sampling(rollout=3),
             {"batch_size": 3},
             [
-                "mine needs a reward: a reward-model folder, 'gold', 'lexicon', a checker such as match, or module:function"
+                "mine needs a reward: a reward-model folder, 'gold', 'lexicon', a checker such as match, or "
+                "module:function"
             ],
         ),
         (
@@ -246,3 +248,18 @@ def test_knobs_that_make_no_sense_are_refused(knobs: dict[str, Any], message: st
     with pytest.raises(ValueError, match=message):
         Sampling(**knobs)
     assert Sampling(missing_eos_penalty=0.0, keep_samples=0)
+
+
+def test_the_parts_of_a_sum_are_kept_apart() -> None:
+    """Scores 1, 3 and 2, 0 with weights 1 and 0.5: the sums are 2 and 3; deviations are 1 about the means 2 and 1."""
+    parts = (function_reward(lambda p, r: [1.0, 3.0], "a"), function_reward(lambda p, r: [2.0, 0.0], "b"))
+    completed = completed_rows(tiny.make_policy(), PROMPTS, [1, 0], SAMPLED)
+    scores, apart = scored(Weighted("x", parts, (1.0, 0.5), ("a", "b")), completed)
+    assert (scores, apart) == ([2.0, 3.0], {"a": [1.0, 3.0], "b": [2.0, 0.0]})
+    found = Scored(completed, SAMPLED, torch.tensor(scores), torch.tensor(scores), apart)
+    assert found.metrics_apart == {
+        "rewards/a/mean": 2.0,
+        "rewards/a/std": 1.0,
+        "rewards/b/mean": 1.0,
+        "rewards/b/std": 1.0,
+    }

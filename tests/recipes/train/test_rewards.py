@@ -120,7 +120,7 @@ def test_functions_by_name_and_in_python(policy: LanguagePolicy, completed: Comp
         return answer
 
     assert checked_scores(resolve_reward(mine, policy), completed) == [1.0, 2.0, 3.0]
-    assert resolve_reward("math:dist", policy).name == "math:dist"
+    assert resolve_reward("operator:concat", policy).name == "operator:concat"
     made = TextReward("made", lambda texts: [0.0] * len(texts))
     assert resolve_reward(made, policy) is made
 
