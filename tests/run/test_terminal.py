@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from burnish.run import printable
+from burnish.run import open_closed_streams, printable
 
 TITLE, CLEARED = "\x1b]0;mine\x07", "\x1b[2J"
 
@@ -36,3 +36,17 @@ def test_a_standard_output_that_lacks_a_character_gets_its_escape() -> None:
         [sys.executable, "-c", code], capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=True
     )
     assert out.stdout == b"\\xe9 \\u6f22\n"
+
+
+def test_streams_that_were_closed_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    open_closed_streams()
+    assert sys.stdin.read() == ""
+    print("dropped", file=sys.stderr, flush=True)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        print("lost", flush=True)
+    for stream in (sys.stdin, sys.stderr):
+        stream.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        sys.stdout.close()
