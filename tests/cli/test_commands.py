@@ -155,3 +155,12 @@ def test_a_page_is_drawn_without_models(tmp_path: Path) -> None:
     assert found & (MODELS | {"gymnasium"}) == set()
     assert "altair" in found
     assert (tmp_path / "run/report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "end"), [("rewrd", ": did you mean 'reward'?"), ("online-dop", ": did you mean 'online_dpo'?"), ("x", ".")]
+)
+def test_a_name_that_is_no_command_is_answered_with_the_nearest(name: str, end: str) -> None:
+    with pytest.raises(click.UsageError) as refused:
+        cli.resolve_command(context(), [name])
+    assert refused.value.message == f"No such command '{name}'{end}"

@@ -187,6 +187,14 @@ def test_a_full_standard_output_is_one_sentence() -> None:
     assert done.stderr == f"burnish: {sentence}\n"
 
 
+def test_a_closed_standard_output_is_one_sentence() -> None:
+    command = f'"{sys.executable}" -m burnish --help >&-'
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    sentence = "standard output cannot be read or written (Bad file descriptor): check the disk and its permissions"
+    assert done.stderr == f"burnish: {sentence}\n"
+
+
 def test_nobody_reads_the_output() -> None:
     reader, writer = os.pipe()
     os.close(reader)

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from datasets import Dataset
 from tiny_scorers import make_scorer
 
 import burnish
+from burnish.recipes.sample import Knobs, texts_of
 from burnish.run import UserError, read_mapping
 
 QUIET: dict[str, Any] = {"quiet": True, "threads": 1, "max_length": 40}
@@ -80,16 +82,16 @@ def test_objects_of_other_kinds_are_refused_in_one_sentence() -> None:
         burnish.sample(7)
     with pytest.raises(UserError, match=r"algorithm must be an object such as burnish\.DPO\(beta=0\.1\), not 'dpo'"):
         inspect.unwrap(burnish.train)("dpo", out="runs/none")  # the annotations are only checked in tests
-    rows = tiny.prompt_rows(1)
-    for options, message in (
-        ({"stop": 7}, "stop must be a text, or a list of texts, not 7"),
-        ({"stop": ["a", 7]}, "stop must be a text, or a list of texts"),
-        ({"top_p": "much"}, "top_p must be a number, not 'much'"),
-        ({"max_new_tokens": None}, "max_new_tokens must be"),
-        ({"data": ["The film was"]}, r"there is no 'The film was': give each row as a dict, such as \{\"prompt\": …\}"),
+    with pytest.raises(
+        UserError, match=r"there is no 'The film was': give each row as a dict, such as \{\"prompt\": …\}"
     ):
-        with pytest.raises(UserError, match=message):
-            burnish.sample("runs/sft", **({"data": rows} | options))
+        burnish.sample("runs/sft", ["The film was"])
+    with pytest.raises(UserError, match="stop must be a text, or a list of texts, not 7"):
+        texts_of(7)
+    with pytest.raises(UserError, match="top_p must be a number, not 'much'"):
+        inspect.unwrap(Knobs.__post_init__)(
+            SimpleNamespace(max_new_tokens=1, temperature=1.0, top_k=None, top_p="much")
+        )
 
 
 def test_a_loaded_run_is_shown_in_short() -> None:

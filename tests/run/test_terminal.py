@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from burnish.run import printable
+from burnish.run import open_closed_streams, printable
 
 TITLE, CLEARED = "\x1b]0;mine\x07", "\x1b[2J"
 
@@ -43,3 +43,17 @@ def test_standard_output_cannot_be_closed() -> None:
     code += "sys.stdout.close(); sys.stderr.close(); print('b'); print('c', file=sys.stderr)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert (out.stdout, out.stderr) == (b"ab\n", b"c\n")
+
+
+def test_streams_that_were_closed_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    open_closed_streams()
+    assert sys.stdin.read() == ""
+    print("dropped", file=sys.stderr, flush=True)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        print("lost", flush=True)
+    for stream in (sys.stdin, sys.stderr):
+        stream.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        sys.stdout.close()

@@ -1,5 +1,6 @@
 """The commands: where each is, and its line in `burnish --help`. Nothing is imported until a command is used."""
 
+import difflib
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -47,6 +48,14 @@ class Commands(click.Group):
         if name in OTHERS:
             return getattr(import_module(f"burnish.cli.{OTHERS[name].module}"), OTHERS[name].attribute)
         return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            near = difflib.get_close_matches(args[0].replace("-", "_"), self.list_commands(ctx), n=1, cutoff=0.8)
+            ctx.fail(f"No such command '{args[0]}'" + (f": did you mean '{near[0]}'?" if near else "."))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, places in (("Methods", METHODS), ("Commands", OTHERS)):

@@ -15,6 +15,7 @@ from burnish.run import (
     first_line,
     lacks_memory,
     never_fail_to_print,
+    open_closed_streams,
     printable,
     refuse_few_threads,
     silence_libraries,
@@ -38,6 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     if whoever reads the output has stopped."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    open_closed_streams()
     never_fail_to_print()
     silence_libraries("--quiet" in arguments)
     output = sys.stdout

@@ -27,7 +27,7 @@ from burnish.run.places import results_folder, writable_file, writable_folder
 from burnish.run.process import alive_and_unchanged
 from burnish.run.records import config_differences, read_jsonl, read_mapping
 from burnish.run.surroundings import lacks_memory, refuse_few_threads, refuse_special, threads_allowed
-from burnish.run.terminal import never_fail_to_print, printable
+from burnish.run.terminal import never_fail_to_print, open_closed_streams, printable
 from burnish.run.user_code import UserCodeError, described, first_line, user_code, user_errors
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "lacks_memory",
     "make_folder",
     "never_fail_to_print",
+    "open_closed_streams",
     "printable",
     "read_jsonl",
     "read_mapping",

@@ -1,6 +1,7 @@
 """Text for a terminal: what it would obey rather than show is written out."""
 
 import io
+import os
 import re
 import sys
 
@@ -18,6 +19,17 @@ def printable(text: object) -> str:
 def _written_out(found: re.Match[str]) -> str:
     code = ord(found[0])
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def open_closed_streams() -> None:
+    """Give a process that was started with closed standard streams others: input that has ended, standard output that
+    refuses what is written to it with an OSError, and standard error that drops it."""
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def never_fail_to_print() -> None:
