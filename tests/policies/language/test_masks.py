@@ -10,10 +10,12 @@ import torch
 from tiny_scorers import make_scorer
 from transformers import PreTrainedModel
 
-from burnish.policies.language.contract import packing_problem
+from burnish.policies.language import packing
+from burnish.policies.language.contract import joins_packs, packing_problem
 from burnish.policies.language.masks import packed_masks, read_packed
 from burnish.policies.language.packing import Pack, packs, prompt_lengths
 from burnish.policies.language.policy import LanguagePolicy
+from burnish.policies.language.recompute import recompute_layers
 
 WINDOWS = ["mistral", "gemma2"]  # windows of 4 tokens, shorter than the texts
 
@@ -58,12 +60,17 @@ def assert_as_alone(policy: LanguagePolicy, rows: list[tiny.Row]) -> None:
 
 
 @pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
-@pytest.mark.parametrize("double", [True, False])
-def test_shared_prompts_give_the_numbers_and_gradients_of_texts_alone(family: str, double: bool) -> None:
+@pytest.mark.parametrize(("double", "joined"), [(True, False), (False, False), (True, True)])
+def test_shared_prompts_give_the_numbers_and_gradients_of_texts_alone(
+    family: str, double: bool, joined: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """To 1e-5 in float32: absolute, rotary and window positions, grouped queries, soft caps. In float64 what is left is
     the rounding of rotary angles, which transformers computes in float32."""
     policy = tiny.make_policy(family, double=double)
     assert policy.padded is None
+    assert policy.joins == (family != "gemma2")  # it caps its scores, which sdpa cannot
+    if joined:
+        monkeypatch.setattr(packing, "CALL", -1e9)
     batch = tiny.preferences(triples(0))
     sizes = spy(policy)
     shared, gradients = with_gradient(policy, batch)
@@ -79,6 +86,27 @@ def test_shared_prompts_give_the_numbers_and_gradients_of_texts_alone(family: st
         torch.testing.assert_close(
             gradients[name], expected[name], rtol=near, atol=near * max(1.0, expected[name].abs().max().item())
         )
+
+
+@pytest.mark.parametrize("family", ["gpt2", "mistral"])
+def test_joined_packs_hold_no_padding_and_can_be_computed_again(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer that is computed again in the backward pass is so outside of the pass that made its mask."""
+    policy, batch = tiny.make_policy(family), tiny.preferences(triples(6))
+    sizes = spy(policy)
+    expected = with_gradient(policy, batch)
+    padded = sum(sizes)
+    sizes.clear()
+    monkeypatch.setattr(packing, "CALL", -1e9)
+    recompute_layers(policy.model)
+    found = with_gradient(policy, batch)
+    assert sizes == [sum(len(group[0][0]) for group in map(shortened, triples(6)))] < [padded]
+    torch.testing.assert_close(found, expected, rtol=2e-6, atol=2e-6)
+
+
+def shortened(group: list[tiny.Row]) -> list[tiny.Row]:
+    """The prompt and all responses without their last tokens, as one row."""
+    prompt = group[0][1].index(True)
+    return [(group[0][0][:prompt] + [token for ids, _ in group for token in ids[prompt:-1]], [])]
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "mistral"])
@@ -164,6 +192,8 @@ def leaking(model: PreTrainedModel) -> PreTrainedModel:
 def test_a_model_that_looks_past_the_mask_is_found_out() -> None:
     assert packing_problem(tiny.make_model("llama")) is None
     assert packing_problem(leaking(tiny.make_model("llama"))) == "reads a text differently behind another one"
+    assert joins_packs(tiny.make_model("llama"))
+    assert not joins_packs(leaking(tiny.make_model("llama")))
 
 
 def test_other_implementations_of_attention_are_not_packed() -> None:

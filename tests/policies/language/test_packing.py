@@ -57,6 +57,29 @@ def test_a_row_by_hand() -> None:
     assert not pack.plain
 
 
+def test_a_joined_pack_by_hand() -> None:
+    """The rows 1 2 | 3 and 4 | 5 one behind the other; a mask has them one below the other."""
+    ids = np.array([[1, 2, 3, 9], [4, 5, 6, 0]])
+    chosen = np.array([[False, True, True, True], [False, True, True, False]])
+    pack = laid_out([[Block([0], 2, [1])], [Block([1], 1, [1])]], ids, chosen, torch.device("cpu"), joined=True)
+    assert pack.read(pack.inputs).tolist() == [[1, 2, 3, 4, 5]]
+    assert pack.read(pack.positions).tolist() == [[0, 1, 2, 0, 1]]
+    assert pack.sizes == (3, 2)
+    assert [one.tolist() for one in pack.at] == [[0] * 5, [0, 1, 2, 3, 4]]
+    assert pack.targets.tolist() == [2, 3, 9, 5, 6]
+    assert seen_by_hand(pack) == [(1,), (1, 2), (1, 2, 3), (4,), (4, 5), (0,)]
+
+
+def test_packs_are_joined_where_padding_costs_more_than_calls() -> None:
+    """Width 256: blocks of 300, 200 and 100 in two rows cost 2·300·(1 + 300/1024) = 776, joined 300·1.293 + 200·1.195 +
+    100·1.098 = 737 and three calls of 200,000/256² = 3. Blocks of 100, 100 and 100 have no padding."""
+    uneven, even = ([Block([i], 0, [n]) for i, n in enumerate(sizes)] for sizes in ((300, 200, 100), (100, 100, 100)))
+    assert cheapest(uneven, 256, joins=True) == ([[block] for block in uneven], True)
+    assert not cheapest(uneven, 256)[1]
+    assert not cheapest(even, 256, joins=True)[1]
+    assert not cheapest(uneven, 16, joins=True)[1]  # three calls cost 2,344 tokens
+
+
 def test_padding_sees_padding_alone() -> None:
     """Attention over no key at all would be NaN."""
     pack = lay([[Block([0], 1, [2])], [Block([1], 1, [0])]], [[1, 2, 3, 9], [4, 9]])
@@ -118,9 +141,9 @@ def test_blocks_are_balanced_over_rows() -> None:
 def test_the_rows_are_the_cheapest_that_were_tried() -> None:
     """Blocks of 9, 1, 1, 1: one row of 12 costs 12·(1 + 12/64) = 14.25; two of 9 cost 18·(1 + 9/64) = 20.5."""
     blocks = [Block([i], 0, [n]) for i, n in enumerate((9, 1, 1, 1))]
-    assert len(cheapest(blocks, WIDTH)) == 1
+    assert len(cheapest(blocks, WIDTH)[0]) == 1
     # with a width of 1, attention is all that counts: 12·(1 + 12/4) = 48 beside 2·9·(1 + 9/4) = 58.5
-    assert len(cheapest([Block([i], 0, [4]) for i in range(4)], 1)) == 4
+    assert len(cheapest([Block([i], 0, [4]) for i in range(4)], 1)[0]) == 4
 
 
 def test_the_prompt_is_what_stands_before_the_first_chosen_token() -> None:

@@ -3,6 +3,8 @@
 transformers describes the mask of each kind of layer (full, sliding window, chunks) by a function of two places in a
 row. In a packed row the same function is asked about the tokens' positions in their texts, and combined with which
 parts a token may see. So a layer's window reaches as far as it does when each text is read alone.
+
+In a joined pack the mask has the rows one by one, as many as there are, and attention goes through them by turns.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface
+from transformers.modeling_utils import AttentionInterface
 
 from burnish.policies.language.packing import Block, Pack, laid_out
 from burnish.policies.language.parts import body
@@ -32,9 +35,10 @@ def read_packed(model: PreTrainedModel, pack: Pack) -> Any:
     """The output of the model's body for a pack's rows."""
     if pack.plain:
         return body(model)(input_ids=pack.inputs, use_cache=False)
-    real = torch.ones_like(pack.inputs)  # else transformers guesses from the positions where texts begin
+    ids, positions = pack.read(pack.inputs), pack.read(pack.positions)
+    real = torch.ones_like(ids)  # else transformers guesses from the positions where texts begin
     with packed_masks(pack):
-        return body(model)(input_ids=pack.inputs, attention_mask=real, position_ids=pack.positions, use_cache=False)
+        return body(model)(input_ids=ids, attention_mask=real, position_ids=positions, use_cache=False)
 
 
 @contextmanager
@@ -60,16 +64,38 @@ def following_packs(original: Callable[..., Any]) -> Callable[..., Any]:
             positions = pack.positions[row, query], pack.positions[row, key]
             return pack.visible(row, query, key) & own(row, head, *positions)
 
-        return original(**asked | {"mask_function": seen, "attention_mask": None, "allow_is_causal_skip": False})
+        asked |= {"mask_function": seen, "attention_mask": None, "allow_is_causal_skip": False}
+        if pack.sizes is None:
+            return original(**asked)
+        rows, columns = pack.inputs.shape
+        mask = original(**asked | {"batch_size": rows, "q_length": columns, "kv_length": columns})
+        mask.sizes = pack.sizes  # not the context variable: a layer that is computed again has the mask alone
+        return mask
 
     return masks
 
 
+def row_by_row(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of transformers that attends, which takes the rows of a joined pack by turns."""
+
+    def attend(
+        module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, *given: Any, **options: Any
+    ) -> tuple[Tensor, None]:
+        sizes = getattr(attention_mask, "sizes", None)
+        if sizes is None:
+            return original(module, query, key, value, attention_mask, *given, **options)
+        masks = [mask[None, :, :size, :size] for mask, size in zip(attention_mask, sizes, strict=True)]
+        parts = zip(*(one.split(sizes, 2) for one in (query, key, value)), masks, strict=True)
+        return torch.cat([original(module, *part, *given, **options)[0] for part in parts], 1), None
+
+    return attend
+
+
 for _name in IMPLEMENTATIONS:
     AttentionMaskInterface.register(_name, following_packs(AttentionMaskInterface()[_name]))
+AttentionInterface.register("sdpa", row_by_row(AttentionInterface()["sdpa"]))
 
 
-@torch.no_grad()
 def unpackable(model: PreTrainedModel, long: list[int], short: list[int], near: float) -> str | None:
     """Why the model's rows are not packed; None where they are.
 
@@ -85,12 +111,26 @@ def unpackable(model: PreTrainedModel, long: list[int], short: list[int], near: 
         return "has layers that read a row from its beginning to its end"
     if getattr(config, "attn_temperature_tuning", False):  # Llama 4; seen only in rows longer than the probes
         return "scales attention by a token's place in its row"
+    return differs(model, long, short, near, joined=False)
+
+
+def joinable(model: PreTrainedModel, long: list[int], short: list[int], near: float) -> bool:
+    """Whether packs may be joined. Not on a GPU, where attention to many rows at once is faster."""
+    implementation = model.config.get_text_config()._attn_implementation
+    here = implementation == "sdpa" and model.device.type == "cpu"
+    return here and differs(model, long, short, near, joined=True) is None
+
+
+@torch.no_grad()
+def differs(model: PreTrainedModel, long: list[int], short: list[int], near: float, joined: bool) -> str | None:
+    """How a pack of `long`, a text with the same beginning, and `short` is read otherwise than these alone."""
     start = (len(long) + 1) // 2
     texts = [long, [*long[:start], *short[: len(short) - 1]], short]
     blocks = [Block([0, 1], start, [len(long) - start, len(short) - 1]), Block([2], 0, [len(short)])]
     ids, chosen = _table(texts)
     try:
-        pack = laid_out([blocks], ids.numpy(), chosen.numpy(), model.device)
+        rows = [[block] for block in blocks] if joined else [blocks]
+        pack = laid_out(rows, ids.numpy(), chosen.numpy(), model.device, joined)
         found = pack.states(read_packed(model, pack).last_hidden_state).float()
         alone = [body(model)(input_ids=torch.tensor([text], device=model.device), use_cache=False) for text in texts]
         expected = torch.cat([output.last_hidden_state[0] for output in alone]).float()

@@ -7,6 +7,8 @@ A row of a `Pack` is a chain of parts. A part is a prompt, or a response that co
 
 A token sees its own part and the prompt that its part continues, up to its own position. So every response has the
 hidden states that it would have behind its prompt alone, and the prompt goes through the model once.
+
+Rows of a pack that is `joined` go through the model one behind the other, without padding, and each attends to itself.
 """
 
 import heapq
@@ -24,6 +26,9 @@ from burnish.policies.language.layout import last_chosen
 WIDENING = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0)
 """How many times as wide as the longest block the rows of a pack may be: the cheapest is taken."""
 
+CALL = 200_000
+"""What attention to a row by itself costs beyond the row's tokens, in tokens of a model of width 1."""
+
 PADDING = -1
 """The part of a place without a token."""
 
@@ -33,9 +38,10 @@ class Pack:
     """Blocks laid out in rows.
 
     `inputs`, `positions` and `parts` are `[n, s]`: ids, positions within the texts, and numbers of the parts, with
-    `prompts` the number of the part that each continues. The hidden states at `at` (rows and columns of `inputs`) are
-    those before the `targets`, whose numbers belong at `rows` and `columns` of the batch. `plain` says that each row
-    is one text from its beginning, which a causal model reads without a mask.
+    `prompts` the number of the part that each continues. The hidden states at `at` (rows and columns of what the model
+    reads) are those before the `targets`, whose numbers belong at `rows` and `columns` of the batch. `plain` says that
+    each row is one text from its beginning, which a causal model reads without a mask. `sizes` are the numbers of
+    tokens of the rows of a pack that is joined, which the model reads as one row; None where it reads them as they are.
     """
 
     inputs: Int[Tensor, "n s"]
@@ -47,8 +53,13 @@ class Pack:
     rows: Int[Tensor, "k"]
     columns: Int[Tensor, "k"]
     plain: bool
+    sizes: tuple[int, ...] | None = None
 
-    def states(self, hidden: Float[Tensor, "n s d"]) -> Float[Tensor, "k d"]:
+    def read(self, places: Int[Tensor, "n s"]) -> Int[Tensor, "m r"]:
+        """`inputs` or `positions` as the model reads them."""
+        return places if self.sizes is None else places[self.parts != PADDING][None]
+
+    def states(self, hidden: Float[Tensor, "m r d"]) -> Float[Tensor, "k d"]:
         """The hidden states before the targets."""
         return hidden[self.at]
 
@@ -77,13 +88,14 @@ def packs(
     starts: Int[Tensor, "N"],
     max_tokens: int,
     width: int,
+    joins: bool = False,
 ) -> list[Pack]:
     """Lay out the tokens before each place where the mask is True, in packs of at most `max_tokens` (a block at least).
 
     `starts` are the lengths of the prompts: rows with the same prompt may share it. `width` is that of the model's
-    hidden states: it says how much attention between the texts of a row costs beside reading a token of padding. Rows
-    in which nothing is chosen are left out, and nothing after a row's last chosen token is read, nor that token itself.
-    Raises ValueError where the mask is True in column 0.
+    hidden states: it says how much attention between the texts of a row costs beside reading a token of padding. With
+    `joins` packs are joined where that costs less. Rows in which nothing is chosen are left out, and nothing after a
+    row's last chosen token is read, nor that token itself. Raises ValueError where the mask is True in column 0.
     """
     read, chosen, ids = (one.cpu().numpy() for one in (last_chosen(mask), mask, tokens))
     blocks = sorted(blocks_of(ids, read, starts.cpu().numpy(), width, max_tokens), key=lambda block: -block.size)
@@ -93,7 +105,8 @@ def packs(
         while count < len(blocks) and total + blocks[count].size <= max_tokens:
             total += blocks[count].size
             count += 1
-        found.append(laid_out(cheapest(blocks[:count], width), ids, chosen, tokens.device))
+        rows, joined = cheapest(blocks[:count], width, joins)
+        found.append(laid_out(rows, ids, chosen, tokens.device, joined))
         blocks = blocks[count:]
     return found
 
@@ -123,16 +136,22 @@ def blocks_of(ids: NDArray, read: NDArray, starts: NDArray, width: int, max_toke
             yield Block(some, prompt, [int(read[row]) - prompt for row in some])
 
 
-def cheapest(blocks: list[Block], width: int) -> list[list[Block]]:
-    """The blocks, longest first, in rows of about the same size, so that reading them costs the least."""
+def cheapest(blocks: list[Block], width: int, joins: bool = False) -> tuple[list[list[Block]], bool]:
+    """The blocks, longest first, in rows of about the same size, so that reading them costs the least; or each in a row
+    of its own, and True, where with `joins` that costs less."""
 
-    def cost(rows: list[list[Block]]) -> float:
-        longest = max(sum(block.size for block in row) for row in rows)
-        return len(rows) * longest * (1 + longest / (4 * width))
+    def cost(size: int) -> float:
+        return size * (1 + size / (4 * width))
+
+    def padded(rows: list[list[Block]]) -> float:
+        return len(rows) * cost(max(sum(block.size for block in row) for row in rows))
 
     total, longest = sum(block.size for block in blocks), blocks[0].size
     counts = {len(blocks), *(max(1, round(total / (longest * factor))) for factor in WIDENING)}
-    return min((balanced(blocks, count) for count in sorted(counts) if count <= len(blocks)), key=cost)
+    rows = min((balanced(blocks, count) for count in sorted(counts) if count <= len(blocks)), key=padded)
+    if joins and sum(cost(block.size) + CALL / width**2 for block in blocks) < padded(rows):
+        return [[block] for block in blocks], True
+    return rows, False
 
 
 def balanced(blocks: list[Block], count: int) -> list[list[Block]]:
@@ -146,9 +165,12 @@ def balanced(blocks: list[Block], count: int) -> list[list[Block]]:
     return rows
 
 
-def laid_out(rows: list[list[Block]], ids: NDArray, chosen: NDArray, device: torch.device) -> Pack:
+def laid_out(
+    rows: list[list[Block]], ids: NDArray, chosen: NDArray, device: torch.device, joined: bool = False
+) -> Pack:
     """The pack of these rows of blocks."""
-    shape = len(rows), max(sum(block.size for block in row) for row in rows)
+    sizes = tuple(sum(block.size for block in row) for row in rows)
+    shape = len(rows), max(sizes)
     inputs, positions = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     parts, prompts = np.full(shape, PADDING), np.full(shape, PADDING)
     places: list[NDArray] = []  # rows and columns of `inputs`, rows and columns of the batch
@@ -176,6 +198,8 @@ def laid_out(rows: list[list[Block]], ids: NDArray, chosen: NDArray, device: tor
             number += 1
             start = at
     line_of, column_of, text_of, target_of = np.concatenate(places, 1)
+    if joined:
+        line_of, column_of = np.zeros_like(line_of), (np.cumsum(sizes) - sizes)[line_of] + column_of
 
     def moved(array: NDArray) -> Tensor:
         return torch.from_numpy(array).to(device)
@@ -189,5 +213,6 @@ def laid_out(rows: list[list[Block]], ids: NDArray, chosen: NDArray, device: tor
         targets=moved(ids[text_of, target_of]),
         rows=moved(text_of),
         columns=moved(target_of),
-        plain=all(len(row) == 1 and len(row[0].rows) == 1 for row in rows),
+        plain=not joined and all(len(row) == 1 and len(row[0].rows) == 1 for row in rows),
+        sizes=sizes if joined else None,
     )

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from burnish.policies.language import adapters
 from burnish.policies.language.balance import LoadBalance
-from burnish.policies.language.contract import packing_problem
+from burnish.policies.language.contract import joins_packs, packing_problem
 from burnish.policies.language.dtypes import Dtype, dtype_to_save, written_in
 from burnish.policies.language.layout import Bucket, buckets
 from burnish.policies.language.masks import read_packed
@@ -35,7 +35,8 @@ class TokenReader:
     `precision` "bfloat16" runs the model under autocast. `adapter` is the peft model that holds the adapter, where only
     an adapter is trained. `neftune` is the noise on the embeddings while dropout is on. `files` is the dtype of the
     files that the model was loaded from, where it was, and `weights_sha256` the hash of its weights before any of them
-    were kept in fewer bits. `padded` says why the model's rows are padded; None if they are packed.
+    were kept in fewer bits. `padded` says why the model's rows are padded; None if they are packed. `joins` says
+    whether the rows of a pack may be joined.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class TokenReader:
         self.scaling = length_scaling(model.config)
         model.train(False)
         self.padded = packing_problem(model)
+        self.joins = self.padded is None and joins_packs(model)
 
     @property
     def device(self) -> torch.device:
@@ -141,9 +143,10 @@ class TokenReader:
         self, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"], starts: Int[Tensor, "N"]
     ) -> Iterator[tuple[Tensor, Bucket | Pack]]:
         """The hidden states of the rows in packs. While dropout is on, each row has a prompt of its own."""
-        width = self.model.config.get_text_config().hidden_size
+        config = self.model.config.get_text_config()
+        joins = self.joins and config._attn_implementation == "sdpa"  # a caller may have changed it
         starts = torch.zeros_like(starts) if self.model.training else starts
-        for pack in packs(tokens, mask, starts, self.at_once, width):
+        for pack in packs(tokens, mask, starts, self.at_once, config.hidden_size, joins):
             with self.autocast():
                 hidden = read_packed(self.model, pack).last_hidden_state
             yield pack.states(hidden), pack
