@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
@@ -409,7 +410,7 @@ def test_a_signal_lets_the_rollout_finish(tmp_path: Path) -> None:
 
     def mine(prompts: Any, responses: Any, **columns: Any) -> list[float]:
         if next(calls) == 1:
-            os.kill(os.getpid(), signal.SIGINT)
+            subprocess.run(["kill", "-INT", str(os.getpid())], check=True)  # from outside, as Ctrl-C is
         return lengths_of(prompts, responses)
 
     calls = iter(range(99))

@@ -169,23 +169,6 @@ def test_the_first_ratio_of_a_transformer_is_one() -> None:
         torch.testing.assert_close(one, p.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_a_reward_that_cannot_tell_is_said_once_after_three_rollouts() -> None:
-    said: list[str] = []
-    source = dataclasses.replace(
-        source_of(models(False), 9, function_reward(lambda p, r, number: [0.5] * len(r))), say=said.append
-    )
-    for _, number in zip(draws(KNOBS, source), range(3), strict=False):
-        assert bool(said) == (number == 2)
-    assert said == [
-        "warning: the reward has given 0.5 to every completion of the first 3 rollouts: there is nothing to learn from "
-        "until it tells completions apart"
-    ]
-    said.clear()
-    rising = function_reward(lambda prompts, responses, number: [float(number[0])] * len(responses))
-    for _, _ in zip(draws(KNOBS, dataclasses.replace(source, reward=rising)), range(4), strict=False):
-        assert said == []
-
-
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [

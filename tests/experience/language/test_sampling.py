@@ -17,6 +17,7 @@ from burnish.experience.language.sampling import (
     Sampling,
     Scored,
     completed_rows,
+    of_parts,
     rollout_rows,
     scored,
     where_tokens_lie,
@@ -256,8 +257,7 @@ def test_the_parts_of_a_sum_are_kept_apart() -> None:
     completed = completed_rows(tiny.make_policy(), PROMPTS, [1, 0], SAMPLED)
     scores, apart = scored(Weighted("x", parts, (1.0, 0.5), ("a", "b")), completed)
     assert (scores, apart) == ([2.0, 3.0], {"a": [1.0, 3.0], "b": [2.0, 0.0]})
-    found = Scored(completed, SAMPLED, torch.tensor(scores), torch.tensor(scores), apart)
-    assert found.metrics_apart == {
+    assert of_parts(apart) == {
         "rewards/a/mean": 2.0,
         "rewards/a/std": 1.0,
         "rewards/b/mean": 1.0,

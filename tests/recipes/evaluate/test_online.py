@@ -1,6 +1,7 @@
 """What is found of a policy that learned from a reward."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,13 +83,10 @@ def test_what_cannot_be_asked_of_it(run: Path, monkeypatch: pytest.MonkeyPatch) 
             evaluate_run(run, None, count, QUIET)
 
 
-def test_a_reward_that_is_gone_is_named(run: Path) -> None:
-    config = run / "config.yaml"
-    before = config.read_text()
-    config.write_text(before.replace("counting_words:score", "counting_nothing:score"))
-    with pytest.raises(UserError, match=r"the run's reward is not available any more.*counting_nothing"):
+def test_a_reward_that_is_gone_is_named(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "counting_words", None)
+    with pytest.raises(UserError, match=r"the run's reward is not available any more.*counting_words"):
         evaluate_run(run, None, None, QUIET)
-    config.write_text(before)
 
 
 def oracle(model: Any, ids: list[int], completion: int, temperature: float) -> float:

@@ -1110,7 +1110,7 @@ def lora(files: Path, go: Callable[..., Path]) -> Callable[..., Path]:
         }
         if load(method).experience:
             common |= {"reward": "lexicon", "rollout": 8, "max_new_tokens": 5, "model": str(files / "other model")}
-        return go(method, **common | options)
+        return go(method, **NEEDS.get(method, {}) | common | options)
 
     return run
 

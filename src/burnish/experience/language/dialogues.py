@@ -17,7 +17,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from burnish.batches import Demonstrations
-from burnish.data.turns import Turns
 from burnish.environments.interface import CALLS, FAILURES, MALFORMED, Environment, Messages
 from burnish.experience.interface import RolloutError, Source
 from burnish.policies.interface import Sampled, SamplingKnobs
@@ -104,6 +103,8 @@ def play(
     Turn t of a dialogue draws from the random stream `streams[i] + t` of its own. Dialogues of one row have
     environments with the same seed. Raises RolloutError where an environment raises or gives no number.
     """
+    from burnish.data.turns import Turns  # with transformers, which --help does without
+
     policy = source.models.policy
     turns = Turns.of(policy.tokenizer, policy.ends.ids)
     decoder = Decoder.of(policy)
@@ -126,8 +127,9 @@ def play(
     return finished(source, dialogues, decoder)
 
 
-def begun(source: Source, row: int, number: int, turns: Turns, limits: Limits) -> Dialogue:
-    """A dialogue with its first messages. Raises UserError where they leave no room for an answer."""
+def begun(source: Source, row: int, number: int, turns: Any, limits: Limits) -> Dialogue:
+    """A dialogue with its first messages, rendered by `turns`. Raises UserError where they leave no room for an
+    answer."""
     prompts = source.prompts
     columns = {name: deepcopy(values[row]) for name, values in prompts.columns.items()}
     given = {"prompt": deepcopy(prompts.prompts[row])} | columns
@@ -145,7 +147,7 @@ def begun(source: Source, row: int, number: int, turns: Turns, limits: Limits) -
     return Dialogue(row, prompts.rows[row], environment, ids, list(messages))
 
 
-def answer(dialogue: Dialogue, text: str, turn: int, turns: Turns, source: Source, limits: Limits) -> None:
+def answer(dialogue: Dialogue, text: str, turn: int, turns: Any, source: Source, limits: Limits) -> None:
     """What the environment says to the policy's message."""
     with reported(source, dialogue, f"turn {turn + 1}"):
         messages, reward, over = dialogue.environment.step(text)
