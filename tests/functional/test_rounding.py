@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from burnish.functional.rounding import round_stochastically
+from burnish.functional.rounding import as_saved, round_stochastically
 
 # Around 1 the numbers of bfloat16 are 1 − 1/256, 1, 1 + 1/128; of float16 1 − 1/2048, 1, 1 + 1/1024.
 NEIGHBOURS = {
@@ -48,3 +48,14 @@ def test_the_key_makes_the_random_numbers_and_no_others_are_drawn() -> None:
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_what_is_saved_is_drawn_only_where_it_came_from_files_of_that_dtype_and_has_more_bits() -> None:
+    x = torch.linspace(1, 2, 999)
+    drawn, nearest = round_stochastically(x, torch.bfloat16, "a"), x.bfloat16()
+    assert not torch.equal(drawn, nearest)
+    assert torch.equal(as_saved(x, torch.bfloat16, torch.bfloat16, "a"), drawn)
+    for files in (None, torch.float16, torch.float32):
+        assert torch.equal(as_saved(x, torch.bfloat16, files, "a"), nearest)
+    assert torch.equal(as_saved(x, torch.float32, torch.float32, "a"), x)
+    assert as_saved(nearest, torch.bfloat16, torch.bfloat16, "a") is nearest

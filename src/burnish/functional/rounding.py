@@ -27,3 +27,14 @@ def round_stochastically(x: Float[Tensor, "*any"], dtype: torch.dtype, key: str)
     random = torch.Generator(x.device).manual_seed(zlib.crc32(key.encode()))
     draws = torch.rand(x.shape, generator=random, device=x.device, dtype=x.dtype)
     return torch.where(draws < share, other, near)
+
+
+def as_saved(
+    x: Float[Tensor, "*any"], dtype: torch.dtype, files: torch.dtype | None, key: str
+) -> Float[Tensor, "*any"]:
+    """x in a dtype: `round_stochastically` where x came from `files` of that dtype and has more bits, else the nearest.
+
+    Weights of other files do not lie on the dtype's grid, and rounding to the nearest changes each of them the least.
+    """
+    on_grid = dtype == files and dtype.itemsize < x.dtype.itemsize
+    return round_stochastically(x, dtype, key) if on_grid else x.to(dtype)

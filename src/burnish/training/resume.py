@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from burnish.functional.rounding import round_stochastically
+from burnish.functional.rounding import as_saved
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError
 from burnish.run.lines import encoded
@@ -133,9 +133,9 @@ def is_saved(saved: torch.Tensor, before: torch.Tensor, name: str) -> bool:
     if saved.dtype != before.dtype or torch.equal(saved, before):
         return saved.dtype == before.dtype
     return any(
-        torch.equal(saved, narrow.to(before.dtype))
+        torch.equal(saved, as_saved(before, kind, files, name).to(before.dtype))
         for kind in (torch.bfloat16, torch.float16)
-        for narrow in (before.to(kind), round_stochastically(before, kind, name))
+        for files in (kind, None)
     )
 
 

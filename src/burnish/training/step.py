@@ -80,8 +80,9 @@ def gradient(algorithm: Algorithm, models: Models, batch: Any, pieces: int = 1) 
     """Add the gradient of the prepared batch's loss to the parameters' `.grad`, piece by piece; return metrics.
 
     The models' own losses are added to the method's. Each is a mean over the tokens of a piece and counts as much as
-    the piece has tokens. Raises NonFiniteLossError, and leaves no gradient, where the loss is not finite. Between the
-    first pass and the last nothing here waits for the device.
+    the piece has tokens. Raises NonFiniteLossError, and leaves no gradient, where the loss is not finite. Nothing
+    here waits for the device between the first piece and the last; models do, where a language model's rows are laid
+    out and where their numbers are looked through for NaN.
     """
     denominators, tokens = on_host(batch.counts()), batch.lengths.sum()
     sums: dict[str, Tensor] = {}

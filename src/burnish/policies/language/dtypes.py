@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from burnish.functional.rounding import round_stochastically
+from burnish.functional.rounding import as_saved
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -63,17 +63,15 @@ def written_in(
 ) -> Iterator[None]:
     """Parameters in another dtype inside, except those that the family keeps in float32; after it all is as before.
 
-    They are rounded to the nearest, or stochastically where they came from `files` of that very dtype: see
-    `round_stochastically`. Parameters that are tied stay tied.
+    How they are rounded depends on the dtype of the `files` that they came from: see `as_saved`. Parameters that are
+    tied stay tied.
     """
     kept, config = model._get_dtype_plan(dtype), model.config.dtype
     wide = {name: p.data for name, p in parameters.items()}
     try:
         for name, parameter in parameters.items():
             if parameter.is_floating_point() and not any(re.search(rf"(^|\.){part}(\.|$)", name) for part in kept):
-                on_grid = dtype == files and dtype.itemsize < parameter.dtype.itemsize
-                data = parameter.data
-                parameter.data = round_stochastically(data, dtype, name) if on_grid else data.to(dtype)
+                parameter.data = as_saved(parameter.data, dtype, files, name)
         yield
     finally:
         for name, parameter in parameters.items():
