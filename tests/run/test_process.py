@@ -89,9 +89,13 @@ def state() -> tuple[Any, ...]:
 )
 def test_the_process_is_as_it_was_also_after_an_error(change: Callable[[], Any]) -> None:
     before = state()
-    with pytest.raises(ZeroDivisionError), alive_and_unchanged():
+
+    def fail() -> None:
         change()
         raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), alive_and_unchanged():
+        fail()
     assert state() == before
 
 

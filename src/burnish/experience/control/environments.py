@@ -65,7 +65,9 @@ def _spec(name: str) -> EnvSpec:
             with user_code():
                 importlib.import_module(module)
         except UserCodeError as error:
-            raise UserError(f"the module of the environment {quoted(name)} cannot be imported: {error}") from error.cause
+            raise UserError(
+                f"the module of the environment {quoted(name)} cannot be imported: {error}"
+            ) from error.cause
     if (spec := gymnasium.registry.get(id_)) is not None:
         return spec
     near = _near(id_, list(gymnasium.registry))

@@ -195,7 +195,9 @@ def pick_device(device: str) -> str:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"--device {shortened(device)}: PyTorch finds no such device here; give --device cpu") from error
+        raise UserError(
+            f"--device {shortened(device)}: PyTorch finds no such device here; give --device cpu"
+        ) from error
     return device
 
 
