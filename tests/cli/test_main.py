@@ -221,7 +221,7 @@ def test_an_error_of_the_disk_that_nothing_explained_is_one_sentence(
 @pytest.mark.parametrize(
     ("error", "arguments", "sentence"),
     [
-        (MemoryError(), ["sft"], "not enough memory: give --gradient-checkpointing, raise --accumulate, lower --batch"),
+        (MemoryError(), ["sft"], "not enough memory: give --gradient-checkpointing, with --resume if the run has a ch"),
         (MemoryError(), ["sft", "--gradient-checkpointing"], "not enough memory: raise --accumulate, lower --batch-si"),
         (
             RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),

@@ -90,12 +90,12 @@ def state() -> tuple[Any, ...]:
 def test_the_process_is_as_it_was_also_after_an_error(change: Callable[[], Any]) -> None:
     before = state()
 
-    def changes_and_fails() -> None:
+    def fail() -> None:
         change()
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError), alive_and_unchanged():
-        changes_and_fails()
+        fail()
     assert state() == before
 
 

@@ -36,6 +36,11 @@ def test_memory_that_runs_out_is_recognised_with_what_was_asked_for() -> None:
     of_a_gpu = torch.OutOfMemoryError(
         "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 8"
     )
+    assert lacks_memory(RuntimeError("can't allocate memory: you tried to allocate 29491200 bytes.")) == (
+        "not enough memory (28.1 MiB asked for)"
+    )
+    assert lacks_memory(ImportError("x.so: failed to map segment from shared object")) == "not enough memory"
+    assert lacks_memory(ImportError("No module named x")) is None
     assert lacks_memory(of_a_gpu) == "not enough memory (20.00 GiB asked for)"
     assert lacks_memory(MemoryError()) == "not enough memory"
     assert lacks_memory(RuntimeError("std::bad_alloc")) == "not enough memory"

@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import re
+import resource
 import shutil
 import signal
 import time
@@ -427,3 +429,29 @@ def test_a_run_with_adapters_killed_anywhere_resumes_to_the_same_bits(adapters: 
     assert all(".lora_" in name or ".modules_to_save." in name for name in trained)
     adapters.resume(out)
     adapters.assert_same(out)
+
+
+def limited(arguments: list[str], log: str, more: int) -> None:
+    """Run a command with at most `more` bytes of memory above those that the process has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    jobs.child(arguments, log, None, {})
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory of a process is read from /proc")
+def test_memory_that_runs_out_is_a_sentence_and_the_run_can_be_resumed(tmp_path: Path) -> None:
+    """Activations of 128 × 48 × 16,384 floats in one layer are 384 MiB, several times; there are 1,200."""
+    tiny.save_model(tmp_path / "model", "llama", intermediate_size=2**14)
+    tiny.write_rows(tmp_path / "rows.jsonl", [{"text": " ".join(["good film"] * 30)}] * 128)
+    given = {"model": tmp_path / "model", "data": tmp_path / "rows.jsonl", "out": tmp_path / "out", "batch-size": 128}
+    given |= {"steps": 1, "threads": 1, "max-length": 48}
+    arguments = ["sft", *(text for name, value in given.items() for text in (f"--{name}", str(value))), "--quiet"]
+    log = tmp_path / "log"
+    process = jobs.CONTEXT.Process(target=limited, args=([*arguments, "--accumulate", "1"], str(log), 1200 * 2**20))
+    process.start()
+    assert jobs.finish(process) == 2, log.read_text()
+    said = log.read_text()
+    assert re.fullmatch(r"burnish: not enough memory \([\d.]+ [MG]iB asked for\): give --gradient-.*\n", said)
+    assert all(option in said for option in ("--resume", "--accumulate", "--max-length"))
+    assert jobs.run([*arguments, "--accumulate", "32", "--resume"], tmp_path / "resumed") == 0

@@ -72,8 +72,8 @@ def unfinished(run: Path) -> bool:
 
 
 def check_metrics(run: Path) -> None:
-    """Raise UserError where the metrics of a finished run have changed, which nothing can write again, or the metrics
-    or samples that an unfinished one had at its newest checkpoint."""
+    """Raise UserError where the metrics of a finished run have changed: nothing can write them again. Of an unfinished
+    run the metrics and samples that it had at its newest checkpoint are compared."""
     if read_checksums(run):
         if problem := damage(run, METRICS):
             raise UserError(f"{problem}; restore it, or remove its line there to use it as it is")

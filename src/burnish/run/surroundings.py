@@ -8,7 +8,9 @@ from pathlib import Path
 
 from burnish.run.atomic import UserError
 
-_SIGNS = re.compile(r"out of memory|(?:not enough|can't allocate|cannot allocate) memory|bad_alloc", re.I)
+_SIGNS = re.compile(
+    r"out of memory|(?:not enough|can't allocate|cannot allocate) memory|bad_alloc|failed to map segment", re.I
+)
 _ASKED = re.compile(r"(?:tried|unable) to allocate ([\d.]+) ?(\w+)", re.I)
 FEWEST_THREADS = 16
 _KINDS = {stat.S_IFIFO: "FIFO", stat.S_IFCHR: "device", stat.S_IFBLK: "device", stat.S_IFSOCK: "socket"}
@@ -17,13 +19,18 @@ _KINDS = {stat.S_IFIFO: "FIFO", stat.S_IFCHR: "device", stat.S_IFBLK: "device", 
 def lacks_memory(error: BaseException) -> str | None:
     """Where memory ran out, of the machine or of a GPU, what was asked for: "not enough memory (20 GiB asked for)";
     None for any other error."""
-    if not isinstance(error, MemoryError) and not (isinstance(error, RuntimeError) and _SIGNS.search(str(error))):
+    if not isinstance(error, MemoryError) and not (
+        isinstance(error, RuntimeError | ImportError) and _SIGNS.search(str(error))
+    ):
         return None
     found = _ASKED.search(str(error))
     if found is None:
         return "not enough memory"
     number, unit = found.groups()
-    size = f"{int(number) / 2**30:,.1f} GiB" if unit == "bytes" else f"{number} {unit}"
+    if unit == "bytes":
+        gib = int(number) / 2**30
+        number, unit = (f"{gib:,.1f}", "GiB") if gib >= 0.1 else (f"{gib * 1024:,.1f}", "MiB")
+    size = f"{number} {unit}"
     return f"not enough memory ({size} asked for)"
 
 
@@ -61,5 +68,5 @@ def refuse_few_threads() -> None:
     if (allowed := threads_allowed(FEWEST_THREADS)) < FEWEST_THREADS:
         raise UserError(
             f"the system lets this process have {allowed} threads, and its libraries need {FEWEST_THREADS}: raise the "
-            "limit (ulimit -u, or that of the container)"
+            "limit (ulimit -u or -v, or that of the container)"
         )

@@ -52,8 +52,8 @@ def targets_of(model: PreTrainedModel, named: str | None) -> Targets:
         if not any(ends(name, target) for name in (*inner, *stacked)):
             choices = ", ".join([*short, *sorted({last(name, 2) for name in stacked})])
             raise UserError(
-                f"lora_targets: the model has no linear layer named {quoted(target)}: choose from {choices}, or "
-                f"{ALL_LINEAR}"
+                f"lora_targets: the model has no linear layer named {quoted(target)}: choose from {choices}, "
+                f"or {ALL_LINEAR}"
             )
     modules = [target for target in asked if any(ends(name, target) for name in inner)]
     if any(ends(name, target) for name in outer for target in modules):

@@ -149,7 +149,7 @@ def reference_key(policy: LanguagePolicy, fingerprint: str) -> str:
         weights_hash(policy.model),
         configuration(policy.model.config),
         policy.precision,
-        policy.padded or "packed",
+        policy.padded or ("joined" if policy.joins else "packed"),
         # These change the last bits, and a run must not depend on what another one left in the cache.
         processor(policy.device),
         str(torch.get_num_threads()),
