@@ -65,6 +65,27 @@ def actor_critic_loss(models: Models, batch: PreparedEpisodes, value_weight: flo
     return Loss(terms, {"policy/entropy_avg": entropy.detach()})
 
 
+def ratio_metrics(
+    log_ratio: Float[Tensor, "*shape"],
+    advantages: Float[Tensor, "*shape"],
+    clip_low: float,
+    clip_high: float,
+    dual_clip: float | None = None,
+) -> dict[str, Tensor]:
+    """TRL's names. `approxkl` is ½(log ρ)², which estimates KL(π_old‖π) near π_old and is never negative; `clipfrac` is
+    the share whose gradient was removed by clipping."""
+    log_ratio = log_ratio.detach()
+    ratio = log_ratio.exp()
+    clipped = advantages * (ratio - ratio.clamp(1 - clip_low, 1 + clip_high)) > 0
+    if dual_clip is not None:
+        clipped |= (advantages < 0) & (ratio > dual_clip)
+    return {
+        "policy/approxkl_avg": 0.5 * log_ratio.square(),
+        "policy/clipfrac_avg": clipped.float(),
+        "val/ratio": ratio,
+    }
+
+
 def real(x: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """x where the policy chose an action, else 0: elementwise objectives know no mask, and 0 · NaN is NaN."""
     return torch.where(mask, x, 0.0)

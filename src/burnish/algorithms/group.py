@@ -1,16 +1,18 @@
 """What the policy gradients without a critic share: advantages from the scores of groups, and the common loss."""
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from burnish.algorithms.advantages import prepared, real
+from burnish.algorithms.advantages import prepared, ratio_metrics, real
 from burnish.algorithms.interface import Algorithm, Statistics
 from burnish.algorithms.terms import Loss, Term
 from burnish.batches import GroupEpisodes, PreparedEpisodes
 from burnish.functional import (
+    clipped_surrogate,
     discounted_returns,
     group_centre,
     group_standardise,
@@ -30,6 +32,53 @@ Estimator = Literal["k1", "k2", "k3"]
 Advantage = Literal["standardise", "centre", "leave_one_out", "leave_one_out_standardise"]
 
 
+def over_option(default: Over = "sequence") -> Any:
+    """The option `over`."""
+    return option(
+        default,
+        "how losses are averaged: per completion and then over completions (sequence), over all tokens (token), "
+        "divided by the tokens that completions could have at most (constant), or summed per completion (sum)",
+    )
+
+
+def beta_option(default: float = 0.0) -> Any:
+    """The option `beta` of a KL penalty."""
+    return option(
+        default,
+        "coefficient of the KL penalty to the reference; at 0 no reference is loaded",
+        ge=0,
+        why="it would reward leaving the reference",
+    )
+
+
+def kl_in_option(default: KLIn = "loss") -> Any:
+    """The option `kl_in`."""
+    return option(
+        default,
+        "where the KL penalty is: in the loss, in the rewards of single tokens after the baseline, or in the score "
+        "before it",
+    )
+
+
+def clip_option(default: float | None, side: str) -> Any:
+    """The options `clip_low` and `clip_high` of a ratio; None is no limit."""
+    bound = "1 − clip_low" if side == "lower" else "1 + clip_high"
+    bound += "; none: no limit" if default is None else ""
+    return option(
+        default,
+        f"the {side} end of the ratio's range is {bound}",
+        gt=0,
+        infinite=True,
+        why="at 0 no update can improve anything",
+    )
+
+
+def dual_clip_option() -> Any:
+    """The option `dual_clip`."""
+    return option(None, "largest ratio of a negative advantage; none: not limited", gt=1, infinite=True)
+
+
+@dataclass(frozen=True)
 class GroupGradient(Algorithm):
     """The base of policy gradients whose advantages come from the scores of each prompt's completions.
 
@@ -46,12 +95,17 @@ class GroupGradient(Algorithm):
     data = "prompts"
     roles: ClassVar[tuple[str, ...]] = ("policy",)
     experience = "burnish.experience.language.group_completions:GroupCompletions"
-    over: Over
-    beta: float
-    kl_in: KLIn
-    kl_estimator: Estimator | None
-    entropy_weight: float
-    update_epochs: int
+
+    over: Over = over_option()
+    beta: float = beta_option()
+    kl_in: KLIn = kl_in_option()
+    kl_estimator: Estimator | None = option(
+        None,
+        "estimator of a KL penalty in the loss: k3, the default, has the gradient of KL(reference‖policy), k2 that of "
+        "KL(policy‖reference); k1 has none and is refused",
+    )
+    entropy_weight: float = option(0.0, "weight of the entropy bonus", ge=0)
+    update_epochs: int = option(1, "passes over the completions of one rollout", ge=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -148,131 +202,64 @@ class GroupGradient(Algorithm):
         return Term(losses, batch.mask, self.over, weight)
 
 
-def compared(kind: Advantage, scores: Float[Tensor, "B G"], correction: int, eps: float) -> Float[Tensor, "B G"]:
-    """The advantages of groups, in the way that is asked for."""
-    if kind == "standardise":
-        return group_standardise(scores, correction, eps)
-    if kind == "leave_one_out_standardise":
-        return leave_one_out_standardise(scores, eps)
-    return (group_centre if kind == "centre" else leave_one_out)(scores)
+@dataclass(frozen=True)
+class Compared(GroupGradient):
+    """The base of the methods whose advantages are scores compared within their group, in one of four ways."""
+
+    advantage: Advantage = option(
+        "standardise",
+        "a completion's score less the mean of its group (centre), divided by the standard deviation too "
+        "(standardise); or both of the other completions alone (leave_one_out, leave_one_out_standardise)",
+    )
+    std_correction: int = option(
+        1, "what is subtracted from the group's size in its variance: 1 of a sample, 0 of a population", ge=0, le=1
+    )
+    std_eps: float = option(1e-6, "added to the group's standard deviation", ge=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        kind, default = self.advantage, type(self)
+        if kind != "standardise" and self.std_correction != default.std_correction:
+            raise ValueError("std_correction only applies to the advantage standardise: leave it out, or set both")
+        if "standardise" not in kind and self.std_eps != default.std_eps:
+            raise ValueError("std_eps only applies to a standardised advantage: leave it out, or set advantage too")
+
+    def baseline(self, scores: Float[Tensor, "B G"]) -> Float[Tensor, "B G"]:
+        if self.advantage == "standardise":
+            return group_standardise(scores, self.std_correction, self.std_eps)
+        if self.advantage == "leave_one_out_standardise":
+            return leave_one_out_standardise(scores, self.std_eps)
+        return (group_centre if self.advantage == "centre" else leave_one_out)(scores)
 
 
-def check_standardised(algorithm: Any) -> None:
-    """Raise ValueError for options of a standard deviation that nothing is divided by."""
-    kind, default = algorithm.advantage, type(algorithm)
-    if kind != "standardise" and algorithm.std_correction != default.std_correction:
-        raise ValueError("std_correction only applies to the advantage standardise: leave it out, or set both")
-    if "standardise" not in kind and algorithm.std_eps != default.std_eps:
-        raise ValueError("std_eps only applies to a standardised advantage: leave it out, or set advantage too")
-
-
-def ratio_metrics(
-    log_ratio: Float[Tensor, "*shape"],
-    advantages: Float[Tensor, "*shape"],
+def clipped_tokens(
+    logprobs: Float[Tensor, "B T"],
+    batch: PreparedEpisodes,
     clip_low: float,
     clip_high: float,
     dual_clip: float | None = None,
-) -> dict[str, Tensor]:
-    """TRL's names. `approxkl` is ½(log ρ)²; `clipfrac` is the share whose gradient was removed by clipping."""
-    log_ratio = log_ratio.detach()
-    ratio = log_ratio.exp()
-    clipped = advantages * (ratio - ratio.clamp(1 - clip_low, 1 + clip_high)) > 0
-    if dual_clip is not None:
-        clipped |= (advantages < 0) & (ratio > dual_clip)
-    return {
-        "policy/approxkl_avg": 0.5 * log_ratio.square(),
-        "policy/clipfrac_avg": clipped.float(),
-        "val/ratio": ratio,
-    }
+) -> tuple[Float[Tensor, "B T"], dict[str, Tensor]]:
+    """PPO's clipped surrogate of each token, with its metrics."""
+    old, clips = batch.batch.old_logprobs, (clip_low, clip_high, dual_clip)
+    losses = clipped_surrogate(logprobs, old, batch.advantages, *clips)
+    return losses, ratio_metrics(logprobs - old, batch.advantages, *clips)
+
+
+def clipped_sequences(
+    log_ratio: Float[Tensor, "B"],
+    batch: PreparedEpisodes,
+    clip_low: float,
+    clip_high: float,
+    dual_clip: float | None = None,
+) -> tuple[Float[Tensor, "B T"], dict[str, Tensor]]:
+    """The same with one ratio per completion: each of its tokens has the completion's loss; metrics are per
+    completion."""
+    clips, wide = (clip_low, clip_high, dual_clip), log_ratio[:, None]
+    losses = clipped_surrogate(wide, torch.zeros_like(wide), batch.advantages, *clips)
+    return losses, ratio_metrics(log_ratio, row_advantages(batch), *clips)
 
 
 def row_advantages(batch: PreparedEpisodes) -> Float[Tensor, "B"]:
     """The one advantage of each completion."""
     first = batch.mask.int().argmax(-1, keepdim=True)
     return batch.advantages.gather(1, first)[:, 0]
-
-
-def over_option(default: Over) -> Any:
-    """The option `over`."""
-    return option(
-        default,
-        "how losses are averaged: per completion and then over completions (sequence), over all tokens (token), "
-        "divided by the tokens that completions could have at most (constant), or summed per completion (sum)",
-    )
-
-
-def beta_option(default: float) -> Any:
-    """The option `beta` of a KL penalty."""
-    return option(
-        default,
-        "coefficient of the KL penalty to the reference; at 0 no reference is loaded",
-        ge=0,
-        why="it would reward leaving the reference",
-    )
-
-
-def kl_in_option(default: KLIn) -> Any:
-    """The option `kl_in`."""
-    return option(
-        default,
-        "where the KL penalty is: in the loss, in the rewards of single tokens after the baseline, or in the score "
-        "before it",
-    )
-
-
-def kl_estimator_option() -> Any:
-    """The option `kl_estimator`."""
-    return option(
-        None,
-        "estimator of a KL penalty in the loss: k3, the default, has the gradient of KL(reference‖policy), k2 that of "
-        "KL(policy‖reference); k1 has none and is refused",
-    )
-
-
-def entropy_option() -> Any:
-    """The option `entropy_weight`."""
-    return option(0.0, "weight of the entropy bonus", ge=0)
-
-
-def epochs_option() -> Any:
-    """The option `update_epochs`."""
-    return option(1, "passes over the completions of one rollout", ge=1)
-
-
-def advantage_option(default: Advantage = "standardise") -> Any:
-    """The option `advantage`."""
-    return option(
-        default,
-        "a completion's score less the mean of its group (centre), divided by the standard deviation too "
-        "(standardise); or both of the other completions alone (leave_one_out, leave_one_out_standardise)",
-    )
-
-
-def std_correction_option() -> Any:
-    """The option `std_correction`."""
-    return option(
-        1, "what is subtracted from the group's size in its variance: 1 of a sample, 0 of a population", ge=0, le=1
-    )
-
-
-def std_eps_option() -> Any:
-    """The option `std_eps`."""
-    return option(1e-6, "added to the group's standard deviation", ge=0)
-
-
-def clip_option(default: float | None, side: str) -> Any:
-    """The options `clip_low` and `clip_high` of a ratio; None is no limit."""
-    bound = "1 − clip_low" if side == "lower" else "1 + clip_high"
-    bound += "; none: no limit" if default is None else ""
-    return option(
-        default,
-        f"the {side} end of the ratio's range is {bound}",
-        gt=0,
-        infinite=True,
-        why="at 0 no update can improve anything",
-    )
-
-
-def dual_clip_option() -> Any:
-    """The option `dual_clip`."""
-    return option(None, "largest ratio of a negative advantage; none: not limited", gt=1, infinite=True)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from burnish.algorithms.advantages import advantage_moments, estimated, prepared, real
+from burnish.algorithms.advantages import advantage_moments, estimated, prepared, ratio_metrics, real
 from burnish.algorithms.interface import Algorithm, Statistics
 from burnish.algorithms.terms import Loss, Term
 from burnish.batches import Episodes, PreparedEpisodes, Transitions
@@ -108,7 +108,8 @@ class PPO(Algorithm):
         }
         if self.entropy_weight:
             terms["entropy_avg"] = Term(-entropy, mask, self.over, self.entropy_weight)
-        metrics: dict[str, Any] = self.metrics(logprobs.detach(), batch) | {"policy/entropy_avg": entropy.detach()}
+        metrics: dict[str, Any] = ratio_metrics(logprobs - old_logprobs, batch.advantages, self.clip, self.clip)
+        metrics |= {"policy/entropy_avg": entropy.detach()}
         if self.value_clip is not None:
             metrics["val/clipfrac_avg"] = (value_losses > plain).detach().float()
         if isinstance(batch.batch, Episodes) and batch.batch.ptx is not None:
@@ -122,18 +123,6 @@ class PPO(Algorithm):
             terms["kl_avg"] = Term(kl, mask, self.over, price)
             metrics["policy/kl_avg"] = kl.detach()
         return Loss(terms, metrics)
-
-    def metrics(self, logprobs: Tensor, batch: PreparedEpisodes) -> dict[str, Tensor]:
-        """TRL's names. `approxkl` is ½(log ρ)², which estimates KL(π_old‖π) near π_old and is never negative;
-        `clipfrac` is the share of steps whose gradient was removed by clipping."""
-        log_ratio = logprobs - batch.batch.old_logprobs
-        ratio = log_ratio.exp()
-        gained = batch.advantages * (ratio - ratio.clamp(1 - self.clip, 1 + self.clip))
-        return {
-            "policy/approxkl_avg": 0.5 * log_ratio.square(),
-            "policy/clipfrac_avg": (gained > 0).float(),
-            "val/ratio": ratio,
-        }
 
     def stops(self, metrics: dict[str, Any]) -> bool | Tensor:
         return False if self.stop_kl is None else metrics["policy/approxkl_avg"] > self.stop_kl

@@ -8,23 +8,19 @@ from torch import Tensor
 
 from burnish.algorithms.advantages import advantage_moments
 from burnish.algorithms.group import (
-    Estimator,
     GroupGradient,
     KLIn,
     Over,
     beta_option,
     clip_option,
+    clipped_tokens,
     dual_clip_option,
-    entropy_option,
-    epochs_option,
-    kl_estimator_option,
     kl_in_option,
     over_option,
-    ratio_metrics,
 )
 from burnish.algorithms.interface import Statistics
 from burnish.batches import GroupEpisodes, PreparedEpisodes
-from burnish.functional import clipped_surrogate, group_centre
+from burnish.functional import group_centre
 from burnish.options import option
 from burnish.policies.interface import Models
 
@@ -56,9 +52,6 @@ class ReinforcePlusPlus(GroupGradient):
     over: Over = over_option("token")
     beta: float = beta_option(0.01)
     kl_in: KLIn = kl_in_option("reward")
-    kl_estimator: Estimator | None = kl_estimator_option()
-    entropy_weight: float = entropy_option()
-    update_epochs: int = epochs_option()
 
     @property
     def compares(self) -> bool:
@@ -73,6 +66,4 @@ class ReinforcePlusPlus(GroupGradient):
     def policy_losses(
         self, logprobs: Float[Tensor, "B T"], batch: PreparedEpisodes
     ) -> tuple[Float[Tensor, "B T"], dict[str, Tensor]]:
-        old, clips = batch.batch.old_logprobs, (self.clip_low, self.clip_high, self.dual_clip)
-        losses = clipped_surrogate(logprobs, old, batch.advantages, *clips)
-        return losses, ratio_metrics(logprobs - old, batch.advantages, *clips)
+        return clipped_tokens(logprobs, batch, self.clip_low, self.clip_high, self.dual_clip)

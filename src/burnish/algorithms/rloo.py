@@ -3,29 +3,24 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from burnish.algorithms.group import (
-    Estimator,
     GroupGradient,
     KLIn,
     Over,
     beta_option,
     clip_option,
+    clipped_sequences,
+    clipped_tokens,
     dual_clip_option,
-    entropy_option,
-    epochs_option,
-    kl_estimator_option,
     kl_in_option,
     over_option,
-    ratio_metrics,
-    row_advantages,
 )
 from burnish.algorithms.terms import Term
 from burnish.batches import PreparedEpisodes
-from burnish.functional import clipped_surrogate, leave_one_out, policy_gradient, sequence_log_ratio
+from burnish.functional import leave_one_out, policy_gradient, sequence_log_ratio
 from burnish.options import option
 
 
@@ -53,9 +48,6 @@ class RLOO(GroupGradient):
     over: Over = over_option("sum")
     beta: float = beta_option(0.05)
     kl_in: KLIn = kl_in_option("score")
-    kl_estimator: Estimator | None = kl_estimator_option()
-    entropy_weight: float = entropy_option()
-    update_epochs: int = epochs_option()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,15 +68,13 @@ class RLOO(GroupGradient):
     def policy_losses(
         self, logprobs: Float[Tensor, "B T"], batch: PreparedEpisodes
     ) -> tuple[Float[Tensor, "B T"], dict[str, Tensor]]:
-        old, clips = batch.batch.old_logprobs, (self.clip_low, self.clip_high, self.dual_clip)
+        clips = self.clip_low, self.clip_high, self.dual_clip
         if self.ratio == "none":
             return policy_gradient(logprobs, batch.advantages), {}
         if self.ratio == "token":
-            losses = clipped_surrogate(logprobs, old, batch.advantages, *clips)
-            return losses, ratio_metrics(logprobs - old, batch.advantages, *clips)
-        log_ratio = sequence_log_ratio(logprobs, old, batch.mask, mean=False)
-        losses = clipped_surrogate(log_ratio[:, None], torch.zeros_like(log_ratio)[:, None], batch.advantages, *clips)
-        return losses, ratio_metrics(log_ratio, row_advantages(batch), *clips)
+            return clipped_tokens(logprobs, batch, *clips)
+        log_ratio = sequence_log_ratio(logprobs, batch.batch.old_logprobs, batch.mask, mean=False)
+        return clipped_sequences(log_ratio, batch, *clips)
 
     def policy_term(self, losses: Float[Tensor, "B T"], batch: PreparedEpisodes) -> Term:
         """A ratio per completion has one loss, which stands at each of its tokens."""
