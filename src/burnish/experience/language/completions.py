@@ -11,7 +11,6 @@ from burnish.data.walk import next_rows
 from burnish.experience.interface import Source
 from burnish.experience.language.sampling import Sampling, Scored, rollout_rows
 from burnish.functional import kl_shaped_rewards, masked_sum
-from burnish.functional.masked import is_last
 from burnish.options import option
 
 
@@ -91,21 +90,10 @@ def episodes(knobs: Completions, source: Source, found: Scored, beta: float, num
     ref_logprobs = source.models.reference.logprobs(batch) if "reference" in knobs.needs else None
     scores, ended = found.scores.float(), torch.tensor(completed.ended, device=device)
     counted = found.counted.float()
-    sampler_logprobs = found.sampler_logprobs
     priced = old_logprobs if ref_logprobs is None else ref_logprobs
     rewards = kl_shaped_rewards(found.final.float(), old_logprobs, priced, batch.mask, beta)
-    drawn = Episodes(
-        tokens=batch.tokens,
-        mask=batch.mask,
-        lengths=batch.lengths,
-        rows=torch.tensor(completed.rows, device=device),
-        sampler_logprobs=sampler_logprobs,
-        old_logprobs=old_logprobs,
-        ref_logprobs=ref_logprobs,
-        rewards=rewards if found.earned is None else rewards + found.earned.float(),
-        discounts=torch.where(batch.mask & ~is_last(batch.mask), knobs.gamma, 0.0),
-        limit=torch.tensor(knobs.most_tokens, device=device),
-    )
+    rewards = rewards if found.earned is None else rewards + found.earned.float()
+    drawn = found.episodes(Episodes, knobs, old_logprobs, rewards, knobs.gamma, ref_logprobs=ref_logprobs)
     kl = masked_sum(old_logprobs - priced, batch.mask, dim=-1)
     metrics: dict[str, Tensor | float] = {} if ref_logprobs is None else {"objective/kl": kl.mean()}
     metrics |= {

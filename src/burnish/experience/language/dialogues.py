@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from burnish.environments.interface import CALLS, FAILURES, MALFORMED, Environme
 from burnish.experience.interface import RolloutError, Source
 from burnish.policies.interface import Sampled, SamplingKnobs
 from burnish.policies.language.decode import Decoder
+from burnish.policies.language.layout import completions_batch
 from burnish.rewards.completed import Completed
 from burnish.rewards.completed import number as as_number
 from burnish.run import UserCodeError, UserError, user_code
@@ -226,17 +227,10 @@ def finished(source: Source, dialogues: Sequence[Dialogue], decoder: Decoder) ->
 
 
 def batch_of(dialogues: Sequence[Dialogue]) -> Demonstrations:
-    """The dialogues as rows of ids, with the mask True where they were sampled.
-
-    What follows the last sampled token of a row is left out: nothing is predicted from it.
-    """
-    lengths = torch.tensor([len(d.ids) for d in dialogues])
-    tokens = torch.zeros(len(dialogues), int(lengths.max()), dtype=torch.long)
-    mask = torch.zeros(tokens.shape, dtype=torch.bool)
-    for i, dialogue in enumerate(dialogues):
-        tokens[i, : lengths[i]] = torch.tensor(dialogue.ids)
-        mask[i, dialogue.start : lengths[i]] = torch.tensor(dialogue.chosen)
-    return Demonstrations(tokens, mask, lengths, torch.arange(len(dialogues)))
+    """The dialogues as rows of ids, with the mask True where they were sampled."""
+    found = completions_batch([d.ids[: d.start] for d in dialogues], [d.ids[d.start :] for d in dialogues])
+    chosen = torch.tensor([one for d in dialogues for one in d.chosen])
+    return replace(found, mask=found.mask.masked_scatter(found.mask, chosen))
 
 
 def metrics(dialogues: Sequence[Dialogue]) -> dict[str, float]:

@@ -156,22 +156,18 @@ def episodes(
     """Scored groups as episodes, with metrics and samples; `more` metrics are those of the draw itself."""
     correcting = knobs.sampler_correction != "none"
     group = grouped(source, found, knobs.completions_per_prompt, knobs.uses_reference(source), again=correcting)
-    batch, size, mask = found.completed.batch, knobs.completions_per_prompt, found.completed.batch.mask
+    size, mask = knobs.completions_per_prompt, found.completed.batch.mask
     named: dict[str, float] = {}
     if correcting or not source.sampler.exact:
         named = mismatch(knobs, group.old_logprobs, found.sampler_logprobs, mask)
     rewards = torch.where(is_last(mask), found.final[:, None], 0.0)
-    drawn = GroupEpisodes(
-        tokens=batch.tokens,
-        mask=mask,
-        lengths=batch.lengths,
-        rows=torch.tensor(found.completed.rows, device=mask.device),
-        sampler_logprobs=found.sampler_logprobs,
-        old_logprobs=group.old_logprobs,
+    rewards = rewards if found.earned is None else rewards + found.earned
+    drawn = found.episodes(
+        GroupEpisodes,
+        knobs,
+        group.old_logprobs,
+        rewards.float(),
         ref_logprobs=group.ref_logprobs,
-        rewards=(rewards if found.earned is None else rewards + found.earned).float(),
-        discounts=torch.where(mask & ~is_last(mask), 1.0, 0.0),
-        limit=torch.tensor(knobs.most_tokens, device=mask.device),
         peers=group.counted.repeat_interleave(size, 0),
         place=torch.arange(size, device=mask.device).repeat(len(group.counted)),
         peers_kl=None if group.kl is None else group.kl.repeat_interleave(size, 0),

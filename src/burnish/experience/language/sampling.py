@@ -5,15 +5,17 @@ Everything that learns from sampled completions shares the options of `Sampling`
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from burnish.batches import Episodes
 from burnish.data.walk import Plan, batches_per_epoch
 from burnish.experience.interface import Experience, RolloutError, Source
 from burnish.experience.language.dialogues import Limits, play
+from burnish.functional.masked import is_last
 from burnish.options import COLDEST, option
 from burnish.policies.interface import Sampled, SamplingKnobs
 from burnish.policies.language.decode import Decoder
@@ -23,6 +25,8 @@ from burnish.rewards.weighted import Weighted
 from burnish.run import UserError
 
 STREAMS_PER_ROLLOUT = 2**20
+
+E = TypeVar("E", bound=Episodes)
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,31 @@ class Scored:
     def final(self) -> Float[Tensor, "N"]:
         """`counted` without what was earned within the completions: what belongs on their last tokens."""
         return self.counted if self.earned is None else self.counted - self.earned.sum(-1)
+
+    def episodes(
+        self,
+        kind: type[E],
+        knobs: Sampling,
+        old_logprobs: Float[Tensor, "N T"],
+        rewards: Float[Tensor, "N T"],
+        gamma: float = 1.0,
+        **more: Any,
+    ) -> E:
+        """The completions as episodes of a `kind`, which terminate with their last token; `more` are its own fields."""
+        batch = self.completed.batch
+        mask, device = batch.mask, batch.mask.device
+        return kind(
+            tokens=batch.tokens,
+            mask=mask,
+            lengths=batch.lengths,
+            rows=torch.tensor(self.completed.rows, device=device),
+            sampler_logprobs=self.sampler_logprobs,
+            old_logprobs=old_logprobs,
+            rewards=rewards,
+            discounts=torch.where(mask & ~is_last(mask), gamma, 0.0).to(old_logprobs.dtype),
+            limit=torch.tensor(knobs.most_tokens, device=device),
+            **more,
+        )
 
     @property
     def sampler_logprobs(self) -> Float[Tensor, "N T"]:

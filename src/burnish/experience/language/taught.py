@@ -10,7 +10,6 @@ from burnish.experience.interface import Source
 from burnish.experience.language.groups import grouped, metrics, prompt_record, sample_record
 from burnish.experience.language.sampling import Sampling, rollout_rows
 from burnish.functional import masked_sum
-from burnish.functional.masked import is_last
 from burnish.options import option
 
 
@@ -49,18 +48,8 @@ class TaughtCompletions(Sampling):
         which = rollout_rows(source.prompts.plan, self.rollout or len(source.prompts.plan), source.seed, number)
         # The teacher's numbers are computed as these are, so that equal models are exactly equal.
         group = grouped(source, self.complete(source, which, number), 1, with_reference=False, again=True)
-        found, mask = group.found, group.batch.mask
-        drawn = Episodes(
-            tokens=group.batch.tokens,
-            mask=mask,
-            lengths=group.batch.lengths,
-            rows=torch.tensor(found.completed.rows, device=mask.device),
-            sampler_logprobs=found.sampler_logprobs,
-            old_logprobs=group.old_logprobs,
-            rewards=torch.zeros_like(group.old_logprobs),
-            discounts=(mask & ~is_last(mask)).to(group.old_logprobs.dtype),
-            limit=torch.tensor(self.max_new_tokens, device=mask.device),
-        )
+        old_logprobs = group.old_logprobs
+        drawn = group.found.episodes(Episodes, self, old_logprobs, torch.zeros_like(old_logprobs))
         lines = [self.shown(prompt_record(group, i) | sample_record(group, 0, i)) for i in range(len(which))]
         return Drawn(drawn, self.shown(metrics(group)) | {"rollout": number + 1}, lines[: self.keep_samples])
 
