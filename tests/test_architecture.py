@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = {
     "functional": 1,
+    "arithmetic": 1,
     "batches": 1,
     "ends": 1,
     "cache": 1,

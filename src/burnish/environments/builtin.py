@@ -1,23 +1,12 @@
 """Environments that Burnish brings along: a calculator, a table to look things up in, and a game of guessing."""
 
-import ast
-import operator
-from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from burnish.arithmetic import exact_value
 from burnish.environments.interface import Environment, Messages, Step, opening
 
-OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-}
 LONGEST_EXPRESSION = 200
 MOST_GUESSED = 100
 
@@ -37,19 +26,8 @@ class Calculator:
         """
         if len(expression) > LONGEST_EXPRESSION:
             raise ValueError(f"an expression may have at most {LONGEST_EXPRESSION} characters")
-        value = evaluated(ast.parse(expression, mode="eval").body)
+        value = exact_value(expression)
         return str(value.numerator) if value.denominator == 1 else f"{float(value):.10g}"
-
-
-def evaluated(node: ast.AST) -> Fraction:
-    """The value of an expression's syntax tree. Raises ValueError for anything but numbers and the four operations."""
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        return Fraction(str(node.value))
-    if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
-        return OPERATORS[type(node.op)](evaluated(node.left), evaluated(node.right))
-    if isinstance(node, ast.UnaryOp) and type(node.op) in OPERATORS:
-        return OPERATORS[type(node.op)](evaluated(node.operand))
-    raise ValueError("an expression may have numbers, +, -, *, / and parentheses")
 
 
 class Lookup:

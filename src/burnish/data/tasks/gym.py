@@ -4,18 +4,17 @@ Where its prose is long, the question is written short from the row's metadata. 
 ours where there is one or by reasoning_gym's own scorer, is left out.
 """
 
-import ast
 import dataclasses
 import difflib
 import importlib
 import math
-import operator
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
+from burnish.arithmetic import exact_value
 from burnish.data.tasks.own import Question
 from burnish.run import UserError, user_code
 from burnish.run.user_code import UserCodeError
@@ -53,13 +52,6 @@ KEYS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "count_bits": lambda m: m["number"].bit_count(),
 } | dict.fromkeys(EXPRESSIONS, lambda m: value(m["expression"]))
 """The right answer, from the metadata, of tasks for which that is simple."""
-
-_OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
 
 
 class Gym:
@@ -171,18 +163,10 @@ def is_right(name: str, entry: dict[str, Any]) -> bool:
 
 def value(expression: str) -> Fraction:
     """The exact value of sums and products of numbers. Raises ZeroDivisionError for a division by 0."""
-
-    def of(node: ast.expr) -> Fraction:
-        match node:
-            case ast.Constant(value=int() | float() as number):
-                return Fraction(str(number))
-            case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return -of(operand)
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-                return _OPERATORS[type(op)](of(left), of(right))
-        raise ValueError(f"{expression} is no sum or product")
-
-    return of(ast.parse(expression.strip(), mode="eval").body)
+    try:
+        return exact_value(expression.strip())
+    except ValueError as error:
+        raise ValueError(f"{expression} is no sum or product") from error
 
 
 def difficulty(metadata: dict[str, Any]) -> str:
