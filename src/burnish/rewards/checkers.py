@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from burnish.rewards.answers import after, last_number, normalised, same_number
-from burnish.rewards.code import code_checker
-from burnish.rewards.completed import BadRewardError, Completed, named
+from burnish.rewards.code import OTHER_COLUMN, code_checker
+from burnish.rewards.completed import BadRewardError, Completed, lacks_column, named
 from burnish.rewards.sandbox.timed import timed
 from burnish.run import UserError, read_mapping
 
@@ -56,12 +56,7 @@ def cells(checker: Any, completed: Completed) -> list[Cells]:
             if name in checker.optional:
                 found.append([None] * len(completed))
                 continue
-            have = ", ".join(f"`{column}`" for column in completed.columns) or "none"
-            raise BadRewardError(
-                f"the reward {checker.name} needs the column `{name}`, but besides the prompt the data has {have} (in "
-                f"{named(completed.rows[:1])}): add it, or name another column",
-                completed.rows,
-            )
+            raise lacks_column(checker.name, name, completed, completed.rows[:1], OTHER_COLUMN)
         column = completed.columns[name]
         if name not in checker.optional and (
             bad := [row for row, c in zip(completed.rows, column, strict=True) if c is None]

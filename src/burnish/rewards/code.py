@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from burnish.rewards.completed import BadRewardError, Completed
+from burnish.rewards.completed import BadRewardError, Completed, lacks_column
 from burnish.rewards.sandbox.run import Limits, refusal, run_script, run_tests
 from burnish.run import UserError
 
 AT_ONCE = min(8, os.cpu_count() or 1)
+OTHER_COLUMN = "add it, or name another column"
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,7 @@ class CodeReward:
 
     def __call__(self, completed: Completed) -> Sequence[float]:
         if self.column not in completed.columns:
-            have = ", ".join(f"`{column}`" for column in completed.columns) or "none"
-            raise BadRewardError(
-                f"the reward {self.name} needs the column `{self.column}`, but besides the prompt the data has {have} "
-                f"(in row {completed.rows[0]}): add it, or name another column",
-                completed.rows,
-            )
+            raise lacks_column(self.name, self.column, completed, completed.rows[:1], OTHER_COLUMN)
         entries = completed.columns.get("entry_point") or [None] * len(completed)
         tests = [
             read_tests(cell, row, self)

@@ -92,6 +92,16 @@ class BadRewardError(UserError):
         self.rows = list(rows)
 
 
+def lacks_column(reward: str, column: str, completed: Completed, rows: Sequence[int], advice: str) -> BadRewardError:
+    """The error of a reward whose column the data lack; `rows` are named, and `advice` ends the sentence."""
+    have = ", ".join(f"`{name}`" for name in completed.columns) or "none"
+    return BadRewardError(
+        f"the reward {reward} needs the column `{column}`, but besides the prompt the data has {have} (in "
+        f"{named(rows)}): {advice}",
+        completed.rows,
+    )
+
+
 def checked_scores(reward: Reward, completed: Completed) -> list[float]:
     """The reward's scores as finite floats, one per completion.
 

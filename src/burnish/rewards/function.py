@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from burnish.rewards.completed import BadRewardError, Completed, Reward, named
+from burnish.rewards.completed import BadRewardError, Completed, Reward, lacks_column, named
 from burnish.run import UserError, imported
 
 TRL_NAMES = ("prompts", "completions", "responses")
@@ -52,12 +52,8 @@ class FunctionReward:
                 completed.rows,
             )
         if missing := [name for name in self.needs if name not in completed.columns]:
-            columns = ", ".join(f"`{name}`" for name in completed.columns) or "none"
-            raise BadRewardError(
-                f"the reward {self.name} needs the column `{missing[0]}`, but besides the prompt the data has "
-                f"{columns} (in {named(completed.rows)}): add the column, or give the parameter a default",
-                completed.rows,
-            )
+            advice = "add the column, or give the parameter a default"
+            raise lacks_column(self.name, missing[0], completed, completed.rows, advice)
 
 
 def function_reward(function: Any, name: str | None = None) -> FunctionReward:

@@ -96,18 +96,25 @@ def refusal() -> str:
     return "" if verdict.passed == 1 else f"a program there could get out ({verdict.why})"
 
 
+def calling(module: str, function: str) -> list[str]:
+    """The arguments of a Python that calls a function of this folder; those of the function follow.
+
+    Imported from the folder around it, this folder does not import all of Burnish.
+    """
+    code = (
+        f"import sys; sys.path.insert(0, sys.argv.pop(1)); from sandbox.{module} import {function}; "
+        f"sys.path.pop(0); {function}()"
+    )
+    return ["-c", code, str(Path(__file__).parents[1])]
+
+
 @contextmanager
 def started(
     module: str, function: str, arguments: Sequence[int], stdin: int, stdout: int | None, kept: Sequence[int] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process that runs a function of this folder, without the environment; killed at the end of the block."""
-    folder = str(Path(__file__).parents[1])  # imported from there, this folder does not import all of Burnish
-    code = (
-        f"import sys; sys.path.insert(0, sys.argv.pop(1)); from sandbox.{module} import {function}; "
-        f"sys.path.pop(0); {function}()"
-    )
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", code, folder, *map(str, arguments)],
+        [sys.executable, "-I", "-S", "-B", "-X", "utf8", *calling(module, function), *map(str, arguments)],
         stdin=stdin,
         stdout=subprocess.PIPE if stdout is None else stdout,
         stderr=subprocess.DEVNULL,

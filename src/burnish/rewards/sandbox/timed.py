@@ -6,9 +6,9 @@ import select
 import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+from burnish.rewards.sandbox.run import calling
 from burnish.run import UserError
 
 WALL = 20
@@ -50,13 +50,9 @@ class Timed:
         process.communicate()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        folder = str(Path(__file__).parents[1])
-        code = (
-            "import sys; sys.path.insert(0, sys.argv.pop(1)); from sandbox.worker import main; sys.path.pop(0); main()"
-        )
         path = os.pathsep.join(filter(None, map(os.path.abspath, filter(None, sys.path))))
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-B", "-X", "utf8", "-c", code, folder, self.kind],
+            [sys.executable, "-P", "-B", "-X", "utf8", *calling("worker", "main"), self.kind],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

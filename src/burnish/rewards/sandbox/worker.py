@@ -30,7 +30,7 @@ def regex(request: dict[str, Any]) -> float:
 
 
 def json_schema(request: dict[str, Any]) -> float:
-    """1 where the text, or the last fenced block in it, is JSON that is valid by the schema."""
+    """1 where the text is JSON that is valid by the schema."""
     try:
         found = json.loads(request["text"], parse_constant=refuse_constant)
     except (ValueError, RecursionError):
