@@ -83,11 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
         message = str(error) or str(error.__cause__ or "")  # click wraps the interruption in its own Abort
         print(f"burnish: interrupted{': ' + printable(message) if message else ''}", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except (
-        MemoryError,
-        RuntimeError,
-        ImportError,
-    ) as error:  # after Abort, which is a RuntimeError as RecursionError is
+    except (MemoryError, RuntimeError, ImportError) as error:  # after Abort, a RuntimeError as RecursionError is
         if debug:
             traceback.print_exc()
         print(f"burnish: {sentence(refused(error, arguments))}", file=sys.stderr)
@@ -131,11 +127,8 @@ def advice(arguments: list[str]) -> str:
     """What makes a command need less memory."""
     command = arguments[0].replace("-", "_") if arguments else ""
     if command in METHODS:
-        first = (
-            ""
-            if "--gradient-checkpointing" in arguments
-            else "give --gradient-checkpointing, with --resume if the run has a checkpoint, "
-        )
+        first = "give --gradient-checkpointing, with --resume if the run has a checkpoint, "
+        first = "" if "--gradient-checkpointing" in arguments else first
         return f"{first}raise --accumulate, lower --batch-size or --max-length, or train adapters with --lora-rank"
     return "lower --group or --hidden" if command == "classic" else "lower --max-length or --max-new-tokens"
 
