@@ -56,6 +56,16 @@ def test_a_small_task_ends_where_all_its_held_out_prompts_are_found() -> None:
         prompts("task:chain_sum:terms=2,held_out=100:held_out")
 
 
+@pytest.mark.parametrize("split", ["train", "held_out"])
+def test_prompts_can_be_messages(split: str) -> None:
+    plain, chat = (sources.load(f"task:reverse:rows=3,held_out=3{option}:{split}") for option in ("", ",chat=true"))
+    assert column(chat, "prompt") == [[{"role": "user", "content": text}] for text in plain["prompt"]]
+    said = [[{"role": "assistant", "content": text.removeprefix(" ")}] for text in plain["completion"]]
+    assert column(chat, "completion") == said
+    assert chat["answer"] == plain["answer"]
+    assert plain["prompt"] == sources.load(f"task:reverse:rows=3,held_out=3,chat=false:{split}")["prompt"]
+
+
 def test_mixtures_of_tasks_have_weights(tmp_path: object) -> None:
     from burnish.data.names import held_out_tasks, parts
 
@@ -78,6 +88,7 @@ def test_mixtures_of_tasks_have_weights(tmp_path: object) -> None:
         ("task:reverse:leters=2", "the task reverse has no option leters; did you mean letters?"),
         ("task:reverse:size=3", "the task reverse has no option size"),
         ("task:reverse:rows=0", "rows must be a whole number of at least 1, not '0'"),
+        ("task:reverse:chat=yes", "chat must be true or false, not 'yes'"),
         ("task:reverse:rows=2,rows=3", "an option is given twice"),
         ("task:reverse:rows=2:seed=3", "write the options of a task as in task:reverse:rows=200,seed=1"),
         ("task:reverse:foo", "has no split 'foo'; it has train and held_out"),

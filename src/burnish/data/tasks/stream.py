@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
 from random import Random
+from typing import Any
 
 from datasets import Dataset
 
@@ -34,7 +35,8 @@ def load(name: str, suffixes: Sequence[str], row_limit: int | None = None) -> Da
     """The rows of `task:NAME[:options][:split]`, given by the words after `task:`.
 
     Columns: prompt, completion (a space and the answer), answer, task, difficulty, metadata. Options of every task are
-    `seed` (0), `rows` (training prompts) and `held_out` (held-out prompts, all different).
+    `seed` (0), `rows` (training prompts), `held_out` (held-out prompts, all different), and `chat` (false): prompt and
+    completion are then messages, of the user and of the assistant, for a model that has a chat template.
 
     Raises UserError for a task, an option or a split that does not exist.
     """
@@ -50,9 +52,14 @@ def load(name: str, suffixes: Sequence[str], row_limit: int | None = None) -> Da
     if split == "held_out" and len(questions) < count and asked.counted:
         warn(f"{name}: there are only {len(questions)} different held-out prompts")
     keyed = any(one.answer for one in questions)
+    prompts: list[Any] = [one.prompt for one in questions]
+    completions: list[Any] = [f" {one.answer}" for one in questions]
+    if asked.chat:
+        prompts = [message("user", one.prompt) for one in questions]
+        completions = [message("assistant", one.answer) for one in questions]
     return columns.table(
-        {"prompt": [one.prompt for one in questions]}
-        | ({"completion": [f" {one.answer}" for one in questions]} if keyed else {})
+        {"prompt": prompts}
+        | ({"completion": completions} if keyed else {})
         | {
             "answer": [one.answer for one in questions],
             "task": [known] * len(questions),
@@ -60,6 +67,10 @@ def load(name: str, suffixes: Sequence[str], row_limit: int | None = None) -> Da
             "metadata": [one.metadata for one in questions],
         }
     )
+
+
+def message(role: str, text: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": text}]
 
 
 OPTION = {"train": "rows", "held_out": "held_out"}
@@ -73,7 +84,7 @@ def is_answer(response: str, answer: str) -> bool:
 @dataclass(frozen=True)
 class Asked:
     """What the name of a task says: `counts` are the rows of each split, `options` those of the task itself; `counted`
-    is True where the number of held-out prompts is given."""
+    is True where the number of held-out prompts is given, `chat` where prompts are messages."""
 
     task: str
     split: str
@@ -81,6 +92,7 @@ class Asked:
     seed: int
     options: dict[str, str]
     counted: bool
+    chat: bool
 
 
 def check(name: str, suffixes: Sequence[str]) -> None:
@@ -109,7 +121,10 @@ def read(name: str, suffixes: Sequence[str]) -> Asked:
     default, counted = GYM_ROWS if known.startswith(gym.PREFIX) else ROWS, OPTION["held_out"] in options
     counts = {key: positive(options.pop(option, str(default[key])), option, name) for key, option in OPTION.items()}
     seed = positive(options.pop("seed", "0"), "seed", name, least=0)
-    return Asked(known, split if split == "train" else "held_out", counts, seed, options, counted)
+    chat = options.pop("chat", "false")
+    if chat not in ("true", "false"):
+        raise UserError(f"{name}: chat must be true or false, not {chat!r}.")
+    return Asked(known, split if split == "train" else "held_out", counts, seed, options, counted, chat == "true")
 
 
 def pairs_of(words: Sequence[str]) -> list[tuple[str, str]]:
@@ -141,7 +156,7 @@ def maker(known: str, options: dict[str, str], where: str) -> Task | Gym:
     allowed = [one.name for one in fields(own.TASKS[known])]
     for key in options:
         if key not in allowed:
-            every = [*allowed, "rows", "held_out", "seed"]
+            every = [*allowed, "rows", "held_out", "seed", "chat"]
             near = difflib.get_close_matches(key, every, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(every)}."
             raise UserError(f"{where}: the task {known} has no option {key}; {hint}")
