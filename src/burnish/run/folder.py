@@ -30,7 +30,7 @@ from burnish.run.surroundings import refuse_special
 APPENDED = ("metrics", "timings", "samples")
 """The append-only files: `append("metrics", …)` writes to `metrics.jsonl`."""
 
-INPUTS = ("seed", "data_sha256", "model_sha256", "critic_sha256")
+INPUTS = ("seed", "data_sha256", "ptx_data_sha256", "model_sha256", "critic_sha256")
 """Entries of `environment.json` that a resumed run must not change; a change of others may change the rounding."""
 
 LOCK = ".lock"

@@ -136,3 +136,14 @@ def test_phrases_name_part_and_model() -> None:
         "the tokenizer of the policy",
         "the weights of the critic",
     ]
+
+
+def test_other_texts_beside_the_reward_are_refused(started: Callable[..., Path], tmp_path: Path) -> None:
+    texts = tmp_path / "beside.jsonl"
+    tiny.write_rows(texts, tiny.text_rows(6))
+    run = started("ppo", ptx_data=str(texts))
+    noted = json.loads((run / "environment.json").read_text())["ptx_data_sha256"]
+    assert started("ppo", ptx_data=str(texts), resume=True) == run
+    tiny.write_rows(texts, tiny.text_rows(5))
+    with pytest.raises(UserError, match=rf"was begun with other inputs, ptx_data_sha256 \(was '{noted}'"):
+        started("ppo", ptx_data=str(texts), resume=True)

@@ -2,22 +2,20 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
 from burnish.algorithms.interface import Algorithm, name_of
-from burnish.algorithms.sft import SFT
 from burnish.batches import Drawn
 from burnish.config import Settings
-from burnish.data.prompts import Prompts
 from burnish.data.walk import batches_per_epoch, in_order, visited, walk
 from burnish.experience.interface import Source, draws
 from burnish.policies.interface import Models
 from burnish.policies.language.sampler import PolicySampler
 from burnish.recipes.train.models import device_of, loading_of, say, starting_point, with_reference
 from burnish.recipes.train.rewards import environment_of, resolve_reward
-from burnish.recipes.train.rows import tokenised
+from burnish.recipes.train.rows import Data
 from burnish.run import UserError
 from burnish.training.language.schedule import phases
 from burnish.training.resume import State
@@ -69,13 +67,14 @@ def with_warmup(settings: Settings, steps: int) -> int:
     return steps
 
 
-def offline(algorithm: Algorithm, models: Models, settings: Settings, rows: Any, held: Any, steps: int) -> Feed:
+def offline(algorithm: Algorithm, models: Models, settings: Settings, data: Data, steps: int) -> Feed:
     """Batches of a data set, and the loss on held-out rows."""
+    rows = data.rows
     left = len(rows.plan) % settings.batch_size
     if 0 < left < algorithm.least_rows:
         name = name_of(algorithm)
         say(settings, f"warning: the last batch of an epoch has {left} row, too few for {name}: change --batch-size")
-    evaluator = held_out(algorithm, models, held, settings)
+    evaluator = held_out(algorithm, models, data.held, settings)
     seen = visited(rows.plan, settings.batch_size, settings.seed, steps)
     models, device = with_reference(algorithm, models, rows, seen, settings), device_of(models)
 
@@ -96,37 +95,34 @@ def same_reference(algorithm: Algorithm, settings: Settings, rows: Any, steps: i
     return one == other
 
 
-def streaming(algorithm: Algorithm, models: Models, settings: Settings, rows: Any, held: Any, steps: int) -> Feed:
+def streaming(algorithm: Algorithm, models: Models, settings: Settings, data: Data, steps: int) -> Feed:
     """Batches of streamed data, and the loss on held-out rows.
 
     The reference is a second model, or the starting adapter: a table would need all rows beforehand.
     """
-    evaluator = held_out(algorithm, models, held, settings)
+    evaluator = held_out(algorithm, models, data.held, settings)
     if "reference" in algorithm.roles:
         models = models.having(reference=starting_point(models.policy, settings))
     device = device_of(models)
 
     def batches(state: State) -> Iterator[Drawn]:
-        drawn = rows.batches(settings.batch_size, state.experience)
-        return (Drawn(batch.to(device), rows.progress, state=position) for batch, position in drawn)
+        drawn = data.rows.batches(settings.batch_size, state.experience)
+        return (Drawn(batch.to(device), data.rows.progress, state=position) for batch, position in drawn)
 
     return Feed(models, batches, evaluator)
 
 
-def online(
-    algorithm: Algorithm, models: Models, settings: Settings, rows: Prompts, held: Prompts | None, steps: int
-) -> Feed:
+def online(algorithm: Algorithm, models: Models, settings: Settings, data: Data, steps: int) -> Feed:
     """Batches that the experience draws with the policy as it is then, and its evaluation on held-out prompts."""
-    experience = settings.experience
+    experience, held = settings.experience, data.held
     sampler = PolicySampler(models.policy)
     loading = loading_of(settings)
     reward = resolve_reward(experience.reward, models.policy, loading) if "reward" in experience.needs else None
     environment = environment_of(experience, models.policy)
     say_once = cache(partial(say, settings))
-    texts = texts_of(settings, models.policy)
 
     def batches(state: State) -> Iterator[Drawn]:
-        source = Source(models, rows, sampler, reward, settings.seed, say_once, environment, texts)
+        source = Source(models, data.rows, sampler, reward, settings.seed, say_once, environment, data.texts)
         sampler.load(models.policy.parameters(), state.step)
         for drawn in watched(draws(experience, source, state.batches, state.experience), say_once):
             yield drawn
@@ -174,16 +170,6 @@ def constant_rewards(metrics: Sequence[dict[str, float]]) -> list[str]:
                 f"warning: {reward} gave {values[0]:g} to every completion of the first {len(metrics)} rollouts: there "
                 "is nothing to learn from it unless it changes"
             )
-    return found
-
-
-def texts_of(settings: Settings, policy: Any) -> Any:
-    """The demonstrations that the experience draws beside its samples, tokenised; None where it names none."""
-    if (named := settings.experience.texts) is None:
-        return None
-    plain = replace(settings, experience=None, data=named, holdout=0.0)
-    found = tokenised(SFT(), plain, policy, named, "train")
-    say(settings, found.describe())
     return found
 
 

@@ -16,6 +16,7 @@ from burnish.policies.language.fingerprint import fingerprint
 from burnish.policies.language.precision import resolved
 from burnish.recipes.train.given import hashes
 from burnish.recipes.train.models import pick_device, say
+from burnish.recipes.train.rows import Data
 from burnish.rewards.ensemble import Ensemble
 from burnish.rewards.model import ModelReward
 from burnish.run import RunFolder, UserError, config_differences, read_mapping, write_atomically
@@ -99,7 +100,7 @@ def clock_of(run: RunFolder, tokenizer: Any) -> datetime | None:
 
 
 def note_environment(
-    run: RunFolder, settings: Settings, rows: Any, held: Any, models: Fingerprints, clock: datetime | None
+    run: RunFolder, settings: Settings, data: Data, models: Fingerprints, clock: datetime | None
 ) -> None:
     """Record versions and hashes that the result depends on, or compare them in a resumed run."""
     packages = ["burnish", "torch", "transformers", "tokenizers", "datasets", "safetensors", "peft", "numpy"]
@@ -113,8 +114,8 @@ def note_environment(
         "device": pick_device(settings.device),
         "threads": torch.get_num_threads(),
         "seed": settings.seed,
-        "data_sha256": rows.fingerprint,
-        "eval_data_sha256": None if held is None else held.fingerprint,
+        "data_sha256": data.rows.fingerprint,
+        "eval_data_sha256": None if data.held is None else data.held.fingerprint,
         "model_sha256": next(iter(weights.values())),
     }
     if settings.precision == "auto":
@@ -122,7 +123,9 @@ def note_environment(
     if clock is not None:
         now["clock"] = clock.isoformat()
     if settings.streaming:
-        now["data_files_sha256"] = rows.files_digest
+        now["data_files_sha256"] = data.rows.files_digest
+    if data.texts is not None:
+        now["ptx_data_sha256"] = data.texts.fingerprint
     if "critic" in weights:
         now["critic_sha256"] = weights["critic"]
     now |= hashes(settings)

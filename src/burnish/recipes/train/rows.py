@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from datasets import IterableDataset
 
 from burnish.algorithms.interface import Algorithm
+from burnish.algorithms.sft import SFT
 from burnish.batches import Demonstrations, Preferences
 from burnish.config import Settings
 from burnish.data import builtin, names, sources, streams, tokenise
@@ -39,6 +40,16 @@ READERS: dict[str, Callable[..., Any]] = {
 }
 LARGE = 32 * 2**20
 """Bytes of local data above which they are streamed unless the settings say otherwise."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run reads, tokenised: the rows that it trains on, and, or None, held-out rows and the `texts` that its
+    experience draws beside its samples."""
+
+    rows: Any
+    held: Any = None
+    texts: Any = None
 
 
 def rendering_of(settings: Settings, clock: datetime | None) -> Rendering:
@@ -225,3 +236,12 @@ def evaluation_rows(
 def first_responses(batch: Preferences) -> Demonstrations:
     """The best response of each row."""
     return Demonstrations(batch.tokens[:, 0], batch.mask[:, 0], batch.lengths[:, 0], batch.rows)
+
+
+def texts_of(settings: Settings, policy: Any) -> Any:
+    """The demonstrations that the experience draws beside its samples, tokenised; None where it names none."""
+    named = settings.experience.texts if settings.experience else None
+    if named is None:
+        return None
+    plain = replace(settings, experience=None, data=named, holdout=0.0)
+    return tokenised(SFT(), plain, policy, named, "train")

@@ -13,15 +13,14 @@ import transformers
 from burnish.algorithms.interface import Algorithm, name_of
 from burnish.config import Settings, as_dict, build, checked, defaults
 from burnish.config.build import values_of
-from burnish.data import builtin, names, tokenise
-from burnish.data.walk import in_order
+from burnish.data import names
 from burnish.evaluation.judge_server import without_keys
-from burnish.evaluation.reward_models import centre_on
 from burnish.options import quoted
 from burnish.policies.interface import Models
 from burnish.policies.language.precision import cost_of_emulation
 from burnish.recipes.train.batches import length, offline, online, same_reference, streaming
 from burnish.recipes.train.card import write_card
+from burnish.recipes.train.centre import centre
 from burnish.recipes.train.environment import clock_of, fingerprints, note_environment, note_models
 from burnish.recipes.train.given import (
     NOTHING,
@@ -43,7 +42,14 @@ from burnish.recipes.train.models import (
     warn_of_rounding,
     with_reward,
 )
-from burnish.recipes.train.rows import evaluation_rows, first_responses, streamed, streams_data, tokenised
+from burnish.recipes.train.rows import (
+    Data,
+    evaluation_rows,
+    streamed,
+    streams_data,
+    texts_of,
+    tokenised,
+)
 from burnish.run import RunFolder, UserError, hushed, threads_allowed, write_checksums
 from burnish.run.records import HARMLESS
 from burnish.run.trackers import Trackers, check_installed
@@ -180,17 +186,19 @@ def _train(
     )
     held_data = settings.eval_data if given.eval_data is None else given.eval_data
     held = evaluation_rows(algorithm, settings, trained, held_data, data, clock)
-    for data_set in (rows, held):
+    texts = texts_of(settings, trained)
+    for data_set in (rows, held, texts):
         if data_set is not None:
             say(settings, data_set.describe())
-    note_environment(run, settings, rows, held, found, clock)
+    read = Data(rows, held, texts)
+    note_environment(run, settings, read, found, clock)
 
     def follow(step: int) -> None:
         trackers.start(without_secrets(as_dict(algorithm, settings)), step)
         if given.on_step is not None:
             run.listeners.append(calling(given.on_step))
 
-    models = _fit(algorithm, models, loaded, rewarding, run, follow, rows, held)
+    models = _fit(algorithm, models, loaded, rewarding, run, follow, read)
     if settings.streaming:
         say(settings, rows.describe_read())
     if "scorer" in models:
@@ -218,17 +226,17 @@ def _fit(
     rewarding: Settings,
     run: RunFolder,
     follow: Callable[[int], None],
-    rows: Any,
-    held: Any,
+    data: Data,
 ) -> Models:
     """Reference, optimizer, resumption and the loop. `rewarding` are the settings with the reward itself; `follow` is
     called with the step from which the run goes on."""
+    rows = data.rows
     earlier, count = as_begun(run, settings), None if rows.plan is None else len(rows.plan)
     before, _ = length(algorithm, earlier, count)
     steps, per_epoch = length(algorithm, settings, count)
     check_longer(run, earlier, before, settings, steps)
     source = streaming if settings.streaming else online if settings.experience else offline
-    feed = source(algorithm, models, rewarding, rows, held, steps)
+    feed = source(algorithm, models, rewarding, data, steps)
     optimizer = make_optimizer(feed.models, settings)
     tell = partial(say, settings)
     if steps > before:
@@ -276,22 +284,6 @@ def following(run: RunFolder, settings: Settings) -> Trackers:
 def without_secrets(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration with its web addresses cut to host and path."""
     return {key: without_keys(value) if isinstance(value, str) else value for key, value in config.items()}
-
-
-def centre(scorer: Any, rows: Any, settings: Settings) -> None:
-    """Centre the scores on demonstrations: the built-in ones, or the chosen responses of the user's comparisons."""
-    label = "the built-in demonstrations"
-    if settings.data == "builtin":
-        demonstrations = builtin.demonstrations("train")
-        texts = tokenise.demonstrations(demonstrations, scorer.tokenizer, settings.max_length, label)
-        batches: Any = in_order(texts, 64)
-    else:
-        label = "the chosen responses"
-        if settings.streaming:
-            rows, label = rows.streams[0].start.rows, f"the first chosen responses of {rows.streams[0].name}"
-        batches = (first_responses(batch) for batch in in_order(rows, 64))
-    mean = centre_on(scorer, batches)
-    say(settings, f"scores are centred on {label}, which scored {mean:.3f} on average before and score 0 now")
 
 
 def prepare_torch(settings: Settings) -> None:
