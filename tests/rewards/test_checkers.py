@@ -1,6 +1,5 @@
 """Checkers by name, on answers as a model writes them and on what an attacker would."""
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,6 @@ def test_a_schema(tmp_path: Path) -> None:
         checker(f"json-schema:{file}")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed")
 def test_mathematics() -> None:
     right = [r"so \boxed{\frac12}", "The answer is 0.5", "$1/2$"]
     wrong = ["0.3", "", "9**9**9**9", "(" * 3000, "__import__('os')"]
