@@ -36,7 +36,7 @@ from burnish.recipes.train.batches import (
     same_reference,
     watched,
 )
-from burnish.recipes.train.rows import tokenised
+from burnish.recipes.train.rows import Data, tokenised
 from burnish.run import UserError
 from burnish.training.resume import State
 
@@ -103,7 +103,7 @@ def test_offline_batches_begin_where_the_state_says(models: Models, tmp_path: Pa
     monkeypatch.setenv("BURNISH_CACHE", str(tmp_path))
     chosen = settings()
     rows = tokenised(DPO(), chosen, models.policy, tiny.pair_rows(9), "train")
-    feed = offline(DPO(), Models(policy=models.policy), chosen, rows, rows, 6)
+    feed = offline(DPO(), Models(policy=models.policy), chosen, Data(rows, rows), 6)
     assert set(feed.models.parts) == {"policy", "reference"}
     whole = list(islice(feed.batches(State()), 6))
     for epoch in (whole[:3], whole[3:]):
@@ -117,14 +117,14 @@ def test_offline_batches_begin_where_the_state_says(models: Models, tmp_path: Pa
     assert same_reference(SFT(), chosen, rows, 2, 3)
     assert feed.evaluator is not None
     assert feed.evaluator()["loss"] == pytest.approx(0.6931472, abs=1e-5)
-    assert offline(SFT(), Models(policy=models.policy), chosen, rows, None, 6).evaluator is None
+    assert offline(SFT(), Models(policy=models.policy), chosen, Data(rows), 6).evaluator is None
 
 
 def test_online_batches_begin_where_the_state_says(models: Models) -> None:
     """Rollout 2 of three, at the β that the state has; its completions are of the policy as it is by then."""
     chosen = settings(experience=knobs(kl_target=0.1, kl_horizon=20), seed=3)
     rows = prompts(models, 20, chosen)
-    feed = online(PPO(), models, chosen, rows, None, 9)
+    feed = online(PPO(), models, chosen, Data(rows), 9)
     assert feed.evaluator is None
     whole = list(islice(feed.batches(State()), 3))
     assert [drawn.batch.rows.tolist() for drawn in whole] == [
@@ -145,7 +145,7 @@ def test_what_a_reward_does_not_see_is_said_once(models: Models, capsys: pytest.
     models = models.having(policy=policy)
     chosen = settings(experience=knobs(max_new_tokens=12), quiet=False)
     rows = prompts(models, 20, chosen)
-    feed = online(PPO(), models, chosen, rows, rows, 27)
+    feed = online(PPO(), models, chosen, Data(rows, rows), 27)
     found = list(islice(feed.batches(State()), 9))
     assert sum(bool((drawn.batch.tokens[drawn.batch.mask] == 7).any()) for drawn in found) > 1
     assert feed.evaluator is not None
@@ -156,13 +156,13 @@ def test_what_a_reward_does_not_see_is_said_once(models: Models, capsys: pytest.
 def test_the_reward_is_looked_up_before_anything_is_sampled(models: Models) -> None:
     chosen = settings(experience=knobs(reward="helpful"))
     with pytest.raises(UserError, match="--reward helpful is neither a folder nor a known reward"):
-        online(PPO(), models, chosen, prompts(models, 4, chosen), None, 9)
+        online(PPO(), models, chosen, Data(prompts(models, 4, chosen)), 9)
 
 
 def evaluator(models: Models, chosen: Settings, held: Any, reward: Any) -> Callable[[], dict[str, float]]:
     """What evaluates on `held`, with this reward in place of the settings' own."""
     own = dataclasses.replace(chosen, experience=dataclasses.replace(chosen.experience, reward=reward))
-    found = online(PPO(), models, own, held, held, 9).evaluator
+    found = online(PPO(), models, own, Data(held, held), 9).evaluator
     assert found is not None
     return found
 
@@ -210,7 +210,7 @@ def test_groups_begin_where_the_state_says(kind: str, models: Models) -> None:
     experience = cls(reward=words, rollout=8, max_new_tokens=4)
     chosen = settings(experience=experience, seed=3)
     rows = prompts(models, 20, chosen)
-    feed = online(algorithm, models, chosen, rows, rows, 9)
+    feed = online(algorithm, models, chosen, Data(rows, rows), 9)
     whole = list(islice(feed.batches(State()), 3))
     assert [type(drawn.batch).__name__ for drawn in whole] == [
         {"pairs": "PreparedPreferences"}.get(kind, "Demonstrations")
@@ -246,7 +246,7 @@ class Noted(Experience):
 def test_the_sampler_is_told_of_new_weights_after_each_rollout(models: Models) -> None:
     """The state's step as the loop has it by then, here 10 more per rollout; an experience may come to an end."""
     chosen, state = settings(experience=Noted()), State()
-    feed = online(PPO(), models, chosen, prompts(models, 4, chosen), None, 9)
+    feed = online(PPO(), models, chosen, Data(prompts(models, 4, chosen)), 9)
     found = []
     for drawn in feed.batches(state):
         found.append((drawn.metrics["number"], drawn.metrics["version"]))
@@ -257,7 +257,7 @@ def test_the_sampler_is_told_of_new_weights_after_each_rollout(models: Models) -
 def test_an_experience_without_a_measure_is_not_evaluated(models: Models) -> None:
     chosen = settings(experience=Noted())
     held = prompts(models, 4, chosen)
-    assert online(PPO(), models, chosen, held, held, 9).evaluator is None
+    assert online(PPO(), models, chosen, Data(held, held), 9).evaluator is None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -307,7 +307,7 @@ def test_a_last_batch_of_one_row_is_told_where_it_says_nothing(
         chosen = settings(batch_size=batch_size, quiet=False)
         rows = tokenised(algorithm, chosen, models.policy, tiny.pair_rows(5), "train")
         capfd.readouterr()
-        offline(algorithm, models, chosen, rows, None, 4)
+        offline(algorithm, models, chosen, Data(rows), 4)
         warned = "the last batch of an epoch has 1 row, too few for kto: change --batch-size" in capfd.readouterr().err
         assert warned == (told and isinstance(algorithm, KTO))
 
@@ -318,7 +318,7 @@ def test_rollouts_have_the_proportions_of_a_mixture(experience: Any, models: Mod
     chosen = settings(experience=experience)
     parts = [prompts(models, 6, chosen), prompts(models, 9, chosen)]
     mixed = combined_prompts(parts, [0.75, 0.25], "a:0.75,b:0.25")
-    feed = online(PPO(), models, chosen, mixed, None, 4)
+    feed = online(PPO(), models, chosen, Data(mixed), 4)
     drawn = [set(one.batch.rows.tolist()) for one in islice(feed.batches(State()), 4)]
     assert [len({row for row in rows if row < 6}) for rows in drawn] == [3, 3, 3, 3]
     assert len(set.union(*drawn)) == 10
