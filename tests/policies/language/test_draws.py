@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from burnish.options import COLDEST
-from burnish.policies.language.draws import draw, log_distribution, uniforms
+from burnish.policies.language.draws import draw, largest, log_distribution, next_tokens, uniforms
 
 
 def test_streams_begin_alike_whatever_their_length_and_are_uniform() -> None:
@@ -62,3 +62,28 @@ def test_draws_invert_the_cumulative_distribution() -> None:
     assert draw(P.log().expand(8, 4), numbers).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     impossible = torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0]], dtype=torch.float64).log().expand(3, 5)
     assert draw(impossible, torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64)).tolist() == [1, 3, 3]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("top_p", [None, 0.7])
+@pytest.mark.parametrize("top_k", [None, 1, 5, 400])
+def test_next_tokens_are_drawn_from_the_whole_distribution(
+    dtype: torch.dtype, top_p: float | None, top_k: int | None
+) -> None:
+    """As if no logit had been left out. In bfloat16 many logits are equal."""
+    generator = torch.Generator().manual_seed(0)
+    logits = (3 * torch.randn(60, 300, generator=generator)).to(dtype)
+    uniform = torch.rand(60, generator=generator, dtype=torch.float64)
+    expected = log_distribution(logits, 0.8, top_k, top_p)
+    chosen, logprobs = next_tokens(logits, uniform, 0.8, top_k, top_p)
+    assert torch.equal(chosen, draw(expected, uniform))
+    torch.testing.assert_close(logprobs, expected.gather(1, chosen[:, None])[:, 0])
+
+
+def test_the_largest_logits_have_all_that_equal_the_last() -> None:
+    """Two of 3 2 2 2 1 are four, so the other row has four as well; a logit that is not a number stays one."""
+    logits = torch.tensor([[2.0, 1.0, 2.0, 3.0, 2.0], [5.0, 1.0, 4.0, 2.0, 3.0]])
+    values, ids = largest(logits, 2)
+    assert ids.tolist() == [[0, 2, 3, 4], [0, 2, 3, 4]]
+    assert values.tolist() == [[2, 2, 3, 2], [5, 4, 2, 3]]
+    assert largest(torch.full((1, 3), torch.nan), 2)[0].isnan().all()

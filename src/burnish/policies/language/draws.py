@@ -42,3 +42,27 @@ def draw(distribution: Float[Tensor, "N V"], uniform: Float[Tensor, "N"]) -> Int
     cumulative = distribution.exp().cumsum(-1, dtype=torch.float64)
     scaled = uniform[:, None] * cumulative[:, -1:]
     return torch.searchsorted(cumulative, scaled, right=True)[:, 0].clamp(max=distribution.shape[-1] - 1)
+
+
+def next_tokens(
+    logits: Float[Tensor, "N V"],
+    uniform: Float[Tensor, "N"],
+    temperature: float,
+    top_k: int | None = None,
+    top_p: float | None = None,
+) -> tuple[Int[Tensor, "N"], Float[Tensor, "N"]]:
+    """A token per row, drawn from `log_distribution`, and its log-probability there."""
+    logits, ids = (logits, None) if top_k is None else largest(logits, top_k)
+    distribution = log_distribution(logits, temperature, top_k, top_p)
+    chosen = draw(distribution, uniform)[:, None]
+    return (chosen if ids is None else ids.gather(1, chosen))[:, 0], distribution.gather(1, chosen)[:, 0]
+
+
+def largest(logits: Float[Tensor, "N V"], top_k: int) -> tuple[Float[Tensor, "N k"], Int[Tensor, "N k"]]:
+    """The `top_k` largest logits of each row and those that equal the last of them, in order of their ids: of a large
+    vocabulary the rest costs more than it is worth. All rows have as many as the longest one."""
+    found = logits.topk(min(top_k, logits.shape[-1]))
+    if (count := int((logits >= found.values[:, -1:]).sum(-1).max())) > found.values.shape[-1]:
+        found = logits.topk(count)
+    ids = found.indices.sort(-1).values
+    return logits.gather(1, ids), ids

@@ -200,9 +200,6 @@ def load_weights(
     options: dict[str, Any] = {}
     if loading.bits:
         options = {"quantization_config": quantisation(loading.bits, half), "device_map": {"": device}}
-    if device == "cpu" and half:
-        # PyTorch's fused attention on a CPU takes a fifth of a bfloat16 step in its backward pass; plain is faster.
-        options["attn_implementation"] = "eager"
     with quiet():
         model, found = cls.from_pretrained(
             name,

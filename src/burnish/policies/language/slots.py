@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from burnish.policies.language.cache import cache_of
-from burnish.policies.language.draws import draw, log_distribution, uniforms
+from burnish.policies.language.draws import next_tokens, uniforms
 from burnish.policies.language.parts import head
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.reader import TOKENS_AT_ONCE
@@ -154,10 +154,9 @@ def texts_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]]) -> Cached
 
 def add_tokens(rows: Sequence[Row], logits: Float[Tensor, "N V"], drawing: Drawing) -> Int[Tensor, "N"]:
     """Draw the next token of each row, and add it to the row with its log-probability."""
-    distribution = log_distribution(logits, drawing.temperature, drawing.top_k, drawing.top_p)
     noise = torch.tensor([row.noise[len(row.tokens)] for row in rows], dtype=torch.float64, device=logits.device)
-    chosen = draw(distribution, noise)
-    picked = distribution.gather(1, chosen[:, None])[:, 0].tolist()
+    chosen, logprobs = next_tokens(logits, noise, drawing.temperature, drawing.top_k, drawing.top_p)
+    picked = logprobs.tolist()
     if not all(map(math.isfinite, picked)):
         raise UserError(
             "the model gives probabilities that are not finite: its weights are damaged, or its training diverged"

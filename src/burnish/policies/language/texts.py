@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from burnish.policies.language.attention import decoding
 from burnish.policies.language.cache import cache_of, room
-from burnish.policies.language.one_token import decoding
 from burnish.policies.language.parts import body, context
 
 

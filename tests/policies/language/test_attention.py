@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from burnish.policies.language.one_token import FUSED, attention, decoding, sdpa
+from burnish.policies.language.attention import FUSED, attention, decoding, sdpa
 
 ROWS, HEADS, COLUMNS, WIDTH, SCALING = 3, 4, 40, 24, 0.2
 
