@@ -1,4 +1,4 @@
-"""Attention of one token: the values of slow loops, whatever the mask and the layout, and only while decoding."""
+"""Attention by two products: the values of slow loops whatever the mask and the layout, and only where it is faster."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from burnish.policies.language.attention import FUSED, attention, decoding, sdpa
+from burnish.policies.language.attention import FUSED, SHORT, attention, decoding, sdpa
 
 ROWS, HEADS, COLUMNS, WIDTH, SCALING = 3, 4, 40, 24, 0.2
 
@@ -84,3 +84,60 @@ def test_what_adds_to_the_scores_is_left_to_transformers() -> None:
         assert torch.equal(sdpa(*given, position_bias=bias)[0], FUSED(*given, position_bias=bias)[0])
         with pytest.raises(ValueError, match="softcap"):
             sdpa(*given, softcap=30.0)
+
+
+@pytest.mark.parametrize("shared", [1, 2, 4])
+def test_several_tokens_have_the_values_of_each_by_itself(shared: int) -> None:
+    """Each sees as many columns as a mask of its own says."""
+    query, key, value = parts(shared, count=3)
+    visible = torch.arange(COLUMNS) <= torch.tensor([[5], [17], [COLUMNS - 1]])
+    found = attention(query, key, value, visible[None, None], SCALING)
+    for i in range(3):
+        added = torch.where(visible[i], 0.0, -math.inf).expand(ROWS, -1)
+        torch.testing.assert_close(found[:, i : i + 1], slow(query[:, :, i : i + 1], key, value, added))
+
+
+@pytest.mark.parametrize("columns", [SHORT * 8, SHORT * 8 + 1])
+@pytest.mark.parametrize("causal", [True, False])
+def test_short_rows_in_bfloat16_are_two_products(columns: int, causal: bool) -> None:
+    """Without a mask a token sees none behind it, unless the module or the call says otherwise; longer rows are
+    transformers' own, to the bit. Gradients agree with float64's to what bfloat16 can hold."""
+    generator = torch.Generator().manual_seed(1)
+    given = [torch.randn(2, heads, columns, 8, generator=generator).bfloat16() for heads in (4, 2, 2)]
+    wide, half = ([one.to(dtype).requires_grad_() for one in given] for dtype in (torch.float64, torch.bfloat16))
+    module = nn.Module()
+    module.num_key_value_groups = 2  # type: ignore[assignment]
+    module.is_causal = causal  # type: ignore[assignment]
+    found, expected, own = sdpa(module, *half, None)[0], FUSED(module, *wide, None)[0], FUSED(module, *half, None)[0]
+    assert torch.equal(found, own) == (columns > SHORT * 8)
+    torch.testing.assert_close(found.double(), expected, rtol=0.02, atol=0.02)
+    for output in (found, expected):
+        output.double().square().sum().backward()
+    for one, other in zip(half, wide, strict=True):
+        torch.testing.assert_close(one.grad.double(), other.grad, rtol=0.05, atol=0.05)
+    said = sdpa(module, *half, None, is_causal=not causal)[0]
+    torch.testing.assert_close(said.double(), FUSED(module, *wide, None, is_causal=not causal)[0], rtol=0.02, atol=0.02)
+
+
+def test_a_token_that_sees_nothing_is_finite() -> None:
+    """Padding on the left, whose values are written into the cache."""
+    query, key, value = (one.bfloat16() for one in parts(count=2))
+    mask = (torch.arange(COLUMNS) >= torch.tensor([[COLUMNS], [3]]))[None, None]
+    assert sdpa(nn.Module(), query, key, value, mask)[0].isfinite().all()
+
+
+def test_dropout_leaves_out_weights() -> None:
+    """Of 40 equal weights so many are left out, and the others are larger by 1 / (1 - p)."""
+    value = torch.eye(COLUMNS).expand(1, 1, -1, -1).bfloat16()
+    torch.manual_seed(0)
+    found = sdpa(
+        nn.Module(),
+        torch.zeros(1, 1, 9, 8).bfloat16(),
+        torch.zeros(1, 1, COLUMNS, 8).bfloat16(),
+        value,
+        torch.ones(1, 1, 9, COLUMNS, dtype=torch.bool),
+        dropout=0.25,
+    )[0]
+    kept = found.unique()
+    assert kept.tolist() == pytest.approx([0, 1 / 40 / 0.75], rel=0.01)
+    assert 0.1 < (found == 0).float().mean() < 0.4
