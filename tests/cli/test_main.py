@@ -258,3 +258,18 @@ def test_an_error_of_the_code_keeps_its_traceback(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(cli, "main", fail)
     with pytest.raises(RuntimeError, match="shapes differ"):
         main(["sft"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sft", "--out", ""], "the value of --out is empty"),
+        (["sft", "--out="], "the value of --out is empty"),
+        (["dpo", "--data", "", "--out", "x"], "the value of --data is empty"),
+        (["report", ""], "the argument after report is empty"),
+        (["chat", ""], "the argument after chat is empty"),
+        (["sft", "--resume", "", "--out", "x"], "the value of --resume is empty"),
+    ],
+)
+def test_an_argument_without_a_character_is_one_sentence(arguments: list[str], said: str, burnish: Any) -> None:
+    assert burnish(*arguments) == (2, "", f"burnish: {said}: give one, or leave it out\n")

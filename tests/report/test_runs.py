@@ -59,6 +59,8 @@ def test_metrics_of_a_finished_run_that_were_cut_are_refused(run_folder):
 def test_names_are_as_short_as_they_can_be():
     assert runs.short_names([Path("/r/a"), Path("/r/b")]) == ["a", "b"]
     assert runs.short_names([Path("/r/a/x"), Path("/r/b/x")]) == ["a/x", "b/x"]
+    assert runs.short_names([Path(".")]) == ["."]
+    assert runs.short_names([Path("."), Path("a")]) == [".", "a"]
     assert runs.short_names([Path("/r/a"), Path("/r/a")]) == ["a", "a (2)"]
 
 

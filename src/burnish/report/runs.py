@@ -73,8 +73,8 @@ def as_written(files: str) -> Iterator[None]:
 
 def short_names(paths: Sequence[Path]) -> list[str]:
     """The shortest unique ends of paths: `x, y` for `a/x, a/y`, but `a/x, b/x` in full; duplicates are numbered."""
-    for depth in range(1, max(len(path.parts) for path in paths) + 1):
-        names = ["/".join(path.parts[-depth:]) for path in paths]
+    for depth in range(1, max(len(path.parts) for path in paths) + 1) or [1]:
+        names = ["/".join(path.parts[-depth:]) or "." for path in paths]
         if len(set(names)) == len(set(paths)):
             break
     seen: dict[str, int] = {}
