@@ -142,18 +142,19 @@ def rendered(tokenizer: Any, messages: list[dict[str, Any]], **options: Any) -> 
     takes too long; and whatever the template raises."""
     from transformers.utils import chat_template_utils
 
+    jinja: Any = chat_template_utils
     template = str(options.get("chat_template") or tokenizer.chat_template)
     if template in _runaways:
         raise RunawayTemplateError(f"takes more than {SECONDS:g} seconds for a row")
     size = sum(len(str(value)) for message in messages for value in message.values())
-    usual = chat_template_utils.ImmutableSandboxedEnvironment
-    chat_template_utils.ImmutableSandboxedEnvironment = _bounded_environment()  # where the template is compiled
+    usual = jinja.ImmutableSandboxedEnvironment
+    jinja.ImmutableSandboxedEnvironment = _bounded_environment()  # where the template is compiled
     try:
         with _limited(SECONDS + size / LONG, template):
             # A batch of one, because an empty conversation alone is rejected.
             text = str(tokenizer.apply_chat_template([messages], tokenize=False, **options)[0])
     finally:
-        chat_template_utils.ImmutableSandboxedEnvironment = usual
+        jinja.ImmutableSandboxedEnvironment = usual
     if len(text) > CHARACTERS and len(text) > 100 * (size + len(template) + len(str(options))):
         raise RunawayTemplateError(f"writes {len(text):,} characters for a row of {size:,}")
     return text

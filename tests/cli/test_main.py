@@ -260,6 +260,12 @@ def test_an_error_of_the_code_keeps_its_traceback(monkeypatch: pytest.MonkeyPatc
         main(["sft"])
 
 
+def test_two_models_to_chat_with_need_a_flag(burnish: Any) -> None:
+    status, out, err = burnish("chat", "a", "b")
+    assert (status, out) == (2, "")
+    assert err.endswith("Error: Give one model, or two with --against: burnish chat A --against B\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -40,6 +40,16 @@ def test_missing_folders_are_named(tmp_path):
         runs.read_runs([])
 
 
+def test_a_folder_of_runs_is_no_run(tmp_path):
+    with pytest.raises(UserError, match="give the --out folder of a run"):
+        runs.read_run(tmp_path)
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.jsonl").touch()
+    with pytest.raises(UserError, match=f"give the runs in it, such as {tmp_path}/a {tmp_path}/b"):
+        runs.read_run(tmp_path)
+
+
 def test_broken_lines_are_named(run_folder):
     with (run_folder / "metrics.jsonl").open("a") as file:
         file.write("not json\n{}\n")

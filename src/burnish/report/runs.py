@@ -45,7 +45,9 @@ def read_run(folder: Path, name: str = "") -> RunFiles:
         raise UserError(f"There is no run folder {folder}: give the --out folder of a run.")
     metrics = folder / "metrics.jsonl"
     if not metrics.is_file():
-        raise UserError(f"{folder} is not a run folder: it has no metrics.jsonl; give the --out folder of a run.")
+        inside = sorted(str(path.parent) for path in folder.glob(f"*/{metrics.name}"))
+        advice = f"the runs in it, such as {' '.join(inside[:2])}" if inside else "the --out folder of a run"
+        raise UserError(f"{folder} is not a run folder: it has no metrics.jsonl; give {advice}.")
     samples = folder / "samples.jsonl"
     check_metrics(folder)
     records = read_jsonl(metrics)

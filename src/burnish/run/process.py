@@ -72,7 +72,7 @@ def _watch() -> None:
     def note(signum: int, frame: Any) -> None:
         global _pressed
         _pressed = True
-        before(signum, frame)  # type: ignore[operator]
+        before(signum, frame)  # type: ignore[operator,misc]
 
     if callable(before) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, note)
