@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
 
             error = translated(error)
         if arguments[:1] == ["chat"] and "unexpected extra argument" in error.message:
-            error.message = "Give one model, or two with --against: burnish chat A --against B"
+            error = click.UsageError("Give one model, or two with --against: burnish chat A --against B")
         object.__setattr__(error, "message", printable(LONG.sub(abridged, error.message)))
         error.show()
         sys.exit(2)
