@@ -6,6 +6,7 @@ import ending
 import pytest
 from data import tokenizers_on_the_spot as spot
 
+from burnish import ends
 from burnish.ends import Ends, ends_of, template_end
 
 
@@ -107,3 +108,44 @@ def test_what_ended() -> None:
     ends = Ends((1, 5), 1)
     assert [ends.ended(ids) for ids in ([3, 1], [5], [1, 3], [], [3])] == [True, True, False, False, False]
     assert [ends.without(ids) for ids in ([3, 1], [5], [1, 3], [])] == [[3], [], [1, 3], []]
+
+
+FOREVER = "{% for i in range(90000) %}{% for j in range(90000) %}aaaa{% endfor %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        (FOREVER, "takes more than 0.01 seconds"),
+        ("{{ 'a' * 10**9 }}", "1,000,000,000 characters at once"),
+        ("{% set n = 10**12 %}{{ n * messages[0].content }}", "characters at once"),
+        ("{{ [1] * 10**12 }}", "characters at once"),
+        ("{{ 9 ** (9 ** 9) }}", "a number of millions of digits"),
+        ("{{ 'a'|center(20000000) }}", "20,000,000 characters at once"),
+        ("{{ '%20000000d' % 1 }}", "20,000,000 characters at once"),
+        ("{{ 'a'.ljust(1200000) }}", "writes 1,200,000 characters for a row of"),
+        ("{% for i in range(90000) %}{{ 'a' * 20 }}{% endfor %}", "writes 1,800,000 characters for a row of"),
+    ],
+)
+def test_a_template_that_writes_without_bound(template: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no end, and says what it does; one that takes too long is not tried again."""
+    monkeypatch.setattr(ends, "SECONDS", 0.01 if template == FOREVER else 60.0)
+    monkeypatch.setattr(ends, "_runaways", set())
+    tokenizer = spot.make(template=template)
+    for _ in range(2):
+        with pytest.raises(ends.RunawayTemplateError, match=said):
+            ends.rendered(tokenizer, [{"role": "user", "content": "ab"}])
+    assert template_end(tokenizer) is None
+    assert ends._runaways == ({FOREVER} if template == FOREVER else set())
+
+
+def test_what_is_within_bounds_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums in a template, and rows that are long themselves."""
+    monkeypatch.setattr(ends, "CHARACTERS", 10)
+    template = (
+        "{{ '-' * 3 }}{{ 2 ** 3 * 1.5 }}{{ '%03d' % 7 }}{% for m in messages %}{{ m.content|center(5) }}{% endfor %}"
+    )
+    tokenizer = spot.make(template=template)
+    assert ends.rendered(tokenizer, [{"role": "user", "content": "abc"}]) == "---12.0007 abc "
+    assert ends.rendered(tokenizer, [{"role": "user", "content": "a" * 5000}]).endswith("a" * 5000)
+    assert ends.rendered(tokenizer, []) == "---12.0007"

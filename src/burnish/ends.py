@@ -4,8 +4,12 @@ A model names its ends in up to three places: its tokenizer has an EOS token, it
 at which `generate()` stops, and its chat template writes a token after each answer of the assistant.
 """
 
-from collections.abc import Sequence
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, wraps
 from typing import Any
 
 USER, ANSWER = "zquestionz", "zanswerz"
@@ -20,6 +24,12 @@ PROBES: tuple[list[dict[str, str]], ...] = (
     ],
 )
 """Conversations to try in order: some templates require a system message."""
+
+SECONDS, CHARACTERS = 3.0, 1_000_000
+"""CPU time that a chat template has for a short conversation, and what it may write for one."""
+
+LONG = 10_000_000
+"""Characters, or items of a list, that one operation of a template may make of nothing."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +124,103 @@ def special_tokens(tokenizer: Any) -> dict[str, int]:
 def _rendered(tokenizer: Any, probe: list[dict[str, str]], **options: bool) -> str:
     """The template's text for a probe; empty where the template rejects it."""
     try:
-        return str(tokenizer.apply_chat_template(probe, tokenize=False, **options))
+        return rendered(tokenizer, probe, **options)
     except Exception:  # there is no template, or whatever its own code raises
         return ""
+
+
+class RunawayTemplateError(Exception):
+    """What a chat template does without bound, as the end of a sentence about it."""
+
+
+_runaways: set[str] = set()
+"""Templates that have taken too long once: they are not tried again."""
+
+
+def rendered(tokenizer: Any, messages: list[dict[str, Any]], **options: Any) -> str:
+    """The chat template's text for `messages`. Raises RunawayTemplateError where the template writes without bound, or
+    takes too long; and whatever the template raises."""
+    from transformers.utils import chat_template_utils
+
+    jinja: Any = chat_template_utils
+    template = str(options.get("chat_template") or tokenizer.chat_template)
+    if template in _runaways:
+        raise RunawayTemplateError(f"takes more than {SECONDS:g} seconds for a row")
+    size = sum(len(str(value)) for message in messages for value in message.values())
+    usual = jinja.ImmutableSandboxedEnvironment
+    jinja.ImmutableSandboxedEnvironment = _bounded_environment()  # where the template is compiled
+    try:
+        with _limited(SECONDS + size / LONG, template):
+            # A batch of one, because an empty conversation alone is rejected.
+            text = str(tokenizer.apply_chat_template([messages], tokenize=False, **options)[0])
+    finally:
+        jinja.ImmutableSandboxedEnvironment = usual
+    if len(text) > CHARACTERS and len(text) > 100 * (size + len(template) + len(str(options))):
+        raise RunawayTemplateError(f"writes {len(text):,} characters for a row of {size:,}")
+    return text
+
+
+@contextlib.contextmanager
+def _limited(seconds: float, template: str) -> Iterator[None]:
+    """Raise RunawayTemplateError in the block after so much CPU time; without effect outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum: int, frame: Any) -> None:
+        _runaways.add(template)
+        raise RunawayTemplateError(f"takes more than {SECONDS:g} seconds for a row")
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, 0.1)  # again and again: a library may suppress the first error
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+@cache
+def _bounded_environment() -> Any:
+    """Jinja's sandbox, which limits `range`, with a limit on what else makes much out of nothing.
+
+    Jinja computes constant expressions when it compiles a template, where nothing could interrupt it.
+    """
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Bounded(ImmutableSandboxedEnvironment):
+        intercepted_binops = frozenset({"*", "**", "%"})
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.filters |= {name: _short(self.filters[name]) for name in ("center", "format", "indent", "replace")}
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            if operator == "*" and not isinstance(left, float) and not isinstance(right, float):
+                long = [len(one) if hasattr(one, "__len__") else abs(one) for one in (left, right)]
+                if long[0] * long[1] > LONG and any(hasattr(one, "__len__") for one in (left, right)):
+                    raise RunawayTemplateError(f"writes {long[0] * long[1]:,} characters at once")
+            if operator == "**" and isinstance(left, int) and abs(right) * left.bit_length() > LONG:
+                raise RunawayTemplateError("computes a number of millions of digits")
+            compute = super().call_binop
+            return (_short(compute) if operator == "%" else compute)(context, operator, left, right)
+
+    return Bounded
+
+
+def _short(compute: Any) -> Any:
+    """The function, with an error for a text that is far longer than all that it was given."""
+
+    @wraps(compute)
+    def bounded(*given: Any, **options: Any) -> Any:
+        found = compute(*given, **options)
+        if isinstance(found, str) and len(found) > LONG:
+            size = sum(len(one) for one in (*given, *options.values()) if isinstance(one, str))
+            if len(found) > 10 * size:
+                raise RunawayTemplateError(f"writes {len(found):,} characters at once")
+        return found
+
+    return bounded
 
 
 def _opening(text: str, tokens: dict[str, int]) -> str | None:

@@ -117,6 +117,12 @@ def test_help_imports_no_more_than_options(tmp_path: Path) -> None:
     assert loaded(*methods, *others, folder=tmp_path) <= {"torch", "numpy", "yaml", "jaxtyping"}
 
 
+def test_help_of_commands_that_train_nothing_imports_no_pytorch(tmp_path: Path) -> None:
+    names = [name for name in OTHERS if name != "classic"]
+    runs = [run(name, "--help") for name in names] + [run(name, "--nope", status=2) for name in names]
+    assert loaded(*runs, folder=tmp_path) <= {"yaml"}
+
+
 def test_a_run_in_an_environment_imports_no_language_models(tmp_path: Path) -> None:
     flags = ["--algorithms", "reinforce", "--runs", 1, "--episodes", 3, "--hidden", 4, "--out", "run", "--quiet"]
     found = loaded(run("classic", *flags), folder=tmp_path)

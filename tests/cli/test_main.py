@@ -258,3 +258,24 @@ def test_an_error_of_the_code_keeps_its_traceback(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(cli, "main", fail)
     with pytest.raises(RuntimeError, match="shapes differ"):
         main(["sft"])
+
+
+def test_two_models_to_chat_with_need_a_flag(burnish: Any) -> None:
+    status, out, err = burnish("chat", "a", "b")
+    assert (status, out) == (2, "")
+    assert err.endswith("Error: Give one model, or two with --against: burnish chat A --against B\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sft", "--out", ""], "the value of --out is empty"),
+        (["sft", "--out="], "the value of --out is empty"),
+        (["dpo", "--data", "", "--out", "x"], "the value of --data is empty"),
+        (["report", ""], "the argument after report is empty"),
+        (["chat", ""], "the argument after chat is empty"),
+        (["sft", "--resume", "", "--out", "x"], "the value of --resume is empty"),
+    ],
+)
+def test_an_argument_without_a_character_is_one_sentence(arguments: list[str], said: str, burnish: Any) -> None:
+    assert burnish(*arguments) == (2, "", f"burnish: {said}: give one, or leave it out\n")

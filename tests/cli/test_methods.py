@@ -75,6 +75,11 @@ def test_a_mistake_in_a_file_is_refused_with_a_suggestion(files: Path, tmp_path:
         (["sft", "--max_steps", "3"], "No such option '--max-steps': it is '--steps' here"),
         (["dpo", "--num-train-epochs=2"], "No such option '--num-train-epochs': it is '--epochs' here"),
         (["ppo", "--lr_scheduler_type=cosine"], "No such option '--lr-scheduler-type': it is '--schedule' here"),
+        (["dpo", "--loss_type", "ipo"], "No such option '--loss-type': each loss is a method of its own here, such as"),
+        (
+            ["grpo", "--max_completion_length", "9"],
+            "No such option '--max-completion-length': it is '--max-new-tokens'",
+        ),
         (["ppo", "--lam", "0.9"], "No such option '--lam': it is '--lambda' here"),
         (
             ["sft", "--per_device_train_batch_size", "4"],

@@ -276,3 +276,9 @@ def test_dropout_of_adapters_is_refused_where_it_would_stay_off() -> None:
 def test_weights_that_cannot_be_trained_are_refused(options: dict, message: str) -> None:
     assert refusal("sft", options).startswith(message)
     assert built("sft", {"load_in_4bit": True, "lora_rank": 2, "dtype": "bfloat16"})
+
+
+@pytest.mark.parametrize("key", ["model", "out", "from_", "revision", "device"])
+def test_a_text_without_a_character_is_refused(key: str) -> None:
+    with pytest.raises(UserError, match=rf"^{key} is empty: give a value, or leave it out$"):
+        build(SFT, {key: ""})

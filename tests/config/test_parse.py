@@ -8,7 +8,7 @@ import pytest
 
 from burnish.algorithms.table import LANGUAGE, load
 from burnish.config import construct, option_names, option_types, read_config, suggestion
-from burnish.config.parse import ELSEWHERE, UNLIKE
+from burnish.config.parse import ELSEWHERE, INSTEAD, UNLIKE
 from burnish.options import check, option
 from burnish.run import UserError
 
@@ -110,6 +110,7 @@ def test_an_unknown_key_is_answered_with_the_nearest_or_with_all() -> None:
     assert suggestion("zzz", known) == "; the keys are batch_size, beta"
     assert suggestion("kl_coef", known) == ": it is 'beta' here"
     assert suggestion("init-kl-coef", known) == ": it is 'beta' here"
+    assert suggestion("loss-type", known).startswith(": each loss is a method of its own here, such as `burnish ipo`")
     assert suggestion("lr", known) == "; the keys are batch_size, beta"  # a method without a learning rate
     counted = ": it is 'batch_size' here (all rows of an update, however they are divided)"
     assert suggestion("per_device_train_batch_size", known) == counted
@@ -119,6 +120,7 @@ def test_words_of_other_libraries_have_keys_of_ours() -> None:
     every = {key for name in LANGUAGE for cls in option_types(load(name)) for key in option_names(cls)}
     assert set(ELSEWHERE.values()) <= every
     assert not ELSEWHERE.keys() & every
+    assert not INSTEAD.keys() & (every | ELSEWHERE.keys())
     assert ELSEWHERE.keys() >= UNLIKE.keys()
 
 

@@ -256,5 +256,9 @@ def test_a_template_that_rejects_or_ignores_a_message():
     refusing = "{% for m in messages %}{{ raise_exception('no ' + m['role']) }}{% endfor %}"
     with pytest.raises(UserError, match=r"^f, row 3: the chat template rejects its messages \(no user\)"):
         rows(refusing, [user("a")], [bot("b")])
+    with pytest.raises(
+        UserError, match=r"^f, row 3: the chat template writes 1,000,000,000 characters at once: fix the "
+    ):
+        rows("{{ 'a' * 10**9 }}", [user("a")], [bot("b")])
     with pytest.raises(UserError, match=r"^f, row 3: the chat template writes nothing for the assistant's message"):
         rows("{{ messages[0]['content'] }}", [user("a")], [bot("b")])

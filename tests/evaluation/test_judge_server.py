@@ -95,6 +95,13 @@ def test_a_key_that_the_server_repeats_is_not_shown(monkeypatch: pytest.MonkeyPa
         ("--judge http://me:pw@host:80/v1?key=abc#x --out o", "--judge http://host:80/v1 --out o"),
         ("'https://token@host/v1?a=b'", "'https://host/v1'"),
         ("http://host/v1", "http://host/v1"),
+        ("http://host/v1;key=abc/chat?x", "http://host/v1"),
+        ("http://host:1;params=abc and more", "http://host:1 and more"),
+        ("http://host/v1#key=abc", "http://host/v1"),
+        ("http://host/v1%3Fkey%3Dabc", "http://host/v1"),
+        ("http://host/v1%3bkey=abc", "http://host/v1"),
+        ("HTTPS://me:pw@host/v1?key=abc", "HTTPS://host/v1"),
+        ("http://me:p/w@host/v1", "http://host/v1"),
         ("no address, me@host?", "no address, me@host?"),
     ],
 )

@@ -40,6 +40,16 @@ def test_missing_folders_are_named(tmp_path):
         runs.read_runs([])
 
 
+def test_a_folder_of_runs_is_no_run(tmp_path):
+    with pytest.raises(UserError, match="give the --out folder of a run"):
+        runs.read_run(tmp_path)
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.jsonl").touch()
+    with pytest.raises(UserError, match=f"give the runs in it, such as {tmp_path}/a {tmp_path}/b"):
+        runs.read_run(tmp_path)
+
+
 def test_broken_lines_are_named(run_folder):
     with (run_folder / "metrics.jsonl").open("a") as file:
         file.write("not json\n{}\n")
@@ -59,6 +69,8 @@ def test_metrics_of_a_finished_run_that_were_cut_are_refused(run_folder):
 def test_names_are_as_short_as_they_can_be():
     assert runs.short_names([Path("/r/a"), Path("/r/b")]) == ["a", "b"]
     assert runs.short_names([Path("/r/a/x"), Path("/r/b/x")]) == ["a/x", "b/x"]
+    assert runs.short_names([Path(".")]) == ["."]
+    assert runs.short_names([Path("."), Path("a")]) == [".", "a"]
     assert runs.short_names([Path("/r/a"), Path("/r/a")]) == ["a", "a (2)"]
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -149,12 +150,19 @@ def test_an_exception_that_no_single_row_raises_names_all_rows() -> None:
         checked_scores(Made(together), completed("a", "b"))
 
 
-def test_an_interruption_is_not_an_error_of_the_reward() -> None:
+def test_an_interruption_is_an_error_of_the_reward_unless_ctrl_c_was_pressed() -> None:
     def interrupted(found: Completed) -> list[float]:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(BadRewardError, match=r"failed for row 10 \(KeyboardInterrupt\)"):
         checked_scores(Made(interrupted), completed("a"))
+
+    def pressed(found: Completed) -> list[float]:
+        subprocess.run(["kill", "-INT", str(os.getpid())])
+        return [0.0]
+
+    with pytest.raises(KeyboardInterrupt):
+        checked_scores(Made(pressed), completed("a"))
 
 
 def test_many_rows_are_counted_and_the_same_row_is_named_once() -> None:

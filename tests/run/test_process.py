@@ -107,3 +107,37 @@ def test_a_working_folder_that_was_removed_does_no_harm(tmp_path: Path, monkeypa
     with alive_and_unchanged():
         os.chdir("/")
     assert os.getcwd() == "/"
+
+
+HARM = """
+import os, sys
+sys.path.insert(0, {source!r})
+from burnish.run import alive_and_unchanged
+for _ in range(2):
+    with alive_and_unchanged():
+        {harm}
+    print("out é")
+    print("err", file=sys.stderr)
+sys.stdout.flush()
+os.write(1, b"end\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "sys.stdout.close(); sys.stderr.close(); sys.stdin.close()",
+        "sys.__stdout__.close(); sys.__stderr__.buffer.close()",
+        "sys.stdout.buffer.close(); sys.stderr.detach()",
+        "os.close(1); os.close(2); os.close(0)",
+        "os.closerange(0, 3)",
+        "os.close(1); open('/dev/null', 'w'); sys.stdout = sys.stderr = None",
+        "os.dup2(os.open('/dev/null', os.O_WRONLY), 1)",
+        "del sys.stdout, sys.stderr",
+        "sys.stdout.reconfigure(encoding='ascii', errors='strict')",
+    ],
+)
+def test_standard_streams_that_are_closed_or_replaced_are_there_again(harm: str) -> None:
+    code = HARM.format(source=str(Path(alive_and_unchanged.__code__.co_filename).parents[2]), harm=harm)
+    out = subprocess.run([sys.executable, "-X", "utf8", "-c", code], capture_output=True, text=True, encoding="utf-8")
+    assert (out.returncode, out.stdout, out.stderr) == (0, "out é\nout é\nend\n", "err\nerr\n")

@@ -1,6 +1,10 @@
 """What a user's code raises becomes one kind of error; exits are errors too, Ctrl-C is not."""
 
+import os
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -36,11 +40,30 @@ def test_whatever_is_raised_is_described_on_one_line(error: BaseException, sente
     assert caught.value.cause is error is caught.value.__cause__
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), UserError("a sentence")])
-def test_ctrl_c_and_our_own_sentences_pass(error: BaseException) -> None:
-    with pytest.raises(type(error)) as caught, user_code():
+def test_our_own_sentences_pass() -> None:
+    error = UserError("a sentence")
+    with pytest.raises(UserError) as caught, user_code():
         raise error
     assert caught.value is error
+
+
+def test_ctrl_c_passes_and_what_only_looks_like_it_is_an_error() -> None:
+    """The signal comes from another process, as from a terminal; the code may raise the interruption later."""
+
+    def pressed() -> None:
+        try:
+            subprocess.run(["kill", "-INT", str(os.getpid())])
+            time.sleep(60)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("later") from None
+
+    with pytest.raises(KeyboardInterrupt), user_code():
+        pressed()
+    for handler in (signal.getsignal(signal.SIGINT), lambda number, frame: None):
+        before = signal.signal(signal.SIGINT, handler)
+        with pytest.raises(UserCodeError, match=r"^KeyboardInterrupt: by itself$"), user_code():
+            raise KeyboardInterrupt("by itself")
+        assert signal.signal(signal.SIGINT, before) is handler
 
 
 def test_an_exit_does_not_end_the_process() -> None:

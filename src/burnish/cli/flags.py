@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
 
-from burnish.config import ELSEWHERE, Settings, construct, option_names, translation
+from burnish.config import ELSEWHERE, INSTEAD, Settings, construct, option_names, translation
 from burnish.data.names import joined
 from burnish.options import shown
 from burnish.run import UserError
@@ -83,10 +83,18 @@ def settings_of(flags: dict[str, Any]) -> Settings:
     return construct(Settings, {key: value for key, value in flags.items() if value is not None})
 
 
+ELSEWHERE_APPLIES = {"model", "data", "learning_rate"}
+"""Flags of the commands that train."""
+
+
 def translated(error: click.NoSuchOption) -> click.NoSuchOption:
     """The error about an option that other libraries have, with the command's own name for it."""
     key = error.option_name.lstrip("-").replace("-", "_")
     own = {p.name: p.opts[0] for p in error.ctx.command.params if isinstance(p, click.Option)} if error.ctx else {}
+    if key in INSTEAD and own.keys() >= ELSEWHERE_APPLIES:
+        return click.NoSuchOption(
+            error.option_name, f"No such option '{error.option_name}': {INSTEAD[key]}", ctx=error.ctx
+        )
     if (name := own.get(ELSEWHERE.get(key, ""))) is None:
         return error
     return click.NoSuchOption(

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import traceback
+from itertools import pairwise
 
 import click
 
@@ -22,6 +23,8 @@ from burnish.run import (
 )
 
 INTERRUPTED = 130
+MAY_BE_EMPTY = ("--system",)
+"""Options whose value is a text, which may have no character."""
 BROKEN_PIPE = 141
 LONG = re.compile(rf"[^\s']{{{LONGEST + 1},}}")
 """A value in an error message that is too long to be repeated."""
@@ -45,6 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     output = sys.stdout
     try:
         refuse_few_threads()
+        refuse_empty(arguments)
         status = cli.main(arguments, prog_name="burnish", standalone_mode=False)
         sys.stdout.flush()  # here, and not at the end of the process, where an error could not be reported
     except SystemExit as error:  # no command exits by itself: a class of the user's that it ran did
@@ -61,6 +65,8 @@ def main(arguments: list[str] | None = None) -> None:
             from burnish.cli.flags import translated
 
             error = translated(error)
+        if arguments[:1] == ["chat"] and "unexpected extra argument" in error.message:
+            error = click.UsageError("Give one model, or two with --against: burnish chat A --against B")
         object.__setattr__(error, "message", printable(LONG.sub(abridged, error.message)))
         error.show()
         sys.exit(2)
@@ -89,6 +95,18 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"burnish: {sentence(refused(error, arguments))}", file=sys.stderr)
         sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def refuse_empty(arguments: list[str]) -> None:
+    """Raise UserError for an argument without a character: a path of none is the current folder to Python, and a
+    variable of the shell that is not set looks like this."""
+    for before, argument in pairwise(arguments):
+        option = before if before.startswith("--") else ""
+        if argument.startswith("--") and argument.endswith("="):
+            option, argument = argument[:-1], ""
+        if not argument and option not in MAY_BE_EMPTY:
+            what = f"the value of {option}" if option else f"the argument after {before}"
+            raise UserError(f"{what} is empty: give one, or leave it out")
 
 
 def abridged(word: re.Match[str]) -> str:

@@ -8,6 +8,7 @@ from burnish.config.build import algorithm_of, as_dict, build, defaults, option_
 from burnish.config.checks import checked, refuse
 from burnish.config.parse import (
     ELSEWHERE,
+    INSTEAD,
     construct,
     option_names,
     read_config,
@@ -19,6 +20,7 @@ from burnish.config.settings import Settings
 
 __all__ = [
     "ELSEWHERE",
+    "INSTEAD",
     "Settings",
     "algorithm_of",
     "as_dict",

@@ -1,22 +1,25 @@
 """An algorithm and its settings from one flat set of keys, and back."""
 
+from __future__ import annotations  # Algorithm and Experience import PyTorch, and are imported where they are used
+
 import dataclasses
 import sys
 from collections import Counter
 from functools import reduce
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from burnish.algorithms.interface import Algorithm, name_of
 from burnish.algorithms.table import CONTROL, LANGUAGE, load
 from burnish.config.checks import checked
 from burnish.config.parse import FLAGS_ONLY, construct, option_names, suggestion
 from burnish.config.presets import expanded
 from burnish.config.settings import Settings
 from burnish.data.names import in_memory
-from burnish.experience.interface import Experience
 from burnish.run import UserError, imported
+
+if TYPE_CHECKING:
+    from burnish.algorithms.interface import Algorithm
 
 
 def algorithm_of(text: str) -> type[Algorithm]:
@@ -25,6 +28,8 @@ def algorithm_of(text: str) -> type[Algorithm]:
     Raises UserError if there is no such algorithm.
     """
     if ":" in text:
+        from burnish.algorithms.interface import Algorithm
+
         return class_named(text, "algorithm", Algorithm)
     if text not in LANGUAGE | CONTROL:
         raise UserError(f"no such algorithm '{text}'{suggestion(text, set(LANGUAGE | CONTROL))}")
@@ -81,6 +86,9 @@ def build(algorithm: type[Algorithm], options: dict[str, Any]) -> tuple[Any, Set
     The key `experience` may hold an experience, or name a class of experiences as "module:Class", whose options are
     then keys like all others. By default it is the method's own.
     """
+    from burnish.algorithms.interface import name_of
+    from burnish.experience.interface import Experience
+
     name = name_of(algorithm)
     if options.get("algorithm", name) not in (name, written_name(algorithm)):
         raise UserError(f"the configuration is for '{options['algorithm']}', not for '{name}'")

@@ -1,14 +1,18 @@
 """Combinations of settings that make no sense, refused before anything is loaded."""
 
-import dataclasses
-from typing import Any
+from __future__ import annotations  # Algorithm imports PyTorch
 
-from burnish.algorithms.interface import Algorithm, name_of
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
 from burnish.config.settings import Settings
 from burnish.data import names
 from burnish.data.rendering import Rendering
 from burnish.run import UserError
 from burnish.run.trackers import tracker_names
+
+if TYPE_CHECKING:
+    from burnish.algorithms.interface import Algorithm
 
 
 def refuse(problems: dict[str, bool]) -> None:
@@ -20,6 +24,8 @@ def refuse(problems: dict[str, bool]) -> None:
 
 def checked(algorithm: Algorithm, settings: Settings) -> Settings:
     """The settings with their defaults filled in. Raises UserError for a combination that makes no sense."""
+    from burnish.algorithms.interface import name_of
+
     name = name_of(algorithm)
     for part in names.parts(settings.data):
         check_task(part)
@@ -29,6 +35,10 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
             check_task(part)
     refuse(
         {
+            f"{key} is empty: give a value, or leave it out": getattr(settings, key) == ""
+            for key in ("model", "out", "from_", "revision", "device", "lora_targets")
+        }
+        | {
             "steps and epochs both set the length of the run: give one of them": settings.steps is not None
             and settings.epochs is not None,
             f"batch_size must be at least {algorithm.least_rows} for {name}: it estimates how far the policy has moved "
@@ -126,6 +136,8 @@ def loading_problems(settings: Settings) -> dict[str, bool]:
 
 def streaming_problems(algorithm: Algorithm, settings: Settings) -> dict[str, bool]:
     """What may be wrong with streamed data, and whether it is."""
+    from burnish.algorithms.interface import name_of
+
     name, on = name_of(algorithm), bool(settings.streaming)
     return {
         "streaming is for data of your own, and the built-in data and tasks are in memory: leave it out": (

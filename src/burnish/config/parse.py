@@ -99,6 +99,28 @@ ELSEWHERE = {
     "reward_funcs": "reward",
     "normalize_advantage": "standardise_advantages",
     "report_to": "track",
+    "max_completion_length": "max_new_tokens",
+    "max_prompt_length": "max_length",
+    "num_iterations": "update_epochs",
+    "rloo_k": "completions_per_prompt",
+    "epsilon": "clip",
+    "epsilon_high": "clip_high",
+    "sync_ref_model": "refresh_reference",
+    "ref_model_sync_steps": "refresh_reference",
+    "rpo_alpha": "nll_weight",
+    "cpo_alpha": "nll_weight",
+    "f_divergence_type": "divergence",
+    "reward_weights": "reward",
+    "judge": "reward",
+    "teacher_model_name_or_path": "teacher",
+    "fp16": "precision",
+    "bf16_full_eval": "precision",
+    "logging_strategy": "log_every",
+    "metric_for_best_model": "save_best",
+    "gradient_checkpointing_kwargs": "gradient_checkpointing",
+    "disable_tqdm": "quiet",
+    "run_name": "out",
+    "exp_name": "out",
 }
 """Names in TRL, transformers and Stable-Baselines3, and the names of the same options here."""
 
@@ -107,6 +129,18 @@ UNLIKE = {
     "gradient_accumulation_steps": "micro-batches that batch_size is divided into, not multiplied by",
 }
 """What to know of an option here that counts something else than its namesake there."""
+
+INSTEAD = {
+    "loss_type": "each loss is a method of its own here, such as `burnish ipo`: `burnish --help` lists them",
+    "packing": "rows are packed by themselves here: leave it out",
+    "padding_free": "rows are packed by themselves here: leave it out",
+    "completion_only_loss": "only responses are trained here: leave it out",
+    "assistant_only_loss": "only responses are trained here: leave it out",
+    "precompute_ref_log_probs": "the reference's log-probabilities are computed once here: leave it out",
+    "use_vllm": "completions are drawn by Burnish's own sampler: leave it out",
+    "push_to_hub": "upload the folder model in the run with `hf upload` afterwards",
+}
+"""What takes the place of other libraries' options that have no counterpart."""
 
 FLAGS_ONLY = {"trust_remote_code"}
 """Options that are neither read from a file nor written to one."""
@@ -216,6 +250,8 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
 def suggestion(key: str, known: set[str]) -> str:
     """A suggestion for an unknown key, as the end of a sentence."""
     key = key.replace("-", "_")
+    if key in INSTEAD:
+        return f": {INSTEAD[key]}"
     if ELSEWHERE.get(key) in known:
         return translation(key, ELSEWHERE[key])
     near = difflib.get_close_matches(key, known, n=1)

@@ -1,10 +1,14 @@
 """Names for combinations of options: a method's presets, and what other libraries compute under its name."""
 
-from typing import Any
+from __future__ import annotations  # Algorithm imports PyTorch
 
-from burnish.algorithms.interface import Algorithm
+from typing import TYPE_CHECKING, Any
+
 from burnish.algorithms.likes import LIKES, libraries
 from burnish.run import UserError
+
+if TYPE_CHECKING:
+    from burnish.algorithms.interface import Algorithm
 
 
 def expanded(algorithm: type[Algorithm], given: dict[str, Any]) -> dict[str, Any]:

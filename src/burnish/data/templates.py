@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from burnish.data import thoughts
 from burnish.data.formats import Example, Messages
 from burnish.data.rendering import USUAL, Rendering, stopped
-from burnish.ends import template_end
+from burnish.ends import RunawayTemplateError, rendered, template_end
 from burnish.run import UserError, first_line
 
 Span = tuple[int, int]
@@ -107,13 +107,13 @@ class Template:
         try:
             if self.how.clock is not None:
                 keywords["chat_template"] = stopped(self.source, self.how.clock)
-            # A batch of one, because an empty conversation alone is rejected.
-            texts = self.tokenizer.apply_chat_template([shown], tokenize=False, **keywords)
+            return rendered(self.tokenizer, shown, **keywords)
+        except RunawayTemplateError as error:
+            raise UserError(f"{self.where}: the chat template {error}: fix the template or remove the row.") from error
         except Exception as error:  # whatever the template's own code raises
             raise UserError(
                 f"{self.where}: the chat template rejects its messages ({first_line(error)}); fix or remove the row."
             ) from error
-        return str(texts[0])
 
     def prompt(self, messages: Messages) -> str:
         """A prompt to sample from: with the generation prompt, or unfinished if it ends with the assistant's words."""

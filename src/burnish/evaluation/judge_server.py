@@ -36,7 +36,9 @@ QUESTION = (
 )
 AGAIN = "That is no verdict. Say one word: FIRST, SECOND or TIE."
 _VERDICT = re.compile(r"\W*(?:(?:final )?(?:verdict|answer)\W+)?(first|second|tie)\W*", re.IGNORECASE)
-_ADDRESS = re.compile(r"(https?://)(?:[^\s/?#@'\"]*@)?([^\s?#'\"]*)(?:[?#][^\s'\"]*)?")
+_ADDRESS = re.compile(
+    r"(https?://)(?:[^\s?#@'\"]*@)?((?:(?!%3b|%3f|%23)[^\s?#;'\"])*)(?:[?#;%][^\s'\"]*)?", re.IGNORECASE
+)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _REFUSED = {401: f"the key in the environment variable {KEY}", 403: f"the key in {KEY}", 404: "the URL"}
 _PASSING = (408, 409, 425, 429)  # retried, as are statuses of 500 and above
@@ -177,7 +179,7 @@ def endpoint(url: str, name: str) -> str:
 
 
 def without_keys(text: str) -> str:
-    """The text with every web address cut to host and path: user, password and query may hold keys."""
+    """The text with every web address cut to host and path: user, password, parameters and query may hold keys."""
     return _ADDRESS.sub(r"\1\2", text)
 
 

@@ -45,7 +45,9 @@ def read_run(folder: Path, name: str = "") -> RunFiles:
         raise UserError(f"There is no run folder {folder}: give the --out folder of a run.")
     metrics = folder / "metrics.jsonl"
     if not metrics.is_file():
-        raise UserError(f"{folder} is not a run folder: it has no metrics.jsonl; give the --out folder of a run.")
+        inside = sorted(str(path.parent) for path in folder.glob(f"*/{metrics.name}"))
+        advice = f"the runs in it, such as {' '.join(inside[:2])}" if inside else "the --out folder of a run"
+        raise UserError(f"{folder} is not a run folder: it has no metrics.jsonl; give {advice}.")
     samples = folder / "samples.jsonl"
     check_metrics(folder)
     records = read_jsonl(metrics)
@@ -73,8 +75,8 @@ def as_written(files: str) -> Iterator[None]:
 
 def short_names(paths: Sequence[Path]) -> list[str]:
     """The shortest unique ends of paths: `x, y` for `a/x, a/y`, but `a/x, b/x` in full; duplicates are numbered."""
-    for depth in range(1, max(len(path.parts) for path in paths) + 1):
-        names = ["/".join(path.parts[-depth:]) for path in paths]
+    for depth in range(1, max(len(path.parts) for path in paths) + 1) or [1]:
+        names = ["/".join(path.parts[-depth:]) or "." for path in paths]
         if len(set(names)) == len(set(paths)):
             break
     seen: dict[str, int] = {}

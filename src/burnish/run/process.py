@@ -1,8 +1,10 @@
 """What code that a user wrote must not do to the process: end it, or leave it in another state."""
 
+import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -17,6 +19,9 @@ _STOPS = (signal.SIGINT, signal.SIGTERM)
 
 _inside = 0
 """The id of the process whose own user code is running; a process that it forks may end itself as it likes."""
+_pressed = False
+_spare: dict[int, tuple[Any, int]] = {}
+"""What each standard file descriptor is, and a copy of it."""
 
 
 @contextmanager
@@ -24,13 +29,19 @@ def alive_and_unchanged() -> Iterator[None]:
     """Let the block neither end this process nor change what later code depends on.
 
     In it `os._exit`, `os.abort`, `os.exec…`, and signals to this process raise SystemExit, which an `except Exception`
-    does not catch. After it the working folder, the standard streams, the reactions to Ctrl-C and SIGTERM and PyTorch's
-    switches are as before. A forked process that comes to the end of the block ends there: it is not the run.
+    does not catch. After it the working folder, the standard streams and their file descriptors, the reactions to
+    Ctrl-C and SIGTERM and PyTorch's switches are as before; a standard stream that was closed is opened again. A forked
+    process that comes to the end of the block ends there: it is not the run.
     """
     global _inside
     outer, _inside, own = _inside, os.getpid(), os.getpid()
     replaced = [(module, name, getattr(module, name)) for module, name in _ENDS]
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):
+            stream.flush()  # else what is printed so far is lost where the block closes the stream's buffer
     before = [(read, write, read()) for read, write in _states()]
+    _keep_descriptors()
+    _watch()
     for module, name in _ENDS:
         setattr(module, name, _REFUSING[name])
     try:
@@ -45,6 +56,26 @@ def alive_and_unchanged() -> Iterator[None]:
         for read, write, value in before:
             if read() != value:
                 write(value)
+
+
+def interrupted() -> bool:
+    """Whether Ctrl-C was pressed since user code was begun last: else it has raised KeyboardInterrupt by itself."""
+    return _pressed
+
+
+def _watch() -> None:
+    """Note a Ctrl-C, and react to it as before."""
+    global _pressed
+    _pressed = False
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(signum: int, frame: Any) -> None:
+        global _pressed
+        _pressed = True
+        before(signum, frame)  # type: ignore[operator,misc]
+
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, note)
 
 
 def _refusing(module: Any, name: str) -> Callable[..., Any]:
@@ -95,17 +126,66 @@ def _handle(handlers: list[Any]) -> None:
             signal.signal(number, handler)
 
 
+def _descriptors() -> list[Any]:
+    """What the standard file descriptors are, None for a closed one."""
+    return [_identity(number) for number in range(3)]
+
+
+def _keep_descriptors() -> None:
+    """Keep a copy of each standard file descriptor."""
+    for number, identity in enumerate(_descriptors()):
+        known = _spare.get(number)
+        if identity is not None and (known is None or known[0] != identity):
+            if known is not None:
+                os.close(known[1])
+            _spare[number] = identity, os.dup(number)
+
+
+def _identity(number: int) -> Any:
+    with suppress(OSError):
+        return (found := os.fstat(number)).st_mode, found.st_dev, found.st_ino
+    return None
+
+
+def _describe_again(before: list[Any]) -> None:
+    """Let the standard file descriptors be what they were."""
+    for number, identity in enumerate(before):
+        if identity is not None and _identity(number) != identity:
+            os.dup2(_spare[number][1], number)
+
+
 def _streams() -> list[Any]:
-    return [getattr(sys, name) for name in _STREAMS]
+    streams = [getattr(sys, name, None) for name in _STREAMS]
+    return [(stream, _is_open(stream), _coding(stream)) for stream in streams]
 
 
-def _stream(streams: list[Any]) -> None:
-    for name, stream in zip(_STREAMS, streams, strict=True):
+def _is_open(stream: Any) -> bool:
+    try:
+        return not stream.closed
+    except (AttributeError, ValueError):  # no stream at all; one without its buffer
+        return stream is None or not isinstance(stream, io.IOBase)
+
+
+def _coding(stream: Any) -> Any:
+    if isinstance(stream, io.TextIOWrapper) and _is_open(stream):
+        return stream.encoding, stream.errors
+    return None
+
+
+def _stream(before: list[Any]) -> None:
+    """Put the streams back, one that was closed as another of the same file descriptor."""
+    for number, (name, (stream, was_open, coding)) in enumerate(zip(_STREAMS, before, strict=True)):
+        if was_open and not _is_open(stream):
+            encoding, errors = coding or ("utf-8", "backslashreplace")
+            stream = open(number, "w" if number else "r", encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
+        elif coding is not None and coding != _coding(stream):
+            stream.reconfigure(encoding=coding[0], errors=coding[1])
         setattr(sys, name, stream)
 
 
 _OWN: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
     (_folder, _enter),
+    (_descriptors, _describe_again),
     (_streams, _stream),
     (_handlers, _handle),
 ]

@@ -109,8 +109,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         if path.suffix != ".json" and has_changed(text):
             raise UserError(
-                f"{path} is damaged: its checksum is not the one in its first line; restore it, or remove that line to "
-                "use the file as it is"
+                f"{path} has changed since Burnish wrote it: restore it, or delete its first line, which begins with "
+                f"'{CHECKSUM.strip()}', to use the file as it is now"
             )
         content = json.loads(text) if path.suffix == ".json" else read_yaml(text)
     except (OSError, ValueError, RecursionError) as error:

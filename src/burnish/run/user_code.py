@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from burnish.run.atomic import UserError
-from burnish.run.process import alive_and_unchanged
+from burnish.run.process import alive_and_unchanged, interrupted
 
 LONGEST = 300
 
@@ -21,7 +21,8 @@ class UserCodeError(Exception):
 def user_code() -> Iterator[None]:
     """Raise whatever the block raises as UserCodeError; Ctrl-C and Burnish's own UserError pass unchanged.
 
-    SystemExit is an error like any other here: a reward that calls `sys.exit(0)` must not end the run as a success.
+    SystemExit is an error like any other here: a reward that calls `sys.exit(0)` must not end the run as a success; so
+    is a KeyboardInterrupt that no Ctrl-C has caused.
     `os._exit` and its kin raise it too, and the process is afterwards as it was: see `alive_and_unchanged`.
     """
     with user_errors(), alive_and_unchanged():
@@ -33,9 +34,11 @@ def user_errors() -> Iterator[None]:
     """`user_code` for a block inside `alive_and_unchanged`, which takes longer than a step of a small environment."""
     try:
         yield
-    except (KeyboardInterrupt, UserError):
+    except UserError:
         raise
     except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and interrupted():
+            raise
         raise UserCodeError(error) from error
 
 

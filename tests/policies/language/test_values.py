@@ -8,11 +8,18 @@ from burnish.run import UserError
 
 SOUND: list[dict[str, Any]] = [
     {},
+    {"sliding_window": 0, "use_sliding_window": False},
+    {"sliding_window": None, "max_position_embeddings": 8, "vocab_size": 1, "layer_types": ["full_attention"]},
     {"num_hidden_layers": 1000, "attention_dropout": 0, "resid_pdrop": 1.0, "classifier_dropout": None},
     {"text_config": {"num_hidden_layers": 1, "hidden_dropout_prob": 0.1}, "summary_first_dropout": None},
 ]
 BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"n_layer": 0}, "n_layer to 0, and it must be at least 1"),
+    ({"max_position_embeddings": -3}, "max_position_embeddings to -3, and it must be at least 1"),
+    ({"n_positions": 0}, "n_positions to 0, and it must be at least 1"),
+    ({"text_config": {"sliding_window": -1}}, "sliding_window to -1, and it must be at least 1"),
+    ({"intermediate_size": 0}, "intermediate_size to 0, and it must be at least 1"),
+    ({"max_position_embeddings": 0.5}, "max_position_embeddings to 0.5, and it must be at least 1"),
     ({"num_layers": 1001}, "num_layers to 1001, and it must be at most 1000"),
     ({"text_config": {"num_hidden_layers": 10**9}}, "num_hidden_layers to 1000000000, and it must be at most 1000"),
     ({"resid_pdrop": 1.5}, "resid_pdrop to 1.5, and it must be a number in [0, 1]"),

@@ -2,7 +2,6 @@
 
 import json
 import os
-import queue
 import re
 import shutil
 import signal
@@ -10,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,8 @@ import pytest
 import torch
 
 import burnish
-from burnish.recipes.control.classic import Bars, classic, groups_of, listen, outcome, returns_of, settle
-from burnish.recipes.control.group import FINISHED, RETURNS
+from burnish.recipes.control.classic import classic, groups_of, returns_of
+from burnish.recipes.control.group import RETURNS
 from burnish.recipes.control.settings import experiment
 from burnish.run import UserError, read_mapping
 from recipes.classic_worlds import HERE, Loose
@@ -268,45 +266,6 @@ def test_a_group_whose_gradient_is_not_finite_does_not_take_the_others_along(tmp
     assert stamps(tmp_path / "run") == before
 
 
-def test_a_process_that_is_killed_costs_the_groups_that_it_might_have_had() -> None:
-    """A broken pool fails every group that waits: said once an algorithm, and no traceback."""
-    plan = experiment({"algorithms": "ppo", "runs": 2, "group": 1})
-    found: dict[str, Any] = {}
-    failed: dict[str, str] = {}
-
-    def killed() -> dict[str, Any]:
-        raise BrokenProcessPool("a child process terminated abruptly")
-
-    groups = groups_of(plan)
-    for group in groups:
-        settle(group, killed, Bars(groups, True), found, failed)
-    assert found == {}
-    assert failed.keys() == {"ppo-00-00", "ppo-01-01"}
-    assert all("--resume and fewer processes" in reason for reason in failed.values())
-
-
-def test_what_is_heard_late_of_a_group_changes_nothing() -> None:
-    """Of two groups of 4 episodes one is over, and its last message comes after its end."""
-    groups = groups_of(experiment({"algorithms": "ppo", "runs": 2, "group": 1, "episodes": 4}))
-    bars, heard = Bars(groups, True), queue.Queue()  # type: ignore[var-annotated]
-    for message in [("ppo-00-00", 3), ("ppo-01-01", 1), ("ppo-01-01", 2)]:
-        heard.put(message)
-    bars.done(groups[0], 1.0)
-    listen(heard, {"ppo-01-01": groups[1]}, bars)
-    assert bars.counts == {"ppo-00-00": 4, "ppo-01-01": 2}
-    assert [(task.completed, task.total) for task in bars.bars.tasks] == [(6, 8)]
-
-
-def test_bars_count_episodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where standard error is no terminal, a line a group; --quiet says nothing, and standard output has nothing."""
-    classic(**STAIRS | {"quiet": False}, algorithms="reinforce", runs=3, group=2, out=tmp_path / "run")
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert [line.split(":")[0] for line in err.splitlines()] == ["reinforce, runs 0 to 1", "reinforce, run 2"]
-    classic(**STAIRS, algorithms="reinforce", runs=1, out=tmp_path / "quiet")
-    assert capsys.readouterr() == ("", "")
-
-
 def test_resuming_elsewhere_is_told(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Finished groups of another version of torch are kept: whether to mix them is the user's to know of."""
     run = tmp_path / "run"
@@ -392,13 +351,6 @@ def test_control_c_keeps_finished_groups_and_leaves_no_process(tmp_path: Path) -
     assert all(re.fullmatch(r"reinforce, run \d: \d+ s\n", line) for line in before)  # told already, or not yet
     (kept,) = run.glob("groups/*/group.json")
     assert len(pd.read_parquet(kept.parent / "returns.parquet")) == 100
-
-
-@pytest.mark.parametrize("content", ["{}", '{"seconds": "x", "failed": {}}', '{"seconds": 1.0, "failed": []}'])
-def test_a_damaged_group_is_named(content: str, tmp_path: Path) -> None:
-    (tmp_path / FINISHED).write_text(content)
-    with pytest.raises(UserError, match=rf"group\.json is damaged: remove {tmp_path} and compute it again"):
-        outcome(tmp_path)
 
 
 def test_damaged_returns_are_named(tmp_path: Path) -> None:

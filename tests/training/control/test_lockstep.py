@@ -378,7 +378,9 @@ def test_metrics_are_means_over_a_runs_real_steps() -> None:
     learner = learner_of_nothing((1,), None)
     for row in ({"tag": torch.ones(3), "labels": 4.0}, {"tag": torch.tensor([1.0, 2.0, 6.0])}):
         learner.note(row, State())
+    learner.runs = [4, 5, 6]
     assert learner.record(State()) == {"tag": 3.0, "labels": 4.0}
+    assert learner.recorded_by_run() == {4: {"tag": 1.0}, 5: {"tag": 2.0}, 6: {"tag": 6.0}}
     assert learner.record(State()) == {}
 
 

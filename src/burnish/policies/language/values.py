@@ -7,7 +7,12 @@ from burnish.options import is_number, quoted
 from burnish.run import UserError
 
 LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
-COUNTS = (*LAYERS, "num_attention_heads", "num_key_value_heads", "hidden_size", "vocab_size", "n_head", "n_embd")
+COUNTS = (
+    *LAYERS,
+    *("num_attention_heads", "num_key_value_heads", "num_heads", "n_head", "n_heads"),
+    *("hidden_size", "intermediate_size", "vocab_size", "n_embd", "d_model", "d_kv", "d_ff", "ffn_dim"),
+    *("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "sliding_window"),
+)
 """Sizes in a configuration, as most families and as GPT-2 call them."""
 MOST_LAYERS = 1000
 """Every layer is a Python object before a weight is read, so that a huge number takes hours."""
@@ -19,7 +24,8 @@ def check_config(config: Mapping[str, Any], file: str) -> None:
     for key, value in config.items():
         if isinstance(value, Mapping) and key.endswith("_config"):
             check_config(value, file)
-        if key in COUNTS and isinstance(value, int) and value < 1:
+        unused = key == "sliding_window" and config.get("use_sliding_window") is False
+        if key in COUNTS and not unused and is_number(value) and not value >= 1:
             raise UserError(f"its {file} sets {key} to {value}, and it must be at least 1")
         if key in LAYERS and isinstance(value, int) and value > MOST_LAYERS:
             raise UserError(f"its {file} sets {key} to {quoted(value)}, and it must be at most {MOST_LAYERS}")

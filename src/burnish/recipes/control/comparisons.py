@@ -21,8 +21,9 @@ from burnish.evaluation.statistics import bootstrap_interval, paired_difference
 from burnish.experience.control.fixed_cartpole import FIXED_CARTPOLE
 from burnish.experience.control.teacher import Comparisons
 from burnish.options import quoted
-from burnish.recipes.control.classic import GROUPS, collected, compute, finished, outcome
+from burnish.recipes.control.classic import FREE, GROUPS, collected
 from burnish.recipes.control.comparisons_group import Variant, VariantGroup, run_variant
+from burnish.recipes.control.compute import compute, finished, outcome
 from burnish.recipes.control.settings import ClassicSettings, checked, method
 from burnish.report.control.comparisons import comparisons_page
 from burnish.run import RunFolder, UserError, hushed, write_atomically
@@ -96,7 +97,7 @@ def run_comparisons(
     with hushed(settings.quiet), RunFolder.open(settings.out, resume=settings.resume) as run:
         knobs = {"ppo": groups[0].method.as_dict(), "variants": {v.name: v.as_dict() for v in study}}
         del knobs["ppo"]["normalise_rewards"]  # of the true reward alone
-        run.claim(asdict(settings) | knobs, free=("resume", "quiet", "debug", "processes", "out"))
+        run.claim(asdict(settings) | knobs, free=FREE)
         packages = {name: metadata.version(name) for name in ("burnish", "torch", "gymnasium", "numpy")}
         run.describe({"python": platform.python_version(), "packages": packages, "seed": settings.seed})
         processes = settings.processes or len(os.sched_getaffinity(0))
@@ -123,7 +124,11 @@ def groups_of(settings: ClassicSettings, study: Sequence[Variant]) -> list[Varia
         for first in range(0, settings.runs, settings.group):
             last = min(first + settings.group, settings.runs) - 1
             groups.append(
-                VariantGroup(own, settings.env, {}, hidden, settings.episodes, settings.seed, first, last, variant)
+                VariantGroup(
+                    *(own, settings.env, {}, hidden, settings.episodes, settings.seed, first, last, variant),
+                    track=settings.track,
+                    quiet=settings.quiet,
+                )
             )
     return groups
 

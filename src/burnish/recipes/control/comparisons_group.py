@@ -50,7 +50,7 @@ class VariantGroup(RunGroup):
         return f"{self.variant.name}-{self.first:02d}-{self.last:02d}"
 
     def as_dict(self) -> dict[str, Any]:
-        own = {key: value for key, value in vars(self).items() if key not in ("variant", "method")}
+        own = {key: value for key, value in vars(self).items() if key not in ("variant", "method", "track", "quiet")}
         own |= {"hidden": ",".join(map(str, self.hidden)), "env_options": dict(self.env_options)}
         return own | {"variant": self.variant.name, "comparisons": self.variant.as_dict(), "ppo": self.method.as_dict()}
 

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from burnish.experience.interface import draws
 from burnish.policies.control.policy import ControlCritic, ControlPolicy
 from burnish.policies.interface import Models
 from burnish.recipes.control.settings import Method
+from burnish.recipes.control.tracking import followed
 from burnish.run import RunFolder, write_atomically
 from burnish.training.control.lockstep import LockstepLearner
 from burnish.training.control.trust_region import TrustRegionLearner
@@ -42,6 +43,8 @@ class RunGroup:
     seed: int
     first: int
     last: int
+    track: str | None = field(default=None, kw_only=True)
+    quiet: bool = field(default=False, kw_only=True)
 
     @property
     def name(self) -> str:
@@ -50,6 +53,23 @@ class RunGroup:
     @property
     def seeds(self) -> list[int]:
         return [self.seed * SEEDS_APART + run for run in range(self.first, self.last + 1)]
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the group computes, as plain data."""
+        own = {key: value for key, value in vars(self).items() if key not in ("method", "track", "quiet")}
+        hidden = ",".join(map(str, self.hidden))
+        return own | {"algorithm": self.method.name, "env_options": dict(self.env_options), "hidden": hidden}
+
+    def alone(self) -> dict[int, tuple[str, dict[str, Any]]]:
+        """The name and the configuration of each run by its number, as if it were alone."""
+        common = {key: value for key, value in self.as_dict().items() if key not in ("first", "last", "seed")}
+        common |= self.method.as_dict()
+        stem = self.name.removesuffix(f"-{self.first:02d}-{self.last:02d}")
+        numbers = range(self.first, self.last + 1)
+        return {
+            run: (f"{stem}-{run:02d}", common | {"run": run, "seed": seed})
+            for run, seed in zip(numbers, self.seeds, strict=True)
+        }
 
 
 @dataclass(frozen=True)
@@ -72,7 +92,7 @@ def run_group(group: RunGroup, folder: Path, progress: Callable[[int], None]) ->
     """
     began = time.perf_counter()
     with RunFolder.open(folder) as run:
-        run.claim(plain_group(group))
+        run.claim(group.as_dict())
         player = play(group, run, progress)
         finished = pd.DataFrame([asdict(episode) for episode in player.ledger.finished])
         frame = pd.DataFrame(columns=["run", "episode", "return_", "length", "steps"]) if finished.empty else finished
@@ -86,12 +106,6 @@ def run_group(group: RunGroup, folder: Path, progress: Callable[[int], None]) ->
         found = {"seconds": round(time.perf_counter() - began, 3), "failed": failed}
         write_atomically(run.path / FINISHED, json.dumps(found) + "\n")  # last: it says that the group is finished
     return found
-
-
-def plain_group(group: RunGroup) -> dict[str, Any]:
-    own = {key: value for key, value in vars(group).items() if key != "method"}
-    hidden = ",".join(map(str, group.hidden))
-    return own | {"algorithm": group.method.name, "env_options": dict(group.env_options), "hidden": hidden}
 
 
 def play(
@@ -112,12 +126,20 @@ def play(
     if "critic" in algorithm.roles:
         models = models.having(critic=ControlCritic(size, group.seeds, hidden=group.hidden))
     player = Player(models, method.control, environments, group.seeds, group.episodes, group.first)
-    if progress is not None:
-        player.report = lambda ledger: progress(ended(ledger, player, group.episodes))
     learner = (TrustRegionLearner if algorithm.region() else LockstepLearner)(
         algorithm, models, method.steps, group.seeds, group.first
     )
-    with Progress(group.name, 1, quiet=True) as bar:
+    with (
+        followed(run, group.track, group.alone(), learner, player.ledger, group.quiet) as episodes_ended,
+        Progress(group.name, 1, quiet=True) as bar,
+    ):
+
+        def report(ledger: Ledger) -> None:
+            episodes_ended()
+            if progress is not None:
+                progress(ended(ledger, player, group.episodes))
+
+        player.report = report
         train_loop(
             models,
             through(draws(method.control, player)),

@@ -14,9 +14,12 @@ from burnish.experience.control.rollouts import Control
 from burnish.options import check, option, quoted
 from burnish.recipes.control.presets import PRESETS
 from burnish.run import UserError
+from burnish.run.trackers import check_installed, tracker_names
 from burnish.training.control.lockstep import Steps
 
 MOST_LAYERS, MOST_UNITS = 64, 16_384
+MOST_TRACKED = 100
+"""Runs of a group with --track: each has open files of its own."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,12 @@ class ClassicSettings:
     group: int = option(20, "runs computed in lockstep; it changes the last bits of their numbers", ge=1, most=10_000)
     processes: int | None = option(
         None, "groups computed at the same time; default: one per core", ge=1, most=MOST_THREADS
+    )
+    track: str | None = option(
+        None,
+        "trackers in which every run is one of their own: tensorboard, wandb, trackio, mlflow; several with commas, or "
+        "with --track repeated",
+        several=True,
     )
     resume: bool = option(False, "keep the finished groups in --out and compute the others")
     quiet: bool = option(False, "print nothing but errors")
@@ -143,7 +152,8 @@ def method(name: str, options: Mapping[str, Any]) -> Method:
 
 
 def checked(settings: ClassicSettings) -> ClassicSettings:
-    """The settings. Raises UserError for sizes of hidden layers that make no sense."""
+    """The settings, with trackers as a comma-separated text. Raises UserError for sizes of hidden layers that make no
+    sense, and for trackers that do not exist or are not installed."""
     sizes = [size.strip() for size in settings.hidden.split(",")]
     refuse(
         {
@@ -156,4 +166,15 @@ def checked(settings: ClassicSettings) -> ClassicSettings:
             ),
         }
     )
-    return settings
+    if settings.track is None:
+        return settings
+    names = tracker_names(settings.track)
+    check_installed(names)
+    refuse(
+        {
+            f"track follows at most {MOST_TRACKED} runs that are computed together: set group to {MOST_TRACKED}": (
+                min(settings.group, settings.runs) > MOST_TRACKED
+            )
+        }
+    )
+    return dataclasses.replace(settings, track=",".join(names))

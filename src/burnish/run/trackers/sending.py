@@ -25,7 +25,8 @@ NOTES = "trackers.json"
 class Trackers:
     """The trackers of one run, closed at the end of a `with` block, however it ends.
 
-    `text` has their names, separated by commas; None or "" is none. `say` shows a warning to the user.
+    `text` has their names, separated by commas; None or "" is none. `say` shows a warning to the user, and `failed` has
+    the names of those that were left out.
     """
 
     def __init__(self, run: RunFolder, text: str | None, say: Callable[[str], None]) -> None:
@@ -33,6 +34,7 @@ class Trackers:
         self._names = tracker_names(text) if text else ()
         self._written = self._read("metrics")[-1:] if self._names else []
         self._following: dict[str, Tracker] = {}
+        self.failed: set[str] = set()
         self._rows: list[dict[str, Any]] = []
         self._step = 0
 
@@ -90,6 +92,7 @@ class Trackers:
             yield
         except (Exception, SystemExit) as error:
             self._following.pop(name, None)
+            self.failed.add(name)
             self._say(
                 f"warning: the tracker {name} failed ({described(error)}): the run goes on without it, and its "
                 "metrics.jsonl and samples.jsonl are complete"

@@ -12,12 +12,15 @@ class Trackio:
 
     def __init__(self, place: Place) -> None:
         import trackio
+        from trackio.context_vars import current_run
 
-        self._table, self._finish = trackio.Table, trackio.finish
+        self._table = trackio.Table
         self.noted = place.noted or {
             "project": os.environ.get("TRACKIO_PROJECT", "burnish"),
             "name": f"{place.name}-{secrets.token_hex(3)}",
         }
+        before = current_run.get()
+        current_run.set(None)  # `init` ends the run that is current: the user's, or another that is followed
         self._run = trackio.init(
             project=self.noted["project"],
             name=self.noted["name"],
@@ -25,6 +28,7 @@ class Trackio:
             resume="allow",
             embed=False,
         )
+        current_run.set(before)
         self.known = self._run._initial_last_step or 0
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
@@ -37,7 +41,7 @@ class Trackio:
         self._run.log({"samples": self._table(dataframe=frame.where(frame.notna(), None))}, step=step)
 
     def close(self, failed: bool) -> None:
-        self._finish()
+        self._run.finish()
 
 
 def start(place: Place) -> Tracker:

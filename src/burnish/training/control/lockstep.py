@@ -118,6 +118,7 @@ class LockstepLearner:
         self.going = torch.ones(len(self.seeds), dtype=torch.bool)
         self.carried: dict[str, Tensor] = {}
         self.latest: dict[str, Any] = {}
+        self.recorded: dict[str, Any] = {}
 
     def prepare(self, batch: Transitions, state: State) -> Any:
         self.narrow(batch)
@@ -179,11 +180,16 @@ class LockstepLearner:
 
     def record(self, state: State) -> dict[str, float]:
         """Means over the remaining runs, of the latest update and rollout alone: those of all would cost time."""
-        found = self.latest
+        found = self.recorded = self.latest
         self.latest = {}
         return {
             name: value.double().mean().item() if isinstance(value, Tensor) else value for name, value in found.items()
         }
+
+    def recorded_by_run(self) -> dict[int, dict[str, float]]:
+        """The metrics of each run, by its number, which the last record has the means of."""
+        own = {name: value.tolist() for name, value in self.recorded.items() if isinstance(value, Tensor)}
+        return {run: {name: values[i] for name, values in own.items()} for i, run in enumerate(self.runs)}
 
     def descend(self, loss: Loss, part: Any) -> dict[str, Tensor]:
         """One step of every run that is going. Raises UserError, before anything moves, where a run's is not finite."""

@@ -66,6 +66,9 @@ class TrustRegionLearner:
     def record(self, state: State) -> dict[str, float]:
         return self.critic.record(state)
 
+    def recorded_by_run(self) -> dict[int, dict[str, float]]:
+        return self.critic.recorded_by_run()
+
     def save(self, state: State) -> None:
         self.critic.save(state)
 
