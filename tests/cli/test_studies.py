@@ -5,13 +5,23 @@ from typing import Any
 
 import pytest
 
-COMMON = {"demo": "--seed --resume --device --threads", "pretrain": "--seed --threads", "judge": ""}
-OWN = {"demo": "--out --runs --quick --overwrite", "pretrain": "--out", "judge": "--out"}
+COMMON = {
+    "demo": "--seed --resume --device --threads",
+    "pretrain": "--seed --threads",
+    "judge": "",
+    "study checked": "",
+}
+OWN = {
+    "demo": "--out --runs --quick --overwrite",
+    "pretrain": "--out",
+    "judge": "--out",
+    "study checked": "--out --quick --tasks --seeds --jobs --resume",
+}
 
 
 @pytest.mark.parametrize("command", OWN)
 def test_a_study_has_its_flags(command: str, burnish: Any) -> None:
-    status, out, _ = burnish(command, "--help")
+    status, out, _ = burnish(*command.split(), "--help")
     assert status == 0
     for flag in [*OWN[command].split(), *COMMON[command].split(), "--quiet", "--debug"]:
         assert f"{flag} " in out or f"{flag}\n" in out, flag
@@ -24,6 +34,12 @@ def test_a_study_has_its_flags(command: str, burnish: Any) -> None:
         (["demo", "--out", "{taken}"], "{taken} "),
         (["pretrain"], "Missing option '--out'"),
         (["judge", "--seed", "1"], "No such option"),
+        (["study", "checkd"], "No such command 'checkd'"),
+        (["study", "checked", "--jobs", "0"], "--jobs"),
+        (["study", "checked", "--seeds", "0"], "--seeds"),
+        (["study", "checked", "--tasks", "sort,revers"], "no task 'revers'; did you mean reverse?"),
+        (["study", "checked", "--out", "{taken}"], "{taken} exists and is not empty"),
+        (["study", "checked", "--resume", "--out", "{taken}"], "{taken} does not contain a run"),
     ],
 )
 def test_a_study_refuses_what_makes_no_sense(arguments: list[str], said: str, tmp_path: Path, burnish: Any) -> None:

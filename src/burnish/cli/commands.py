@@ -21,6 +21,7 @@ class Place:
 METHODS = {name: Place("methods", name, entry.summary) for name, entry in LANGUAGE.items()}
 OTHERS = {
     "demo": Place("studies", "demo", "Run the built-in study: SFT, DPO, a reward model, PPO"),
+    "study": Place("studies", "study", "Compare methods over tasks and seeds"),
     "classic": Place("classic", "classic", "Run REINFORCE to PPO on a Gymnasium environment"),
     "evaluate": Place("models", "evaluate", "Evaluate a finished run on held-out data"),
     "sample": Place("models", "sample", "Sample completions of prompts, or the best of n"),

@@ -30,6 +30,35 @@ def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> No
     click.echo(printable(out / "report.html"))
 
 
+@click.group()
+def study() -> None:
+    """Compare methods over tasks and seeds."""
+
+
+@study.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/checked"), show_default=True, help="folder")
+@click.option("--quick", is_flag=True, help="a short version that shows that everything works, not how well")
+@click.option("--tasks", default=None, help="comma-separated names  [default: all five; with --quick reverse]")
+@click.option("--seeds", type=click.IntRange(1, 100), default=None, help="seeds per task  [default: 5; with --quick 2]")
+@click.option("--jobs", type=click.IntRange(1, 256), default=None, help="processes  [default: as many as cores]")
+@click.option("--resume", is_flag=True, help="go on with the study in --out: what is finished is not computed again")
+@common("quiet", "debug")
+def checked(
+    out: Path, quick: bool, tasks: str | None, seeds: int | None, jobs: int | None, resume: bool, **flags: Any
+) -> None:
+    """Compare nine methods on answers that can be checked.
+
+    A small model is taught a task until it is sometimes right, and goes on by each method with the same number of
+    samples: accuracy and pass@k before and after, with intervals, and a page. docs/study_checked.md describes it.
+    """
+    from burnish.recipes.study.checked import checked_study
+    from burnish.recipes.study.plan import plan_for
+
+    command = shlex.join(["burnish", *sys.argv[1:]])
+    checked_study(out, plan_for(quick, tasks, seeds), jobs, resume, settings_of(flags).quiet, command)
+    click.echo(printable(out / "report.html"))
+
+
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="folder to write")
 @common("seed", "threads", "quiet", "debug")

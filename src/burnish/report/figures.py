@@ -89,15 +89,24 @@ def trade_off(
 
 
 def bands(
-    table: pd.DataFrame, colours: Colours, title: str, x_title: str, description: str, height: int = 190
+    table: pd.DataFrame,
+    colours: Colours,
+    title: str,
+    x_title: str,
+    description: str,
+    height: int = 190,
+    domain: Sequence[int | float] | None = None,
+    number: str = ".2f",
 ) -> Chart:
     """Lines over `step` with their intervals as bands, one line per `run` of a `name`.
 
-    Columns: `name, run, step, mean, low, high`. Hovering over a dot shows its numbers.
+    Columns: `name, run, step, mean, low, high`. Hovering over a dot shows its numbers, as `number` formats them.
+    `domain` is the vertical axis's, for charts that are compared.
     """
-    table = table.assign(text=_interval_texts(table, ""))
+    table = table.assign(text=_interval_texts(table, "", number))
     x = alt.X("step:Q", title=x_title, axis=alt.Axis(format="~s", grid=False), scale=alt.Scale(nice=False))
-    scale, axis, tint = alt.Scale(zero=False), alt.Axis(tickCount=4), tint_of(colours)
+    scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
+    axis, tint = alt.Axis(tickCount=4, format=number if number.endswith("%") else ""), tint_of(colours)
     y = alt.Y("mean:Q", title=None, scale=scale, axis=axis)
     tips = [alt.Tooltip("run:N"), alt.Tooltip("step:Q", title=_plain(x_title)), alt.Tooltip("text:N", title=title)]
     base = alt.Chart(table).encode(x=x, color=tint, detail="run:N")

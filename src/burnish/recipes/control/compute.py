@@ -1,13 +1,10 @@
 """Computes groups of runs, one after the other or several at a time in processes of their own."""
 
 import multiprocessing
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import Empty
@@ -17,6 +14,7 @@ import torch
 
 from burnish.recipes.control.bars import Bars
 from burnish.recipes.control.group import FINISHED, RETURNS, RunGroup, run_group
+from burnish.recipes.processes import workers
 from burnish.run import UserError, read_mapping, remove_folder_atomically
 from burnish.training.loop import Interrupted, interruptible
 
@@ -94,23 +92,6 @@ def spread(
                 settle(pending.pop(future), future.result, bars, found, failed)
 
 
-@contextmanager
-def workers(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes with one thread each, killed when an error or Ctrl-C ends the block.
-
-    They are killed, because a pool hands a process its next call before the current one has ended.
-    """
-    others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), start) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in set(multiprocessing.active_children()) - others:
-                process.kill()  # a group is finished or computed again
-            raise
-
-
 def listen(heard: Any, pending: Mapping[str, RunGroup], bars: Bars) -> None:
     """Read the queue, waiting for at most half a second; messages about finished groups are ignored."""
     wait = 0.5
@@ -133,12 +114,6 @@ def settle(
         failed[group.name] = str(error)
     except BrokenProcessPool:
         failed[group.name] = "a process was killed, for want of memory perhaps: go on with --resume and fewer processes"
-
-
-def start() -> None:
-    """Set up a worker process: one thread, and no reaction to Ctrl-C, which the parent handles."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def work(run: Callable[..., dict[str, Any]], group: RunGroup, folder: Path, heard: Any) -> dict[str, Any]:

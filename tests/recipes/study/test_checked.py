@@ -1,0 +1,99 @@
+"""The study as a whole, very small: its files, going on after a kill, more seeds, and what one failure costs."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from burnish.recipes.study import pool
+from burnish.recipes.study.cells import Cell
+from burnish.recipes.study.checked import checked_study, chosen, search_cells
+from burnish.recipes.study.plan import FULL
+from burnish.run import UserError
+
+from .worlds import TINY
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds; the second was computed by a study that went on."""
+    out = tmp_path_factory.mktemp("study") / "done"
+    checked_study(out, replace(TINY, seeds=1), jobs=1, quiet=True)
+    checked_study(out, TINY, jobs=1, resume=True, quiet=True)
+    return out
+
+
+def cell(out: Path, name: str) -> dict[str, Any]:
+    return json.loads((out / "cells" / f"reverse/{name}.json").read_text())
+
+
+def test_every_cell_has_its_file_and_nothing_else_is_left(done: Path) -> None:
+    names = ["pupil", *TINY.methods]
+    files = [f"cells/reverse/seed-{seed}/{name}.json" for seed in range(2) for name in names]
+    assert sorted(str(one.relative_to(done)) for one in done.rglob("cells/**/*.json")) == sorted(files)
+    assert not (done / "work").exists()
+    assert {one.name for one in (done / "pupils" / "reverse").iterdir()} == {"seed-0", "seed-1"}
+    assert (done / "report.html").is_file()
+
+
+def test_tokens_are_counted_as_they_are_sampled(done: Path) -> None:
+    """2 rollouts of 16 completions of at most 12 tokens; the demonstrations of more SFT have 7 to 11 with their end."""
+    for name in ("rloo", "reinforce_plus_plus", "rejection"):
+        found = cell(done, f"seed-0/{name}")
+        first, last = (point["tokens"] for point in found["curve"])
+        assert 0 < first < last == found["tokens"] <= 2 * 16 * 12
+    found = cell(done, "seed-0/sft")
+    assert [point["rollouts"] for point in found["curve"]] == [1, 2]
+    assert found["curve"][0]["tokens"] * 2 == pytest.approx(found["tokens"])
+    assert 2 * 16 * 7 < found["tokens"] < 2 * 16 * 11
+    assert [point["silent"] for point in found["curve"]] == [None, None]
+    assert 0 <= cell(done, "seed-0/rloo")["curve"][0]["silent"] <= 1
+
+
+def test_a_finished_cell_is_not_computed_again(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Cell] = []
+    monkeypatch.setattr(pool, "compute", lambda one, *_: asked.append(one))
+    summary = checked_study(done, TINY, resume=True, quiet=True)
+    assert asked == []
+    assert summary["seeds"] == {"reverse": 2}
+    assert json.loads((done / "summary.json").read_text()) == json.loads(json.dumps(summary))
+
+
+def test_another_plan_or_folder_is_refused(done: Path) -> None:
+    with pytest.raises(UserError, match="exists and is not empty: use --resume"):
+        checked_study(done, TINY, quiet=True)
+    with pytest.raises(UserError, match=r"rollouts \(was 2, now 3\)"):
+        checked_study(done, replace(TINY, rollouts=3), resume=True, quiet=True)
+
+
+def test_one_failure_costs_its_seed_alone(done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The third seed's pupil is not learned, and its methods are not tried."""
+    asked: list[Cell] = []
+
+    def fail(one: Cell, *_: object) -> None:
+        asked.append(one)
+        raise UserError("not learned")
+
+    monkeypatch.setattr(pool, "compute", fail)
+    with pytest.raises(UserError, match=r"^reverse, seed 2, pupil: not learned; the other results are in "):
+        checked_study(done, replace(TINY, seeds=3), jobs=1, resume=True, quiet=True)
+    assert asked == [Cell("reverse", 2)]
+    found = json.loads((done / "summary.json").read_text())
+    assert (found["seeds"], found["failures"]) == ({"reverse": 2}, {"reverse, seed 2, pupil": "not learned"})
+
+
+def test_the_search_takes_the_best_rate_and_the_smaller_of_two_equals() -> None:
+    plan = replace(FULL, methods=("grpo", "sft"), rates=(1e-4, 3e-4, 1e-3))
+    cells = search_cells(plan)
+    assert [(one.method, one.rate) for one in cells[:3]] == [("grpo", 1e-4), ("grpo", 3e-4), ("grpo", 1e-3)]
+    assert {(one.seed, one.task, one.searching) for one in cells} == {(1000, "reverse", True)}
+    right = dict(zip(cells, (1, 3, 2, 4, 4, 0), strict=True))
+    found = {
+        one: {"graded": {"samples": 1, "right": [1] * n + [0] * (9 - n), "length": 1.0, "entropy": 0.0}}
+        for one, n in right.items()
+    }
+    assert chosen(found, plan) == {"grpo": 3e-4, "sft": 1e-4}
+    assert search_cells(TINY) == []
+    assert chosen({}, TINY) == dict.fromkeys(TINY.methods, 3e-4)
