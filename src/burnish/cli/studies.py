@@ -32,6 +32,22 @@ def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> No
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="folder to write")
+@click.option("--texts", type=click.IntRange(min=1), default=65_536, show_default=True, help="how many, of 75 words")
+@common("seed", "threads", "quiet", "debug")
+def write(out: Path, texts: int, **flags: Any) -> None:
+    """Let smollm2 write reviews of films that do not exist, and other short texts (a night).
+
+    `burnish pretrain --text OUT` trains on them. A killed run goes on where it was when the command is given again;
+    several processes may write into one folder.
+    """
+    from burnish.recipes.writing.write import Writing
+    from burnish.recipes.writing.write import write as run_write
+
+    click.echo(printable(run_write(out, texts, Writing(), settings_of(flags))))
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="folder to write")
 @common("seed", "threads", "quiet", "debug")
 def pretrain(out: Path, **flags: Any) -> None:
     """Train the embedded model again (an hour).
