@@ -18,7 +18,7 @@ KINDS = {"review": 50, "remark": 22, "everyday": 12, "story": 8, "dialogue": 4, 
 """The kinds of texts, with their weights."""
 
 PEOPLE, OWN, NEUTRAL = 0.4, 0.35, 0.15
-"""Shares of the reviews that begin as one of people's, as fits the opinion, and as any review can; the rest are free."""
+"""Shares of the reviews that begin with words of people, as fits the opinion, and as any can; the rest are free."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import torch
 from burnish.config import Settings
 from burnish.data import builtin
 from burnish.policies.language.decode import Decoder
+from burnish.policies.language.dtypes import Dtype
 from burnish.policies.language.loading import Loading
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.precision import computes_bfloat16
@@ -71,7 +72,7 @@ def write(out: Path, texts: int, writing: Writing, base: Settings, model: str = 
     `out` has shards of another recipe, and what loading the model raises.
     """
     writable_folder(out)
-    dtype = "bfloat16" if computes_bfloat16("cpu") else "float32"
+    dtype: Dtype = "bfloat16" if computes_bfloat16("cpu") else "float32"
     check_recipe(out, asdict(writing) | {"model": model, "seed": base.seed, "dtype": dtype, "torch": torch.__version__})
     paths = [out / SHARD.format(i) for i in range(-(-texts // writing.shard))]
     say(base, f"{sum(not path.exists() for path in paths)} of {len(paths)} shards to write, {writing.shard} texts each")
