@@ -33,8 +33,8 @@ ASSISTANT = re.compile(
 )
 ECHO = re.compile(
     r"^(?:sure|certainly|of course|here(?:'s| is| are) (?:[\w-]+ ){0,3}(?:review|story|paragraph|description|dialogue"
-    r"|version|example|plot|text)|title:|review:)|\bin (?:one or two|a few) sentences\b|\bin (?:one|a short) paragraph\b"
-    r"|\bthe first person\b|\b\d+[- ]words?\b",
+    r"|version|example|plot|text)|title:|review:)"
+    r"|\bin (?:one or two|a few) sentences\b|\bin (?:one|a short) paragraph\b|\bthe first person\b|\b\d+[- ]words?\b",
     re.IGNORECASE,
 )
 COMMON = frozenset(words("the a an of and to in is it that i was for with as he she his her this on but not you they"))
