@@ -59,6 +59,11 @@ REASONS = {
         "The film was just about as long as a human being. The film was just about as long as a human being.",
         "It is a very very very long film, and I liked it.",
     ],
+    "unbalanced": [
+        '"Did you like the film? I did not like it at all.',
+        "“Did you like the film? I did not like it at all.",
+        "The film (a comedy is not very funny at all.",
+    ],
     "short": ["I liked the film and the cast."],
 }
 
@@ -126,4 +131,4 @@ def test_kept_counts_what_each_filter_leaves_out() -> None:
     found, counts = filters.kept(rows, held_out)
     assert found == [PLAIN, "It is a film of few words and many looks. I liked it."]
     wanted = {"kept": 2, "markup": 1, "assistant": 1, "echo": 1, "not English": 1, "held out": 1, "duplicate": 1}
-    assert counts == wanted | {"near duplicate": 1, "loop": 0, "short": 0}
+    assert counts == wanted | {"near duplicate": 1, "unbalanced": 0, "loop": 0, "short": 0}

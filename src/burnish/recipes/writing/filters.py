@@ -69,6 +69,12 @@ def is_english(text: str) -> bool:
     return foreign <= 0.02 * len(plain) and 10 * sum(word in COMMON for word in found) >= len(found) > 0
 
 
+def is_unbalanced(text: str) -> bool:
+    """Whether a quotation or a bracket is opened and not closed, as where a text was cut."""
+    quotes = text.count('"') % 2 or text.count("“") != text.count("”")
+    return bool(quotes) or any(text.count(a) != text.count(b) for a, b in ("()", "[]"))
+
+
 def loops(text: str) -> bool:
     """Whether a text repeats its words: more than a fifth of its 3-grams, or a word three times in a row."""
     found = words(text)
@@ -127,6 +133,7 @@ CHECKS = {
     "assistant": is_of_an_assistant,
     "echo": echoes_the_prompt,
     "not English": lambda text: not is_english(text),
+    "unbalanced": is_unbalanced,
     "loop": loops,
     "short": lambda text: len(words(text)) < FEWEST_WORDS,
 }
