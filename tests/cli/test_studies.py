@@ -5,8 +5,13 @@ from typing import Any
 
 import pytest
 
-COMMON = {"demo": "--seed --resume --device --threads", "pretrain": "--seed --threads", "judge": ""}
-OWN = {"demo": "--out --runs --quick --overwrite", "pretrain": "--out", "judge": "--out"}
+COMMON = {
+    "demo": "--seed --resume --device --threads",
+    "write": "--seed --threads",
+    "pretrain": "--seed --threads",
+    "judge": "",
+}
+OWN = {"demo": "--out --runs --quick --overwrite", "write": "--out --texts", "pretrain": "--out", "judge": "--out"}
 
 
 @pytest.mark.parametrize("command", OWN)

@@ -94,18 +94,22 @@ def invented(texts: Iterable[str], exists: Callable[[str], bool]) -> Invented:
 
     Parts of a hyphenated word are words. What comes behind an apostrophe and words with a digit do not count.
     """
-    found = Counter(part for text in texts for part in _parts(text))
+    found = Counter(part for text in texts for part in spelled(text))
     missing = Counter({word: count for word, count in found.items() if not exists(word)})
     return Invented(missing.total() / found.total() if found else 0.0, [word for word, _ in missing.most_common()])
 
 
 def vocabulary(texts: Iterable[str], fewest: int = 1) -> frozenset[str]:
     """The words, as `invented` counts them, that at least `fewest` of the texts have."""
-    counts = Counter(part for text in texts for part in set(_parts(text)))
+    counts = Counter(part for text in texts for part in set(spelled(text)))
     return frozenset(word for word, count in counts.items() if count >= fewest)
 
 
-def _parts(text: str) -> Iterator[str]:
+def spelled(text: str) -> Iterator[str]:
+    """The words of a text as a dictionary has them: in lower case, without what follows an apostrophe, without digits.
+
+    Parts of a hyphenated word are words.
+    """
     for word in words(text.replace("’", "'")):
         for part in (piece.partition("'")[0] for piece in word.split("-")):
             if part and not any(character.isdigit() for character in part):

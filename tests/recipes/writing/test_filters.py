@@ -15,10 +15,22 @@ PLAIN = "The film begins well, but the jokes fall flat and the ending is a mess.
         ("What?! Nothing… at all", None, "What?!"),
         ("no end at all", None, ""),
         ("", None, ""),
+        ('He is late. He said "I am. And I go. There', None, "He is late."),
+        (
+            "It is good (I think. It is long. Really) all of it. So",
+            None,
+            "It is good (I think. It is long. Really) all of it.",
+        ),
+        ("The film is good. It is long. The film, is GOOD! It ends.", None, "The film is good. It is long."),
+        ("No. Oh no. No. Oh no. The end.", None, "No. Oh no. No. Oh no. The end."),
     ],
 )
 def test_an_unfinished_last_sentence_is_cut(text: str, sentences: int | None, left: str) -> None:
     assert filters.cut(text, sentences) == left
+
+
+def test_a_text_ends_before_a_sentence_with_a_word_that_does_not_exist() -> None:
+    assert filters.cut("It is good. It is mislies. It is long.", None, lambda word: word != "mislies") == "It is good."
 
 
 REASONS = {
@@ -41,6 +53,8 @@ REASONS = {
         "Let me know what you think of it.",
         "Feel free to change it.",
         "This is a rewritten sentence.",
+        "I've added a detail about the trailer.",
+        "The first sentence has been rephrased.",
     ],
     "echo": [
         "Here is a short review of the film.",
@@ -59,12 +73,6 @@ REASONS = {
         "The film was just about as long as a human being. The film was just about as long as a human being.",
         "It is a very very very long film, and I liked it.",
     ],
-    "unbalanced": [
-        '"Did you like the film? I did not like it at all.',
-        "“Did you like the film? I did not like it at all.",
-        "The film (a comedy is not very funny at all.",
-    ],
-    "short": ["I liked the film and the cast."],
 }
 
 
@@ -86,6 +94,19 @@ def test_each_filter_finds_its_kind(reason: str, text: str) -> None:
 )
 def test_plain_english_passes_every_filter(reason: str, text: str) -> None:
     assert not filters.CHECKS[reason](text)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ('"Did you like the film? I did not.', True),
+        ("“Did you like the film? I did not.", True),
+        ("The film (a comedy is not very funny.", True),
+        ('"Did you like the film?" “I did (not).”', False),
+    ],
+)
+def test_an_open_quotation_or_bracket_is_found(text: str, wrong: bool) -> None:
+    assert filters.is_unbalanced(text) is wrong
 
 
 def test_duplicates_and_near_duplicates() -> None:
@@ -122,13 +143,28 @@ def test_kept_counts_what_each_filter_leaves_out() -> None:
         "**Bold.** " + PLAIN,
         "As an AI I like it. " + PLAIN,
         "Sure, it is good. " + PLAIN,
+        "It is very, very, very good. " + PLAIN,
         "no end",
         "It shows the ability of the human spirit to go on and on in a small town.",
         PLAIN.replace("a mess", "a disaster"),
+        "It shows the ability of a small town to surprise everybody. It is mislies of the spirit.",
+        "It is mislier. " + PLAIN,
     ]
     rows = [{"kind": "review", "text": text} for text in texts]
     rows.append({"kind": "remark", "text": "It is a film of few words and many looks. I liked it. It is odd. It"})
-    found, counts = filters.kept(rows, held_out)
-    assert found == [PLAIN, "It is a film of few words and many looks. I liked it."]
-    wanted = {"kept": 2, "markup": 1, "assistant": 1, "echo": 1, "not English": 1, "held out": 1, "duplicate": 1}
-    assert counts == wanted | {"near duplicate": 1, "unbalanced": 0, "loop": 0, "short": 0}
+    found, counts = filters.kept(rows, held_out, lambda word: not word.startswith("misli"))
+    remark, shortened = "It is a film of few words and many looks. I liked it.", texts[-2].partition(". ")[0] + "."
+    assert found == [PLAIN, shortened, remark]
+    wanted = {"kept": 3, "shortened": 1, "markup": 1, "assistant": 1, "echo": 1, "loop": 1, "held out": 1, "short": 2}
+    assert counts == wanted | {"duplicate": 1, "near duplicate": 1, "not English": 0}
+
+
+def test_a_word_that_many_texts_have_exists() -> None:
+    """Of 1,001 texts two have "relatable" and one has "mislies": one text in 500 is enough, and that is two."""
+    said = [
+        "A relatable film about the life of a cook.",
+        "A relatable film about a man and his dog.",
+        "A mislies film.",
+    ]
+    rows = [{"kind": "review", "text": text} for text in [*said, *[""] * 998]]
+    assert filters.kept(rows, set(), lambda word: word not in ("relatable", "mislies"))[0] == said[:2]

@@ -3,13 +3,18 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
+from burnish.evaluation.english import spelled, vocabulary
 from burnish.evaluation.text import ngrams, repetition, words
 
 SENTENCES_OF_A_REMARK = 2
 FEWEST_WORDS = 8
+COMMON_IN = 500
+"""A word that is in no dictionary is a word if one in so many of the written texts has it, as "relatable"."""
+
 MOST_REPEATED = 0.2
 """The largest share of 3-grams that a text may have had before."""
 
@@ -28,7 +33,9 @@ ASSISTANT = re.compile(
     r"|here to help|happy to help|glad to hear|glad you)\b"
     r"|\bI (?:cannot|can't|can’t) (?:provide|help|assist|fulfil|write)\b"
     r"|\b(?:your|you are|you're) (?:review|paragraph|story|text|writing|request|essay|question|prompt|feedback|draft)"
-    r"|\brewritten\b|\brewrite\b|\blet me know\b|\bfeel free\b|\brevised\b|\bSmolLM",
+    r"|\brewritten\b|\brewrite\b|\blet me know\b|\bfeel free\b|\brevised\b|\bSmolLM"
+    r"|\brephras\w+|\bin this (?:revis\w+|version)\b|\bmore concise\b|\bI(?:'ve|’ve| have) (?:added|changed|edited)\b"
+    r"|\bhope (?:this|that) helps\b|\bshort paragraph\b",
     re.IGNORECASE,
 )
 ECHO = re.compile(
@@ -40,10 +47,23 @@ ECHO = re.compile(
 COMMON = frozenset(words("the a an of and to in is it that i was for with as he she his her this on but not you they"))
 
 
-def cut(text: str, sentences: int | None = None) -> str:
-    """The whole sentences of a text, at most the first `sentences`; "" if it has none. White space becomes single."""
-    whole = SENTENCE.findall(text.strip())[:sentences]
-    return re.sub(r"\s+", " ", "".join(whole)).strip()
+def cut(text: str, most: int | None = None, exists: Callable[[str], bool] = lambda _: True) -> str:
+    """The whole sentences of a text up to the first that cannot be kept; "" if none can. White space becomes single.
+
+    At most the first `most`; up to the first that has a word that does not exist or repeats an earlier one of three
+    words or more; and no further than where the last quotation and bracket are closed.
+    """
+    found: list[str] = []
+    before: set[tuple[str, ...]] = set()
+    for sentence in SENTENCE.findall(text.strip())[:most]:
+        said = tuple(words(sentence))
+        if said in before or not all(map(exists, spelled(sentence))):
+            break
+        before |= {said} if len(said) > 2 else set()
+        found.append(sentence)
+    while found and is_unbalanced("".join(found)):
+        found.pop()
+    return re.sub(r"\s+", " ", "".join(found)).strip()
 
 
 def has_markup(text: str) -> bool:
@@ -133,26 +153,39 @@ CHECKS = {
     "assistant": is_of_an_assistant,
     "echo": echoes_the_prompt,
     "not English": lambda text: not is_english(text),
-    "unbalanced": is_unbalanced,
     "loop": loops,
-    "short": lambda text: len(words(text)) < FEWEST_WORDS,
 }
 """Why a text is left out, and the function that says so, in the order in which they are asked."""
 
 
-def kept(rows: Iterable[Mapping[str, Any]], held_out: Collection[tuple[str, ...]]) -> tuple[list[str], dict[str, int]]:
-    """The texts of records of `write` that are kept, and how many each filter leaves out, "kept" included.
+def kept(
+    rows: Sequence[Mapping[str, Any]], held_out: Collection[tuple[str, ...]], exists: Callable[[str], bool]
+) -> tuple[list[str], dict[str, int]]:
+    """The texts of records of `write` that are kept, and how many each filter leaves out, with "kept" and "shortened".
 
-    Every text is first cut to whole sentences, a remark to two; `held_out` are runs of words that none may have.
+    Every text is first cut to whole sentences, a remark to two, and then before the first sentence that has a word that
+    neither `exists` nor is common among all texts, see `cut`. `held_out` are runs of words that none may have.
     """
-    seen, texts, counts = Seen(), [], dict.fromkeys(["kept", *CHECKS, "held out", "duplicate", "near duplicate"], 0)
+    common = vocabulary((row["text"] for row in rows), max(2, len(rows) // COMMON_IN))
+    known = cache(lambda word: word in common or exists(word))
+    counts = dict.fromkeys(["kept", "shortened", *CHECKS, "held out", "short", "duplicate", "near duplicate"], 0)
+    seen, texts = Seen(), []
     for row in rows:
-        text = cut(row["text"], SENTENCES_OF_A_REMARK if row["kind"] == "remark" else None)
-        reason = next(
-            (name for name, check in CHECKS.items() if check(row["text"] if name == "markup" else text)), None
-        )
-        reason = reason or ("held out" if copies(text, held_out) else seen.reason(text))
+        most = SENTENCES_OF_A_REMARK if row["kind"] == "remark" else None
+        whole, text = cut(row["text"], most), cut(row["text"], most, known)
+        reason = _reason(row["text"], whole, text, held_out) or seen.reason(text)
         counts[reason or "kept"] += 1
         if reason is None:
+            counts["shortened"] += text != whole
             texts.append(text)
     return texts, counts
+
+
+def _reason(raw: str, whole: str, text: str, held_out: Collection[tuple[str, ...]]) -> str | None:
+    """Why a text is left out on its own: its markup, what its whole sentences say, or that too little is left."""
+    if has_markup(raw):
+        return "markup"
+    found = next((name for name, check in CHECKS.items() if whole and check(whole)), None)
+    if found is None and copies(text, held_out):
+        return "held out"
+    return found or ("short" if len(words(text)) < FEWEST_WORDS else None)

@@ -29,7 +29,7 @@ from burnish.recipes.assets import resolve_model
 from burnish.recipes.train.models import say
 from burnish.recipes.train.run import prepare_torch
 from burnish.recipes.writing.prompts import Prompt, prompt
-from burnish.run import UserError, read_jsonl, writable_folder, write_atomically
+from burnish.run import UserError, read_jsonl, read_mapping, writable_folder, write_atomically
 
 RECIPE = "recipe.json"
 SHARD = "shard-{:05}.jsonl"
@@ -110,9 +110,10 @@ def check_recipe(out: Path, recipe: dict[str, Any]) -> None:
     """Note the recipe in `out`. Raises UserError where another is noted: its shards would not fit together."""
     path = out / RECIPE
     if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_mapping(path)
         if other := sorted(key for key in {*found, *recipe} if found.get(key) != recipe.get(key)):
-            raise UserError(f"{out} was written with another {' and '.join(other)}: choose another --out")
+            named = ", ".join(f"{key} ({found.get(key)}, now {recipe.get(key)})" for key in other)
+            raise UserError(f"{out} was written with another {named}: choose another --out")
     else:
         write_atomically(path, json.dumps(recipe, indent=2) + "\n")
 
@@ -138,6 +139,8 @@ def answers(
     texts = [frame + p.opening for frame, p in zip(framed, prompts, strict=True)]
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     stops = Stops((form.stop,), tokenizer) if form.stop else None
+    if not ids:
+        return
     sampled = sample(
         policy,
         ids,
@@ -155,6 +158,13 @@ def answers(
         yield before, ended or bool(stop), round(-sum(logprobs) / len(logprobs), 3)
 
 
+def shards(folder: Path) -> list[Path]:
+    """The shards in `folder` that are complete, in order. Raises UserError if there is none."""
+    if not (found := sorted(folder.glob(SHARD.replace("{:05}", "*")))):
+        raise UserError(f"{folder} has no {SHARD.format(0)} and no other shard: give a folder that burnish write wrote")
+    return found
+
+
 def corpus(folder: Path) -> list[dict[str, Any]]:
-    """All records of the shards in `folder`, in order."""
-    return [row for path in sorted(folder.glob(SHARD.replace("{:05}", "*"))) for row in read_jsonl(path)]
+    """All records of the shards in `folder`, in order. Raises UserError if there are none or one is damaged."""
+    return [row for path in shards(folder) for row in read_jsonl(path)]
