@@ -31,7 +31,7 @@ OTHERS = {
     "report": Place("models", "report", "Draw one or more runs in one page"),
     "data": Place("data", "data_group", "Look at data before training on it"),
     "write": Place("studies", "write", "Let smollm2 write the text that the embedded model reads (a night)"),
-    "pretrain": Place("studies", "pretrain", "Train the embedded model again (an hour)"),
+    "pretrain": Place("studies", "pretrain", "Train the embedded model again (hours)"),
     "judge": Place("studies", "judge", "Measure the built-in data and its gold judge again"),
 }
 

@@ -32,7 +32,7 @@ def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> No
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="folder to write")
-@click.option("--texts", type=click.IntRange(min=1), default=65_536, show_default=True, help="how many, of 75 words")
+@click.option("--texts", type=click.IntRange(min=1), default=65_536, show_default=True, help="how many, of 80 words")
 @common("seed", "threads", "quiet", "debug")
 def write(out: Path, texts: int, **flags: Any) -> None:
     """Let smollm2 write reviews of films that do not exist, and other short texts (a night).
@@ -48,16 +48,23 @@ def write(out: Path, texts: int, **flags: Any) -> None:
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="folder to write")
+@click.option(
+    "--text",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=None,
+    help="folder of burnish write: the shards that are complete; default: the written text that comes with Burnish",
+)
 @common("seed", "threads", "quiet", "debug")
-def pretrain(out: Path, **flags: Any) -> None:
-    """Train the embedded model again (an hour).
+def pretrain(out: Path, text: Path | None, **flags: Any) -> None:
+    """Train the embedded model again (hours).
 
-    Tokenizer, weights and what is measured of them. A killed run goes on where it was when the command is given again.
+    Tokenizer, weights and what is measured of them. A killed run goes on where it was when the command is given again,
+    with the text that it began with.
     """
     from burnish.recipes.pretrain import Recipe
     from burnish.recipes.pretrain import pretrain as run_pretrain
 
-    click.echo(printable(run_pretrain(out, Recipe(), settings_of(flags))))
+    click.echo(printable(run_pretrain(out, Recipe(), settings_of(flags), text)))
 
 
 @click.command()

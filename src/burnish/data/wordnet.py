@@ -43,7 +43,7 @@ DOUBLED = re.compile(r"([bdgklmnprtvz])\1(?:ed|ing|er|est)$")
 
 def examples() -> list[str]:
     """The example sentences of four words or more, each once, as sentences: with a capital and a full stop."""
-    return list(_examples(_lines(ARCHIVE.path(), DATA)))
+    return list(_examples(_lines(ARCHIVE.path())))
 
 
 def _examples(lines: Iterable[str]) -> Iterator[str]:
@@ -64,7 +64,7 @@ def sentence(text: str) -> str:
 @cache
 def lemmas() -> frozenset[str]:
     """The words of WordNet in lower case; of terms of several words, each word."""
-    return frozenset(_lemmas(_lines(ARCHIVE.path(), DATA)))
+    return frozenset(_lemmas(_lines(ARCHIVE.path())))
 
 
 def _lemmas(lines: Iterable[str]) -> Iterator[str]:
@@ -84,10 +84,15 @@ def is_form_of(word: str, known: frozenset[str]) -> bool:
     return not stems.isdisjoint(known)
 
 
-def _lines(archive: Path, names: tuple[str, ...]) -> Iterator[str]:
-    """The lines of data files, without the licence at their head, whose lines begin with spaces."""
+@cache
+def _lines(archive: Path) -> tuple[str, ...]:
+    """The lines of the data files, without the licence at their head, whose lines begin with spaces."""
+    found: dict[str, list[str]] = {}
     with tarfile.open(archive, "r:gz") as tar:
-        for name in names:
-            file = tar.extractfile(FOLDER + name)
-            assert file is not None
-            yield from (line for line in file.read().decode("utf-8").splitlines() if line and not line.startswith(" "))
+        for member in tar:
+            name = member.name.removeprefix(FOLDER)
+            if name in DATA and (file := tar.extractfile(member)) is not None:
+                found[name] = file.read().decode("utf-8").splitlines()
+                if len(found) == len(DATA):
+                    break
+    return tuple(line for name in DATA for line in found[name] if line and not line.startswith(" "))

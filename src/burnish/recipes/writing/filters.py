@@ -116,12 +116,14 @@ def _hash(text: str) -> int:
 
 
 class Seen:
-    """The texts that were kept, to recognise duplicates of them."""
+    """The texts that were kept, and those it begins with, to recognise duplicates of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, texts: Iterable[str] = ()) -> None:
         self.exact: set[tuple[str, ...]] = set()
         self.holders: dict[int, list[int]] = {}
         self.count = 0
+        for text in texts:
+            self.reason(text)
 
     def reason(self, text: str) -> str | None:
         """ "duplicate" or "near duplicate" of an earlier text; otherwise None, and the text counts as seen."""
@@ -159,21 +161,22 @@ CHECKS = {
 
 
 def kept(
-    rows: Sequence[Mapping[str, Any]], held_out: Collection[tuple[str, ...]], exists: Callable[[str], bool]
+    rows: Sequence[Mapping[str, Any]], held_out: Sequence[str], exists: Callable[[str], bool]
 ) -> tuple[list[str], dict[str, int]]:
     """The texts of records of `write` that are kept, and how many each filter leaves out, with "kept" and "shortened".
 
     Every text is first cut to whole sentences, a remark to two, and then before the first sentence that has a word that
-    neither `exists` nor is common among all texts, see `cut`. `held_out` are runs of words that none may have.
+    neither `exists` nor is common among all texts, see `cut`. None may share a run of words with a text of `held_out`,
+    or be a duplicate of one.
     """
     common = vocabulary((row["text"] for row in rows), max(2, len(rows) // COMMON_IN))
     known = cache(lambda word: word in common or exists(word))
     counts = dict.fromkeys(["kept", "shortened", *CHECKS, "held out", "short", "duplicate", "near duplicate"], 0)
-    seen, texts = Seen(), []
+    runs, seen, texts = runs_of(held_out), Seen(held_out), []
     for row in rows:
         most = SENTENCES_OF_A_REMARK if row["kind"] == "remark" else None
         whole, text = cut(row["text"], most), cut(row["text"], most, known)
-        reason = _reason(row["text"], whole, text, held_out) or seen.reason(text)
+        reason = _reason(row["text"], whole, text, runs) or seen.reason(text)
         counts[reason or "kept"] += 1
         if reason is None:
             counts["shortened"] += text != whole
@@ -181,11 +184,11 @@ def kept(
     return texts, counts
 
 
-def _reason(raw: str, whole: str, text: str, held_out: Collection[tuple[str, ...]]) -> str | None:
+def _reason(raw: str, whole: str, text: str, runs: Collection[tuple[str, ...]]) -> str | None:
     """Why a text is left out on its own: its markup, what its whole sentences say, or that too little is left."""
     if has_markup(raw):
         return "markup"
     found = next((name for name, check in CHECKS.items() if whole and check(whole)), None)
-    if found is None and copies(text, held_out):
+    if found is None and copies(text, runs):
         return "held out"
     return found or ("short" if len(words(text)) < FEWEST_WORDS else None)
