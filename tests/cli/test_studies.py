@@ -11,7 +11,12 @@ COMMON = {
     "pretrain": "--seed --threads",
     "judge": "",
 }
-OWN = {"demo": "--out --runs --quick --overwrite", "write": "--out --texts", "pretrain": "--out", "judge": "--out"}
+OWN = {
+    "demo": "--out --runs --quick --overwrite",
+    "write": "--out --texts",
+    "pretrain": "--out --text",
+    "judge": "--out",
+}
 
 
 @pytest.mark.parametrize("command", OWN)
@@ -28,6 +33,7 @@ def test_a_study_has_its_flags(command: str, burnish: Any) -> None:
         (["demo", "--runs", "0"], "--runs"),
         (["demo", "--out", "{taken}"], "{taken} "),
         (["pretrain"], "Missing option '--out'"),
+        (["pretrain", "--out", "{taken}/out", "--text", "{taken}"], "{taken} has no shard-00000.jsonl"),
         (["judge", "--seed", "1"], "No such option"),
     ],
 )

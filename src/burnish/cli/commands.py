@@ -30,7 +30,7 @@ OTHERS = {
     "merge": Place("models", "merge", "Merge a LoRA adapter into its base model"),
     "report": Place("models", "report", "Draw one or more runs in one page"),
     "data": Place("data", "data_group", "Look at data before training on it"),
-    "write": Place("studies", "write", "Let smollm2 write the text that the embedded model reads (a night)"),
+    "write": Place("studies", "write", "Write training text with smollm2 (a night)"),
     "pretrain": Place("studies", "pretrain", "Train the embedded model again (hours)"),
     "judge": Place("studies", "judge", "Measure the built-in data and its gold judge again"),
 }

@@ -50,7 +50,7 @@ def write(out: Path, texts: int, **flags: Any) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="folder to write")
 @click.option(
     "--text",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     default=None,
     help="folder of burnish write: the shards that are complete; default: the written text that comes with Burnish",
 )

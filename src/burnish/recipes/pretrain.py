@@ -30,7 +30,7 @@ from burnish.recipes.train.models import say
 from burnish.recipes.train.run import prepare_torch, run_training
 from burnish.recipes.writing.dictionary import FEWEST_TEXTS, dictionary
 from burnish.recipes.writing.measure import measure
-from burnish.recipes.writing.text import epoch, freeze, parts
+from burnish.recipes.writing.text import FACTS, epoch, freeze, parts
 from burnish.run import read_jsonl, save_folder_atomically, writable_folder, write_atomically
 
 SPECIAL = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
@@ -67,7 +67,7 @@ def pretrain(out: Path, recipe: Recipe, base: Settings, text: Path | None = None
     writable_folder(out)
     prepare_torch(base)
     found = parts(freeze(out, text))
-    say(base, "; ".join(f"{name} {len(texts):,} texts" for name, texts in found.items()))
+    say(base, f"texts ({out / FACTS}): " + ", ".join(f"{name} {len(texts):,}" for name, texts in found.items()))
     texts = {"train": epoch(found), "validation": builtin.pretraining_texts()["validation"]}
     start = out / "start"
     if not start.exists():
