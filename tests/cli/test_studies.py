@@ -7,13 +7,15 @@ import pytest
 
 COMMON = {
     "demo": "--seed --resume --device --threads",
+    "write": "--seed --threads",
     "pretrain": "--seed --threads",
     "judge": "",
     "study checked": "",
 }
 OWN = {
     "demo": "--out --runs --quick --overwrite",
-    "pretrain": "--out",
+    "write": "--out --texts",
+    "pretrain": "--out --text",
     "judge": "--out",
     "study checked": "--out --quick --tasks --seeds --jobs --resume",
 }
@@ -33,6 +35,7 @@ def test_a_study_has_its_flags(command: str, burnish: Any) -> None:
         (["demo", "--runs", "0"], "--runs"),
         (["demo", "--out", "{taken}"], "{taken} "),
         (["pretrain"], "Missing option '--out'"),
+        (["pretrain", "--out", "{taken}/out", "--text", "{taken}"], "{taken} has no shard-00000.jsonl"),
         (["judge", "--seed", "1"], "No such option"),
         (["study", "checkd"], "No such command 'checkd'"),
         (["study", "checked", "--jobs", "0"], "--jobs"),

@@ -1,10 +1,7 @@
-"""The archive is verified and downloaded, or rejected; its files are parsed as their authors meant."""
+"""The files of the archive are parsed as their authors meant."""
 
-import hashlib
 import io
-import shutil
 import tarfile
-import warnings
 from pathlib import Path
 
 import pytest
@@ -86,52 +83,3 @@ def test_the_lexicon_has_the_values_its_authors_cite(real: Path) -> None:
     """Their read-me: good 1.9, okay 0.9, horrible −2.5, great 3.1."""
     found = corpora.lexicon()
     assert [found[word] for word in ("good", "okay", "horrible", "great")] == [1.9, 0.9, -2.5, 3.1]
-
-
-def test_offline_without_a_cache_the_error_says_which_file_to_put_where(offline: Path) -> None:
-    with pytest.raises(UserError) as caught:
-        corpora.archive()
-    sentence = str(caught.value)
-    for part in ("vaderSentiment-3.3.2.tar.gz", "vaderSentiment 3.3.2", corpora.ARCHIVE_SHA256, str(offline)):
-        assert part in sentence
-    assert "\n" not in sentence
-    assert list(offline.iterdir()) == []  # no partial download is left
-
-
-def test_a_file_put_by_hand_is_used_without_a_network(offline: Path, real: Path) -> None:
-    offline.mkdir()
-    shutil.copy(real, offline)
-    assert corpora.archive() == offline / corpora.ARCHIVE
-
-
-def test_a_damaged_archive_is_named_and_downloaded_again(
-    offline: Path, real: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One flipped bit; pip finds the good file in a folder that replaces the index."""
-    monkeypatch.setenv("PIP_FIND_LINKS", str(real.parent))
-    monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")  # pip's way to say: without build isolation
-    path, content = offline / corpora.ARCHIVE, bytearray(real.read_bytes())
-    content[len(content) // 2] ^= 1
-    offline.mkdir()
-    path.write_bytes(content)
-    with pytest.warns(UserWarning, match=f"{path} is damaged"):
-        assert corpora.archive() == path
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == corpora.ARCHIVE_SHA256
-    assert [file.name for file in offline.iterdir()] == [corpora.ARCHIVE]
-
-
-def test_a_damaged_archive_that_cannot_be_downloaded_is_an_error_and_stays(offline: Path) -> None:
-    offline.mkdir()
-    (offline / corpora.ARCHIVE).write_bytes(b"not an archive")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with pytest.raises(UserError, match="could not be downloaded"):
-            corpora.archive()
-    assert (offline / corpora.ARCHIVE).read_bytes() == b"not an archive"
-
-
-def test_a_cache_folder_that_cannot_be_created_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "file"))
-    with pytest.raises(UserError, match="could not be downloaded"):
-        corpora.archive()

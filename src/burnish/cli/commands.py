@@ -31,7 +31,8 @@ OTHERS = {
     "merge": Place("models", "merge", "Merge a LoRA adapter into its base model"),
     "report": Place("models", "report", "Draw one or more runs in one page"),
     "data": Place("data", "data_group", "Look at data before training on it"),
-    "pretrain": Place("studies", "pretrain", "Train the embedded model again (an hour)"),
+    "write": Place("studies", "write", "Write training text with smollm2 (a night)"),
+    "pretrain": Place("studies", "pretrain", "Train the embedded model again (hours)"),
     "judge": Place("studies", "judge", "Measure the built-in data and its gold judge again"),
 }
 

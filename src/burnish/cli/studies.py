@@ -61,16 +61,39 @@ def checked(
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="folder to write")
+@click.option("--texts", type=click.IntRange(min=1), default=65_536, show_default=True, help="how many, of 80 words")
 @common("seed", "threads", "quiet", "debug")
-def pretrain(out: Path, **flags: Any) -> None:
-    """Train the embedded model again (an hour).
+def write(out: Path, texts: int, **flags: Any) -> None:
+    """Let smollm2 write reviews of films that do not exist, and other short texts (a night).
 
-    Tokenizer, weights and what is measured of them. A killed run goes on where it was when the command is given again.
+    `burnish pretrain --text OUT` trains on them. A killed run goes on where it was when the command is given again;
+    several processes may write into one folder.
+    """
+    from burnish.recipes.writing.write import Writing
+    from burnish.recipes.writing.write import write as run_write
+
+    click.echo(printable(run_write(out, texts, Writing(), settings_of(flags))))
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="folder to write")
+@click.option(
+    "--text",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="folder of burnish write: the shards that are complete; default: the written text that comes with Burnish",
+)
+@common("seed", "threads", "quiet", "debug")
+def pretrain(out: Path, text: Path | None, **flags: Any) -> None:
+    """Train the embedded model again (hours).
+
+    Tokenizer, weights and what is measured of them. A killed run goes on where it was when the command is given again,
+    with the text that it began with.
     """
     from burnish.recipes.pretrain import Recipe
     from burnish.recipes.pretrain import pretrain as run_pretrain
 
-    click.echo(printable(run_pretrain(out, Recipe(), settings_of(flags))))
+    click.echo(printable(run_pretrain(out, Recipe(), settings_of(flags), text)))
 
 
 @click.command()

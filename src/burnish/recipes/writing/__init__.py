@@ -1,0 +1,1 @@
+"""The training text of the embedded model, written by SmolLM2: prompts, shards, filters."""

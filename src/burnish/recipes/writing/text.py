@@ -1,0 +1,79 @@
+"""The whole training text of the embedded model: what SmolLM2 wrote, WordNet's examples and the four corpora."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from burnish.data import builtin, wordnet
+from burnish.data.written import NAME, pack, shipped, unpack
+from burnish.recipes.writing.dictionary import dictionary
+from burnish.recipes.writing.filters import Seen, copies, kept, runs_of
+from burnish.recipes.writing.write import RECIPE, corpus, shards
+from burnish.run import UserError, read_mapping, sha256, write_atomically
+
+WEIGHTS = {"written": 1, "wordnet": 1, "film": 3, "product": 2, "news": 2, "tweets": 1}
+"""How often an epoch has each text of a part. In six epochs film reviews are read as often as once in eighteen."""
+
+FACTS = "written.json"
+
+
+def held_out() -> list[str]:
+    """The film reviews that no model has seen."""
+    return list(builtin.demonstrations("held_out")["text"])
+
+
+def parts(written: Sequence[str]) -> dict[str, list[str]]:
+    """The texts of each part, in the order of `WEIGHTS`.
+
+    None is a near duplicate of a held-out review or shares a run of eight words with one: written texts and WordNet's
+    examples because such ones are left out here, the others by their splits (see docs/data.md).
+    """
+    reviews = held_out()
+    found = {"written": written, "wordnet": wordnet.examples()}
+    return {name: apart(texts, reviews) for name, texts in found.items()} | builtin.pretraining_parts()
+
+
+def apart(texts: Iterable[str], reviews: Sequence[str]) -> list[str]:
+    """The texts that are far from all `reviews`, and from each other."""
+    runs, seen = runs_of(reviews), Seen(reviews)
+    return [text for text in texts if not copies(text, runs) and seen.reason(text) is None]
+
+
+def epoch(found: dict[str, list[str]]) -> list[str]:
+    """The texts of an epoch: those of each part as often as its weight says."""
+    return [text for name, texts in found.items() for text in texts * WEIGHTS[name]]
+
+
+def freeze(out: Path, folder: Path | None) -> list[str]:
+    """The written texts of the training in `out`, which are the same ever after: other shards do not change them.
+
+    The first time they are those of the complete shards in `folder` that the filters keep, or those that ship. `out`
+    then has them in `written.txt.xz`, and in `written.json` where they come from: shards, checksums, counts by filter.
+
+    Raises UserError where `out` has a file of another checksum than is noted, and for a folder without shards.
+    """
+    path, facts = out / NAME, out / FACTS
+    if path.exists() and facts.exists():
+        if sha256(path) != read_mapping(facts)["sha256"]:
+            raise UserError(f"{path} is not the file that {facts} describes: restore it or choose another --out")
+        return unpack(path)
+    if folder is None:
+        found = shipped()
+        write_atomically(path, found.read_bytes())
+        write_atomically(facts, found.with_name(FACTS).read_bytes())
+        return unpack(path)
+    rows = corpus(folder)
+    texts, counts = kept(rows, held_out(), dictionary())
+    noted = {
+        "written_with": read_mapping(folder / RECIPE),
+        "shards": {shard.name: sha256(shard) for shard in shards(folder)},
+        "words": {"written": _words(row["text"] for row in rows), "kept": _words(texts)},
+        "counts": counts,
+    }
+    write_atomically(path, pack(texts))
+    write_atomically(facts, json.dumps({"sha256": sha256(path), **noted}, indent=2) + "\n")
+    return texts
+
+
+def _words(texts: Iterable[str]) -> int:
+    return sum(len(text.split()) for text in texts)
