@@ -907,6 +907,14 @@ def test_python_takes_a_function_as_reward(files: Path, tmp_path: Path, monkeypa
     assert len(samples) == 14
 
 
+def test_new_tensors_are_not_filled_before_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deterministic algorithms fill them by default, to show reads of memory that nothing was written to."""
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    prepare_torch(Settings(device="cpu", quiet=True))
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+
+
 def disturbing(prompts: list[str], responses: list[str], number: list[int]) -> list[float]:
     """`shortness` that leaves the process in another state."""
     os.chdir("/")

@@ -295,6 +295,7 @@ def prepare_torch(settings: Settings) -> None:
         refuse_threads(settings.threads)
         torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # every new tensor pays
     if costly := cost_of_emulation(settings.precision, pick_device(settings.device)):
         say(settings, costly)
     transformers.utils.logging.disable_progress_bar()  # the bars that matter are ours
