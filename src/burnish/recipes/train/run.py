@@ -184,6 +184,8 @@ def _train(
         if settings.streaming
         else tokenised(algorithm, settings, trained, data, "train", clock)
     )
+    if settings.group_by_length:
+        rows = rows.by_length(settings.batch_size)
     held_data = settings.eval_data if given.eval_data is None else given.eval_data
     held = evaluation_rows(algorithm, settings, trained, held_data, data, clock)
     texts = texts_of(settings, trained)
