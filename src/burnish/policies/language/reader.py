@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from burnish.policies.language import adapters
 from burnish.policies.language.balance import LoadBalance
-from burnish.policies.language.contract import joins_packs, packing_problem
+from burnish.policies.language.contract import packing_of
 from burnish.policies.language.dtypes import Dtype, dtype_to_save, written_in
 from burnish.policies.language.layout import Bucket, buckets
 from burnish.policies.language.masks import read_packed
@@ -53,8 +53,7 @@ class TokenReader:
         self.weights_sha256: str | None = None
         self.scaling = length_scaling(model.config)
         model.train(False)
-        self.padded = packing_problem(model)
-        self.joins = self.padded is None and joins_packs(model)
+        self.padded, self.joins = packing_of(model)
 
     @property
     def device(self) -> torch.device:

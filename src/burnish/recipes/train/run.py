@@ -179,7 +179,7 @@ def _train(
     trained = models.main
     clock = clock_of(run, trained.tokenizer)
     data = settings.data if given.data is None else given.data
-    rows = (
+    rows: Any = (
         streamed(algorithm, settings, trained, data, clock)
         if settings.streaming
         else tokenised(algorithm, settings, trained, data, "train", clock)
