@@ -35,6 +35,7 @@ OTHER = {
     "data": "mine.jsonl",
     "streaming": True,
     "shuffle_buffer": 50,
+    "group_by_length": True,
     "out": "runs/x",
     "from_": "runs/y",
     "keep_checkpoints": 3,

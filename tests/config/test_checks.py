@@ -38,6 +38,10 @@ def test_the_first_problem_that_applies_is_the_sentence() -> None:
             {"streaming": True, "steps": 1, "data": "builtin:1,a:1"},
             "streaming is for data of your own, and the built-in data and tasks are in memory: leave it out",
         ),
+        (
+            {"group_by_length": True, "streaming": True, "data": "a.jsonl"},
+            "group_by_length needs the lengths of all rows, which are not known of streamed data: leave out streaming",
+        ),
         ({"shuffle_buffer": 5}, "shuffle_buffer only applies to streamed data: set streaming too"),
         ({"save_best": True}, "save_best compares evaluations: set eval_every too"),
         ({"from_": "a", "model": "b"}, "from_ and model both name what to start from: leave out model"),
@@ -76,6 +80,9 @@ def test_what_needs_all_rows_at_once_is_not_streamed() -> None:
     assert built("kto", options)
     assert refusal("ppo", options | {"reward": "lexicon"}) == (
         "ppo samples from all its prompts, which cannot be streamed: leave out streaming"
+    )
+    assert refusal("ppo", {"group_by_length": True, "reward": "lexicon"}) == (
+        "group_by_length needs the lengths of rows, and ppo samples its own: leave it out"
     )
 
 

@@ -53,6 +53,17 @@ def test_a_group_may_be_larger_than_a_pair():
     assert batch.confidences is None
 
 
+@pytest.mark.parametrize(
+    ("rows", "kind", "lengths"), [(SINGLES, "demonstrations", None), (GROUPS, "preferences", (3, 4))]
+)
+def test_rows_are_as_long_as_their_longest_text(rows, kind, lengths):
+    data = tokenised(rows, kind=kind)
+    plan = data.by_length(2).plan
+    assert plan.lengths == (lengths or tuple(data.batch([i]).lengths.item() for i in range(len(data))))
+    assert plan.batch_size == 2
+    assert len(plan) == len(data)
+
+
 def pair(row, **said):
     return Row(row, [Response([1, 5], [False, True]), Response([1, 6, 2], [False, True, True])], **said)
 

@@ -1,9 +1,12 @@
 """The order of rows: a pure function of seed and position."""
 
 import itertools
+from collections.abc import Sequence
 from itertools import islice
 
 import pytest
+import torch
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from burnish.data.walk import Plan, batches_per_epoch, epoch_order, in_order, next_rows, visited, walk
 
@@ -148,3 +151,40 @@ def test_the_walk_goes_on_through_epochs() -> None:
     walk = list(itertools.chain(*(plan.order(seed, epoch) for epoch in range(4))))
     for first, count in ((0, 5), (3, 4), (4, 12), (7, 1), (10, 0)):
         assert next_rows(plan, seed, first, count) == walk[first : first + count]
+
+
+def spread(plan: Plan, lengths: Sequence[int], epoch: int) -> int:
+    """The sum over the batches of 4 of an epoch of how much longer the longest row is than the shortest."""
+    order = plan.order(3, epoch)
+    batches = [[lengths[row] for row in order[start : start + 4]] for start in range(0, len(order), 4)]
+    return sum(max(batch) - min(batch) for batch in batches)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 15, 16, 100, 1003])
+def test_batches_by_length_are_those_of_transformers(rows: int) -> None:
+    """On the same random order; lengths are different, so that no order of equal ones can matter."""
+    lengths = [(row * 7919) % 10_007 for row in range(rows)]
+    plan = Plan((rows,), lengths=tuple(lengths), batch_size=4)
+    for epoch in range(3):
+        generator = torch.Generator().manual_seed(3 * 1_000_003 + epoch)
+        expected = get_length_grouped_indices(lengths, 4, generator=generator)
+        assert plan.order(3, epoch) == expected
+        assert sorted(expected) == list(range(rows))
+        assert lengths[expected[0]] == max(lengths)
+
+
+def test_batches_by_length_have_rows_of_about_the_same_length() -> None:
+    lengths = [(row * 7919) % 997 for row in range(997)]
+    plan = Plan((997,), lengths=tuple(lengths), batch_size=4)
+    orders = [plan.order(3, epoch) for epoch in range(2)]
+    assert orders[0] != orders[1]
+    assert orders[0] == plan.order(3, 0)
+    assert spread(plan, lengths, 0) < spread(Plan((997,)), lengths, 0) / 10
+
+
+def test_a_mixture_by_length_has_the_same_rows() -> None:
+    weights, lengths = (0.7, 0.3), tuple((row * 7919) % 997 for row in range(130))
+    plain, grouped = Plan((90, 40), weights), Plan((90, 40), weights, lengths, 4)
+    for epoch in range(3):
+        assert sorted(plain.order(1, epoch)) == sorted(grouped.order(1, epoch))
+    assert spread(grouped, lengths, 0) < spread(plain, lengths, 0) / 3

@@ -17,7 +17,7 @@ from burnish.algorithms.reward_model import RewardModel
 from burnish.cli import main
 from burnish.config import Settings
 from burnish.data import sources
-from burnish.recipes.rewardbench import print_table, read_questions, rewardbench, with_split
+from burnish.recipes.rewardbench import load_judge, print_table, read_questions, rewardbench, with_split
 from burnish.run import UserError
 
 SMALL: dict[str, Any] = {"steps": 2, "batch_size": 4, "learning_rate": 0.01, "quiet": True, "threads": 1}
@@ -142,6 +142,19 @@ def test_a_policy_by_its_implicit_reward_against_what_it_began_as(folder: Path) 
     found = rewardbench(str(folder / "dpo"), str(folder / "pairs.jsonl"), None, out, None, QUIET)
     check_scores(written(out), PAIRS, implicit_score(folder / "dpo" / "model", folder / "tiny"))
     assert (found["scored_by"], found["reference"]) == ("implicit reward", str(folder / "tiny"))
+
+
+def test_what_only_scores_stays_in_the_16_bits_of_its_files(folder: Path, tmp_path: Path) -> None:
+    for source in ("reward", "dpo", "tiny"):
+        kind: Any = AutoModelForSequenceClassification if source == "reward" else AutoModelForCausalLM
+        path = folder / source / "model" if source != "tiny" else folder / source
+        kind.from_pretrained(path).bfloat16().save_pretrained(tmp_path / source)
+        tiny.make_tokenizer().save_pretrained(tmp_path / source)
+    judges = [load_judge(str(tmp_path / "reward"), None, QUIET)]
+    judges.append(load_judge(str(tmp_path / "dpo"), str(tmp_path / "tiny"), QUIET))
+    for model in (judges[0].model, judges[1].model, judges[1].reference):
+        assert model.model.transformer.wte.weight.dtype == torch.bfloat16
+        assert not model.parameters()
 
 
 def test_another_reference(folder: Path) -> None:

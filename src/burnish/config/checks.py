@@ -65,6 +65,7 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
         | rendering_problems(algorithm, settings)
         | streaming_problems(algorithm, settings)
         | holdout_problems(settings)
+        | grouping_problems(algorithm, settings)
         | lora_problems(settings, algorithm.dropout)
         | loading_problems(settings)
         | optimizer_problems(settings)
@@ -165,6 +166,18 @@ def holdout_problems(settings: Settings) -> dict[str, bool]:
         ),
         "holdout needs an experience with a method evaluate: write one, or leave it out": (
             on and experience is not None and not experience.evaluates
+        ),
+    }
+
+
+def grouping_problems(algorithm: Algorithm, settings: Settings) -> dict[str, bool]:
+    """What may be wrong with batches of rows of about the same length, and whether it is."""
+    return {
+        f"group_by_length needs the lengths of rows, and {name_of(algorithm)} samples its own: leave it out": (
+            settings.group_by_length and settings.experience is not None
+        ),
+        "group_by_length needs the lengths of all rows, which are not known of streamed data: leave out streaming": (
+            settings.group_by_length and bool(settings.streaming)
         ),
     }
 

@@ -46,6 +46,9 @@ class Settings:
         "MiB",
     )
     shuffle_buffer: int = option(1000, "with --streaming, shuffle within as many rows; 1 keeps the data's order", ge=1)
+    group_by_length: bool = option(
+        False, "put rows of about the same length into a batch, in an order that still depends on the seed"
+    )
     out: str | None = option(None, "run folder to write")
     seed: int = option(0, "seed of every random stream", ge=0, le=LARGEST_SEED)
     steps: int | None = option(None, "optimizer updates; default: derived from --epochs", ge=1)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TypeVar
 
@@ -73,8 +73,8 @@ class Tokenised:
     `desirable`; feedback has `start`, the length of the row's prompt, and `cut`, how much of it is left out. `kind` is
     demonstrations, preferences or feedback. `counts` has the numbers of rows used, truncated and dropped; `fingerprint`
     is the SHA-256 of all ids, masks, lengths and numbers in order. `unread` are the columns of the user's data that
-    nothing reads. A mixture has a plan of its parts and a summary of its own. `format` names how the rows were
-    read, and a row of the user's data is `per_row` rows here.
+    nothing reads. A mixture has a plan of its parts (`mixed`) and a summary of its own. `format` names how the
+    rows were read, and a row of the user's data is `per_row` rows here.
     """
 
     dataset: Dataset
@@ -96,6 +96,16 @@ class Tokenised:
     def plan(self) -> Plan:
         """The rows of an epoch: all of them, unless a mixture has weights."""
         return self.mixed or Plan((len(self),))
+
+    def by_length(self, batch_size: int) -> "Tokenised":
+        """The same rows, walked in batches whose longest texts have about the same number of tokens."""
+        texts = self.dataset.with_format("arrow")[:]["tokens"].combine_chunks()
+        if self.kind == "demonstrations":
+            lengths = texts.value_lengths().to_numpy()
+        else:
+            each, starts = texts.flatten().value_lengths().to_numpy(), texts.value_lengths().to_numpy().cumsum()
+            lengths = np.maximum.reduceat(each, np.concatenate([[0], starts[:-1]]))
+        return replace(self, mixed=replace(self.plan, lengths=tuple(lengths.tolist()), batch_size=batch_size))
 
     @property
     def largest_group(self) -> int:

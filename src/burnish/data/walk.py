@@ -42,10 +42,14 @@ class Plan:
     kₚ = round(wₚT) rows of part p, at least one. The parts are interleaved evenly: row j of part p stands at
     (j + ½)/wₚ, so that any stretch of an epoch has the given proportions, within a row or two. The rows of a part come
     in random order, and its next kₚ rows in the next epoch, so that none is repeated before all were used.
+
+    With the `lengths` of all rows, batches of `batch_size` have rows of about the same length, see `longest_first`.
     """
 
     sizes: tuple[int, ...]
     weights: tuple[float, ...] = ()
+    lengths: tuple[int, ...] = ()
+    batch_size: int = 1
 
     def __len__(self) -> int:
         """The rows of an epoch."""
@@ -64,8 +68,11 @@ class Plan:
 
     def order(self, seed: int, epoch: int) -> list[int]:
         """The rows of one epoch, in order."""
-        if not self.weights:
-            return epoch_order(sum(self.sizes), seed, epoch)
+        rows = self.interleaved(seed, epoch) if self.weights else epoch_order(sum(self.sizes), seed, epoch)
+        return longest_first(rows, self.lengths, self.batch_size) if self.lengths else rows
+
+    def interleaved(self, seed: int, epoch: int) -> list[int]:
+        """The rows of one epoch of weighted parts."""
         places, rows = [], []
         starts = accumulate(self.sizes, initial=0)
         for part, (start, size, share) in enumerate(zip(starts, self.sizes, self.shares, strict=False)):
@@ -74,6 +81,25 @@ class Plan:
             orders = [np.random.default_rng((seed, part, first + more)).permutation(size) for more in (0, 1)]
             rows.append(start + np.concatenate(orders)[offset : offset + share])
         return np.concatenate(rows)[np.argsort(np.concatenate(places), kind="stable")].tolist()
+
+
+MEGABATCH = 50
+"""The most batches among whose rows those of about the same length are put together."""
+
+
+def longest_first(order: list[int], lengths: Sequence[int], batch_size: int) -> list[int]:
+    """The rows in stretches of at most 50 batches, a quarter of them at most, each stretch sorted from long to short.
+
+    The longest row of all comes first, so that memory runs out at once or never. As transformers'
+    `get_length_grouped_indices` does it.
+    """
+    size = batch_size * max(1, min(len(order) // (4 * batch_size), MEGABATCH))
+    stretches = [
+        sorted(order[start : start + size], key=lambda row: -lengths[row]) for start in range(0, len(order), size)
+    ]
+    longest = max(stretches, key=lambda rows: lengths[rows[0]])
+    stretches[0][0], longest[0] = longest[0], stretches[0][0]
+    return [row for stretch in stretches for row in stretch]
 
 
 def next_rows(plan: Plan, seed: int, first: int, count: int) -> list[int]:

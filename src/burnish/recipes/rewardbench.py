@@ -21,6 +21,7 @@ from burnish.data.formats import Example, Messages
 from burnish.data.walk import in_order
 from burnish.evaluation.rewardbench import OTHER, TIES, Scored, Scores, implicit_scores, reward_scores, summarise
 from burnish.policies.language.adapters import is_adapter
+from burnish.policies.language.frozen import freeze
 from burnish.policies.language.loading import Loading, explained, load_config
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import weights_hash
@@ -180,7 +181,9 @@ def load_judge(model: str, reference: str | None, base: Settings) -> Judge:
     if is_reward_model(path, loading):
         if reference is not None:
             raise UserError(f"{model} is a reward model, which scores without a reference: leave --reference out")
-        return Judge(load_scorer(path, device, base.precision, option="MODEL", loading=loading))
+        scorer = load_scorer(path, device, base.precision, option="MODEL", loading=loading)
+        freeze(scorer, loading.dtype)
+        return Judge(scorer)
     began = None if reference is not None else began_as(model)
     policy = named("MODEL", lambda: load_policy(path, device, base.precision, loading=loading))
     name = cast(str, reference or began)
@@ -192,6 +195,8 @@ def load_judge(model: str, reference: str | None, base: Settings) -> Judge:
             raise UserError(f"{began} has other weights than when {model} started from it: give --reference")
     if policy.tokenizer.get_vocab() != held.tokenizer.get_vocab():
         raise UserError(f"--reference {name} has another vocabulary than {model}: give the model that it started from")
+    for each in (policy, held):
+        freeze(each, loading.dtype)
     return Judge(policy, held, name)
 
 

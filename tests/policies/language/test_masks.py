@@ -11,7 +11,7 @@ from tiny_scorers import make_scorer
 from transformers import PreTrainedModel
 
 from burnish.policies.language import packing
-from burnish.policies.language.contract import joins_packs, packing_problem
+from burnish.policies.language.contract import packing_of
 from burnish.policies.language.masks import packed_masks, read_packed
 from burnish.policies.language.packing import Pack, packs, prompt_lengths
 from burnish.policies.language.policy import LanguagePolicy
@@ -190,14 +190,20 @@ def leaking(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def test_a_model_that_looks_past_the_mask_is_found_out() -> None:
-    assert packing_problem(tiny.make_model("llama")) is None
-    assert packing_problem(leaking(tiny.make_model("llama"))) == "reads a text differently behind another one"
-    assert joins_packs(tiny.make_model("llama"))
-    assert not joins_packs(leaking(tiny.make_model("llama")))
+    assert packing_of(tiny.make_model("llama")) == (None, True)
+    assert packing_of(leaking(tiny.make_model("llama"))) == ("reads a text differently behind another one", False)
+
+
+def test_the_texts_alone_are_read_once_for_both_checks() -> None:
+    """Three of them, then the pack, and the joined pack."""
+    model, read = tiny.make_model("llama"), []
+    model.base_model.register_forward_hook(lambda *parts: read.append(parts[-1].last_hidden_state.shape[0]))
+    packing_of(model)
+    assert len(read) == 5
 
 
 def test_other_implementations_of_attention_are_not_packed() -> None:
     """Flash attention takes no mask."""
     model = tiny.make_model("llama")
     model.config._attn_implementation = "flash_attention_2"
-    assert packing_problem(model) == "runs with attention flash_attention_2"
+    assert packing_of(model) == ("runs with attention flash_attention_2", False)

@@ -3,10 +3,12 @@
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
 import torch
+from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
@@ -387,6 +389,23 @@ def test_the_entropy_is_that_of_the_distribution_each_token_was_drawn_from(famil
         p = logits.softmax(-1)
         assert abs(-(p * p.log()).sum().item() - entropies[row, column].item()) < 1e-5
     assert (entropies[~batch.mask] == 0).all()
+
+
+def test_an_entropy_that_no_loss_uses_costs_no_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fails(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, logits: Tensor) -> Tensor:
+            return logits.sum(-1)
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+            pytest.fail("the entropy's backward pass was run")
+
+    monkeypatch.setattr(language, "entropy", Fails.apply)
+    policy = tiny.make_policy("gpt2")
+    logprobs, entropies = policy.logprobs_and_entropy(tiny.demonstrations(ROWS))
+    logprobs.sum().backward()
+    assert entropies.requires_grad
 
 
 def test_a_temperature_divides_the_logits() -> None:

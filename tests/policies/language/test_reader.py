@@ -16,6 +16,7 @@ from burnish.policies.language.reader import TokenReader
 from burnish.run.noise import BurnishWarning
 
 ROWS = tiny.random_rows(7, seed=3)
+WIDTH = 16
 
 
 def make_reader(family: str = "gpt2", precision: str = "float32", double: bool = True, **changes: Any) -> TokenReader:
@@ -23,9 +24,9 @@ def make_reader(family: str = "gpt2", precision: str = "float32", double: bool =
     return TokenReader(model.double() if double else model, tiny.make_tokenizer(), precision)
 
 
-def head(hidden: Tensor, targets: Tensor) -> Tensor:
+def head(hidden: Tensor, targets: Tensor) -> tuple[Tensor]:
     """Two numbers that tell the hidden state and the token behind it."""
-    return torch.stack([(hidden * torch.arange(16)).sum(-1), targets.to(hidden.dtype)], -1)
+    return (torch.stack([(hidden * torch.arange(WIDTH)).sum(-1), targets.to(hidden.dtype)], -1),)
 
 
 def by_prefixes(model: Any) -> Tensor:
@@ -44,7 +45,7 @@ def test_numbers_are_of_the_state_before_each_place_and_of_its_token(family: str
     model = make_reader(family)
     tokens, mask, lengths = tiny.pad_rows(ROWS, filler=9, extra=2)
     with torch.no_grad():
-        found = model.numbers(tokens, mask, lengths, head, 2)
+        found = model.numbers(tokens, mask, lengths, head, WIDTH)[0]
     expected = by_prefixes(model.model)
     width = expected.shape[1]
     torch.testing.assert_close(found[:, :width], expected, rtol=1e-6, atol=1e-5)
@@ -65,11 +66,11 @@ def test_the_number_of_passes_changes_nothing(
         lambda *parts: sizes.append(parts[-1].last_hidden_state[..., 0].numel())
     )
     with torch.no_grad():
-        whole = model.numbers(tokens, mask, lengths, head, 2)
+        whole = model.numbers(tokens, mask, lengths, head, WIDTH)[0]
         assert len(sizes) == 1
         sizes.clear()
         monkeypatch.setitem(reader.TOKENS_AT_ONCE, "cpu", tokens_at_once)
-        torch.testing.assert_close(model.numbers(tokens, mask, lengths, head, 2), whole)
+        torch.testing.assert_close(model.numbers(tokens, mask, lengths, head, WIDTH)[0], whole)
     assert len(sizes) > 1
 
 
@@ -78,7 +79,7 @@ def test_where_nothing_is_asked_nothing_is_read() -> None:
     model.model.base_model.register_forward_hook(lambda *_: pytest.fail("the model was run"))
     tokens, mask, lengths = tiny.pad_rows(ROWS)
     for rows in (slice(0, 7), slice(0, 0)):
-        found = model.numbers(tokens[rows], torch.zeros_like(mask[rows]), lengths[rows], head, 2)
+        found = model.numbers(tokens[rows], torch.zeros_like(mask[rows]), lengths[rows], head, WIDTH)[0]
         assert found.shape == (*mask[rows].shape, 2)
         assert not found.any()
 
@@ -88,7 +89,7 @@ def test_a_first_token_has_nothing_before_it(padded: str | None) -> None:
     mask, model = torch.tensor([[True, False]]), make_reader()
     model.padded = padded
     with pytest.raises(ValueError, match="the first token of a row"):
-        model.numbers(torch.zeros(1, 2, dtype=torch.long), mask, torch.tensor([2]), head, 2)
+        model.numbers(torch.zeros(1, 2, dtype=torch.long), mask, torch.tensor([2]), head, WIDTH)
 
 
 def test_bfloat16_is_the_models_alone() -> None:
@@ -97,13 +98,13 @@ def test_bfloat16_is_the_models_alone() -> None:
     tokens, mask, lengths = tiny.pad_rows(ROWS)
     seen: list[torch.dtype] = []
 
-    def noted(hidden: Tensor, targets: Tensor) -> Tensor:
+    def noted(hidden: Tensor, targets: Tensor) -> tuple[Tensor]:
         seen.append((hidden.float() @ torch.eye(16)).dtype)
         return head(hidden, targets)
 
     layer = model.model.model.layers[0].mlp.up_proj
     layer.register_forward_hook(lambda module, inputs, out: seen.append(out.dtype))
-    model.numbers(tokens, mask, lengths, noted, 2)
+    model.numbers(tokens, mask, lengths, noted, WIDTH)
     assert seen == [torch.bfloat16, torch.float32]
     assert {p.dtype for p in model.parameters().values()} == {torch.float32}
 
@@ -113,10 +114,10 @@ def test_dropout_is_off_until_it_is_switched_on() -> None:
     model.model.transformer.train()  # while the whole says that it is not training
     model = TokenReader(model.model, model.tokenizer)
     tokens, mask, lengths = tiny.pad_rows(ROWS)
-    calm = model.numbers(tokens, mask, lengths, head, 2)
-    assert torch.equal(calm, model.numbers(tokens, mask, lengths, head, 2))
+    calm = model.numbers(tokens, mask, lengths, head, WIDTH)[0]
+    assert torch.equal(calm, model.numbers(tokens, mask, lengths, head, WIDTH)[0])
     model.dropout(True)
-    assert not torch.equal(calm, model.numbers(tokens, mask, lengths, head, 2))
+    assert not torch.equal(calm, model.numbers(tokens, mask, lengths, head, WIDTH)[0])
 
 
 def test_while_dropout_is_on_no_prompt_is_shared() -> None:
@@ -130,7 +131,7 @@ def test_while_dropout_is_on_no_prompt_is_shared() -> None:
     )
     for on in (False, True):
         model.dropout(on)
-        model.numbers(tokens, mask, lengths, head, 2)
+        model.numbers(tokens, mask, lengths, head, WIDTH)
     assert read == [12, 20]
 
 
@@ -172,9 +173,8 @@ def test_policies_and_scorers_read_alike() -> None:
     assert isinstance(scorer, TokenReader)
     tokens, mask, lengths = tiny.pad_rows(ROWS)
     with torch.no_grad():
-        assert torch.equal(
-            policy.numbers(tokens, mask, lengths, head, 2), scorer.numbers(tokens, mask, lengths, head, 2)
-        )
+        found = [model.numbers(tokens, mask, lengths, head, WIDTH)[0] for model in (policy, scorer)]
+    assert torch.equal(*found)
     assert policy.device == scorer.device == torch.device("cpu")
 
 

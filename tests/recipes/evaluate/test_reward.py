@@ -15,6 +15,7 @@ from burnish import train
 from burnish.algorithms.reward_model import RewardModel
 from burnish.config import Settings
 from burnish.data import builtin
+from burnish.recipes.evaluate import reward
 from burnish.recipes.evaluate.reward import by_gap, calibration
 from burnish.recipes.evaluate.run import evaluate_run
 from burnish.run import UserError
@@ -46,6 +47,24 @@ def naive_scores(run: Path, rows: list[dict[str, Any]]) -> np.ndarray:
                 hidden = model.base_model(torch.tensor([ids])).last_hidden_state[0, -1]
                 found.append((model.score.weight[0] @ hidden).item() - model.config.score_offset)
     return np.array(found).reshape(-1, 2)
+
+
+def test_the_reward_model_stays_in_the_16_bits_of_its_files(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def noted(scorer: Any, *given: Any) -> dict[str, Any]:
+        seen.append(scorer)
+        return {}
+
+    monkeypatch.setattr(reward, "scorer_findings", noted)
+    model = AutoModelForSequenceClassification.from_pretrained(run / "model").bfloat16()
+    model.save_pretrained(tmp_path / "model")
+    tiny.make_tokenizer().save_pretrained(tmp_path / "model")
+    reward.reward_model_findings(tmp_path, RewardModel(), Settings(), None, "cpu")
+    assert seen[0].model.transformer.wte.weight.dtype == torch.bfloat16
+    assert not seen[0].parameters()
 
 
 def test_every_number_is_that_of_the_scores(run: Path) -> None:

@@ -132,6 +132,7 @@ SHOWN_ELSEWHERE = {
     "data": "test_model_and_data_are_those_given",
     "streaming": "test_streamed_data_resume_to_the_same_bits",
     "shuffle_buffer": "test_streamed_rows_in_order_are_those_of_the_file",
+    "group_by_length": "test_rows_of_one_length_stand_in_one_batch",
     "out": "test_model_and_data_are_those_given",
     "holdout": "tests/recipes/train/test_rows.py: rows that are held out are not trained",
     "revision": "test_a_revision_is_noted_and_refused_for_a_folder",
@@ -593,6 +594,23 @@ def test_a_mixture_resumes_to_the_same_bits(method: str, files: Path, go: Callab
         go(method, data=data.replace("0.4", "0.3"), steps=8, save_every=1, out=str(whole), resume=True)
 
 
+@pytest.mark.parametrize("method", ["sft", "kto", "reward", "dpo"])
+def test_rows_of_one_length_stand_in_one_batch(
+    method: str, files: Path, go: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The run goes on from a checkpoint in the middle of its second epoch to the same bits."""
+    options: dict[str, Any] = {"group_by_length": True, "batch_size": 4, "steps": 7, "save_every": 3}
+    whole = go(method, **options)
+    assert not same_bits(whole, go(method, **(options | {"group_by_length": False})))
+    again = tmp_path / "again"
+    shutil.copytree(whole, again)
+    shutil.rmtree(again / "model")
+    shutil.rmtree(again / "checkpoints" / "step-000007")
+    go(method, **options, out=str(again), resume=True)
+    for one in (WEIGHTS, "metrics.jsonl"):
+        assert same_bits(whole, again, one)
+
+
 @pytest.fixture
 def streaming(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Options of a run that streams its data in blocks of 6 rows."""
@@ -905,6 +923,14 @@ def test_python_takes_a_function_as_reward(files: Path, tmp_path: Path, monkeypa
     samples = read_jsonl(run / "samples.jsonl")
     assert [s["score"] for s in samples] == [s["row"] / 100 - len(s["response"].split()) for s in samples]
     assert len(samples) == 14
+
+
+def test_new_tensors_are_not_filled_before_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deterministic algorithms fill them by default, to show reads of memory that nothing was written to."""
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    prepare_torch(Settings(device="cpu", quiet=True))
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
 
 
 def disturbing(prompts: list[str], responses: list[str], number: list[int]) -> list[float]:

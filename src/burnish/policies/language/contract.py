@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from burnish.ends import listed_ends
-from burnish.policies.language.masks import joinable, unpackable
+from burnish.policies.language.masks import packing
 from burnish.policies.language.parts import body, context, embedding, head
 from burnish.policies.language.positions import length_scaling
 from burnish.policies.language.texts import CachedTexts
@@ -80,14 +80,10 @@ def moved(model: PreTrainedModel, text: list[int], places: int) -> Float[Tensor,
     return texts.states().float()
 
 
-def packing_problem(model: PreTrainedModel) -> str | None:
-    """Why the model's rows are padded rather than packed; None where packed rows are read as the texts alone."""
-    return unpackable(model, *probes(model), tolerance(model))
-
-
-def joins_packs(model: PreTrainedModel) -> bool:
-    """Whether the rows of a pack may be read one behind the other."""
-    return joinable(model, *probes(model), tolerance(model))
+def packing_of(model: PreTrainedModel) -> tuple[str | None, bool]:
+    """Why the model's rows are padded rather than packed, None where packed rows are read as the texts alone; and
+    whether the rows of a pack may be read one behind the other."""
+    return packing(model, *probes(model), tolerance(model))
 
 
 def _check_cache(model: PreTrainedModel, texts: list[list[int]], expected: list[Tensor], near: float) -> str | None:

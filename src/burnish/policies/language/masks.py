@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface
@@ -96,12 +97,32 @@ for _name in IMPLEMENTATIONS:
 AttentionInterface.register("sdpa", row_by_row(AttentionInterface()["sdpa"]))
 
 
-def unpackable(model: PreTrainedModel, long: list[int], short: list[int], near: float) -> str | None:
-    """Why the model's rows are not packed; None where they are.
+def packing(model: PreTrainedModel, long: list[int], short: list[int], near: float) -> tuple[str | None, bool]:
+    """Why the model's rows are not packed, None where they are; and whether packs may be joined.
 
     A text, another with the same beginning, and a third, in one row, must have the hidden states that each has alone,
-    up to `near` of how far these vary.
+    up to `near` of how far these vary. Packs are not joined on a GPU, where attention to many rows at once is faster.
     """
+    if (problem := unpackable(model)) is not None:
+        return problem, False
+    start = (len(long) + 1) // 2
+    texts = [long, [*long[:start], *short[: len(short) - 1]], short]
+    try:
+        expected = alone(model, texts)
+        if not near_to(packed(model, texts, start, joined=False), expected, near):
+            return "reads a text differently behind another one", False
+    except Exception as error:  # whatever the family's own code raises
+        return f"cannot read packed rows ({(str(error).strip() or type(error).__name__).splitlines()[0]})", False
+    if model.config.get_text_config()._attn_implementation != "sdpa" or model.device.type != "cpu":
+        return None, False
+    try:
+        return None, near_to(packed(model, texts, start, joined=True), expected, near)
+    except Exception:
+        return None, False
+
+
+def unpackable(model: PreTrainedModel) -> str | None:
+    """What the model's configuration and code say against packed rows; None if nothing."""
     config = model.config.get_text_config()
     if config._attn_implementation not in IMPLEMENTATIONS:
         return f"runs with attention {config._attn_implementation}"
@@ -111,33 +132,29 @@ def unpackable(model: PreTrainedModel, long: list[int], short: list[int], near: 
         return "has layers that read a row from its beginning to its end"
     if getattr(config, "attn_temperature_tuning", False):  # Llama 4; seen only in rows longer than the probes
         return "scales attention by a token's place in its row"
-    return differs(model, long, short, near, joined=False)
-
-
-def joinable(model: PreTrainedModel, long: list[int], short: list[int], near: float) -> bool:
-    """Whether packs may be joined. Not on a GPU, where attention to many rows at once is faster."""
-    implementation = model.config.get_text_config()._attn_implementation
-    here = implementation == "sdpa" and model.device.type == "cpu"
-    return here and differs(model, long, short, near, joined=True) is None
+    return None
 
 
 @torch.no_grad()
-def differs(model: PreTrainedModel, long: list[int], short: list[int], near: float, joined: bool) -> str | None:
-    """How a pack of `long`, a text with the same beginning, and `short` is read otherwise than these alone."""
-    start = (len(long) + 1) // 2
-    texts = [long, [*long[:start], *short[: len(short) - 1]], short]
-    blocks = [Block([0, 1], start, [len(long) - start, len(short) - 1]), Block([2], 0, [len(short)])]
+def alone(model: PreTrainedModel, texts: list[list[int]]) -> Float[Tensor, "k d"]:
+    """The last hidden states of texts, each read by itself."""
+    read = [body(model)(input_ids=torch.tensor([text], device=model.device), use_cache=False) for text in texts]
+    return torch.cat([output.last_hidden_state[0] for output in read]).float()
+
+
+@torch.no_grad()
+def packed(model: PreTrainedModel, texts: list[list[int]], start: int, joined: bool) -> Float[Tensor, "k d"]:
+    """The same of three texts in a pack, of which the first two share `start` tokens."""
+    blocks = [Block([0, 1], start, [len(text) - start for text in texts[:2]]), Block([2], 0, [len(texts[2])])]
     ids, chosen = _table(texts)
-    try:
-        rows = [[block] for block in blocks] if joined else [blocks]
-        pack = laid_out(rows, ids.numpy(), chosen.numpy(), model.device, joined)
-        found = pack.states(read_packed(model, pack).last_hidden_state).float()
-        alone = [body(model)(input_ids=torch.tensor([text], device=model.device), use_cache=False) for text in texts]
-        expected = torch.cat([output.last_hidden_state[0] for output in alone]).float()
-    except Exception as error:  # whatever the family's own code raises
-        return f"cannot read packed rows ({(str(error).strip() or type(error).__name__).splitlines()[0]})"
-    away = (found - expected).square().mean().sqrt()
-    return None if away <= near * (expected.std() + 0.01) else "reads a text differently behind another one"
+    rows = [[block] for block in blocks] if joined else [blocks]
+    pack = laid_out(rows, ids.numpy(), chosen.numpy(), model.device, joined)
+    return pack.states(read_packed(model, pack).last_hidden_state).float()
+
+
+def near_to(found: Float[Tensor, "k d"], expected: Float[Tensor, "k d"], near: float) -> bool:
+    """Whether hidden states are those expected, up to `near` of how far these vary."""
+    return bool((found - expected).square().mean().sqrt() <= near * (expected.std() + 0.01))
 
 
 def _table(texts: list[list[int]]) -> tuple[Tensor, Tensor]:

@@ -36,6 +36,9 @@ from burnish.policies.language.vocabulary import resize_embeddings
 
 LOGITS_AT_ONCE = 2**24  # elements of the largest logits tensor: 64 MB in float32
 
+Numbers = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+"""Tensors `[k]` from the logits `[k, V]` and ids `[k]` of chosen tokens."""
+
 
 class LanguagePolicy(TokenReader):
     """log π(token | tokens before it) of a causal language model.
@@ -66,14 +69,14 @@ class LanguagePolicy(TokenReader):
 
         A row's numbers do not depend on its padding, its neighbours or their order.
         """
-        return self._per_token(batch, lambda logits, targets: action_logprobs(logits, targets)[:, None], 1)[..., 0]
+        return self._per_token(batch, lambda logits, targets: (action_logprobs(logits, targets),))[0]
 
     def logprobs_and_entropy(self, batch: Any) -> tuple[Float[Tensor, "*lead T"], Float[Tensor, "*lead T"]]:
         """`logprobs`, and the entropy in nats of the distribution that each chosen token was drawn from."""
-        both = self._per_token(
-            batch, lambda logits, targets: torch.stack([action_logprobs(logits, targets), entropy(logits)], -1), 2
+        logprobs, entropies = self._per_token(
+            batch, lambda logits, targets: (action_logprobs(logits, targets), entropy(logits))
         )
-        return both[..., 0], both[..., 1]
+        return logprobs, entropies
 
     def divergences(
         self, batch: Any, teacher: "LanguagePolicy", formula: Callable[[Tensor, Tensor], Tensor]
@@ -99,8 +102,12 @@ class LanguagePolicy(TokenReader):
     def states(self, batch: Any) -> Float[Tensor, "k d"]:
         """The last hidden states before the chosen tokens, row by row."""
         tokens, mask, lengths = batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2), batch.lengths.flatten()
-        width = self.model.get_output_embeddings().weight.shape[1]
-        return self.numbers(tokens, mask, lengths, lambda hidden, targets: hidden, width)[mask]
+        return self.numbers(tokens, mask, lengths, lambda hidden, targets: (hidden,), self.width)[0][mask]
+
+    @property
+    def width(self) -> int:
+        """The width of the hidden states that the logits are computed from."""
+        return self.model.get_output_embeddings().weight.shape[1]
 
     def logits(self, hidden: Float[Tensor, "k d"]) -> Float[Tensor, "k V"]:
         """The logits of the next tokens, divided by the temperature."""
@@ -112,36 +119,34 @@ class LanguagePolicy(TokenReader):
         """The load-balancing loss of the routers in the passes inside, see `load_balance`; none for other models."""
         return nullcontext({}) if self.balance is None else self.balance.losses()
 
-    def _per_token(
-        self, batch: Any, numbers: Callable[[Tensor, Tensor], Tensor], count: int
-    ) -> Float[Tensor, "*lead T n"]:
-        """`numbers` of the logits `[k, V]` and ids `[k]` of chosen tokens, where they belong; 0 elsewhere."""
+    def _per_token(self, batch: Any, numbers: Numbers) -> tuple[Float[Tensor, "*lead T"], ...]:
+        """`numbers` of the logits and ids of chosen tokens, where they belong; 0 elsewhere."""
         tokens, mask, lengths = batch.tokens.flatten(0, -2), batch.mask.flatten(0, -2), batch.lengths.flatten()
         one_head = lambda hidden, targets: self._head_numbers(hidden, targets, numbers)  # noqa: E731
         rows = None
         if self.neftune is not None:  # each response of a row has noise of its own
             responses = len(tokens) // len(batch.rows)
             rows = (batch.rows[:, None] * responses + torch.arange(responses, device=tokens.device)).flatten()
-        found = self.numbers(tokens, mask, lengths, one_head, count, rows)
-        return found.view(*batch.mask.shape, count)
+        found = self.numbers(tokens, mask, lengths, one_head, self.width, rows)
+        return tuple(one.view(batch.mask.shape) for one in found)
 
     def _head_numbers(
-        self, hidden: Float[Tensor, "k d"], targets: Int[Tensor, "k"], numbers: Callable[[Tensor, Tensor], Tensor]
-    ) -> Float[Tensor, "k n"]:
+        self, hidden: Float[Tensor, "k d"], targets: Int[Tensor, "k"], numbers: Numbers
+    ) -> tuple[Float[Tensor, "k"], ...]:
         """Numbers from hidden states, with the logits of one chunk of tokens at a time.
 
         The logits of the last chunk are kept for the backward pass, which begins with it; those of the others are
         recomputed there, when the last ones are gone.
         """
 
-        def one(h: Tensor, t: Tensor) -> Tensor:
+        def one(h: Tensor, t: Tensor) -> tuple[Tensor, ...]:
             return numbers(self.logits(h), t)
 
         size = max(1, LOGITS_AT_ONCE // self.model.get_output_embeddings().weight.shape[0])
         before, kept = hidden[:-size], hidden[-size:]
         chunks = zip(before.split(size), targets[:-size].split(size), strict=True)
         found = [checkpoint(one, h, t, use_reentrant=False) for h, t in chunks if len(t)]
-        return torch.cat([*found, one(kept, targets[-size:])])
+        return tuple(map(torch.cat, zip(*found, one(kept, targets[-size:]), strict=True)))
 
     def save(self, folder: Path, dtype: Dtype = "auto") -> None:
         """`TokenReader.save`, with a generation configuration that lists all `ends`.

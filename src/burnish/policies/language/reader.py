@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from burnish.policies.language import adapters
 from burnish.policies.language.balance import LoadBalance
-from burnish.policies.language.contract import joins_packs, packing_problem
+from burnish.policies.language.contract import packing_of
 from burnish.policies.language.dtypes import Dtype, dtype_to_save, written_in
 from burnish.policies.language.layout import Bucket, buckets
 from burnish.policies.language.masks import read_packed
@@ -25,8 +25,8 @@ from burnish.run import warn
 
 TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 16384}
 
-Head = Callable[[Tensor, Tensor], Tensor]
-"""Numbers `[k, n]` from last hidden states `[k, d]` and the ids `[k]` of the tokens that follow them."""
+Head = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+"""Tensors `[k, …]` from last hidden states `[k, d]` and the ids `[k]` of the tokens that follow them."""
 
 
 class TokenReader:
@@ -53,8 +53,7 @@ class TokenReader:
         self.weights_sha256: str | None = None
         self.scaling = length_scaling(model.config)
         model.train(False)
-        self.padded = packing_problem(model)
-        self.joins = self.padded is None and joins_packs(model)
+        self.padded, self.joins = packing_of(model)
 
     @property
     def device(self) -> torch.device:
@@ -101,35 +100,43 @@ class TokenReader:
         mask: Bool[Tensor, "N T"],
         lengths: Int[Tensor, "N"],
         head: Head,
-        count: int,
+        width: int,
         rows: Int[Tensor, "N"] | None = None,
         starts: Int[Tensor, "N"] | None = None,
-    ) -> Float[Tensor, "N T n"]:
-        """`head` of the hidden state before each place where the mask is True; 0 elsewhere. `count` is its width.
+    ) -> tuple[Float[Tensor, "N T ..."], ...]:
+        """`head` of the hidden state before each place where the mask is True; 0 elsewhere. `width` is the states'.
 
-        `rows` are the numbers of the rows, of which their noise is a function. `starts` are the lengths of their
-        prompts, by default what stands before the first chosen place.
+        Each of the head's tensors has a graph of its own, so that one that no loss uses costs no backward pass. `rows`
+        are the numbers of the rows, of which their noise is a function. `starts` are the lengths of their prompts, by
+        default what stands before the first chosen place.
         """
         if tokens.numel():
             self.check_token(int(tokens.max()), "a text")
         if self.unpacked():
-            return self.placed(self.padded_rows(tokens, mask, lengths, rows), mask, head, count)
+            return self.placed(self.padded_rows(tokens, mask, lengths, rows), mask, head, width)
         starts = prompt_lengths(mask, lengths) if starts is None else starts
-        found = self.placed(self.packed_rows(tokens, mask, starts), mask, head, count)
-        if found.isnan().any():  # it reaches neighbours, as 0 · NaN is NaN: each row alone shows whose it is
-            found = self.placed(self.padded_rows(tokens, mask, lengths, rows, at_once=1), mask, head, count)
+        found = self.placed(self.packed_rows(tokens, mask, starts), mask, head, width)
+        if any(
+            one.isnan().any() for one in found
+        ):  # it reaches neighbours, as 0 · NaN is NaN: each row alone shows whose it is
+            found = self.placed(self.padded_rows(tokens, mask, lengths, rows, at_once=1), mask, head, width)
         return found
 
     def placed(
-        self, parts: Iterator[tuple[Tensor, Bucket | Pack]], mask: Bool[Tensor, "N T"], head: Head, count: int
-    ) -> Float[Tensor, "N T n"]:
+        self, parts: Iterator[tuple[Tensor, Bucket | Pack]], mask: Bool[Tensor, "N T"], head: Head, width: int
+    ) -> tuple[Float[Tensor, "N T ..."], ...]:
         """`head` of hidden states, at the places that they belong to."""
         read = list(parts)
-        if not read:
-            return torch.zeros(*mask.shape, count, device=mask.device)
-        values = head(torch.cat([states for states, _ in read]), torch.cat([part.targets for _, part in read]))
-        places = torch.cat([part.rows for _, part in read]), torch.cat([part.columns for _, part in read])
-        return values.new_zeros(*mask.shape, values.shape[-1]).index_put(places, values)
+        none = torch.zeros(0, dtype=torch.long, device=mask.device)
+        nothing = torch.zeros(0, width, dtype=self.model.dtype, device=mask.device)
+        states = torch.cat([states for states, _ in read]) if read else nothing
+        targets, rows, columns = (
+            torch.cat([none, *(getattr(part, name) for _, part in read)]) for name in ("targets", "rows", "columns")
+        )
+        return tuple(
+            values.new_zeros(*mask.shape, *values.shape[1:]).index_put((rows, columns), values)
+            for values in head(states, targets)
+        )
 
     def unpacked(self) -> bool:
         """Whether rows are read padded: the model cannot read packed ones, or something depends on the padded row."""

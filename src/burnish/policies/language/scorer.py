@@ -92,10 +92,11 @@ class LanguageScorer(TokenReader):
     ) -> Float[Tensor, "N T"]:
         """The head minus the offset on what stands before each place where the mask is True; 0 elsewhere."""
 
-        def head(hidden: Tensor, targets: Tensor) -> Tensor:
-            return (scalar_head(self.model, hidden) - self.offset)[:, None]
+        def head(hidden: Tensor, targets: Tensor) -> tuple[Tensor]:
+            return (scalar_head(self.model, hidden) - self.offset,)
 
-        return self.numbers(tokens, mask, lengths, head, 1, starts=starts)[..., 0]
+        width = cast(nn.Linear, self.model.score).in_features
+        return self.numbers(tokens, mask, lengths, head, width, starts=starts)[0]
 
     def save(self, folder: Path, dtype: Dtype = "auto") -> None:
         """`TokenReader.save` of a sequence classifier of the family.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from burnish.config import Settings
+from burnish.policies.language.frozen import freeze
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.assets import check_intact
 from burnish.recipes.evaluate.reward import scorer_findings
@@ -104,6 +105,8 @@ def evaluate_ensemble(text: str, data: Any, base: Settings) -> dict[str, Any]:
     data = data_for(runs[0], settings, data)
     loading = loading_of(dataclasses.replace(settings, trust_remote_code=base.trust_remote_code)).elsewhere()
     members = tuple(load_scorer(run / "model", pick_device(base.device), loading=loading) for run in runs)
+    for member in members:
+        freeze(member, loading.dtype)
     for run, member in zip(runs, members, strict=True):
         check_same_tokenizer(members[0].tokenizer, member.tokenizer, str(run))
     findings = scorer_findings(Jury(members, how, penalty), algorithm, settings, data)

@@ -27,6 +27,7 @@ from burnish.evaluation.reward_models import (
 )
 from burnish.evaluation.statistics import bootstrap_interval
 from burnish.policies.interface import Models
+from burnish.policies.language.frozen import freeze
 from burnish.policies.language.scorer import load_scorer
 from burnish.recipes.train.models import loading_of, say
 from burnish.recipes.train.rows import tokenised
@@ -58,7 +59,9 @@ class Known:
 def reward_model_findings(run: Path, algorithm: Any, settings: Settings, data: Any, device: str) -> dict[str, Any]:
     """What `evaluation.json` says of the reward model of `run` on the comparisons `data`: see `scorer_findings`."""
     loading = loading_of(settings).elsewhere()
-    return scorer_findings(load_scorer(run / "model", device, loading=loading), algorithm, settings, data)
+    scorer = load_scorer(run / "model", device, loading=loading)
+    freeze(scorer, loading.dtype)
+    return scorer_findings(scorer, algorithm, settings, data)
 
 
 def scorer_findings(scorer: Any, algorithm: Any, settings: Settings, data: Any) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def streams_data(settings: Settings, data: Any) -> bool:
     """Whether the training data are streamed where the settings do not say so: large local data that can be; `data` are
     those given as an object."""
     text = settings.data if data is None else names.text_of(data)
-    if text is None or settings.experience is not None or settings.holdout:
+    if text is None or settings.experience is not None or settings.holdout or settings.group_by_length:
         return False
     parts = names.parts(text)
     if "builtin" in [part.name for part in parts] or not streams.large(parts, LARGE):

@@ -179,11 +179,13 @@ def _train(
     trained = models.main
     clock = clock_of(run, trained.tokenizer)
     data = settings.data if given.data is None else given.data
-    rows = (
+    rows: Any = (
         streamed(algorithm, settings, trained, data, clock)
         if settings.streaming
         else tokenised(algorithm, settings, trained, data, "train", clock)
     )
+    if settings.group_by_length:
+        rows = rows.by_length(settings.batch_size)
     held_data = settings.eval_data if given.eval_data is None else given.eval_data
     held = evaluation_rows(algorithm, settings, trained, held_data, data, clock)
     texts = texts_of(settings, trained)
@@ -295,6 +297,7 @@ def prepare_torch(settings: Settings) -> None:
         refuse_threads(settings.threads)
         torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # every new tensor pays
     if costly := cost_of_emulation(settings.precision, pick_device(settings.device)):
         say(settings, costly)
     transformers.utils.logging.disable_progress_bar()  # the bars that matter are ours
