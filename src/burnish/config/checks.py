@@ -63,9 +63,9 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
             ),
         }
         | rendering_problems(algorithm, settings)
-        | streaming_problems(algorithm, settings)
+        | streaming_problems(name, settings)
         | holdout_problems(settings)
-        | grouping_problems(algorithm, settings)
+        | grouping_problems(name, settings)
         | lora_problems(settings, algorithm.dropout)
         | loading_problems(settings)
         | optimizer_problems(settings)
@@ -135,16 +135,14 @@ def loading_problems(settings: Settings) -> dict[str, bool]:
     }
 
 
-def streaming_problems(algorithm: Algorithm, settings: Settings) -> dict[str, bool]:
+def streaming_problems(method: str, settings: Settings) -> dict[str, bool]:
     """What may be wrong with streamed data, and whether it is."""
-    from burnish.algorithms.interface import name_of
-
-    name, on = name_of(algorithm), bool(settings.streaming)
+    on = bool(settings.streaming)
     return {
         "streaming is for data of your own, and the built-in data and tasks are in memory: leave it out": (
             on and any(part.name == "builtin" or part.is_task for part in names.parts(settings.data))
         ),
-        f"{name} samples from all its prompts, which cannot be streamed: leave out streaming": (
+        f"{method} samples from all its prompts, which cannot be streamed: leave out streaming": (
             on and settings.experience is not None
         ),
         "shuffle_buffer only applies to streamed data: set streaming too": (
@@ -170,10 +168,10 @@ def holdout_problems(settings: Settings) -> dict[str, bool]:
     }
 
 
-def grouping_problems(algorithm: Algorithm, settings: Settings) -> dict[str, bool]:
+def grouping_problems(method: str, settings: Settings) -> dict[str, bool]:
     """What may be wrong with batches of rows of about the same length, and whether it is."""
     return {
-        f"group_by_length needs the lengths of rows, and {name_of(algorithm)} samples its own: leave it out": (
+        f"group_by_length needs the lengths of rows, and {method} samples its own: leave it out": (
             settings.group_by_length and settings.experience is not None
         ),
         "group_by_length needs the lengths of all rows, which are not known of streamed data: leave out streaming": (
