@@ -64,7 +64,7 @@ def row(
     work, first = WORKS[case[0]], rounds[0]["burnish"]
     tokens = sum(sum(lengths) for batch in first["batches"] for lengths in batch["lengths"])
     given = sum(sum(starts) for batch in first["batches"] for starts in batch["starts"])
-    flops, count = needed(work, shape, first["batches"]), work.counts[case[1]]
+    flops, count = needed(work, shape, first["batches"]), work.counts[case[1]] * work.group
     found: Found = dict(zip(("work", "size", "precision"), case, strict=True))
     found |= {
         "rows": count,

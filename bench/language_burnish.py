@@ -13,23 +13,39 @@ from typing import Any
 
 import torch
 from language_clock import Clock, Job, answer
-from language_works import NEW_TOKENS, PPO_EPOCHS, WORKS, training_options
+from language_works import BETA, NEW_TOKENS, PPO_EPOCHS, WORKS, Work, e_share, training_options
 
 import burnish
 from burnish.batches import Feedback
 
-METHODS = {"sft": "SFT", "reward": "RewardModel", "dpo": "DPO", "kto": "KTO", "ppo": "PPO"}
-OPTIONS: dict[str, dict[str, Any]] = {"dpo": {"beta": 0.1}, "kto": {"beta": 0.1}, "ppo": {"update_epochs": PPO_EPOCHS}}
+METHODS = {
+    "sft": "SFT",
+    "reward": "RewardModel",
+    "dpo": "DPO",
+    "kto": "KTO",
+    "ppo": "PPO",
+    "grpo": "GRPO",
+    "rloo": "RLOO",
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "dpo": {"beta": 0.1},
+    "kto": {"beta": 0.1},
+    "ppo": {"update_epochs": PPO_EPOCHS},
+} | {method: {"beta": beta} for method, beta in BETA.items()}
 
 
-def noting(base: type, batches: list[dict[str, Any]]) -> type:
-    """The method, which notes of each batch what the peer has to be given and what was read."""
+def noting(base: type, batches: list[dict[str, Any]], group: int) -> type:
+    """The method, which notes of each batch what the peer has to be given and what was read; `group` rows share a
+    prompt."""
 
     @dataclass(frozen=True)
     class Noting(base):  # type: ignore[misc]
         def prepare(self, models: Any, part: Any, statistics: Any) -> Any:
             found = {"rows": part.rows.tolist(), "lengths": part.lengths.reshape(len(part), -1).tolist()}
             found["starts"] = part.mask.float().argmax(-1).reshape(len(part), -1).tolist()
+            for name in ("starts", "lengths"):  # completions of one prompt follow each other
+                rows = [found[name][at : at + group] for at in range(0, len(part), group)]
+                found[name] = [[one for row in same for one in row] for same in rows]
             if isinstance(part, Feedback):
                 found["others"] = [
                     row[chosen].tolist() for row, chosen in zip(part.tokens[:, 1], part.mask[:, 1], strict=True)
@@ -60,9 +76,8 @@ def train(job: Job) -> dict[str, Any]:
         clock.stop()
         losses.append(metrics["loss"])
 
-    online = {"reward": job.model(scorer=True), "max_new_tokens": NEW_TOKENS, "rollout": work.batch}
     burnish.train(
-        noting(getattr(burnish, METHODS[work.method]), batches)(**OPTIONS.get(work.method, {})),
+        noting(getattr(burnish, METHODS[work.method]), batches, work.group)(**OPTIONS.get(work.method, {})),
         data=str(job.rows(work.data, work.counts[job.size])),
         model=job.model(scorer=work.method == "reward"),
         out=str(Path(job.folder) / "run"),
@@ -72,11 +87,19 @@ def train(job: Job) -> dict[str, Any]:
         save_every=0,
         quiet=True,
         **training_options(work),
-        **(online if work.online else {}),
+        **(sampling(job, work) if work.online else {}),
     )
     figures = clock.figures() | {"losses": losses, "batches": batches}
     Path(job.noted).write_text(json.dumps(batches))
     return figures
+
+
+def sampling(job: Job, work: Work) -> dict[str, Any]:
+    """The options of methods that sample."""
+    found: dict[str, Any] = {"max_new_tokens": NEW_TOKENS, "rollout": work.batch // work.group}
+    if work.method == "ppo":
+        return found | {"reward": job.model(scorer=True)}
+    return found | {"reward": e_share, "completions_per_prompt": work.group}
 
 
 def sample(job: Job) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from language_works import PPO_EPOCHS, Work
+from language_works import BETA, PPO_EPOCHS, Work
 
 Shape = dict[str, int]
 INSTRUCTIONS = {"AVX2": "avx2", "AVX-512": "avx512f", "AVX-512 BF16": "avx512_bf16", "AMX BF16": "amx_bf16"}
@@ -57,6 +57,8 @@ def needed(work: Work, shape: Shape, batches: Sequence[dict[str, Any]]) -> int:
                 total += 3 * texts(shape, start, lengths[:1]) + texts(shape, start, lengths[1:]) + policy
             elif work.method == "ppo":  # sampled, the reference, the reward, the critic; then both in every epoch
                 total += 2 * policy + 2 * scores + PPO_EPOCHS * 3 * (policy + scores)
+            elif work.method in BETA:  # sampled, the reference if there is one, and one update
+                total += (4 + bool(BETA[work.method])) * policy
             else:
                 total += {"sft": 3 * policy, "reward": 3 * scores, "dpo": 4 * policy, "sample": policy}[work.method]
     return total

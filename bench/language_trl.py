@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from datasets import load_dataset
 from language_clock import Clock, Job, answer
-from language_works import NEW_TOKENS, PPO_EPOCHS, WORKS, Work, training_options
+from language_works import BETA, NEW_TOKENS, PPO_EPOCHS, WORKS, Work, e_share, training_options
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 NAMES = {
@@ -118,6 +118,38 @@ def ppo(job: Job) -> dict[str, Any]:
     return clock.figures() | {"losses": []}
 
 
+def grouped(job: Job) -> dict[str, Any]:
+    """GRPO and RLOO, with the sampler that TRL has without vLLM."""
+    import trl
+
+    work, clock, tokens = WORKS[job.work], Clock(), []
+
+    def reward(completions: list[str], completion_ids: list[list[int]], **columns: Any) -> list[float]:
+        tokens.append(sum(map(len, completion_ids)))
+        return e_share(completions)
+
+    own = {
+        "beta": BETA[work.method],
+        "num_generations": work.group,
+        "max_completion_length": NEW_TOKENS,
+        "temperature": 1.0,
+        "logging_steps": 10**6,
+    }
+    name = work.method.upper()
+    trainer = getattr(trl, f"{name}Trainer")(
+        model=AutoModelForCausalLM.from_pretrained(job.model()),
+        reward_funcs=reward,
+        args=getattr(trl, f"{name}Config")(**theirs(job, work) | own),
+        train_dataset=load_dataset("json", data_files=str(job.rows(work.data, work.counts[job.size])), split="train"),
+        processing_class=AutoTokenizer.from_pretrained(job.model(), padding_side="left"),
+    )
+    clock.start()
+    trainer.train()
+    clock.stop()
+    trainer.save_model()
+    return clock.figures() | {"losses": [], "new_tokens": sum(tokens)}
+
+
 @torch.no_grad()
 def sample(job: Job) -> dict[str, Any]:
     """`generate` with plain sampling, all prompts of a batch at once, after one small batch that does not count."""
@@ -148,7 +180,9 @@ def sample(job: Job) -> dict[str, Any]:
 def run(job: Job) -> dict[str, Any]:
     torch.set_num_threads(job.threads)
     work = WORKS[job.work]
-    return sample(job) if not work.trains else ppo(job) if work.method == "ppo" else train(job)
+    if not work.trains:
+        return sample(job)
+    return ppo(job) if work.method == "ppo" else grouped(job) if work.online else train(job)
 
 
 if __name__ == "__main__":

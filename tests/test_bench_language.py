@@ -51,6 +51,8 @@ def test_a_forward_pass_is_counted_as_by_nested_loops(start: int, lengths: list[
         ("dpo_long", lambda both, own, other, scores: 4 * both),
         ("kto", lambda both, own, other, scores: 3 * own + other + both),
         ("sample_32", lambda both, own, other, scores: both),
+        ("grpo", lambda both, own, other, scores: 4 * both),
+        ("rloo", lambda both, own, other, scores: 5 * both),
         ("ppo", lambda both, own, other, scores: (2 + 3 * PPO_EPOCHS) * (both + scores)),
     ],
 )
@@ -82,7 +84,7 @@ def test_works_that_are_named_are_measured_at_every_size_and_precision() -> None
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--works", "grpo"], "--works grpo: there is no such name; use sft"),
+        (["--works", "gspo"], "--works gspo: there is no such name; use sft"),
         (["--sizes", ","], "--sizes names nothing"),
         (["--sides", "peer"], "--sides peer: the peer gets its rows in the order of Burnish"),
         (["--rounds", "0"], "--rounds must be at least 1, not 0"),
