@@ -66,7 +66,7 @@ def die_at(place: str, times: int) -> None:
     from burnish.training.language import learner
 
     holders: dict[str, tuple[Any, str]] = {
-        "mid-rollout": (slots, "draw"),
+        "mid-rollout": (slots, "next_tokens"),
         "mid-accumulation": (step, "objective"),
         "interrupt": (step, "objective"),
         "after the update": (learner, "step"),

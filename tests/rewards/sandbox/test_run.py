@@ -66,12 +66,15 @@ def test_scripts_read_their_input_and_nothing_else(monkeypatch: pytest.MonkeyPat
 
 
 def test_nothing_is_left_behind() -> None:
-    before = set(os.listdir("/proc/self/fd"))
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+
+    def own() -> tuple[set[str], str]:
+        return set(os.listdir("/proc/self/fd")), children.read_text() if children.exists() else ""
+
+    before = own()
     run_tests(ADD, TEST, None, SHORT)
     run_script("print(1)", "", SHORT)
-    assert set(os.listdir("/proc/self/fd")) == before
-    children = Path(f"/proc/self/task/{os.getpid()}/children")
-    assert not children.exists() or children.read_text() == ""
+    assert own() == before
 
 
 def test_a_sandbox_that_leaks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
