@@ -326,7 +326,7 @@ def test_a_full_disk_costs_no_earlier_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["removed", "replaced"])
 def test_a_folder_that_vanishes_is_noticed_at_the_next_write(tmp_path: Path, how: str) -> None:
-    with RunFolder.open(tmp_path / "run") as run:
+    with pytest.raises(UserError, match="run was removed or replaced"), RunFolder.open(tmp_path / "run") as run:
         run.append("metrics", {"step": 1})
         shutil.move(run.path, tmp_path / "elsewhere")
         if how == "replaced":
@@ -377,7 +377,7 @@ def test_an_error_at_any_operation_costs_no_earlier_line(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("how", ["removed", "replaced", "a file", "a dangling link"])
 def test_nothing_is_written_to_a_folder_that_vanished(tmp_path: Path, how: str) -> None:
-    with RunFolder.open(tmp_path / "run") as run:
+    with pytest.raises(UserError, match="run was removed or"), RunFolder.open(tmp_path / "run") as run:
         run.path.rename(tmp_path / "elsewhere")
         if how == "replaced":
             run.path.mkdir()
