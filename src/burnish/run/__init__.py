@@ -27,7 +27,7 @@ from burnish.run.places import results_folder, writable_file, writable_folder
 from burnish.run.process import alive_and_unchanged
 from burnish.run.records import config_differences, read_jsonl, read_mapping
 from burnish.run.surroundings import lacks_memory, refuse_few_threads, refuse_special, threads_allowed
-from burnish.run.terminal import never_fail_to_print, open_closed_streams, printable
+from burnish.run.terminal import never_fail_to_print, open_closed_streams, printable, said_if_slow
 from burnish.run.user_code import UserCodeError, described, first_line, user_code, user_errors
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "refuse_special",
     "remove_folder_atomically",
     "results_folder",
+    "said_if_slow",
     "save_folder_atomically",
     "sha256",
     "silence_libraries",
