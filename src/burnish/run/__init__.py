@@ -10,6 +10,7 @@ Files and folders are written under a temporary name, synced and renamed: they a
 append-only files grow by whole lines; a checkpoint stores their lengths, and a resumed run truncates them to these.
 """
 
+from burnish.run.addresses import without_keys
 from burnish.run.atomic import (
     UserError,
     clean_leftovers,
@@ -63,6 +64,7 @@ __all__ = [
     "user_code",
     "user_errors",
     "warn",
+    "without_keys",
     "writable_file",
     "writable_folder",
     "write_atomically",

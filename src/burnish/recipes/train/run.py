@@ -15,7 +15,6 @@ from burnish.algorithms.interface import Algorithm, name_of
 from burnish.config import Settings, as_dict, build, checked, defaults
 from burnish.config.build import values_of
 from burnish.data import names
-from burnish.evaluation.judge_server import without_keys
 from burnish.options import quoted
 from burnish.policies.interface import Models
 from burnish.policies.language.precision import cost_of_emulation
@@ -51,7 +50,7 @@ from burnish.recipes.train.rows import (
     texts_of,
     tokenised,
 )
-from burnish.run import RunFolder, UserError, hushed, said_if_slow, threads_allowed, write_checksums
+from burnish.run import RunFolder, UserError, hushed, said_if_slow, threads_allowed, without_keys, write_checksums
 from burnish.run.records import HARMLESS
 from burnish.run.trackers import Trackers, check_installed
 from burnish.training.language.learner import GradientLearner
