@@ -180,9 +180,7 @@ def load_tokenizer(name: str, loading: Loading) -> PreTrainedTokenizerBase:
     template = tokenizer.chat_template or ""
     for one in template.values() if isinstance(template, dict) else [template]:
         if not isinstance(one, str):
-            raise UserError(
-                f"{name}: the chat_template of its tokenizer is {quoted(one)}, which is no text: restore it"
-            )
+            raise UserError(f"{name} has a chat_template that is {quoted(one)}, which is no text: restore it")
     if not tokenizer("a film", add_special_tokens=False)["input_ids"]:
         raise UserError(f"{name} has no usable tokenizer: save one there with tokenizer.save_pretrained")
     return tokenizer
