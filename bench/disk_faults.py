@@ -34,7 +34,7 @@ ERRORS = {
     "EIO from then on": (errno.EIO, 1, READS | TAKES_SPACE | CHANGES),
     "disk full from then on": (errno.ENOSPC, 1, TAKES_SPACE),
     "read-only from then on": (errno.EROFS, 1, CHANGES),
-    "quota exceeded once": (errno.EDQUOT, 0, 0),
+    "quota exceeded from then on": (errno.EDQUOT, 1, TAKES_SPACE),
 }
 SHORT = ("--steps", "4", "--save-every", "2", "--eval-every", "4", "--accumulate", "1")
 UNSTABLE = ("timings.jsonl", "state.json", "manifest.json", ".lock")  # the length of timings.jsonl is in checkpoints

@@ -112,6 +112,23 @@ def test_a_long_value_is_not_repeated(arguments: list[str], burnish: Any) -> Non
     assert "characters)" in err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sample", "https://me:pa55@host/model?key=pa55"],
+        ["sft", "--out", "out", "--track", "s3://id:pa55@bucket"],
+        ["sft", "https://host/?token=pa55"],
+        ["classic", "--out", "out", "--env", "https://pa55@host/x"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_key_in_an_address_is_not_repeated(arguments: list[str], burnish: Any) -> None:
+    status, _, err = burnish(*arguments)
+    assert status == 2
+    assert "://" in err
+    assert "pa55" not in err
+
+
 def test_a_run_needs_a_place(files: Path, burnish: Any) -> None:
     status, _, err = burnish("sft", "--model", files / "model", "--data", files / "texts.jsonl")
     assert (status, err) == (2, "burnish: give --out, the run folder to write\n")

@@ -70,6 +70,7 @@ def test_a_list_of_names_is_the_same_as_the_text(tmp_path: Path, monkeypatch: py
         ("a:0,b:1", "a:0: the weight must be a number above 0"),
         ("a:-1,b:1", "a:-1: the weight must be a number above 0"),
         ("a:1e999,b:1", "a:1e999: the weight must be a number above 0"),
+        ("https://me:pw@host/a.jsonl?key=b", "https://host/a.jsonl is an address; download it and name the file"),
         ("owner/name:", "owner/name:: nothing follows a colon"),
     ],
 )

@@ -8,7 +8,7 @@ import judge_servers
 import pytest
 from judge_servers import Seen, Status, longer, slowly
 
-from burnish.evaluation.judge_server import KEY, ServerJudge, server_judge, spoken, verdict_in, without_keys
+from burnish.evaluation.judge_server import KEY, ServerJudge, server_judge, spoken, verdict_in
 from burnish.evaluation.judges import Verdict, counts, position_bias, win_rate
 from burnish.rewards.completed import Completed
 from burnish.run import UserError
@@ -87,26 +87,6 @@ def test_a_key_that_the_server_repeats_is_not_shown(monkeypatch: pytest.MonkeyPa
         server_judge(log.url, **QUICK)
     assert "wrong key Bearer …" in str(caught.value)
     assert "sk-0123" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "cut"),
-    [
-        ("--judge http://me:pw@host:80/v1?key=abc#x --out o", "--judge http://host:80/v1 --out o"),
-        ("'https://token@host/v1?a=b'", "'https://host/v1'"),
-        ("http://host/v1", "http://host/v1"),
-        ("http://host/v1;key=abc/chat?x", "http://host/v1"),
-        ("http://host:1;params=abc and more", "http://host:1 and more"),
-        ("http://host/v1#key=abc", "http://host/v1"),
-        ("http://host/v1%3Fkey%3Dabc", "http://host/v1"),
-        ("http://host/v1%3bkey=abc", "http://host/v1"),
-        ("HTTPS://me:pw@host/v1?key=abc", "HTTPS://host/v1"),
-        ("http://me:p/w@host/v1", "http://host/v1"),
-        ("no address, me@host?", "no address, me@host?"),
-    ],
-)
-def test_addresses_are_cut_to_host_and_path(text: str, cut: str) -> None:
-    assert without_keys(text) == cut
 
 
 @pytest.mark.parametrize(

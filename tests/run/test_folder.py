@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -326,7 +327,7 @@ def test_a_full_disk_costs_no_earlier_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["removed", "replaced"])
 def test_a_folder_that_vanishes_is_noticed_at_the_next_write(tmp_path: Path, how: str) -> None:
-    with RunFolder.open(tmp_path / "run") as run:
+    with closing(RunFolder.open(tmp_path / "run")) as run:
         run.append("metrics", {"step": 1})
         shutil.move(run.path, tmp_path / "elsewhere")
         if how == "replaced":
@@ -377,7 +378,7 @@ def test_an_error_at_any_operation_costs_no_earlier_line(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("how", ["removed", "replaced", "a file", "a dangling link"])
 def test_nothing_is_written_to_a_folder_that_vanished(tmp_path: Path, how: str) -> None:
-    with RunFolder.open(tmp_path / "run") as run:
+    with closing(RunFolder.open(tmp_path / "run")) as run:
         run.path.rename(tmp_path / "elsewhere")
         if how == "replaced":
             run.path.mkdir()
@@ -390,6 +391,12 @@ def test_nothing_is_written_to_a_folder_that_vanished(tmp_path: Path, how: str) 
                 write()
         assert not (tmp_path / "nowhere").exists()
         assert how != "replaced" or not list(run.path.iterdir())
+
+
+def test_a_folder_that_vanishes_after_the_last_write_is_noticed_at_the_end(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run was removed or replaced"), RunFolder.open(tmp_path / "run") as run:
+        run.path.rename(tmp_path / "elsewhere")
+    RunFolder.open(tmp_path / "elsewhere").close()  # its lock was released
 
 
 def test_a_killed_run_has_lost_no_finished_line(tmp_path: Path) -> None:

@@ -109,6 +109,14 @@ def test_a_working_folder_that_was_removed_does_no_harm(tmp_path: Path, monkeypa
     assert os.getcwd() == "/"
 
 
+def test_modules_are_found_again_where_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", before := ["a", "b"])
+    with alive_and_unchanged():
+        sys.path = ["mine", "b"]
+    assert sys.path == ["mine", "b", "a"]
+    assert before == ["a", "b"]
+
+
 HARM = """
 import os, sys
 sys.path.insert(0, {source!r})

@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from burnish.run import open_closed_streams, printable
+from burnish.run import open_closed_streams, printable, said_if_slow, terminal
 
 TITLE, CLEARED = "\x1b]0;mine\x07", "\x1b[2J"
 
@@ -57,3 +58,15 @@ def test_streams_that_were_closed_are_opened(monkeypatch: pytest.MonkeyPatch) ->
         stream.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         sys.stdout.close()
+
+
+def test_what_takes_long_is_said_and_what_does_not_is_not(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with said_if_slow("reading"):
+        pass
+    monkeypatch.setattr(terminal, "SLOW", 0.0)
+    with said_if_slow("nothing", quiet=True), said_if_slow(f"loading {CLEARED}"):
+        for timer in (one for one in threading.enumerate() if isinstance(one, threading.Timer)):
+            timer.join()
+    assert capfd.readouterr().err == "loading \\x1b[2J\n"

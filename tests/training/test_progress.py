@@ -1,7 +1,10 @@
 """Progress: about ten lines where nobody watches, nothing where quiet."""
 
+import threading
+
 import pytest
 
+from burnish.run import terminal
 from burnish.training.progress import Progress
 
 
@@ -58,3 +61,15 @@ def test_a_title_is_text_and_neither_markup_nor_commands(capfd: pytest.CaptureFi
     with Progress("[/red]\x1b[2Ja", 1) as progress:
         progress.step({"loss": 1.0})
     assert capfd.readouterr().err == "[/red]\\x1b[2Ja 1/1 loss 1\n"
+
+
+def test_a_first_step_that_takes_long_is_announced(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "SLOW", 0.0)
+    with Progress("DPO", 30, start=10) as progress:
+        for timer in (one for one in threading.enumerate() if isinstance(one, threading.Timer)):
+            timer.join()
+        for _ in range(2):
+            progress.step()
+    assert capfd.readouterr().err.splitlines() == ["DPO 10/30", "DPO 12/30"]

@@ -7,7 +7,7 @@ import click
 
 from burnish.algorithms.table import LANGUAGE
 from burnish.cli.flags import common, settings_of
-from burnish.run import UserError
+from burnish.run import UserError, said_if_slow
 
 
 @click.group("data")
@@ -35,18 +35,19 @@ def show_data(data: str, method: str | None, model: str, rows: int, max_new_toke
     if flags["seed"] is not None and not flags["holdout"]:
         raise UserError("--seed only applies to --holdout here: leave it out")
     settings = settings_of(flags)
-    shown = data_show(
-        data,
-        method,
-        model,
-        settings.max_length,
-        rows,
-        settings.mask_formatting,
-        sys.stdout.isatty(),
-        max_new_tokens,
-        settings.train_thoughts,
-        settings.last_answer_only,
-        loading_of(settings),
-        holdout_of(settings, held=False),
-    )
+    with said_if_slow("reading and tokenising the data"):
+        shown = data_show(
+            data,
+            method,
+            model,
+            settings.max_length,
+            rows,
+            settings.mask_formatting,
+            sys.stdout.isatty(),
+            max_new_tokens,
+            settings.train_thoughts,
+            settings.last_answer_only,
+            loading_of(settings),
+            holdout_of(settings, held=False),
+        )
     click.echo(shown)

@@ -20,6 +20,7 @@ from burnish.run import (
     printable,
     refuse_few_threads,
     silence_libraries,
+    without_keys,
 )
 
 INTERRUPTED = 130
@@ -67,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
             error = translated(error)
         if arguments[:1] == ["chat"] and "unexpected extra argument" in error.message:
             error = click.UsageError("Give one model, or two with --against: burnish chat A --against B")
-        object.__setattr__(error, "message", printable(LONG.sub(abridged, error.message)))
+        object.__setattr__(error, "message", printable(LONG.sub(abridged, without_keys(error.message))))
         error.show()
         sys.exit(2)
     except UserError as error:
@@ -116,7 +117,7 @@ def abridged(word: re.Match[str]) -> str:
 
 def sentence(text: object) -> str:
     """An error message as it is printed."""
-    return printable(LONGER_THAN_NAMES.sub(abridged, str(text)))
+    return printable(LONGER_THAN_NAMES.sub(abridged, without_keys(str(text))))
 
 
 def of_the_disk(error: OSError) -> str:

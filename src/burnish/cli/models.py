@@ -9,7 +9,7 @@ import click
 
 from burnish.cli.flags import common, repeated, settings_of
 from burnish.options import COLDEST
-from burnish.run import printable
+from burnish.run import printable, without_keys
 
 KEEP_SPECIAL_TOKENS = "keep all special tokens in the text of completions but padding and the end"
 
@@ -162,7 +162,6 @@ def merge(adapter: str, out: Path, **flags: Any) -> None:
 @common(*LOADING[1:], "seed", "max_length", "precision", "device", "threads", "quiet", "debug")
 def compare(a: str, b: str, data: str, judge: str | None, prompts: int, out: Path | None, **flags: Any) -> None:
     """Let the models A and B answer the same prompts, and a judge say who wrote better."""
-    from burnish.evaluation.judge_server import without_keys
     from burnish.recipes import compare as recipe
 
     names = ("judge_model", "judge_timeout", "max_new_tokens", "temperature", "keep_special_tokens")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.options import quoted
-from burnish.run import UserError
+from burnish.run import UserError, without_keys
 
 IN_MEMORY = "(in memory)"
 """The name of data that are a Python object, and the beginning of the names of other objects."""
@@ -159,6 +159,8 @@ def joined(texts: Iterable[str | Path]) -> str:
 
 def _part(text: str, weighted: bool) -> Part:
     base, suffixes = _base(text)
+    if any(one.startswith("//") for one in suffixes):
+        raise UserError(f"{without_keys(text)} is an address; download it and name the file.")
     if "" in suffixes:
         raise UserError(f"{text}: nothing follows a colon; write name:split or name:configuration:split.")
     if not weighted or not suffixes or not _NUMBER.fullmatch(suffixes[-1]):

@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from burnish.evaluation.judges import TIE, A, B, Verdict, both_orders
 from burnish.rewards.completed import Completed
-from burnish.run import UserError
+from burnish.run import UserError, without_keys
 
 KEY = "BURNISH_JUDGE_KEY"
 """Environment variable with the server's API key, if it needs one."""
@@ -36,9 +36,6 @@ QUESTION = (
 )
 AGAIN = "That is no verdict. Say one word: FIRST, SECOND or TIE."
 _VERDICT = re.compile(r"\W*(?:(?:final )?(?:verdict|answer)\W+)?(first|second|tie)\W*", re.IGNORECASE)
-_ADDRESS = re.compile(
-    r"(https?://)(?:[^\s?#@'\"]*@)?((?:(?!%3b|%3f|%23)[^\s?#;'\"])*)(?:[?#;%][^\s'\"]*)?", re.IGNORECASE
-)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _REFUSED = {401: f"the key in the environment variable {KEY}", 403: f"the key in {KEY}", 404: "the URL"}
 _PASSING = (408, 409, 425, 429)  # retried, as are statuses of 500 and above
@@ -176,11 +173,6 @@ def endpoint(url: str, name: str) -> str:
     """The address of an endpoint of the API at `url`; a query, such as a key, follows it."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(path=f"{parts.path}/{name}"))
-
-
-def without_keys(text: str) -> str:
-    """The text with every web address cut to host and path: user, password, parameters and query may hold keys."""
-    return _ADDRESS.sub(r"\1\2", text)
 
 
 def request(url: str, timeout: float, body: dict[str, Any] | None = None) -> Any:

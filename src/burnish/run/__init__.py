@@ -10,6 +10,7 @@ Files and folders are written under a temporary name, synced and renamed: they a
 append-only files grow by whole lines; a checkpoint stores their lengths, and a resumed run truncates them to these.
 """
 
+from burnish.run.addresses import without_keys
 from burnish.run.atomic import (
     UserError,
     clean_leftovers,
@@ -27,7 +28,7 @@ from burnish.run.places import results_folder, writable_file, writable_folder
 from burnish.run.process import alive_and_unchanged
 from burnish.run.records import config_differences, read_jsonl, read_mapping
 from burnish.run.surroundings import lacks_memory, refuse_few_threads, refuse_special, threads_allowed
-from burnish.run.terminal import never_fail_to_print, open_closed_streams, printable
+from burnish.run.terminal import never_fail_to_print, open_closed_streams, printable, said_if_slow
 from burnish.run.user_code import UserCodeError, described, first_line, user_code, user_errors
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "refuse_special",
     "remove_folder_atomically",
     "results_folder",
+    "said_if_slow",
     "save_folder_atomically",
     "sha256",
     "silence_libraries",
@@ -62,6 +64,7 @@ __all__ = [
     "user_code",
     "user_errors",
     "warn",
+    "without_keys",
     "writable_file",
     "writable_folder",
     "write_atomically",

@@ -92,9 +92,13 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and not self.resumed:
-            self._leave_nothing()
-        self.close()
+        try:
+            if kind is None:
+                self.check_there()  # what was written last may be gone already
+            elif not self.resumed:
+                self._leave_nothing()
+        finally:
+            self.close()
 
     def claim(
         self, config: dict[str, Any], free: Collection[str] = HARMLESS, defaults: Mapping[str, Any] | None = None

@@ -29,8 +29,9 @@ def alive_and_unchanged() -> Iterator[None]:
     """Let the block neither end this process nor change what later code depends on.
 
     In it `os._exit`, `os.abort`, `os.exec…`, and signals to this process raise SystemExit, which an `except Exception`
-    does not catch. After it the working folder, the standard streams and their file descriptors, the reactions to
-    Ctrl-C and SIGTERM and PyTorch's switches are as before; a standard stream that was closed is opened again. A forked
+    does not catch. After it the working folder, the folders of modules, the standard streams and their file
+    descriptors, the reactions to Ctrl-C and SIGTERM and PyTorch's switches are as before; a standard stream that was
+    closed is opened again. What was added to the folders of modules stays. A forked
     process that comes to the end of the block ends there: it is not the run.
     """
     global _inside
@@ -116,6 +117,15 @@ def _enter(folder: str | None) -> None:
             os.chdir(folder)
 
 
+def _modules_from() -> list[str]:
+    return list(sys.path)
+
+
+def _add_again(folders: list[str]) -> None:
+    """Let modules be found again where they were; what was added stays, for what is imported later."""
+    sys.path.extend(one for one in folders if one not in sys.path)
+
+
 def _handlers() -> list[Any]:
     return [signal.getsignal(number) for number in _STOPS]
 
@@ -185,6 +195,7 @@ def _stream(before: list[Any]) -> None:
 
 _OWN: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
     (_folder, _enter),
+    (_modules_from, _add_again),
     (_descriptors, _describe_again),
     (_streams, _stream),
     (_handlers, _handle),

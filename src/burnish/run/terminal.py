@@ -4,10 +4,17 @@ import io
 import os
 import re
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Control characters but the line feed and the tab, and what changes the direction of text: the escape sequences of a
 terminal all begin with one, and after U+202E it writes backwards."""
+
+
+SLOW = 4.0
+"""Seconds after which somebody who sees nothing wonders what is going on."""
 
 
 def printable(text: object) -> str:
@@ -40,3 +47,16 @@ def never_fail_to_print() -> None:
             vars(stream)["close"] = stream.flush
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def said_if_slow(sentence: str, quiet: bool = False) -> Iterator[None]:
+    """Print the sentence to standard error if the block takes more than a few seconds."""
+    timer = threading.Timer(SLOW, lambda: print(printable(sentence), file=sys.stderr, flush=True))
+    timer.daemon = True
+    if not quiet:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -121,8 +121,8 @@ def train_loop(
 
 
 def draw(batches: Iterator[Drawn], learner: Learner, state: State, run: RunFolder) -> Drawn | None:
-    """The next batch, None at the end. Where a reward fails or a streamed row cannot be read, the state and the rollout
-    are saved before UserError is raised."""
+    """The next batch, None at the end. Where a reward or an environment fails, or a streamed row cannot be read, the
+    state and the rollout are saved before UserError is raised."""
     try:
         return next(batches, None)
     except ReadError as error:
@@ -134,8 +134,8 @@ def draw(batches: Iterator[Drawn], learner: Learner, state: State, run: RunFolde
         learner.save(state)
         path = keep(error.rollout, run)
         raise UserError(
-            f"step {state.step + 1}: {error}; the completions are in {path}, and step {state.step} is saved: fix the "
-            "reward and continue with --resume"
+            f"step {state.step + 1}: {error}; the completions are in {path}, and step {state.step} is saved: "
+            "continue with --resume"
         ) from error
 
 
@@ -160,8 +160,8 @@ def evaluation(
         metrics = evaluator()
     except RolloutError as error:
         raise UserError(
-            f"step {state.step}, evaluation: {error}; the completions are in {keep(error.rollout, run)}: fix the "
-            "reward and continue with --resume from the last checkpoint"
+            f"step {state.step}, evaluation: {error}; the completions are in {keep(error.rollout, run)}: "
+            "continue with --resume from the last checkpoint"
         ) from error
     if not math.isfinite(metrics["loss"]):
         raise UserError(f"step {state.step}: the loss on the evaluation data is {metrics['loss']}: check that data")

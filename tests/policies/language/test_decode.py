@@ -86,7 +86,7 @@ def test_what_the_template_writes_and_a_text_lacks_is_said() -> None:
     first, second = said(Decoder.of(one), written)
     assert first == (
         "warning: completions contain <|im_start|>, a special token of the chat template, which is left out of their "
-        "text: set keep_special_tokens to keep it"
+        "text: --keep-special-tokens keeps it"
     )
     assert " <answer>, " in second
     assert said(Decoder.of(one), [ids(one, "<s><pad><unused>x<plain><|im_end|>")]) == []

@@ -314,6 +314,15 @@ def test_a_tokenizer_of_its_own_is_not_replaced_in_silence(tmp_path: Path) -> No
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("template", [5, [{"name": "default", "template": 5}]])
+def test_a_chat_template_that_is_no_text_is_refused(template: object, tmp_path: Path) -> None:
+    tiny.save_model(tmp_path, "llama")
+    file = tmp_path / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"chat_template": template}))
+    with pytest.raises(UserError, match=f"{tmp_path} has a chat_template that is 5, which is no text"):
+        load_tokenizer(str(tmp_path), Loading())
+
+
 def test_a_revision_of_a_folder_is_refused(tmp_path: Path) -> None:
     tiny.save_model(tmp_path, "llama")
     with pytest.raises(UserError, match=f"--model {tmp_path} is a folder, and --revision applies to a name on the hub"):

@@ -9,10 +9,10 @@ import pytest
 
 from burnish.recipes.control.bars import Bars
 from burnish.recipes.control.classic import groups_of
-from burnish.recipes.control.compute import listen, outcome, settle
-from burnish.recipes.control.group import FINISHED
+from burnish.recipes.control.compute import compute, listen, outcome, settle
+from burnish.recipes.control.group import FINISHED, RunGroup
 from burnish.recipes.control.settings import experiment
-from burnish.run import UserError
+from burnish.run import RunFolder, UserError
 
 
 def test_a_process_that_is_killed_costs_the_groups_that_it_might_have_had() -> None:
@@ -30,6 +30,22 @@ def test_a_process_that_is_killed_costs_the_groups_that_it_might_have_had() -> N
     assert found == {}
     assert failed.keys() == {"ppo-00-00", "ppo-01-01"}
     assert all("--resume and fewer processes" in reason for reason in failed.values())
+
+
+def test_a_folder_that_vanishes_ends_the_experiment_with_the_next_group(tmp_path: Path) -> None:
+    """Groups make their own folders anew, which would be taken for the experiment's."""
+    begun = []
+
+    def run(group: RunGroup, folder: Path, progress: object) -> dict[str, Any]:
+        begun.append(group.name)
+        (tmp_path / "run").rename(tmp_path / "elsewhere")
+        folder.mkdir(parents=True)
+        return {"seconds": 1.0, "failed": {}}
+
+    groups = groups_of(experiment({"algorithms": "ppo", "runs": 2, "group": 1}))
+    with pytest.raises(UserError, match="run was removed or replaced"), RunFolder.open(tmp_path / "run") as home:
+        compute(groups, home, 1, True, run)
+    assert begun == ["ppo-00-00"]
 
 
 def test_what_is_heard_late_of_a_group_changes_nothing() -> None:

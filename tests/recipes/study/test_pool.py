@@ -12,7 +12,7 @@ from burnish.recipes.study import pool
 from burnish.recipes.study.cells import Cell, Found
 from burnish.recipes.study.plan import Plan
 from burnish.recipes.study.pool import alone, computed, line, spread
-from burnish.run import UserError
+from burnish.run import RunFolder, UserError
 from burnish.training.loop import Interrupted
 from burnish.training.progress import Progress
 
@@ -31,8 +31,8 @@ def test_a_mistake_in_one_cell_does_not_stop_the_others(
 
     monkeypatch.setattr(pool, "compute", compute)
     cells = [Cell("sort", seed) for seed in range(2)]
-    with Progress("study", 2) as progress:
-        found, failed = computed(cells, TINY, tmp_path, 1, progress)
+    with RunFolder.open(tmp_path / "study") as home, Progress("study", 2) as progress:
+        found, failed = computed(cells, TINY, home, 1, progress)
     assert (found, failed) == ({cells[1]: FOUND}, {cells[0]: "not learned"})
     assert progress.done == 2
     said = capfd.readouterr().err
@@ -49,8 +49,23 @@ def test_ctrl_c_says_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pool, "compute", compute)
-    with pytest.raises(Interrupted, match="keeps the finished cells; --resume computes the others"):
-        computed([Cell("sort", 0)], TINY, tmp_path, 1, Progress("study", 1, quiet=True))
+    said = "keeps the finished cells; --resume computes the others"
+    with pytest.raises(Interrupted, match=said), RunFolder.open(tmp_path / "study") as home:
+        computed([Cell("sort", 0)], TINY, home, 1, Progress("study", 1, quiet=True))
+
+
+def test_a_folder_that_vanishes_ends_the_study_with_the_next_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compute(cell: Cell, plan: Plan, out: Path) -> Found:
+        assert cell.seed == 0, "the study goes on"
+        out.rename(tmp_path / "elsewhere")
+        return FOUND
+
+    monkeypatch.setattr(pool, "compute", compute)
+    cells = [Cell("sort", seed) for seed in range(2)]
+    with pytest.raises(UserError, match="study was removed"), RunFolder.open(tmp_path / "study") as home:
+        computed(cells, TINY, home, 1, Progress("study", 2, quiet=True))
 
 
 @contextmanager

@@ -47,7 +47,7 @@ class Decoder:
         for token in sorted(self.formatting & {token for ids in completions for token in ids}):
             say(
                 f"warning: completions contain {self.tokenizer.convert_ids_to_tokens(token)}, a special token of the "
-                "chat template, which is left out of their text: set keep_special_tokens to keep it"
+                "chat template, which is left out of their text: --keep-special-tokens keeps it"
             )
 
     def _texts(self, rows: list[list[int]]) -> list[str]:

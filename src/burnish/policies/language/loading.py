@@ -27,6 +27,7 @@ from transformers import (
 from transformers.models.auto.tokenization_auto import get_tokenizer_config, tokenizer_class_from_name
 
 from burnish import hub
+from burnish.options import quoted
 from burnish.policies.language.activations import fuse_gelu
 from burnish.policies.language.dtypes import Dtype, dtype_of_files, without_fractions
 from burnish.policies.language.values import check_config, check_generation
@@ -176,6 +177,10 @@ def load_tokenizer(name: str, loading: Loading) -> PreTrainedTokenizerBase:
             raise UserError(f"{name} {NEEDS_CODE}")
     with read_by_transformers(folder / "tokenizer.json"):
         tokenizer = AutoTokenizer.from_pretrained(name, **loading.hub(name))
+    template = tokenizer.chat_template or ""
+    for one in template.values() if isinstance(template, dict) else [template]:
+        if not isinstance(one, str):
+            raise UserError(f"{name} has a chat_template that is {quoted(one)}, which is no text: restore it")
     if not tokenizer("a film", add_special_tokens=False)["input_ids"]:
         raise UserError(f"{name} has no usable tokenizer: save one there with tokenizer.save_pretrained")
     return tokenizer

@@ -15,18 +15,11 @@ from rich.console import Console
 from burnish.evaluation.returns import summarise
 from burnish.experience.control.environments import make_environments
 from burnish.recipes.control.compute import compute, finished, outcome
-from burnish.recipes.control.group import RETURNS, RunGroup
+from burnish.recipes.control.group import GROUPS, RETURNS, RunGroup
 from burnish.recipes.control.settings import Experiment, experiment
 from burnish.report.control.classic import classic_page
-from burnish.run import (
-    RunFolder,
-    UserError,
-    first_line,
-    hushed,
-    write_atomically,
-)
+from burnish.run import RunFolder, UserError, first_line, hushed, printable, write_atomically
 
-GROUPS = "groups"
 FREE = ("resume", "quiet", "debug", "processes", "out", "track")
 """Settings that a resumed experiment may change."""
 
@@ -50,7 +43,7 @@ def run_experiment(plan: Experiment, command: str | None = None) -> Path:
     with hushed(settings.quiet), RunFolder.open(settings.out, resume=settings.resume) as run:
         run.claim(plan.as_dict(), free=FREE)
         describe(run, plan)
-        failed = compute(groups_of(plan), run.path / GROUPS, plan.processes, settings.quiet)
+        failed = compute(groups_of(plan), run, plan.processes, settings.quiet)
         frame = collected(groups_of(plan), run.path, "algorithm", [method.name for method in plan.methods])
         if not frame.empty:
             conclude(plan, frame, run.path, command)
@@ -124,4 +117,4 @@ def describe(run: RunFolder, plan: Experiment) -> None:
     }
     if (differences := run.describe(now)) and not plan.settings.quiet:
         message = f"resumed in a different environment, so not to the same bits: {', '.join(differences)}"
-        Console(stderr=True).print(message, highlight=False, markup=False)
+        Console(stderr=True).print(printable(message), highlight=False, markup=False)

@@ -101,7 +101,7 @@ def run_comparisons(
         packages = {name: metadata.version(name) for name in ("burnish", "torch", "gymnasium", "numpy")}
         run.describe({"python": platform.python_version(), "packages": packages, "seed": settings.seed})
         processes = settings.processes or len(os.sched_getaffinity(0))
-        failed = compute(groups, run.path / GROUPS, processes, settings.quiet, run_variant)
+        failed = compute(groups, run, processes, settings.quiet, run_variant)
         frame = collected(groups, run.path, "variant", [variant.name for variant in study])
         if not frame.empty:
             found = summarise(frame, study, settings, outcomes(groups, run.path / GROUPS)) | {"command": command}

@@ -13,19 +13,20 @@ from typing import Any
 import torch
 
 from burnish.recipes.control.bars import Bars
-from burnish.recipes.control.group import FINISHED, RETURNS, RunGroup, run_group
+from burnish.recipes.control.group import FINISHED, GROUPS, RETURNS, RunGroup, run_group
 from burnish.recipes.processes import workers
-from burnish.run import UserError, read_mapping, remove_folder_atomically
+from burnish.run import RunFolder, UserError, read_mapping, remove_folder_atomically
 from burnish.training.loop import Interrupted, interruptible
 
 
 def compute(
-    groups: Sequence[Any], folder: Path, processes: int, quiet: bool, run: Callable[..., dict[str, Any]] = run_group
+    groups: Sequence[Any], home: RunFolder, processes: int, quiet: bool, run: Callable[..., dict[str, Any]] = run_group
 ) -> list[str]:
     """`run` the unfinished groups in separate processes, and return what failed, as phrases.
 
-    Raises Interrupted on Ctrl-C: finished groups are kept.
+    Raises Interrupted on Ctrl-C: finished groups are kept. Raises UserError if the folder `home` is gone.
     """
+    folder = home.path / GROUPS
     found = {g.name: outcome(folder / g.name) for g in groups if finished(folder / g.name)}
     waiting = [group for group in groups if group.name not in found]
     for group in waiting:
@@ -38,9 +39,9 @@ def compute(
                 bars.set(group, group.episodes * len(group.seeds))
         together = alone if min(processes, len(waiting)) < 2 else spread
         try:
-            together(run, processes, waiting, folder, bars, found, failed)
+            together(run, processes, waiting, home, bars, found, failed)
         except KeyboardInterrupt as error:
-            raise Interrupted(f"{folder.parent} keeps the finished groups; --resume computes the others") from error
+            raise Interrupted(f"{home.path} keeps the finished groups; --resume computes the others") from error
     phrases = [f"{group.method.name}: {failed[group.name]}" for group in groups if group.name in failed]
     for group in groups:
         failures = found.get(group.name, {"failed": {}})["failed"]
@@ -52,7 +53,7 @@ def alone(
     run: Callable[..., dict[str, Any]],
     processes: int,
     groups: Sequence[RunGroup],
-    folder: Path,
+    home: RunFolder,
     bars: Bars,
     found: dict[str, Any],
     failed: dict[str, str],
@@ -61,8 +62,9 @@ def alone(
     threads = torch.get_num_threads()
     try:
         for group in groups:
-            compute_it = partial(run, group, folder / group.name, partial(bars.set, group))
+            compute_it = partial(run, group, home.path / GROUPS / group.name, partial(bars.set, group))
             settle(group, compute_it, bars, found, failed)
+            home.check_there()
     finally:
         torch.set_num_threads(threads)
 
@@ -71,7 +73,7 @@ def spread(
     run: Callable[..., dict[str, Any]],
     processes: int,
     groups: Sequence[RunGroup],
-    folder: Path,
+    home: RunFolder,
     bars: Bars,
     found: dict[str, Any],
     failed: dict[str, str],
@@ -83,13 +85,14 @@ def spread(
         workers(min(processes, len(groups))) as pool,
     ):
         heard = manager.Queue()
-        pending = {pool.submit(work, run, group, folder / group.name, heard): group for group in groups}
+        pending = {pool.submit(work, run, group, home.path / GROUPS / group.name, heard): group for group in groups}
         while pending:
             listen(heard, {group.name: group for group in pending.values()}, bars)
             if interrupted():
                 raise KeyboardInterrupt
             for future in [future for future in pending if future.done()]:
                 settle(pending.pop(future), future.result, bars, found, failed)
+                home.check_there()
 
 
 def listen(heard: Any, pending: Mapping[str, RunGroup], bars: Bars) -> None:

@@ -26,6 +26,7 @@ from burnish.training.loop import train_loop
 from burnish.training.progress import Progress
 from burnish.training.resume import State
 
+GROUPS = "groups"
 RETURNS, WEIGHTS, FINISHED = "returns.parquet", "weights.safetensors", "group.json"
 LOGGED = 20
 SEEDS_APART = 1_000_003

@@ -53,15 +53,15 @@ def checked_study(
         total = len(pupils) + len(searching) + len(starts) * len(plan.methods)
         make_folder(run.path / WORK)
         with Progress("study", total, quiet=quiet) as progress:
-            found, failed = computed(pupils, plan, run.path, jobs, progress)
+            found, failed = computed(pupils, plan, run, jobs, progress)
             if failed.keys() - set(starts):
                 raise UserError(f"the search for learning rates has no pupil: {'; '.join(failed.values())}")
-            searched, lost = computed(searching, plan, run.path, jobs, progress)
+            searched, lost = computed(searching, plan, run, jobs, progress)
             if lost:
                 raise UserError(f"the search for learning rates failed: {'; '.join(lost.values())}")
             rates = chosen(searched, plan)
             cells = [Cell(c.task, c.seed, m, rates[m]) for c in starts if c in found for m in plan.methods]
-            more, lost = computed(cells, plan, run.path, jobs, progress)
+            more, lost = computed(cells, plan, run, jobs, progress)
         remove_folder_atomically(run.path / WORK)
         failures = {cell.label: reason for cell, reason in (failed | lost).items()}
         phrases = "; ".join(f"{label}: {reason}" for label, reason in failures.items())

@@ -12,7 +12,7 @@ from burnish.recipes.processes import workers
 from burnish.recipes.study.cells import Cell, Found, compute, known
 from burnish.recipes.study.graded import Graded
 from burnish.recipes.study.plan import Plan
-from burnish.run import UserError, hushed
+from burnish.run import RunFolder, UserError, hushed, printable
 from burnish.training.loop import Interrupted, interruptible
 from burnish.training.progress import Progress
 
@@ -21,12 +21,14 @@ POLL = 0.5
 
 
 def computed(
-    cells: Sequence[Cell], plan: Plan, out: Path, jobs: int, progress: Progress
+    cells: Sequence[Cell], plan: Plan, home: RunFolder, jobs: int, progress: Progress
 ) -> tuple[dict[Cell, Found], dict[Cell, str]]:
     """What was found of each cell, and why others failed; those with a file are not computed again.
 
     A user's mistake in one cell does not stop the others. Raises Interrupted on Ctrl-C: finished cells are kept.
+    Raises UserError if the folder `home` is gone.
     """
+    out = home.path
     found = {cell: one for cell in cells if (one := known(cell, out)) is not None}
     failed: dict[Cell, str] = {}
     for _ in found:
@@ -35,12 +37,13 @@ def computed(
     run = alone(waiting, plan, out) if min(jobs, len(waiting)) < 2 else spread(waiting, plan, out, jobs)
     try:
         for cell, result, seconds in run:
+            home.check_there()
             if isinstance(result, str):
                 failed[cell] = result
             else:
                 found[cell] = result
             if not progress.quiet:
-                progress.console.print(line(cell, result, seconds), highlight=False, markup=False)
+                progress.console.print(printable(line(cell, result, seconds)), highlight=False, markup=False)
             progress.step()
     except KeyboardInterrupt as error:
         raise Interrupted(f"{out} keeps the finished cells; --resume computes the others") from error

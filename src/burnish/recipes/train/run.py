@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from burnish.algorithms.interface import Algorithm, name_of
 from burnish.config import Settings, as_dict, build, checked, defaults
 from burnish.config.build import values_of
 from burnish.data import names
-from burnish.evaluation.judge_server import without_keys
 from burnish.options import quoted
 from burnish.policies.interface import Models
 from burnish.policies.language.precision import cost_of_emulation
@@ -50,7 +50,7 @@ from burnish.recipes.train.rows import (
     texts_of,
     tokenised,
 )
-from burnish.run import RunFolder, UserError, hushed, threads_allowed, write_checksums
+from burnish.run import RunFolder, UserError, hushed, said_if_slow, threads_allowed, without_keys, write_checksums
 from burnish.run.records import HARMLESS
 from burnish.run.trackers import Trackers, check_installed
 from burnish.training.language.learner import GradientLearner
@@ -164,7 +164,8 @@ def _train(
     trackers: Trackers,
 ) -> None:
     """`run_training` in an open folder; `loaded` are the settings with the place of a given model."""
-    models = load_models(algorithm, loaded)
+    with said_if_slow("loading the model", settings.quiet):
+        models = load_models(algorithm, loaded)
     if settings.lora_rank is not None:
         say(settings, count_trained(models))
         if settings.lora_targets is None and (sentence := left_out(models)):
@@ -178,21 +179,11 @@ def _train(
     note_models(run, settings, found)
     trained = models.main
     clock = clock_of(run, trained.tokenizer)
-    data = settings.data if given.data is None else given.data
-    rows: Any = (
-        streamed(algorithm, settings, trained, data, clock)
-        if settings.streaming
-        else tokenised(algorithm, settings, trained, data, "train", clock)
-    )
-    if settings.group_by_length:
-        rows = rows.by_length(settings.batch_size)
-    held_data = settings.eval_data if given.eval_data is None else given.eval_data
-    held = evaluation_rows(algorithm, settings, trained, held_data, data, clock)
-    texts = texts_of(settings, trained)
-    for data_set in (rows, held, texts):
+    with said_if_slow("reading and tokenising the data", settings.quiet):
+        read = read_data(algorithm, settings, given, trained, clock)
+    for data_set in (read.rows, read.held, read.texts):
         if data_set is not None:
             say(settings, data_set.describe())
-    read = Data(rows, held, texts)
     note_environment(run, settings, read, found, clock)
 
     def follow(step: int) -> None:
@@ -202,10 +193,25 @@ def _train(
 
     models = _fit(algorithm, models, loaded, rewarding, run, follow, read)
     if settings.streaming:
-        say(settings, rows.describe_read())
+        say(settings, read.rows.describe_read())
     if "scorer" in models:
-        centre(models.scorer, rows, settings)
-    finish(algorithm, models, settings, run, rows, held)
+        centre(models.scorer, read.rows, settings)
+    finish(algorithm, models, settings, run, read.rows, read.held)
+
+
+def read_data(algorithm: Algorithm, settings: Settings, given: Given, policy: Any, clock: datetime | None) -> Data:
+    """The rows to train on, those to evaluate on, and the texts beside them, tokenised."""
+    data = settings.data if given.data is None else given.data
+    rows: Any = (
+        streamed(algorithm, settings, policy, data, clock)
+        if settings.streaming
+        else tokenised(algorithm, settings, policy, data, "train", clock)
+    )
+    if settings.group_by_length:
+        rows = rows.by_length(settings.batch_size)
+    held_data = settings.eval_data if given.eval_data is None else given.eval_data
+    held = evaluation_rows(algorithm, settings, policy, held_data, data, clock)
+    return Data(rows, held, texts_of(settings, policy))
 
 
 def finish(algorithm: Algorithm, models: Models, settings: Settings, run: RunFolder, rows: Any, held: Any) -> None:
