@@ -10,6 +10,7 @@ from burnish.policies.language.packing import (
     Pack,
     balanced,
     blocks_of,
+    call_cost,
     cheapest,
     laid_out,
     packs,
@@ -74,10 +75,11 @@ def test_packs_are_joined_where_padding_costs_more_than_calls() -> None:
     """Width 256: blocks of 300, 200 and 100 in two rows cost 2·300·(1 + 300/1024) = 776, joined 300·1.293 + 200·1.195 +
     100·1.098 = 737 and three calls of 200,000/256² = 3. Blocks of 100, 100 and 100 have no padding."""
     uneven, even = ([Block([i], 0, [n]) for i, n in enumerate(sizes)] for sizes in ((300, 200, 100), (100, 100, 100)))
-    assert cheapest(uneven, 256, joins=True) == ([[block] for block in uneven], True)
+    assert cheapest(uneven, 256, call_cost(False)) == ([[block] for block in uneven], True)
     assert not cheapest(uneven, 256)[1]
-    assert not cheapest(even, 256, joins=True)[1]
-    assert not cheapest(uneven, 16, joins=True)[1]  # three calls cost 2,344 tokens
+    assert not cheapest(even, 256, call_cost(False))[1]
+    assert not cheapest(uneven, 16, call_cost(False))[1]  # three calls cost 2,344 tokens
+    assert not cheapest(uneven, 256, call_cost(True))[1]  # in bfloat16 three calls cost 46
 
 
 def test_padding_sees_padding_alone() -> None:

@@ -26,8 +26,9 @@ from burnish.policies.language.layout import last_chosen
 WIDENING = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0)
 """How many times as wide as the longest block the rows of a pack may be: the cheapest is taken."""
 
-CALL = 200_000
-"""What attention to a row by itself costs beyond the row's tokens, in tokens of a model of width 1."""
+CALL, IN_BFLOAT16 = 200_000.0, 5.0
+"""What attention to a row by itself costs beyond the row's tokens, in tokens of a model of width 1: so many times as
+much in bfloat16, where all else takes less time."""
 
 PADDING = -1
 """The part of a place without a token."""
@@ -88,14 +89,15 @@ def packs(
     starts: Int[Tensor, "N"],
     max_tokens: int,
     width: int,
-    joins: bool = False,
+    call: float | None = None,
 ) -> list[Pack]:
     """Lay out the tokens before each place where the mask is True, in packs of at most `max_tokens` (a block at least).
 
     `starts` are the lengths of the prompts: rows with the same prompt may share it. `width` is that of the model's
-    hidden states: it says how much attention between the texts of a row costs beside reading a token of padding. With
-    `joins` packs are joined where that costs less. Rows in which nothing is chosen are left out, and nothing after a
-    row's last chosen token is read, nor that token itself. Raises ValueError where the mask is True in column 0.
+    hidden states: it says how much attention between the texts of a row costs beside reading a token of padding. Packs
+    are joined where that costs less, with `call` for each row, see `call_cost`; None: never. Rows in which nothing is
+    chosen are left out, and nothing after a row's last chosen token is read, nor that token itself. Raises ValueError
+    where the mask is True in column 0.
     """
     read, chosen, ids = (one.cpu().numpy() for one in (last_chosen(mask), mask, tokens))
     blocks = sorted(blocks_of(ids, read, starts.cpu().numpy(), width, max_tokens), key=lambda block: -block.size)
@@ -105,10 +107,15 @@ def packs(
         while count < len(blocks) and total + blocks[count].size <= max_tokens:
             total += blocks[count].size
             count += 1
-        rows, joined = cheapest(blocks[:count], width, joins)
+        rows, joined = cheapest(blocks[:count], width, call)
         found.append(laid_out(rows, ids, chosen, tokens.device, joined))
         blocks = blocks[count:]
     return found
+
+
+def call_cost(half: bool) -> float:
+    """What attention to a row by itself costs in a model of width 1, in its tokens; `half`: in bfloat16."""
+    return CALL * (IN_BFLOAT16 if half else 1.0)
 
 
 def prompt_lengths(mask: Bool[Tensor, "N T"], lengths: Int[Tensor, "N"]) -> Int[Tensor, "N"]:
@@ -136,9 +143,9 @@ def blocks_of(ids: NDArray, read: NDArray, starts: NDArray, width: int, max_toke
             yield Block(some, prompt, [int(read[row]) - prompt for row in some])
 
 
-def cheapest(blocks: list[Block], width: int, joins: bool = False) -> tuple[list[list[Block]], bool]:
+def cheapest(blocks: list[Block], width: int, call: float | None = None) -> tuple[list[list[Block]], bool]:
     """The blocks, longest first, in rows of about the same size, so that reading them costs the least; or each in a row
-    of its own, and True, where with `joins` that costs less."""
+    of its own, and True, where with `call` for each that costs less."""
 
     def cost(size: int) -> float:
         return size * (1 + size / (4 * width))
@@ -149,7 +156,7 @@ def cheapest(blocks: list[Block], width: int, joins: bool = False) -> tuple[list
     total, longest = sum(block.size for block in blocks), blocks[0].size
     counts = {len(blocks), *(max(1, round(total / (longest * factor))) for factor in WIDENING)}
     rows = min((balanced(blocks, count) for count in sorted(counts) if count <= len(blocks)), key=padded)
-    if joins and sum(cost(block.size) + CALL / width**2 for block in blocks) < padded(rows):
+    if call is not None and sum(cost(block.size) + call / width**2 for block in blocks) < padded(rows):
         return [[block] for block in blocks], True
     return rows, False
 

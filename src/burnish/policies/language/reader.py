@@ -17,7 +17,7 @@ from burnish.policies.language.dtypes import Dtype, dtype_to_save, written_in
 from burnish.policies.language.layout import Bucket, buckets
 from burnish.policies.language.masks import read_packed
 from burnish.policies.language.neftune import Neftune
-from burnish.policies.language.packing import Pack, packs, prompt_lengths
+from burnish.policies.language.packing import Pack, call_cost, packs, prompt_lengths
 from burnish.policies.language.parts import body, context
 from burnish.policies.language.positions import length_scaling
 from burnish.policies.language.vocabulary import check_token
@@ -153,7 +153,9 @@ class TokenReader:
         config = self.model.config.get_text_config()
         joins = self.joins and config._attn_implementation == "sdpa"  # a caller may have changed it
         starts = torch.zeros_like(starts) if self.model.training else starts
-        for pack in packs(tokens, mask, starts, self.at_once, config.hidden_size, joins):
+        half = "bfloat16" in (self.precision, str(self.model.dtype).removeprefix("torch."))
+        call = call_cost(half) if joins else None
+        for pack in packs(tokens, mask, starts, self.at_once, config.hidden_size, call):
             with self.autocast():
                 hidden = read_packed(self.model, pack).last_hidden_state
             yield pack.states(hidden), pack
