@@ -148,7 +148,7 @@ def test_a_reward_that_fails_is_mended_and_the_run_resumes_to_the_same_bits(
     whole, out = trained(method, model, tmp_path / "whole", **options), tmp_path / "out"
     broken["is"] = True
     with pytest.raises(
-        UserError, match=r"returned nan for row 7.*failed_rollout.jsonl, and step \d+ is saved: fix the"
+        UserError, match=r"returned nan for row 7.*failed_rollout.jsonl, and step \d+ is saved: continue with --resume"
     ):
         trained(method, model, out, **options)
     assert any(line["row"] == 7 for line in read_jsonl(out / "failed_rollout.jsonl"))
