@@ -71,6 +71,9 @@ def test_a_mistake_in_a_file_is_refused_with_a_suggestion(files: Path, tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["sample", "--model", "m"], "No such option '--model': give it without a name: burnish sample MODEL"),
+        (["report", "--run", "m"], "No such option '--run': give it without a name: burnish report RUNS..."),
+        (["sample", "m", "--prompt", "Hello"], "No such option '--prompt': it is '--data' here"),
         (["sft", "--lr", "1e-3"], "No such option '--lr': it is '--learning-rate' here"),
         (["sft", "--max_steps", "3"], "No such option '--max-steps': it is '--steps' here"),
         (["dpo", "--num-train-epochs=2"], "No such option '--num-train-epochs': it is '--epochs' here"),

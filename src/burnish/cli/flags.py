@@ -95,6 +95,13 @@ def translated(error: click.NoSuchOption) -> click.NoSuchOption:
         return click.NoSuchOption(
             error.option_name, f"No such option '{error.option_name}': {INSTEAD[key]}", ctx=error.ctx
         )
+    arguments = [p for p in error.ctx.command.params if isinstance(p, click.Argument)] if error.ctx else []
+    if any(p.name in (key, f"{key}s") for p in arguments):
+        assert error.ctx is not None
+        usage = " ".join([error.ctx.command_path, *(p.make_metavar(error.ctx) for p in arguments)])
+        return click.NoSuchOption(
+            error.option_name, f"No such option '{error.option_name}': give it without a name: {usage}", ctx=error.ctx
+        )
     if (name := own.get(ELSEWHERE.get(key, ""))) is None:
         return error
     return click.NoSuchOption(

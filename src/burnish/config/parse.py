@@ -73,6 +73,8 @@ ELSEWHERE = {
     "sft_model_path": "model",
     "dataset": "data",
     "train_file": "data",
+    "prompt": "data",
+    "prompts": "data",
     "validation_file": "eval_data",
     "num_epochs": "epochs",
     "train_batch_size": "batch_size",
