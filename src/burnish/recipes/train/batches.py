@@ -17,6 +17,7 @@ from burnish.recipes.train.models import device_of, loading_of, say, starting_po
 from burnish.recipes.train.rewards import environment_of, resolve_reward
 from burnish.recipes.train.rows import Data
 from burnish.run import UserError
+from burnish.run.world import ALONE, World
 from burnish.training.language.schedule import phases
 from burnish.training.resume import State
 from burnish.training.step import evaluate
@@ -67,16 +68,18 @@ def with_warmup(settings: Settings, steps: int) -> int:
     return steps
 
 
-def offline(algorithm: Algorithm, models: Models, settings: Settings, data: Data, steps: int) -> Feed:
+def offline(
+    algorithm: Algorithm, models: Models, settings: Settings, data: Data, steps: int, world: World = ALONE
+) -> Feed:
     """Batches of a data set, and the loss on held-out rows."""
     rows = data.rows
     left = len(rows.plan) % settings.batch_size
     if 0 < left < algorithm.least_rows:
         name = name_of(algorithm)
         say(settings, f"warning: the last batch of an epoch has {left} row, too few for {name}: change --batch-size")
-    evaluator = held_out(algorithm, models, data.held, settings)
+    evaluator = held_out(algorithm, models, data.held, settings, world)
     seen = visited(rows.plan, settings.batch_size, settings.seed, steps)
-    models, device = with_reference(algorithm, models, rows, seen, settings), device_of(models)
+    models, device = with_reference(algorithm, models, rows, seen, settings, world), device_of(models)
 
     def batches(state: State) -> Iterator[Drawn]:
         return (Drawn(b.to(device)) for b in walk(rows, settings.batch_size, settings.seed, state.batches))
@@ -173,14 +176,17 @@ def constant_rewards(metrics: Sequence[dict[str, float]]) -> list[str]:
     return found
 
 
-def held_out(algorithm: Algorithm, models: Models, held: Any, settings: Settings) -> Evaluator | None:
+def held_out(
+    algorithm: Algorithm, models: Models, held: Any, settings: Settings, world: World = ALONE
+) -> Evaluator | None:
     """Loss and metrics on held-out rows, with the reference's table for them; None without such rows."""
     if held is None:
         return None
-    return evaluator_of(algorithm, with_reference(algorithm, models, held, range(len(held)), settings), held)
+    models = with_reference(algorithm, models, held, range(len(held)), settings, world)
+    return evaluator_of(algorithm, models, held, world)
 
 
-def evaluator_of(algorithm: Algorithm, models: Models, held: Any) -> Evaluator:
+def evaluator_of(algorithm: Algorithm, models: Models, held: Any, world: World = ALONE) -> Evaluator:
     """Loss and metrics on held-out rows, whenever called."""
     batches = [b.to(device_of(models)) for b in in_order(held, 64)]
-    return lambda: evaluate(algorithm, models, batches)
+    return lambda: evaluate(algorithm, models, batches, world)
