@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import socket
 import sys
 from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
@@ -10,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import jobs
+from torch.distributed import TCPStore
+
+STORES: list[TCPStore] = []
+"""Where the processes meet: kept here as torchrun's agent keeps it, so that it outlives each of them."""
 
 
 def variables(size: int) -> list[dict[str, str]]:
     """The environment of each process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    common = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    STORES[:] = [TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)]
+    common = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(STORES[0].port)}
+    common |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
     return [dict(os.environ) | common | {"RANK": str(rank)} for rank in range(size)]
 
 

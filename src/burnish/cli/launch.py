@@ -35,7 +35,7 @@ def run(processes: int, command: tuple[str, ...]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    logging.disable(logging.CRITICAL)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     try:
         main(["--standalone", "--nproc-per-node", str(processes), "-m", "burnish", *command])
@@ -48,4 +48,6 @@ def run(processes: int, command: tuple[str, ...]) -> int:
         return failure.exitcode
     except SignalException:
         return INTERRUPTED
+    finally:
+        logging.disable(logging.NOTSET)
     return 0
