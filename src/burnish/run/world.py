@@ -42,11 +42,14 @@ class World:
         """Whether this is the process that writes the run folder and prints."""
         return self.rank == 0
 
+    def bounds(self, rows: int) -> slice:
+        """This process's share of so many rows; the shares differ by one row at most and may have none."""
+        return slice(rows * self.rank // self.size, rows * (self.rank + 1) // self.size)
+
     def share(self, batch: T) -> T:
-        """This process's rows of a batch, contiguous; the shares differ by one row at most and may have none."""
+        """This process's rows of a batch, contiguous."""
         rows: Any = batch
-        first, last = (len(rows) * rank // self.size for rank in (self.rank, self.rank + 1))
-        return batch if self.size == 1 else rows.select(slice(first, last))
+        return batch if self.size == 1 else rows.select(self.bounds(len(rows)))
 
     def gather(self, value: T) -> list[T]:
         """The value of every process, in their order."""
@@ -90,8 +93,20 @@ class World:
         return any(self.gather(flag))
 
     def from_main(self, function: Callable[[], T]) -> T:
-        """What the function returns in the main process, which alone calls it."""
-        return self.gather(function() if self.is_main else None)[0]  # type: ignore[return-value]
+        """What the function returns in the main process, which alone calls it; a UserError is raised in all."""
+        if self.size == 1:
+            return function()
+        found: Any = None
+        if self.is_main:
+            try:
+                found = function()
+            except UserError as error:
+                self.gather(error)
+                raise
+        found = self.gather(found)[0]
+        if isinstance(found, UserError):
+            raise found
+        return found
 
     def barrier(self) -> None:
         """Wait until every process is here."""

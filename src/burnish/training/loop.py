@@ -142,6 +142,8 @@ def draw(batches: Iterator[Drawn], learner: Learner, state: State, run: RunFolde
 def keep(rollout: list[dict[str, Any]], run: RunFolder) -> Path:
     """Save completions that a reward could not score, for its author to look at."""
     path = run.path / "failed_rollout.jsonl"
+    if not run.world.is_main:
+        return path
     write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rollout))
     return path
 

@@ -1,6 +1,7 @@
 """Runs in several processes: the same numbers as in one, and what is refused."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from safetensors.torch import load_file
 
 from burnish.algorithms.table import LANGUAGE, load
 from burnish.config import build
+from burnish.experience.interface import Experience
 from burnish.policies.interface import Models
+from burnish.policies.language.reference import StartingAdapter
 from burnish.recipes.train.given import NOTHING, Given
 from burnish.recipes.train.run import run_training
 from burnish.recipes.train.several import of_process
@@ -20,13 +23,16 @@ from burnish.run import UserError, read_jsonl, read_mapping
 from burnish.run.world import ALONE, World
 
 OFFLINE = [name for name in LANGUAGE if not load(name).experience]
-DATA = {"demonstrations": "texts", "preferences": "pairs", "feedback": "pairs"}
+ONLINE = [name for name in LANGUAGE if load(name).experience]
+DATA = {"demonstrations": "texts", "preferences": "pairs", "feedback": "pairs", "prompts": "prompts"}
 MORE: dict[str, dict[str, Any]] = {
     "sft, per text": {"over": "sequence", "accumulate": 2, "group_by_length": True},
     "sft, adapter": {"lora_rank": 2, "dtype": "auto", "accumulate": 5, "max_grad_norm": 0.1},
     "sft, one row": {"batch_size": 1},  # two of three processes have no row, in evaluation too
     "dpo, best": {"save_best": True, "eval_every": 1, "patience": 1, "learning_rate": 0.2},
     "kto, adapter": {"lora_rank": 2, "dtype": "auto", "desirable_weight": 1.5},
+    "ppo, adapter": {"lora_rank": 2, "kl_target": 0.5, "stop_kl": 0.01},
+    "grpo, few": {"batch_size": 2, "rollout": 1, "completions_per_prompt": 2, "redraws": 2},  # one process may sample nothing
 }
 
 
@@ -37,25 +43,48 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for part, count, seed in (("", 7, 0), ("held_", 3, 1)):
         tiny.write_rows(folder / f"{part}texts.jsonl", tiny.text_rows(count, seed))
         tiny.write_rows(folder / f"{part}pairs.jsonl", tiny.pair_rows(count, seed))
+        tiny.write_rows(folder / f"{part}prompts.jsonl", tiny.prompt_rows(count, seed))
+    tiny.save_model(folder / "other", "gpt2", seed=1)
     tiny.write_rows(folder / "held_one.jsonl", tiny.text_rows(1, 2))
     return folder
 
 
 def double(models: Models) -> None:
-    models.main.model.double()
+    for part in models.parts.values():
+        if not isinstance(part.model, StartingAdapter):
+            part.model.model.double()
+    for part in models.parts.values():
+        if isinstance(part.model, StartingAdapter):
+            part.model.start = {name: tensor.double() for name, tensor in part.model.start.items()}
+
+
+def words(prompts: list[str], responses: list[str]) -> list[float]:
+    """A reward, which is asked in the main process alone."""
+    assert os.environ["RANK"] == "0"
+    return [len(set(one.split())) + 0.1 * len(one) for one in responses]
 
 
 def options(files: Path, out: Path, method: str, **more: Any) -> dict[str, Any]:
     """Batches of 5 and 2 rows of 7: neither 2 nor 3 processes divide 5, and of 3 one has no row of 2."""
     data = DATA[load(method).data]
+    sampled: dict[str, Any] = {}
+    if load(method).experience:  # frozen models in float64, as the trained one
+        sampled = {"rollout": 5, "max_new_tokens": 4, "dtype": "auto"} | (
+            {"teacher": str(files / "other")} if method == "distil" else {"reward": words}
+        )
     common = {"model": str(files / "model"), "data": str(files / f"{data}.jsonl"), "out": str(out), "steps": 2}
     held = {"eval_data": str(files / f"held_{data}.jsonl"), "eval_every": 2}
     return (
-        common | held | {"batch_size": 5, "learning_rate": 0.01, "threads": 1, "quiet": True, "max_length": 40} | more
+        common
+        | held
+        | {"batch_size": 5, "learning_rate": 0.01, "threads": 1, "quiet": True, "max_length": 40}
+        | sampled
+        | more
     )
 
 
-CASES = {1: [*OFFLINE, *MORE], 2: ["sft", "reward", "dpo", *MORE], 3: [*OFFLINE, *MORE]}
+EVERY = [*OFFLINE, *ONLINE, *MORE]
+CASES = {1: EVERY, 2: ["sft", "reward", "dpo", "ppo", *MORE], 3: EVERY}
 
 
 def train_all(files: str, out: str, cache: str) -> None:
@@ -162,16 +191,22 @@ def test_a_process_that_sees_other_data_is_refused(files: Path, tmp_path: Path) 
     assert ended[0].startswith("the processes of the run differ in data_sha256 (process 0 has")
 
 
+@dataclass(frozen=True)
+class Mine(Experience):
+    """An experience of somebody's own."""
+
+
 def refused(method: str, given: Given = NOTHING, **changes: Any) -> str:
-    algorithm, settings = build(load(method), {"data": "rows.jsonl"} | changes)
-    assert of_process(algorithm, settings, given, ALONE) is settings
+    _, settings = build(load(method), {"data": "rows.jsonl"} | changes)
+    assert of_process(settings, given, ALONE) is settings
     with pytest.raises(UserError) as caught:
-        of_process(algorithm, settings, given, World(0, 2))
+        of_process(settings, given, World(0, 2))
     return str(caught.value)
 
 
 def test_what_several_processes_cannot_do_is_refused() -> None:
-    assert refused("ppo", reward="lexicon").startswith("ppo samples while it trains, which several processes cannot do")
+    assert refused("ppo", environment="guess").startswith("dialogues with an environment need one process for now")
+    assert refused("ppo", experience=Mine()).startswith("an experience of your own needs one process for now")
     assert refused("sft", streaming=True).startswith("streaming needs one process for now: set --no-streaming")
     assert refused("sft", neftune=5.0).startswith("neftune needs one process for now: leave it out")
     assert refused("sft", device="meta").endswith("on the CPU only for now: set device cpu")

@@ -12,7 +12,7 @@ from burnish.config import Settings
 from burnish.data.walk import batches_per_epoch, in_order, visited, walk
 from burnish.experience.interface import Source, draws
 from burnish.policies.interface import Models
-from burnish.policies.language.sampler import PolicySampler
+from burnish.policies.language.sampler import PolicySampler, SharedSampler
 from burnish.recipes.train.models import device_of, loading_of, say, starting_point, with_reference
 from burnish.recipes.train.rewards import environment_of, resolve_reward
 from burnish.recipes.train.rows import Data
@@ -115,17 +115,19 @@ def streaming(algorithm: Algorithm, models: Models, settings: Settings, data: Da
     return Feed(models, batches, evaluator)
 
 
-def online(algorithm: Algorithm, models: Models, settings: Settings, data: Data, steps: int) -> Feed:
+def online(
+    algorithm: Algorithm, models: Models, settings: Settings, data: Data, steps: int, world: World = ALONE
+) -> Feed:
     """Batches that the experience draws with the policy as it is then, and its evaluation on held-out prompts."""
     experience, held = settings.experience, data.held
-    sampler = PolicySampler(models.policy)
+    sampler = SharedSampler(PolicySampler(models.policy), world)
     loading = loading_of(settings)
     reward = resolve_reward(experience.reward, models.policy, loading) if "reward" in experience.needs else None
     environment = environment_of(experience, models.policy)
     say_once = cache(partial(say, settings))
 
     def batches(state: State) -> Iterator[Drawn]:
-        source = Source(models, data.rows, sampler, reward, settings.seed, say_once, environment, data.texts)
+        source = Source(models, data.rows, sampler, reward, settings.seed, say_once, environment, data.texts, world)
         sampler.load(models.policy.parameters(), state.step)
         for drawn in watched(draws(experience, source, state.batches, state.experience), say_once):
             yield drawn
@@ -133,7 +135,7 @@ def online(algorithm: Algorithm, models: Models, settings: Settings, data: Data,
 
     evaluator = None
     if held is not None and experience.evaluates:
-        held_source = Source(models, held, sampler, reward, settings.seed, say_once, environment)
+        held_source = Source(models, held, sampler, reward, settings.seed, say_once, environment, None, world)
         count = min(len(held), EVALUATED_PROMPTS)
 
         def evaluator() -> dict[str, float]:

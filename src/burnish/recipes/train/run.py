@@ -120,7 +120,7 @@ def run_training(
     """`train` with checked settings. The objects of `given` take the place of the settings' own text, and `change` is
     applied to the models before anything else is done."""
     world = joined()
-    settings = of_process(algorithm, checked(algorithm, settings), given, world)
+    settings = of_process(checked(algorithm, settings), given, world)
     if settings.out is None:
         raise UserError("give --out, the run folder to write")
     config, objects = as_dict(algorithm, settings), given.keys | objects_of(settings).keys()
@@ -232,7 +232,7 @@ def _fit(
     before, _ = length(algorithm, earlier, count)
     steps, per_epoch = length(algorithm, settings, count)
     check_longer(run, earlier, before, settings, steps)
-    source = streaming if settings.streaming else online if settings.experience else partial(offline, world=world)
+    source = streaming if settings.streaming else partial(online if settings.experience else offline, world=world)
     feed = source(algorithm, models, rewarding, data, steps)
     optimizer = make_optimizer(feed.models, settings)
     tell = partial(say, settings)

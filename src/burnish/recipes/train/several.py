@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from burnish.algorithms.interface import Algorithm, name_of
 from burnish.config import Settings, refuse
+from burnish.experience.language.sampling import Sampling
 from burnish.policies.interface import Models
 from burnish.recipes.train.given import Given
 from burnish.recipes.train.models import pick_device
@@ -12,7 +12,7 @@ from burnish.run.records import HARMLESS
 from burnish.run.world import World
 
 
-def of_process(algorithm: Algorithm, settings: Settings, given: Given, world: World) -> Settings:
+def of_process(settings: Settings, given: Given, world: World) -> Settings:
     """The settings of one process of a run: only the main one prints and sends to trackers.
 
     Raises UserError for what several processes cannot do yet. Data are not streamed unless asked for, whatever their
@@ -20,11 +20,13 @@ def of_process(algorithm: Algorithm, settings: Settings, given: Given, world: Wo
     """
     if world.size == 1:
         return settings
-    name, alone = name_of(algorithm), "start it as one process, without torchrun"
+    alone, experience = "start it as one process, without torchrun", settings.experience
     refuse(
         {
-            f"{name} samples while it trains, which several processes cannot do yet: {alone}": settings.experience
-            is not None,
+            f"an experience of your own needs one process for now: {alone}": experience is not None
+            and not isinstance(experience, Sampling),
+            f"dialogues with an environment need one process for now: {alone}": isinstance(experience, Sampling)
+            and experience.environment is not None,
             f"streaming needs one process for now: set --no-streaming, or {alone}": settings.streaming is True,
             f"neftune needs one process for now: leave it out, or {alone}": settings.neftune is not None,
             "several processes cannot share a model object yet: save it with save_pretrained and give the folder": (
