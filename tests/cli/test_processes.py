@@ -94,6 +94,28 @@ def test_control_c_in_one_process_stops_all_after_the_same_step(files: Path, log
     assert weights(log) == weights(whole)
 
 
+def test_a_reward_that_fails_is_said_once_and_the_run_resumes(files: Path, log: Path) -> None:
+    """The second rollout's: after the first, step 1 is saved by all."""
+    (log.parent / "rewards.py").write_text(
+        "import os\ncalls = 0\n"
+        "def score(prompts, responses):\n"
+        "    global calls\n"
+        "    calls += 1\n"
+        "    assert calls < 2 or os.path.exists('fixed'), 'no second time'\n"
+        "    return [float(len(one)) for one in responses]\n"
+    )
+    more = ["--completions-per-prompt", "2", "--max-new-tokens", "3", "--batch-size", "4", "--steps", "3", "--quiet"]
+    grpo = ["grpo", *sft(files, *more)[1:], "--data", str(files / "prompts.jsonl"), "--reward", "rewards:score"]
+    del grpo[3:5]  # its other data
+    assert ranks.run([grpo] * 2, log) == [2, 2]
+    assert once(log).startswith("burnish: step 2: ")
+    assert once(log).endswith("and step 1 is saved: fix the reward and continue with --resume")
+    assert len((log.parent / "run/failed_rollout.jsonl").read_text().splitlines()) == 4
+    (log.parent / "fixed").touch()
+    assert ranks.run([[*grpo, "--resume"]] * 2, log) == [0, 0]
+    assert len((log.parent / "run/metrics.jsonl").read_text().splitlines()) == 3
+
+
 def test_another_number_of_processes_goes_on_with_a_warning(files: Path, log: Path, whole: Path) -> None:
     assert ranks.run([sft(files, "--quiet")] * 2, log, (1, "interrupt", 3)) == [130, 130]
     assert jobs.run(sft(files, "--resume"), log) == 0
