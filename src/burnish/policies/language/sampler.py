@@ -7,67 +7,50 @@ knob; `top_k`, `top_p` and `stops` are for showing text, not for training.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from burnish.options import COLDEST
-from burnish.policies.interface import Sampled, Sampler, SamplingKnobs
+from burnish.policies.interface import Sampled, SamplingKnobs
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.slots import Drawing, Row, steps
 from burnish.policies.language.stops import Stops
 from burnish.run import UserError, warn
-from burnish.run.world import World
+from burnish.run.world import ALONE, World
 
 
 class PolicySampler:
-    """The sampler in this process: it draws from the policy as it is."""
+    """The sampler in this process: it draws from the policy as it is.
+
+    Each process of the `world` draws its share of the completions, and all get all of them.
+    """
 
     exact = True
 
-    def __init__(self, policy: LanguagePolicy) -> None:
-        self.policy, self.version = policy, 0
+    def __init__(self, policy: LanguagePolicy, world: World = ALONE) -> None:
+        self.policy, self.world, self.version = policy, world, 0
 
     def sample(self, prompts: Sequence[Sequence[int]], streams: Sequence[int], knobs: SamplingKnobs) -> Sampled:
         """One completion per prompt, see `sample`."""
-        found = sample(
+        share = self.world.bounds(len(prompts))
+        own = sample(
             self.policy,
-            prompts,
+            prompts[share],
             seed=knobs.seed,
             max_new_tokens=knobs.max_new_tokens,
             temperature=knobs.temperature,
             top_k=knobs.top_k,
             top_p=knobs.top_p,
-            streams=streams,
+            streams=streams[share],
         )
-        return replace(found, version=self.version)
+        parts = self.world.gather((own.tokens, own.logprobs, own.ended))
+        return Sampled(*(list(chain.from_iterable(one)) for one in zip(*parts, strict=True)), self.version)
 
     def load(self, weights: Mapping[str, Tensor], version: int) -> None:
         """Note the version: the weights are the policy's own, and already in place."""
         self.version = version
-
-
-class SharedSampler:
-    """A sampler in several processes: each draws its share of the completions, and all get all of them."""
-
-    def __init__(self, sampler: Sampler, world: World) -> None:
-        self.sampler, self.world, self.exact = sampler, world, sampler.exact
-
-    def sample(self, prompts: Sequence[Sequence[int]], streams: Sequence[int], knobs: SamplingKnobs) -> Sampled:
-        """One completion per prompt, the same as one process would draw."""
-        share = self.world.bounds(len(prompts))
-        parts = self.world.gather(self.sampler.sample(prompts[share], streams[share], knobs))
-
-        def joined(name: str) -> list[Any]:
-            return [one for part in parts for one in getattr(part, name)]
-
-        return Sampled(joined("tokens"), joined("logprobs"), joined("ended"), parts[0].version)
-
-    def load(self, weights: Mapping[str, Tensor], version: int) -> None:
-        """Load them in every process."""
-        self.sampler.load(weights, version)
 
 
 @torch.no_grad()

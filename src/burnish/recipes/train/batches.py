@@ -12,7 +12,7 @@ from burnish.config import Settings
 from burnish.data.walk import batches_per_epoch, in_order, visited, walk
 from burnish.experience.interface import Source, draws
 from burnish.policies.interface import Models
-from burnish.policies.language.sampler import PolicySampler, SharedSampler
+from burnish.policies.language.sampler import PolicySampler
 from burnish.recipes.train.models import device_of, loading_of, say, starting_point, with_reference
 from burnish.recipes.train.rewards import environment_of, resolve_reward
 from burnish.recipes.train.rows import Data
@@ -120,7 +120,7 @@ def online(
 ) -> Feed:
     """Batches that the experience draws with the policy as it is then, and its evaluation on held-out prompts."""
     experience, held = settings.experience, data.held
-    sampler = SharedSampler(PolicySampler(models.policy), world)
+    sampler = PolicySampler(models.policy, world)
     loading = loading_of(settings)
     reward = resolve_reward(experience.reward, models.policy, loading) if "reward" in experience.needs else None
     environment = environment_of(experience, models.policy)
