@@ -46,7 +46,8 @@ class PolicySampler:
             streams=streams[share],
         )
         parts = self.world.gather((own.tokens, own.logprobs, own.ended))
-        return Sampled(*(list(chain.from_iterable(one)) for one in zip(*parts, strict=True)), self.version)
+        tokens, logprobs, ended = (list(chain.from_iterable(one)) for one in zip(*parts, strict=True))
+        return Sampled(tokens, logprobs, ended, self.version)
 
     def load(self, weights: Mapping[str, Tensor], version: int) -> None:
         """Note the version: the weights are the policy's own, and already in place."""
