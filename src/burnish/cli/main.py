@@ -10,6 +10,7 @@ from itertools import pairwise
 import click
 
 from burnish.cli.commands import METHODS, Commands
+from burnish.cli.processes import one_voice
 from burnish.options import LONGEST, shortened
 from burnish.run import (
     UserError,
@@ -50,7 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         refuse_few_threads()
         refuse_empty(arguments)
-        status = cli.main(arguments, prog_name="burnish", standalone_mode=False)
+        with one_voice(arguments) as said:
+            status = cli.main(said, prog_name="burnish", standalone_mode=False)
         sys.stdout.flush()  # here, and not at the end of the process, where an error could not be reported
     except SystemExit as error:  # no command exits by itself: a class of the user's that it ran did
         if debug:

@@ -12,6 +12,7 @@ from burnish.batches import Drawn
 from burnish.options import check
 from burnish.policies.interface import Models
 from burnish.run import UserError
+from burnish.run.world import ALONE, World
 
 
 def silent(sentence: str) -> None:
@@ -24,7 +25,8 @@ class Source:
 
     `sampler` and `reward` are None for an experience that does not ask for them. `say` shows a sentence to the
     user, the same one only once. `environment` makes what answers in dialogues, and `texts` are the demonstrations that
-    the experience names; both are None where there are none.
+    the experience names; both are None where there are none. In each process of the `world` the sampler gives all
+    completions, of which it draws a share.
     """
 
     models: Models
@@ -35,6 +37,7 @@ class Source:
     say: Callable[[str], None] = silent
     environment: Any = None
     texts: Any = None
+    world: World = ALONE
 
 
 class Experience:
@@ -126,3 +129,7 @@ class RolloutError(UserError):
     def __init__(self, sentence: str, rollout: list[dict[str, Any]]) -> None:
         super().__init__(sentence)
         self.rollout = rollout
+
+    def __reduce__(self) -> Any:
+        """As it is sent to another process."""
+        return RolloutError, (str(self), self.rollout)

@@ -26,6 +26,7 @@ from burnish.run.lines import encoded, ends_line, is_at, write_whole
 from burnish.run.places import refuse_dangling
 from burnish.run.records import HARMLESS, config_differences, plain, read_mapping, yaml_with_checksum
 from burnish.run.surroundings import refuse_special
+from burnish.run.world import ALONE, World
 
 APPENDED = ("metrics", "timings", "samples")
 """The append-only files: `append("metrics", …)` writes to `metrics.jsonl`."""
@@ -43,14 +44,17 @@ PRELIMINARIES = {CONFIG, ENVIRONMENT, MODELS, "base"}
 class RunFolder:
     """A run's folder, locked by this process until `close`, the end of a `with` block, or the end of the process."""
 
-    def __init__(self, path: Path, resumed: bool, lock: int, made: Sequence[Path] = ()) -> None:
+    world: World = ALONE
+    """The processes that the run is trained by; this one writes."""
+
+    def __init__(self, path: Path, resumed: bool, lock: int | None, made: Sequence[Path] = ()) -> None:
         """Use `RunFolder.open`. `resumed`: the folder contains a run that this one continues. `made`: the folders that
         opening made, the innermost first.
 
         Each of the `listeners` is called with the name of the file and the record after each `append`.
         """
         self.path, self.resumed, self._made = path, resumed, made
-        self._lock: int | None = lock
+        self._lock = lock
         self._files: dict[str, int] = {}
         self.listeners: list[Callable[[str, dict[str, Any]], None]] = []
 

@@ -77,7 +77,7 @@ def train_loop(
                     state.cut = True
                     break
                 if learner.dropout:  # dropout masks are a function of the step
-                    torch.manual_seed(settings.seed * 1_000_003 + state.step)
+                    torch.manual_seed(run.world.rank * 2**53 + settings.seed * 1_000_003 + state.step)
                     switch_dropout(models, True)
                 metrics = learner.update(part, state, first=state.step == first)
                 if metrics is None:
@@ -110,7 +110,7 @@ def train_loop(
                 run.append("samples", {"step": first} | sample)
             state.batches += 1
             state.experience = drawn.state
-            stop = interrupted()  # asked once: a signal that arrives later must not stop what was not saved
+            stop = run.world.any(interrupted())  # asked once: a later signal must not stop what was not saved
             if stop or (settings.save_every and state.step // settings.save_every > first // settings.save_every):
                 paused = time.perf_counter()
                 learner.save(state)
@@ -142,6 +142,8 @@ def draw(batches: Iterator[Drawn], learner: Learner, state: State, run: RunFolde
 def keep(rollout: list[dict[str, Any]], run: RunFolder) -> Path:
     """Save completions that a reward could not score, for its author to look at."""
     path = run.path / "failed_rollout.jsonl"
+    if not run.world.is_main:
+        return path
     write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rollout))
     return path
 

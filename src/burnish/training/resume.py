@@ -50,8 +50,16 @@ def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state
     """Write a checkpoint: weights, optimizer, state, and the lengths and checksums of the run's files. The newest
     `keep` are kept.
 
-    A record that a longer run would have had otherwise is in the state, and left out of the lengths.
+    A record that a longer run would have had otherwise is in the state, and left out of the lengths. The main process
+    writes, and the others wait.
     """
+    if run.world.is_main:
+        write(run, models, optimizer, state, keep)
+    run.world.barrier()
+
+
+def write(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state: State, keep: int) -> None:
+    """`save`, in the main process alone."""
     slots = dict(flattened(optimizer.state_dict()["state"], "optimizer"))
     tensors = weights(models) | {name: value for name, value in slots.items() if isinstance(value, torch.Tensor)}
     numbers = {name: value for name, value in slots.items() if name not in tensors}  # bitsandbytes counts its steps
@@ -75,10 +83,7 @@ def restore(
     Where the run is to have more `steps` than it ended with, everything is as it was in the middle of a run of that
     length.
     """
-    folder = run.path / "checkpoints"
-    found = checkpoint.latest(folder, warn)
-    while found is not None and steps is not None and steps > found.step and found.state.get("cut"):
-        found = checkpoint.latest(folder, warn, before=found.step)
+    found = run.world.from_main(lambda: whole(run.path / "checkpoints", warn, steps))
     if found is None:
         run.rewind({})
         return State()
@@ -96,8 +101,17 @@ def restore(
     if has_row:
         run.append("metrics", without_evaluation(record))
     state = replace(state, **state.ending["best"], unlogged={} if has_row else state.ending["unlogged"], ending={})
-    checkpoint.remove_after(run.path / BEST, state.best_step)
+    if run.world.is_main:
+        checkpoint.remove_after(run.path / BEST, state.best_step)
     return state
+
+
+def whole(folder: Path, warn: Callable[[str], None], steps: int | float | None) -> checkpoint.Checkpoint | None:
+    """The newest intact checkpoint; where the run is to have more `steps`, the newest that cut no batch's updates."""
+    found = checkpoint.latest(folder, warn)
+    while found is not None and steps is not None and steps > found.step and found.state.get("cut"):
+        found = checkpoint.latest(folder, warn, before=found.step)
+    return found
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, found: checkpoint.Checkpoint) -> None:
@@ -181,6 +195,8 @@ def save_best(run: RunFolder, models: Models, step: int) -> None:
 
     Those before are kept too: a longer run would not make the evaluation at this one's end.
     """
+    if not run.world.is_main:
+        return
     run.check_there()
     checkpoint.save(run.path / BEST, step, weights(models), {}, keep=2)
 

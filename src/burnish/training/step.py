@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from burnish.algorithms.interface import Algorithm, Statistics
 from burnish.algorithms.terms import Loss, Term
 from burnish.functional import aggregate
 from burnish.policies.interface import Models, Regularised
+from burnish.run.world import ALONE, World
 
 
 class NonFiniteLossError(Exception):
@@ -25,19 +27,26 @@ class NonFiniteLossError(Exception):
 
 
 @torch.no_grad()
-def prepared(algorithm: Algorithm, models: Models, parts: Sequence[Any], carried: dict[str, Any]) -> list[Any]:
+def prepared(
+    algorithm: Algorithm, models: Models, parts: Sequence[Any], carried: dict[str, Any], world: World = ALONE
+) -> list[Any]:
     """The parts of a batch, prepared with the statistics of all of them.
 
     Two phases: sums over the parts first, then each part with the total. `carried` is what the algorithm's `conclude`
-    returned after the last rollout.
+    returned after the last rollout. Each process of the `world` computes the statistics of its share of the rows.
     """
-    total = added([algorithm.statistics(models, part) for part in parts])
+    total = world.sum(added([algorithm.statistics(models, part) for part in shares(parts, world)]))
     return [algorithm.prepare(models, part, total | carried) for part in parts]
+
+
+def shares(parts: Sequence[Any], world: World) -> list[Any]:
+    """This process's rows of each part; parts of which it has none are left out."""
+    return [share for share in map(world.share, parts) if len(share)]
 
 
 def added(parts: Sequence[dict[str, Any]]) -> Statistics:
     """Sums of the parts' statistics or counts, by name."""
-    total = dict(parts[0])
+    total = dict(parts[0]) if parts else {}
     for part in parts[1:]:
         total = {name: value + part[name] for name, value in total.items()}
     return total
@@ -45,6 +54,8 @@ def added(parts: Sequence[dict[str, Any]]) -> Statistics:
 
 def microbatches(batch: Any, pieces: int) -> Iterator[Any]:
     """The batch's rows in `pieces` parts, long rows together, so that less is padding."""
+    if not len(batch):
+        return
     longest = batch.lengths.flatten(1).amax(1) if batch.lengths.dim() > 1 else batch.lengths
     for index in torch.argsort(longest, stable=True).tensor_split(min(pieces, len(batch))):
         yield batch.select(index)
@@ -76,20 +87,23 @@ def metric_shares(loss: Loss, batch: Any, denominators: dict[str, Tensor]) -> di
     return shares
 
 
-def gradient(algorithm: Algorithm, models: Models, batch: Any, pieces: int = 1) -> dict[str, float]:
+def gradient(
+    algorithm: Algorithm, models: Models, batch: Any, pieces: int = 1, world: World = ALONE
+) -> dict[str, float]:
     """Add the gradient of the prepared batch's loss to the parameters' `.grad`, piece by piece; return metrics.
 
     The models' own losses are added to the method's. Each is a mean over the tokens of a piece and counts as much as
-    the piece has tokens. Raises NonFiniteLossError, and leaves no gradient, where the loss is not finite. Nothing
-    here waits for the device between the first piece and the last; models do, where a language model's rows are laid
-    out and where their numbers are looked through for NaN.
+    the piece has tokens. Each process of the `world` computes its share of the rows, in its share of the pieces; all
+    get the sums, the same bits. Raises NonFiniteLossError, and leaves no gradient, where the loss is not finite.
+    Nothing here waits for the device between the first piece and the last; models do, where a language model's rows are
+    laid out and where their numbers are looked through for NaN.
     """
     denominators, tokens = on_host(batch.counts()), batch.lengths.sum()
     sums: dict[str, Tensor] = {}
     faults: list[tuple[Tensor, Tensor]] = []
     # A weight's cast is kept until the outermost autocast ends: so each is cast once, for all passes and heads inside.
     with torch.autocast(batch.mask.device.type, enabled=False):
-        for part in microbatches(batch, pieces):
+        for part in microbatches(world.share(batch), -(-pieces // world.size)):
             with own_losses(models) as own:
                 loss = algorithm.loss(models, part)
             value = objective(loss, denominators)
@@ -101,19 +115,27 @@ def gradient(algorithm: Algorithm, models: Models, batch: Any, pieces: int = 1) 
                 value.backward()
             faults.append((part.rows, faulty(loss, part)))
             _add(sums, {"loss": value.detach()} | metric_shares(loss, part, denominators))
-    found = {name: value.item() for name, value in on_host(sums).items()}
+    found = world.sum(numbers_of(sums))
     if not math.isfinite(found["loss"]):
         for model in models.trained().values():
             for parameter in model.parameters().values():
                 parameter.grad = None
-        bad = sorted(row for rows, there in faults for row in rows[there].tolist())
-        raise NonFiniteLossError(f"the loss is {found['loss']}", bad)
+        bad = [row for rows, there in faults for row in rows[there].tolist()]
+        raise NonFiniteLossError(f"the loss is {found['loss']}", sorted(chain.from_iterable(world.gather(bad))))
+    world.sum_gradients([one for model in models.trained().values() for one in model.parameters().values()])
     return found
 
 
 def on_host(numbers: dict[str, Tensor]) -> dict[str, Tensor]:
     """0-d tensors of any device as float64 on the CPU, in one transfer."""
+    if not numbers:
+        return {}
     return dict(zip(numbers, torch.stack([value.double() for value in numbers.values()]).cpu(), strict=True))
+
+
+def numbers_of(sums: dict[str, Tensor]) -> dict[str, float]:
+    """0-d tensors of any device as numbers, in one transfer."""
+    return {name: value.item() for name, value in on_host(sums).items()}
 
 
 @contextmanager
@@ -127,20 +149,20 @@ def own_losses(models: Models) -> Iterator[dict[str, tuple[float, Tensor]]]:
         found |= one
 
 
-def evaluate(algorithm: Algorithm, models: Models, batches: list[Any]) -> dict[str, float]:
+def evaluate(algorithm: Algorithm, models: Models, batches: list[Any], world: World = ALONE) -> dict[str, float]:
     """Loss and metrics over all batches as if they were one."""
-    return mean_metrics(algorithm, models, prepared(algorithm, models, batches, {}))
+    return mean_metrics(algorithm, models, prepared(algorithm, models, batches, {}, world), world)
 
 
 @torch.no_grad()
-def mean_metrics(algorithm: Algorithm, models: Models, parts: list[Any]) -> dict[str, float]:
+def mean_metrics(algorithm: Algorithm, models: Models, parts: list[Any], world: World = ALONE) -> dict[str, float]:
     """Loss and metrics over all prepared parts as if they were one batch."""
     denominators = on_host(added([part.counts() for part in parts]))
     sums: dict[str, Tensor] = {}
-    for part in parts:
+    for part in shares(parts, world):
         loss = algorithm.loss(models, part)
         _add(sums, {"loss": objective(loss, denominators)} | metric_shares(loss, part, denominators))
-    return {name: value.item() for name, value in on_host(sums).items()}
+    return world.sum(numbers_of(sums))
 
 
 def _add(sums: dict[str, Tensor], shares: dict[str, Tensor]) -> None:

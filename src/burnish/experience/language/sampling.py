@@ -113,7 +113,7 @@ class Sampling(Experience):
         # In float64, as the reward gave them: scores that differ there must not be a tie here.
         scores = torch.zeros(len(which), dtype=torch.float64)
         if source.reward is not None:
-            raw, apart = scored(source.reward, completed)
+            raw, apart = source.world.from_main(lambda: scored(source.reward, completed))
             scores, metrics = torch.tensor(raw, dtype=torch.float64), metrics | of_parts(apart)
         scores = scores.to(completed.batch.mask.device)
         scores = scores if earned is None else scores + earned.sum(-1)

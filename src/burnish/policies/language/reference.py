@@ -29,6 +29,7 @@ from burnish.batches import Feedback, Preferences
 from burnish.policies.language.adapters import arithmetic
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.run import UserError, write_atomically
+from burnish.run.world import ALONE, World
 
 MOST_BYTES = 4 * 2**30
 """The size of the cache: about a billion tokens. The tables that were used longest ago are removed."""
@@ -83,26 +84,37 @@ class StartingAdapter:
 
 
 def cached_reference(
-    policy: LanguagePolicy, batches: Callable[[], Iterable[Preferences | Feedback]], fingerprint: str, cache: Path
+    policy: LanguagePolicy,
+    batches: Callable[[], Iterable[Preferences | Feedback]],
+    fingerprint: str,
+    cache: Path,
+    world: World = ALONE,
 ) -> CachedReference:
     """Read the table from the cache, or compute it with the current `policy` and store it.
 
     `batches` yields every row once; `fingerprint` identifies their ids and row numbers. A damaged file is computed
-    again; if the cache cannot be written, the run continues without it.
+    again; if the cache cannot be written, the run continues without it. The main process of the `world` reads and
+    writes the cache.
     """
     path = cache / f"{reference_key(policy, fingerprint)}.safetensors"
-    table = read_table(path)
+    table = world.from_main(lambda: read_table(path))
     found = table is not None
     if table is None:
-        table = compute(policy, batches())
+        table = compute(policy, batches(), world)
+    if world.is_main:
+        keep(table, path, found)
+    return CachedReference(table["values"], dict(zip(table["rows"].tolist(), table["offsets"].tolist(), strict=True)))
+
+
+def keep(table: dict[str, Tensor], path: Path, found: bool) -> None:
+    """Write a table into the cache, or note that one was `found` there and used."""
     with contextlib.suppress(OSError, UserError):
         if found:
             os.utime(path)
         else:
-            cache.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, save(table | {"sha256": checksum(table)}))
-            trim(cache, path)
-    return CachedReference(table["values"], dict(zip(table["rows"].tolist(), table["offsets"].tolist(), strict=True)))
+            trim(path.parent, path)
 
 
 def read_table(path: Path) -> dict[str, Tensor] | None:
@@ -129,15 +141,21 @@ def checksum(table: dict[str, Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def compute(policy: LanguagePolicy, batches: Iterable[Preferences | Feedback]) -> dict[str, Tensor]:
-    """One flat vector of log-probabilities, with the start of each row."""
+def compute(
+    policy: LanguagePolicy, batches: Iterable[Preferences | Feedback], world: World = ALONE
+) -> dict[str, Tensor]:
+    """One flat vector of log-probabilities, with the start of each row.
+
+    Of N processes each computes every Nth batch, so that the bits do not depend on N.
+    """
     policy.dropout(False)
-    values, rows, counts = [], [], []
-    for batch in batches:
-        logprobs = policy.logprobs(batch)
-        values.append(logprobs[batch.mask].float().cpu())
-        rows.append(batch.rows.cpu())
-        counts.append(batch.mask.flatten(1).sum(1).cpu())
+    found = {}
+    for number, batch in enumerate(batches):
+        if number % world.size == world.rank:
+            logprobs = policy.logprobs(batch)[batch.mask].float().cpu()
+            found[number] = logprobs, batch.rows.cpu(), batch.mask.flatten(1).sum(1).cpu()
+    every = {number: one for part in world.gather(found) for number, one in part.items()}
+    values, rows, counts = zip(*(every[number] for number in sorted(every)), strict=True)
     sizes = torch.cat(counts)
     return {"values": torch.cat(values), "rows": torch.cat(rows), "offsets": sizes.cumsum(0) - sizes}
 

@@ -7,7 +7,7 @@ knob; `top_k`, `top_p` and `stops` are for showing text, not for training.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -18,29 +18,36 @@ from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.slots import Drawing, Row, steps
 from burnish.policies.language.stops import Stops
 from burnish.run import UserError, warn
+from burnish.run.world import ALONE, World
 
 
 class PolicySampler:
-    """The sampler in this process: it draws from the policy as it is."""
+    """The sampler in this process: it draws from the policy as it is.
+
+    Each process of the `world` draws its share of the completions, and all get all of them.
+    """
 
     exact = True
 
-    def __init__(self, policy: LanguagePolicy) -> None:
-        self.policy, self.version = policy, 0
+    def __init__(self, policy: LanguagePolicy, world: World = ALONE) -> None:
+        self.policy, self.world, self.version = policy, world, 0
 
     def sample(self, prompts: Sequence[Sequence[int]], streams: Sequence[int], knobs: SamplingKnobs) -> Sampled:
         """One completion per prompt, see `sample`."""
-        found = sample(
+        share = self.world.bounds(len(prompts))
+        own = sample(
             self.policy,
-            prompts,
+            prompts[share],
             seed=knobs.seed,
             max_new_tokens=knobs.max_new_tokens,
             temperature=knobs.temperature,
             top_k=knobs.top_k,
             top_p=knobs.top_p,
-            streams=streams,
+            streams=streams[share],
         )
-        return replace(found, version=self.version)
+        parts = self.world.gather((own.tokens, own.logprobs, own.ended))
+        tokens, logprobs, ended = (list(chain.from_iterable(one)) for one in zip(*parts, strict=True))
+        return Sampled(tokens, logprobs, ended, self.version)
 
     def load(self, weights: Mapping[str, Tensor], version: int) -> None:
         """Note the version: the weights are the policy's own, and already in place."""

@@ -17,6 +17,7 @@ from burnish.recipes.train.models import device_of, loading_of, say, starting_po
 from burnish.recipes.train.rewards import environment_of, resolve_reward
 from burnish.recipes.train.rows import Data
 from burnish.run import UserError
+from burnish.run.world import ALONE, World
 from burnish.training.language.schedule import phases
 from burnish.training.resume import State
 from burnish.training.step import evaluate
@@ -67,16 +68,18 @@ def with_warmup(settings: Settings, steps: int) -> int:
     return steps
 
 
-def offline(algorithm: Algorithm, models: Models, settings: Settings, data: Data, steps: int) -> Feed:
+def offline(
+    algorithm: Algorithm, models: Models, settings: Settings, data: Data, steps: int, world: World = ALONE
+) -> Feed:
     """Batches of a data set, and the loss on held-out rows."""
     rows = data.rows
     left = len(rows.plan) % settings.batch_size
     if 0 < left < algorithm.least_rows:
         name = name_of(algorithm)
         say(settings, f"warning: the last batch of an epoch has {left} row, too few for {name}: change --batch-size")
-    evaluator = held_out(algorithm, models, data.held, settings)
+    evaluator = held_out(algorithm, models, data.held, settings, world)
     seen = visited(rows.plan, settings.batch_size, settings.seed, steps)
-    models, device = with_reference(algorithm, models, rows, seen, settings), device_of(models)
+    models, device = with_reference(algorithm, models, rows, seen, settings, world), device_of(models)
 
     def batches(state: State) -> Iterator[Drawn]:
         return (Drawn(b.to(device)) for b in walk(rows, settings.batch_size, settings.seed, state.batches))
@@ -112,17 +115,19 @@ def streaming(algorithm: Algorithm, models: Models, settings: Settings, data: Da
     return Feed(models, batches, evaluator)
 
 
-def online(algorithm: Algorithm, models: Models, settings: Settings, data: Data, steps: int) -> Feed:
+def online(
+    algorithm: Algorithm, models: Models, settings: Settings, data: Data, steps: int, world: World = ALONE
+) -> Feed:
     """Batches that the experience draws with the policy as it is then, and its evaluation on held-out prompts."""
     experience, held = settings.experience, data.held
-    sampler = PolicySampler(models.policy)
+    sampler = PolicySampler(models.policy, world)
     loading = loading_of(settings)
     reward = resolve_reward(experience.reward, models.policy, loading) if "reward" in experience.needs else None
     environment = environment_of(experience, models.policy)
     say_once = cache(partial(say, settings))
 
     def batches(state: State) -> Iterator[Drawn]:
-        source = Source(models, data.rows, sampler, reward, settings.seed, say_once, environment, data.texts)
+        source = Source(models, data.rows, sampler, reward, settings.seed, say_once, environment, data.texts, world)
         sampler.load(models.policy.parameters(), state.step)
         for drawn in watched(draws(experience, source, state.batches, state.experience), say_once):
             yield drawn
@@ -130,7 +135,7 @@ def online(algorithm: Algorithm, models: Models, settings: Settings, data: Data,
 
     evaluator = None
     if held is not None and experience.evaluates:
-        held_source = Source(models, held, sampler, reward, settings.seed, say_once, environment)
+        held_source = Source(models, held, sampler, reward, settings.seed, say_once, environment, None, world)
         count = min(len(held), EVALUATED_PROMPTS)
 
         def evaluator() -> dict[str, float]:
@@ -173,14 +178,17 @@ def constant_rewards(metrics: Sequence[dict[str, float]]) -> list[str]:
     return found
 
 
-def held_out(algorithm: Algorithm, models: Models, held: Any, settings: Settings) -> Evaluator | None:
+def held_out(
+    algorithm: Algorithm, models: Models, held: Any, settings: Settings, world: World = ALONE
+) -> Evaluator | None:
     """Loss and metrics on held-out rows, with the reference's table for them; None without such rows."""
     if held is None:
         return None
-    return evaluator_of(algorithm, with_reference(algorithm, models, held, range(len(held)), settings), held)
+    models = with_reference(algorithm, models, held, range(len(held)), settings, world)
+    return evaluator_of(algorithm, models, held, world)
 
 
-def evaluator_of(algorithm: Algorithm, models: Models, held: Any) -> Evaluator:
+def evaluator_of(algorithm: Algorithm, models: Models, held: Any, world: World = ALONE) -> Evaluator:
     """Loss and metrics on held-out rows, whenever called."""
     batches = [b.to(device_of(models)) for b in in_order(held, 64)]
-    return lambda: evaluate(algorithm, models, batches)
+    return lambda: evaluate(algorithm, models, batches, world)

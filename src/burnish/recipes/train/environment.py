@@ -57,6 +57,8 @@ def note_models(run: RunFolder, settings: Settings, now: Fingerprints) -> None:
     a difference may be due to that, and a warning says so. A run of an older version recorded none.
     """
     path = run.path / MODELS
+    if not run.world.is_main:
+        return
     if not run.resumed:
         write_atomically(path, json.dumps(now, indent=2) + "\n")
         return
@@ -129,5 +131,8 @@ def note_environment(
     if "critic" in weights:
         now["critic_sha256"] = weights["critic"]
     now |= hashes(settings)
+    if run.world.size > 1:
+        now["processes"] = run.world.size
+    run.world.check_same(now | {"models": models})
     if differences := run.describe(now):
         say(settings, f"resumed in a different environment, so not to the same bits: {', '.join(differences)}")

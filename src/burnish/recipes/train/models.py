@@ -26,6 +26,7 @@ from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.train.rewards import is_scorer, resolve_reward, reward_folder
 from burnish.run import UserError, printable
+from burnish.run.world import ALONE, World
 from burnish.training.progress import Progress
 
 
@@ -191,7 +192,9 @@ def device_of(models: Models) -> torch.device:
     return next(model.device for model in trained)
 
 
-def with_reference(algorithm: Any, models: Models, rows: Any, seen: Sequence[int], settings: Settings) -> Models:
+def with_reference(
+    algorithm: Any, models: Models, rows: Any, seen: Sequence[int], settings: Settings, world: World = ALONE
+) -> Models:
     """The models with the reference's table for these rows: the policy's log-probabilities before its first update."""
     if "reference" not in algorithm.roles:
         return models
@@ -200,7 +203,8 @@ def with_reference(algorithm: Any, models: Models, rows: Any, seen: Sequence[int
         batches = lambda: (progress.passing(b.to(policy.device)) for b in in_order(rows, 64, seen))  # noqa: E731
         # The same ids may belong to other rows of the user's data, if rows before them were dropped.
         fingerprint = " ".join([rows.fingerprint, *map(str, rows.dataset.select(seen)["row"])])
-        return models.having(reference=cached_reference(policy, batches, fingerprint, cache_folder() / "reference"))
+        cache = cache_folder() / "reference"
+        return models.having(reference=cached_reference(policy, batches, fingerprint, cache, world))
 
 
 def pick_device(device: str) -> str:

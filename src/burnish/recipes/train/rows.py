@@ -101,6 +101,21 @@ def tokenised(
     return (combined_prompts if settings.experience else combined)(found, weights, text)
 
 
+def read_data(
+    algorithm: Algorithm, settings: Settings, policy: Any, data: Any, eval_data: Any, clock: datetime | None
+) -> Data:
+    """The rows to train on, those to evaluate on, and the texts beside them, tokenised or as streams."""
+    rows: Any = (
+        streamed(algorithm, settings, policy, data, clock)
+        if settings.streaming
+        else tokenised(algorithm, settings, policy, data, "train", clock)
+    )
+    if settings.group_by_length:
+        rows = rows.by_length(settings.batch_size)
+    held = evaluation_rows(algorithm, settings, policy, eval_data, data, clock)
+    return Data(rows, held, texts_of(settings, policy))
+
+
 def streamed(
     algorithm: Algorithm, settings: Settings, policy: Any, data: Any, clock: datetime | None = None
 ) -> Streamed:

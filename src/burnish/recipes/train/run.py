@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,17 +41,13 @@ from burnish.recipes.train.models import (
     warn_of_rounding,
     with_reward,
 )
-from burnish.recipes.train.rows import (
-    Data,
-    evaluation_rows,
-    streamed,
-    streams_data,
-    texts_of,
-    tokenised,
-)
+from burnish.recipes.train.rows import Data, read_data, streams_data
+from burnish.recipes.train.several import check_config, check_models, of_process
 from burnish.run import RunFolder, UserError, hushed, said_if_slow, threads_allowed, without_keys, write_checksums
+from burnish.run.follower import opened
 from burnish.run.records import HARMLESS
 from burnish.run.trackers import Trackers, check_installed
+from burnish.run.world import joined
 from burnish.training.language.learner import GradientLearner
 from burnish.training.language.optimizer import check_optimizer, make_optimizer
 from burnish.training.loop import out_of_patience, train_loop
@@ -124,7 +119,8 @@ def run_training(
 ) -> Path:
     """`train` with checked settings. The objects of `given` take the place of the settings' own text, and `change` is
     applied to the models before anything else is done."""
-    settings = checked(algorithm, settings)
+    world = joined()
+    settings = of_process(checked(algorithm, settings), given, world)
     if settings.out is None:
         raise UserError("give --out, the run folder to write")
     config, objects = as_dict(algorithm, settings), given.keys | objects_of(settings).keys()
@@ -134,7 +130,7 @@ def run_training(
     check_optimizer(settings, pick_device(settings.device))
     with (
         hushed(settings.quiet),
-        RunFolder.open(settings.out, resume=settings.resume) as run,
+        opened(settings.out, settings.resume, world) as run,
         following(run, settings) as trackers,
     ):
         check_given(run.path, begun(run), objects)
@@ -143,14 +139,16 @@ def run_training(
             settings = replace(settings, streaming=streams_data(settings, given.data) if known is None else known)
             config = as_dict(algorithm, settings)
         free = HARMLESS | (LENGTH if settings.resume else set())
+        check_config(config, world)
         run.claim(config, free, defaults(algorithm, settings))
-        if is_complete(run, settings):
+        if world.from_main(lambda: is_complete(run, settings)):
             say(settings, f"{run.path} is complete: nothing to resume")
             return run.path
         if settings.from_:
             check_finished(Path(settings.from_), settings)
         with saved(given, settings, run.path, run.resumed) as loaded:
             _train(algorithm, loaded, settings, given, change, run, trackers)
+        world.barrier()  # until the model is written
     return run.path
 
 
@@ -164,8 +162,10 @@ def _train(
     trackers: Trackers,
 ) -> None:
     """`run_training` in an open folder; `loaded` are the settings with the place of a given model."""
-    with said_if_slow("loading the model", settings.quiet):
+    world = run.world
+    with world.main_first(), said_if_slow("loading the model", settings.quiet):
         models = load_models(algorithm, loaded)
+    check_models(models, world)
     if settings.lora_rank is not None:
         say(settings, count_trained(models))
         if settings.lora_targets is None and (sentence := left_out(models)):
@@ -178,9 +178,11 @@ def _train(
     found = fingerprints(models, rewarding.experience)
     note_models(run, settings, found)
     trained = models.main
-    clock = clock_of(run, trained.tokenizer)
-    with said_if_slow("reading and tokenising the data", settings.quiet):
-        read = read_data(algorithm, settings, given, trained, clock)
+    clock = world.from_main(lambda: clock_of(run, trained.tokenizer))
+    data = settings.data if given.data is None else given.data
+    held_data = settings.eval_data if given.eval_data is None else given.eval_data
+    with world.main_first(), said_if_slow("reading and tokenising the data", settings.quiet):
+        read = read_data(algorithm, settings, trained, data, held_data, clock)
     for data_set in (read.rows, read.held, read.texts):
         if data_set is not None:
             say(settings, data_set.describe())
@@ -194,28 +196,14 @@ def _train(
     models = _fit(algorithm, models, loaded, rewarding, run, follow, read)
     if settings.streaming:
         say(settings, read.rows.describe_read())
-    if "scorer" in models:
-        centre(models.scorer, read.rows, settings)
-    finish(algorithm, models, settings, run, read.rows, read.held)
-
-
-def read_data(algorithm: Algorithm, settings: Settings, given: Given, policy: Any, clock: datetime | None) -> Data:
-    """The rows to train on, those to evaluate on, and the texts beside them, tokenised."""
-    data = settings.data if given.data is None else given.data
-    rows: Any = (
-        streamed(algorithm, settings, policy, data, clock)
-        if settings.streaming
-        else tokenised(algorithm, settings, policy, data, "train", clock)
-    )
-    if settings.group_by_length:
-        rows = rows.by_length(settings.batch_size)
-    held_data = settings.eval_data if given.eval_data is None else given.eval_data
-    held = evaluation_rows(algorithm, settings, policy, held_data, data, clock)
-    return Data(rows, held, texts_of(settings, policy))
+    if world.is_main:
+        finish(algorithm, models, settings, run, read.rows, read.held)
 
 
 def finish(algorithm: Algorithm, models: Models, settings: Settings, run: RunFolder, rows: Any, held: Any) -> None:
-    """Write the trained models, with checksums."""
+    """Centre a reward model, and write the trained models, with checksums."""
+    if "scorer" in models:
+        centre(models.scorer, rows, settings)
     if "critic" in models:
         with run.replace_folder("critic") as folder:
             models.critic.save(folder, settings.save_dtype)
@@ -239,11 +227,12 @@ def _fit(
     """Reference, optimizer, resumption and the loop. `rewarding` are the settings with the reward itself; `follow` is
     called with the step from which the run goes on."""
     rows = data.rows
-    earlier, count = as_begun(run, settings), None if rows.plan is None else len(rows.plan)
+    world = run.world
+    earlier, count = world.from_main(lambda: as_begun(run, settings)), None if rows.plan is None else len(rows.plan)
     before, _ = length(algorithm, earlier, count)
     steps, per_epoch = length(algorithm, settings, count)
     check_longer(run, earlier, before, settings, steps)
-    source = streaming if settings.streaming else online if settings.experience else offline
+    source = streaming if settings.streaming else partial(online if settings.experience else offline, world=world)
     feed = source(algorithm, models, rewarding, data, steps)
     optimizer = make_optimizer(feed.models, settings)
     tell = partial(say, settings)
@@ -251,7 +240,8 @@ def _fit(
         keep = settings.streaming or same_reference(algorithm, settings, rows, before, steps)
         if not keep:
             say(settings, "the reference's log-probabilities of more rows round in another way: training starts again")
-        reopen(run, settings, keep)
+        if world.is_main:
+            reopen(run, settings, keep)
     state = restore(run, feed.models, optimizer, tell, steps) if settings.resume else State()
     if settings.from_ and state.step == 0:
         start_from(Path(settings.from_), feed.models, optimizer, tell)
@@ -280,7 +270,8 @@ def _fit(
             settings,
             f"the model has the weights of step {state.best_step}, with the lowest eval_loss, {state.best_loss:.4g}",
         )
-        load_best(run, feed.models, state)
+        if world.is_main:  # which saves it
+            load_best(run, feed.models, state)
     return feed.models
 
 

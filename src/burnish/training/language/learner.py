@@ -13,6 +13,7 @@ from burnish.config import Settings
 from burnish.data.walk import epoch_order
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError
+from burnish.run.world import ALONE, World
 from burnish.training.language.schedule import schedule
 from burnish.training.resume import State, save
 from burnish.training.step import NonFiniteLossError, gradient, mean_metrics, microbatches, prepared
@@ -39,7 +40,7 @@ class GradientLearner:
         self.saved: int | None = None
 
     def prepare(self, batch: Any, state: State) -> Any:
-        (ready,) = prepared(self.algorithm, self.models, [batch], state.algorithm)
+        (ready,) = prepared(self.algorithm, self.models, [batch], state.algorithm, self.run.world)
         return ready
 
     def minibatches(self, batch: Any, state: State) -> Iterator[Any]:
@@ -56,6 +57,7 @@ class GradientLearner:
                 self.rate(state.step),
                 self.settings.max_grad_norm,
                 self.settings.accumulate,
+                self.run.world,
             )
         except NonFiniteLossError as error:
             raise self.explained(error, state, first) from error
@@ -79,7 +81,8 @@ class GradientLearner:
 
     def conclude(self, batch: Any, state: State) -> None:
         def final_metrics() -> dict[str, Tensor]:
-            found = mean_metrics(self.algorithm, self.models, list(microbatches(batch, self.settings.accumulate)))
+            parts = list(microbatches(batch, self.settings.accumulate))
+            found = mean_metrics(self.algorithm, self.models, parts, self.run.world)
             return {name: torch.tensor(value, dtype=torch.float64) for name, value in found.items()}
 
         state.algorithm = carried_numbers(self.algorithm.conclude(final_metrics, state.algorithm))
@@ -132,12 +135,14 @@ def step(
     learning_rate: float,
     max_grad_norm: float = 1.0,
     accumulate: int = 1,
+    world: World = ALONE,
 ) -> dict[str, float] | None:
     """One gradient step and its metrics; None, and no step, where the algorithm stops the rollout.
 
-    Raises NonFiniteLossError, before anything moves, where loss or gradient is not finite.
+    Each process of the `world` has the whole batch, computes its share and makes the same step. Raises
+    NonFiniteLossError, before anything moves, where loss or gradient is not finite.
     """
-    metrics = gradient(algorithm, models, batch, accumulate)
+    metrics = gradient(algorithm, models, batch, accumulate, world)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     length = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     norm = length.item()

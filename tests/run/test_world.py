@@ -1,0 +1,99 @@
+"""What several processes have together, in real processes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ranks
+import torch
+
+from burnish.batches import Demonstrations
+from burnish.run import UserError
+from burnish.run.world import ALONE, LostError, World, joined, several
+
+
+def texts(rows: int) -> Demonstrations:
+    ones = torch.ones(rows, 2)
+    return Demonstrations(ones.long(), ones.bool(), ones.long().sum(1), torch.arange(rows))
+
+
+def meet(folder: str) -> dict[str, Any]:
+    """One process's part of the test below."""
+    world, found = joined(), {}
+    found["rank"] = world.rank, world.size, world.is_main
+    found["gather"] = world.gather([world.rank])
+    found["sum"] = world.sum({"all": torch.tensor(world.rank), f"only {world.rank}": 7} if world.rank else {})
+    found["any"] = world.any(world.rank == 2), world.any(False)
+    found["main"] = world.from_main(lambda: f"from {world.rank}")
+    with world.main_first():
+        found["earlier"] = sorted(path.name for path in Path(folder).glob("*.done"))
+        Path(folder, f"{world.rank}.done").touch()
+    none, some, all_, wide = (
+        torch.nn.Parameter(torch.zeros(2, dtype=kind)) for kind in [torch.float32] * 3 + [torch.float64]
+    )
+    all_.grad, wide.grad = (
+        torch.full((2,), world.rank + 1.0),
+        torch.full((2,), 10.0**-12 * world.rank, dtype=wide.dtype),
+    )
+    if world.rank == 1:
+        some.grad = torch.tensor([5.0, -1.0])
+    world.sum_gradients([none, some, all_, wide])
+    found["gradients"] = [None if one.grad is None else one.grad.tolist() for one in (none, some, all_, wide)]
+    world.check_same({"data": 1})
+    try:
+        world.check_same({"seed": 3 if world.rank < 2 else 4})
+    except UserError as error:
+        found["differ"] = str(error)
+    world.barrier()
+    found["first"] = world.fails_first()
+    if world.rank == 1:
+        return found
+    try:  # with one that has ended
+        world.barrier()
+    except LostError as error:
+        found["lost"] = str(error)
+    return found
+
+
+def test_three_processes(tmp_path: Path) -> None:
+    """Gradients: none of a parameter that has none anywhere; 0 + (5, −1) + 0; 1 + 2 + 3; (0 + 1 + 2)·10⁻¹²."""
+    found = ranks.together(3, tmp_path, meet, str(tmp_path))
+    assert [one.pop("rank") for one in found] == [(0, 3, True), (1, 3, False), (2, 3, False)]
+    assert found[0].pop("earlier") == []
+    assert all("0.done" in one.pop("earlier") for one in found[1:])
+    assert sorted(one.pop("first") for one in found) == [False, False, True]
+    assert found[0]["lost"].startswith("another process of the run has ended")
+    assert found[2].pop("lost") == found[0].pop("lost")
+    assert found[0] == found[1] == found[2]
+    assert found[0]["gather"] == [[0], [1], [2]]
+    assert found[0]["sum"] == {"all": 3, "only 1": 7, "only 2": 7}
+    assert found[0]["any"] == (True, False)
+    assert found[0]["main"] == "from 0"
+    assert found[0]["gradients"] == [None, [5.0, -1.0], [6.0, 6.0], [pytest.approx(3e-12, rel=1e-12)] * 2]
+    assert found[0]["differ"].startswith(
+        "the processes of the run differ in seed (process 0 has 3, process 2 has 4): start"
+    )
+
+
+@pytest.mark.parametrize(("rows", "shares"), [(6, [2, 2, 2]), (7, [2, 2, 3]), (2, [0, 1, 1]), (1, [0, 0, 1])])
+def test_the_shares_of_a_batch_are_its_rows_in_order(rows: int, shares: list[int]) -> None:
+    parts = [World(rank, 3).share(texts(rows)) for rank in range(3)]
+    assert [len(part) for part in parts] == shares
+    assert torch.cat([part.rows for part in parts]).tolist() == list(range(rows))
+
+
+def test_one_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert not several()
+    assert joined() is ALONE
+    batch = texts(2)
+    assert ALONE.share(batch) is batch
+    assert ALONE.sum({"a": 2}) == {"a": 2}
+    assert ALONE.fails_first()
+    monkeypatch.setenv("WORLD_SIZE", "2")  # without a rank, as in a shell that Slurm opened
+    assert not several()
+    monkeypatch.setenv("RANK", "1")
+    assert several()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert not several()
