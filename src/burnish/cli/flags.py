@@ -89,21 +89,18 @@ ELSEWHERE_APPLIES = {"model", "data", "learning_rate"}
 
 def translated(error: click.NoSuchOption) -> click.NoSuchOption:
     """The error about an option that other libraries have, with the command's own name for it."""
-    key = error.option_name.lstrip("-").replace("-", "_")
-    own = {p.name: p.opts[0] for p in error.ctx.command.params if isinstance(p, click.Option)} if error.ctx else {}
-    if key in INSTEAD and own.keys() >= ELSEWHERE_APPLIES:
-        return click.NoSuchOption(
-            error.option_name, f"No such option '{error.option_name}': {INSTEAD[key]}", ctx=error.ctx
-        )
-    arguments = [p for p in error.ctx.command.params if isinstance(p, click.Argument)] if error.ctx else []
-    if any(p.name in (key, f"{key}s") for p in arguments):
-        assert error.ctx is not None
-        usage = " ".join([error.ctx.command_path, *(p.make_metavar(error.ctx) for p in arguments)])
-        return click.NoSuchOption(
-            error.option_name, f"No such option '{error.option_name}': give it without a name: {usage}", ctx=error.ctx
-        )
-    if (name := own.get(ELSEWHERE.get(key, ""))) is None:
+    if (ctx := error.ctx) is None:
         return error
-    return click.NoSuchOption(
-        error.option_name, f"No such option '{error.option_name}'{translation(key, name)}", ctx=error.ctx
-    )
+    key = error.option_name.lstrip("-").replace("-", "_")
+    own = {p.name: p.opts[0] for p in ctx.command.params if isinstance(p, click.Option)}
+    arguments = [p for p in ctx.command.params if isinstance(p, click.Argument)]
+    if key in INSTEAD and own.keys() >= ELSEWHERE_APPLIES:
+        advice = f": {INSTEAD[key]}"
+    elif any(p.name in (key, f"{key}s") for p in arguments):
+        usage = " ".join([ctx.command_path, *(p.make_metavar(ctx) for p in arguments)])
+        advice = f": give it without a name: {usage}"
+    elif name := own.get(ELSEWHERE.get(key, "")):
+        advice = translation(key, name)
+    else:
+        return error
+    return click.NoSuchOption(error.option_name, f"No such option '{error.option_name}'{advice}", ctx=ctx)

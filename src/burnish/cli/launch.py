@@ -6,9 +6,8 @@ import os
 import click
 
 from burnish.cli.commands import METHODS
+from burnish.cli.processes import INTERRUPTED
 from burnish.run import UserError
-
-INTERRUPTED = 130
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

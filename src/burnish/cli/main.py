@@ -10,7 +10,7 @@ from itertools import pairwise
 import click
 
 from burnish.cli.commands import METHODS, Commands
-from burnish.cli.processes import one_voice
+from burnish.cli.processes import INTERRUPTED, one_voice
 from burnish.options import LONGEST, shortened
 from burnish.run import (
     UserError,
@@ -24,7 +24,6 @@ from burnish.run import (
     without_keys,
 )
 
-INTERRUPTED = 130
 MAY_BE_EMPTY = ("--system",)
 """Options whose value is a text, which may have no character."""
 BROKEN_PIPE = 141
@@ -68,8 +67,6 @@ def main(arguments: list[str] | None = None) -> None:
             from burnish.cli.flags import translated
 
             error = translated(error)
-        if arguments[:1] == ["chat"] and "unexpected extra argument" in error.message:
-            error = click.UsageError("Give one model, or two with --against: burnish chat A --against B")
         object.__setattr__(error, "message", printable(LONG.sub(abridged, without_keys(error.message))))
         error.show()
         sys.exit(2)

@@ -9,6 +9,9 @@ from burnish.cli.commands import METHODS
 from burnish.run import UserError
 from burnish.run.world import joined, several
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as of a command that SIGINT ends."""
+
 
 @contextmanager
 def one_voice(arguments: list[str]) -> Iterator[list[str]]:

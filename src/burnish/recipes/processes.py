@@ -9,6 +9,11 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
 
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 @contextmanager
 def workers(processes: int) -> Iterator[ProcessPoolExecutor]:
     """Processes with one thread each, killed when an error or Ctrl-C ends the block.

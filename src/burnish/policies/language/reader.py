@@ -153,7 +153,7 @@ class TokenReader:
         config = self.model.config.get_text_config()
         joins = self.joins and config._attn_implementation == "sdpa"  # a caller may have changed it
         starts = torch.zeros_like(starts) if self.model.training else starts
-        half = "bfloat16" in (self.precision, str(self.model.dtype).removeprefix("torch."))
+        half = self.precision == "bfloat16" or self.model.dtype == torch.bfloat16
         call = call_cost(half) if joins else None
         for pack in packs(tokens, mask, starts, self.at_once, config.hidden_size, call):
             with self.autocast():

@@ -5,7 +5,6 @@ about the first policy, with 700 about random pairs, and with the environment's 
 """
 
 import json
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -25,6 +24,7 @@ from burnish.recipes.control.classic import FREE, GROUPS, collected
 from burnish.recipes.control.comparisons_group import Variant, VariantGroup, run_variant
 from burnish.recipes.control.compute import compute, finished, outcome
 from burnish.recipes.control.settings import ClassicSettings, checked, method
+from burnish.recipes.processes import cores
 from burnish.report.control.comparisons import comparisons_page
 from burnish.run import RunFolder, UserError, hushed, write_atomically
 
@@ -100,7 +100,7 @@ def run_comparisons(
         run.claim(asdict(settings) | knobs, free=FREE)
         packages = {name: metadata.version(name) for name in ("burnish", "torch", "gymnasium", "numpy")}
         run.describe({"python": platform.python_version(), "packages": packages, "seed": settings.seed})
-        processes = settings.processes or len(os.sched_getaffinity(0))
+        processes = settings.processes or cores()
         failed = compute(groups, run, processes, settings.quiet, run_variant)
         frame = collected(groups, run.path, "variant", [variant.name for variant in study])
         if not frame.empty:

@@ -1,7 +1,6 @@
 """The options of `burnish classic`: an environment, algorithms with their hyperparameters, runs and episodes."""
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from burnish.config.settings import LARGEST_SEED, MOST_THREADS
 from burnish.experience.control.rollouts import Control
 from burnish.options import check, option, quoted
 from burnish.recipes.control.presets import PRESETS
+from burnish.recipes.processes import cores
 from burnish.run import UserError
 from burnish.run.trackers import check_installed, tracker_names
 from burnish.training.control.lockstep import Steps
@@ -84,7 +84,7 @@ class Experiment:
 
     @property
     def processes(self) -> int:
-        return self.settings.processes or len(os.sched_getaffinity(0))
+        return self.settings.processes or cores()
 
 
 def experiment(options: Mapping[str, Any]) -> Experiment:

@@ -6,13 +6,13 @@ accuracy, pass@k, length and entropy, before and after, paired over seeds and pr
 """
 
 import json
-import os
 import platform
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from burnish.recipes.processes import cores
 from burnish.recipes.study.cells import WORK, Cell, Found
 from burnish.recipes.study.graded import Graded
 from burnish.recipes.study.plan import FULL, METHODS, SEARCH_SEED, SEARCH_TASK, TASKS, Plan
@@ -41,7 +41,7 @@ def checked_study(
     the page says to repeat it. Raises UserError where `out` holds something else, and where a cell failed; the page is
     then of the others.
     """
-    jobs = jobs or len(os.sched_getaffinity(0))
+    jobs = jobs or cores()
     with hushed(quiet), RunFolder.open(out, resume=resume) as run:
         config = asdict(plan) | {"definitions": {name: asdict(one) for name, one in (TASKS | METHODS).items()}}
         run.claim(config, free=GROWING)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from burnish.report import theme, wording
 from burnish.report.figures import Chart, bands, intervals, save_figure
-from burnish.report.language.checked_words import ALL, START, name_of_task, result_sentences, title_of
+from burnish.report.language.checked_words import ALL, START, main_task, name_of_task, result_sentences, title_of
 from burnish.report.page import Figure, figure, write_page
 from burnish.run import UserError, read_mapping
 
@@ -19,7 +19,7 @@ AXES = {"tokens": "sampled tokens", "seconds": "CPU seconds"}
 
 
 def checked_page(folder: Path) -> Path:
-    """Write `report.html` and the figures `gains` and `curves` (PNG, SVG) to `folder`; returns the page's path.
+    """Write `report.html` and the figures `gain_pass_1` and `gain_pass_n` (PNG, SVG) to `folder`; returns its path.
 
     Raises UserError if the summary is missing.
     """
@@ -27,9 +27,8 @@ def checked_page(folder: Path) -> Path:
         raise UserError(f"{folder} has no summary.json: give the folder of burnish study checked")
     found = read_mapping(folder / "summary.json")
     colours = colours_of(found["labels"])
-    first = ALL if ALL in found["results"] else found["tasks"][0]
     for key in ("pass_1", "pass_n"):
-        save_figure(gains_chart(found, first, key, colours), folder / f"gain_{key}", 640)
+        save_figure(gains_chart(found, main_task(found), key, colours), folder / f"gain_{key}", 640)
     sections = [section(found, task, colours) for task in order(found)]
     return write_page(
         "checked.html.j2",

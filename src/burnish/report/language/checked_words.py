@@ -25,6 +25,7 @@ def title_of(found: Mapping[str, Any]) -> str:
 
 
 def main_task(found: Mapping[str, Any]) -> str:
+    """What the title is about: all tasks together, or the only one."""
     return ALL if ALL in found["results"] else str(found["tasks"][0])
 
 
@@ -73,12 +74,5 @@ def result_sentences(found: Mapping[str, Any]) -> list[str]:
 
 def claims(found: Mapping[str, list[str]], base: str) -> str:
     """The three groups of methods in one sentence."""
-    texts = {
-        "better": f"higher than {base}" if base != "before" else "higher than before",
-        "worse": f"lower than {base}" if base != "before" else "lower than before",
-        "undecided": "the interval contains zero",
-    }
-    said = [f"{texts[side]} for {wording.listed(some)}" for side, some in found.items() if some and side != "undecided"]
-    if found["undecided"]:
-        said.append(f"{texts['undecided']} for {wording.listed(found['undecided'])}")
-    return "; ".join(said) + "."
+    texts = {"better": f"higher than {base}", "worse": f"lower than {base}", "undecided": "the interval contains zero"}
+    return "; ".join(f"{texts[side]} for {wording.listed(some)}" for side, some in found.items() if some) + "."
