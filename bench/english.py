@@ -26,12 +26,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--text", type=Path, help="written.txt.xz of a pretraining; default: the one that ships")
+    parser.add_argument("--text", type=Path, help="written.txt.xz of a pretraining; default: the text that ships")
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    training = [text for part in parts(written.unpack(given.text or written.shipped())).values() for text in part]
+    training = [
+        text
+        for part in parts(written.unpack(given.text) if given.text else written.shipped()).values()
+        for text in part
+    ]
     exists = dictionary(vocabulary(training, FEWEST_TEXTS))
     judge = load_policy(resolve_model(NAME))
     given.out.mkdir(parents=True, exist_ok=True)

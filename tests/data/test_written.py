@@ -1,6 +1,5 @@
 """The file of written text: what is packed comes back, and the one that ships is the one that is noted."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -32,13 +31,23 @@ def test_a_damaged_file_is_an_error_that_names_it(cut: int, tmp_path: Path) -> N
         written.unpack(tmp_path / "packed")
 
 
-def test_the_file_that_ships_is_the_one_that_is_noted() -> None:
-    """Its checksum stands in the code and beside it, with where it comes from; it is small and has whole sentences."""
-    path = written.shipped()
-    facts = json.loads(path.with_name("written.json").read_text("utf-8"))
-    texts = written.unpack(path)
-    assert facts["sha256"] == written.SHA256
-    assert facts["counts"]["kept"] == len(texts) == len(set(texts))
-    assert facts["words"]["kept"] == sum(len(text.split()) for text in texts)
-    assert path.stat().st_size < 6 * 2**20
-    assert all(text.rstrip("\"'”’)")[-1] in ".!?" for text in texts)
+def test_the_parts_that_ship_are_those_that_are_noted() -> None:
+    """Their checksums stand in the code and beside them, with where they come from; texts are whole sentences, and
+    none is there twice."""
+    paths, facts = written.part_paths(), written.shipped_facts()
+    assert [one["sha256"] for one in facts] == list(written.CHECKSUMS)
+    for path, one in zip(paths, facts, strict=True):
+        texts = written.unpack(path)
+        assert one["counts"]["kept"] == len(texts)
+        assert one["words"]["kept"] == sum(len(text.split()) for text in texts)
+        assert all(text.rstrip("\"'”’)")[-1] in ".!?" for text in texts)
+    assert len(written.shipped()) == len(set(written.shipped()))
+    assert len({name for one in facts for name in one["shards"]}) == sum(len(one["shards"]) for one in facts)
+    assert sum(path.stat().st_size for path in paths) < 6 * 2**20
+
+
+def test_a_shard_ships_if_the_recipe_is_the_same_apart_from_arithmetic() -> None:
+    first = written.shipped_facts()[0]
+    recipe = first["written_with"]
+    assert set(first["shards"]) <= written.shipped_shards(recipe | {"dtype": "float16", "torch": "9"})
+    assert not written.shipped_shards(recipe | {"seed": 1})

@@ -81,7 +81,7 @@ def write(out: Path, texts: int, **flags: Any) -> None:
     "--text",
     type=click.Path(path_type=Path),
     default=None,
-    help="folder of burnish write: the shards that are complete; default: the written text that comes with Burnish",
+    help="folder of burnish write: its complete shards are read beside the written text that comes with Burnish",
 )
 @common("seed", "threads", "quiet", "debug")
 def pretrain(out: Path, text: Path | None, **flags: Any) -> None:

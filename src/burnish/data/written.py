@@ -1,26 +1,54 @@
-"""The text that SmolLM2 wrote for the embedded model: one text a line, compressed.
+"""The text that SmolLM2 wrote for the embedded model: one text a line, compressed, in parts.
 
-It is the output of a model under the Apache-2.0 licence (`burnish write`), after the filters of `recipes.writing`.
+It is the output of a model under the Apache-2.0 licence (`burnish write`), after the filters of `recipes.writing`. A
+part never changes once it ships; more text is another part.
 """
 
 import lzma
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from burnish.run import UserError, sha256
+from burnish.run import UserError, read_mapping, sha256
 
-NAME = "written.txt.xz"
-SHA256 = "3119c047a395d7e35cd9eb334b7d7bd7e24141ce2394faf74a773c91e357732c"
-"""The checksum of the file that ships."""
+FOLDER, TEXTS, FACTS = "written", "part-{}.txt.xz", "part-{}.json"
+CHECKSUMS = ("3119c047a395d7e35cd9eb334b7d7bd7e24141ce2394faf74a773c91e357732c",)
+"""The SHA-256 of every part that ships, in order."""
 
 
-def shipped() -> Path:
-    """Path of the verified file that ships. Raises UserError if it is damaged."""
-    path = Path(str(files("burnish") / "assets" / NAME))
-    if not path.exists() or sha256(path) != SHA256:
-        raise UserError(f"{path} is missing or damaged (its SHA-256 is not {SHA256}): install Burnish again")
-    return path
+def shipped() -> list[str]:
+    """The texts that ship. Raises UserError if a part is damaged."""
+    return [text for path in part_paths() for text in unpack(path)]
+
+
+def part_paths() -> list[Path]:
+    """Paths of the verified parts that ship. Raises UserError if one is damaged."""
+    paths = [_folder() / TEXTS.format(number) for number in range(len(CHECKSUMS))]
+    for path, checksum in zip(paths, CHECKSUMS, strict=True):
+        if not path.exists() or sha256(path) != checksum:
+            raise UserError(f"{path} is missing or damaged (its SHA-256 is not {checksum}): install Burnish again")
+    return paths
+
+
+def shipped_facts() -> list[dict[str, Any]]:
+    """Where each part that ships comes from: `sha256`, `written_with`, `shards`, `words` and `counts` by filter."""
+    return [read_mapping(_folder() / FACTS.format(number)) for number in range(len(CHECKSUMS))]
+
+
+def shipped_shards(recipe: Mapping[str, Any]) -> set[str]:
+    """Names of the shards of a recipe of `burnish write` that ship, whatever the dtype and PyTorch that wrote them."""
+
+    def apart_from_arithmetic(recipe: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in recipe.items() if key not in ("dtype", "torch")}
+
+    mine = apart_from_arithmetic(recipe)
+    same = [facts for facts in shipped_facts() if apart_from_arithmetic(facts["written_with"]) == mine]
+    return {name for facts in same for name in facts["shards"]}
+
+
+def _folder() -> Path:
+    return Path(str(files("burnish") / "assets" / FOLDER))
 
 
 def pack(texts: Sequence[str]) -> bytes:

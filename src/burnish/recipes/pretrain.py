@@ -61,8 +61,8 @@ class Recipe:
 def pretrain(out: Path, recipe: Recipe, base: Settings, text: Path | None = None) -> Path:
     """Train the embedded model into `out/film` (bfloat16, with its tokenizer) and measure it into `out/film.json`.
 
-    `text` is a folder of `burnish write`; without one, the written text that ships is read. A resumed training goes on
-    with the text that it began with, see `freeze`.
+    `text` is a folder of `burnish write`, whose shards are read beside the written text that ships. A resumed training
+    goes on with the text that it began with, see `freeze`.
     """
     writable_folder(out)
     prepare_torch(base)

@@ -58,26 +58,39 @@ def folder_of(path: Path, texts: list[str]) -> Path:
 
 
 def test_a_training_keeps_the_text_that_it_began_with(real: None, tmp_path: Path) -> None:
-    shards, out = folder_of(tmp_path / "text", [PLAIN + " And", "no end"]), tmp_path / "out"
+    """What ships, and then the new shard's text; a text that ships is not taken twice."""
+    ships = written.shipped()
+    shards, out = folder_of(tmp_path / "text", [PLAIN + " And", "no end", ships[0]]), tmp_path / "out"
     out.mkdir()
-    assert whole.freeze(out, shards) == [PLAIN]
+    assert whole.freeze(out, shards) == [*ships, PLAIN]
     facts = json.loads((out / "written.json").read_text())
-    assert facts["shards"] == {"shard-00000.jsonl": sha256(shards / "shard-00000.jsonl")}
-    assert (facts["written_with"], facts["words"]) == ({"seed": 0}, {"written": 18, "kept": 15})
-    assert (facts["counts"]["kept"], facts["counts"]["short"]) == (1, 1)
+    assert facts["parts"][:-1] == written.shipped_facts()
+    new = facts["parts"][-1]
+    assert new["shards"] == {"shard-00000.jsonl": sha256(shards / "shard-00000.jsonl")}
+    assert (new["written_with"], new["words"]["kept"]) == ({"seed": 0}, 15)
+    assert (new["counts"]["kept"], new["counts"]["short"], new["counts"]["duplicate"]) == (1, 1, 1)
     folder_of(shards, ["The cast is good and the story is told with great care."])
-    assert whole.freeze(out, shards) == whole.freeze(out, None) == [PLAIN]
+    assert whole.freeze(out, shards) == whole.freeze(out, None) == [*ships, PLAIN]
     (out / "written.txt.xz").write_bytes(written.pack(["other"]))
     with pytest.raises(UserError, match=r"written\.txt\.xz is not the file that .*written\.json describes"):
         whole.freeze(out, shards)
 
 
 def test_without_a_folder_the_text_that_ships_is_read(tmp_path: Path) -> None:
-    assert whole.freeze(tmp_path, None) == written.unpack(written.shipped())
-    assert json.loads((tmp_path / "written.json").read_text())["sha256"] == written.SHA256
+    assert whole.freeze(tmp_path, None) == written.shipped() == written.unpack(tmp_path / "written.txt.xz")
+    assert json.loads((tmp_path / "written.json").read_text())["parts"] == written.shipped_facts()
 
 
 def test_a_folder_that_nothing_was_written_into_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_text('{"seed": 0}')
     with pytest.raises(UserError, match="has no shard-00000"):
-        whole.freeze(tmp_path, tmp_path)
-    assert not list(tmp_path.iterdir())
+        whole.part(tmp_path)
+
+
+def test_shards_that_ship_are_not_read_again(tmp_path: Path) -> None:
+    """The recipe is the one that ships, computed in another dtype."""
+    recipe = written.shipped_facts()[0]["written_with"] | {"dtype": "float16"}
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    (tmp_path / "shard-00000.jsonl").write_text("")
+    with pytest.raises(UserError, match=r"all shards in .* come with Burnish"):
+        whole.part(tmp_path)

@@ -13,8 +13,8 @@ from burnish.config import Settings
 from burnish.data import corpora
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.recipes.writing.prompts import prompt
-from burnish.recipes.writing.write import Form, Writing, answers, check_recipe, claimed, corpus, shards, write
-from burnish.run import UserError
+from burnish.recipes.writing.write import Form, Writing, answers, check_recipe, claimed, shards, write
+from burnish.run import UserError, read_jsonl
 
 SMALL = Writing(shard=2, rows_at_once=2)
 QUIET = Settings(quiet=True, threads=1)
@@ -43,7 +43,7 @@ def whole(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_texts_are_rounded_up_to_whole_shards(whole: Path) -> None:
     assert [path.name for path in shards(whole)] == ["shard-00000.jsonl", "shard-00001.jsonl"]
-    rows = corpus(whole)
+    rows = [row for path in shards(whole) for row in read_jsonl(path)]
     assert [row["number"] for row in rows] == [0, 1, 2, 3]
     assert all(row["text"].startswith(row["opening"]) and row["nats"] > 0 for row in rows)
     assert not list(whole.glob("*.lock"))
@@ -106,6 +106,12 @@ def test_the_recipe_is_noted_once(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "recipe.json").read_text()) == {"seed": 0}
 
 
+def test_shards_that_ship_are_not_written_again(tmp_path: Path) -> None:
+    """Eight shards of the recipe ship: nothing is left of 4,096 texts, and SmolLM2 is not even loaded."""
+    write(tmp_path / "text", 4096, Writing(), QUIET)
+    assert [path.name for path in (tmp_path / "text").iterdir()] == ["recipe.json"]
+
+
 def test_a_folder_without_shards_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no shard-00000\.jsonl and no other shard"):
-        corpus(tmp_path)
+        shards(tmp_path)

@@ -161,18 +161,21 @@ CHECKS = {
 
 
 def kept(
-    rows: Sequence[Mapping[str, Any]], held_out: Sequence[str], exists: Callable[[str], bool]
+    rows: Sequence[Mapping[str, Any]],
+    held_out: Sequence[str],
+    exists: Callable[[str], bool],
+    earlier: Sequence[str] = (),
 ) -> tuple[list[str], dict[str, int]]:
     """The texts of records of `write` that are kept, and how many each filter leaves out, with "kept" and "shortened".
 
     Every text is first cut to whole sentences, a remark to two, and then before the first sentence that has a word that
     neither `exists` nor is common among all texts, see `cut`. None may share a run of words with a text of `held_out`,
-    or be a duplicate of one.
+    or be a duplicate of one or of an `earlier` text.
     """
     common = vocabulary((row["text"] for row in rows), max(2, len(rows) // COMMON_IN))
     known = cache(lambda word: word in common or exists(word))
     counts = dict.fromkeys(["kept", "shortened", *CHECKS, "held out", "short", "duplicate", "near duplicate"], 0)
-    runs, seen, texts = runs_of(held_out), Seen(held_out), []
+    runs, seen, texts = runs_of(held_out), Seen([*held_out, *earlier]), []
     for row in rows:
         most = SENTENCES_OF_A_REMARK if row["kind"] == "remark" else None
         whole, text = cut(row["text"], most), cut(row["text"], most, known)

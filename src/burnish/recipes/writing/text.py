@@ -3,18 +3,19 @@
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from burnish.data import builtin, wordnet
-from burnish.data.written import NAME, pack, shipped, unpack
+from burnish.data.written import pack, shipped, shipped_facts, shipped_shards, unpack
 from burnish.recipes.writing.dictionary import dictionary
 from burnish.recipes.writing.filters import Seen, copies, kept, runs_of
-from burnish.recipes.writing.write import RECIPE, corpus, shards
-from burnish.run import UserError, read_mapping, sha256, write_atomically
+from burnish.recipes.writing.write import RECIPE, shards
+from burnish.run import UserError, read_jsonl, read_mapping, sha256, write_atomically
 
 WEIGHTS = {"written": 1, "wordnet": 1, "film": 3, "product": 2, "news": 2, "tweets": 1}
 """How often an epoch has each text of a part. In six epochs film reviews are read as often as once in eighteen."""
 
-FACTS = "written.json"
+NAME, FACTS = "written.txt.xz", "written.json"
 
 
 def held_out() -> list[str]:
@@ -47,32 +48,47 @@ def epoch(found: dict[str, list[str]]) -> list[str]:
 def freeze(out: Path, folder: Path | None) -> list[str]:
     """The written texts of the training in `out`, which are the same ever after: other shards do not change them.
 
-    The first time they are those of the complete shards in `folder` that the filters keep, or those that ship. `out`
-    then has them in `written.txt.xz`, and in `written.json` where they come from: shards, checksums, counts by filter.
+    The first time they are those that ship, followed by those of the complete shards in `folder`, see `part`. `out`
+    then has them in `written.txt.xz`, and in `written.json` where they come from.
 
-    Raises UserError where `out` has a file of another checksum than is noted, and for a folder without shards.
+    Raises UserError where `out` has a file of another checksum than is noted, and what `part` raises.
     """
     path, facts = out / NAME, out / FACTS
     if path.exists() and facts.exists():
         if sha256(path) != read_mapping(facts)["sha256"]:
             raise UserError(f"{path} is not the file that {facts} describes: restore it or choose another --out")
         return unpack(path)
-    if folder is None:
-        found = shipped()
-        write_atomically(path, found.read_bytes())
-        write_atomically(facts, found.with_name(FACTS).read_bytes())
-        return unpack(path)
-    rows = corpus(folder)
-    texts, counts = kept(rows, held_out(), dictionary())
+    texts, noted = shipped(), shipped_facts()
+    if folder is not None:
+        more, of_more = part(folder)
+        texts, noted = [*texts, *more], [*noted, of_more]
+    write_atomically(path, pack(texts))
+    write_atomically(facts, json.dumps({"sha256": sha256(path), "parts": noted}, indent=2) + "\n")
+    return texts
+
+
+def part(folder: Path) -> tuple[list[str], dict[str, Any]]:
+    """The texts of the complete shards in `folder` that the filters keep, and where they come from: `written_with`,
+    the checksums of the `shards`, `words` and `counts` by filter.
+
+    Shards that ship already are left out, and duplicates of texts that ship. Raises UserError for a folder without
+    other shards.
+    """
+    complete = shards(folder)
+    recipe = read_mapping(folder / RECIPE)
+    known = shipped_shards(recipe)
+    found = [path for path in complete if path.name not in known]
+    if not found:
+        raise UserError(f"all shards in {folder} come with Burnish: leave --text out, or write more of them")
+    rows = [row for path in found for row in read_jsonl(path)]
+    texts, counts = kept(rows, held_out(), dictionary(), shipped())
     noted = {
-        "written_with": read_mapping(folder / RECIPE),
-        "shards": {shard.name: sha256(shard) for shard in shards(folder)},
+        "written_with": recipe,
+        "shards": {path.name: sha256(path) for path in found},
         "words": {"written": _words(row["text"] for row in rows), "kept": _words(texts)},
         "counts": counts,
     }
-    write_atomically(path, pack(texts))
-    write_atomically(facts, json.dumps({"sha256": sha256(path), **noted}, indent=2) + "\n")
-    return texts
+    return texts, noted
 
 
 def _words(texts: Iterable[str]) -> int:

@@ -17,6 +17,7 @@ import torch
 
 from burnish.config import Settings
 from burnish.data import builtin
+from burnish.data.written import shipped_shards
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.dtypes import Dtype
 from burnish.policies.language.loading import Loading
@@ -29,7 +30,7 @@ from burnish.recipes.assets import resolve_model
 from burnish.recipes.train.models import say
 from burnish.recipes.train.run import prepare_torch
 from burnish.recipes.writing.prompts import Prompt, prompt
-from burnish.run import UserError, read_jsonl, read_mapping, writable_folder, write_atomically
+from burnish.run import UserError, read_mapping, writable_folder, write_atomically
 
 RECIPE = "recipe.json"
 SHARD = "shard-{:05}.jsonl"
@@ -66,20 +67,29 @@ FORMS = {
 
 
 def write(out: Path, texts: int, writing: Writing, base: Settings, model: str = NAME) -> Path:
-    """Write the first `texts` texts, rounded up to whole shards, into the folder `out`: those that are not there yet.
+    """Write the first `texts` texts, rounded up to whole shards, into the folder `out`: those that are not there yet
+    and do not come with Burnish.
 
     Several processes may write into one folder: each takes shards that no other is writing. Raises UserError where
     `out` has shards of another recipe, and what loading the model raises.
     """
     writable_folder(out)
     dtype: Dtype = "bfloat16" if computes_bfloat16("cpu") else "float32"
-    check_recipe(out, asdict(writing) | {"model": model, "seed": base.seed, "dtype": dtype, "torch": torch.__version__})
-    paths = [out / SHARD.format(i) for i in range(-(-texts // writing.shard))]
-    say(base, f"{sum(not path.exists() for path in paths)} of {len(paths)} shards to write, {writing.shard} texts each")
+    recipe = asdict(writing) | {"model": model, "seed": base.seed, "dtype": dtype, "torch": torch.__version__}
+    check_recipe(out, recipe)
+    shipped = shipped_shards(recipe)
+    paths = {i: out / SHARD.format(i) for i in range(-(-texts // writing.shard)) if SHARD.format(i) not in shipped}
+    there = sum(path.exists() for path in paths.values())
+    say(
+        base,
+        f"{len(paths) - there} shards to write, {writing.shard} texts each; {there} are there, {len(shipped)} ship",
+    )
+    if there == len(paths):
+        return out
     prepare_torch(base)
     policy = load_policy(resolve_model(model), loading=Loading(dtype=dtype))
     beginnings = builtin.prefixes("train")["prompt"]
-    for i, path in enumerate(paths):
+    for i, path in paths.items():
         with claimed(path) as mine:
             if mine:
                 numbers = range(i * writing.shard, (i + 1) * writing.shard)
@@ -163,8 +173,3 @@ def shards(folder: Path) -> list[Path]:
     if not (found := sorted(folder.glob(SHARD.replace("{:05}", "*")))):
         raise UserError(f"{folder} has no {SHARD.format(0)} and no other shard: give a folder that burnish write wrote")
     return found
-
-
-def corpus(folder: Path) -> list[dict[str, Any]]:
-    """All records of the shards in `folder`, in order. Raises UserError if there are none or one is damaged."""
-    return [row for path in shards(folder) for row in read_jsonl(path)]
