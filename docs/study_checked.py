@@ -45,7 +45,8 @@ def table(found: Mapping[str, Any], task: str) -> list[str]:
             cells += [f"{100 * row[key]['mean']:.1f}", gain(row.get(f"{key}_gain"))]
         cells += [f"{row['length']:.1f}", f"{row['entropy']:.2f}"]
         if row["name"] != START:
-            cells += [f"{row['tokens']:,.0f}", f"{row['seconds']:.0f}", f"{found['rates'][row['name']]:g}"]
+            cells += [f"{row['tokens']:,.0f}", f"{row['seconds']:.0f}"]
+            cells += [] if task == ALL else [f"{found['rates'][task][row['name']]:g}"]
         lines.append("| " + " | ".join(cells + [""] * (10 - len(cells))) + " |")
     return lines
 

@@ -26,7 +26,7 @@ def test_a_cell_has_a_file_of_its_own_and_a_name_for_readers() -> None:
     assert Cell("letter_count", 3).label == "letter count, seed 3, pupil"
     assert Cell("sort", 3, "dr_grpo", 1e-3).name == "sort/seed-3/dr_grpo"
     assert Cell("sort", 3, "dr_grpo", 1e-3).label == "sort, seed 3, Dr. GRPO"
-    assert Cell("reverse", 1000, "ppo", 3e-4, True).name == "search/ppo-0.0003"
+    assert Cell("reverse", 1000, "ppo", 3e-4, True).name == "reverse/search/ppo-0.0003"
     assert Cell("reverse", 1000, "ppo", 3e-4, True).label == "reverse, seed 1000, PPO at 0.0003"
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from burnish.recipes.study import pool
-from burnish.recipes.study.cells import Cell
+from burnish.recipes.study.cells import Cell, Found
 from burnish.recipes.study.checked import checked_study, chosen, search_cells
-from burnish.recipes.study.plan import FULL
+from burnish.recipes.study.plan import FULL, SEARCH_SEED, Plan
 from burnish.run import UserError
 
 from .worlds import TINY
@@ -85,15 +85,41 @@ def test_one_failure_costs_its_seed_alone(done: Path, tmp_path: Path, monkeypatc
 
 
 def test_the_search_takes_the_best_rate_and_the_smaller_of_two_equals() -> None:
-    plan = replace(FULL, methods=("grpo", "sft"), rates=(1e-4, 3e-4, 1e-3))
-    cells = search_cells(plan)
-    assert [(one.method, one.rate) for one in cells[:3]] == [("grpo", 1e-4), ("grpo", 3e-4), ("grpo", 1e-3)]
-    assert {(one.seed, one.task, one.searching) for one in cells} == {(1000, "reverse", True)}
-    right = dict(zip(cells, (1, 3, 2, 4, 4, 0), strict=True))
+    """More SFT has rates of its own; of PPO nothing was found."""
+    plan = replace(FULL, methods=("grpo", "sft", "ppo"))
+    cells = search_cells("sort", plan)
+    assert [one.rate for one in cells] == [3e-5, 1e-4, 3e-4, 3e-4, 1e-3, 3e-3, 3e-5, 1e-4, 3e-4]
+    assert {(one.seed, one.task, one.searching) for one in cells} == {(1000, "sort", True)}
+    right = dict(zip(cells, (1, 3, 2, 4, 4, 0), strict=False))
     found = {
         one: {"graded": {"samples": 1, "right": [1] * n + [0] * (9 - n), "length": 1.0, "entropy": 0.0}}
         for one, n in right.items()
     }
-    assert chosen(found, plan) == {"grpo": 3e-4, "sft": 1e-4}
-    assert search_cells(TINY) == []
+    assert chosen(found, plan) == {"grpo": 1e-4, "sft": 3e-4}
+    assert search_cells("reverse", TINY) == []
     assert chosen({}, TINY) == dict.fromkeys(TINY.methods, 3e-4)
+
+
+def test_a_failed_search_costs_its_method_and_a_search_without_a_pupil_its_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All rates of GRPO fail on reverse, and the pupil for sort's search: brackets alone is complete."""
+
+    def compute(one: Cell, plan: Plan, out: Path) -> Found:
+        if one == Cell("sort", SEARCH_SEED) or (one.task, one.method) == ("reverse", "grpo"):
+            raise UserError("no")
+        graded = {"samples": 2, "right": [1, 0], "length": 1.0, "entropy": 0.0}
+        curve = [{"rollouts": 1, "tokens": 1.0, "seconds": 1.0, "silent": None, "accuracy": 0.5}]
+        return {"graded": graded, "rate": one.rate, "tokens": 1.0, "seconds": 1.0, "curve": curve}
+
+    monkeypatch.setattr(pool, "compute", compute)
+    plan = replace(FULL, tasks=("reverse", "sort", "brackets"), seeds=1, methods=("grpo", "sft"), samples=2)
+    with pytest.raises(UserError, match="sort, seed 1000, pupil: no"):
+        checked_study(tmp_path / "out", plan, jobs=1, quiet=True)
+    found = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert found["tasks"] == ["brackets"]
+    assert found["rates"]["brackets"] == {"grpo": 3e-5, "sft": 3e-4}
+    assert set(found["failures"]) == {
+        "sort, seed 1000, pupil",
+        *(f"reverse, seed 1000, GRPO at {rate}" for rate in ("3e-05", "0.0001", "0.0003")),
+    }

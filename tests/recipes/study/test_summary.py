@@ -11,8 +11,8 @@ from burnish.recipes.study.cells import Cell
 from burnish.recipes.study.plan import FULL
 from burnish.recipes.study.summary import summarise, table
 
-PLAN = replace(FULL, tasks=("reverse", "sort"), seeds=2, methods=("grpo", "sft"), samples=2, rates=(3e-4,))
-RATES = {"grpo": 3e-4, "sft": 1e-4}
+PLAN = replace(FULL, tasks=("reverse", "sort"), seeds=2, methods=("grpo", "sft"), samples=2)
+RATES = {key: {"grpo": 0.0003, "sft": 0.0001} for key in PLAN.tasks}
 
 
 def found(right: list[int], accuracies: tuple[float, ...] = (), silent: float | None = None) -> dict[str, Any]:

@@ -40,14 +40,19 @@ def study(tasks: tuple[str, ...] = ("reverse", "letter_count"), **changes: Any) 
     lessons = {"least": 0.2, "most": 0.5}
     plan = {"samples": 64, "lessons": lessons, "rollouts": 80, "completions": 128, "group": 8, "batch_size": 64}
     return {
-        "plan": plan | {"prompts": 200, "search_rollouts": 40, "rates": [1e-4, 1e-3]},
+        "plan": plan | {"prompts": 200, "search_rollouts": 40, "rate": 3e-4},
         "tasks": list(tasks),
         "seeds": dict.fromkeys(tasks, 5),
         "demonstrations": dict.fromkeys(tasks, 300),
         "labels": LABELS,
         "reference": "grpo",
-        "rates": {"grpo": 1e-4, "ppo": 1e-3, "sft": 1e-4},
-        "search": [{"method": name, "rate": rate, "accuracy": 0.5} for name in LABELS for rate in (1e-4, 1e-3)],
+        "rates": {key: {"grpo": 0.0001, "ppo": 0.001, "sft": 0.0001} for key in tasks},
+        "search": [
+            {"task": task, "method": name, "rate": rate, "accuracy": 0.5}
+            for task in tasks
+            for name in LABELS
+            for rate in ((3e-3, 1e-4) if name == "sft" else (1e-4, 1e-3))
+        ],
         "results": dict.fromkeys(parts, rows),
         "curves": dict.fromkeys(parts, points),
         "failures": {},

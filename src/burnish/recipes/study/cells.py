@@ -46,7 +46,7 @@ class Cell:
     @property
     def name(self) -> str:
         if self.searching:
-            return f"search/{self.method}-{self.rate:g}"
+            return f"{self.task}/search/{self.method}-{self.rate:g}"
         return f"{self.task}/seed-{self.seed}/{self.method or 'pupil'}"
 
     @property

@@ -7,7 +7,7 @@ accuracy, pass@k, length and entropy, before and after, paired over seeds and pr
 
 import json
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from burnish.recipes.processes import cores
 from burnish.recipes.study.cells import WORK, Cell, Found
 from burnish.recipes.study.graded import Graded
-from burnish.recipes.study.plan import FULL, METHODS, SEARCH_SEED, SEARCH_TASK, TASKS, Plan
+from burnish.recipes.study.plan import FULL, METHODS, SEARCH_SEED, TASKS, Plan
 from burnish.recipes.study.pool import computed
 from burnish.recipes.study.summary import summarise, table
 from burnish.report.language.checked import checked_page
@@ -48,24 +48,15 @@ def checked_study(
         run.write_config(config)
         packages = {name: metadata.version(name) for name in ("burnish", "torch", "transformers", "numpy")}
         run.describe({"python": platform.python_version(), "packages": packages})
-        searching, starts = search_cells(plan), [Cell(task, seed) for task in plan.tasks for seed in range(plan.seeds)]
-        pupils = [*starts, *([Cell(SEARCH_TASK, SEARCH_SEED)] if searching else [])]
-        total = len(pupils) + len(searching) + len(starts) * len(plan.methods)
         make_folder(run.path / WORK)
-        with Progress("study", total, quiet=quiet) as progress:
-            found, failed = computed(pupils, plan, run, jobs, progress)
-            if failed.keys() - set(starts):
-                raise UserError(f"the search for learning rates has no pupil: {'; '.join(failed.values())}")
-            searched, lost = computed(searching, plan, run, jobs, progress)
-            if lost:
-                raise UserError(f"the search for learning rates failed: {'; '.join(lost.values())}")
-            rates = chosen(searched, plan)
-            cells = [Cell(c.task, c.seed, m, rates[m]) for c in starts if c in found for m in plan.methods]
-            more, lost = computed(cells, plan, run, jobs, progress)
+        results = Results()
+        with Progress("study", sum(map(len, every_cell(plan))), quiet=quiet) as progress:
+            for task in plan.tasks:
+                study_task(task, plan, run, jobs, progress, results)
         remove_folder_atomically(run.path / WORK)
-        failures = {cell.label: reason for cell, reason in (failed | lost).items()}
+        failures = {cell.label: reason for cell, reason in results.failed.items()}
         phrases = "; ".join(f"{label}: {reason}" for label, reason in failures.items())
-        summary = summarise(plan, found | more, rates, search_rows(searched), failures, command)
+        summary = summarise(plan, results.found, results.rates, results.search, failures, command)
         if not summary["tasks"]:
             raise UserError(f"no seed of any task is complete: {phrases}")
         write_atomically(run.path / SUMMARY, json.dumps(summary, indent=1, allow_nan=False) + "\n")
@@ -77,25 +68,74 @@ def checked_study(
     return summary
 
 
-def search_cells(plan: Plan) -> list[Cell]:
-    """The search for learning rates: every method with every rate, on a seed of its own."""
-    if len(plan.rates) < 2:
+@dataclass
+class Results:
+    """What was found of the cells, why others failed, each task's learning rates, and the search for them as rows."""
+
+    found: dict[Cell, Found] = field(default_factory=dict)
+    failed: dict[Cell, str] = field(default_factory=dict)
+    rates: dict[str, dict[str, float]] = field(default_factory=dict)
+    search: list[dict[str, Any]] = field(default_factory=list)
+
+
+def study_task(task: str, plan: Plan, run: RunFolder, jobs: int, progress: Progress, results: Results) -> None:
+    """Compute the cells of a task: its pupils, the search for learning rates, and each method from each pupil.
+
+    A method whose search failed is not computed.
+    """
+    pupils, searching = pupil_cells(task, plan), search_cells(task, plan)
+    found, failed = computed(pupils, plan, run, jobs, progress)
+    searched, lost = computed(
+        [cell for cell in searching if Cell(task, SEARCH_SEED) in found], plan, run, jobs, progress
+    )
+    rates = results.rates[task] = chosen(searched, plan)
+    results.search += search_rows(searched)
+    starts = [cell for cell in pupils if cell in found and cell.seed != SEARCH_SEED]
+    cells = [Cell(task, start.seed, method, rate) for start in starts for method, rate in rates.items()]
+    more, gone = computed(cells, plan, run, jobs, progress)
+    results.found |= {start: found[start] for start in starts} | more
+    results.failed |= failed | lost | gone
+
+
+def every_cell(plan: Plan) -> list[list[Cell]]:
+    """All cells, by task; of the methods without their learning rates, which are not known before the search."""
+    return [
+        [*pupil_cells(task, plan), *search_cells(task, plan)]
+        + [Cell(task, seed, method) for seed in range(plan.seeds) for method in plan.methods]
+        for task in plan.tasks
+    ]
+
+
+def pupil_cells(task: str, plan: Plan) -> list[Cell]:
+    """The pupils of a task, and last the one that learning rates are chosen with."""
+    seeds = [*range(plan.seeds), *([SEARCH_SEED] if plan.rate is None else [])]
+    return [Cell(task, seed) for seed in seeds]
+
+
+def search_cells(task: str, plan: Plan) -> list[Cell]:
+    """The search for a task's learning rates: every method with each of its rates, on a seed of its own."""
+    if plan.rate is not None:
         return []
-    return [Cell(SEARCH_TASK, SEARCH_SEED, method, rate, True) for method in plan.methods for rate in plan.rates]
+    return [Cell(task, SEARCH_SEED, method, rate, True) for method in plan.methods for rate in METHODS[method].rates]
 
 
 def search_rows(searched: dict[Cell, Found]) -> list[dict[str, Any]]:
-    """The search as rows: method, rate and the share of right answers."""
+    """The search as rows: task, method, rate and the share of right answers."""
     return [
-        {"method": cell.method, "rate": cell.rate, "accuracy": Graded.of(one["graded"]).accuracy}
+        {"task": cell.task, "method": cell.method, "rate": cell.rate, "accuracy": Graded.of(one["graded"]).accuracy}
         for cell, one in searched.items()
     ]
 
 
 def chosen(searched: dict[Cell, Found], plan: Plan) -> dict[str, float]:
-    """Each method's learning rate: the one with the highest accuracy, the smaller of two equals."""
-    best = dict.fromkeys(plan.methods, plan.rates[0])
-    for method in best if searched else ():
-        rows = [row for row in search_rows(searched) if row["method"] == method]
-        best[method] = max(rows, key=lambda row: (row["accuracy"], -row["rate"]))["rate"]
+    """Each method's learning rate on a task: the one with the highest accuracy, the smaller of two equals.
+
+    A method of which no rate was found is left out.
+    """
+    if plan.rate is not None:
+        return dict.fromkeys(plan.methods, plan.rate)
+    best = {}
+    for method in plan.methods:
+        if rows := [row for row in search_rows(searched) if row["method"] == method]:
+            best[method] = max(rows, key=lambda row: (row["accuracy"], -row["rate"]))["rate"]
     return best

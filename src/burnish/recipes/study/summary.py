@@ -30,7 +30,7 @@ Seeds = dict[str, list[Found]]
 def summarise(
     plan: Plan,
     found: Mapping[Cell, Found],
-    rates: Mapping[str, float],
+    rates: Mapping[str, Mapping[str, float]],
     search: list[dict[str, Any]],
     failures: Mapping[str, str],
     command: str | None,
@@ -55,7 +55,7 @@ def summarise(
         "demonstrations": {task: TASKS[task].demonstrations for task in tasks},
         "labels": {name: METHODS[name].label for name in plan.methods},
         "reference": reference(plan),
-        "rates": dict(rates),
+        "rates": {task: dict(of_task) for task, of_task in rates.items()},
         "search": search,
         "results": results,
         "curves": curves,

@@ -39,7 +39,7 @@ def checked_page(folder: Path) -> Path:
         sections=sections,
         found=found,
         swatches=colours,
-        search=search_rows(found),
+        searches=search_tables(found),
         n=found["plan"]["samples"],
         reference=found["labels"][found["reference"]],
     )
@@ -119,13 +119,20 @@ def padded(low: float, high: float) -> tuple[float, float]:
     return max(-0.02, low - room), min(1.02, high + room)
 
 
-def search_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The search for learning rates: a row per method, its rates' shares of right answers, and which was chosen."""
-    return [
-        {
-            "label": label,
-            "shares": [one["accuracy"] for one in found["search"] if one["method"] == name],
-            "chosen": found["rates"][name],
-        }
-        for name, label in found["labels"].items()
-    ]
+def search_tables(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The search for learning rates of each task: a row per method, its shares of right answers by rate (None where a
+    rate was not tried), and which was chosen."""
+    rates = sorted({one["rate"] for one in found["search"]})
+    tables = []
+    for task in found["tasks"]:
+        shares = {(one["method"], one["rate"]): one["accuracy"] for one in found["search"] if one["task"] == task}
+        rows = [
+            {
+                "label": label,
+                "shares": [shares.get((name, rate)) for rate in rates],
+                "chosen": found["rates"][task][name],
+            }
+            for name, label in found["labels"].items()
+        ]
+        tables.append({"name": name_of_task(task, found), "rates": rates, "rows": rows})
+    return tables if found["search"] else []
