@@ -1,0 +1,72 @@
+"""`burnish evaluate` of a folder of `burnish classic`: what its trained policies earn in new episodes."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from burnish.evaluation.statistics import bootstrap_interval
+from burnish.experience.control.environments import make_environments
+from burnish.experience.control.replay import replay
+from burnish.experience.control.trained import load_policies
+from burnish.recipes.control.load import policy_folders
+from burnish.run import UserError, hushed, write_atomically
+
+EPISODES = 100
+SEEDS_APART = 1_000_003
+KINDS = {"deterministic": True, "sampled": False}
+
+
+def evaluate_control(
+    folder: Path,
+    episodes: int | None = None,
+    env_options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Play `episodes` (100) with every trained policy, and write what they return to `evaluation.json`.
+
+    Every policy plays the same number of new episodes twice: with its likeliest actions, and with sampled ones. Run i's
+    episodes are seeded with `seed` and i, for all algorithms alike. Intervals are 95 %: of a run's mean over its
+    episodes, and of the mean over runs, whose unit is the run.
+    """
+    algorithms: dict[str, list[dict[str, Any]]] = {}
+    episodes = EPISODES if episodes is None else episodes
+    folders = policy_folders(folder)
+    environment = next(iter(folders.values())).environment
+    options = {**environment["options"], **(env_options or {})}
+    with hushed(quiet):
+        for path, saved in folders.items():
+            policies = load_policies(path)
+            seeds = [(1 + seed) * SEEDS_APART + number for number in policies.numbers]
+            found: dict[str, np.ndarray] = {}
+            for kind, deterministic in KINDS.items():
+                made = make_environments(environment["id"], seeds, episodes, wrappers=environment["wrappers"], **options)
+                if made.spaces != (saved.observation_space, saved.action_space):
+                    raise UserError(
+                        f"{environment['id']} has other spaces than the policies of {path} learned with: "
+                        "restore the environment, or train again"
+                    )
+                found[kind] = replay(policies, made, seeds, deterministic).returns
+                made.close()
+            for at, number in enumerate(policies.numbers):
+                own = {kind: bootstrap_interval(returns[at]).as_dict() for kind, returns in found.items()}
+                algorithms.setdefault(saved.algorithm, []).append({"run": number, "seed": saved.runs[number]["seed"]} | own)
+    result = {
+        "run": str(folder),
+        "env": environment["id"],
+        "env_options": options,
+        "episodes": episodes,
+        "seed": seed,
+        "algorithms": {name: over_runs(runs) for name, runs in algorithms.items()},
+    }
+    write_atomically(folder / "evaluation.json", json.dumps(result, indent=2, default=str) + "\n")
+    return result
+
+
+def over_runs(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The mean over runs of their mean returns, with its interval, and each run."""
+    runs = sorted(runs, key=lambda run: run["run"])
+    return {kind: bootstrap_interval([run[kind]["mean"] for run in runs]).as_dict() for kind in KINDS} | {"runs": runs}
