@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from burnish.evaluation.statistics import bootstrap_interval
-from burnish.experience.control.environments import make_environments
+from burnish.experience.control.environments import make_environments, time_limit
 from burnish.experience.control.replay import replay
 from burnish.experience.control.trained import load_policies
 from burnish.recipes.control.load import policy_folders
-from burnish.run import UserError, hushed, write_atomically
+from burnish.run import UserError, hushed, warn, write_atomically
 
 EPISODES = 100
-SEEDS_APART = 1_000_003
+APART = 96
+"""Bits between these seeds and those of training, which are smaller."""
 KINDS = {"deterministic": True, "sampled": False}
 
 
@@ -38,9 +39,11 @@ def evaluate_control(
     environment = next(iter(folders.values())).environment
     options = {**environment["options"], **(env_options or {})}
     with hushed(quiet):
+        if time_limit(environment["id"], options) is None:
+            warn(f"nothing limits an episode of {environment['id']} from outside: env option max_episode_steps=1000 would")
         for path, saved in folders.items():
             policies = load_policies(path)
-            seeds = [(1 + seed) * SEEDS_APART + number for number in policies.numbers]
+            seeds = [number + ((1 + seed) << APART) for number in policies.numbers]
             found: dict[str, np.ndarray] = {}
             for kind, deterministic in KINDS.items():
                 made = make_environments(environment["id"], seeds, episodes, wrappers=environment["wrappers"], **options)

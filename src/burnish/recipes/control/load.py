@@ -1,7 +1,9 @@
 """Finds the trained policies in a folder of `burnish classic`."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from burnish.algorithms.table import CONTROL
 from burnish.experience.control.saved import POLICY, Saved, read_policies
@@ -17,6 +19,14 @@ def is_control(folder: Path) -> bool:
         return True
     config = folder / "config.yaml"
     return config.is_file() and (folder / GROUPS).is_dir() and "env" in read_mapping(config)
+
+
+def refuse_other(options: Mapping[str, Any], control: bool) -> None:
+    """Raise UserError for an option that is given and has no meaning for a run of this kind."""
+    for name, value in options.items():
+        if value is not None:
+            flag, other = f"--{name.replace('_', '-')}", "language models" if control else "runs of `burnish classic`"
+            raise UserError(f"{flag} only applies to {other}, which this run is none of: leave it out")
 
 
 def policy_folders(folder: Path) -> dict[Path, Saved]:
