@@ -57,7 +57,7 @@ def evaluate(
 ) -> None:
     """Evaluate a finished RUN on held-out data. Several reward models with commas are one, as in --reward.
 
-    A RUN of `burnish classic` is evaluated on new episodes: the returns of each policy, and of each algorithm over runs.
+    A RUN of `burnish classic` is evaluated on new episodes: the returns of each policy, and of each algorithm.
     """
     import json
 
@@ -69,7 +69,9 @@ def evaluate(
         from burnish.recipes.control.environment import options_of
         from burnish.recipes.control.evaluate import evaluate_control
 
-        refuse_other(of_language | {name: flags[name] for name in ("trust_remote_code", "device", "threads")}, control=True)
+        refuse_other(
+            of_language | {name: flags[name] for name in ("trust_remote_code", "device", "threads")}, control=True
+        )
         settings = settings_of(flags)
         returned = evaluate_control(run, episodes, options_of(env_option), settings.seed, settings.quiet)
         click.echo(json.dumps(returned, indent=2, default=str))

@@ -25,7 +25,11 @@ from burnish.run import printable
 )
 @click.option("--out", type=click.Path(path_type=Path), help="a file .gif or .mp4  [default: a window]")
 @click.option(
-    "--recorded", type=click.IntRange(min=1), default=1, show_default=True, help="episodes in the file, from the first on"
+    "--recorded",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="episodes in the file, from the first on",
 )
 @click.option("--env-option", multiple=True, metavar="KEY=VALUE", help="an option of the environment; may be repeated")
 @common("seed", "quiet", "debug")

@@ -210,6 +210,6 @@ class Player:
 
 
 def statistics(prefix: str, normaliser: ObservationNormaliser | RewardNormaliser | None, run: int) -> dict[str, Tensor]:
-    """The statistics of the run at this position, as they are saved beside its weights; nothing without a normaliser."""
+    """The statistics of the run at this position, as they are saved; nothing without a normaliser."""
     found = {} if normaliser is None else normaliser.moments.named(run)
     return {f"{prefix}{name}": torch.from_numpy(value) for name, value in found.items()}

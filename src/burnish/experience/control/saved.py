@@ -1,6 +1,6 @@
 """Saved policies of control: all that is needed to choose actions again, of each run of a group.
 
-    policy.json           the environment, its spaces, the networks, the algorithm, the runs; size and SHA-256 of the rest
+    policy.json           the environment, its spaces, the networks, the algorithm, the runs; sizes and checksums
     weights.safetensors   `run/policy/…`, `run/critic/…` and, where observations were normalised, `run/observations/…`
     training.safetensors  what training goes on from: the optimizer's state, and the statistics of the rewards
 
@@ -73,7 +73,9 @@ def save_policies(folder: Path, saved: Saved, weights: Tensors, training: Tensor
 
 
 def flat(tensors: Tensors) -> dict[str, Tensor]:
-    return {f"{number}/{name}": x.detach().cpu().contiguous() for number, own in tensors.items() for name, x in own.items()}
+    return {
+        f"{number}/{name}": x.detach().cpu().contiguous() for number, own in tensors.items() for name, x in own.items()
+    }
 
 
 def read_policies(folder: Path) -> Saved:
@@ -86,15 +88,18 @@ def read_policies(folder: Path) -> Saved:
         raise UserError(f"{path} is not a saved policy of control: give the folder of a run of `burnish classic`")
     if found.get("version") != VERSION:
         raise UserError(
-            f"{path} has version {found.get('version')} of the format, and this Burnish reads version {VERSION}: load it "
-            "with the Burnish that wrote it, or train it again"
+            f"{path} has version {found.get('version')} of the format, and this Burnish reads version {VERSION}: load "
+            "it with the Burnish that wrote it, or train it again"
         )
     try:
         normalised = found["normalised_observations"]
         environment = {"id": str, "options": dict, "wrappers": list}
         if not all(isinstance(found["environment"][key], kind) for key, kind in environment.items()):
             raise ValueError("environment has no id, options and wrappers")
-        facts = {int(number): {"seed": 0, "episodes": 0, "steps": 0, "return": None} | own for number, own in found["runs"].items()}
+        facts = {
+            int(number): {"seed": 0, "episodes": 0, "steps": 0, "return": None} | own
+            for number, own in found["runs"].items()
+        }
         return Saved(
             str(found["algorithm"]),
             dict(found["hyperparameters"]),

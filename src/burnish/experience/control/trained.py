@@ -13,7 +13,15 @@ from torch import Tensor
 
 from burnish.experience.control.normalise import ObservationNormaliser, RewardNormaliser
 from burnish.experience.control.player import OBSERVATIONS
-from burnish.experience.control.saved import POLICY, TRAINING, WEIGHTS, Saved, read_policies, read_tensors, save_policies
+from burnish.experience.control.saved import (
+    POLICY,
+    TRAINING,
+    WEIGHTS,
+    Saved,
+    read_policies,
+    read_tensors,
+    save_policies,
+)
 from burnish.experience.control.spaces import action_writer, observation_reader
 from burnish.policies.control.policy import ControlPolicy
 from burnish.run import UserError
@@ -42,7 +50,7 @@ class TrainedPolicies:
     def choose(
         self, rows: Num[np.ndarray, "R E O"], streams: Sequence[np.random.Generator] | None = None
     ) -> np.ndarray:
-        """The policies' actions `[R, E, …]` for observations as rows: the likeliest, or sampled with a stream per run."""
+        """The policies' actions `[R, E, …]` for observations as rows: the likeliest, or drawn with a stream per run."""
         shown = torch.from_numpy(rows if self.seen is None else self.seen(rows)).to(self.policy.theta.dtype)
         if streams is None:
             return self.policy.likeliest(shown).numpy()
@@ -55,7 +63,9 @@ class TrainedPolicies:
         """The tensors whose names begin with this, [R, …]."""
         names = [name for name in self.weights[self.numbers[0]] if name.startswith(prefix)]
         try:
-            return {name.removeprefix(prefix): torch.stack([own[name] for own in self.weights.values()]) for name in names}
+            return {
+                name.removeprefix(prefix): torch.stack([own[name] for own in self.weights.values()]) for name in names
+            }
         except (KeyError, RuntimeError) as error:
             raise UserError(f"{WEIGHTS} is damaged (its runs have different weights): restore it") from error
 
@@ -136,7 +146,11 @@ def is_single(space: gymnasium.Space, observation: Any) -> bool:
 
 
 def misfit(observation: Any, space: gymnasium.Space) -> UserError:
-    what = f"an observation of shape {observation.shape}" if isinstance(observation, np.ndarray) else f"{observation!r:.60}"
+    what = (
+        f"an observation of shape {observation.shape}"
+        if isinstance(observation, np.ndarray)
+        else f"{observation!r:.60}"
+    )
     return UserError(f"{what} is not of the policy's observation space {space}: give one, or several stacked")
 
 
@@ -154,5 +168,7 @@ def load_policies(folder: Path, numbers: Sequence[int] | None = None) -> Trained
     saved = read_policies(folder)
     chosen = sorted(saved.runs) if numbers is None else list(numbers)
     if not chosen or not saved.runs.keys() >= set(chosen):
-        raise UserError(f"{folder / POLICY} has no run {chosen[0] if chosen else 'at all'}: it has {sorted(saved.runs)}")
+        raise UserError(
+            f"{folder / POLICY} has no run {chosen[0] if chosen else 'at all'}: it has {sorted(saved.runs)}"
+        )
     return TrainedPolicies(saved, read_tensors(folder, WEIGHTS, chosen))

@@ -15,8 +15,8 @@ from rich.console import Console
 from burnish.evaluation.returns import summarise
 from burnish.experience.control.environments import make_environments, spec_of_id
 from burnish.recipes.control.compute import compute, finished, outcome
-from burnish.recipes.control.group import GROUPS, RETURNS, RunGroup
-from burnish.recipes.control.longer import earlier_of, going_on, tidy
+from burnish.recipes.control.group import RETURNS, RunGroup
+from burnish.recipes.control.longer import GROUPS, earlier_of, going_on, tidy
 from burnish.recipes.control.settings import Experiment, experiment
 from burnish.report.control.classic import classic_page
 from burnish.run import RunFolder, UserError, first_line, hushed, printable, write_atomically

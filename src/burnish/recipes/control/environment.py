@@ -20,14 +20,16 @@ def with_environment(given: Mapping[str, Any]) -> dict[str, Any]:
     env = given.get("env")
     if isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv):
         raise UserError(
-            f"env is {type(env).__name__}, already made, but every copy needs one of its own: give the class, or a function "
-            "that makes one"
+            f"env is {type(env).__name__}, already made, but every copy needs one of its own: give the class, or a "
+            "function that makes one"
         )
     name = name_of(env) if callable(env) else env
     if not isinstance(name, str) or not name.startswith(IN_MEMORY):
         return dict(given) | ({} if env is None else {"env": name})
     if given.get("processes") not in (None, 1):
-        raise UserError("env is a function that other processes cannot import: leave processes out, or move it to a module")
+        raise UserError(
+            "env is a function that other processes cannot import: leave processes out, or move it to a module"
+        )
     return dict(given) | {"env": name, "processes": 1}
 
 
@@ -42,7 +44,9 @@ def wrappers_of(given: Any) -> Wrappers:
     for one in given:
         if callable(one):
             if (name := name_of(one)).startswith(IN_MEMORY):
-                raise UserError(f"the wrapper {one!r:.80} cannot be imported: move it to a module, or apply it inside env")
+                raise UserError(
+                    f"the wrapper {one!r:.80} cannot be imported: move it to a module, or apply it inside env"
+                )
             found.append({name: {}})
         elif isinstance(one, str):
             found.append({one: {}})

@@ -11,7 +11,7 @@ from burnish.evaluation.statistics import bootstrap_interval
 from burnish.experience.control.environments import make_environments, time_limit
 from burnish.experience.control.replay import replay
 from burnish.experience.control.trained import load_policies
-from burnish.recipes.control.load import policy_folders
+from burnish.recipes.control.load import policy_folders, refuse_other
 from burnish.run import UserError, hushed, warn, write_atomically
 
 EPISODES = 100
@@ -40,13 +40,15 @@ def evaluate_control(
     options = {**environment["options"], **(env_options or {})}
     with hushed(quiet):
         if time_limit(environment["id"], options) is None:
-            warn(f"nothing limits an episode of {environment['id']} from outside: env option max_episode_steps=1000 would")
+            warn(f"nothing limits an episode of {environment['id']}: the option max_episode_steps=1000 would")
         for path, saved in folders.items():
             policies = load_policies(path)
             seeds = [number + ((1 + seed) << APART) for number in policies.numbers]
             found: dict[str, np.ndarray] = {}
             for kind, deterministic in KINDS.items():
-                made = make_environments(environment["id"], seeds, episodes, wrappers=environment["wrappers"], **options)
+                made = make_environments(
+                    environment["id"], seeds, episodes, wrappers=environment["wrappers"], **options
+                )
                 if made.spaces != (saved.observation_space, saved.action_space):
                     raise UserError(
                         f"{environment['id']} has other spaces than the policies of {path} learned with: "
@@ -56,7 +58,9 @@ def evaluate_control(
                 made.close()
             for at, number in enumerate(policies.numbers):
                 own = {kind: bootstrap_interval(returns[at]).as_dict() for kind, returns in found.items()}
-                algorithms.setdefault(saved.algorithm, []).append({"run": number, "seed": saved.runs[number]["seed"]} | own)
+                algorithms.setdefault(saved.algorithm, []).append(
+                    {"run": number, "seed": saved.runs[number]["seed"]} | own
+                )
     result = {
         "run": str(folder),
         "env": environment["id"],
@@ -67,6 +71,13 @@ def evaluate_control(
     }
     write_atomically(folder / "evaluation.json", json.dumps(result, indent=2, default=str) + "\n")
     return result
+
+
+def evaluated(folder: Path, own: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """`burnish.evaluate` of control. Of `others` only seed and quiet are allowed."""
+    shared = {name: others[name] for name in ("seed", "quiet") if name in others}
+    refuse_other({name: value for name, value in others.items() if name not in shared}, control=True)
+    return evaluate_control(folder, **own, **shared)
 
 
 def over_runs(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:

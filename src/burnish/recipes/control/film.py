@@ -58,8 +58,8 @@ class Gif:
         for frame in seen:
             if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3:
                 raise UserError(
-                    f"render() gave {type(frame).__name__} in place of a picture, an array [height, width, 3] of uint8: "
-                    "mend the environment's render"
+                    f"render() gave {type(frame).__name__} in place of a picture, an array [height, width, 3] of "
+                    "uint8: mend the environment's render"
                 )
             self.frames.append(Image.fromarray(frame).quantize(256, dither=Image.Dither.NONE))
 

@@ -19,7 +19,7 @@ from burnish.experience.control.saved import Saved, save_policies
 from burnish.experience.interface import draws
 from burnish.policies.control.network import Network
 from burnish.policies.interface import Models
-from burnish.recipes.control.longer import FINISHED, GROUPS, Earlier, continued
+from burnish.recipes.control.longer import FINISHED, Earlier, continued
 from burnish.recipes.control.settings import Method
 from burnish.recipes.control.tracking import followed
 from burnish.run import RunFolder, write_atomically

@@ -25,7 +25,7 @@ def refuse_other(options: Mapping[str, Any], control: bool) -> None:
     """Raise UserError for an option that is given and has no meaning for a run of this kind."""
     for name, value in options.items():
         if value is not None:
-            flag, other = f"--{name.replace('_', '-')}", "language models" if control else "runs of `burnish classic`"
+            flag, other = name.replace("_", "-"), "language models" if control else "runs of `burnish classic`"
             raise UserError(f"{flag} only applies to {other}, which this run is none of: leave it out")
 
 
@@ -39,8 +39,8 @@ def policy_folders(folder: Path) -> dict[Path, Saved]:
     paths = sorted(path.parent for path in (folder / GROUPS).glob(f"*/{POLICY}"))
     if not paths:
         raise UserError(
-            f"{folder} has no saved policy: its runs are not finished, or an older Burnish trained them; train again, or "
-            "finish with --resume"
+            f"{folder} has no saved policy: its runs are not finished, or an older Burnish trained them; train again, "
+            "or finish with --resume"
         )
     found = {path: read_policies(path) for path in paths}
     order = {name: i for i, name in enumerate(CONTROL)}

@@ -87,7 +87,9 @@ def going_on(run: RunFolder, episodes: int, names: Sequence[str]) -> None:
     if not isinstance(had, int) or had == episodes:
         return
     if had > episodes:
-        raise UserError(f"{run.path} was begun with {had} episodes: give more to go on with it, or choose another --out")
+        raise UserError(
+            f"{run.path} was begun with {had} episodes: give more to go on with it, or choose another --out"
+        )
     for name in names:
         folder = run.path / GROUPS / name
         if not is_finished(folder) or episodes_of(folder) != had:
@@ -95,7 +97,9 @@ def going_on(run: RunFolder, episodes: int, names: Sequence[str]) -> None:
                 f"{run.path} is not finished, and only a finished run can go on: use --resume --episodes {had} first"
             )
         if failed := read_mapping(folder / FINISHED)["failed"]:
-            raise UserError(f"run {next(iter(failed))} of {folder} failed, so the runs cannot go on: choose another --out")
+            raise UserError(
+                f"run {next(iter(failed))} of {folder} failed, so the runs cannot go on: choose another --out"
+            )
         for file in (WEIGHTS, TRAINING):
             read_tensors(folder, file, [])
     run.write_config(run.claimed() | {"episodes": episodes})

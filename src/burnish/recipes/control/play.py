@@ -23,7 +23,7 @@ EPISODES, DRIVER = 10, "SDL_VIDEODRIVER"
 
 @dataclass(frozen=True)
 class Played:
-    """The episodes of a policy: their undiscounted returns, their lengths, and the mean return with its 95 % interval."""
+    """The episodes of a policy: returns, lengths, and the mean return with its 95 % interval."""
 
     policy: TrainedPolicy
     returns: tuple[float, ...]
@@ -80,7 +80,7 @@ def play(
     wrappers = policy.environment["wrappers"]
     with hushed(quiet), contextlib.nullcontext() if film is None else without_window():
         if time_limit(name, options) is None:
-            warn(f"nothing limits an episode of {name} from outside: env option max_episode_steps=1000 would")
+            warn(f"nothing limits an episode of {name}: the option max_episode_steps=1000 would")
         mode = mode_of(make_one(name, wrappers, **options), name, "human" if film is None else "rgb_array")
         made = make_one(name, wrappers, **options, render_mode=mode)
         found: list[tuple[float, int]] = []
@@ -162,8 +162,8 @@ def mode_of(env: gymnasium.Env, name: str, wanted: str) -> str:
     env.close()
     if wanted not in modes and "rgb_array" not in modes:  # Gymnasium shows pictures in a window of its own
         raise UserError(
-            f"{name} cannot be watched: its metadata name no render mode {wanted!r}; `burnish evaluate` gives the returns, "
-            "and docs/own_environment.md shows a render"
+            f"{name} cannot be watched: its metadata name no render mode {wanted!r}; `burnish evaluate` gives the "
+            "returns, and docs/own_environment.md shows a render"
         )
     return wanted
 

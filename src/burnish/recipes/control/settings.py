@@ -97,7 +97,8 @@ def experiment(options: Mapping[str, Any]) -> Experiment:
     """The experiment for flat `options` from a file, flags or Python.
 
     `algorithms` is a comma-separated text, a list, or a mapping of names to hyperparameters; the others come from the
-    environment's preset, or CartPole's. For `env` and `wrappers` see `recipes.control.environment`. Raises UserError for an invalid key or value.
+    environment's preset, or CartPole's. For `env` and `wrappers` see `recipes.control.environment`.
+    Raises UserError for an invalid key or value.
     """
     given = with_environment({key.replace("-", "_"): value for key, value in options.items()})
     algorithms = given.pop("algorithms", ",".join(CONTROL))
