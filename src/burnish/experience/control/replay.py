@@ -11,6 +11,7 @@ from burnish.experience.control.vector import Environments
 from burnish.run import UserError
 
 REPLAY_STREAM = 7
+ENDLESS = 100_000
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,14 @@ class Replayed:
 
 
 def replay(
-    policies: TrainedPolicies, environments: Environments, seeds: Sequence[int], deterministic: bool = True
+    policies: TrainedPolicies,
+    environments: Environments,
+    seeds: Sequence[int],
+    deterministic: bool = True,
+    limited: bool = True,
 ) -> Replayed:
-    """One episode in each copy of each run's environment. Raises UserError where an environment fails.
+    """One episode in each copy of each run's environment. Raises UserError where an environment fails, and for an
+    episode of `ENDLESS` steps where nothing is known to limit it.
 
     Sampled actions come from a stream per run, seeded with its seed.
     """
@@ -33,7 +39,10 @@ def replay(
     returns, lengths = np.zeros(rows.shape[:2]), np.zeros(rows.shape[:2], np.int64)
     playing = np.ones(rows.shape[:2], dtype=bool)
     while playing.any():
-        moved = environments.step(policies.choose(rows, streams), playing.any(1))
+        if not limited and lengths.max() >= ENDLESS:
+            raise endless()
+        stepping: np.ndarray = playing.any(1)
+        moved = environments.step(policies.choose(rows, streams), stepping)
         for at, reason in moved.failed.items():
             raise UserError(f"run {policies.numbers[at]}: {reason}")
         counted = moved.real & playing
@@ -42,3 +51,10 @@ def replay(
         playing &= ~((moved.terminated | moved.truncated) & counted)
         rows = moved.following
     return Replayed(returns, lengths)
+
+
+def endless() -> UserError:
+    return UserError(
+        f"an episode has had {ENDLESS:,} steps and does not end: limit it with the option max_episode_steps=1000 of the "
+        "environment (--env-option)"
+    )

@@ -123,7 +123,7 @@ class TrainedPolicy:
         return path
 
     def _batched(self, observation: Any) -> Any:
-        out = create_empty_array(self.observation_space, 1)
+        out: Any = create_empty_array(self.observation_space, 1)
         try:
             return concatenate(self.observation_space, [observation], out)
         except (ValueError, TypeError, KeyError) as error:

@@ -12,7 +12,7 @@ from burnish.experience.control.environments import make_environments, time_limi
 from burnish.experience.control.replay import replay
 from burnish.experience.control.trained import load_policies
 from burnish.recipes.control.load import policy_folders, refuse_other
-from burnish.run import UserError, hushed, warn, write_atomically
+from burnish.run import UserError, hushed, write_atomically
 
 EPISODES = 100
 APART = 96
@@ -39,8 +39,7 @@ def evaluate_control(
     environment = next(iter(folders.values())).environment
     options = {**environment["options"], **(env_options or {})}
     with hushed(quiet):
-        if time_limit(environment["id"], options) is None:
-            warn(f"nothing limits an episode of {environment['id']}: the option max_episode_steps=1000 would")
+        limited = time_limit(environment["id"], options) is not None
         for path, saved in folders.items():
             policies = load_policies(path)
             seeds = [number + ((1 + seed) << APART) for number in policies.numbers]
@@ -54,7 +53,7 @@ def evaluate_control(
                         f"{environment['id']} has other spaces than the policies of {path} learned with: "
                         "restore the environment, or train again"
                     )
-                found[kind] = replay(policies, made, seeds, deterministic).returns
+                found[kind] = replay(policies, made, seeds, deterministic, limited).returns
                 made.close()
             for at, number in enumerate(policies.numbers):
                 own = {kind: bootstrap_interval(returns[at]).as_dict() for kind, returns in found.items()}

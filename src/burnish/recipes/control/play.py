@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import gymnasium
 from burnish.evaluation.statistics import Interval, bootstrap_interval
 from burnish.experience.control.environments import make_one, time_limit
 from burnish.experience.control.made import name_of
+from burnish.experience.control.replay import ENDLESS, endless
 from burnish.experience.control.trained import TrainedPolicy
 from burnish.recipes.control.film import EXTRA, film_of
 from burnish.recipes.control.load import load_policy
-from burnish.run import UserCodeError, UserError, hushed, user_errors, warn
+from burnish.run import UserCodeError, UserError, hushed, user_errors
 
 EPISODES, DRIVER = 10, "SDL_VIDEODRIVER"
 
@@ -79,21 +81,25 @@ def play(
     options = {**policy.environment["options"], **(env_options or {})}
     wrappers = policy.environment["wrappers"]
     with hushed(quiet), contextlib.nullcontext() if film is None else without_window():
-        if time_limit(name, options) is None:
-            warn(f"nothing limits an episode of {name}: the option max_episode_steps=1000 would")
+        limited = time_limit(name, options) is not None
         mode = mode_of(make_one(name, wrappers, **options), name, "human" if film is None else "rgb_array")
         made = make_one(name, wrappers, **options, render_mode=mode)
         found: list[tuple[float, int]] = []
         try:
             check_spaces(made, policy, name)
-            told = lambda earned, length: (found.append((earned, length)), heard(len(found), earned, length))  # noqa: E731
+
+            def told(earned: float, length: int) -> None:
+                found.append((earned, length))
+                heard(len(found), earned, length)
+
+            often = partial(episodes_in, policy=policy, deterministic=deterministic, limited=limited, told=told)
             if film is None:
-                episodes_in(made, policy, episodes, deterministic, seed, told)
+                often(made, episodes=episodes, seed=seed)
             else:
                 first = min(recorded, episodes)
-                episodes_in(film.begin(made), policy, first, deterministic, seed, told, film.look)
+                often(film.begin(made), episodes=first, seed=seed, look=film.look)
                 film.finish()
-                episodes_in(made, policy, episodes - first, deterministic, None, told)
+                often(made, episodes=episodes - first, seed=None)
         except UserCodeError as error:
             raise failed(error, name, len(found) + 1) from error.cause
         except KeyboardInterrupt:
@@ -111,6 +117,7 @@ def episodes_in(
     episodes: int,
     deterministic: bool,
     seed: int | None,
+    limited: bool,
     told: Callable[[float, int], Any],
     look: Callable[[], None] = lambda: None,
 ) -> None:
@@ -121,6 +128,8 @@ def episodes_in(
         look()
         seed, earned, length, ended = None, 0.0, 0, False
         while not ended:
+            if not limited and length >= ENDLESS:
+                raise endless()
             action = policy.act(observation, deterministic)
             with user_errors():
                 observation, reward, terminated, truncated, _ = env.step(action)

@@ -81,8 +81,8 @@ class Experiment:
         """The resolved configuration, as `experiment` reads it back."""
         common = dataclasses.asdict(self.settings)
         own = {"algorithms": {method.name: method.as_dict() for method in self.methods}}
-        own |= {"wrappers": list(self.wrappers)} if self.wrappers else {}
-        return common | own | {"env_options": dict(self.env_options)}
+        beside: dict[str, Any] = {"wrappers": list(self.wrappers)} if self.wrappers else {}
+        return common | own | beside | {"env_options": dict(self.env_options)}
 
     @property
     def hidden(self) -> tuple[int, ...]:
