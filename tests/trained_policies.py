@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-import torch
 from gymnasium.spaces import Box, Discrete
 
 from burnish.experience.control.saved import Saved, save_policies
@@ -41,11 +40,8 @@ def write_group(
 
 def write_run(folder: Path, env: str, **algorithms: dict[int, int]) -> Path:
     """A folder of an experiment with a group per algorithm."""
+    (folder / "groups").mkdir(parents=True)
     for name, actions in algorithms.items():
         write_group(folder / "groups" / name, env, actions, algorithm=name)
     (folder / "config.yaml").write_text(f"env: {env}\n")
     return folder
-
-
-def bytes_of(weights: dict[str, torch.Tensor]) -> dict[str, bytes]:
-    return {name: x.numpy().tobytes() for name, x in weights.items()}

@@ -5,11 +5,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from recipes.classic_worlds import HERE, Told
 
 from burnish.experience.control.environments import make_environments, make_one
 from burnish.experience.control.made import name_of
 from burnish.run import UserError
-from recipes.classic_worlds import HERE, Told
 
 CLIPPED = [{"gymnasium.wrappers:ClipReward": {"min_reward": 0, "max_reward": 3}}]
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recipes.classic_worlds import HERE
 from trained_policies import write_group
 
 from burnish.experience.control import replay as module
@@ -11,7 +12,6 @@ from burnish.experience.control.environments import make_environments
 from burnish.experience.control.replay import replay
 from burnish.experience.control.trained import load_policies
 from burnish.run import UserError
-from recipes.classic_worlds import HERE
 
 
 def test_returns_by_hand(tmp_path: Path) -> None:

@@ -59,9 +59,7 @@ def changed(**keys: object) -> Callable[[Path], None]:
         (changed(files={}), "does not name weights.safetensors: restore both files"),
     ],
 )
-def test_a_fault_of_the_files_is_a_sentence(
-    fault: Callable[[Path], object], sentence: str, tmp_path: Path
-) -> None:
+def test_a_fault_of_the_files_is_a_sentence(fault: Callable[[Path], object], sentence: str, tmp_path: Path) -> None:
     write_group(tmp_path, "Stairs-v0", {0: 1})
     fault(tmp_path)
     with pytest.raises(UserError, match=sentence):

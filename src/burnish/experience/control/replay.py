@@ -55,6 +55,6 @@ def replay(
 
 def endless() -> UserError:
     return UserError(
-        f"an episode has had {ENDLESS:,} steps and does not end: limit it with the option max_episode_steps=1000 of the "
-        "environment (--env-option)"
+        f"an episode has had {ENDLESS:,} steps and does not end: limit it with the option max_episode_steps=1000 of "
+        "the environment (--env-option)"
     )
