@@ -1,7 +1,7 @@
 """The options of `burnish classic`: an environment, algorithms with their hyperparameters, runs and episodes."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +9,8 @@ from burnish.algorithms.table import CONTROL, load
 from burnish.config import construct, option_names, refuse, suggestion
 from burnish.config.build import values_of
 from burnish.config.settings import LARGEST_SEED, MOST_THREADS
-from burnish.experience.control.made import Wrappers
 from burnish.experience.control.rollouts import Control
 from burnish.options import check, option, quoted
-from burnish.recipes.control.environment import with_environment, wrappers_of
 from burnish.recipes.control.presets import PRESETS
 from burnish.recipes.processes import cores
 from burnish.run import UserError
@@ -75,7 +73,7 @@ class Experiment:
     settings: ClassicSettings
     methods: tuple[Method, ...]
     env_options: Mapping[str, Any]
-    wrappers: Wrappers = ()
+    wrappers: Sequence[Mapping[str, Mapping[str, Any]]] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The resolved configuration, as `experiment` reads it back."""
@@ -100,6 +98,9 @@ def experiment(options: Mapping[str, Any]) -> Experiment:
     environment's preset, or CartPole's. For `env` and `wrappers` see `recipes.control.environment`.
     Raises UserError for an invalid key or value.
     """
+    # The command line reads this module for its flags, and needs no Gymnasium for that.
+    from burnish.recipes.control.environment import with_environment, wrappers_of
+
     given = with_environment({key.replace("-", "_"): value for key, value in options.items()})
     algorithms = given.pop("algorithms", ",".join(CONTROL))
     env_options, wrappers = given.pop("env_options", {}), wrappers_of(given.pop("wrappers", ()))
