@@ -41,7 +41,7 @@ def replay(
     while playing.any():
         if not limited and lengths.max() >= ENDLESS:
             raise endless()
-        stepping: np.ndarray = playing.any(1)
+        stepping = np.asarray(playing.any(1))
         moved = environments.step(policies.choose(rows, streams), stepping)
         for at, reason in moved.failed.items():
             raise UserError(f"run {policies.numbers[at]}: {reason}")
