@@ -27,6 +27,7 @@ class Scripted:
     between comes what must not count. `breaks` tells at which step a run's world breaks.
     """
 
+    spaces = (Box(-np.inf, np.inf, (3,), np.float64), Discrete(2))
     observations, actions, continuous = 3, 2, False
 
     def __init__(

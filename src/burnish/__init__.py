@@ -18,8 +18,9 @@ _HOMES = classes() | {
     "compare": "burnish.recipes.functions",
     "evaluate": "burnish.recipes.functions",
     "fit": "burnish.training.fit",
-    "load": "burnish.recipes.functions",
+    "load": "burnish.recipes.load",
     "option": "burnish.options",
+    "play": "burnish.recipes.control.play",
     "sample": "burnish.recipes.functions",
     "train": "burnish.recipes.train.run",
 }

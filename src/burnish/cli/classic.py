@@ -19,7 +19,13 @@ def classic_command() -> click.Command:
     """`burnish classic`: a configuration file's keys, overridden by flags."""
 
     def command(
-        config: str | None, algorithms: str | None, reward: str | None, labels: str | None, **flags: Any
+        config: str | None,
+        algorithms: str | None,
+        reward: str | None,
+        labels: str | None,
+        env_option: tuple[str, ...],
+        wrapper: tuple[str, ...],
+        **flags: Any,
     ) -> None:
         """Run the classical path on a Gymnasium environment: REINFORCE to PPO, many runs of each, and a page.
 
@@ -28,9 +34,14 @@ def classic_command() -> click.Command:
         """
         from burnish.recipes.control.classic import run_experiment
         from burnish.recipes.control.comparisons import comparisons_settings, run_comparisons, study_of
+        from burnish.recipes.control.environment import options_of
         from burnish.recipes.control.settings import experiment
 
         given = (read_config(config) if config else {}) | {k: v for k, v in flags.items() if v is not None}
+        if env_option:
+            given["env_options"] = {**(given.get("env_options") or {}), **options_of(env_option)}
+        if wrapper:
+            given["wrappers"] = list(wrapper)
         if algorithms is not None:
             given["algorithms"] = narrowed(given.get("algorithms"), algorithms)
         said, written = shlex.join(["burnish", *sys.argv[1:]]), given.pop("reward", REWARDS[0])
@@ -49,6 +60,10 @@ def classic_command() -> click.Command:
 
     for decorator in reversed(flags_of(ClassicSettings)):
         command = decorator(command)
+    help = "a wrapper of the environment, module:Class; may be repeated, from the innermost on"
+    command = click.option("--wrapper", multiple=True, metavar="MODULE:CLASS", help=help)(command)
+    help = "an option of the environment, such as max_episode_steps=200; may be repeated"
+    command = click.option("--env-option", multiple=True, metavar="KEY=VALUE", help=help)(command)
     help = "comma-separated names  [default: all]"
     command = click.option("--algorithms", help=help)(command)
     help = "comma-separated numbers of labels, for --reward comparisons  [default: the whole study]"

@@ -23,6 +23,7 @@ OTHERS = {
     "demo": Place("studies", "demo", "Run the built-in study: SFT, DPO, a reward model, PPO"),
     "study": Place("studies", "study", "Compare methods over tasks and seeds"),
     "classic": Place("classic", "classic", "Run REINFORCE to PPO on a Gymnasium environment"),
+    "play": Place("play", "play", "Watch a trained policy of `burnish classic`"),
     "evaluate": Place("models", "evaluate", "Evaluate a finished run on held-out data"),
     "sample": Place("models", "sample", "Sample completions of prompts, or the best of n"),
     "compare": Place("models", "compare", "Compare two models on the same prompts with a judge"),

@@ -42,6 +42,8 @@ LOADING = ("revision", "trust_remote_code", "dtype", "load_in_4bit", "load_in_8b
     default=None,
     help="answers to each prompt, where they can be checked: pass@k for k up to this  [default: 64]",
 )
+@click.option("--episodes", type=click.IntRange(min=1), help="of control: episodes of each policy  [default: 100]")
+@click.option("--env-option", multiple=True, metavar="KEY=VALUE", help="of control: an option of the environment")
 @common("trust_remote_code", "seed", "device", "threads", "quiet", "debug")
 def evaluate(
     run: Path,
@@ -49,11 +51,32 @@ def evaluate(
     prefixes: int | None,
     max_new_tokens: int | None,
     samples_per_prompt: int | None,
+    episodes: int | None,
+    env_option: tuple[str, ...],
     **flags: Any,
 ) -> None:
-    """Evaluate a finished RUN on held-out data. Several reward models with commas are one, as in --reward."""
+    """Evaluate a finished RUN on held-out data. Several reward models with commas are one, as in --reward.
+
+    A RUN of `burnish classic` is evaluated on new episodes: the returns of each policy, and of each algorithm.
+    """
     import json
 
+    from burnish.recipes.control.load import is_control, refuse_other
+
+    of_language = {"data": data, "prefixes": prefixes, "max_new_tokens": max_new_tokens}
+    of_language |= {"samples_per_prompt": samples_per_prompt}
+    if is_control(run):
+        from burnish.recipes.control.environment import options_of
+        from burnish.recipes.control.evaluate import evaluate_control
+
+        refuse_other(
+            of_language | {name: flags[name] for name in ("trust_remote_code", "device", "threads")}, control=True
+        )
+        settings = settings_of(flags)
+        returned = evaluate_control(run, episodes, options_of(env_option), settings.seed, settings.quiet)
+        click.echo(json.dumps(returned, indent=2, default=str))
+        return
+    refuse_other({"episodes": episodes, "env_option": env_option or None}, control=False)
     from burnish.recipes.evaluate.ensemble import evaluate_named
 
     found = evaluate_named(

@@ -1,4 +1,4 @@
-"""What `import burnish` offers for models that are there: `load`, `evaluate`, `sample` and `compare`.
+"""What `import burnish` offers for models that are there: `evaluate`, `sample` and `compare`; for `load` see `load.py`.
 
 They are the commands of the same names. Options that they share with training, such as `seed`, `device`, `dtype` and
 `quiet`, are those of `burnish.Settings`.
@@ -7,7 +7,7 @@ They are the commands of the same names. Options that they share with training, 
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.compare import Comparison
 from burnish.recipes.compare import compare as compare_models
+from burnish.recipes.control.evaluate import evaluated
+from burnish.recipes.control.load import is_control, refuse_other
 from burnish.recipes.evaluate.ensemble import evaluate_named
 from burnish.recipes.evaluate.run import build_from
 from burnish.recipes.sample import Samples, sample_model
@@ -63,37 +65,15 @@ class LoadedRun:
         return part.tokenizer
 
 
-def load(run: str | Path, **options: Any) -> LoadedRun:
-    """Load what a training run left in its folder.
-
-    Args:
-        run: The run folder, `out` of `burnish.train`.
-        **options: `device`, `dtype`, `precision` and `trust_remote_code`, as on the command line.
-
-    Returns:
-        A `LoadedRun`: `model` and `tokenizer` for transformers, `policy` for Burnish, `algorithm`, `settings`,
-        `metrics`.
-
-    Raises:
-        UserError: Where the folder is no run of a language model, or the run is not finished.
-
-    Example:
-        >>> import burnish
-        >>> run = burnish.load("runs/sft")
-        >>> run.algorithm
-        SFT(over='token')
-        >>> run.settings.steps, [line["step"] for line in run.metrics]
-        (2, [1, 2])
-        >>> type(run.model).__name__
-        'GPT2LMHeadModel'
-    """
+def load_language(run: str | Path, options: dict[str, Any]) -> LoadedRun:
+    """`burnish.load` of a language model's run."""
     folder, base = Path(path_of(run)), all_shared(options, "load")
     with hushed(base.quiet):
         return loaded(folder, base)
 
 
 def loaded(folder: Path, base: Settings) -> LoadedRun:
-    """`load` with checked options."""
+    """`load_language` with checked options."""
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder} is not a run: give the folder that `burnish.train` returned, or --out named")
     if not (folder / "model").is_dir():
@@ -119,9 +99,13 @@ def evaluate(
     prefixes: int | None = None,
     max_new_tokens: int | None = None,
     samples_per_prompt: int | None = None,
+    episodes: int | None = None,
+    env_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Evaluate a finished run on held-out data, and write the results into its folder and its model card.
+
+    A run of `burnish.classic` is evaluated on new episodes, see `recipes.control.evaluate`.
 
     Args:
         run: The run folder, or what `burnish.load` returned.
@@ -133,6 +117,8 @@ def evaluate(
         prefixes: How many prompts are completed.
         max_new_tokens: The longest completion in tokens.
         samples_per_prompt: How often each prompt is answered, where answers can be checked; default 64.
+        episodes: Of a run of `burnish.classic`, how many each policy plays; default 100.
+        env_options: Of such a run, options of the environment beside its own.
         **options: `seed`, `device`, `threads`, `quiet`, `trust_remote_code`.
 
     Returns:
@@ -147,14 +133,18 @@ def evaluate(
         >>> found["rows"], found["perplexity"] > 1
         (1, True)
     """
+    control, folder_name = {"episodes": episodes, "env_options": env_options}, Path(path_of(run))
+    if is_control(folder_name):
+        own = {"data": data, "model": model, "tokenizer": tokenizer, "reward": reward, "prefixes": prefixes}
+        own |= {"max_new_tokens": max_new_tokens, "samples_per_prompt": samples_per_prompt}
+        return evaluated(folder_name, control, own | options)
+    refuse_other(control, control=False)
     base = all_shared(options, "evaluate")
     objects = {} if reward is None else {"reward": reward}
     with hushed(base.quiet), folder_of(model, tokenizer) as folder:
         if folder:
             objects["model"] = folder
-        return evaluate_named(
-            Path(path_of(run)), rows_of(data), prefixes, base, max_new_tokens, objects, samples_per_prompt
-        )
+        return evaluate_named(folder_name, rows_of(data), prefixes, base, max_new_tokens, objects, samples_per_prompt)
 
 
 def sample(

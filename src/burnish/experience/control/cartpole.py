@@ -31,6 +31,7 @@ class CartPoles:
         self._copies, self._options = copies, (max_episode_steps, sutton_barto_reward)
         self._streams = [np.random.default_rng(stream(seed, 0)) for seed in seeds]
         self._env = self._native()
+        self.spaces = (self._env.single_observation_space, self._env.single_action_space)
         self._starts = np.stack([self._draw(r, DRAWN + copies) for r in range(len(seeds))])
         self._used = np.zeros(len(seeds), dtype=np.int64)
 

@@ -1,53 +1,75 @@
-"""Gymnasium environments of several runs from an id: one vector environment per run, CartPole as one for all runs."""
+"""Gymnasium environments of several runs from an id: one vector environment per run, CartPole as one for all runs.
+
+An id with a vector environment of its own (`vector_entry_point`), as some packages have, gets that one.
+"""
 
 import difflib
 import importlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from burnish.experience.control.cartpole import CartPoles
+from burnish.experience.control.made import IN_MEMORY, Wrappers, spec_of, wrapped
 from burnish.experience.control.vector import Environments, Transition, VectorEnvironments
 from burnish.options import quoted
 from burnish.run import UserCodeError, UserError, user_code
 
-__all__ = ["Environments", "Transition", "make_environments"]
+__all__ = ["Environments", "Transition", "make_environments", "make_one", "spec_of_id", "time_limit"]
 
+T = TypeVar("T")
 NATIVE_CARTPOLE = "gymnasium.envs.classic_control.cartpole:CartPoleVectorEnv"
 CARTPOLE_OPTIONS = {"max_episode_steps", "sutton_barto_reward"}
 
 
-def make_environments(name: str, seeds: Sequence[int], copies: int, **options: Any) -> Environments:
+def make_environments(
+    name: str, seeds: Sequence[int], copies: int, *, wrappers: Wrappers = (), **options: Any
+) -> Environments:
     """The environments of one run per seed, with `copies` per run.
 
-    `options` are the environment's own, and `max_episode_steps`. Observations are float64 where the environment's are,
-    else float32. Run i sees the same in a group and alone.
+    `name` is an id, `module:id`, or `module:function` of what makes one. `options` are the environment's own, and
+    `max_episode_steps`. Observations are float64 where the environment's are, else float32. Run i sees the same in a
+    group and alone.
     """
-    spec = _spec(name)
+    spec = wrapped(spec_of_id(name), wrappers)
     limit = options.get("max_episode_steps", spec.max_episode_steps)
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise UserError(f"max_episode_steps must be a whole number of at least 1, not {limit!r}")
     known = {"max_episode_steps": limit} | spec.kwargs | options
-    if spec.vector_entry_point == NATIVE_CARTPOLE and limit and not known.keys() - CARTPOLE_OPTIONS:
+    bare = spec.vector_entry_point == NATIVE_CARTPOLE and not spec.additional_wrappers
+    if bare and limit and not known.keys() - CARTPOLE_OPTIONS:
         return CartPoles(seeds, copies, **known)
     return VectorEnvironments((_vector(spec, name, copies, options) for _ in seeds), seeds, name)
+
+
+def make_one(name: str, wrappers: Wrappers = (), **options: Any) -> gymnasium.Env:
+    """A single environment, as `make_environments` makes many; `render_mode` is among the options."""
+    spec = wrapped(spec_of_id(name), wrappers)
+    if spec.entry_point is None:
+        raise UserError(f"{name} is a vector environment alone, and none of its copies can be watched")
+    return _built(lambda: gymnasium.make(spec, **options), name)
+
+
+def time_limit(name: str, options: Mapping[str, Any]) -> int | None:
+    """The most steps of an episode, as far as id and options say."""
+    return options.get("max_episode_steps", spec_of_id(name).max_episode_steps)
 
 
 def _vector(spec: EnvSpec, name: str, copies: int, options: dict[str, Any]) -> VectorEnv:
     """One run's vector environment: the id's own, or else one that steps copies one after the other."""
 
     def make() -> gymnasium.Env:
-        return gymnasium.make(name, **options)
+        return gymnasium.make(spec, **options)
 
-    native = spec.vector_entry_point is not None and not spec.additional_wrappers
-    build: Callable[[], VectorEnv] = (
-        (lambda: gymnasium.make_vec(name, num_envs=copies, **options))
-        if native
-        else (lambda: SyncVectorEnv([make] * copies, copy=False, autoreset_mode=AutoresetMode.DISABLED))
-    )
+    if spec.vector_entry_point is not None and not spec.additional_wrappers:
+        return _built(lambda: gymnasium.make_vec(spec, num_envs=copies, **options), name)
+    return _built(lambda: SyncVectorEnv([make] * copies, copy=False, autoreset_mode=AutoresetMode.DISABLED), name)
+
+
+def _built(build: Callable[[], T], name: str) -> T:
     try:
         with user_code():
             return build()
@@ -57,9 +79,12 @@ def _vector(spec: EnvSpec, name: str, copies: int, options: dict[str, Any]) -> V
         raise UserError(f"{name} could not be made: {error}") from error.cause
 
 
-def _spec(name: str) -> EnvSpec:
-    """The registration of this id; `module:id` imports the module first, which registers it."""
+def spec_of_id(name: str) -> EnvSpec:
+    """The registration of this id; `module:id` imports the module first, which registers it or has a function of that
+    name, which makes one."""
     module, _, id_ = name.rpartition(":")
+    if name.startswith(IN_MEMORY) and (made := spec_of(name)) is not None:
+        return made
     if module:
         try:
             with user_code():
@@ -70,6 +95,8 @@ def _spec(name: str) -> EnvSpec:
             ) from error.cause
     if (spec := gymnasium.registry.get(id_)) is not None:
         return spec
+    if (made := spec_of(name)) is not None:
+        return made
     near = _near(id_, list(gymnasium.registry))
     hint = f"did you mean {' or '.join(near)}?" if near else "gymnasium.pprint_registry() lists all"
     raise UserError(f"no such environment {quoted(id_)}: {hint}")

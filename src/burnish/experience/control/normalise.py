@@ -1,11 +1,12 @@
 """Running statistics per run, which normalise observations and rewards."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 EPSILON = 1e-8
+STATISTICS = ("count", "mean", "variance")
 
 
 class Moments:
@@ -36,6 +37,17 @@ class Moments:
         self.mean = np.where(moved, self.mean + delta * share, self.mean)
         self.variance = np.where(moved, spread, self.variance)
         self.count = self.count + some
+
+    def named(self, run: int) -> dict[str, np.ndarray]:
+        """A copy of the statistics of the run at this position, for saving."""
+        return {name: np.array(getattr(self, name)[run], np.float64) for name in STATISTICS}
+
+    def load_named(self, run: int, saved: Mapping[str, np.ndarray]) -> None:
+        """Load statistics in the format of `named`. Raises ValueError where names or shapes do not match."""
+        if {name: np.shape(value) for name, value in saved.items()} != {k: v.shape for k, v in self.named(run).items()}:
+            raise ValueError(f"saved statistics {', '.join(saved) or 'without values'} do not match")
+        for name in STATISTICS:
+            getattr(self, name)[run] = saved[name]
 
     def keep(self, index: Iterable[int]) -> None:
         """Keep only the runs at these positions."""

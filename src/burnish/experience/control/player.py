@@ -15,6 +15,7 @@ from burnish.policies.interface import Models
 
 ACTION_STREAM = 1
 NOISE_AT_ONCE = 64
+OBSERVATIONS, REWARDS = "observations/", "rewards/"
 COLUMNS = ("observations", "actions", "logprobs", "rewards", "terminated", "ended", "real", "reached")
 
 
@@ -87,7 +88,9 @@ class Player:
     """Steps the environments of all runs with their policies, from their own streams of noise.
 
     `failed` says per run number what went wrong in its environment, and `retired` holds the weights of the runs that
-    have finished, as they were when their last episode ended. `report` is called with the ledger after each rollout.
+    have finished, as they were when their last episode ended, with the statistics of their observations. `kept` holds
+    what training would go on from: the statistics of their rewards, and what `beside` gives for a run's number.
+    `report` is called with the ledger after each rollout. `updates` counts the group's, at its end.
     """
 
     def __init__(
@@ -109,6 +112,9 @@ class Player:
         self.current: np.ndarray | None = None
         self.failed: dict[int, str] = {}
         self.retired: dict[int, dict[str, Tensor]] = {}
+        self.kept: dict[int, dict[str, Tensor]] = {}
+        self.beside: Callable[[int], dict[str, Tensor]] = lambda number: {}
+        self.updates = 0
 
     def play(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """One rollout: `[T, R, E, …]` arrays by name, and the runs that failed in it `[R]`."""
@@ -185,8 +191,11 @@ class Player:
             return remaining
         trained: Any = self.models.trained()
         weights = {f"{part}/{name}": x for part, model in trained.items() for name, x in model.named().items()}
-        for r in np.flatnonzero(over):
-            self.retired[int(self.ledger.names[r])] = {name: stacked[r].clone() for name, stacked in weights.items()}
+        for r in np.flatnonzero(over).tolist():
+            number = int(self.ledger.names[r])
+            self.retired[number] = {name: stacked[r].clone() for name, stacked in weights.items()}
+            self.retired[number] |= statistics(OBSERVATIONS, self.seen, r)
+            self.kept[number] = self.beside(number) | statistics(REWARDS, self.earned, r)
         for model in trained.values():
             model.keep(torch.from_numpy(remaining))
         self.environments.keep(remaining.tolist())
@@ -198,3 +207,9 @@ class Player:
         if self.current is not None:
             self.current = self.current[remaining]
         return remaining
+
+
+def statistics(prefix: str, normaliser: ObservationNormaliser | RewardNormaliser | None, run: int) -> dict[str, Tensor]:
+    """The statistics of the run at this position, as they are saved; nothing without a normaliser."""
+    found = {} if normaliser is None else normaliser.moments.named(run)
+    return {f"{prefix}{name}": torch.from_numpy(value) for name, value in found.items()}

@@ -42,8 +42,10 @@ class Transition:
 
 @runtime_checkable
 class Environments(Protocol):
-    """The environments of R runs. `actions` is their number, or the size of an action if `continuous`."""
+    """The environments of R runs. `actions` is their number, or the size of an action if `continuous`; `spaces` are
+    those of one environment's observations and actions."""
 
+    spaces: tuple[gymnasium.Space, gymnasium.Space]
     observations: int
     actions: int
     continuous: bool
@@ -144,6 +146,7 @@ class VectorEnvironments:
     def __init__(self, envs: Iterable[VectorEnv], seeds: Sequence[int], name: str = "the environment") -> None:
         envs = iter(envs)
         first = next(envs)  # Unsupported spaces are reported before the other environments are made.
+        self.spaces = (first.single_observation_space, first.single_action_space)
         self._read = observation_reader(first.single_observation_space, name)
         self._write: ActionWriter = action_writer(first.single_action_space, name)
         self.observations, self.actions = self._read.size, self._write.size

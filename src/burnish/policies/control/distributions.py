@@ -47,6 +47,10 @@ class Categorical:
     def detach(self) -> "Categorical":
         return Categorical(self.logits.detach())
 
+    def mode(self) -> Int[Tensor, "*steps"]:
+        """The likeliest action; of several, the first."""
+        return self.logits.argmax(-1)
+
     def sample(self, noise: Float[Tensor, "*steps"]) -> Int[Tensor, "*steps"]:
         """The action selected by uniform `noise` in [0, 1): inverse-CDF sampling."""
         return self.draw(noise)[0]
@@ -90,6 +94,10 @@ class DiagonalGaussian:
 
     def detach(self) -> "DiagonalGaussian":
         return DiagonalGaussian(self.mean.detach(), self.log_std.detach())
+
+    def mode(self) -> Float[Tensor, "*steps actions"]:
+        """The likeliest action: the mean."""
+        return self.mean
 
     def sample(self, noise: Float[Tensor, "*steps actions"]) -> Float[Tensor, "*steps actions"]:
         """The action selected by standard normal `noise`: μ + σ · noise."""

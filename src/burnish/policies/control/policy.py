@@ -177,6 +177,12 @@ class ControlPolicy(StackedMLP):
         out = outputs(parts, observations.to(parts[0].dtype))
         return self._distributions(out, beside, out.shape[:-1]).draw(noise)
 
+    def likeliest(self, observations: Float[Tensor, "runs E inputs"]) -> Shaped[Tensor, "runs E *A"]:
+        """The likeliest action in each run's E environments."""
+        parts, beside = self._standing()
+        out = outputs(parts, observations.to(parts[0].dtype))
+        return self._distributions(out, beside, out.shape[:-1]).mode()
+
     def _chosen(self, batch: Transitions) -> tuple[Categorical | DiagonalGaussian, Tensor]:
         """`distribution` with the fast gradient, and the actions; 0 at masked places, which may hold anything."""
         out, beside = Networks.apply(self.theta, self._observations(batch), self.sizes)

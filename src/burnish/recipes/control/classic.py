@@ -3,19 +3,20 @@
 import json
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import pandas as pd
 from pyarrow import ArrowException
 from rich.console import Console
 
 from burnish.evaluation.returns import summarise
-from burnish.experience.control.environments import make_environments
+from burnish.experience.control.environments import make_environments, spec_of_id
 from burnish.recipes.control.compute import compute, finished, outcome
-from burnish.recipes.control.group import GROUPS, RETURNS, RunGroup
+from burnish.recipes.control.group import RETURNS, RunGroup
+from burnish.recipes.control.longer import GROUPS, earlier_of, going_on, tidy
 from burnish.recipes.control.settings import Experiment, experiment
 from burnish.report.control.classic import classic_page
 from burnish.run import RunFolder, UserError, first_line, hushed, printable, write_atomically
@@ -39,11 +40,16 @@ def run_experiment(plan: Experiment, command: str | None = None) -> Path:
     """`classic` with checked settings; `command` is how the page says to repeat it."""
     settings = plan.settings
     with hushed(settings.quiet):
-        make_environments(settings.env, [0], 1, **plan.env_options).close()  # an invalid one fails here, at once
+        tried = make_environments(settings.env, [0], 1, wrappers=plan.wrappers, **plan.env_options)
+        tried.close()  # an invalid one fails here, at once
     with hushed(settings.quiet), RunFolder.open(settings.out, resume=settings.resume) as run:
-        run.claim(plan.as_dict(), free=FREE)
+        run.claim(plan.as_dict(), free=(*FREE, "episodes"))
+        names = [group.name for group in groups_of(plan)]
+        going_on(run, settings.episodes, names)
         describe(run, plan)
-        failed = compute(groups_of(plan), run, plan.processes, settings.quiet)
+        groups = [replace(g, earlier=earlier_of(run.path, g.name, g.episodes)) for g in groups_of(plan)]
+        failed = compute(groups, run, plan.processes, settings.quiet)
+        tidy(run.path, names)
         frame = collected(groups_of(plan), run.path, "algorithm", [method.name for method in plan.methods])
         if not frame.empty:
             conclude(plan, frame, run.path, command)
@@ -59,6 +65,7 @@ def groups_of(plan: Experiment) -> list[RunGroup]:
     return [
         RunGroup(
             *(method, settings.env, plan.env_options, plan.hidden, settings.episodes, settings.seed, first, last),
+            wrappers=plan.wrappers,
             track=settings.track,
             quiet=settings.quiet,
         )
@@ -97,8 +104,8 @@ def conclude(plan: Experiment, frame: pd.DataFrame, folder: Path, command: str |
         if finished(folder / GROUPS / group.name):
             spent = outcome(folder / GROUPS / group.name)["seconds"]
             seconds[group.method.name] = round(seconds.get(group.method.name, 0.0) + spent, 3)
-    threshold = gymnasium.spec(plan.settings.env.rpartition(":")[2]).reward_threshold
-    if "max_episode_steps" in plan.env_options:
+    threshold = spec_of_id(plan.settings.env).reward_threshold
+    if plan.wrappers or "max_episode_steps" in plan.env_options:
         threshold = None  # it is that of the environment as it was registered
     found = summarise(frame, threshold, plan.settings.seed, seconds, plan.settings.episodes)
     found |= {"env": plan.settings.env, "command": command}

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from burnish.recipes.control.bars import Bars
-from burnish.recipes.control.group import FINISHED, GROUPS, RETURNS, RunGroup, run_group
+from burnish.recipes.control.group import RETURNS, RunGroup, run_group
+from burnish.recipes.control.longer import FINISHED, GROUPS
 from burnish.recipes.processes import workers
 from burnish.run import RunFolder, UserError, read_mapping, remove_folder_atomically
 from burnish.training.loop import Interrupted, interruptible

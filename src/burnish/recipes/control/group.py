@@ -1,6 +1,7 @@
 """One group of runs in lockstep, from settings to folder, in one process of `burnish classic`."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,14 +10,16 @@ from typing import Any
 
 import pandas as pd
 import torch
-from safetensors.torch import save
 
 from burnish.batches import Drawn
-from burnish.experience.control.environments import make_environments
+from burnish.experience.control.environments import Environments, make_environments
+from burnish.experience.control.made import Wrappers
 from burnish.experience.control.player import Ledger, Player
+from burnish.experience.control.saved import Saved, save_policies
 from burnish.experience.interface import draws
-from burnish.policies.control.policy import ControlCritic, ControlPolicy
+from burnish.policies.control.network import Network
 from burnish.policies.interface import Models
+from burnish.recipes.control.longer import FINISHED, Earlier, continued
 from burnish.recipes.control.settings import Method
 from burnish.recipes.control.tracking import followed
 from burnish.run import RunFolder, write_atomically
@@ -26,15 +29,16 @@ from burnish.training.loop import train_loop
 from burnish.training.progress import Progress
 from burnish.training.resume import State
 
-GROUPS = "groups"
-RETURNS, WEIGHTS, FINISHED = "returns.parquet", "weights.safetensors", "group.json"
+RETURNS = "returns.parquet"
 LOGGED = 20
+LATEST = 100
+"""Episodes of training whose mean return tells how good a policy is."""
 SEEDS_APART = 1_000_003
 
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Runs `first` … `last` of one method."""
+    """Runs `first` … `last` of one method; with `earlier`, as they go on from where they ended before."""
 
     method: Method
     env: str
@@ -44,8 +48,10 @@ class RunGroup:
     seed: int
     first: int
     last: int
+    wrappers: Wrappers = field(default=(), kw_only=True)
     track: str | None = field(default=None, kw_only=True)
     quiet: bool = field(default=False, kw_only=True)
+    earlier: Earlier | None = field(default=None, kw_only=True)
 
     @property
     def name(self) -> str:
@@ -57,7 +63,9 @@ class RunGroup:
 
     def as_dict(self) -> dict[str, Any]:
         """What the group computes, as plain data."""
-        own = {key: value for key, value in vars(self).items() if key not in ("method", "track", "quiet")}
+        beside = ("method", "track", "quiet", "earlier", "wrappers")
+        own = {key: value for key, value in vars(self).items() if key not in beside}
+        own |= {"wrappers": list(self.wrappers)} if self.wrappers else {}
         hidden = ",".join(map(str, self.hidden))
         return own | {"algorithm": self.method.name, "env_options": dict(self.env_options), "hidden": hidden}
 
@@ -97,14 +105,17 @@ def run_group(group: RunGroup, folder: Path, progress: Callable[[int], None]) ->
         player = play(group, run, progress)
         finished = pd.DataFrame([asdict(episode) for episode in player.ledger.finished])
         frame = pd.DataFrame(columns=["run", "episode", "return_", "length", "steps"]) if finished.empty else finished
-        frame = frame.rename(columns={"return_": "return"}).sort_values(["run", "episode"])
-        frame = frame[~frame.run.isin(list(player.failed))]
+        frame = frame.rename(columns={"return_": "return"})
         frame.insert(0, "algorithm", group.method.name)
+        if group.earlier is not None:
+            frame = pd.concat([pd.read_parquet(group.earlier.folder / RETURNS), frame], ignore_index=True)
+        frame = frame[~frame.run.isin(list(player.failed))].sort_values(["run", "episode"])
         write_atomically(run.path / RETURNS, frame.to_parquet(index=False))
-        if weights := stacked(player.retired):
-            write_atomically(run.path / WEIGHTS, save(weights))
+        keep_policies(group, player, frame, run.path)
         failed = {str(number): reason for number, reason in sorted(player.failed.items())}
-        found = {"seconds": round(time.perf_counter() - began, 3), "failed": failed}
+        seconds = time.perf_counter() - began + (group.earlier.seconds if group.earlier else 0.0)
+        found = {"seconds": round(seconds, 3), "failed": failed, "updates": player.updates}
+        found |= {"went_on_after": list(group.earlier.parts)} if group.earlier else {}
         write_atomically(run.path / FINISHED, json.dumps(found) + "\n")  # last: it says that the group is finished
     return found
 
@@ -118,18 +129,19 @@ def play(
     """The group's runs through the loop, until each has had its episodes; rollouts go `through` a function first."""
     torch.set_num_threads(1)  # groups are spread over the cores: more threads would only wait for each other
     method, algorithm = group.method, group.method.algorithm
-    environments = make_environments(group.env, group.seeds, method.control.copies, **group.env_options)
-    size = environments.observations
-    policy = ControlPolicy(
-        size, environments.actions, group.seeds, continuous=environments.continuous, hidden=group.hidden
-    )
-    models = Models(policy=policy)
+    seeds = group.seeds if group.earlier is None else group.earlier.seeds(group.seeds)
+    copies, made = method.control.copies, {"wrappers": group.wrappers, **group.env_options}
+    environments = make_environments(group.env, seeds, copies, **made)
+    network = network_of(environments, group.hidden)
+    models = Models(policy=network.policy(seeds))
     if "critic" in algorithm.roles:
-        models = models.having(critic=ControlCritic(size, group.seeds, hidden=group.hidden))
-    player = Player(models, method.control, environments, group.seeds, group.episodes, group.first)
+        models = models.having(critic=network.critic(seeds))
+    player = Player(models, method.control, environments, seeds, group.episodes, group.first)
     learner = (TrustRegionLearner if algorithm.region() else LockstepLearner)(
-        algorithm, models, method.steps, group.seeds, group.first
+        algorithm, models, method.steps, seeds, group.first
     )
+    player.beside = learner.named
+    state = State() if group.earlier is None else continued(group.earlier, models, player, learner)
     with (
         followed(run, group.track, group.alone(), learner, player.ledger, group.quiet) as episodes_ended,
         Progress(group.name, 1, quiet=True) as bar,
@@ -141,17 +153,17 @@ def play(
                 progress(ended(ledger, player, group.episodes))
 
         player.report = report
-        train_loop(
+        player.updates = train_loop(
             models,
             through(draws(method.control, player)),
             learner=learner,
             settings=Pace(group.seed),
             steps=float("inf"),
             run=run,
-            state=State(),
+            state=state,
             evaluator=None,
             progress=bar,
-        )
+        ).step
     environments.close()
     return player
 
@@ -161,6 +173,35 @@ def ended(ledger: Ledger, player: Player, episodes: int) -> int:
     return int(ledger.ended.sum()) + len(player.retired) * episodes
 
 
-def stacked(retired: Mapping[int, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The runs' last weights under `run/part/layer`."""
-    return {f"{number}/{name}": weight.contiguous() for number, ws in retired.items() for name, weight in ws.items()}
+def network_of(environments: Environments, hidden: tuple[int, ...]) -> Network:
+    """The networks for these environments."""
+    return Network(environments.observations, environments.actions, environments.continuous, hidden)
+
+
+def keep_policies(group: RunGroup, player: Player, frame: pd.DataFrame, folder: Path) -> None:
+    """Save the policies of the runs that did not fail, with what training goes on from."""
+    finished = {number: weights for number, weights in sorted(player.retired.items()) if number not in player.failed}
+    if not finished:
+        return
+    facts = {}
+    for number in finished:
+        episodes = frame[frame.run == number]
+        latest = float(episodes["return"].tail(LATEST).mean())
+        facts[number] = {
+            "seed": group.seeds[number - group.first],
+            "episodes": len(episodes),
+            "steps": int(episodes.steps.max()),
+            "return": latest if math.isfinite(latest) else None,
+        }
+    observations, actions = player.environments.spaces
+    saved = Saved(
+        algorithm=group.method.name,
+        hyperparameters=group.method.as_dict(),
+        environment={"id": group.env, "options": dict(group.env_options), "wrappers": list(group.wrappers)},
+        observation_space=observations,
+        action_space=actions,
+        network=network_of(player.environments, group.hidden),
+        clip=None if player.seen is None else player.seen.clip,
+        runs=facts,
+    )
+    save_policies(folder, saved, finished, {number: player.kept[number] for number in finished})

@@ -1,7 +1,7 @@
 """The options of `burnish classic`: an environment, algorithms with their hyperparameters, runs and episodes."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from burnish.run.trackers import check_installed, tracker_names
 from burnish.training.control.lockstep import Steps
 
 MOST_LAYERS, MOST_UNITS = 64, 16_384
+BESIDE = {"algorithms", "env_options", "wrappers"}
+"""What is given beside the fields of `ClassicSettings`."""
 MOST_TRACKED = 100
 """Runs of a group with --track: each has open files of its own."""
 
@@ -26,7 +28,7 @@ MOST_TRACKED = 100
 class ClassicSettings:
     """Everything about the experiment that does not belong to an algorithm."""
 
-    env: str = option("CartPole-v1", "Gymnasium environment id, or module:id")
+    env: str = option("CartPole-v1", "Gymnasium environment id, module:id, or module:function that makes one")
     runs: int = option(20, "independently seeded runs per algorithm", ge=1, most=100_000)
     episodes: int = option(1000, "episodes per run, numbered in the order in which they began", ge=1, most=10_000_000)
     out: str = option("runs/classic", "folder to write")
@@ -66,17 +68,19 @@ class Method:
 
 @dataclass(frozen=True)
 class Experiment:
-    """The settings, the methods, and the environment's own options."""
+    """The settings, the methods, and the environment's own options and wrappers."""
 
     settings: ClassicSettings
     methods: tuple[Method, ...]
     env_options: Mapping[str, Any]
+    wrappers: Sequence[Mapping[str, Mapping[str, Any]]] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The resolved configuration, as `experiment` reads it back."""
         common = dataclasses.asdict(self.settings)
         own = {"algorithms": {method.name: method.as_dict() for method in self.methods}}
-        return common | own | {"env_options": dict(self.env_options)}
+        beside: dict[str, Any] = {"wrappers": list(self.wrappers)} if self.wrappers else {}
+        return common | own | beside | {"env_options": dict(self.env_options)}
 
     @property
     def hidden(self) -> tuple[int, ...]:
@@ -91,21 +95,26 @@ def experiment(options: Mapping[str, Any]) -> Experiment:
     """The experiment for flat `options` from a file, flags or Python.
 
     `algorithms` is a comma-separated text, a list, or a mapping of names to hyperparameters; the others come from the
-    environment's preset, or CartPole's. Raises UserError for an invalid key or value.
+    environment's preset, or CartPole's. For `env` and `wrappers` see `recipes.control.environment`.
+    Raises UserError for an invalid key or value.
     """
-    given = {key.replace("-", "_"): value for key, value in options.items()}
+    # The command line reads this module for its flags, and needs no Gymnasium for that.
+    from burnish.recipes.control.environment import with_environment, wrappers_of
+
+    given = with_environment({key.replace("-", "_"): value for key, value in options.items()})
     algorithms = given.pop("algorithms", ",".join(CONTROL))
-    env_options = given.pop("env_options", {})
+    env_options, wrappers = given.pop("env_options", {}), wrappers_of(given.pop("wrappers", ()))
     if not isinstance(env_options, Mapping):
         raise UserError(f"env_options must be a mapping of keys to values, not {env_options!r}")
     known = option_names(ClassicSettings)
     for key in given:
         if key not in known:
-            raise UserError(f"unknown key '{key}' for classic{suggestion(key, known | {'algorithms', 'env_options'})}")
+            raise UserError(f"unknown key '{key}' for classic{suggestion(key, known | BESIDE)}")
     settings = checked(construct(ClassicSettings, given))
     asked = asked_for(algorithms)
     presets = PRESETS.get(settings.env.rpartition(":")[2], PRESETS["CartPole-v1"])
-    return Experiment(settings, tuple(method(name, presets[name] | own) for name, own in asked.items()), env_options)
+    methods = tuple(method(name, presets[name] | own) for name, own in asked.items())
+    return Experiment(settings, methods, env_options, wrappers)
 
 
 def asked_for(algorithms: Any) -> dict[str, dict[str, Any]]:

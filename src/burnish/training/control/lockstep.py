@@ -5,7 +5,7 @@ gradient of that run alone. Gradient norm, clipping, Adam's step count, early st
 per run. Run i of a group therefore ends where the same run alone would.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from burnish.training.resume import State
 from burnish.training.step import objective, prepared
 
 MINIBATCH_STREAM = 2
+CARRIED = "carried/"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,22 @@ class StackedAdam:
         scale = (squares / (1 - second**k)).sqrt_().add_(self.eps)
         theta.addcdiv_(moments * (-rate / (1 - first**k)), scale)
 
+    def named(self, run: int) -> dict[str, Tensor]:
+        """A copy of the state of the run at this position, for saving; nothing before the first step."""
+        if self.moments is None or self.squares is None:
+            return {}
+        count = torch.tensor(self.counts[run], dtype=torch.int64)
+        return {"moments": self.moments[run].clone(), "squares": self.squares[run].clone(), "count": count}
+
+    def load_named(self, theta: Tensor, saved: Sequence[Mapping[str, Tensor]]) -> None:
+        """Load states in the format of `named`, one per run."""
+        self.moments, self.squares = torch.zeros_like(theta), torch.zeros_like(theta)
+        self.counts = [0] * len(saved)
+        for run, own in enumerate(saved):
+            if own:
+                self.moments[run], self.squares[run] = own["moments"], own["squares"]
+                self.counts[run] = int(own["count"])
+
     def keep(self, index: Tensor) -> None:
         """Keep only these runs."""
         if self.moments is not None and self.squares is not None:
@@ -153,6 +170,21 @@ class LockstepLearner:
             self.orders, self.runs = [self.orders[i] for i in index], remaining
             self.carried = {name: value[kept] for name, value in self.carried.items()}
 
+    def named(self, run: int) -> dict[str, Tensor]:
+        """What the next update of the run with this number would depend on, for saving."""
+        at = self.runs.index(run)
+        own = {f"optimizer/{part}/{name}": x for part, adam in self.adams.items() for name, x in adam.named(at).items()}
+        return own | {f"{CARRIED}{name}": value[at].clone() for name, value in self.carried.items()}
+
+    @torch.no_grad()
+    def load_named(self, saved: Sequence[Mapping[str, Tensor]]) -> None:
+        """Load what `named` gave, one per run."""
+        for part, adam in self.adams.items():
+            prefix, (theta,) = f"optimizer/{part}/", self.trained[part].parameters().values()
+            adam.load_named(theta, [below(prefix, own) for own in saved])
+        carried = [below(CARRIED, own) for own in saved]
+        self.carried = {name: torch.stack([own[name] for own in carried]) for name in carried[0]}
+
     def update(self, part: Any, state: State, first: bool) -> dict[str, Any] | None:
         loss = self.algorithm.loss(self.models, part)
         metrics = metric_means(loss, part)
@@ -214,6 +246,11 @@ class LockstepLearner:
 def metric_means(loss: Loss, batch: Rows) -> dict[str, Tensor]:
     """The metrics of each run, `[R]`: means over its real steps."""
     return {name: masked_mean(values, batch.mask, (-2, -1)) for name, values in loss.metrics.items()}
+
+
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with this, without it."""
+    return {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
 
 
 def single_steps(batch: Rows) -> Any:

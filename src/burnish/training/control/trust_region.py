@@ -1,6 +1,6 @@
 """TRPO's step: as far along the natural gradient as the policy's distributions may move, each run by itself."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, cast
 
@@ -71,6 +71,14 @@ class TrustRegionLearner:
 
     def save(self, state: State) -> None:
         self.critic.save(state)
+
+    def named(self, run: int) -> dict[str, Tensor]:
+        """What the next update of the run with this number would depend on: the policy's step has no memory."""
+        return self.critic.named(run)
+
+    def load_named(self, saved: Sequence[Mapping[str, Tensor]]) -> None:
+        """Load what `named` gave, one per run."""
+        self.critic.load_named(saved)
 
 
 def trust_region_step(algorithm: Algorithm, region: TrustRegion, models: Models, batch: Prepared) -> dict[str, Tensor]:

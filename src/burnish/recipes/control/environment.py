@@ -1,0 +1,71 @@
+"""The environment of an experiment as a user gives it: an id, or what makes one, with options and wrappers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+
+from burnish.experience.control.made import IN_MEMORY, Wrappers, name_of
+from burnish.options import quoted
+from burnish.run import UserError
+from burnish.run.plain_yaml import read_yaml
+
+
+def with_environment(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The same options with the name of an `env` that is a function or a class.
+
+    One that other processes cannot import, such as a lambda, is computed in this process. Raises UserError for an
+    environment that is already made, because every copy needs one of its own.
+    """
+    env = given.get("env")
+    if isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv):
+        raise UserError(
+            f"env is {type(env).__name__}, already made, but every copy needs one of its own: give the class, or a "
+            "function that makes one"
+        )
+    name = name_of(env) if callable(env) else env
+    if not isinstance(name, str) or not name.startswith(IN_MEMORY):
+        return dict(given) | ({} if env is None else {"env": name})
+    if given.get("processes") not in (None, 1):
+        raise UserError(
+            "env is a function that other processes cannot import: leave processes out, or move it to a module"
+        )
+    return dict(given) | {"env": name, "processes": 1}
+
+
+def wrappers_of(given: Any) -> Wrappers:
+    """Wrappers as a list of `{"module:Class": options}`, from the innermost on.
+
+    Each may be a name, a mapping of a name to its options, or a class or function that can be imported.
+    """
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        given = [given]
+    found: list[Mapping[str, Mapping[str, Any]]] = []
+    for one in given:
+        if callable(one):
+            if (name := name_of(one)).startswith(IN_MEMORY):
+                raise UserError(
+                    f"the wrapper {one!r:.80} cannot be imported: move it to a module, or apply it inside env"
+                )
+            found.append({name: {}})
+        elif isinstance(one, str):
+            found.append({one: {}})
+        elif isinstance(one, Mapping) and all(isinstance(own, Mapping | None) for own in one.values()):
+            found += [{str(name): dict(own or {})} for name, own in one.items()]
+        else:
+            raise UserError(f"wrappers must be names like module:Class, with their options, not {quoted(one)}")
+    return tuple(found)
+
+
+def options_of(texts: Sequence[str]) -> dict[str, Any]:
+    """The options of an environment from texts like `gravity=9.8`; a value is read as YAML."""
+    found = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key.strip().isidentifier():
+            raise UserError(f"--env-option {quoted(text)} is not of the form key=value, like max_episode_steps=200")
+        try:
+            found[key.strip()] = read_yaml(value)
+        except ValueError as error:
+            raise UserError(f"--env-option {quoted(text)} has a value that cannot be read: quote it") from error
+    return found

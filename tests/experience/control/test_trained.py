@@ -1,0 +1,105 @@
+"""Trained policies choose what the policy in training chooses, one observation or many at a time."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+from trained_policies import write_group
+
+from burnish.experience.control.environments import make_environments
+from burnish.experience.control.player import Player
+from burnish.experience.control.rollouts import Control
+from burnish.experience.control.saved import Saved, save_policies
+from burnish.experience.control.trained import TrainedPolicy, load_policies
+from burnish.policies.control.network import Network
+from burnish.policies.interface import Models
+from burnish.run import UserError
+
+
+def in_training(folder: Path, env: str) -> Player:
+    """A player of two runs in the middle of training with normalised observations, whose policies are saved."""
+    environments = make_environments(env, [5, 6], 3)
+    network = Network(environments.observations, environments.actions, environments.continuous, (4,))
+    models = Models(policy=network.policy([5, 6]))
+    player = Player(models, Control(3, 20, normalise_observations=True), environments, [5, 6], 10**6)
+    player.play()
+    player.ledger.ended[:] = 10**6
+    policy: Any = models.policy
+    weights = {run: {f"policy/{name}": x[run] for name, x in policy.named().items()} for run in (0, 1)}
+    assert player.seen is not None
+    for run in (0, 1):
+        statistics = player.seen.moments.named(run)
+        weights[run] |= {f"observations/{name}": torch.from_numpy(x) for name, x in statistics.items()}
+    facts: dict[int, dict[str, Any]] = {0: {}, 1: {}}
+    environment = {"id": env, "options": {}, "wrappers": []}
+    saved = Saved("ppo", {}, environment, *environments.spaces, network, player.seen.clip, facts)
+    save_policies(folder, saved, weights)
+    return player
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
+def test_a_loaded_policy_chooses_what_the_one_in_training_does(env: str, tmp_path: Path) -> None:
+    """The likeliest actions and drawn ones, of both runs, to the bit; through statistics that matter."""
+    player = in_training(tmp_path, env)
+    rows = player.environments.reset()
+    assert player.seen is not None
+    shown = torch.from_numpy(player.seen(rows))
+    policies = load_policies(tmp_path)
+    policy: Any = player.models.policy
+    np.testing.assert_array_equal(policies.choose(rows), policy.likeliest(shown).numpy())
+    streams = [np.random.default_rng(run) for run in (0, 1)]
+    continuous, again = player.environments.continuous, [np.random.default_rng(run) for run in (0, 1)]
+    draws = [s.standard_normal((3, 1), np.float32) if continuous else s.random((3,), np.float32) for s in again]
+    drawn, _ = policy.act(shown, torch.from_numpy(np.stack(draws)))
+    np.testing.assert_array_equal(policies.choose(rows, streams), drawn.numpy())
+    raw = policy.likeliest(torch.from_numpy(100 * rows)).numpy()
+    assert env == "CartPole-v1" or (raw != policies.choose(100 * rows)).any()
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
+def test_one_observation_and_a_batch(env: str, tmp_path: Path) -> None:
+    """An action that `step` takes for one; the same ones stacked for several, also through the saved single run."""
+    in_training(tmp_path, env)
+    policy = TrainedPolicy(load_policies(tmp_path, [1]))
+    made = gymnasium.make(env)
+    observations = np.stack([made.reset(seed=seed)[0] for seed in range(4)])
+    several = policy.act(observations)
+    for observation, action in zip(observations, several, strict=True):
+        np.testing.assert_allclose(policy.act(observation), action, atol=1e-6)
+    assert made.action_space.contains(policy.act(observations[0]))
+    made.step(policy.act(observations[0], deterministic=False))
+    made.close()
+    alone = TrainedPolicy(load_policies(policy.save(tmp_path / "alone")))
+    assert (alone.number, alone.algorithm, alone.environment["id"]) == (1, "ppo", env)
+    np.testing.assert_array_equal(alone.act(observations), several)
+
+
+def test_drawn_actions_are_as_likely_as_the_policy_says(tmp_path: Path) -> None:
+    """A policy of logits 0 and 0 draws both; its likeliest is the first. The seed repeats the draws."""
+    spaces = (Box(0, 3, (1,)), Discrete(2, start=3))
+    write_group(tmp_path, "any", {0: 0}, spaces=spaces)
+    sure, batch = TrainedPolicy(load_policies(tmp_path)), np.zeros((200, 1), np.float32)
+    assert set(sure.act(batch, deterministic=False).tolist()) == {3}
+    policies = load_policies(tmp_path)
+    policies.policy.theta.data.zero_()
+    drawn = [TrainedPolicy(policies, seed).act(batch, deterministic=False).tolist() for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert 60 < sum(one == 4 for one in drawn[0]) < 140  # 100 ± 5.7 standard deviations
+    assert set(TrainedPolicy(policies).act(batch).tolist()) == {3}
+
+
+@pytest.mark.parametrize("observation", [np.zeros(2), np.zeros((1, 1, 1)), "high", None, [[1.0, 2.0]]])
+def test_what_is_no_observation_is_refused(observation: Any, tmp_path: Path) -> None:
+    policy = TrainedPolicy(load_policies(write_group(tmp_path, "any", {0: 0})))
+    with pytest.raises(UserError, match=r"is not of the policy's observation space Box"):
+        policy.act(observation)
+
+
+def test_a_run_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    write_group(tmp_path, "any", {0: 0, 3: 1})
+    with pytest.raises(UserError, match=r"has no run 1: it has \[0, 3\]"):
+        load_policies(tmp_path, [1])

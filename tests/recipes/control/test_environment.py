@@ -1,0 +1,65 @@
+"""The environment as a user gives it, and what is said of one that cannot be used."""
+
+from typing import Any
+
+import gymnasium
+import pytest
+
+from burnish.recipes.control.environment import options_of, with_environment, wrappers_of
+from burnish.run import UserError
+from recipes.classic_worlds import HERE, Told
+
+CLIP = "gymnasium.wrappers:ClipReward"
+
+
+def test_an_environment_is_named() -> None:
+    assert with_environment({"runs": 2}) == {"runs": 2}
+    assert with_environment({"env": "CartPole-v1", "processes": 3}) == {"env": "CartPole-v1", "processes": 3}
+    assert with_environment({"env": Told, "processes": 3}) == {"env": f"{HERE}:Told", "processes": 3}
+
+
+def test_a_function_in_memory_stays_in_this_process() -> None:
+    given = with_environment({"env": lambda: Told()})
+    assert given["env"].startswith("in-memory:")
+    assert given["processes"] == 1
+    with pytest.raises(UserError, match="other processes cannot import: leave processes out"):
+        with_environment({"env": lambda: Told(), "processes": 2})
+
+
+def test_an_environment_that_is_made_is_refused() -> None:
+    with pytest.raises(UserError, match="env is Told, already made, but every copy needs one of its own"):
+        with_environment({"env": Told()})
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ((), ()),
+        (CLIP, ({CLIP: {}},)),
+        ([CLIP, {CLIP: {"max_reward": 1}}], ({CLIP: {}}, {CLIP: {"max_reward": 1}})),
+        ({CLIP: None}, ({CLIP: {}},)),
+        (
+            [gymnasium.wrappers.FlattenObservation],
+            ({"gymnasium.wrappers.transform_observation:FlattenObservation": {}},),
+        ),
+    ],
+)
+def test_wrappers_are_names_with_options(given: Any, found: Any) -> None:
+    assert wrappers_of(given) == found
+
+
+def test_wrappers_that_cannot_be_named_are_refused() -> None:
+    with pytest.raises(UserError, match="cannot be imported: move it to a module, or apply it inside env"):
+        wrappers_of([lambda env: env])
+    with pytest.raises(UserError, match="wrappers must be names like module:Class, with their options, not 3"):
+        wrappers_of([3])
+
+
+def test_options_of_a_command_line() -> None:
+    texts = ["max_episode_steps=200", "gravity = 9.8", "name=a=b", "slippery=false"]
+    assert options_of(texts) == {"max_episode_steps": 200, "gravity": 9.8, "name": "a=b", "slippery": False}
+    for text in ("gravity", "=3", "a b=3"):
+        with pytest.raises(UserError, match="is not of the form key=value"):
+            options_of([text])
+    with pytest.raises(UserError, match="has a value that cannot be read"):
+        options_of(["x=[1"])

@@ -1,0 +1,155 @@
+"""Training that goes on: the same weights and statistics, new episodes, and nothing lost on the way."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from burnish.experience.control.environments import make_environments
+from burnish.experience.control.player import Player
+from burnish.experience.control.saved import read_policies
+from burnish.policies.interface import Models
+from burnish.recipes.control.group import RunGroup, network_of, run_group
+from burnish.recipes.control.longer import Earlier, continued, earlier_of, going_on, tidy
+from burnish.recipes.control.settings import method
+from burnish.run import RunFolder, UserError, read_mapping
+from burnish.training.control.lockstep import LockstepLearner
+
+KNOBS = {"copies": 2, "rollout": 16, "update_epochs": 2, "batch_size": 16, "schedule": "constant"}
+KNOBS |= {"normalise_observations": True, "normalise_rewards": True}
+
+
+def group(episodes: int, last: int = 1, **knobs: Any) -> RunGroup:
+    return RunGroup(method("ppo", KNOBS | knobs), "CartPole-v1", {}, (4,), episodes, 5, 0, last)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with one group of two runs of 6 episodes."""
+    run = tmp_path_factory.mktemp("longer") / "run"
+    run_group(group(6), run / "groups" / "ppo-00-01", lambda episodes: None)
+    (run / "config.yaml").write_text("episodes: 6\n")
+    return run
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def go_on(run: Path, episodes: int) -> Path:
+    asked = group(episodes)
+    with RunFolder.open(run, resume=True) as folder:
+        going_on(folder, episodes, [asked.name])
+    earlier = earlier_of(run, asked.name, episodes)
+    run_group(replace(asked, earlier=earlier), run / "groups" / asked.name, lambda episodes: None)
+    tidy(run, [asked.name])
+    return run / "groups" / asked.name
+
+
+def test_what_training_goes_on_from_is_what_it_ended_with(finished: Path) -> None:
+    folder = finished / "groups" / "ppo-00-01"
+    asked, earlier = group(9), Earlier(folder, (6,), 40, 1.0)
+    seeds = earlier.seeds(asked.seeds)
+    environments = make_environments(asked.env, seeds, 2)
+    network = network_of(environments, asked.hidden)
+    models = Models(policy=network.policy(seeds)).having(critic=network.critic(seeds))
+    player = Player(models, asked.method.control, environments, seeds, 9)
+    learner = LockstepLearner(asked.method.algorithm, models, asked.method.steps, seeds)
+    state = continued(earlier, models, player, learner)
+    weights, kept = load_file(folder / "weights.safetensors"), load_file(folder / "training.safetensors")
+    assert state.step == 40
+    assert player.seen is not None
+    assert player.earned is not None
+    trained: dict[str, Any] = models.trained()
+    for run in (0, 1):
+        for part, model in trained.items():
+            for name, x in model.named().items():
+                assert torch.equal(x[run], weights[f"{run}/{part}/{name}"])
+        for name, x in player.seen.moments.named(run).items():
+            assert torch.equal(torch.from_numpy(x), weights[f"{run}/observations/{name}"])
+        for name, x in player.earned.moments.named(run).items():
+            assert torch.equal(torch.from_numpy(x), kept[f"{run}/rewards/{name}"])
+        state_of = learner.named(run)
+        assert len(state_of) == 6  # moments, squares and count of policy and critic
+        assert state_of["optimizer/policy/count"] > 0
+        for name, x in state_of.items():
+            assert torch.equal(x, kept[f"{run}/{name}"])
+    steps = [facts["steps"] for facts in read_policies(folder).runs.values()]
+    assert player.ledger.steps.tolist() == steps
+    assert (player.ledger.begun == 6).all()
+    assert (player.ledger.ended == 6).all()
+
+
+def test_episodes_are_added_to_those_before(run: Path) -> None:
+    before = pd.read_parquet(run / "groups" / "ppo-00-01" / "returns.parquet")
+    old = read_mapping(run / "groups" / "ppo-00-01" / "group.json")
+    folder = go_on(run, 9)
+    after = pd.read_parquet(folder / "returns.parquet")
+    for number in (0, 1):
+        own = after[after.run == number]
+        assert own.episode.tolist() == list(range(1, 10))
+        past = before[before.run == number].reset_index(drop=True)
+        pd.testing.assert_frame_equal(own[:6].reset_index(drop=True), past)
+        assert own.steps[6:].min() > past.steps.max()
+    found = read_mapping(folder / "group.json")
+    assert found["went_on_after"] == [6]
+    assert found["updates"] > old["updates"]
+    assert found["seconds"] >= old["seconds"]
+    assert read_policies(folder).runs[1]["episodes"] == 9
+    assert not (run / "earlier").exists()
+    assert read_mapping(go_on(run, 10) / "group.json")["went_on_after"] == [6, 9]
+
+
+def test_new_episodes_are_not_those_of_the_beginning_and_repeat(run: Path, tmp_path: Path) -> None:
+    again = Path(shutil.copytree(run, tmp_path / "again"))
+    first, second = go_on(run, 12), go_on(again, 12)
+    assert (first / "returns.parquet").read_bytes() == (second / "returns.parquet").read_bytes()
+    assert (first / "weights.safetensors").read_bytes() == (second / "weights.safetensors").read_bytes()
+    starts = [
+        make_environments("CartPole-v1", seeds, 1).reset() for seeds in ([7], Earlier(run, (6,), 0, 0.0).seeds([7]))
+    ]
+    assert (starts[0] != starts[1]).all()
+
+
+def test_a_kill_before_the_end_loses_nothing(run: Path) -> None:
+    """Killed after the group was moved aside, and half-way in the new one; it goes on as if it had not been."""
+    with RunFolder.open(run, resume=True) as folder:
+        going_on(folder, 9, ["ppo-00-01"])
+    assert earlier_of(run, "ppo-00-01", 9) == earlier_of(run, "ppo-00-01", 9) != None  # noqa: E711
+    assert not (run / "groups" / "ppo-00-01").exists()
+    with RunFolder.open(run, resume=True) as folder, pytest.raises(UserError, match="is not finished, and only a"):
+        going_on(folder, 12, ["ppo-00-01"])
+    folder = go_on(run, 9)
+    assert read_mapping(folder / "group.json")["went_on_after"] == [6]
+    assert earlier_of(run, "ppo-00-01", 9) is None
+
+
+def test_what_cannot_go_on_is_refused(run: Path) -> None:
+    with RunFolder.open(run, resume=True) as folder:
+        going_on(folder, 6, ["ppo-00-01", "none"])  # nothing to do
+        with pytest.raises(UserError, match="was begun with 6 episodes: give more to go on with it"):
+            going_on(folder, 5, ["ppo-00-01"])
+        with pytest.raises(UserError, match=r"is not finished, .* use --resume --episodes 6 first"):
+            going_on(folder, 9, ["ppo-00-01", "none"])
+        (run / "groups" / "ppo-00-01" / "training.safetensors").unlink()
+        with pytest.raises(UserError, match=r"training\.safetensors is missing: restore it"):
+            going_on(folder, 9, ["ppo-00-01"])
+        (run / "groups" / "ppo-00-01" / "group.json").write_text('{"seconds": 1, "failed": {"1": "it fell"}}')
+        with pytest.raises(UserError, match=r"run 1 of .* failed, so the runs cannot go on"):
+            going_on(folder, 9, ["ppo-00-01"])
+    assert read_mapping(run / "config.yaml")["episodes"] == 6
+
+
+def test_the_method_without_a_memory_goes_on_too(tmp_path: Path) -> None:
+    """A single rollout, so that no optimizer has made a step: it begins with moments of 0."""
+    asked = RunGroup(method("reinforce", {"copies": 1, "rollout": None}), "CartPole-v1", {}, (4,), 1, 5, 0, 0)
+    run_group(asked, tmp_path / "groups" / asked.name, lambda episodes: None)
+    earlier = Earlier(tmp_path / "groups" / asked.name, (1,), 0, 0.0)
+    run_group(replace(asked, episodes=3, earlier=earlier), tmp_path / "on", lambda episodes: None)
+    assert pd.read_parquet(tmp_path / "on" / "returns.parquet").episode.tolist() == [1, 2, 3]
