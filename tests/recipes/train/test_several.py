@@ -36,7 +36,8 @@ METHODS = [name for name in LANGUAGE if not any(name in others for others in SAM
 DATA = {"demonstrations": "texts", "preferences": "pairs", "feedback": "pairs", "prompts": "prompts"}
 MORE: dict[str, dict[str, Any]] = {
     "sft, noise": {"neftune": 5.0, "accumulate": 2},
-    "dpo, streamed": {"streaming": True, "accumulate": 2},
+    "sft, streamed": {"streaming": True, "accumulate": 2},
+    "dpo, streamed": {"streaming": True, "lora_rank": 2, "dtype": "auto"},
     "rloo, models": {"reward": "scorer,words"},
     "grpo, dialogues": {"environment": "Asks", "reward": None, "max_turns": 2, "model": "chat"},
     "sft, per text": {"over": "sequence", "accumulate": 2, "group_by_length": True},
