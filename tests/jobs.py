@@ -26,7 +26,7 @@ def start(arguments: list[str], log: Path, crash: tuple[str, int] | None = None)
 
 def finish(process: ForkServerProcess) -> int:
     """Wait for the end; the exit status, −9 after SIGKILL."""
-    process.join(60)
+    process.join(300)
     assert process.exitcode is not None, "the process hangs"
     return process.exitcode
 

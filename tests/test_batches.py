@@ -7,7 +7,7 @@ import tiny
 import torch
 from phases import acted
 
-from burnish.batches import Demonstrations, Episodes, Feedback, Preferences, PreparedPreferences
+from burnish.batches import Demonstrations, Episodes, Feedback, Preferences, PreparedFeedback, PreparedPreferences
 
 DEMONSTRATIONS = tiny.demonstrations(tiny.random_rows(5))
 
@@ -46,6 +46,22 @@ def test_a_field_that_is_not_there_stays_away() -> None:
     batch = tiny.preferences(tiny.random_pairs(3))
     for narrowed in (batch, batch.select(slice(0, 2)), batch.to("meta")):
         assert (narrowed.margins, narrowed.confidences) == (None, None)
+
+
+def test_parts_of_a_batch_are_joined_to_the_batch() -> None:
+    """Also of a prepared one, whose 0-d tensor is the same in all parts, and of one that lacks fields."""
+    feedback = complete_feedback()
+    ready = PreparedFeedback(feedback, torch.rand(feedback.mask.shape), torch.tensor(0.5))
+    first, *others = (ready.select(slice(*ends)) for ends in ((0, 2), (2, 3), (3, 5)))
+    joined = first.joined(others)
+    assert torch.equal(joined.ref_logprobs, ready.ref_logprobs)
+    assert joined.kl == 0.5
+    for field in dataclasses.fields(feedback):
+        assert torch.equal(getattr(joined.batch, field.name), getattr(feedback, field.name))
+    pairs = PreparedPreferences(tiny.preferences(tiny.random_pairs(3)))
+    again = pairs.select(slice(0, 1)).joined([pairs.select(slice(1, 3))])
+    assert torch.equal(again.batch.tokens, pairs.batch.tokens)
+    assert (again.ref_logprobs, again.batch.margins) == (None, None)
 
 
 @pytest.mark.parametrize("batch", [complete_preferences(), complete_feedback()], ids=["pairs", "feedback"])

@@ -5,6 +5,7 @@ is the only mask: prompt, padding and masked-out tokens are all False. Rows are 
 `prepare` adds to a batch is a type of its own, which holds the batch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -31,6 +32,17 @@ class Rows:
         parts = {name: value for name, value in self._parts().items() if isinstance(value, Rows) or value.dim() > 0}
         chosen = {name: v.select(index) if isinstance(v, Rows) else v[index] for name, v in parts.items()}
         return replace(self, **chosen)  # type: ignore[type-var]
+
+    def joined(self: R, others: Sequence[R]) -> R:
+        """The rows of this batch and of others of its kind, one behind the other. A 0-d tensor is the same in all."""
+        together: dict[str, Any] = {}
+        for name, value in self._parts().items():
+            more = [getattr(other, name) for other in others]
+            if isinstance(value, Rows):
+                together[name] = value.joined(more)
+            elif value.dim():
+                together[name] = torch.cat([value, *more])
+        return replace(self, **together)  # type: ignore[type-var]
 
     def to(self: R, device: str | torch.device) -> R:
         """The batch on `device`."""

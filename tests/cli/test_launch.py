@@ -74,7 +74,7 @@ def test_control_c_reaches_every_process_once(log: Path) -> None:
     ("arguments", "said"),
     [
         (["2", "--", "chat", "model"], "burnish: burnish chat runs in one process: start it without launch\n"),
-        (["2", "--"], "Give a method and its options"),
+        (["2", "--"], "Give a command and its options"),
         (["2"], "Missing argument 'COMMAND...'"),
         (["0", "sft"], "0 is not in the range x>=1"),
     ],

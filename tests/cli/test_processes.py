@@ -8,7 +8,7 @@ import pytest
 import ranks
 from safetensors.torch import load_file
 
-SENTENCE = "another process of the run has ended: the others end too; continue with --resume"
+SENTENCE = "process {} of 2 has ended: the others end too; continue with --resume"
 
 
 @pytest.fixture
@@ -37,6 +37,9 @@ def test_the_main_process_prints(files: Path, log: Path) -> None:
     assert lines.count("run") == 1
     assert sum("rows used" in line for line in lines) == 1
     assert sum(line.startswith("SFT 8/8") for line in lines) == 1
+    for rank in range(2):  # each says it in its own file
+        said = (log.parent / f"run/logs/rank-00{rank}.txt").read_text()
+        assert said.count("rows used") == said.count("SFT 8/8") == said.count(f"process {rank} of 2 begins") == 1
 
 
 @pytest.mark.parametrize(
@@ -44,7 +47,7 @@ def test_the_main_process_prints(files: Path, log: Path) -> None:
     [
         (["--steps", "none"], "Error: Invalid value for '--steps'"),
         (["--data", "absent.jsonl"], "burnish: absent.jsonl"),
-        (["--streaming"], "burnish: streaming needs one process for now"),
+        (["--device", "meta"], "burnish: several processes train on the CPU only for now"),
     ],
 )
 def test_a_mistake_is_said_once(files: Path, log: Path, mistake: list[str], said: str) -> None:
@@ -81,7 +84,7 @@ def test_a_process_that_is_killed_ends_all_and_the_run_resumes_to_the_same_bits(
 ) -> None:
     began = ranks.run([sft(files, "--quiet")] * 2, log, (rank, place, times))
     assert (began[rank], began[1 - rank]) == (-signal.SIGKILL, 2)
-    assert once(log) == f"burnish: {SENTENCE}"
+    assert once(log) == f"burnish: {SENTENCE.format(rank)}"
     assert ranks.run([sft(files, "--quiet", "--resume")] * 2, log) == [0, 0]
     assert weights(log) == weights(whole)
     assert (log.parent / "run/metrics.jsonl").read_bytes() == (whole.parent / "run/metrics.jsonl").read_bytes()

@@ -1,8 +1,11 @@
 """What several processes have together, in real processes."""
 
+import pickle
+import socket
 from pathlib import Path
 from typing import Any
 
+import jobs
 import pytest
 import ranks
 import torch
@@ -23,6 +26,10 @@ def meet(folder: str) -> dict[str, Any]:
     found["rank"] = world.rank, world.size, world.is_main
     found["gather"] = world.gather([world.rank])
     found["sum"] = world.sum({"all": torch.tensor(world.rank), f"only {world.rank}": 7} if world.rank else {})
+    found["each"] = list(world.each(lambda item: (item, item % 3 == world.rank), range(5)))
+    few = world.by_rows(lambda part: part.rows * 10 + len(part), texts(2))
+    found["by rows"] = few.tolist(), world.by_rows(lambda part: part.tokens, texts(4)).shape
+    found["waited"] = world.waited[0] > 0
     found["any"] = world.any(world.rank == 2), world.any(False)
     found["main"] = world.from_main(lambda: f"from {world.rank}")
     with world.main_first():
@@ -62,17 +69,56 @@ def test_three_processes(tmp_path: Path) -> None:
     assert found[0].pop("earlier") == []
     assert all("0.done" in one.pop("earlier") for one in found[1:])
     assert sorted(one.pop("first") for one in found) == [False, False, True]
-    assert found[0]["lost"].startswith("another process of the run has ended")
+    assert found[0]["lost"] == "process 1 of 3 has ended: the others end too; continue with --resume"
     assert found[2].pop("lost") == found[0].pop("lost")
     assert found[0] == found[1] == found[2]
     assert found[0]["gather"] == [[0], [1], [2]]
     assert found[0]["sum"] == {"all": 3, "only 1": 7, "only 2": 7}
+    assert found[0]["each"] == [(0, True), (1, True), (2, True), (3, True), (4, True)]
+    assert found[0]["by rows"] == ([1, 11], (4, 2))
+    assert found[0]["waited"]
     assert found[0]["any"] == (True, False)
     assert found[0]["main"] == "from 0"
     assert found[0]["gradients"] == [None, [5.0, -1.0], [6.0, 6.0], [pytest.approx(3e-12, rel=1e-12)] * 2]
     assert found[0]["differ"].startswith(
         "the processes of the run differ in seed (process 0 has 3, process 2 has 4): start"
     )
+
+
+def meet_and_fail() -> tuple[list[int], bool]:
+    world = joined()
+    return world.gather(world.rank), world.fails_first()
+
+
+def test_processes_that_torchrun_starts_again_meet_anew(tmp_path: Path) -> None:
+    """Its store still has the addresses of those before, and that one of them has failed."""
+    environments = ranks.variables(2)
+    for attempt in range(2):
+        processes, paths = [], [tmp_path / f"{attempt}-{rank}.pickle" for rank in range(2)]
+        for environment, path in zip(environments, paths, strict=True):
+            more = environment | {"TORCHELASTIC_RESTART_COUNT": str(attempt)}
+            process = jobs.CONTEXT.Process(target=ranks.called, args=(more, str(path), meet_and_fail, ()))
+            process.start()
+            processes.append(process)
+        for process in processes:
+            jobs.finish(process)
+        found = [pickle.loads(path.read_bytes()) for path in paths]
+        assert [met for met, _ in found] == [[0, 1], [0, 1]]
+        assert sorted(first for _, first in found) == [False, True]
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    """Without torchrun, whose own port is free, the first process opens the one that MASTER_PORT says."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        alone = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        path = tmp_path / "0.pickle"
+        process = jobs.CONTEXT.Process(target=ranks.called, args=(alone, str(path), joined, ()))
+        process.start()
+        jobs.finish(process)
+    error = pickle.loads(path.read_bytes())
+    assert isinstance(error, UserError)
+    assert str(error) == f"the processes cannot meet, because 127.0.0.1:{port} is in use: set another MASTER_PORT"
 
 
 @pytest.mark.parametrize(("rows", "shares"), [(6, [2, 2, 2]), (7, [2, 2, 3]), (2, [0, 1, 1]), (1, [0, 0, 1])])

@@ -74,6 +74,9 @@ class Halfway:
         self.noted.clear()
         return found
 
+    def pace(self, seconds: float) -> dict[str, Any]:
+        return {}
+
     def save(self, state: State) -> None:
         self.saved.append(state.step)
 

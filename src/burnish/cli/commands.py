@@ -29,7 +29,7 @@ OTHERS = {
     "compare": Place("models", "compare", "Compare two models on the same prompts with a judge"),
     "chat": Place("models", "chat", "Chat with a model in the terminal"),
     "rewardbench": Place("models", "rewardbench", "Score a model on data in RewardBench's format"),
-    "launch": Place("launch", "launch", "Train in several processes"),
+    "launch": Place("launch", "launch", "Run a command in several processes"),
     "merge": Place("models", "merge", "Merge a LoRA adapter into its base model"),
     "report": Place("models", "report", "Draw one or more runs in one page"),
     "data": Place("data", "data_group", "Look at data before training on it"),
@@ -37,6 +37,10 @@ OTHERS = {
     "pretrain": Place("studies", "pretrain", "Train the embedded model again (hours)"),
     "judge": Place("studies", "judge", "Measure the built-in data and its gold judge again"),
 }
+
+
+DIVIDED = {*METHODS, "evaluate", "sample", "rewardbench"}
+"""The commands that several processes can share."""
 
 
 class Commands(click.Group):

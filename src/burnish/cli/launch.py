@@ -5,7 +5,7 @@ import os
 
 import click
 
-from burnish.cli.commands import METHODS
+from burnish.cli.commands import DIVIDED
 from burnish.cli.processes import INTERRUPTED
 from burnish.run import UserError
 
@@ -14,16 +14,16 @@ from burnish.run import UserError
 @click.argument("processes", type=click.IntRange(min=1))
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def launch(processes: int, command: tuple[str, ...]) -> int:
-    """Train in several PROCESSES on this machine, as in `burnish launch 2 -- dpo --data pairs.jsonl --out runs/pairs`.
+    """Run in several PROCESSES on this machine, as in `burnish launch 2 -- dpo --data pairs.jsonl --out runs/pairs`.
 
-    It calls `torchrun --standalone --nproc-per-node PROCESSES -m burnish COMMAND`. The model is the same as with one
-    process, apart from rounding and dropout. Each process has an equal part of the processor's cores, unless
-    --threads or OMP_NUM_THREADS say otherwise.
+    The COMMAND is a method, evaluate, sample or rewardbench. It calls `torchrun --standalone --nproc-per-node PROCESSES
+    -m burnish COMMAND`. The result is the same as with one process, apart from rounding and dropout. Each process has
+    an equal part of the processor's cores, unless --threads or OMP_NUM_THREADS say otherwise.
     """
     command = command[1:] if command[0] == "--" else command
     if not command:
-        raise click.UsageError("Give a method and its options: burnish launch 2 -- dpo …")
-    if command[0].replace("-", "_") not in METHODS:
+        raise click.UsageError("Give a command and its options: burnish launch 2 -- dpo …")
+    if command[0].replace("-", "_") not in DIVIDED:
         raise UserError(f"burnish {command[0]} runs in one process: start it without launch")
     return run(processes, command)
 

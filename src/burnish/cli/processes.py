@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from burnish.cli.commands import METHODS
+from burnish.cli.commands import DIVIDED
 from burnish.run import UserError
 from burnish.run.world import joined, several
 
@@ -17,23 +17,20 @@ INTERRUPTED = 130
 def one_voice(arguments: list[str]) -> Iterator[list[str]]:
     """Join the processes that a launcher started, if it did, and yield the arguments of this one.
 
-    A process that is not the main one prints nothing. Where several fail, the first one's error is printed alone.
-    Raises UserError for a command that does not train.
+    A process that is not the main one prints nothing but, where it fails first, its error: where several fail, that is
+    the only one printed. Raises UserError for a command that several processes cannot share.
     """
     if not several():
         yield arguments
         return
-    world = joined()
+    world, errors = joined(), sys.stderr
     try:
-        if not any(one.replace("-", "_") in METHODS for one in arguments[:1]):
+        if not any(one.replace("-", "_") in DIVIDED for one in arguments[:1]):
             named = " ".join(["burnish", *arguments[:1]])
             raise UserError(f"{named} runs in one process: start it without torchrun")
-        if world.is_main:
-            yield arguments
-        else:
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-            yield [*arguments, "--quiet"]
+        if not world.is_main:
+            sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        yield arguments
     except BaseException:
-        if not world.fails_first():
-            sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        sys.stderr = errors if world.fails_first() else open(os.devnull, "w")  # noqa: SIM115
         raise

@@ -11,7 +11,8 @@ from burnish.functional import masked_sum
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.layout import completions_batch
 from burnish.policies.language.policy import LanguagePolicy
-from burnish.policies.language.sampler import sample
+from burnish.policies.language.sampler import sample_together
+from burnish.run.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,24 @@ class Continuations:
 
 
 def continue_prompts(
-    policy: LanguagePolicy, prompts: list[str], ids: list[list[int]], *, seed: int, max_new_tokens: int
+    policy: LanguagePolicy,
+    prompts: list[str],
+    ids: list[list[int]],
+    *,
+    seed: int,
+    max_new_tokens: int,
+    world: World = ALONE,
 ) -> Continuations:
     """Sample one completion per prompt at temperature 1, without top-p or top-k; `ids` are the prompts' token ids."""
-    sampled = sample(policy, ids, seed=seed, max_new_tokens=max_new_tokens)
+    sampled = sample_together(policy, ids, world, seed=seed, max_new_tokens=max_new_tokens)
     texts = Decoder.of(policy).texts(ids, sampled.tokens)
     return Continuations(prompts, texts, completions_batch(ids, sampled.tokens), sampled.ended, sampled.logprobs)
 
 
 @torch.no_grad()
-def sequence_kl(policy: LanguagePolicy, reference: LanguagePolicy, batch: Demonstrations) -> Float[np.ndarray, "B"]:
+def sequence_kl(
+    policy: LanguagePolicy, reference: LanguagePolicy, batch: Demonstrations, world: World = ALONE
+) -> Float[np.ndarray, "B"]:
     """One sample of the sequence KL per row: Σ_t log π(y_t) − log π_ref(y_t) over the completion, in nats.
 
     Their mean is an unbiased estimate of KL(π‖π_ref) if the completions were sampled from `policy` at temperature 1
@@ -49,5 +58,5 @@ def sequence_kl(policy: LanguagePolicy, reference: LanguagePolicy, batch: Demons
     policy.dropout(False)
     reference.dropout(False)
     batch = batch.to(policy.device)
-    logratios = policy.logprobs(batch) - reference.logprobs(batch)
+    logratios = world.by_rows(lambda part: policy.logprobs(part) - reference.logprobs(part), batch)
     return masked_sum(logratios, batch.mask, dim=-1).double().cpu().numpy()

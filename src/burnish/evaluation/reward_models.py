@@ -6,6 +6,7 @@ half. Results are frozen dataclasses that `dataclasses.asdict` makes JSON-serial
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from burnish.evaluation.preferences import accuracy_scores
 from burnish.evaluation.statistics import Interval, correlation, proportion
 from burnish.policies.language.scorer import LanguageScorer
 from burnish.run import UserError
+from burnish.run.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,15 @@ class Calibration:
 
 
 @torch.no_grad()
-def score_texts(scorer: Any, batches: Iterable[Demonstrations]) -> Float[np.ndarray, "N"]:
+def score_texts(scorer: Any, batches: Iterable[Demonstrations], world: World = ALONE) -> Float[np.ndarray, "N"]:
     """Scores of demonstrations, in order. Raises UserError naming the row if a score is not finite."""
-    return np.concatenate([np.empty(0), *(_scores(scorer, batch) for batch in batches)])
+    return np.concatenate([np.empty(0), *world.each(partial(_scores, scorer), batches)])
 
 
 @torch.no_grad()
-def score_pairs(scorer: Any, batches: Iterable[Preferences]) -> Float[np.ndarray, "N 2"]:
+def score_pairs(scorer: Any, batches: Iterable[Preferences], world: World = ALONE) -> Float[np.ndarray, "N 2"]:
     """Scores of chosen and rejected, in order. Raises UserError naming the row if a score is not finite."""
-    return np.concatenate([np.empty((0, 2)), *(_scores(scorer, batch) for batch in batches)])
+    return np.concatenate([np.empty((0, 2)), *world.each(partial(_scores, scorer), batches)])
 
 
 def _scores(scorer: Any, batch: Demonstrations | Preferences) -> Float[np.ndarray, "..."]:

@@ -6,7 +6,7 @@ and three rejected answers, and a subset "Ties" of prompts with many right answe
 subsets and turns scores into JSON-serialisable results.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from burnish.functional import masked_sum
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.scorer import LanguageScorer
 from burnish.run import UserError
+from burnish.run.world import ALONE, World
 
 Scores = Float[np.ndarray, "G"]
 """Scores of the answers in one row, chosen answers first."""
@@ -76,15 +77,21 @@ class Scored:
 
 
 @torch.no_grad()
-def reward_scores(scorer: LanguageScorer, batches: Iterable[Preferences], label: str) -> dict[int, Scores]:
+def reward_scores(
+    scorer: LanguageScorer, batches: Iterable[Preferences], label: str, world: World = ALONE
+) -> dict[int, Scores]:
     """Scores of each row's G answers, by row number. Raises UserError naming the row if a score is not finite."""
     scorer.dropout(False)
-    return _by_row(((batch, scorer.scores(batch.to(scorer.device))) for batch in batches), label)
+    return _by_row(lambda batch: scorer.scores(batch.to(scorer.device)), batches, label, world)
 
 
 @torch.no_grad()
 def implicit_scores(
-    policy: LanguagePolicy, reference: LanguagePolicy, batches: Iterable[Preferences], label: str
+    policy: LanguagePolicy,
+    reference: LanguagePolicy,
+    batches: Iterable[Preferences],
+    label: str,
+    world: World = ALONE,
 ) -> dict[int, Scores]:
     """log π(y|x) − log π_ref(y|x) of each row's G answers, summed over the answer's tokens, by row number.
 
@@ -95,22 +102,26 @@ def implicit_scores(
     policy.dropout(False)
     reference.dropout(False)
 
-    def ratios() -> Iterable[tuple[Preferences, Tensor]]:
-        for batch in batches:
-            found = [p.logprobs(batch.to(p.device)).double().cpu() for p in (policy, reference)]
-            yield batch, masked_sum(found[0] - found[1], batch.mask.cpu(), dim=-1)
+    def ratios(batch: Preferences) -> Tensor:
+        found = [p.logprobs(batch.to(p.device)).double().cpu() for p in (policy, reference)]
+        return masked_sum(found[0] - found[1], batch.mask.cpu(), dim=-1)
 
-    return _by_row(ratios(), label)
+    return _by_row(ratios, batches, label, world)
 
 
-def _by_row(scored: Iterable[tuple[Preferences, Tensor]], label: str) -> dict[int, Scores]:
-    found: dict[int, Scores] = {}
-    for batch, scores in scored:
-        for row, values in zip(batch.rows.tolist(), scores.double().cpu().numpy(), strict=True):
+def _by_row(
+    scores_of: Callable[[Preferences], Tensor], batches: Iterable[Preferences], label: str, world: World
+) -> dict[int, Scores]:
+    """The scores of each row; each process of the `world` computes whole batches."""
+
+    def of_batch(batch: Preferences) -> dict[int, Scores]:
+        found = dict(zip(batch.rows.tolist(), scores_of(batch).double().cpu().numpy(), strict=True))
+        for row, values in found.items():
             if not np.isfinite(values).all():
                 raise UserError(f"{label}, row {row}: the model's score for an answer is not finite: check the row")
-            found[row] = values
-    return found
+        return found
+
+    return {row: values for part in world.each(of_batch, batches) for row, values in part.items()}
 
 
 def summarise(rows: Sequence[Scored], best_of: bool) -> dict[str, Any]:

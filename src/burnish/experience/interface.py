@@ -39,6 +39,10 @@ class Source:
     texts: Any = None
     world: World = ALONE
 
+    def logprobs(self, model: Any, batch: Any) -> Any:
+        """A model's log-probabilities of a batch, of which each process computes its share."""
+        return self.world.by_rows(model.logprobs, batch)
+
 
 class Experience:
     """The base of every experience. Only `draw` has to be written; `evaluate` where there is evaluation data.

@@ -27,12 +27,14 @@ from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import weights_hash
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.assets import resolve_model
+from burnish.recipes.together import together
 from burnish.recipes.train.models import loading_of, pick_device, say
 from burnish.recipes.train.rewards import is_scorer
 from burnish.recipes.train.run import prepare_torch
 from burnish.report.language.rewardbench import rewardbench_page, sentences
 from burnish.report.wording import percent, range_of
 from burnish.run import UserError, printable, read_mapping, results_folder, write_atomically
+from burnish.run.world import World
 
 T = TypeVar("T")
 
@@ -67,11 +69,11 @@ class Judge:
     reference: LanguagePolicy | None = None
     reference_name: str | None = None
 
-    def scores(self, batches: Iterator[Preferences], label: str) -> dict[int, Scores]:
+    def scores(self, batches: Iterator[Preferences], label: str, world: World) -> dict[int, Scores]:
         if isinstance(self.model, LanguageScorer):
-            return reward_scores(self.model, batches, label)
-        assert self.reference is not None
-        return implicit_scores(self.model, self.reference, batches, label)
+            return reward_scores(self.model, batches, label, world)
+        assert self.reference
+        return implicit_scores(self.model, self.reference, batches, label, world)
 
 
 def rewardbench(
@@ -83,11 +85,13 @@ def rewardbench(
     it began as, where `model` is a run folder and no reference is given. What is returned is that of
     `evaluation.rewardbench.summarise`, with what was scored on what. Raises UserError where the input is at fault.
     """
+    world, base = together(base)
+    out = out if world.is_main else None
     with results_folder(out, (FOUND, ROWS, PAGE)):
         prepare_torch(base)
         questions, best_of = read_questions(sources.load(with_split(data)), data)
         judge = load_judge(model, reference, base)
-        rows, counts = score(judge, questions, data, max_length, base)
+        rows, counts = score(judge, questions, data, max_length, base, world)
         found: dict[str, Any] = {
             "model": model,
             "scored_by": "reward model" if judge.reference is None else "implicit reward",
@@ -217,8 +221,7 @@ def began_as(model: str) -> str:
             f"{model} is a policy, not a reward model: give --reference, the model that it started from, to score it "
             "by its implicit reward"
         )
-    settings = read_mapping(config)
-    return str(settings["model"])
+    return str(read_mapping(config)["model"])
 
 
 def named(option: str, load: Callable[[], T]) -> T:
@@ -230,7 +233,7 @@ def named(option: str, load: Callable[[], T]) -> T:
 
 
 def score(
-    judge: Judge, questions: Sequence[Question], label: str, max_length: int | None, base: Settings
+    judge: Judge, questions: Sequence[Question], label: str, max_length: int | None, base: Settings, world: World
 ) -> tuple[list[Scored], dict[str, int]]:
     """The scores of every row that fits, in order, and counts of cut and dropped rows.
 
@@ -251,10 +254,9 @@ def score(
         examples = (example(one, tokenizer.chat_template is not None) for one in chosen)
         reading = Reading("RewardBench", COLUMNS[:3], examples)
         rows = tokenise.tokenise(reading, "preferences", tokenizer, limit, label)
-        scores |= judge.scores(cast(Iterator[Preferences], in_order(rows, ROWS_AT_ONCE)), label)
+        scores |= judge.scores(cast(Iterator[Preferences], in_order(rows, ROWS_AT_ONCE)), label, world)
         counts |= {key: counts[key] + rows.counts[key] for key in list(counts)[1:]}
-    notes = [f"{counts[key]:,} {key.replace('_', ' ')}" for key in list(counts)[1:] if counts[key]]
-    if notes:
+    if notes := [f"{counts[key]:,} {key.replace('_', ' ')}" for key in list(counts)[1:] if counts[key]]:
         say(base, f"{label}: at most {limit} tokens; {', '.join(notes)}")
     found = [
         Scored(one.row, one.subset, scores[one.row][: len(one.chosen)], scores[one.row][len(one.chosen) :], key=one.key)

@@ -19,7 +19,7 @@ from burnish.policies.interface import Sampled
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.layout import completions_batch
 from burnish.policies.language.policy import LanguagePolicy, load_policy
-from burnish.policies.language.sampler import check_knobs, sample
+from burnish.policies.language.sampler import check_knobs, sample_together
 from burnish.policies.language.stops import Stops
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.gold import gold_judge
@@ -36,12 +36,15 @@ from burnish.recipes.sampled import (
     summarise,
     usable_ones,
 )
+from burnish.recipes.together import together
 from burnish.recipes.train.models import loading_of, pick_device, say
 from burnish.recipes.train.rewards import resolve_reward
 from burnish.recipes.train.run import prepare_torch
 from burnish.rewards.builtin import gold_reward
 from burnish.rewards.completed import Reward, checked_scores
+from burnish.rewards.divided import divided
 from burnish.run import UserError, growing_jsonl, writable_file
+from burnish.run.world import ALONE, World
 from burnish.training.progress import Progress
 
 MOST = 2**20  # samples of one prompt: each has a random stream of its own
@@ -130,6 +133,8 @@ def sample_model(
         keep_special_tokens,
     )
     keep = keep or ("all" if reward is None else "best")
+    world, base = together(base)
+    out = out if world.is_main else None
     check(n, reward, keep, limit, out)
     prepare_torch(base)
     policy = load_policy(resolve_model(model), pick_device(base.device), base.precision, loading=loading_of(base))
@@ -146,13 +151,13 @@ def sample_model(
     usable: list[Any] = []
     lines: list[dict[str, Any]] = []
     with growing_jsonl(out) as write:
-        for part in draw(policy, prompts, n, rewards, knobs, base, FIRST_ROWS, quiet=base.quiet or show is not None):
+        for part in draw(policy, prompts, n, rewards, knobs, base, FIRST_ROWS, base.quiet or show is not None, world):
             parts.append(part)
             usable.append(usable_ones(part.completed, n, demonstrations, format == "messages"))
             for line in lines_of(part, n, scored_by, keep, usable[-1], carried):
                 lines.append(line)
                 write(line)
-                if show is not None:
+                if show is not None and world.is_main:
                     show(line)
         if not lines:
             raise UserError(f"no completion {WANTED[demonstrations]}: raise --max-new-tokens")
@@ -206,6 +211,7 @@ def draw(
     base: Settings,
     first: int = ROWS_AT_ONCE,
     quiet: bool = False,
+    world: World = ALONE,
 ) -> Iterator[Drawn]:
     """n completions per prompt, one after the other, with their scores by each reward; about `first` rows to begin.
 
@@ -217,9 +223,10 @@ def draw(
     with Progress("sampling", len(parts), quiet=quiet) as progress:
         for part in parts:
             which = [i for i in part for _ in range(n)]
-            sampled = sample(
+            sampled = sample_together(
                 policy,
                 [prompts.ids[i] for i in which],
+                world,
                 seed=base.seed,
                 max_new_tokens=knobs.max_new_tokens,
                 temperature=knobs.temperature,
@@ -234,7 +241,7 @@ def draw(
             else:
                 drawn = up_to_stops(policy, prompts, which, sampled, decoder, stops)
             for reward in rewards:
-                drawn.scores[reward.name] = checked_scores(reward, drawn.completed)
+                drawn.scores[reward.name] = checked_scores(divided(reward, world), drawn.completed)
             yield drawn
             progress.step()
 

@@ -91,6 +91,10 @@ class BadRewardError(UserError):
         super().__init__(sentence)
         self.rows = list(rows)
 
+    def __reduce__(self) -> Any:
+        """As it is sent to another process."""
+        return BadRewardError, (str(self), self.rows)
+
 
 def lacks_column(reward: str, column: str, completed: Completed, rows: Sequence[int], advice: str) -> BadRewardError:
     """The error of a reward whose column the data lack; `rows` are named, and `advice` ends the sentence."""

@@ -5,6 +5,7 @@
     timings.jsonl      wall-clock times, kept separate      models.json        what each model was when the run began
     samples.jsonl      texts                                model/             loads in transformers
     SHA256SUMS         checksums of the finished model      report.html
+    logs/              what each of several processes says
 
 Files and folders are written under a temporary name, synced and renamed: they are complete or absent. The three
 append-only files grow by whole lines; a checkpoint stores their lengths, and a resumed run truncates them to these.

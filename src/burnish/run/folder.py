@@ -23,6 +23,7 @@ from burnish.run.atomic import (
 )
 from burnish.run.checksums import has_digest, sha256_of_first
 from burnish.run.lines import encoded, ends_line, is_at, write_whole
+from burnish.run.log import LOGS
 from burnish.run.places import refuse_dangling
 from burnish.run.records import HARMLESS, config_differences, plain, read_mapping, yaml_with_checksum
 from burnish.run.surroundings import refuse_special
@@ -38,7 +39,7 @@ LOCK = ".lock"
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
 MODELS = "models.json"
-PRELIMINARIES = {CONFIG, ENVIRONMENT, MODELS, "base"}
+PRELIMINARIES = {CONFIG, ENVIRONMENT, MODELS, LOGS, "base"}
 
 
 class RunFolder:

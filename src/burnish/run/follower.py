@@ -6,8 +6,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from burnish.run.atomic import UserError
+from burnish.run.atomic import UserError, cannot_write
 from burnish.run.folder import LOCK, RunFolder
+from burnish.run.log import LOGS
 from burnish.run.records import HARMLESS
 from burnish.run.world import World
 
@@ -40,6 +41,14 @@ class Follower(RunFolder):
         pass
 
 
+def make_logs(path: Path) -> None:
+    """Make the folder of the processes' logs."""
+    try:
+        (path / LOGS).mkdir(exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path / LOGS, error) from error
+
+
 @contextmanager
 def opened(path: str | Path, resume: bool, world: World) -> Iterator[RunFolder]:
     """`RunFolder.open` in the main process, and a `Follower` of it in the others.
@@ -49,6 +58,8 @@ def opened(path: str | Path, resume: bool, world: World) -> Iterator[RunFolder]:
     if world.is_main:
         with RunFolder.open(path, resume) as run:
             run.world = world
+            if world.size > 1:
+                make_logs(run.path)
             world.gather(run.resumed)
             yield run
         return

@@ -6,20 +6,37 @@ needed: the command line looks here before it imports anything.
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from burnish.run.atomic import UserError
 from burnish.run.records import config_differences
+from burnish.run.user_code import first_line
 
+S = TypeVar("S")
 T = TypeVar("T")
+
+HOST = socket.gethostname()
+
+JOINING = timedelta(minutes=10)
+"""How long a process waits for the others to begin."""
+
+NOTICED = 1.0
+"""Seconds after which a process that has ended is surely seen to have."""
 
 PATIENCE = timedelta(days=1)
 """How long a process waits for the others, such as for one that writes a large model. One that has died is noticed at
 once."""
+
+
+SEEDS = 2**53
+"""How far apart the seeds of two processes are, where each draws its own numbers."""
 
 
 class LostError(UserError):
@@ -30,12 +47,15 @@ class LostError(UserError):
 class World:
     """Process `rank` of `size` processes. The processes have to call the methods in the same order.
 
-    `store` holds what they tell each other when one fails.
+    `store` holds what they tell each other when one fails, and `others` on which machine each of them is, and its
+    number there. `waited` has the seconds that this process has spent in the methods, waiting and sending.
     """
 
     rank: int = 0
     size: int = 1
     store: Any = None
+    others: tuple[tuple[str, int], ...] = ()
+    waited: list[float] = field(default_factory=lambda: [0.0], compare=False)
 
     @property
     def is_main(self) -> bool:
@@ -48,8 +68,12 @@ class World:
 
     def share(self, batch: T) -> T:
         """This process's rows of a batch, contiguous."""
+        if self.size == 1:
+            return batch
+        import torch
+
         rows: Any = batch
-        return batch if self.size == 1 else rows.select(self.bounds(len(rows)))
+        return rows.select(torch.arange(len(rows))[self.bounds(len(rows))])  # a copy: a view is sent with the whole
 
     def gather(self, value: T) -> list[T]:
         """The value of every process, in their order."""
@@ -58,9 +82,25 @@ class World:
         import torch.distributed
 
         found: list[Any] = [None] * self.size
-        with losing():
+        with self.meeting():
             torch.distributed.all_gather_object(found, value)
         return found
+
+    def by_rows(self, function: Callable[[T], Any], batch: T) -> Any:
+        """What the function gives for a batch, a tensor with a row for each of the batch's; each process calls it for
+        its share. It must not matter to a row which others are there."""
+        if self.size == 1:
+            return function(batch)
+        import torch
+
+        own: Any = self.share(batch)
+        return torch.cat([part for part in self.gather(function(own) if len(own) else None) if part is not None])
+
+    def each(self, function: Callable[[S], T], items: Iterable[S]) -> list[T]:
+        """What the function gives for each item; of N processes each calls it for every Nth, and all get all."""
+        found = {i: function(item) for i, item in enumerate(items) if i % self.size == self.rank}
+        every = {i: one for part in self.gather(found) for i, one in part.items()}
+        return [every[i] for i in sorted(every)]
 
     def sum(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The sums over the processes, by name. A process may lack names that others have."""
@@ -83,7 +123,7 @@ class World:
             for one in same:
                 one.grad = torch.zeros_like(one) if one.grad is None else one.grad
             flat = torch.cat([one.grad.flatten() for one in same])
-            with losing():
+            with self.meeting():
                 torch.distributed.all_reduce(flat)
             for one, summed in zip(same, flat.split([one.numel() for one in same]), strict=True):
                 one.grad.copy_(summed.view_as(one))
@@ -130,6 +170,30 @@ class World:
                 said = differences[0].replace("(was", "(process 0 has").replace(", now", f", process {rank} has")
                 raise UserError(f"the processes of the run differ in {said}: start all of them in the same way")
 
+    @contextlib.contextmanager
+    def meeting(self) -> Iterator[None]:
+        """Count the time of a collective; raise LostError where it fails, which names the processes that have ended."""
+        began = time.perf_counter()
+        try:
+            yield
+        except RuntimeError as error:
+            raise LostError(f"{self.lost()} has ended: the others end too; continue with --resume") from error
+        finally:
+            self.waited[0] += time.perf_counter() - began
+
+    def lost(self) -> str:
+        """The process that has ended, in words, as the first to notice it says; where it ran on another machine, that
+        one has."""
+        deadline, gone = time.monotonic() + NOTICED, list[int]()
+        while not gone and time.monotonic() < deadline:
+            gone = [rank for rank, (host, number) in enumerate(self.others) if host == HOST and not is_alive(number)]
+            time.sleep(0.02)
+        said = f"process {' or '.join(map(str, gone))} of {self.size}" if gone else "another process of the run"
+        try:
+            return said if self.store is None else self.store.compare_set("lost", "", said).decode()
+        except RuntimeError:  # whoever started the processes has ended
+            return said
+
     def fails_first(self) -> bool:
         """Whether no other process has called this before; True where that cannot be found out."""
         if self.store is None:
@@ -143,13 +207,12 @@ class World:
 ALONE = World()
 
 
-@contextlib.contextmanager
-def losing() -> Iterator[None]:
-    """Raise LostError for a collective that fails: a process of the run has ended."""
+def is_alive(number: int) -> bool:
+    """Whether the process of this number runs on this machine; one whose end nobody has noted yet does not."""
     try:
-        yield
-    except RuntimeError as error:
-        raise LostError("another process of the run has ended: the others end too; continue with --resume") from error
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return not Path("/proc/self/stat").exists()  # a system that does not tell
 
 
 def several() -> bool:
@@ -165,8 +228,20 @@ def joined() -> World:
         return ALONE
     import torch.distributed as distributed
 
-    with losing():
-        store, rank, size = next(distributed.rendezvous("env://", timeout=timedelta(minutes=10)))
-        prefixed = distributed.PrefixStore("burnish", store)
-        distributed.init_process_group("gloo", store=prefixed, rank=rank, world_size=size, timeout=PATIENCE)
-    return World(rank, size, store)
+    where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+    try:
+        store, rank, size = next(distributed.rendezvous("env://", timeout=JOINING))
+        # torchrun's store outlives its restarts, with what the processes before these have written there.
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = distributed.PrefixStore(f"burnish/{attempt}", store)
+        meeting = distributed.PrefixStore("gloo", store)
+        distributed.init_process_group("gloo", store=meeting, rank=rank, world_size=size, timeout=PATIENCE)
+        everyone: list[Any] = [None] * size
+        distributed.all_gather_object(everyone, (HOST, os.getpid()))
+    except ValueError as error:
+        raise UserError(f"the processes cannot meet ({first_line(error)}): start them with torchrun") from error
+    except RuntimeError as error:
+        if "EADDRINUSE" in str(error) or "address already in use" in str(error):
+            raise UserError(f"the processes cannot meet, because {where} is in use: set another MASTER_PORT") from error
+        raise UserError(f"the processes did not all meet at {where}: start all of them again") from error
+    return World(rank, size, store, tuple(everyone))

@@ -39,6 +39,10 @@ class Learner(Protocol):
         """A row of metrics.jsonl about the updates noted since the one before."""
         ...
 
+    def pace(self, seconds: float) -> dict[str, Any]:
+        """What timings.jsonl says of the updates since the row before, which took so many seconds."""
+        ...
+
     def save(self, state: State) -> None:
         """Write a checkpoint."""
         ...

@@ -16,6 +16,7 @@ from burnish.data.walk import ReadError
 from burnish.experience.interface import RolloutError
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError, write_atomically
+from burnish.run.world import SEEDS
 from burnish.training.learner import Learner
 from burnish.training.progress import Progress
 from burnish.training.resume import EVALUATED, State, save_best
@@ -77,7 +78,7 @@ def train_loop(
                     state.cut = True
                     break
                 if learner.dropout:  # dropout masks are a function of the step
-                    torch.manual_seed(run.world.rank * 2**53 + settings.seed * 1_000_003 + state.step)
+                    torch.manual_seed(run.world.rank * SEEDS + settings.seed * 1_000_003 + state.step)
                     switch_dropout(models, True)
                 metrics = learner.update(part, state, first=state.step == first)
                 if metrics is None:
@@ -96,7 +97,8 @@ def train_loop(
                     if due > evaluated or not has_row:  # only because the run ends
                         state.ending = {"record": record, "has_row": has_row} | before
                     run.append("metrics", record)
-                    run.append("timings", {"step": state.step, "seconds": round(time.perf_counter() - began, 6)})
+                    seconds = time.perf_counter() - began
+                    run.append("timings", {"step": state.step, "seconds": round(seconds, 6)} | learner.pace(seconds))
                     began = time.perf_counter()
                 progress.step(record)
             if state.step == first:

@@ -33,10 +33,22 @@ def prepared(
     """The parts of a batch, prepared with the statistics of all of them.
 
     Two phases: sums over the parts first, then each part with the total. `carried` is what the algorithm's `conclude`
-    returned after the last rollout. Each process of the `world` computes the statistics of its share of the rows.
+    returned after the last rollout. Each process of the `world` prepares its share of the rows; all get all.
     """
-    total = world.sum(added([algorithm.statistics(models, part) for part in shares(parts, world)]))
-    return [algorithm.prepare(models, part, total | carried) for part in parts]
+    total = statistics_of(algorithm, models, shares(parts, world), world) | carried
+
+    def whole(part: Any) -> Any:
+        own = world.share(part)
+        ready = algorithm.prepare(models, own, total) if len(own) else own
+        found = [one for one in world.gather(None if ready is own else ready) if one is not None]
+        return found[0].joined(found[1:]) if len(found) > 1 else found[0] if found else part
+
+    return [whole(part) for part in parts]
+
+
+def statistics_of(algorithm: Algorithm, models: Models, own: Sequence[Any], world: World) -> Statistics:
+    """The statistics of all rows, from those of this process."""
+    return world.sum(added([algorithm.statistics(models, part) for part in own]))
 
 
 def shares(parts: Sequence[Any], world: World) -> list[Any]:
@@ -149,17 +161,25 @@ def own_losses(models: Models) -> Iterator[dict[str, tuple[float, Tensor]]]:
         found |= one
 
 
+@torch.no_grad()
 def evaluate(algorithm: Algorithm, models: Models, batches: list[Any], world: World = ALONE) -> dict[str, float]:
     """Loss and metrics over all batches as if they were one."""
-    return mean_metrics(algorithm, models, prepared(algorithm, models, batches, {}, world), world)
+    own = shares(batches, world)
+    total = statistics_of(algorithm, models, own, world)
+    return means(algorithm, models, [algorithm.prepare(models, part, total) for part in own], world)
 
 
 @torch.no_grad()
 def mean_metrics(algorithm: Algorithm, models: Models, parts: list[Any], world: World = ALONE) -> dict[str, float]:
     """Loss and metrics over all prepared parts as if they were one batch."""
-    denominators = on_host(added([part.counts() for part in parts]))
+    return means(algorithm, models, shares(parts, world), world)
+
+
+def means(algorithm: Algorithm, models: Models, own: list[Any], world: World) -> dict[str, float]:
+    """`mean_metrics` of all processes' parts, of which this one has its `own`."""
+    denominators = on_host(world.sum(added([part.counts() for part in own])))
     sums: dict[str, Tensor] = {}
-    for part in shares(parts, world):
+    for part in own:
         loss = algorithm.loss(models, part)
         _add(sums, {"loss": objective(loss, denominators)} | metric_shares(loss, part, denominators))
     return world.sum(numbers_of(sums))

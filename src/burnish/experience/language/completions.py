@@ -87,7 +87,7 @@ def episodes(knobs: Completions, source: Source, found: Scored, beta: float, num
     completed, batch = found.completed, found.completed.batch
     device = batch.mask.device
     old_logprobs = found.old_logprobs(source)
-    ref_logprobs = source.models.reference.logprobs(batch) if "reference" in knobs.needs else None
+    ref_logprobs = source.logprobs(source.models.reference, batch) if "reference" in knobs.needs else None
     scores, ended = found.scores.float(), torch.tensor(completed.ended, device=device)
     counted = found.counted.float()
     priced = old_logprobs if ref_logprobs is None else ref_logprobs

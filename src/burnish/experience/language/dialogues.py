@@ -5,7 +5,7 @@ tokens are chosen (the mask is True), so that the environment's are context: nev
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -30,6 +30,9 @@ BY_ENVIRONMENT, TURN_LIMIT, CONTEXT_LIMIT, ANSWER_LIMIT = "environment", "turn_l
 ENDINGS = (BY_ENVIRONMENT, TURN_LIMIT, CONTEXT_LIMIT, ANSWER_LIMIT)
 """How a dialogue ends: the environment says so, it has its last turn, the answer of the environment does not fit into
 the context, or the policy's message was cut at its limit of tokens."""
+
+
+Ask = Callable[[list[list[int]], list[int]], Sampled]
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,36 @@ def play(
     """One dialogue for each of the rows `which`, turn by turn, all of them at once.
 
     Turn t of a dialogue draws from the random stream `streams[i] + t` of its own. Dialogues of one row have
-    environments with the same seed. Raises RolloutError where an environment raises or gives no number.
+    environments with the same seed. Of several processes the main one has the environments, and each samples its share
+    of the messages. Raises RolloutError where an environment raises or gives no number.
     """
+    world = source.world
+
+    def ask(ids: list[list[int]], turns: list[int]) -> Sampled:
+        world.gather((ids, turns))
+        return source.sampler.sample(ids, turns, knobs)
+
+    if world.is_main:
+        try:
+            found = played(source, which, number, streams, limits, ask)
+        except UserError as error:
+            world.gather(error)
+            raise
+        world.gather(found)
+        return found
+    told: Any = None
+    while isinstance(told := world.gather(told)[0], tuple):
+        source.sampler.sample(*told, knobs)
+        told = None
+    if isinstance(told, UserError):
+        raise told
+    return told
+
+
+def played(
+    source: Source, which: Sequence[int], number: int, streams: Sequence[int], limits: Limits, ask: Ask
+) -> Played:
+    """`play` where the environments are; `ask` samples messages for dialogues, given as ids, from random streams."""
     from burnish.data.turns import Turns  # with transformers, which --help does without
 
     policy = source.models.policy
@@ -114,7 +145,7 @@ def play(
         going = [(d, s) for d, s in zip(dialogues, streams, strict=True) if d.ending is None]
         if not going:
             break
-        found = source.sampler.sample([d.ids for d, _ in going], [s + turn for _, s in going], knobs)
+        found = ask([d.ids for d, _ in going], [s + turn for _, s in going])
         texts = decoder.responses(found.tokens)
         for i, (dialogue, _) in enumerate(going):
             dialogue.say(found.tokens[i], found.logprobs[i], texts[i])

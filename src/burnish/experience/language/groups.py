@@ -78,7 +78,7 @@ def grouped(source: Source, found: Scored, count: int, with_reference: bool, aga
     computes the policy's own even where the sampler's are exact."""
     batch = found.completed.batch
     old_logprobs = found.old_logprobs(source, again)
-    ref_logprobs = source.models.reference.logprobs(batch) if with_reference else None
+    ref_logprobs = source.logprobs(source.models.reference, batch) if with_reference else None
     kl = None if ref_logprobs is None else masked_sum(old_logprobs - ref_logprobs, batch.mask, dim=-1).view(-1, count)
     return ScoredGroups(
         found,

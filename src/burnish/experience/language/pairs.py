@@ -70,7 +70,9 @@ def paired(knobs: Pairs, source: Source, group: ScoredGroups, number: int) -> Dr
         lengths=torch.where(tie[:, None], 0, batch.lengths[index]),
         rows=group.rows(index[:, 0]),
     )
-    ref_logprobs = source.models.policy.logprobs(found) if group.ref_logprobs is None else group.ref_logprobs[index]
+    ref_logprobs = (
+        source.logprobs(source.models.policy, found) if group.ref_logprobs is None else group.ref_logprobs[index]
+    )
     chosen, rejected = group.scores.gather(1, places).unbind(-1)
     more = {
         "objective/scores_margin": (chosen - rejected).mean().item(),

@@ -21,6 +21,7 @@ from burnish.policies.interface import Sampled, SamplingKnobs
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.layout import completions_batch
 from burnish.rewards.completed import BadRewardError, Completed, Reward, checked_scores
+from burnish.rewards.divided import divided
 from burnish.rewards.weighted import Weighted
 from burnish.run import UserError
 
@@ -113,7 +114,7 @@ class Sampling(Experience):
         # In float64, as the reward gave them: scores that differ there must not be a tie here.
         scores = torch.zeros(len(which), dtype=torch.float64)
         if source.reward is not None:
-            raw, apart = source.world.from_main(lambda: scored(source.reward, completed))
+            raw, apart = scored(divided(source.reward, source.world), completed)
             scores, metrics = torch.tensor(raw, dtype=torch.float64), metrics | of_parts(apart)
         scores = scores.to(completed.batch.mask.device)
         scores = scores if earned is None else scores + earned.sum(-1)
@@ -183,7 +184,7 @@ class Scored:
         if source.sampler.exact and not again:
             return self.sampler_logprobs
         with torch.no_grad():
-            return source.models.policy.logprobs(self.completed.batch)
+            return source.logprobs(source.models.policy, self.completed.batch)
 
 
 def rollout_rows(plan: Plan, rollout: int, seed: int, number: int) -> list[int]:

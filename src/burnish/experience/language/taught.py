@@ -58,7 +58,7 @@ class TaughtCompletions(Sampling):
         which = rollout_rows(source.prompts.plan, count, source.seed, 0)
         group = grouped(source, self.complete(source, which, 0), 1, with_reference=False, again=True)
         with torch.no_grad():
-            apart = group.old_logprobs - source.models.teacher.logprobs(group.batch)
+            apart = group.old_logprobs - source.logprobs(source.models.teacher, group.batch)
         total = masked_sum(apart, group.batch.mask)
         loss = (total / group.batch.mask.sum()).item()
         return {"loss": loss, "teacher_kl": total.item() / len(which)} | self.shown(metrics(group))

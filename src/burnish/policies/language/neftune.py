@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from burnish.run.world import SEEDS
+
 LARGEST = 2**63 - 1
 
 
@@ -19,7 +21,7 @@ class Neftune:
 
     with L the length of the row in tokens, padding not counted, and d the width of the embeddings. A row's noise is a
     function of PyTorch's seed, which the training loop sets for each step, and of the row's number, so that it depends
-    on no padding, micro-batch or neighbour.
+    on no padding, micro-batch, neighbour or process.
 
     Jain et al. (2024), "NEFTune: Noisy Embeddings Improve Instruction Finetuning", algorithm 1.
     """
@@ -28,7 +30,8 @@ class Neftune:
 
     def noise(self, row: int, length: int, width: int, device: torch.device) -> Float[Tensor, "L d"]:
         """The noise on all tokens of one row, in float32."""
-        random = torch.Generator(device).manual_seed(hash((torch.initial_seed(), row)) & LARGEST)
+        seed = torch.initial_seed() % SEEDS  # the same in all processes
+        random = torch.Generator(device).manual_seed(hash((seed, row)) & LARGEST)
         uniform = torch.rand(length, width, generator=random, device=device) * 2 - 1
         return uniform * (self.alpha / math.sqrt(length * width))
 

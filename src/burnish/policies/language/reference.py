@@ -149,13 +149,12 @@ def compute(
     Of N processes each computes every Nth batch, so that the bits do not depend on N.
     """
     policy.dropout(False)
-    found = {}
-    for number, batch in enumerate(batches):
-        if number % world.size == world.rank:
-            logprobs = policy.logprobs(batch)[batch.mask].float().cpu()
-            found[number] = logprobs, batch.rows.cpu(), batch.mask.flatten(1).sum(1).cpu()
-    every = {number: one for part in world.gather(found) for number, one in part.items()}
-    values, rows, counts = zip(*(every[number] for number in sorted(every)), strict=True)
+
+    def of_batch(batch: Preferences | Feedback) -> tuple[Tensor, Tensor, Tensor]:
+        logprobs = policy.logprobs(batch)[batch.mask].float().cpu()
+        return logprobs, batch.rows.cpu(), batch.mask.flatten(1).sum(1).cpu()
+
+    values, rows, counts = zip(*world.each(of_batch, batches), strict=True)
     sizes = torch.cat(counts)
     return {"values": torch.cat(values), "rows": torch.cat(rows), "offsets": sizes.cumsum(0) - sizes}
 

@@ -7,7 +7,9 @@ knob; `top_k`, `top_p` and `stops` are for showing text, not for training.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,20 +36,11 @@ class PolicySampler:
 
     def sample(self, prompts: Sequence[Sequence[int]], streams: Sequence[int], knobs: SamplingKnobs) -> Sampled:
         """One completion per prompt, see `sample`."""
-        share = self.world.bounds(len(prompts))
-        own = sample(
-            self.policy,
-            prompts[share],
-            seed=knobs.seed,
-            max_new_tokens=knobs.max_new_tokens,
-            temperature=knobs.temperature,
-            top_k=knobs.top_k,
-            top_p=knobs.top_p,
-            streams=streams[share],
+        own = {"temperature": knobs.temperature, "top_k": knobs.top_k, "top_p": knobs.top_p}
+        found = sample_together(
+            self.policy, prompts, self.world, streams, seed=knobs.seed, max_new_tokens=knobs.max_new_tokens, **own
         )
-        parts = self.world.gather((own.tokens, own.logprobs, own.ended))
-        tokens, logprobs, ended = (list(chain.from_iterable(one)) for one in zip(*parts, strict=True))
-        return Sampled(tokens, logprobs, ended, self.version)
+        return replace(found, version=self.version)
 
     def load(self, weights: Mapping[str, Tensor], version: int) -> None:
         """Note the version: the weights are the policy's own, and already in place."""
@@ -87,6 +80,24 @@ def sample(
             pass
     tokens = [row.tokens for row in rows]
     return Sampled(tokens, [row.logprobs for row in rows], [policy.ends.ended(ids) for ids in tokens])
+
+
+def sample_together(
+    policy: LanguagePolicy,
+    prompts: Sequence[Sequence[int]],
+    world: World,
+    streams: Sequence[int] | None = None,
+    **knobs: Any,
+) -> Sampled:
+    """`sample`, of which each process of the `world` draws its share of the completions, and all get all of them."""
+    if world.size == 1:
+        return sample(policy, prompts, streams=streams, **knobs)
+    limits_of(policy, prompts, knobs["max_new_tokens"])  # so that a prompt at fault has its own number
+    share, streams = world.bounds(len(prompts)), range(len(prompts)) if streams is None else streams
+    own = sample(policy, prompts[share], streams=streams[share], **knobs)
+    parts = world.gather((own.tokens, own.logprobs, own.ended))
+    tokens, logprobs, ended = (list(chain.from_iterable(one)) for one in zip(*parts, strict=True))
+    return Sampled(tokens, logprobs, ended)
 
 
 def check_knobs(max_new_tokens: int, temperature: float, top_k: int | None, top_p: float | None) -> None:

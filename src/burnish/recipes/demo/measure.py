@@ -17,6 +17,7 @@ from burnish.evaluation.text import distinct_n, word_lengths
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.scorer import LanguageScorer
 from burnish.recipes.gold import gold_judge
+from burnish.run.world import ALONE, World
 
 MAX_LENGTH = 128  # no review is longer in tokens
 MAX_NEW_TOKENS = 64  # of a continuation: nearly all are shorter
@@ -38,19 +39,21 @@ class Measured:
     proxy: Float[np.ndarray, "N"] | None = None
 
 
-def measure(policy: LanguagePolicy, reference: LanguagePolicy, prompts: list[str], seed: int) -> Measured:
+def measure(
+    policy: LanguagePolicy, reference: LanguagePolicy, prompts: list[str], seed: int, world: World = ALONE
+) -> Measured:
     """Continue the prefixes with `policy`, score prefix and continuation as one review, and compare with `reference`.
 
     Prefix i has random stream i for every model, so models with the same seed are paired.
     """
     ids = tokenise.prompts(prompts, policy.tokenizer, MAX_LENGTH)
-    found = continue_prompts(policy, prompts, ids, seed=seed, max_new_tokens=MAX_NEW_TOKENS)
+    found = continue_prompts(policy, prompts, ids, seed=seed, max_new_tokens=MAX_NEW_TOKENS, world=world)
     assert found.batch is not None
     written = [text[len(p) :] for text, p in zip(found.texts, found.prompts, strict=True)]
     return Measured(
         found,
         gold_judge().score(found.texts),
-        sequence_kl(policy, reference, found.batch),
+        sequence_kl(policy, reference, found.batch, world),
         np.array(word_lengths(written), dtype=float),
         distinct_n(written, 2),
         float(np.mean(found.ended)),

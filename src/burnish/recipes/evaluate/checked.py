@@ -18,7 +18,9 @@ from burnish.recipes.train.models import say
 from burnish.recipes.train.rewards import checking_part
 from burnish.recipes.train.rows import tokenised
 from burnish.rewards.completed import Reward, checked_scores
+from burnish.rewards.divided import divided
 from burnish.run import UserError
+from burnish.run.world import ALONE, World
 
 SAMPLES, PROMPTS = 64, 256
 ROWS_AT_ONCE = 1024
@@ -64,6 +66,7 @@ def answer_findings(
     how: Answers,
     count: int | None,
     seed: int,
+    world: World = ALONE,
 ) -> dict[str, Any]:
     """Accuracy and pass@k of the first `count` prompts (256, or all), of the run's model and the one it began as.
 
@@ -78,7 +81,7 @@ def answer_findings(
     difficulties = prompts.columns.get("difficulty")
     groups = [str(one) for one in difficulties[:count]] if difficulties else None
     for name, model in (("before", start), ("after", policy)):
-        right = right_answers(model, prompts, count, checker, how, seed)
+        right = right_answers(model, prompts, count, checker, how, seed, world)
         found[name] = summary(right, how.samples, groups)
     return {"answers": found}
 
@@ -91,14 +94,21 @@ def prompts_for(algorithm: Any, settings: Settings, policy: LanguagePolicy, data
 
 
 def right_answers(
-    model: LanguagePolicy, prompts: Prompts, count: int, checker: Reward, how: Answers, seed: int
+    model: LanguagePolicy,
+    prompts: Prompts,
+    count: int,
+    checker: Reward,
+    how: Answers,
+    seed: int,
+    world: World = ALONE,
 ) -> list[int]:
     """How many of each prompt's completions are right. Completion k of prompt i has random stream i·n + k."""
     knobs, decoder = (
         SamplingKnobs(seed, how.max_new_tokens, how.temperature),
         Decoder.of(model, how.keep_special_tokens),
     )
-    sampler, right = PolicySampler(model), Counter[int]()
+    sampler, right = PolicySampler(model, world), Counter[int]()
+    checker = divided(checker, world)
     every = [(i, i * how.samples + k) for i in range(count) for k in range(how.samples)]
     for first in range(0, len(every), ROWS_AT_ONCE):
         which, streams = map(list, zip(*every[first : first + ROWS_AT_ONCE], strict=True))

@@ -17,6 +17,7 @@ from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.assets import check_intact
 from burnish.recipes.evaluate.reward import scorer_findings
 from burnish.recipes.evaluate.run import build_from, data_for, evaluate_run, named
+from burnish.recipes.together import together
 from burnish.recipes.train.models import loading_of, pick_device
 from burnish.recipes.train.run import prepare_torch
 from burnish.rewards.ensemble import combined, read_ensemble
@@ -100,6 +101,7 @@ def evaluate_ensemble(text: str, data: Any, base: Settings) -> dict[str, Any]:
         check_intact(run / "model")
         if "scorer" not in build_from(run)[0].roles:
             raise UserError(f"{run} is not a reward model, and an ensemble needs reward models: leave it out")
+    world, base = together(base)
     prepare_torch(base)
     algorithm, settings = build_from(runs[0])
     data = data_for(runs[0], settings, data)
@@ -109,9 +111,9 @@ def evaluate_ensemble(text: str, data: Any, base: Settings) -> dict[str, Any]:
         freeze(member, loading.dtype)
     for run, member in zip(runs, members, strict=True):
         check_same_tokenizer(members[0].tokenizer, member.tokenizer, str(run))
-    findings = scorer_findings(Jury(members, how, penalty), algorithm, settings, data)
+    findings = scorer_findings(Jury(members, how, penalty), algorithm, settings, data, world)
     alone = {
-        folder: scorer_findings(member, algorithm, settings, data)["accuracy"]
+        folder: scorer_findings(member, algorithm, settings, data, world)["accuracy"]
         for folder, member in zip(folders, members, strict=True)
     }
     return {"run": text} | named(settings, data) | findings | {"members": alone}

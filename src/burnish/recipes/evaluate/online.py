@@ -28,6 +28,7 @@ from burnish.recipes.train.rewards import environment_of, resolve_reward
 from burnish.recipes.train.rows import tokenised
 from burnish.rewards.completed import Completed, Reward
 from burnish.run import UserError
+from burnish.run.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def online_findings(
     data: Any,
     count: int | None,
     seed: int,
+    world: World = ALONE,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What `evaluation.json` says of a policy on the first `count` prompts of `data` (256 of them, or all), and a
     record a completion for `evaluation_samples.jsonl`.
@@ -63,7 +65,7 @@ def online_findings(
     reward = reward_of(knobs.reward, policy, loading_of(settings)) if "reward" in knobs.needs else None
     say_once = cache(partial(say, settings))
     measured = rewarded(
-        policy, start, replace(knobs, rollout=count), prompts, reward, data == "builtin", seed, say_once
+        policy, start, replace(knobs, rollout=count), prompts, reward, data == "builtin", seed, say_once, world
     )
     found: dict[str, Any] = {"rows": len(prompts), "prefixes": count}
     found |= {
@@ -74,7 +76,7 @@ def online_findings(
     written = measured.completed
     statistics = text_statistics(written.responses, written.ended, measured.logprobs)
     ids, limit = prompts.ids[: min(count, PROMPTS)], knobs.max_new_tokens
-    found |= means(measured) | beside_start(statistics, start, ids, seed, limit, knobs.temperature)
+    found |= means(measured) | beside_start(statistics, start, ids, seed, limit, knobs.temperature, world)
     return found, completion_lines(measured)
 
 
@@ -98,6 +100,7 @@ def own_findings(
     data: Any,
     count: int | None,
     seed: int,
+    world: World = ALONE,
 ) -> dict[str, Any]:
     """What an experience from outside Burnish measures with its own `evaluate` on the first `count` prompts of `data`.
 
@@ -113,7 +116,8 @@ def own_findings(
         models = models.having(teacher=teacher(policy, settings))
     reward = reward_of(experience.reward, policy, loading_of(settings)) if "reward" in experience.needs else None
     environment = environment_of(experience, policy)
-    source = Source(models, prompts, PolicySampler(policy), reward, seed, cache(partial(say, settings)), environment)
+    sampler, say_once = PolicySampler(policy, world), cache(partial(say, settings))
+    source = Source(models, prompts, sampler, reward, seed, say_once, environment, world=world)
     return {"rows": len(prompts), "prefixes": count} | experience.evaluate(source, count)
 
 
@@ -137,18 +141,18 @@ def rewarded(
     with_gold: bool,
     seed: int,
     say_once: Callable[[str], None] = silent,
+    world: World = ALONE,
 ) -> Rewarded:
     """Complete the first `knobs.rollout` prompts, once each, and take every number of the same completions.
 
     kl is Σ_t log π(y_t) − log π_start(y_t) with the sampler's own log-probabilities; see `evaluation.continuations`.
     """
-    source = Source(
-        Models(policy=policy), prompts, PolicySampler(policy), reward, seed, say_once, environment_of(knobs, policy)
-    )
+    sampler, environment = PolicySampler(policy, world), environment_of(knobs, policy)
+    source = Source(Models(policy=policy), prompts, sampler, reward, seed, say_once, environment, world=world)
     found = knobs.complete(source, range(knobs.rollout), 0)
     completed, batch = found.completed, found.completed.batch
     ours = np.array([sum(values) for values in found.sampled.logprobs])
-    theirs = masked_sum(start.logprobs(batch), batch.mask, dim=-1).double().cpu().numpy()
+    theirs = masked_sum(source.logprobs(start, batch), batch.mask, dim=-1).double().cpu().numpy()
     score = found.scores.cpu().numpy()
     gold = None
     if with_gold:

@@ -32,6 +32,7 @@ from burnish.policies.language.scorer import load_scorer
 from burnish.recipes.train.models import loading_of, say
 from burnish.recipes.train.rows import tokenised
 from burnish.run import UserError
+from burnish.run.world import ALONE, World
 from burnish.training.step import evaluate
 
 MEANS = ("chosen_mean", "rejected_mean")
@@ -56,15 +57,17 @@ class Known:
         """There is none."""
 
 
-def reward_model_findings(run: Path, algorithm: Any, settings: Settings, data: Any, device: str) -> dict[str, Any]:
+def reward_model_findings(
+    run: Path, algorithm: Any, settings: Settings, data: Any, device: str, world: World = ALONE
+) -> dict[str, Any]:
     """What `evaluation.json` says of the reward model of `run` on the comparisons `data`: see `scorer_findings`."""
     loading = loading_of(settings).elsewhere()
     scorer = load_scorer(run / "model", device, loading=loading)
     freeze(scorer, loading.dtype)
-    return scorer_findings(scorer, algorithm, settings, data)
+    return scorer_findings(scorer, algorithm, settings, data, world)
 
 
-def scorer_findings(scorer: Any, algorithm: Any, settings: Settings, data: Any) -> dict[str, Any]:
+def scorer_findings(scorer: Any, algorithm: Any, settings: Settings, data: Any, world: World = ALONE) -> dict[str, Any]:
     """What is found of a reward model on the comparisons `data`; each pair is scored once.
 
     Accuracy with its interval, on built-in data beside how often one rater agrees with the others; the calibration
@@ -77,7 +80,7 @@ def scorer_findings(scorer: Any, algorithm: Any, settings: Settings, data: Any) 
     if rows.largest_group > 2:
         label = names.text_of(data) or names.IN_MEMORY
         raise UserError(f"{label}: a row ranks {rows.largest_group} responses, but this evaluation needs pairs")
-    scores = score_pairs(scorer, cast(Iterator[Preferences], in_order(rows, 64)))
+    scores = score_pairs(scorer, cast(Iterator[Preferences], in_order(rows, 64)), world)
     everything = rows.batch(range(len(rows)))
     known: Any = Known(torch.from_numpy(scores))
     found: dict[str, Any] = {"rows": len(rows)} | evaluate(algorithm, Models(scorer=known), [everything])
@@ -95,7 +98,7 @@ def scorer_findings(scorer: Any, algorithm: Any, settings: Settings, data: Any) 
             found["accuracy_by_gap"] = [asdict(one) for one in bins]
     correlated = length_correlation(scores, everything.mask.sum(-1).numpy())
     found["length_correlation"] = None if correlated is None else correlated.as_dict()
-    found["score"] = mean_scores(scorer, scores, settings, data)
+    found["score"] = mean_scores(scorer, scores, settings, data, world)
     return found
 
 
@@ -133,7 +136,7 @@ def is_number(feature: Any) -> bool:
 
 
 def mean_scores(
-    scorer: Any, scores: Float[np.ndarray, "N 2"], settings: Settings, data: Any
+    scorer: Any, scores: Float[np.ndarray, "N 2"], settings: Settings, data: Any, world: World
 ) -> dict[str, dict[str, float]]:
     """Mean scores with their intervals."""
     found = {"chosen": scores[:, 0], "rejected": scores[:, 1]}
@@ -141,5 +144,5 @@ def mean_scores(
         texts = tokenise.demonstrations(
             builtin.demonstrations("held_out"), scorer.tokenizer, settings.max_length, "the built-in demonstrations"
         )
-        found["demonstrations"] = score_texts(scorer, cast(Iterator[Demonstrations], in_order(texts, 64)))
+        found["demonstrations"] = score_texts(scorer, cast(Iterator[Demonstrations], in_order(texts, 64)), world)
     return {name: bootstrap_interval(values).as_dict() for name, values in found.items()}

@@ -25,12 +25,14 @@ from burnish.recipes.evaluate.checked import answer_findings, answers_of, checke
 from burnish.recipes.evaluate.online import online_findings, own_findings
 from burnish.recipes.evaluate.reward import reward_model_findings
 from burnish.recipes.evaluate.written import PROMPTS, beside_start, sampled_statistics, statistics_of
+from burnish.recipes.together import together
 from burnish.recipes.train.batches import evaluator_of
 from burnish.recipes.train.card import add_evaluation
 from burnish.recipes.train.models import language, loading_of, pick_device, say
 from burnish.recipes.train.rows import holdout_of, tokenised
 from burnish.recipes.train.run import prepare_torch
 from burnish.run import UserError, read_mapping, write_atomically
+from burnish.run.world import ALONE, World
 
 SAMPLES = "evaluation_samples.jsonl"
 AGREED = "rewards/accuracies"
@@ -60,6 +62,7 @@ def evaluate_run(
         raise UserError(f"{run} has no finished model: give the folder of a finished run")
     check_intact(run / "model")
     algorithm, settings = build_from(run, objects)
+    world, base = together(base, settings.experience)
     data = data_for(run, settings, data)
     settings = dataclasses.replace(settings, quiet=base.quiet, trust_remote_code=base.trust_remote_code)
     scorer = "scorer" in algorithm.roles
@@ -82,33 +85,41 @@ def evaluate_run(
     found: dict[str, Any] = {"run": str(run)} | named(settings, data)
     samples: list[dict[str, Any]] = []
     if scorer:
-        found |= reward_model_findings(run, algorithm, settings, data, device)
+        found |= reward_model_findings(run, algorithm, settings, data, device, world)
     else:
         policy, start = policies(run, settings, device)
         if settings.experience and not (sampling and "reward" in settings.experience.needs):
-            more = own_findings(algorithm, settings, policy, start, data, prefixes, base.seed)
+            more = own_findings(algorithm, settings, policy, start, data, prefixes, base.seed, world)
         elif settings.experience:
-            more, samples = online_findings(algorithm, settings, policy, start, data, prefixes, base.seed)
+            more, samples = online_findings(algorithm, settings, policy, start, data, prefixes, base.seed, world)
         else:
-            more = offline_findings(algorithm, settings, policy, start, data)
+            more = offline_findings(algorithm, settings, policy, start, data, world)
             if data != "builtin":
-                more |= own_texts(policy, start, data, settings, base.seed, max_new_tokens or Sampling.max_new_tokens)
+                limit = max_new_tokens or Sampling.max_new_tokens
+                more |= own_texts(policy, start, data, settings, base.seed, limit, world)
         found |= more
         if checker is not None:
             how = answers_of(settings, samples_per_prompt, max_new_tokens)
-            found |= answer_findings(algorithm, settings, policy, start, data, checker, how, prefixes, base.seed)
+            found |= answer_findings(algorithm, settings, policy, start, data, checker, how, prefixes, base.seed, world)
         if prompts:
-            more, samples = continuations(policy, start, prompts, base.seed)
+            more, samples = continuations(policy, start, prompts, base.seed, world)
             found |= more
     for warning in found.get("warnings", []):
         say(base, f"warning: {warning}")
+    if world.is_main:
+        keep(run, found, samples)
+    world.barrier()
+    return found
+
+
+def keep(run: Path, found: dict[str, Any], samples: list[dict[str, Any]]) -> None:
+    """Write an evaluation into the run's folder and its model card."""
     if samples:
         write_atomically(run / SAMPLES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in samples))
     else:
         (run / SAMPLES).unlink(missing_ok=True)  # left by an earlier evaluation, whose numbers are replaced too
     write_atomically(run / "evaluation.json", json.dumps(found, indent=2) + "\n")
     add_evaluation(run / "model", found)
-    return found
 
 
 def build_from(run: Path, objects: Mapping[str, Any] = MappingProxyType({})) -> tuple[Any, Settings]:
@@ -167,13 +178,18 @@ def policies(run: Path, settings: Settings, device: str) -> tuple[LanguagePolicy
 
 
 def offline_findings(
-    algorithm: Any, settings: Settings, policy: LanguagePolicy, start: LanguagePolicy, data: Any
+    algorithm: Any,
+    settings: Settings,
+    policy: LanguagePolicy,
+    start: LanguagePolicy,
+    data: Any,
+    world: World = ALONE,
 ) -> dict[str, Any]:
     """Loss and metrics on held-out rows, with the interval of a preference method's accuracy, or perplexity."""
     rows = tokenised(algorithm, settings, policy, data, "held_out")
     say(settings, rows.describe())
     models = Models(policy=policy, reference=start)
-    found: dict[str, Any] = {"rows": len(rows)} | evaluator_of(algorithm, models, rows)()
+    found: dict[str, Any] = {"rows": len(rows)} | evaluator_of(algorithm, models, rows, world)()
     if AGREED in found:
         found["accuracy"] = agreement(found[AGREED], len(rows)).as_dict()
     elif rows.kind == "demonstrations":
@@ -182,7 +198,13 @@ def offline_findings(
 
 
 def own_texts(
-    policy: LanguagePolicy, start: LanguagePolicy, data: Any, settings: Settings, seed: int, max_new_tokens: int
+    policy: LanguagePolicy,
+    start: LanguagePolicy,
+    data: Any,
+    settings: Settings,
+    seed: int,
+    max_new_tokens: int,
+    world: World = ALONE,
 ) -> dict[str, Any]:
     """Statistics of the policy's completions of the first prompts in the user's data (an empty prompt without any)."""
     longest = min(settings.max_length, policy.context or settings.max_length)
@@ -200,9 +222,9 @@ def own_texts(
             ids = tokenise.prompts([""] * count, policy.tokenizer, room)
         except UserError:  # without a BOS there is nothing to begin with
             return {}
-    found = sampled_statistics(policy, ids, seed, max_new_tokens)
+    found = sampled_statistics(policy, ids, seed, max_new_tokens, world=world)
     summary = {"texts": found.texts, "words": found.words, "distinct_2": found.distinct_2, "eos_rate": found.eos_rate}
-    return summary | beside_start(found, start, ids, seed, max_new_tokens)
+    return summary | beside_start(found, start, ids, seed, max_new_tokens, world=world)
 
 
 def agreement(share: float, pairs: int) -> Interval:
@@ -211,10 +233,10 @@ def agreement(share: float, pairs: int) -> Interval:
 
 
 def continuations(
-    policy: LanguagePolicy, start: LanguagePolicy, prompts: list[str], seed: int
+    policy: LanguagePolicy, start: LanguagePolicy, prompts: list[str], seed: int, world: World = ALONE
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Gold score, KL and diversity of continuations of `prompts`, and one record per continuation."""
-    measured = measure(policy, start, prompts, seed)
+    measured = measure(policy, start, prompts, seed, world)
     found = {
         "prefixes": len(prompts),
         "temperature": 1.0,
@@ -226,7 +248,8 @@ def continuations(
         "eos_rate": measured.eos_rate,
     }
     ids = tokenise.prompts(prompts[:PROMPTS], start.tokenizer, MAX_LENGTH)
-    return found | beside_start(statistics_of(measured), start, ids, seed, MAX_NEW_TOKENS), continuation_lines(measured)
+    found |= beside_start(statistics_of(measured), start, ids, seed, MAX_NEW_TOKENS, world=world)
+    return found, continuation_lines(measured)
 
 
 def continuation_lines(measured: Measured) -> list[dict[str, Any]]:

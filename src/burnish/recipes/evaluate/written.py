@@ -6,8 +6,9 @@ from typing import Any
 from burnish.evaluation.collapse import TextStatistics, collapse_warnings, text_statistics
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.policy import LanguagePolicy
-from burnish.policies.language.sampler import sample
+from burnish.policies.language.sampler import sample_together
 from burnish.recipes.demo.measure import Measured
+from burnish.run.world import ALONE, World
 
 PROMPTS = 64
 """Prompts that the starting model answers too; the compared statistics do not depend on their number."""
@@ -22,9 +23,10 @@ def sampled_statistics(
     seed: int,
     max_new_tokens: int,
     temperature: float = 1.0,
+    world: World = ALONE,
 ) -> TextStatistics:
     """Statistics of one completion per prompt."""
-    found = sample(policy, ids, seed=seed, max_new_tokens=max_new_tokens, temperature=temperature)
+    found = sample_together(policy, ids, world, seed=seed, max_new_tokens=max_new_tokens, temperature=temperature)
     texts = Decoder.of(policy).responses(found.tokens)
     return text_statistics(texts, found.ended, found.logprobs)
 
@@ -36,10 +38,11 @@ def beside_start(
     seed: int,
     max_new_tokens: int,
     temperature: float = 1.0,
+    world: World = ALONE,
 ) -> dict[str, Any]:
     """For `evaluation.json`: a policy's statistics `found` on the prompts `ids`, those of its starting model on the
     first of them, and warnings where the policy has collapsed."""
-    before = sampled_statistics(start, ids[:PROMPTS], seed, max_new_tokens, temperature)
+    before = sampled_statistics(start, ids[:PROMPTS], seed, max_new_tokens, temperature, world)
     warnings = collapse_warnings(found, before)
     summary = {name: getattr(found, name) for name in BESIDE}
     return summary | {"start": before.as_dict(), "warnings": warnings}

@@ -98,12 +98,14 @@ def same_reference(algorithm: Algorithm, settings: Settings, rows: Any, steps: i
     return one == other
 
 
-def streaming(algorithm: Algorithm, models: Models, settings: Settings, data: Data, steps: int) -> Feed:
-    """Batches of streamed data, and the loss on held-out rows.
+def streaming(
+    algorithm: Algorithm, models: Models, settings: Settings, data: Data, steps: int, world: World = ALONE
+) -> Feed:
+    """Batches of streamed data, and the loss on held-out rows. Each process reads all rows.
 
     The reference is a second model, or the starting adapter: a table would need all rows beforehand.
     """
-    evaluator = held_out(algorithm, models, data.held, settings)
+    evaluator = held_out(algorithm, models, data.held, settings, world)
     if "reference" in algorithm.roles:
         models = models.having(reference=starting_point(models.policy, settings))
     device = device_of(models)

@@ -42,9 +42,10 @@ from burnish.recipes.train.models import (
     with_reward,
 )
 from burnish.recipes.train.rows import Data, read_data, streams_data
-from burnish.recipes.train.several import check_config, check_models, of_process
+from burnish.recipes.train.several import check_config, check_models, idle, of_process
 from burnish.run import RunFolder, UserError, hushed, said_if_slow, threads_allowed, without_keys, write_checksums
 from burnish.run.follower import opened
+from burnish.run.log import logged
 from burnish.run.records import HARMLESS
 from burnish.run.trackers import Trackers, check_installed
 from burnish.run.world import joined
@@ -119,7 +120,7 @@ def run_training(
 ) -> Path:
     """`train` with checked settings. The objects of `given` take the place of the settings' own text, and `change` is
     applied to the models before anything else is done."""
-    world = joined()
+    world, quiet = joined(), settings.quiet
     settings = of_process(checked(algorithm, settings), given, world)
     if settings.out is None:
         raise UserError("give --out, the run folder to write")
@@ -129,10 +130,12 @@ def run_training(
     prepare_torch(settings)
     check_optimizer(settings, pick_device(settings.device))
     with (
-        hushed(settings.quiet),
         opened(settings.out, settings.resume, world) as run,
+        logged(run.path, world),
+        hushed(quiet),
         following(run, settings) as trackers,
     ):
+        settings = replace(settings, quiet=quiet)  # what the other processes say goes to their logs
         check_given(run.path, begun(run), objects)
         if settings.streaming is None:
             known = begun(run).get("streaming", False) if run.resumed else None
@@ -166,6 +169,8 @@ def _train(
     with world.main_first(), said_if_slow("loading the model", settings.quiet):
         models = load_models(algorithm, loaded)
     check_models(models, world)
+    if waiting := idle(settings, world):
+        say(settings, waiting)
     if settings.lora_rank is not None:
         say(settings, count_trained(models))
         if settings.lora_targets is None and (sentence := left_out(models)):
@@ -232,8 +237,8 @@ def _fit(
     before, _ = length(algorithm, earlier, count)
     steps, per_epoch = length(algorithm, settings, count)
     check_longer(run, earlier, before, settings, steps)
-    source = streaming if settings.streaming else partial(online if settings.experience else offline, world=world)
-    feed = source(algorithm, models, rewarding, data, steps)
+    source = streaming if settings.streaming else online if settings.experience else offline
+    feed = source(algorithm, models, rewarding, data, steps, world)
     optimizer = make_optimizer(feed.models, settings)
     tell = partial(say, settings)
     if steps > before:

@@ -15,8 +15,7 @@ from burnish.run.world import World
 def of_process(settings: Settings, given: Given, world: World) -> Settings:
     """The settings of one process of a run: only the main one prints and sends to trackers.
 
-    Raises UserError for what several processes cannot do yet. Data are not streamed unless asked for, whatever their
-    size.
+    Raises UserError for what several processes cannot do yet.
     """
     if world.size == 1:
         return settings
@@ -25,18 +24,23 @@ def of_process(settings: Settings, given: Given, world: World) -> Settings:
         {
             f"an experience of your own needs one process for now: {alone}": experience is not None
             and not isinstance(experience, Sampling),
-            f"dialogues with an environment need one process for now: {alone}": isinstance(experience, Sampling)
-            and experience.environment is not None,
-            f"streaming needs one process for now: set --no-streaming, or {alone}": settings.streaming is True,
-            f"neftune needs one process for now: leave it out, or {alone}": settings.neftune is not None,
             "several processes cannot share a model object yet: save it with save_pretrained and give the folder": (
                 given.model is not None
             ),
             "several processes train on the CPU only for now: set device cpu": pick_device(settings.device) != "cpu",
         }
     )
-    settings = replace(settings, streaming=False)
     return settings if world.is_main else replace(settings, quiet=True, track=None)
+
+
+def idle(settings: Settings, world: World) -> str:
+    """A line for the terminal where some processes never have a row; "" if all have one."""
+    if settings.batch_size >= world.size:
+        return ""
+    return (
+        f"warning: {world.size} processes share batches of {settings.batch_size}, so some have nothing to do: raise "
+        "--batch-size, or start fewer"
+    )
 
 
 def check_models(models: Models, world: World) -> None:

@@ -204,6 +204,10 @@ class LockstepLearner:
 
         self.carried = self.algorithm.conclude(final_metrics, self.carried)
 
+    def pace(self, seconds: float) -> dict[str, Any]:
+        """Nothing: a run's steps are not counted by the time."""
+        return {}
+
     def save(self, state: State) -> None:
         """Nothing: environments cannot be saved, so an interrupted group of runs starts again."""
 

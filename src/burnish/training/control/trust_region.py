@@ -66,6 +66,9 @@ class TrustRegionLearner:
     def record(self, state: State) -> dict[str, float]:
         return self.critic.record(state)
 
+    def pace(self, seconds: float) -> dict[str, Any]:
+        return self.critic.pace(seconds)
+
     def recorded_by_run(self) -> dict[int, dict[str, float]]:
         return self.critic.recorded_by_run()
 

@@ -38,6 +38,7 @@ class GradientLearner:
         self.dropout = self.algorithm.dropout
         self.rate = schedule(self.optimizer, self.settings, self.steps)
         self.saved: int | None = None
+        self.learned, self.waited = 0, self.run.world.waited[0]
 
     def prepare(self, batch: Any, state: State) -> Any:
         (ready,) = prepared(self.algorithm, self.models, [batch], state.algorithm, self.run.world)
@@ -47,7 +48,8 @@ class GradientLearner:
         return minibatches(batch, self.settings.batch_size, self.algorithm.passes, self.settings.seed, state.batches)
 
     def update(self, part: Any, state: State, first: bool) -> dict[str, Any] | None:
-        tokens = int(part.lengths.sum())  # before the step, for which it would wait
+        lengths = part.lengths.flatten(1).sum(1) if part.lengths.dim() > 1 else part.lengths
+        tokens, own = int(lengths.sum()), int(lengths[self.run.world.bounds(len(part))].sum())  # before the step waits
         try:
             metrics = step(
                 self.algorithm,
@@ -64,6 +66,7 @@ class GradientLearner:
         if metrics is None:
             return None
         state.num_tokens += tokens
+        self.learned += own
         epoch = {"epoch": round((state.step + 1) / self.steps_per_epoch, 6)} if self.steps_per_epoch else {}
         return epoch | metrics | {"num_tokens": state.num_tokens}
 
@@ -98,9 +101,21 @@ class GradientLearner:
         state.unlogged = {}
         return found
 
+    def pace(self, seconds: float) -> dict[str, Any]:
+        """Tokens learned from in a second: in all, and by each of several processes, with the share of the time that it
+        spent in collectives, waiting for the others and sending."""
+        world = self.run.world
+        own = self.learned / seconds, (world.waited[0] - self.waited) / seconds
+        each, self.learned, self.waited = world.gather(own), 0, world.waited[0]
+        rates, waits = ([round(number, 4) for number in numbers] for numbers in zip(*each, strict=True))
+        found: dict[str, Any] = {"tokens_per_second": round(sum(rates), 4)}
+        return found if world.size == 1 else found | {"by_process": rates, "waiting": waits}
+
     def save(self, state: State) -> None:
+        before = self.run.world.waited[0]
         save(self.run, self.models, self.optimizer, state, self.settings.keep_checkpoints)
         self.saved = state.step
+        self.waited += self.run.world.waited[0] - before  # for the one that writes: no part of the updates' time
 
     def save_end(self, state: State) -> None:
         """Write the checkpoint of the run's last step, unless it is there or none are wanted."""
