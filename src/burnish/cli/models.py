@@ -15,6 +15,8 @@ KEEP_SPECIAL_TOKENS = "keep all special tokens in the text of completions but pa
 
 TEMPERATURE = f"divides the logits, at least {COLDEST:g}"
 
+ELSEWHERE = ("sampler", "sampler_timeout", "sampler_bound")
+
 LOADING = ("revision", "trust_remote_code", "dtype", "load_in_4bit", "load_in_8bit")
 
 
@@ -42,7 +44,7 @@ LOADING = ("revision", "trust_remote_code", "dtype", "load_in_4bit", "load_in_8b
     default=None,
     help="answers to each prompt, where they can be checked: pass@k for k up to this  [default: 64]",
 )
-@common("trust_remote_code", "seed", "device", "threads", "quiet", "debug")
+@common("trust_remote_code", "seed", *ELSEWHERE, "device", "threads", "quiet", "debug")
 def evaluate(
     run: Path,
     data: str | None,
@@ -94,7 +96,7 @@ def evaluate(
 @click.option("--limit", type=int, default=None, help="take the first so many prompts")
 @click.option("--demonstrations", is_flag=True, help="pick only what `burnish sft` can imitate: words, and an end")
 @click.option("--keep-special-tokens", is_flag=True, help=KEEP_SPECIAL_TOKENS)
-@common(*LOADING, "seed", "max_length", "precision", "device", "threads", "quiet", "debug")
+@common(*LOADING, "seed", "max_length", "precision", *ELSEWHERE, "device", "threads", "quiet", "debug")
 def sample(model: str, data: str, n: int, reward: str | None, out: Path | None, **flags: Any) -> None:
     """Sample completions of prompts from MODEL.
 

@@ -70,6 +70,7 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
         | loading_problems(settings)
         | optimizer_problems(settings)
         | schedule_problems(settings)
+        | sampler_problems(name, settings)
     )
     if settings.experience is not None:
         settings = dataclasses.replace(settings, experience=settings.experience.filled(settings))
@@ -204,6 +205,27 @@ def optimizer_problems(settings: Settings) -> dict[str, bool]:
             getattr(settings, key) is not None and settings.optimizer not in names
         )
         for key, names in (readers | {"momentum": ("sgd",)}).items()
+    }
+
+
+def sampler_problems(method: str, settings: Settings) -> dict[str, bool]:
+    """What may be wrong with a sampler elsewhere, and whether it is."""
+    given, quantised = settings.sampler is not None, settings.load_in_4bit or settings.load_in_8bit
+    return {
+        f"sampler only applies to methods that sample, and {method} does not: leave it out": (
+            given and settings.experience is None
+        ),
+        "sampler needs weights that can be handed over: leave out load_in_4bit and load_in_8bit": given and quantised,
+    } | sampler_options(settings)
+
+
+def sampler_options(settings: Settings) -> dict[str, bool]:
+    """Options that say something of a sampler elsewhere where there is none."""
+    changed = ("sampler_timeout", "sampler_bound")
+    return {
+        f"{key} only applies to a sampler elsewhere: set sampler too": settings.sampler is None
+        and getattr(settings, key) != getattr(Settings, key)
+        for key in changed
     }
 
 

@@ -6,6 +6,7 @@ base, and a tied weight has its first name alone.
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from safetensors import SafetensorError
@@ -34,8 +35,10 @@ def weights_sha256(model: nn.Module) -> str:
 
 
 @torch.no_grad()
-def weights_of(policy: TokenReader, dtype: torch.dtype) -> dict[str, Tensor]:
-    """A policy's weights as a sampler in `dtype` needs them, on the CPU, and contiguous.
+def weights_of(
+    policy: TokenReader, dtype: torch.dtype, others: Mapping[str, torch.dtype] = MappingProxyType({})
+) -> dict[str, Tensor]:
+    """A policy's weights as a sampler in `dtype` needs them, `others` apart, on the CPU and contiguous.
 
     An adapter is merged, W + (α/r)·B A, and the policy afterwards has the very bits that it had. Raises UserError for
     quantised weights.
@@ -44,7 +47,7 @@ def weights_of(policy: TokenReader, dtype: torch.dtype) -> dict[str, Tensor]:
     if getattr(model, "is_quantized", False):
         raise UserError("quantised weights cannot be handed over to a sampler: leave out load_in_4bit and load_in_8bit")
     if policy.adapter is None:
-        return as_sent(tensors_of(model), dtype)
+        return as_sent(tensors_of(model), dtype, others)
     bases = {name: p for name, p in model.named_parameters() if BASE in name}
     before = {name: p.data.clone() for name, p in bases.items()}
     narrow = {name: p.data for name, p in bases.items()}
@@ -53,7 +56,7 @@ def weights_of(policy: TokenReader, dtype: torch.dtype) -> dict[str, Tensor]:
             p.data = p.data.float() if p.dtype in (torch.bfloat16, torch.float16) else p.data
         policy.adapter.merge_adapter()
         own = {name: tensor for name, tensor in tensors_of(model).items() if ".lora_" not in name}
-        return as_sent({name.replace(BASE, ""): tensor for name, tensor in own.items()}, dtype)
+        return as_sent({name.replace(BASE, ""): tensor for name, tensor in own.items()}, dtype, others)
     finally:
         policy.adapter.unmerge_adapter()
         for name, p in bases.items():
@@ -61,12 +64,10 @@ def weights_of(policy: TokenReader, dtype: torch.dtype) -> dict[str, Tensor]:
             p.data.copy_(before[name])
 
 
-def as_sent(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Copies on the CPU, those of floating-point numbers in `dtype`."""
-    return {
-        name: tensor.to("cpu", dtype if tensor.is_floating_point() else tensor.dtype, copy=True).contiguous()
-        for name, tensor in tensors.items()
-    }
+def as_sent(tensors: Mapping[str, Tensor], dtype: torch.dtype, others: Mapping[str, torch.dtype]) -> dict[str, Tensor]:
+    """Copies on the CPU, those of floating-point numbers in `dtype`, or in the dtype that is named among `others`."""
+    kinds = {name: others.get(name, dtype if t.is_floating_point() else t.dtype) for name, t in tensors.items()}
+    return {name: t.to("cpu", kinds[name], copy=True).contiguous() for name, t in tensors.items()}
 
 
 def write_weights(folder: Path, tensors: Mapping[str, Tensor], digest: str) -> Path:

@@ -17,12 +17,13 @@ from burnish.evaluation.statistics import bootstrap_interval
 from burnish.evaluation.text import distinct_n, word_lengths
 from burnish.experience.interface import Source, silent
 from burnish.functional import masked_sum
-from burnish.policies.interface import Models
+from burnish.policies.interface import Models, Sampler
 from burnish.policies.language.loading import Loading
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import PolicySampler
 from burnish.recipes.evaluate.written import PROMPTS, beside_start
 from burnish.recipes.gold import gold_judge
+from burnish.recipes.sampler import loaded_sampler
 from burnish.recipes.train.models import loading_of, say, teacher
 from burnish.recipes.train.rewards import environment_of, resolve_reward
 from burnish.recipes.train.rows import tokenised
@@ -62,9 +63,8 @@ def online_findings(
     policy.temperature = start.temperature = knobs.temperature
     reward = reward_of(knobs.reward, policy, loading_of(settings)) if "reward" in knobs.needs else None
     say_once = cache(partial(say, settings))
-    measured = rewarded(
-        policy, start, replace(knobs, rollout=count), prompts, reward, data == "builtin", seed, say_once
-    )
+    sampler, knobs = loaded_sampler(policy, settings), replace(knobs, rollout=count)
+    measured = rewarded(policy, start, knobs, prompts, reward, data == "builtin", seed, say_once, sampler)
     found: dict[str, Any] = {"rows": len(prompts), "prefixes": count}
     found |= {
         "temperature": knobs.temperature,
@@ -113,7 +113,8 @@ def own_findings(
         models = models.having(teacher=teacher(policy, settings))
     reward = reward_of(experience.reward, policy, loading_of(settings)) if "reward" in experience.needs else None
     environment = environment_of(experience, policy)
-    source = Source(models, prompts, PolicySampler(policy), reward, seed, cache(partial(say, settings)), environment)
+    sampler = loaded_sampler(policy, settings)
+    source = Source(models, prompts, sampler, reward, seed, cache(partial(say, settings)), environment)
     return {"rows": len(prompts), "prefixes": count} | experience.evaluate(source, count)
 
 
@@ -137,14 +138,15 @@ def rewarded(
     with_gold: bool,
     seed: int,
     say_once: Callable[[str], None] = silent,
+    sampler: Sampler | None = None,
 ) -> Rewarded:
-    """Complete the first `knobs.rollout` prompts, once each, and take every number of the same completions.
+    """Complete the first `knobs.rollout` prompts, once each, and take every number of the same completions; the policy
+    samples itself where there is no `sampler`.
 
     kl is Σ_t log π(y_t) − log π_start(y_t) with the sampler's own log-probabilities; see `evaluation.continuations`.
     """
-    source = Source(
-        Models(policy=policy), prompts, PolicySampler(policy), reward, seed, say_once, environment_of(knobs, policy)
-    )
+    sampler = sampler or PolicySampler(policy)
+    source = Source(Models(policy=policy), prompts, sampler, reward, seed, say_once, environment_of(knobs, policy))
     found = knobs.complete(source, range(knobs.rollout), 0)
     completed, batch = found.completed, found.completed.batch
     ours = np.array([sum(values) for values in found.sampled.logprobs])

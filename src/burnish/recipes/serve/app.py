@@ -64,8 +64,7 @@ def app_of(engine: Engine, token: str | None = None, debug: bool = False) -> Sta
         if not asked.streamed:
             reply = await in_worker(engine, engine.complete, asked)
             ids = [token for one in reply.choices for token in one.tokens] if asked.logprobs else []
-            tokens = name(ids) if asked.logprobs else [""] * sum(len(one.tokens) for one in reply.choices)
-            return JSONResponse(replies.whole(asked, reply, number, tokens, created))
+            return JSONResponse(replies.whole(asked, reply, number, list(name(ids)), created))
         stream = engine.stream(asked)
         _, facts = await asyncio.to_thread(stream.head)
         head = replies.head(asked, facts, number, created, replies.KINDS[asked.kind][1])

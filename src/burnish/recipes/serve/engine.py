@@ -11,7 +11,7 @@ from typing import Any
 from burnish.data import tokenise
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.fingerprint import hash_of, tokenizer_hash
-from burnish.policies.language.handed import fitted, load_weights, read_weights, weights_sha256
+from burnish.policies.language.handed import fitted, load_weights, read_weights, tensors_of, weights_sha256
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.reference import hash_tensors
 from burnish.policies.language.sampler import check_knobs, in_parts, limits_of
@@ -90,12 +90,15 @@ class Engine:
     def described(self) -> dict[str, Any]:
         """The model as `/v1/models` lists it."""
         policy, template = self.policy, self.policy.tokenizer.chat_template
+        dtypes = {name: str(t.dtype).removeprefix("torch.") for name, t in tensors_of(policy.model).items()}
+        dtype = str(policy.model.dtype).removeprefix("torch.")
         return self.facts | {
             "id": self.name,
             "object": "model",
             "created": 0,
             "owned_by": "burnish",
-            "dtype": str(policy.model.dtype).removeprefix("torch."),
+            "dtype": dtype,
+            "other_dtypes": {name: other for name, other in dtypes.items() if other != dtype},
             "precision": policy.precision,
             "max_model_len": policy.context,
             "ends": sorted(policy.ends.ids),
@@ -166,7 +169,7 @@ class Engine:
         repeated = [(p, limit) for p, limit in zip(prompts, limits, strict=True) for _ in range(asked.n)]
         rows = [Row(p, limit, s) for (p, limit), (_, s) in zip(repeated, asked.rows, strict=True)]
         stops = Stops(asked.stop, policy.tokenizer, asked.stop_tokens)
-        told = [Telling(self.decoder, row.prompt, asked.kind == "chat", stops) for row in rows]
+        told = [Telling(self.decoder, row.prompt, asked, stops) for row in rows]
         place = {id(row): i for i, row in enumerate(rows)}
         drawing = Drawing(asked.seed, asked.temperature, asked.top_k, asked.top_p)
         for same in in_parts(policy, rows):
@@ -237,33 +240,35 @@ class Stream:
 class Telling:
     """The text of a completion in the making, in pieces that nothing later takes back.
 
-    Bytes that are no character yet wait, and so does what may be the beginning of a stop text.
+    Bytes that are no character yet wait, and so does what may be the beginning of a stop text. Unless it is read
+    `live`, all of the text comes with the last token.
     """
 
-    def __init__(self, decoder: Decoder, prompt: Any, alone: bool, stops: Stops) -> None:
-        self.decoder, self.prompt, self.alone, self.stops = decoder, prompt, alone, stops
+    def __init__(self, decoder: Decoder, prompt: Any, asked: Asked, stops: Stops) -> None:
+        self.decoder, self.prompt, self.stops = decoder, prompt, stops
+        self.alone, self.live = asked.kind == "chat", asked.streamed
         self.said = ""
         self.held = max((len(text) for text in stops.texts), default=1) - 1
 
     def next(self, index: int, row: Row) -> Piece:
         """The newest token of a row as a piece."""
-        ids = row.tokens
+        ids, ends = row.tokens, self.decoder.ends
         by_id = ids[-1] in self.stops.tokens
-        cut = self.stops.cut(row.prompt, self.decoder.ends.without(ids)) if self.stops.texts else None
-        if cut is not None:
-            whole = self.text(cut.tokens) + cut.rest
-            finish, reason = "stop", cut.stop
-        else:
-            whole = self.text(ids[:-1] if by_id else ids)
-            ended = by_id or ids[-1] in self.decoder.ends
-            finish = "stop" if ended else "length" if len(ids) == row.limit else None
-            reason = ids[-1] if by_id else None
+        cut = None
+        if self.stops.texts and not by_id and self.stops.reached(row.prompt, ids):
+            cut = self.stops.cut(row.prompt, ends.without(ids))
+        stopped = by_id or cut is not None or ids[-1] in ends
+        finish = "stop" if stopped else "length" if len(ids) == row.limit else None
+        if finish is None and not self.live:
+            return Piece(index, ids[-1], row.logprobs[-1], "")
+        whole = self.text(cut.tokens) + cut.rest if cut else self.text(ids[:-1] if by_id else ids)
         if finish is None:
             if whole.endswith(UNFINISHED):
                 return Piece(index, ids[-1], row.logprobs[-1], "")
             whole = whole[: len(whole) - self.held] if self.held else whole
         new = whole[len(self.said) :]
         self.said += new
+        reason = cut.stop if cut else ids[-1] if by_id else None
         return Piece(index, ids[-1], row.logprobs[-1], new, finish, reason)
 
     def text(self, ids: list[int]) -> str:

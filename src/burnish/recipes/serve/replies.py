@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from burnish.recipes.serve.engine import Choice, Piece, Reply, Stream
@@ -18,9 +19,10 @@ def error(sentence: str, status: int, field: str | None = None) -> dict[str, Any
 
 
 def whole(asked: Asked, reply: Reply, number: int, tokens: list[str], created: int) -> dict[str, Any]:
-    """The reply to a request that is not streamed; `tokens` is what each id of the completions is called."""
+    """The reply to a request that is not streamed; `tokens` is what each id of the completions is called, where
+    log-probabilities are asked for."""
     named = iter(tokens)
-    choices = [choice(asked, reply, one, [next(named) for _ in one.tokens]) for one in reply.choices]
+    choices = [choice(asked, reply, one, list(islice(named, len(one.tokens)))) for one in reply.choices]
     read, written = sum(map(len, reply.prompts)), sum(len(one.tokens) for one in reply.choices)
     return head(asked, reply.facts, number, created, KINDS[asked.kind][0]) | {
         "choices": choices,

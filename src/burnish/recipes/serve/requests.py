@@ -133,7 +133,9 @@ def prompts_of(prompt: Any) -> list[Any]:
         return [prompt]
     if isinstance(prompt, list) and prompt and all(isinstance(one, str) or is_ids(one) for one in prompt):
         return prompt
-    raise BadRequestError("prompt must be a text, a list of token ids, or a list of these, none of them empty", "prompt")
+    raise BadRequestError(
+        "prompt must be a text, a list of token ids, or a list of these, none of them empty", "prompt"
+    )
 
 
 def is_ids(value: Any) -> bool:
@@ -208,6 +210,6 @@ def number(body: dict[str, Any], key: str, default: float) -> float:
 
 def flag(body: dict[str, Any], key: str) -> bool:
     value = body.get(key)
-    if value not in (None, True, False) or isinstance(value, int | float) and not isinstance(value, bool):
+    if value not in (None, True, False) or (isinstance(value, int | float) and not isinstance(value, bool)):
         raise BadRequestError(f"{key} must be true or false, not {quoted(value)}", key)
     return bool(value)
