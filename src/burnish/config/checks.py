@@ -48,20 +48,8 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
             "accumulate must lie between 1 and batch_size": settings.accumulate > settings.batch_size,
             "from_ and model both name what to start from: leave out model": settings.from_ is not None
             and settings.model not in (Settings.model, settings.from_),
-            "patience counts evaluations: set eval_every too": settings.patience > 0 and settings.eval_every is None,
-            "save_best compares evaluations: set eval_every too": settings.save_best and settings.eval_every is None,
-            "eval_every needs eval_data or holdout, unless the training data is built in": settings.eval_every
-            is not None
-            and settings.eval_data is None
-            and not settings.holdout
-            and settings.data != "builtin"
-            and names.held_out_tasks(settings.data) is None,
-            "eval_data and eval_every need an experience with a method evaluate: write one, or leave them out": (
-                settings.experience is not None
-                and not settings.experience.evaluates
-                and (settings.eval_data is not None or settings.eval_every is not None)
-            ),
         }
+        | evaluation_problems(settings)
         | rendering_problems(algorithm, settings)
         | streaming_problems(name, settings)
         | holdout_problems(settings)
@@ -85,6 +73,24 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
     if settings.steps is None and settings.epochs is None:
         filled["epochs"] = 1.0
     return dataclasses.replace(settings, **filled)
+
+
+def evaluation_problems(settings: Settings) -> dict[str, bool]:
+    """What may be wrong with evaluation during training, and whether it is."""
+    return {
+        "patience counts evaluations: set eval_every too": settings.patience > 0 and settings.eval_every is None,
+        "save_best compares evaluations: set eval_every too": settings.save_best and settings.eval_every is None,
+        "eval_every needs eval_data or holdout, unless the training data is built in": settings.eval_every is not None
+        and settings.eval_data is None
+        and not settings.holdout
+        and settings.data != "builtin"
+        and names.held_out_tasks(settings.data) is None,
+        "eval_data and eval_every need an experience with a method evaluate: write one, or leave them out": (
+            settings.experience is not None
+            and not settings.experience.evaluates
+            and (settings.eval_data is not None or settings.eval_every is not None)
+        ),
+    }
 
 
 def check_task(part: names.Part) -> None:
