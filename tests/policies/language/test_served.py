@@ -509,12 +509,13 @@ EDITS: dict[str, Edit] = {
 def test_no_wrong_reply_goes_unnoticed(well: Server, name: str, when: str, seed: int) -> None:
     policy, edit = updated(begun()), EDITS[name]
     sampler = sampler_of(well, policy)
+    ask: Callable[[], Any] = lambda: sampler.load(policy.parameters(), 3)  # noqa: E731
     if when == "in a rollout":
-        sampler.load(policy.parameters(), 3)
+        ask()
+        ask = lambda: sampler.sample(PROMPTS, STREAMS, KNOBS)  # noqa: E731
     well.pages.change = edited(lambda content: edit(content, seed))
     with pytest.raises(SamplerError, match=r"the sampler at http://127\.0\.0\.1:\d+/v1 "):
-        sampler.load(policy.parameters(), 3)
-        sampler.sample(PROMPTS, STREAMS, KNOBS)
+        ask()
 
 
 BREAKS: dict[str, tuple[Any, str]] = {
