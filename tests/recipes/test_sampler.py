@@ -26,7 +26,7 @@ from burnish.run import UserError, read_jsonl
 
 ONLINE: dict[str, Any] = {"reward": "lexicon", "rollout": 4, "max_new_tokens": 5}
 METHODS: dict[str, dict[str, Any]] = {
-    "ppo": ONLINE | {"update_epochs": 1},
+    "ppo": ONLINE | {"update_epochs": 3, "eval_every": 2},
     "grpo": ONLINE | {"completions_per_prompt": 2, "rollout": 2, "sampler_correction": "truncate"},
     "online_dpo": ONLINE | {"batch_size": 2},
     "rejection": ONLINE | {"completions_per_prompt": 2},
@@ -73,6 +73,9 @@ def trained(files: Path, out: Path, method: str = "ppo", **options: Any) -> Path
         "max_length": 20,
     }
     more = {"teacher": str(files / "teacher")} if method == "distil" else {}
+    if method == "ppo":  # evaluated between the three updates of a rollout
+        more["eval_data"] = str(files / "prompts.jsonl")
+        options = {"steps": 9} | options
     algorithm, settings = build(load(method), common | QUIET | METHODS[method] | more | options)
     return run_training(algorithm, settings)
 

@@ -76,7 +76,7 @@ def test_a_stream_that_is_cut_is_a_failed_request(body: bytes, length: int | Non
 
 
 def test_a_reply_that_is_cut_is_a_failed_request() -> None:
-    with answering(b'{"a": ', length=100) as url, pytest.raises(FailedRequestError, match="cut off|JSON") as caught:
+    with answering(b'{"a": ', length=100) as url, pytest.raises(FailedRequestError, match=r"cut off|JSON") as caught:
         request(url, 0.5, PEER, {})
     assert caught.value.again
 
@@ -85,6 +85,6 @@ def test_the_sentence_of_an_error_is_shown() -> None:
     assert said(b'{"error": {"message": "not now"}}') == "not now"
     assert said(b'{"error": "x"}') == '{"error": "x"}'
     assert said(b"<html>") == "<html>"
-    with answering(b'{"error": {"message": "no clock"}}', 401) as url:
-        with pytest.raises(UserError, match=r"^the clock at .* \(HTTP 401: no clock\): correct the key .*CLOCK_KEY$"):
-            request(url, 5, PEER, {})
+    sentence = r"^the clock at .* \(HTTP 401: no clock\): correct the key .*CLOCK_KEY$"
+    with answering(b'{"error": {"message": "no clock"}}', 401) as url, pytest.raises(UserError, match=sentence):
+        request(url, 5, PEER, {})

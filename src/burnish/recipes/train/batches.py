@@ -136,8 +136,11 @@ def online(
     environment = environment_of(experience, models.policy)
     say_once = cache(partial(say, settings))
 
+    states = [State()]
+
     def batches(state: State) -> Iterator[Drawn]:
         source = Source(models, data.rows, sampler, reward, settings.seed, say_once, environment, data.texts, world)
+        states[:] = [state]
         sampler.load(models.policy.parameters(), state.step)
         for drawn in watched(draws(experience, source, state.batches, state.experience), say_once):
             yield drawn
@@ -149,6 +152,7 @@ def online(
         count = min(len(held), EVALUATED_PROMPTS)
 
         def evaluator() -> dict[str, float]:
+            sampler.load(models.policy.parameters(), states[0].step)  # in the middle of a rollout's updates, too
             return experience.evaluate(held_source, count)
 
     return Feed(models, batches, evaluator)
