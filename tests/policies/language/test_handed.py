@@ -7,6 +7,7 @@ import tiny
 import torch
 from safetensors.torch import save_file
 
+from burnish.policies.interface import SamplerError
 from burnish.policies.language.adapters import Lora
 from burnish.policies.language.handed import (
     WEIGHTS,
@@ -86,6 +87,12 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(tmp_path: Path) -> Non
     with pytest.raises(UserError, match=r"model\.norm\.weight has the shape \[15\] and not \[16\]"):
         fitted(model, wanted | {"model.norm.weight": torch.zeros(15)})
     assert weights_sha256(model) == before
+
+
+def test_a_place_where_nothing_can_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SamplerError, match=r"cannot be written to .*file/w .*: make room"):
+        write_weights(tmp_path / "file" / "w", {"a": torch.ones(1)}, "digest")
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:

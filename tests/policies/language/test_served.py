@@ -549,13 +549,13 @@ BREAKS: dict[str, tuple[Any, str]] = {
     "half a reply": (lambda path, body: body[: len(body) // 2] if "compl" in path else body, "is not JSON"),
     "a page of text": (lambda path, body: b"<html>" if "compl" in path else body, "is not JSON"),
     "a list": (lambda path, body: b"[]" if "compl" in path else body, "a reply that is no object"),
-    "a load that is cut": (lambda path, body: None if path == "/load_model" else body, "the reply was cut off"),
+    "a load that is cut": (lambda path, body: None if path == "/v1/load_model" else body, "the reply was cut off"),
     "a load of another version": (
-        edited(lambda content: content.update(weights_version=2), "/load_model"),
+        edited(lambda content: content.update(weights_version=2), "/v1/load_model"),
         "answers with the weights of version 2 and not 3",
     ),
     "a load of other weights": (
-        edited(lambda content: content.update(weights_sha256="0" * 64), "/load_model"),
+        edited(lambda content: content.update(weights_sha256="0" * 64), "/v1/load_model"),
         "answers with weights with the checksum 000000000000… and not",
     ),
 }
@@ -568,7 +568,7 @@ def test_what_breaks_is_tried_again_and_then_a_sentence(well: Server, policy: La
     well.pages.change = change
     with pytest.raises(SamplerError, match=rf"{said}.*, 3 times: look at the server"):
         sampler.load(policy.parameters(), 3)
-    asked = "/load_model" if "load" in name else "/v1/completions"
+    asked = "/v1/load_model" if "load" in name else "/v1/completions"
     assert well.pages.requests.count(asked) == 3
 
 

@@ -89,7 +89,7 @@ def test_weights_are_loaded_on_request(server: Server, tmp_path: Path) -> None:
         zip([weights_of(other, torch.float32), first], sums[::-1], strict=True), 1
     ):
         write_weights(tmp_path / "w", tensors, digest)
-        status, found = ask(server, "/load_model", {"path": str(tmp_path / "w"), "weights_version": version})
+        status, found = ask(server, "/v1/load_model", {"path": str(tmp_path / "w"), "weights_version": version})
         assert (status, found["weights_sha256"], found["weights_version"]) == (200, digest, version)
         status, found = ask(server, "/v1/completions", {"prompt": "film"})
         assert (found["weights_sha256"], found["weights_version"]) == (digest, version)
@@ -110,13 +110,13 @@ def test_weights_are_loaded_on_request(server: Server, tmp_path: Path) -> None:
         ("/v1/completions", {"prompt": [0], "temperature": -1, "stream": True}, 400, "temperature must be at least"),
         ("/v1/completions", {"prompt": [0], "top_p": 3}, 400, "top_p must lie above 0"),
         ("/v1/chat/completions", {"messages": []}, 400, "messages must be a list"),
-        ("/load_model", {"path": "/nowhere", "weights_version": 1}, 400, "/nowhere has no weights"),
-        ("/load_model", {"path": 3, "weights_version": 1}, 400, "path must be a text"),
-        ("/load_model", {"path": "a\0b", "weights_version": 1}, 400, "path must be a text"),
-        ("/load_model", {"path": "/nowhere"}, 400, "weights_version must be a whole number"),
-        ("/load_model", {"weights_version": 1}, 400, "give the path of a folder"),
-        ("/load_model", {"weights_version": 1, "more": 1}, 400, "unknown field 'more'"),
-        ("/load_model", {"weights_version": 1, "weights_sha256": "0" * 64}, 400, "have the checksum"),
+        ("/v1/load_model", {"path": "/nowhere", "weights_version": 1}, 400, "/nowhere has no weights"),
+        ("/v1/load_model", {"path": 3, "weights_version": 1}, 400, "path must be a text"),
+        ("/v1/load_model", {"path": "a\0b", "weights_version": 1}, 400, "path must be a text"),
+        ("/v1/load_model", {"path": "/nowhere"}, 400, "weights_version must be a whole number"),
+        ("/v1/load_model", {"weights_version": 1}, 400, "give the path of a folder"),
+        ("/v1/load_model", {"weights_version": 1, "more": 1}, 400, "unknown field 'more'"),
+        ("/v1/load_model", {"weights_version": 1, "weights_sha256": "0" * 64}, 400, "have the checksum"),
         ("/v1/none", None, 404, "there is no GET /v1/none: this server has /v1/models"),
         ("/v1/completions", None, 405, "there is no GET /v1/completions"),
     ],

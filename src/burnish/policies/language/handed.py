@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from burnish.policies.interface import SamplerError
 from burnish.policies.language.reader import TokenReader
 from burnish.policies.language.reference import hash_tensors
 from burnish.run import UserError
@@ -71,11 +72,17 @@ def as_sent(tensors: Mapping[str, Tensor], dtype: torch.dtype, others: Mapping[s
 
 
 def write_weights(folder: Path, tensors: Mapping[str, Tensor], digest: str) -> Path:
-    """Write the weights as safetensors, with their checksum, complete or not at all, in place of those before."""
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f"{WEIGHTS}.new"
-    save_file(dict(tensors), beside, {"sha256": digest})
-    beside.replace(folder / WEIGHTS)
+    """Write the weights as safetensors, with their checksum, complete or not at all, in place of those before.
+
+    Raises SamplerError where they cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = folder / f"{WEIGHTS}.new"
+        save_file(dict(tensors), beside, {"sha256": digest})
+        beside.replace(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise SamplerError(f"the weights for the sampler cannot be written to {folder} ({error}): make room") from error
     return folder
 
 

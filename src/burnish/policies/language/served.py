@@ -31,6 +31,7 @@ KEY = "BURNISH_SERVER_TOKEN"
 """Environment variable with the server's token, where it demands one."""
 
 SAMPLER = Peer("the sampler", "--sampler", KEY)
+LOAD = "load_model"
 ROWS_PER_REQUEST = 512
 NEEDED = ("id", "weights_sha256", "weights_version", "tokenizer_sha256", "logprobs_mode", "dtype", "ends")
 """What a server has to say of its model."""
@@ -125,7 +126,7 @@ class ServedSampler:
     def hand_over(self, tensors: Mapping[str, Tensor]) -> None:
         """Have the server load the weights, through the folder unless it has them."""
         body = {"weights_version": self.version, "weights_sha256": self.expected["weights_sha256"]}
-        url = endpoint(self.url.removesuffix("/v1"), "load_model")
+        url = endpoint(self.url, LOAD)
 
         def answered(reply: Any) -> None:
             check_facts(reply, self.expected)
@@ -135,7 +136,7 @@ class ServedSampler:
 
         try:
             there = has_them(request(endpoint(self.url, "models"), self.timeout, SAMPLER))
-        except (FailedRequestError, LookupError, TypeError):
+        except (FailedRequestError, UserError, LookupError, TypeError):  # it is asked once more below
             there = False
         if there:
             self.ask(url, body, answered)
@@ -211,7 +212,7 @@ class ServedSampler:
                     raise self.failed(problem) from error
             except WrongReplyError as error:
                 problem = str(error)
-                if error.stale and attempt + 1 < self.tries and not url.endswith("/load_model"):
+                if error.stale and attempt + 1 < self.tries and url != endpoint(self.url, LOAD):
                     self.hand_over(self.sent())  # as after a restart of the server
             except SamplerError:
                 raise

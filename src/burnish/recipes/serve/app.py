@@ -1,4 +1,4 @@
-"""The server's pages: OpenAI's `/v1/models`, `/v1/completions` and `/v1/chat/completions`, and `/load_model`.
+"""The server's pages: OpenAI's `/v1/models`, `/v1/completions` and `/v1/chat/completions`, and `/v1/load_model`.
 
 Whatever is wrong with a request is answered with an error in OpenAI's format: one sentence, never a traceback.
 """
@@ -78,7 +78,7 @@ def app_of(engine: Engine, token: str | None = None, debug: bool = False) -> Sta
             page("/v1/models", models, "GET"),
             page("/v1/completions", completions, "POST"),
             page("/v1/chat/completions", chat, "POST"),
-            page("/load_model", load, "POST"),
+            page("/v1/load_model", load, "POST"),
         ],
         exception_handlers={HTTPException: wrong_page},
     )
@@ -90,7 +90,7 @@ async def in_worker(engine: Engine, function: Callable[..., Any], *arguments: An
 
 
 async def wrong_page(request: Request, problem: Any) -> Response:
-    known = "/v1/models, /v1/completions, /v1/chat/completions, /load_model"
+    known = "/v1/models, /v1/completions, /v1/chat/completions, /v1/load_model"
     sentence = f"there is no {request.method} {request.url.path[:100]}: this server has {known}"
     return JSONResponse(replies.error(sentence, problem.status_code), problem.status_code)
 
