@@ -39,9 +39,9 @@ def talk(server: Server, *lines: str, **options: Any) -> str:
 
 
 def test_answers_are_those_of_the_model(server: Server) -> None:
-    """<s> the film plot a, then what was answered; the second turn has the next seed."""
+    """The film plot a, then what was answered; the second turn has the next seed."""
     policy, decoder = server.engine.policy, server.engine.decoder
-    first = decoder.responses(sample(policy, [[0, 8, 5, 6, 7]], seed=3, max_new_tokens=5).tokens)[0]
+    first = decoder.responses(sample(policy, [[8, 5, 6, 7]], seed=3, max_new_tokens=5).tokens)[0]
     prompt = server.engine.ids
     said = talk(server, "film", "bad", "/undo")
     from burnish.recipes.serve.requests import Asked

@@ -25,7 +25,7 @@ from burnish.run import UserError
 
 PROMPTS = [[0, 5, 6], [0, 4], [0, 11, 3, 9], [0, 5, 6], [0, 8]]
 STREAMS = [3, 4, 2**40, 6, 7]
-KNOBS = SamplingKnobs(5, 12, 0.7)
+KNOBS = SamplingKnobs(5, 8, 0.7)
 QUICK: dict[str, Any] = {"tries": 2, "pause": 0.001, "timeout": 30.0}
 
 
@@ -280,7 +280,7 @@ def half_of(name: str) -> Spoil:
 LAYER = "model.layers.{}.mlp.up_proj.weight"
 SPOILS: dict[str, Spoil] = (
     {f"{name} is stale": keep(name) for name in NAMES}
-    | {f"half of {name} is stale": half_of(name) for name in NAMES if "embed" not in name and "lm_head" not in name}
+    | {f"half of {name} is stale": half_of(name) for name in NAMES if "layers.1" in name}
     | {
         "all weights are stale": keep(*NAMES),
         "layer 0 is stale": keep(*[name for name in NAMES if "layers.0" in name]),
@@ -297,8 +297,11 @@ SPOILS: dict[str, Spoil] = (
 )
 
 
-@pytest.mark.parametrize("when", ["at the handshake", "afterwards"])
-@pytest.mark.parametrize("name", SPOILS)
+ALONE = {name for name in SPOILS if name.endswith(".weight is stale")}
+CASES = [("at the handshake", name) for name in SPOILS] + [("afterwards", name) for name in SPOILS if name not in ALONE]
+
+
+@pytest.mark.parametrize(("when", "name"), CASES)
 def test_no_wrong_weight_goes_unnoticed(well: Server, policy: LanguagePolicy, name: str, when: str) -> None:
     """The server answers that all is well, with the right checksum: only the log-probabilities tell."""
     spoil = SPOILS[name]

@@ -116,7 +116,7 @@ def test_a_conversation_needs_a_template(engine: Engine) -> None:
         engine.complete(asked([said], kind="chat"))
     talker = Engine(LanguagePolicy(tiny.make_model("llama"), tiny.make_chat_tokenizer("a")), "talker")
     reply = talker.complete(asked([said], kind="chat"))
-    assert reply.prompts == [[0, 8, 5, 6, 7]]  # <s> the film plot a
+    assert reply.prompts == [[8, 5, 6, 7]]  # the film plot a
     assert talker.described()["chat_template"]
     talker.close()
 

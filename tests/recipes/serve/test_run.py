@@ -51,9 +51,8 @@ def test_a_port_in_use_is_refused_before_the_model_is_loaded() -> None:
         opened("256.0.0.1", 0)
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_cleanly(sign: signal.Signals, tmp_path: Path) -> None:
-    """Status 0 after Ctrl-C; nothing is printed but where it is and that it stopped, and never the token."""
+def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
+    """With status 0; nothing is printed but where it is and that it stopped, and never the token."""
     model = tiny.save_model(tmp_path / "tiny")
     command = [sys.executable, "-m", "burnish", "serve", model, "--port", "0", "--threads", "1", "--token-file"]
     (tmp_path / "token").write_text("sesame")
@@ -71,8 +70,7 @@ def test_a_signal_ends_it_cleanly(sign: signal.Signals, tmp_path: Path) -> None:
     asked = urllib.request.Request(f"{url}/models", headers={"Authorization": "Bearer sesame"})
     with urllib.request.urlopen(asked, timeout=30) as reply:
         assert json.loads(reply.read())["data"][0]["id"] == "tiny"
-    process.send_signal(sign)
+    process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == (0 if sign == signal.SIGINT else -signal.SIGTERM)
-    assert (out, err) == ("", "stopped\n") if sign == signal.SIGINT else ("Traceback" not in err)
-    assert "sesame" not in said + err
+    assert (process.returncode, out, err) == (0, "", "stopped\n")
+    assert "sesame" not in said
