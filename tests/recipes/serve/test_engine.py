@@ -1,6 +1,7 @@
 """The served model: what it draws is what the sampler draws, whole or in pieces."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def test_a_text_is_read_as_its_ids(engine: Engine) -> None:
     assert engine.complete(asked(["film plot"])).choices == engine.complete(asked([PROMPT])).choices
 
 
+@cache
 def drawn(engine: Engine) -> list[int]:
     """A completion with four different words and more behind them."""
     for seed in range(50):
