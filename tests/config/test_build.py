@@ -77,6 +77,9 @@ OTHER = {
     "save_every": 9,
     "resume": True,
     "track": "tensorboard,mlflow",
+    "sampler": "http://127.0.0.1:8000",
+    "sampler_timeout": 20.0,
+    "sampler_bound": 0.01,
     "device": "cpu",
     "threads": 1,
     "quiet": True,
@@ -224,6 +227,7 @@ NEEDS_GROUPS = {"reinforce_plus_plus": {"completions_per_prompt": 2}}
 STREAMED = {"streaming": True, "data": "mine.jsonl", "steps": 3}
 WITH |= {"streaming": STREAMED, "shuffle_buffer": STREAMED}
 WITH |= {"holdout": {"data": "mine.jsonl"}}
+WITH |= {f"sampler_{name}": {"sampler": "http://127.0.0.1:8000"} for name in ("timeout", "bound")}
 WITH |= {key: {"environment": "guess"} for key in DIALOGUES}
 WITH |= {"overlong_penalty": {"overlong_share": 0.5}, "redraws": {"completions_per_prompt": 4}}
 WITH |= {f"correction_{name}": {"sampler_correction": "truncate"} for name in ("level", "low", "high")}
@@ -273,7 +277,7 @@ def reads_back(name: str, algorithm: Algorithm, settings: Settings, folder: Path
 
 @pytest.mark.parametrize("key", OTHER)
 def test_every_key_arrives_and_reads_back(key: str, tmp_path: Path) -> None:
-    name = "dpo" if key == "mask_formatting" else "sft"
+    name = "dpo" if key == "mask_formatting" else "ppo" if key.startswith("sampler") else "sft"
     algorithm, settings = built(name, {key: OTHER[key]} | WITH.get(key, {}))
     assert getattr(settings, key) == OTHER[key] != getattr(Settings(), key)
     reads_back(name, algorithm, settings, tmp_path)

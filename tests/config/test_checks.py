@@ -46,6 +46,9 @@ def test_the_first_problem_that_applies_is_the_sentence() -> None:
         ({"save_best": True}, "save_best compares evaluations: set eval_every too"),
         ({"from_": "a", "model": "b"}, "from_ and model both name what to start from: leave out model"),
         ({"patience": 1}, "patience counts evaluations: set eval_every too"),
+        ({"sampler": "http://a"}, "sampler only applies to methods that sample, and sft does not: leave it out"),
+        ({"sampler_timeout": 5.0}, "sampler_timeout only applies to a sampler elsewhere: set sampler too"),
+        ({"sampler_bound": 0.1}, "sampler_bound only applies to a sampler elsewhere: set sampler too"),
         (
             {"data": "mine.jsonl", "eval_every": 3},
             "eval_every needs eval_data or holdout, unless the training data is built in",

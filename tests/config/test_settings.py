@@ -46,6 +46,8 @@ from burnish.options import shown
         ({"decay": 0.0}, "decay must be above 0, not 0.0"),
         ({"save_every": -1}, "save_every must be at least 0, not -1"),
         ({"shuffle_buffer": 0}, "shuffle_buffer must be at least 1, not 0"),
+        ({"sampler_timeout": 0.0}, "sampler_timeout must be above 0, not 0.0"),
+        ({"sampler_bound": -1.0}, "sampler_bound must be above 0, not -1.0"),
         ({"threads": 0}, "threads must be at least 1, not 0"),
         ({"threads": 1_000_000}, "threads must be at most 1024, not 1000000"),
         ({"lora_rank": 10**7}, "lora_rank must be at most 65536, not 10000000"),

@@ -185,7 +185,7 @@ def test_half_a_character_waits_for_its_other_half(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("burnish.recipes.conversation.stream_tokens", drawn)
     monkeypatch.setattr(Speaker, "prompt", lambda self: [0])
-    speaker = Speaker("bytes", policy, 6)
+    speaker = Speaker("bytes", 6, policy)
     assert list(speaker.answer(0, 0, 1.0, None)) == ["n", "é", "!", ""]
 
 

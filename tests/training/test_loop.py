@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from burnish.algorithms.ppo import PPO
 from burnish.algorithms.sft import SFT
 from burnish.batches import Drawn
 from burnish.experience.interface import RolloutError, draws
-from burnish.policies.interface import Models
+from burnish.policies.interface import Models, SamplerError
+from burnish.policies.language.sampler import PolicySampler
 from burnish.rewards.function import function_reward
 from burnish.run import RunFolder, UserError, read_jsonl
 from burnish.training.language.learner import GradientLearner
@@ -239,14 +241,16 @@ def run_online(
     models = online_models()
     parts = [p for model in models.trained().values() for p in model.parameters().values()]
     optimizer = torch.optim.Adam(parts, lr=0.01)
-    evaluator = options.pop("evaluator", None)
+    evaluator, sampler = options.pop("evaluator", None), options.pop("sampler", None)
+    source = source_of(models, reward=reward)
+    source = source if sampler is None else replace(source, sampler=sampler(models.policy))
     chosen = settings(batch_size=4, **options)
     with RunFolder.open(folder, resume) as run, Progress("test", steps, quiet=True) as progress:
         run.claim({"algorithm": "ppo"})
         state = restore(run, models, optimizer, pytest.fail) if resume else State()
         state = train_loop(
             models,
-            draws(KNOBS, source_of(models, reward=reward), state.batches, state.experience),
+            draws(KNOBS, source, state.batches, state.experience),
             learner=GradientLearner(algorithm, models, optimizer, chosen, steps, 5 * algorithm.update_epochs, run),
             settings=chosen,
             steps=steps,
@@ -403,6 +407,32 @@ def test_a_reward_that_is_amiss_in_evaluation_keeps_its_completions_too(tmp_path
         run_online(run, 9, PPO(update_epochs=2), save_every=2, eval_every=6, evaluator=evaluator)
     assert read_jsonl(run / "failed_rollout.jsonl") == [{"row": 3, "prompt": "a", "response": "b"}]
     assert [path.name for path in run.glob("checkpoints/*")] == ["step-000004"]
+
+
+@pytest.mark.parametrize("turn", [0, 2])
+def test_a_sampler_that_fails_leaves_a_run_that_goes_on(turn: int, tmp_path: Path) -> None:
+    class Away(PolicySampler):
+        def sample(self, *arguments: Any) -> Any:
+            if next(calls) == turn:
+                raise SamplerError("the sampler is away")
+            return super().sample(*arguments)
+
+    run_online(tmp_path / "whole", 12, PPO(update_epochs=2))
+    calls, run = iter(range(99)), tmp_path / "run"
+    sentence = rf"^step {4 * turn + 1}: the sampler is away\. Step {4 * turn} is saved: continue with --resume$"
+    with pytest.raises(UserError, match=sentence):
+        run_online(run, 12, PPO(update_epochs=2), sampler=Away)
+    run_online(run, 12, PPO(update_epochs=2), resume=True)
+    assert (run / "metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
+
+
+def test_a_sampler_that_fails_in_evaluation_is_a_sentence(tmp_path: Path) -> None:
+    def evaluator() -> dict[str, float]:
+        raise SamplerError("the sampler is away")
+
+    sentence = r"^step 6, evaluation: the sampler is away; continue with --resume from the last checkpoint$"
+    with pytest.raises(UserError, match=sentence):
+        run_online(tmp_path / "run", 9, PPO(update_epochs=2), save_every=2, eval_every=6, evaluator=evaluator)
 
 
 def test_a_signal_lets_the_rollout_finish(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ KEEP_SPECIAL_TOKENS = "keep all special tokens in the text of completions but pa
 
 TEMPERATURE = f"divides the logits, at least {COLDEST:g}"
 
+ELSEWHERE = ("sampler", "sampler_timeout", "sampler_bound")
+
 LOADING = ("revision", "trust_remote_code", "dtype", "load_in_4bit", "load_in_8bit")
 
 
@@ -44,7 +46,7 @@ LOADING = ("revision", "trust_remote_code", "dtype", "load_in_4bit", "load_in_8b
 )
 @click.option("--episodes", type=click.IntRange(min=1), help="of control: episodes of each policy  [default: 100]")
 @click.option("--env-option", multiple=True, metavar="KEY=VALUE", help="of control: an option of the environment")
-@common("trust_remote_code", "seed", "device", "threads", "quiet", "debug")
+@common("trust_remote_code", "seed", *ELSEWHERE, "device", "threads", "quiet", "debug")
 def evaluate(
     run: Path,
     data: str | None,
@@ -117,7 +119,7 @@ def evaluate(
 @click.option("--limit", type=int, default=None, help="take the first so many prompts")
 @click.option("--demonstrations", is_flag=True, help="pick only what `burnish sft` can imitate: words, and an end")
 @click.option("--keep-special-tokens", is_flag=True, help=KEEP_SPECIAL_TOKENS)
-@common(*LOADING, "seed", "max_length", "precision", "device", "threads", "quiet", "debug")
+@common(*LOADING, "seed", "max_length", "precision", *ELSEWHERE, "device", "threads", "quiet", "debug")
 def sample(model: str, data: str, n: int, reward: str | None, out: Path | None, **flags: Any) -> None:
     """Sample completions of prompts from MODEL.
 
@@ -197,21 +199,27 @@ def compare(a: str, b: str, data: str, judge: str | None, prompts: int, out: Pat
 
 
 @click.command()
-@click.argument("models", metavar="MODEL", nargs=-1, required=True)
+@click.argument("models", metavar="[MODEL]", nargs=-1)
 @click.option("--against", help="another model that answers too")
+@click.option("--server", help="URL of a server that has MODEL, as http://127.0.0.1:8000 of `burnish serve`")
 @click.option("--system", help="a message that the conversation begins with")
 @click.option("--max-new-tokens", type=int, help="longest answer in tokens  [default: 256, or half the context]")
 @click.option("--temperature", type=float, default=1.0, show_default=True, help=TEMPERATURE)
 @click.option("--top-p", type=float, help="draw from the likeliest tokens of this probability alone")
 @common(*LOADING, "seed", "precision", "device", "threads", "debug")
-def chat(models: tuple[str, ...], against: str | None, **flags: Any) -> None:
+def chat(models: tuple[str, ...], against: str | None, server: str | None, **flags: Any) -> None:
     """Talk with MODEL in the terminal; smollm2 is a small chat model."""
     if len(models) > 1:
         raise click.UsageError("Give one model, or two with --against: burnish chat A --against B")
+    if not models and server is None:
+        raise click.UsageError("Missing argument 'MODEL': give one, or the URL of a --server")
+    here = next((name for name in (*LOADING, "precision", "device", "threads") if flags[name] is not None), None)
+    if server is not None and here is not None:
+        raise click.UsageError(f"--{here.replace('_', '-')} is for a model in this process: leave it out, or --server")
     from burnish.recipes.chat import chat as run_chat
 
     own = {name: flags.pop(name) for name in ("system", "max_new_tokens", "temperature", "top_p")}
-    run_chat(models[0], against, **own, base=settings_of(flags))
+    run_chat(models[0] if models else None, against, server=server, **own, base=settings_of(flags))
 
 
 @click.command()

@@ -48,20 +48,8 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
             "accumulate must lie between 1 and batch_size": settings.accumulate > settings.batch_size,
             "from_ and model both name what to start from: leave out model": settings.from_ is not None
             and settings.model not in (Settings.model, settings.from_),
-            "patience counts evaluations: set eval_every too": settings.patience > 0 and settings.eval_every is None,
-            "save_best compares evaluations: set eval_every too": settings.save_best and settings.eval_every is None,
-            "eval_every needs eval_data or holdout, unless the training data is built in": settings.eval_every
-            is not None
-            and settings.eval_data is None
-            and not settings.holdout
-            and settings.data != "builtin"
-            and names.held_out_tasks(settings.data) is None,
-            "eval_data and eval_every need an experience with a method evaluate: write one, or leave them out": (
-                settings.experience is not None
-                and not settings.experience.evaluates
-                and (settings.eval_data is not None or settings.eval_every is not None)
-            ),
         }
+        | evaluation_problems(settings)
         | rendering_problems(algorithm, settings)
         | streaming_problems(name, settings)
         | holdout_problems(settings)
@@ -70,6 +58,7 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
         | loading_problems(settings)
         | optimizer_problems(settings)
         | schedule_problems(settings)
+        | sampler_problems(name, settings)
     )
     if settings.experience is not None:
         settings = dataclasses.replace(settings, experience=settings.experience.filled(settings))
@@ -84,6 +73,24 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
     if settings.steps is None and settings.epochs is None:
         filled["epochs"] = 1.0
     return dataclasses.replace(settings, **filled)
+
+
+def evaluation_problems(settings: Settings) -> dict[str, bool]:
+    """What may be wrong with evaluation during training, and whether it is."""
+    return {
+        "patience counts evaluations: set eval_every too": settings.patience > 0 and settings.eval_every is None,
+        "save_best compares evaluations: set eval_every too": settings.save_best and settings.eval_every is None,
+        "eval_every needs eval_data or holdout, unless the training data is built in": settings.eval_every is not None
+        and settings.eval_data is None
+        and not settings.holdout
+        and settings.data != "builtin"
+        and names.held_out_tasks(settings.data) is None,
+        "eval_data and eval_every need an experience with a method evaluate: write one, or leave them out": (
+            settings.experience is not None
+            and not settings.experience.evaluates
+            and (settings.eval_data is not None or settings.eval_every is not None)
+        ),
+    }
 
 
 def check_task(part: names.Part) -> None:
@@ -204,6 +211,27 @@ def optimizer_problems(settings: Settings) -> dict[str, bool]:
             getattr(settings, key) is not None and settings.optimizer not in names
         )
         for key, names in (readers | {"momentum": ("sgd",)}).items()
+    }
+
+
+def sampler_problems(method: str, settings: Settings) -> dict[str, bool]:
+    """What may be wrong with a sampler elsewhere, and whether it is."""
+    given, quantised = settings.sampler is not None, settings.load_in_4bit or settings.load_in_8bit
+    return {
+        f"sampler only applies to methods that sample, and {method} does not: leave it out": (
+            given and settings.experience is None
+        ),
+        "sampler needs weights that can be handed over: leave out load_in_4bit and load_in_8bit": given and quantised,
+    } | sampler_options(settings)
+
+
+def sampler_options(settings: Settings) -> dict[str, bool]:
+    """Options that say something of a sampler elsewhere where there is none."""
+    changed = ("sampler_timeout", "sampler_bound")
+    return {
+        f"{key} only applies to a sampler elsewhere: set sampler too": settings.sampler is None
+        and getattr(settings, key) != getattr(Settings, key)
+        for key in changed
     }
 
 

@@ -130,6 +130,16 @@ class Settings:
         "several with commas, or with --track repeated",
         several=True,
     )
+    sampler: str | None = option(
+        None, "URL of a `burnish serve` that samples in place of this process, such as http://127.0.0.1:8000"
+    )
+    sampler_timeout: float = option(600.0, "with --sampler, seconds for a reply; asked up to three times", gt=0)
+    sampler_bound: float | None = option(
+        None,
+        "with --sampler, the largest difference of a token's log-probability between sampler and model; default: 0.001 "
+        "where both compute in float32, else 0.5",
+        gt=0,
+    )
     device: str = option("auto", "cpu, cuda, cuda:1 …; auto uses a GPU if there is one")
     threads: int | None = option(None, "CPU threads; default: PyTorch's", ge=1, most=MOST_THREADS)
     quiet: bool = option(False, "print nothing but errors")

@@ -4,26 +4,22 @@ Every pair is judged twice, the second time with the answers swapped. Failed or 
 verdict are retried; if no retry succeeds, the pair is marked as unjudged, never guessed.
 """
 
-import base64
-import http.client
-import json
-import os
 import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from burnish.evaluation.judges import TIE, A, B, Verdict, both_orders
 from burnish.rewards.completed import Completed
 from burnish.run import UserError, without_keys
+from burnish.run.web import FailedRequestError, Peer, api, endpoint, request
 
 KEY = "BURNISH_JUDGE_KEY"
 """Environment variable with the server's API key, if it needs one."""
+
+JUDGE = Peer("the judge", "--judge", KEY)
 
 SYSTEM = (
     "You compare two answers to the same prompt. Judge what they say and how well they say it, not their order or "
@@ -36,17 +32,6 @@ QUESTION = (
 )
 AGAIN = "That is no verdict. Say one word: FIRST, SECOND or TIE."
 _VERDICT = re.compile(r"\W*(?:(?:final )?(?:verdict|answer)\W+)?(first|second|tie)\W*", re.IGNORECASE)
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_REFUSED = {401: f"the key in the environment variable {KEY}", 403: f"the key in {KEY}", 404: "the URL"}
-_PASSING = (408, 409, 425, 429)  # retried, as are statuses of 500 and above
-
-
-class FailedRequestError(Exception):
-    """A failed request; `again`: a retry may succeed; `answered`: the server responded at all."""
-
-    def __init__(self, problem: str, again: bool, answered: bool = True) -> None:
-        super().__init__(problem)
-        self.again, self.answered = again, answered
 
 
 @dataclass(frozen=True)
@@ -121,7 +106,7 @@ class ServerJudge:
     def complete(self, messages: list[dict[str, str]]) -> str:
         """The reply's text. Raises FailedRequestError for a failed request, UserError if every request would fail."""
         body = {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": self.tokens, "stream": False}
-        found = request(endpoint(self.url, "chat/completions"), self.timeout, body)
+        found = request(endpoint(self.url, "chat/completions"), self.timeout, JUDGE, body)
         try:
             return str(found["choices"][0]["message"]["content"] or "")
         except (KeyError, IndexError, TypeError) as error:
@@ -134,12 +119,10 @@ def server_judge(url: str, model: str | None = None, **options: Any) -> ServerJu
     Raises UserError if the server does not respond, refuses the key, or does not list exactly one model and none is
     named.
     """
-    shown, parts = without_keys(url), address(url)
-    base = parts.path.rstrip("/").removesuffix("/chat/completions")
-    url = urlunsplit(parts._replace(path=base, fragment=""))
+    shown, url = without_keys(url), api(url, JUDGE, "/chat/completions")
     models: list[str] = []
     try:
-        listed = request(endpoint(url, "models"), float(options.get("timeout", 60.0)))
+        listed = request(endpoint(url, "models"), float(options.get("timeout", 60.0)), JUDGE)
         models = [str(one["id"]) for one in listed["data"]]
     except FailedRequestError as error:
         if not error.answered:  # a server that responds without a list of models may still judge
@@ -150,87 +133,6 @@ def server_judge(url: str, model: str | None = None, **options: Any) -> ServerJu
         listed_models = f"it has {', '.join(models[:8])}" if models else "it does not list its models"
         raise UserError(f"the judge at {shown} needs a --judge-model: {listed_models}")
     return ServerJudge(url, model or models[0], **options)
-
-
-def address(url: str) -> SplitResult:
-    """The parts of a judge's URL. Raises UserError for a text that no request can be sent to."""
-    shown = without_keys("".join(url.split()))
-    try:
-        if not url.isprintable() or " " in url:
-            raise ValueError("it contains a space or a control character")
-        parts = urlsplit(url)
-        known = bool(parts.hostname) and parts.port != 0
-        (parts.hostname or "").encode("idna")  # as a request would; its labels have at most 63 characters
-        (parts.path + parts.query).encode("ascii")
-    except ValueError as error:
-        raise UserError(f"--judge {shown} is not a URL ({error}): give one such as http://127.0.0.1:8000/v1") from error
-    if not known:
-        raise UserError(f"--judge {shown} has no host: give a URL such as http://127.0.0.1:8000/v1")
-    return parts
-
-
-def endpoint(url: str, name: str) -> str:
-    """The address of an endpoint of the API at `url`; a query, such as a key, follows it."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(path=f"{parts.path}/{name}"))
-
-
-def request(url: str, timeout: float, body: dict[str, Any] | None = None) -> Any:
-    """Send a GET request, or a POST request with `body`, and return the response's JSON.
-
-    The key is sent to this address only: redirects are not followed, and a server on this machine is reached without
-    the environment's proxy. A user name and password in the URL are sent as basic authentication. Raises
-    FailedRequestError, or UserError for a refused key or a wrong URL.
-    """
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    parts = urlsplit(url)
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    if key := os.environ.get(KEY):
-        headers["Authorization"] = f"Bearer {key}"
-    handlers: list[urllib.request.BaseHandler] = [_NoRedirection()]
-    if parts.hostname in _LOOPBACK:
-        handlers.append(urllib.request.ProxyHandler({}))
-    data = None if body is None else json.dumps(body).encode()
-    asked = urllib.request.Request(url, data, headers)
-    try:
-        with urllib.request.build_opener(*handlers).open(asked, timeout=timeout) as reply:
-            return json.loads(reply.read())
-    except urllib.error.HTTPError as error:
-        raise _refusal(url, error, body is not None) from error
-    except TimeoutError as error:
-        raise FailedRequestError(f"no answer in {timeout:g} s", again=True, answered=False) from error
-    except urllib.error.URLError as error:
-        late = isinstance(error.reason, TimeoutError)
-        reason = f"no answer in {timeout:g} s" if late else str(getattr(error.reason, "strerror", None) or error.reason)
-        raise FailedRequestError(reason, again=True, answered=False) from error
-    except ValueError as error:
-        raise FailedRequestError(f"the response is not JSON ({error})", again=True) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise FailedRequestError(str(error) or type(error).__name__, again=True, answered=False) from error
-
-
-class _NoRedirection(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """Return None, so that a redirect is an error."""
-
-
-def _refusal(url: str, error: urllib.error.HTTPError, asked: bool) -> Exception:
-    """The exception for a status other than 2xx; `asked` is False for the list of models, which a server may lack."""
-    try:
-        message = " ".join(error.read(300).decode(errors="replace").split())
-    except (OSError, http.client.HTTPException):
-        message = ""
-    if key := os.environ.get(KEY):  # some servers repeat the key that they refuse
-        message = message.replace(key, "…")
-    problem = f"HTTP {error.code}{': ' + message if message else ''}"
-    if error.code in (401, 403) or (asked and error.code == 404):
-        return UserError(
-            f"the judge at {without_keys(url)} refused the request ({problem}): correct {_REFUSED[error.code]}"
-        )
-    return FailedRequestError(problem, again=error.code >= 500 or error.code in _PASSING)
 
 
 def verdict_in(reply: str) -> str | None:

@@ -11,6 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from burnish.run import UserError
+
 
 @runtime_checkable
 class Distribution(Protocol):
@@ -144,6 +146,19 @@ class Sampler(Protocol):
     def load(self, weights: Mapping[str, Tensor], version: int) -> None:
         """Sample with these weights from now on, and report `version` with every completion."""
         ...
+
+
+@runtime_checkable
+class Compared(Protocol):
+    """A sampler whose log-probabilities are compared with the policy's own before anything is learned from them."""
+
+    def compare(self, logprobs: Tensor, sampler_logprobs: Tensor, mask: Tensor) -> None:
+        """Raise SamplerError where the two differ by more than rounding, at places where the mask is True."""
+        ...
+
+
+class SamplerError(UserError):
+    """A sampler elsewhere does not answer, or not with what the policy would have drawn."""
 
 
 ROLES = {"policy": True, "critic": True, "scorer": True, "reference": False, "target": False, "teacher": False}

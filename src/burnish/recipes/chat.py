@@ -1,7 +1,7 @@
 """`burnish chat MODEL`: chat with a model in the terminal, or with two side by side."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +14,8 @@ from burnish.config import Settings
 from burnish.policies.language.policy import load_policy
 from burnish.policies.language.sampler import check_knobs
 from burnish.recipes.compare import writer
-from burnish.recipes.conversation import Speaker, obey
+from burnish.recipes.conversation import Speaker, Talk, obey
+from burnish.recipes.remote import remote
 from burnish.recipes.train.models import loading_of, pick_device
 from burnish.recipes.train.run import prepare_torch
 from burnish.report.runs import short_names
@@ -40,9 +41,10 @@ def line_of_input(prompt: str) -> str:
 
 
 def chat(
-    model: str | Path,
+    model: str | Path | None,
     against: str | Path | None = None,
     *,
+    server: str | None = None,
     system: str | None = None,
     max_new_tokens: int | None = None,
     temperature: float = 1.0,
@@ -53,7 +55,8 @@ def chat(
     console: Console | None = None,
 ) -> None:
     """Talk with `model` until the input ends; with `against`, both models answer, each with its own memory of the
-    conversation. An answer has at most `max_new_tokens` tokens, by default 256 or half the context.
+    conversation. An answer has at most `max_new_tokens` tokens, by default 256 or half the context. With `server` the
+    model is the one of that name there, or its only one.
 
     `read(prompt)` gives a line and raises EOFError at the end; `write` takes each piece as soon as it is there. On a
     `console`, by default the terminal where there is one, two models answer side by side; else one after the other.
@@ -64,8 +67,7 @@ def chat(
         console = Console()
     write = shown_by(write or written)
     check_knobs(MOST if max_new_tokens is None else max_new_tokens, temperature, None, top_p)
-    prepare_torch(base)
-    speakers = loaded([model] if against is None else [model, against], max_new_tokens, base)
+    speakers = speakers_of(model, against, server, max_new_tokens, base)
     greet(speakers, system, write)
     turn = 0
     while (said := heard(read)) is not None:
@@ -88,6 +90,20 @@ def chat(
             turn += 1
 
 
+def speakers_of(
+    model: str | Path | None, against: str | Path | None, server: str | None, max_new_tokens: int | None, base: Settings
+) -> Sequence[Talk]:
+    """Those who answer. Raises UserError where none is named, or two at a server."""
+    if server is not None:
+        if against is not None:
+            raise UserError("--against needs models in this process: leave it out, or --server")
+        return [remote(server, None if model is None else str(model), max_new_tokens)]
+    if model is None:
+        raise UserError("give a MODEL to talk with, or the URL of a --server")
+    prepare_torch(base)
+    return loaded([model] if against is None else [model, against], max_new_tokens, base)
+
+
 def loaded(models: list[str | Path], max_new_tokens: int | None, base: Settings) -> list[Speaker]:
     """The models, with distinct names."""
     names = short_names([Path(model) for model in models])
@@ -101,11 +117,11 @@ def loaded(models: list[str | Path], max_new_tokens: int | None, base: Settings)
             raise UserError(
                 f"--max-new-tokens {longest} leaves no room for your message in {name}'s context of {context} tokens"
             )
-        speakers.append(Speaker(name, policy, longest))
+        speakers.append(Speaker(name, longest, policy))
     return speakers
 
 
-def greet(speakers: list[Speaker], system: str | None, write: Write) -> None:
+def greet(speakers: Sequence[Talk], system: str | None, write: Write) -> None:
     """Print the models' names, and a note about models without a chat template; begin with the system message."""
     write(f"{' and '.join(one.name for one in speakers)}: {HELP}\n")
     for one in speakers:
@@ -131,7 +147,7 @@ def heard(read: Read) -> str | None:
     return said
 
 
-def tell(speaker: Speaker, labelled: bool, write: Write, pieces: Iterator[str]) -> None:
+def tell(speaker: Talk, labelled: bool, write: Write, pieces: Iterator[str]) -> None:
     """Print an answer as it is sampled; Ctrl-C ends the answer, not the conversation."""
     if labelled:
         write(f"\n{speaker.name} > ")

@@ -18,7 +18,7 @@ from rich.text import Text
 from burnish.config import Settings
 from burnish.data.prompts import Prompts
 from burnish.evaluation.collapse import TextStatistics, collapse_warnings, text_statistics
-from burnish.evaluation.judge_server import ServerJudge, address, server_judge, spoken
+from burnish.evaluation.judge_server import JUDGE, ServerJudge, server_judge, spoken
 from burnish.evaluation.judges import (
     FunctionJudge,
     Judge,
@@ -46,6 +46,7 @@ from burnish.report.runs import short_names
 from burnish.rewards.completed import Completed
 from burnish.rewards.model import ModelReward, check_same_tokenizer
 from burnish.run import UserError, printable, read_mapping, results_folder, write_atomically
+from burnish.run.web import address
 from burnish.training.progress import Progress
 
 PROMPTS = 128
@@ -143,7 +144,7 @@ def check(prompts: int, judge: Any, judge_model: str | None) -> None:
     if judge_model is not None and not is_url(judge):
         raise UserError(f"--judge-model {judge_model} is for a judge at a URL: give --judge http://…, or leave it out")
     if is_url(judge):
-        address(judge)
+        address(judge, JUDGE)
 
 
 def writer(name: str | Path) -> str:

@@ -1,7 +1,7 @@
 """A conversation with a model, and the commands that change it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,24 +26,24 @@ UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass
-class Speaker:
-    """A model with its conversation: messages if its tokenizer has a chat template, else plain text."""
+class Talk:
+    """What was said in a conversation with a model: messages if it has a chat template, else plain text."""
 
     name: str
-    policy: LanguagePolicy
     max_new_tokens: int
-    system: str | None = None
-    turns: list[tuple[str, str]] = field(default_factory=list)
-    question: str | None = None
-    saved: Path | None = None
-    before: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.decoder = Decoder.of(self.policy)
+    system: str | None = field(default=None, kw_only=True)
+    turns: list[tuple[str, str]] = field(default_factory=list, kw_only=True)
+    question: str | None = field(default=None, kw_only=True)
+    saved: Path | None = field(default=None, kw_only=True)
 
     @property
     def has_template(self) -> bool:
-        return bool(self.policy.tokenizer.chat_template)
+        raise NotImplementedError
+
+    def answer(self, seed: int, turn: int, temperature: float, top_p: float | None) -> Iterator[str]:
+        """The answer in pieces, as it is sampled; what was said of it is remembered, even where nobody waits for the
+        end."""
+        raise NotImplementedError
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -62,6 +62,30 @@ class Speaker:
     def hear(self, said: str) -> None:
         """Add the user's message."""
         self.question = said
+
+    def end_turn(self) -> None:
+        """Remember a question that was stopped before its answer began."""
+        if self.question is not None:
+            self.turns.append((self.question, ""))
+            self.question = None
+
+    def forget(self) -> None:
+        self.turns, self.question = [], None
+
+
+@dataclass
+class Speaker(Talk):
+    """A conversation with a model in this process."""
+
+    policy: LanguagePolicy
+    before: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.decoder = Decoder.of(self.policy)
+
+    @property
+    def has_template(self) -> bool:
+        return bool(self.policy.tokenizer.chat_template)
 
     def answer(self, seed: int, turn: int, temperature: float, top_p: float | None) -> Iterator[str]:
         """The answer in pieces, as it is sampled; what was said of it is remembered, even where nobody waits for the
@@ -90,12 +114,6 @@ class Speaker:
             self.turns.append((self.question or "", self.decoded(tokens)))
             self.question = None
 
-    def end_turn(self) -> None:
-        """Remember a question that was stopped before its answer began."""
-        if self.question is not None:
-            self.turns.append((self.question, ""))
-            self.question = None
-
     def decoded(self, tokens: list[int]) -> str:
         """The answer so far. Within a text a tokenizer may write a space that it leaves out at the beginning, so what
         stands before is decoded with it."""
@@ -112,11 +130,8 @@ class Speaker:
         (self.before,) = tokenise.prompts([conversation], self.policy.tokenizer, room, "the conversation")
         return self.before
 
-    def forget(self) -> None:
-        self.turns, self.question = [], None
 
-
-def obey(line: str, speakers: list[Speaker]) -> str | None:
+def obey(line: str, speakers: Sequence[Talk]) -> str | None:
     """Do what a line that begins with a slash says, and return what is to be printed; None ends the conversation."""
     command, _, rest = line.partition(" ")
     command, rest = ALIASES.get(command, command), rest.strip()
@@ -144,7 +159,7 @@ def obey(line: str, speakers: list[Speaker]) -> str | None:
     return f"(taken back: {question.strip()})"
 
 
-def set_system(text: str, speakers: list[Speaker]) -> str:
+def set_system(text: str, speakers: Sequence[Talk]) -> str:
     """Change or remove the system message of a conversation, and say so."""
     if not all(speaker.has_template for speaker in speakers):
         return "(/system needs a chat template, and the model has none)"
@@ -153,7 +168,7 @@ def set_system(text: str, speakers: list[Speaker]) -> str:
     return "(the system message is set)" if text else "(there is no system message)"
 
 
-def save(file: str, speakers: list[Speaker]) -> str:
+def save(file: str, speakers: Sequence[Talk]) -> str:
     """Write the conversation as `burnish sft` reads it, a row per model, and say so, or why not."""
     path = Path(file).expanduser()
     if path.suffix not in (".jsonl", ".json"):

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from burnish.config import Settings
+from burnish.config import Settings, refuse
+from burnish.config.checks import sampler_options
 from burnish.data import builtin, sources
 from burnish.data.beside import KEYS, template_variables
 from burnish.data.mixture import read_all_prompts
 from burnish.data.prompts import Prompts
 from burnish.experience.language.sampling import Sampling, completed_rows
 from burnish.options import is_number, quoted
-from burnish.policies.interface import Sampled
+from burnish.policies.interface import Sampled, Sampler, SamplingKnobs
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.layout import completions_batch
 from burnish.policies.language.policy import LanguagePolicy, load_policy
@@ -36,6 +37,7 @@ from burnish.recipes.sampled import (
     summarise,
     usable_ones,
 )
+from burnish.recipes.sampler import loaded_sampler
 from burnish.recipes.together import together
 from burnish.recipes.train.models import loading_of, pick_device, say
 from burnish.recipes.train.rewards import resolve_reward
@@ -136,8 +138,12 @@ def sample_model(
     world, base = together(base)
     out = out if world.is_main else None
     check(n, reward, keep, limit, out)
+    if base.sampler is not None and knobs.stop:
+        raise UserError("--stop needs the sampler of this process: leave it out, or --sampler")
     prepare_torch(base)
     policy = load_policy(resolve_model(model), pick_device(base.device), base.precision, loading=loading_of(base))
+    sampler = None if base.sampler is None else loaded_sampler(policy, base, world)
+    refuse(sampler_options(base))
     rewards = [] if reward is None else [resolve_reward(reward, policy, loading_of(base))]
     scored_by = rewards[0].name if rewards else None
     prompts = prompts_of(data, limit, policy, base.max_length, max_new_tokens)
@@ -151,7 +157,8 @@ def sample_model(
     usable: list[Any] = []
     lines: list[dict[str, Any]] = []
     with growing_jsonl(out) as write:
-        for part in draw(policy, prompts, n, rewards, knobs, base, FIRST_ROWS, base.quiet or show is not None, world):
+        quiet = base.quiet or show is not None
+        for part in draw(policy, prompts, n, rewards, knobs, base, FIRST_ROWS, quiet, world, sampler):
             parts.append(part)
             usable.append(usable_ones(part.completed, n, demonstrations, format == "messages"))
             for line in lines_of(part, n, scored_by, keep, usable[-1], carried):
@@ -212,29 +219,28 @@ def draw(
     first: int = ROWS_AT_ONCE,
     quiet: bool = False,
     world: World = ALONE,
+    sampler: Sampler | None = None,
 ) -> Iterator[Drawn]:
     """n completions per prompt, one after the other, with their scores by each reward; about `first` rows to begin.
+    A `sampler` elsewhere draws them where there is one.
 
     They are scored as they are sampled, so that a failing reward is found early.
     """
     decoder, say_once = Decoder.of(policy, knobs.keep_special_tokens), cache(partial(say, base))
     stops = Stops(knobs.stop, policy.tokenizer) if knobs.stop else None
+    drawing = SamplingKnobs(base.seed, knobs.max_new_tokens, knobs.temperature, knobs.top_k, knobs.top_p)
     parts = list(parts_of(len(prompts), n, first))
     with Progress("sampling", len(parts), quiet=quiet) as progress:
         for part in parts:
             which = [i for i in part for _ in range(n)]
-            sampled = sample_together(
-                policy,
+            ids, streams = (
                 [prompts.ids[i] for i in which],
-                world,
-                seed=base.seed,
-                max_new_tokens=knobs.max_new_tokens,
-                temperature=knobs.temperature,
-                top_k=knobs.top_k,
-                top_p=knobs.top_p,
-                stops=stops,
-                streams=[prompts.rows[i] * MOST + place % n for place, i in enumerate(which)],
+                [prompts.rows[i] * MOST + k % n for k, i in enumerate(which)],
             )
+            if sampler is None:
+                sampled = sample_together(policy, ids, world, **vars(drawing), stops=stops, streams=streams)
+            else:
+                sampled = sampler.sample(ids, streams, drawing)
             decoder.warn(sampled.tokens, say_once)
             if stops is None:
                 drawn = Drawn(completed_rows(policy, prompts, which, sampled, decoder))

@@ -14,7 +14,7 @@ from burnish.run.user_code import first_line
 HARMLESS = frozenset(
     {
         *("out", "resume", "overwrite", "quiet", "debug", "save_every", "keep_checkpoints", "track"),
-        "gradient_checkpointing",
+        *("gradient_checkpointing", "sampler_timeout"),
     }
 )
 """Config keys that a resumed run may change: they affect neither the model nor `metrics.jsonl`."""

@@ -14,7 +14,7 @@ import torch
 from burnish.batches import Drawn
 from burnish.data.walk import ReadError
 from burnish.experience.interface import RolloutError
-from burnish.policies.interface import Models
+from burnish.policies.interface import Models, SamplerError
 from burnish.run import RunFolder, UserError, write_atomically
 from burnish.run.world import SEEDS
 from burnish.training.learner import Learner
@@ -123,11 +123,11 @@ def train_loop(
 
 
 def draw(batches: Iterator[Drawn], learner: Learner, state: State, run: RunFolder) -> Drawn | None:
-    """The next batch, None at the end. Where a reward or an environment fails, or a streamed row cannot be read, the
-    state and the rollout are saved before UserError is raised."""
+    """The next batch, None at the end. Where a reward or an environment fails, a streamed row cannot be read, or a
+    sampler elsewhere fails, the state and the rollout are saved before UserError is raised."""
     try:
         return next(batches, None)
-    except ReadError as error:
+    except (ReadError, SamplerError) as error:
         learner.save(state)
         raise UserError(
             f"step {state.step + 1}: {str(error).rstrip('.')}. Step {state.step} is saved: continue with --resume"
@@ -162,6 +162,10 @@ def evaluation(
     switch_dropout(models, False)
     try:
         metrics = evaluator()
+    except SamplerError as error:
+        raise UserError(
+            f"step {state.step}, evaluation: {error}; continue with --resume from the last checkpoint"
+        ) from error
     except RolloutError as error:
         raise UserError(
             f"step {state.step}, evaluation: {error}; the completions are in {keep(error.rollout, run)}: "

@@ -9,6 +9,7 @@ from torch import Tensor
 from burnish.batches import Drawn, Episodes
 from burnish.data.walk import next_rows
 from burnish.experience.interface import Source
+from burnish.experience.language.correction import differences
 from burnish.experience.language.sampling import Sampling, Scored, rollout_rows
 from burnish.functional import kl_shaped_rewards, masked_sum
 from burnish.options import option
@@ -107,6 +108,8 @@ def episodes(knobs: Completions, source: Source, found: Scored, beta: float, num
         "val/num_eos_tokens": ended.sum(),
     }
     plain = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
+    if not source.sampler.exact:
+        plain |= differences(old_logprobs, found.sampler_logprobs, batch.mask)
     plain |= found.metrics | {"rollout": number + 1}
     state = {"beta": next_beta(beta, plain.get("objective/kl", 0.0), len(completed), knobs)}
     return Drawn(drawn, plain, samples(found, None if ref_logprobs is None else kl, knobs.keep_samples), state)

@@ -26,11 +26,26 @@ def mismatch(
     sampler_logprobs: Float[Tensor, "N T"],
     mask: Bool[Tensor, "N T"],
 ) -> dict[str, float]:
+    """`differences`, and what a correction does about them: `kept` is the share of tokens with a weight above 0 and
+    `limited` that of tokens whose weight was changed."""
+    found = differences(old_logprobs, sampler_logprobs, mask)
+    if knobs.sampler_correction == "none":
+        return found
+    used = weights(knobs, old_logprobs, sampler_logprobs, mask)
+    plain = log_weights(old_logprobs, sampler_logprobs, mask, knobs.correction_level).exp()
+    return found | {
+        "sampler/kept": masked_mean((used > 0).float(), mask).item(),
+        "sampler/limited": masked_mean((used != plain).float(), mask).item(),
+    }
+
+
+def differences(
+    old_logprobs: Float[Tensor, "N T"], sampler_logprobs: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]
+) -> dict[str, float]:
     """Metrics of the difference between sampler and policy.
 
     `sampler/kl` estimates KL(μ‖π_old) per token by k3; `ratio_max` is the largest ratio of a token's probabilities,
-    either way round; `effective_sample_size` is that of whole completions, as a share. With a correction, `kept` is the
-    share of tokens with a weight above 0 and `limited` that of tokens whose weight was changed.
+    either way round; `effective_sample_size` is that of whole completions, as a share.
     """
     logs = log_weights(old_logprobs, sampler_logprobs, mask)
     whole = log_weights(old_logprobs, sampler_logprobs, mask, "sequence")
@@ -40,11 +55,4 @@ def mismatch(
         "sampler/ratio_max": logs.abs().max().exp(),
         "sampler/effective_sample_size": effective_sample_size(whole.gather(1, first)[:, 0]),
     }
-    if knobs.sampler_correction != "none":
-        used = weights(knobs, old_logprobs, sampler_logprobs, mask)
-        plain = log_weights(old_logprobs, sampler_logprobs, mask, knobs.correction_level).exp()
-        found |= {
-            "sampler/kept": masked_mean((used > 0).float(), mask),
-            "sampler/limited": masked_mean((used != plain).float(), mask),
-        }
     return {name: value.item() for name, value in found.items()}

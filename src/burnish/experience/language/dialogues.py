@@ -140,13 +140,13 @@ def played(
     policy = source.models.policy
     turns = Turns.of(policy.tokenizer, policy.ends.ids)
     decoder = Decoder.of(policy)
-    dialogues = [begun(source, row, number, turns, limits) for row in which]
+    dialogues, version = [begun(source, row, number, turns, limits) for row in which], 0
     for turn in range(limits.turns):
         going = [(d, s) for d, s in zip(dialogues, streams, strict=True) if d.ending is None]
         if not going:
             break
         found = ask([d.ids for d, _ in going], [s + turn for _, s in going])
-        texts = decoder.responses(found.tokens)
+        texts, version = decoder.responses(found.tokens), found.version
         for i, (dialogue, _) in enumerate(going):
             dialogue.say(found.tokens[i], found.logprobs[i], texts[i])
             if not found.ended[i]:
@@ -156,7 +156,7 @@ def played(
     for dialogue in dialogues:
         with reported(source, dialogue, "at its end"):
             dialogue.earn(checked(dialogue.environment.close()))
-    return finished(source, dialogues, decoder)
+    return finished(source, dialogues, decoder, version)
 
 
 def begun(source: Source, row: int, number: int, turns: Any, limits: Limits) -> Dialogue:
@@ -233,7 +233,7 @@ def seed_of(seed: int, number: int, row: int) -> int:
     return int(np.random.SeedSequence([seed, number, row]).generate_state(1)[0])
 
 
-def finished(source: Source, dialogues: Sequence[Dialogue], decoder: Decoder) -> Played:
+def finished(source: Source, dialogues: Sequence[Dialogue], decoder: Decoder, version: int) -> Played:
     """The dialogues as completions, with what their rows earned."""
     batch = batch_of(dialogues).to(source.models.policy.device)
     earned = torch.zeros(batch.mask.shape, dtype=torch.float64)
@@ -253,7 +253,7 @@ def finished(source: Source, dialogues: Sequence[Dialogue], decoder: Decoder) ->
         ended=ended,
         turns=[d.messages[d.opening :] for d in dialogues],
     )
-    sampled = Sampled(behind, [d.logprobs for d in dialogues], ended)
+    sampled = Sampled(behind, [d.logprobs for d in dialogues], ended, version)
     return Played(completed, sampled, earned.to(batch.mask.device), metrics(dialogues))
 
 

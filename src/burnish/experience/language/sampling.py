@@ -17,7 +17,7 @@ from burnish.experience.interface import Experience, RolloutError, Source
 from burnish.experience.language.dialogues import Limits, play
 from burnish.functional.masked import is_last
 from burnish.options import COLDEST, option
-from burnish.policies.interface import Sampled, SamplingKnobs
+from burnish.policies.interface import Compared, Sampled, SamplingKnobs
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.layout import completions_batch
 from burnish.rewards.completed import BadRewardError, Completed, Reward, checked_scores
@@ -180,11 +180,15 @@ class Scored:
 
     def old_logprobs(self, source: Source, again: bool = False) -> Float[Tensor, "N T"]:
         """The policy's log-probabilities of the tokens now, which an exact sampler has computed already, though with
-        other roundings: `again` computes them anew."""
+        other roundings: `again` computes them anew. Those of a sampler elsewhere are compared with them."""
         if source.sampler.exact and not again:
             return self.sampler_logprobs
+        batch = self.completed.batch
         with torch.no_grad():
-            return source.logprobs(source.models.policy, self.completed.batch)
+            found = source.logprobs(source.models.policy, batch)
+        if isinstance(source.sampler, Compared):
+            source.sampler.compare(found, self.sampler_logprobs, batch.mask)
+        return found
 
 
 def rollout_rows(plan: Plan, rollout: int, seed: int, number: int) -> list[int]:

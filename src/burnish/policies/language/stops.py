@@ -24,11 +24,13 @@ class Cut:
 class Stops:
     """Finds the first of the `texts` in a completion, wherever its tokens begin and end.
 
-    Special tokens are searched like other text. Raises UserError for an empty text.
+    Special tokens are searched like other text. A completion also stops at any of the `tokens`, as at an end. Raises
+    UserError for an empty text.
     """
 
     texts: tuple[str, ...]
     tokenizer: Any
+    tokens: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not all(self.texts):
@@ -37,10 +39,14 @@ class Stops:
     @cached_property
     def window(self) -> int:
         """The most tokens that a stop text can lie in: every token has at least one byte."""
-        return BEFORE + max(len(text.encode()) for text in self.texts)
+        return BEFORE + max((len(text.encode()) for text in self.texts), default=0)
 
     def reached(self, prompt: Sequence[int], tokens: Sequence[int]) -> bool:
-        """Whether the newest of the tokens completes a stop text."""
+        """Whether the newest of the tokens completes a stop text, or is one to stop at."""
+        if tokens[-1] in self.tokens:
+            return True
+        if not self.texts:
+            return False
         recent = self.tokenizer.decode([*prompt[-BEFORE:], *tokens][-self.window :], skip_special_tokens=False)
         return any(text in recent for text in self.texts) and self.place(self.written(prompt, tokens)) is not None
 

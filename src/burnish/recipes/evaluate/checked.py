@@ -10,10 +10,10 @@ from burnish.data.mixture import read_all_prompts
 from burnish.data.prompts import Prompts
 from burnish.evaluation.pass_at_k import mean_pass_at_k, some_k
 from burnish.experience.language.sampling import Sampling, completed_rows
-from burnish.policies.interface import SamplingKnobs
+from burnish.policies.interface import Sampler, SamplingKnobs
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.policy import LanguagePolicy
-from burnish.policies.language.sampler import PolicySampler
+from burnish.recipes.sampler import loaded_sampler
 from burnish.recipes.train.models import say
 from burnish.recipes.train.rewards import checking_part
 from burnish.recipes.train.rows import tokenised
@@ -81,7 +81,8 @@ def answer_findings(
     difficulties = prompts.columns.get("difficulty")
     groups = [str(one) for one in difficulties[:count]] if difficulties else None
     for name, model in (("before", start), ("after", policy)):
-        right = right_answers(model, prompts, count, checker, how, seed, world)
+        sampler = loaded_sampler(model, settings, world)
+        right = right_answers(model, sampler, prompts, count, divided(checker, world), how, seed)
         found[name] = summary(right, how.samples, groups)
     return {"answers": found}
 
@@ -95,20 +96,19 @@ def prompts_for(algorithm: Any, settings: Settings, policy: LanguagePolicy, data
 
 def right_answers(
     model: LanguagePolicy,
+    sampler: Sampler,
     prompts: Prompts,
     count: int,
     checker: Reward,
     how: Answers,
     seed: int,
-    world: World = ALONE,
 ) -> list[int]:
     """How many of each prompt's completions are right. Completion k of prompt i has random stream i·n + k."""
     knobs, decoder = (
         SamplingKnobs(seed, how.max_new_tokens, how.temperature),
         Decoder.of(model, how.keep_special_tokens),
     )
-    sampler, right = PolicySampler(model, world), Counter[int]()
-    checker = divided(checker, world)
+    right = Counter[int]()
     every = [(i, i * how.samples + k) for i in range(count) for k in range(how.samples)]
     for first in range(0, len(every), ROWS_AT_ONCE):
         which, streams = map(list, zip(*every[first : first + ROWS_AT_ONCE], strict=True))

@@ -80,6 +80,8 @@ def evaluate_named(
         raise UserError("--prefixes needs a language model, but this is a reward model: leave it out")
     if samples_per_prompt is not None:
         raise UserError("--samples-per-prompt needs a language model, but this is a reward model: leave it out")
+    if base.sampler is not None:
+        raise UserError("--sampler needs a language model, but this is a reward model: leave it out")
     if max_new_tokens is not None:
         raise UserError("--max-new-tokens needs a language model, but this is a reward model: leave it out")
     return evaluate_ensemble(str(run), data, base)

@@ -17,12 +17,13 @@ from burnish.evaluation.statistics import bootstrap_interval
 from burnish.evaluation.text import distinct_n, word_lengths
 from burnish.experience.interface import Source, silent
 from burnish.functional import masked_sum
-from burnish.policies.interface import Models
+from burnish.policies.interface import Models, Sampler
 from burnish.policies.language.loading import Loading
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import PolicySampler
 from burnish.recipes.evaluate.written import PROMPTS, beside_start
 from burnish.recipes.gold import gold_judge
+from burnish.recipes.sampler import loaded_sampler
 from burnish.recipes.train.models import loading_of, say, teacher
 from burnish.recipes.train.rewards import environment_of, resolve_reward
 from burnish.recipes.train.rows import tokenised
@@ -64,9 +65,8 @@ def online_findings(
     policy.temperature = start.temperature = knobs.temperature
     reward = reward_of(knobs.reward, policy, loading_of(settings)) if "reward" in knobs.needs else None
     say_once = cache(partial(say, settings))
-    measured = rewarded(
-        policy, start, replace(knobs, rollout=count), prompts, reward, data == "builtin", seed, say_once, world
-    )
+    sampler, knobs = loaded_sampler(policy, settings, world), replace(knobs, rollout=count)
+    measured = rewarded(policy, start, knobs, prompts, reward, data == "builtin", seed, say_once, sampler, world)
     found: dict[str, Any] = {"rows": len(prompts), "prefixes": count}
     found |= {
         "temperature": knobs.temperature,
@@ -116,7 +116,7 @@ def own_findings(
         models = models.having(teacher=teacher(policy, settings))
     reward = reward_of(experience.reward, policy, loading_of(settings)) if "reward" in experience.needs else None
     environment = environment_of(experience, policy)
-    sampler, say_once = PolicySampler(policy, world), cache(partial(say, settings))
+    sampler, say_once = loaded_sampler(policy, settings, world), cache(partial(say, settings))
     source = Source(models, prompts, sampler, reward, seed, say_once, environment, world=world)
     return {"rows": len(prompts), "prefixes": count} | experience.evaluate(source, count)
 
@@ -141,13 +141,15 @@ def rewarded(
     with_gold: bool,
     seed: int,
     say_once: Callable[[str], None] = silent,
+    sampler: Sampler | None = None,
     world: World = ALONE,
 ) -> Rewarded:
-    """Complete the first `knobs.rollout` prompts, once each, and take every number of the same completions.
+    """Complete the first `knobs.rollout` prompts, once each, and take every number of the same completions; the policy
+    samples itself where there is no `sampler`.
 
     kl is Σ_t log π(y_t) − log π_start(y_t) with the sampler's own log-probabilities; see `evaluation.continuations`.
     """
-    sampler, environment = PolicySampler(policy, world), environment_of(knobs, policy)
+    sampler, environment = sampler or PolicySampler(policy, world), environment_of(knobs, policy)
     source = Source(Models(policy=policy), prompts, sampler, reward, seed, say_once, environment, world=world)
     found = knobs.complete(source, range(knobs.rollout), 0)
     completed, batch = found.completed, found.completed.batch

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from burnish.config import Settings, algorithm_of, build, refuse_flags
+from burnish.config import Settings, algorithm_of, build, refuse, refuse_flags
+from burnish.config.checks import sampler_options
 from burnish.data import builtin, names, sources, tokenise
 from burnish.data.mixture import read_all_prompts
 from burnish.data.names import is_in_memory
@@ -64,11 +65,15 @@ def evaluate_run(
     algorithm, settings = build_from(run, objects)
     world, base = together(base, settings.experience)
     data = data_for(run, settings, data)
-    settings = dataclasses.replace(settings, quiet=base.quiet, trust_remote_code=base.trust_remote_code)
+    own = ("quiet", "trust_remote_code", "sampler", "sampler_timeout", "sampler_bound")
+    settings = dataclasses.replace(settings, **{name: getattr(base, name) for name in own})
+    refuse(sampler_options(settings))
     scorer = "scorer" in algorithm.roles
     if prefixes and scorer:
         raise UserError("--prefixes needs a language model, but this is a reward model: leave it out")
     checker = None if scorer else checker_for(settings, data)
+    if settings.sampler is not None and (scorer or (settings.experience is None and checker is None)):
+        raise UserError("--sampler needs a method that samples, or answers that can be checked: leave it out")
     if samples_per_prompt is not None and checker is None:
         raise UserError("--samples-per-prompt needs answers that can be checked: a task, or a reward such as match")
     if prefixes and data != "builtin" and settings.experience is None and checker is None:
@@ -78,8 +83,8 @@ def evaluate_run(
     if max_new_tokens is not None and (scorer or prompts or (settings.experience and not sampling)):
         raise UserError("--max-new-tokens has no effect here: it sets the length of completions of your own data")
     if max_new_tokens is not None and settings.experience:
-        own = dataclasses.replace(settings.experience, max_new_tokens=max_new_tokens)
-        settings = dataclasses.replace(settings, experience=own)
+        shorter = dataclasses.replace(settings.experience, max_new_tokens=max_new_tokens)
+        settings = dataclasses.replace(settings, experience=shorter)
     prepare_torch(base)
     device = pick_device(base.device)
     found: dict[str, Any] = {"run": str(run)} | named(settings, data)

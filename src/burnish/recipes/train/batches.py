@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from burnish.algorithms.interface import Algorithm, name_of
@@ -12,7 +13,7 @@ from burnish.config import Settings
 from burnish.data.walk import batches_per_epoch, in_order, visited, walk
 from burnish.experience.interface import Source, draws
 from burnish.policies.interface import Models
-from burnish.policies.language.sampler import PolicySampler
+from burnish.recipes.sampler import SAMPLER, sampler_of
 from burnish.recipes.train.models import device_of, loading_of, say, starting_point, with_reference
 from burnish.recipes.train.rewards import environment_of, resolve_reward
 from burnish.recipes.train.rows import Data
@@ -118,18 +119,30 @@ def streaming(
 
 
 def online(
-    algorithm: Algorithm, models: Models, settings: Settings, data: Data, steps: int, world: World = ALONE
+    algorithm: Algorithm,
+    models: Models,
+    settings: Settings,
+    data: Data,
+    steps: int,
+    world: World = ALONE,
+    run: Path | None = None,
 ) -> Feed:
-    """Batches that the experience draws with the policy as it is then, and its evaluation on held-out prompts."""
+    """Batches that the experience draws with the policy as it is then, and its evaluation on held-out prompts.
+
+    A sampler elsewhere is handed the weights in a folder of the `run`.
+    """
     experience, held = settings.experience, data.held
-    sampler = PolicySampler(models.policy, world)
+    sampler = sampler_of(models.policy, settings, world, None if run is None else run / SAMPLER)
     loading = loading_of(settings)
     reward = resolve_reward(experience.reward, models.policy, loading) if "reward" in experience.needs else None
     environment = environment_of(experience, models.policy)
     say_once = cache(partial(say, settings))
 
+    states = [State()]
+
     def batches(state: State) -> Iterator[Drawn]:
         source = Source(models, data.rows, sampler, reward, settings.seed, say_once, environment, data.texts, world)
+        states[:] = [state]
         sampler.load(models.policy.parameters(), state.step)
         for drawn in watched(draws(experience, source, state.batches, state.experience), say_once):
             yield drawn
@@ -141,6 +154,7 @@ def online(
         count = min(len(held), EVALUATED_PROMPTS)
 
         def evaluator() -> dict[str, float]:
+            sampler.load(models.policy.parameters(), states[0].step)  # in the middle of a rollout's updates, too
             return experience.evaluate(held_source, count)
 
     return Feed(models, batches, evaluator)

@@ -142,6 +142,8 @@ def run_training(
             settings = replace(settings, streaming=streams_data(settings, given.data) if known is None else known)
             config = as_dict(algorithm, settings)
         free = HARMLESS | (LENGTH if settings.resume else set())
+        if settings.sampler is not None and begun(run).get("sampler") is not None:
+            free |= {"sampler"}  # the same sampler may have another address
         check_config(config, world)
         run.claim(config, free, defaults(algorithm, settings))
         if world.from_main(lambda: is_complete(run, settings)):
@@ -237,7 +239,7 @@ def _fit(
     before, _ = length(algorithm, earlier, count)
     steps, per_epoch = length(algorithm, settings, count)
     check_longer(run, earlier, before, settings, steps)
-    source = streaming if settings.streaming else online if settings.experience else offline
+    source: Any = streaming if settings.streaming else partial(online, run=run.path) if settings.experience else offline
     feed = source(algorithm, models, rewarding, data, steps, world)
     optimizer = make_optimizer(feed.models, settings)
     tell = partial(say, settings)

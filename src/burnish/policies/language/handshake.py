@@ -1,0 +1,49 @@
+"""Does a sampler elsewhere have the policy's weights? A few tokens that it samples are scored by the policy."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from burnish.policies.interface import Sampled, SamplingKnobs
+from burnish.policies.language.contract import probes
+from burnish.policies.language.layout import completions_batch
+from burnish.policies.language.policy import LanguagePolicy
+
+EXACT, ROUNDED = 1e-3, 0.5
+"""The largest difference of a token's log-probability, in nats: where both compute in float32, and where one of them
+rounds to bfloat16 or float16. Measured of right weights: see docs/serving.md."""
+
+COMPLETIONS, TOKENS = 4, 8
+"""Of each of the two probes so many completions, of so many tokens."""
+
+
+def bound_for(server: dict[str, Any], policy: LanguagePolicy) -> float:
+    """The largest difference that rounding explains, by what server and policy compute in."""
+    kinds = {server["dtype"], server.get("precision", "float32"), policy.precision}
+    kinds |= {str(policy.model.dtype).removeprefix("torch."), *(server.get("other_dtypes") or {}).values()}
+    return ROUNDED if kinds & {"bfloat16", "float16"} else EXACT
+
+
+def probe(policy: LanguagePolicy, version: int) -> tuple[list[list[int]], list[int], SamplingKnobs]:
+    """Prompts of random tokens, random streams, and how they are completed; other ones for each version."""
+    texts, context = probes(policy.model), policy.context or 2**31
+    prompts = [text[: max(1, min(len(text), context - TOKENS))] for text in texts for _ in range(COMPLETIONS)]
+    return prompts, list(range(len(prompts))), SamplingKnobs(version % 2**32, TOKENS, policy.temperature)
+
+
+@torch.no_grad()
+def difference(
+    policy: LanguagePolicy, prompts: Sequence[Sequence[int]], found: Sampled, temperature: float
+) -> Float[Tensor, "n"]:
+    """How far the log-probabilities of all sampled tokens are from the policy's own at this temperature."""
+    batch = completions_batch(list(map(list, prompts)), found.tokens).to(policy.device)
+    before, policy.temperature = policy.temperature, temperature
+    try:
+        own = policy.logprobs(batch)[batch.mask].double().cpu()
+    finally:
+        policy.temperature = before
+    given = torch.tensor([value for row in found.logprobs for value in row], dtype=torch.float64)
+    return (own - given).abs()

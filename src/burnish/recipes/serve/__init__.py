@@ -1,0 +1,1 @@
+"""`burnish serve`: the sampler behind a server that speaks OpenAI's protocol."""

@@ -1,0 +1,169 @@
+"""Requests to servers that speak JSON over HTTP: judges, served samplers, models to talk with.
+
+A key is sent to the address that was given and to no other, and appears in no error message.
+"""
+
+import base64
+import http.client
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+
+from burnish.run.addresses import without_keys
+from burnish.run.atomic import UserError
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""Names of this machine: a server there is reached without the environment's proxy."""
+
+PASSING = (408, 409, 425, 429)
+"""Statuses after which a request is worth another try, as are those of 500 and above."""
+
+
+class FailedRequestError(Exception):
+    """A failed request; `again`: a retry may succeed; `answered`: the server responded at all."""
+
+    def __init__(self, problem: str, again: bool, answered: bool = True) -> None:
+        super().__init__(problem)
+        self.again, self.answered = again, answered
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server as error messages call it: `who` ("the judge"), the `option` that names it, and the environment
+    variable with its key."""
+
+    who: str
+    option: str
+    key: str
+
+
+def address(url: str, peer: Peer) -> SplitResult:
+    """The parts of a server's URL. Raises UserError for a text that no request can be sent to."""
+    shown = without_keys("".join(url.split()))
+    try:
+        if not url.isprintable() or " " in url:
+            raise ValueError("it contains a space or a control character")
+        parts = urlsplit(url)
+        known = bool(parts.hostname) and parts.port != 0
+        (parts.hostname or "").encode("idna")  # as a request would; its labels have at most 63 characters
+        (parts.path + parts.query).encode("ascii")
+    except ValueError as error:
+        raise UserError(
+            f"{peer.option} {shown} is not a URL ({error}): give one such as http://127.0.0.1:8000/v1"
+        ) from error
+    if not known:
+        raise UserError(f"{peer.option} {shown} has no host: give a URL such as http://127.0.0.1:8000/v1")
+    return parts
+
+
+def api(url: str, peer: Peer, *endings: str) -> str:
+    """The address of an API, `/v1` included where the URL names the server alone; `endings`, such as the path of an
+    endpoint, are left out. Raises UserError as `address` does."""
+    parts = address(url, peer)
+    base = parts.path.rstrip("/")
+    for ending in endings:
+        base = base.removesuffix(ending)
+    return urlunsplit(parts._replace(path=base or "/v1", fragment=""))
+
+
+def endpoint(url: str, name: str) -> str:
+    """The address of an endpoint of the API at `url`; a query, such as a key, follows it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"{parts.path}/{name}"))
+
+
+def request(url: str, timeout: float, peer: Peer, body: dict[str, Any] | None = None) -> Any:
+    """Send a GET request, or a POST request with `body`, and return the response's JSON.
+
+    Redirects are not followed. A user name and password in the URL are sent as basic authentication. Raises
+    FailedRequestError, or UserError for a refused key or a wrong URL.
+    """
+    with opened(url, timeout, peer, body) as reply:
+        try:
+            return json.loads(reply.read())
+        except ValueError as error:
+            raise FailedRequestError(f"the response is not JSON ({error})", again=True) from error
+
+
+def events(url: str, timeout: float, peer: Peer, body: dict[str, Any]) -> Iterator[Any]:
+    """The JSON of each server-sent event of a streamed reply, up to `[DONE]`. Raises as `request` does, also where the
+    stream ends before."""
+    with opened(url, timeout, peer, body) as reply:
+        for line in reply:
+            text = line.decode("utf-8", "replace").strip()
+            if text == "data: [DONE]":
+                return
+            if text.startswith("data:"):
+                try:
+                    yield json.loads(text[5:])
+                except ValueError as error:
+                    raise FailedRequestError(f"an event is not JSON ({error})", again=True) from error
+    raise FailedRequestError("the reply was cut off", again=True)
+
+
+@contextmanager
+def opened(url: str, timeout: float, peer: Peer, body: dict[str, Any] | None) -> Iterator[Any]:
+    """The response to a request, to be read within the block, in which errors of reading are those of the request."""
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    parts = urlsplit(url)
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    if key := os.environ.get(peer.key):
+        headers["Authorization"] = f"Bearer {key}"
+    handlers: list[urllib.request.BaseHandler] = [_NoRedirection()]
+    if parts.hostname in LOOPBACK:
+        handlers.append(urllib.request.ProxyHandler({}))
+    data = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(url, data, headers)
+    try:
+        with urllib.request.build_opener(*handlers).open(asked, timeout=timeout) as reply:
+            yield reply
+    except urllib.error.HTTPError as error:
+        raise _refusal(url, error, body is not None, peer) from error
+    except TimeoutError as error:
+        raise FailedRequestError(f"no answer in {timeout:g} s", again=True, answered=False) from error
+    except urllib.error.URLError as error:
+        late = isinstance(error.reason, TimeoutError)
+        reason = f"no answer in {timeout:g} s" if late else str(getattr(error.reason, "strerror", None) or error.reason)
+        raise FailedRequestError(reason, again=True, answered=False) from error
+    except http.client.IncompleteRead as error:
+        raise FailedRequestError("the reply was cut off", again=True, answered=False) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise FailedRequestError(str(error) or type(error).__name__, again=True, answered=False) from error
+
+
+class _NoRedirection(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """Return None, so that a redirect is an error."""
+
+
+def _refusal(url: str, error: urllib.error.HTTPError, asked: bool, peer: Peer) -> Exception:
+    """The exception for a status other than 2xx; `asked` is False for a list of models, which a server may lack."""
+    try:
+        message = " ".join(said(error.read(2000)).split())[:300]
+    except (OSError, http.client.HTTPException):
+        message = ""
+    if key := os.environ.get(peer.key):  # some servers repeat the key that they refuse
+        message = message.replace(key, "…")
+    problem = f"HTTP {error.code}{': ' + message if message else ''}"
+    if error.code in (401, 403) or (asked and error.code == 404):
+        correct = "the URL" if error.code == 404 else f"the key in the environment variable {peer.key}"
+        return UserError(f"{peer.who} at {without_keys(url)} refused the request ({problem}): correct {correct}")
+    return FailedRequestError(problem, again=error.code >= 500 or error.code in PASSING)
+
+
+def said(content: bytes) -> str:
+    """The message of an error in OpenAI's format, or else the text itself."""
+    text = content.decode(errors="replace")
+    try:
+        return str(json.loads(text)["error"]["message"])
+    except (ValueError, LookupError, TypeError):
+        return text

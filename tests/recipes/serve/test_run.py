@@ -1,0 +1,76 @@
+"""`burnish serve`: the port, the token, and a clean end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+import tiny
+
+from burnish.recipes.serve.run import TOKEN, opened, serve, token_of
+from burnish.run import UserError
+
+
+def test_a_token_is_given_in_one_of_three_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TOKEN, raising=False)
+    assert token_of(None, None) is None
+    (tmp_path / "token").write_text("of-a-file\n")
+    monkeypatch.setenv(TOKEN, "of-the-environment")
+    assert token_of(None, None) == "of-the-environment"
+    assert token_of("given", None) == "given"
+    assert token_of(None, tmp_path / "token") == "of-a-file"
+    with pytest.raises(UserError, match="leave one out"):
+        token_of("given", tmp_path / "token")
+    with pytest.raises(UserError, match="cannot be read"):
+        token_of(None, tmp_path / "none")
+    (tmp_path / "token").write_text("\n")
+    for wrong in ("", "a b", "é", "a\nb"):
+        with pytest.raises(UserError, match="must be printable ASCII") as caught:
+            token_of(wrong, None)
+        assert "a b" not in str(caught.value)
+    with pytest.raises(UserError, match="must be printable ASCII"):
+        token_of(None, tmp_path / "token")
+
+
+def test_another_host_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TOKEN, raising=False)
+    with pytest.raises(UserError, match=r"--host 0\.0\.0\.0 lets other machines in.* needs a token"):
+        serve("nowhere", host="0.0.0.0")
+
+
+def test_a_port_in_use_is_refused_before_the_model_is_loaded() -> None:
+    with opened("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"--port {port} cannot be opened \(Address already in use\)"):
+            serve("nowhere", port=port)
+    with pytest.raises(UserError, match="cannot be opened"):
+        opened("256.0.0.1", 0)
+
+
+def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
+    """With status 0; nothing is printed but where it is and that it stopped, and never the token."""
+    model = tiny.save_model(tmp_path / "tiny")
+    command = [sys.executable, "-m", "burnish", "serve", model, "--port", "0", "--threads", "1", "--token-file"]
+    (tmp_path / "token").write_text("sesame")
+    process = subprocess.Popen(
+        [*map(str, command), str(tmp_path / "token")],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+    )
+    assert process.stderr is not None
+    said = process.stderr.readline()
+    assert said.startswith("tiny is served at http://127.0.0.1:"), said + process.stderr.read()
+    url = said.split()[4].rstrip(";")
+    asked = urllib.request.Request(f"{url}/models", headers={"Authorization": "Bearer sesame"})
+    with urllib.request.urlopen(asked, timeout=30) as reply:
+        assert json.loads(reply.read())["data"][0]["id"] == "tiny"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "", "stopped\n")
+    assert "sesame" not in said

@@ -1,0 +1,90 @@
+"""Requests to servers; most of it is tested where it is used, in tests/evaluation/test_judge_server.py."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from burnish.run import UserError
+from burnish.run.web import FailedRequestError, Peer, address, api, endpoint, events, request, said
+
+PEER = Peer("the clock", "--clock", "CLOCK_KEY")
+
+
+@contextmanager
+def answering(body: bytes, status: int = 200, length: int | None = None) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body) if length is None else length))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://a:1", "http://a:1/v1"),
+        ("http://a:1/", "http://a:1/v1"),
+        ("http://a/v1/", "http://a/v1"),
+        ("http://a/v1/chat/completions", "http://a/v1"),
+        ("http://a/x/v1?key=b#c", "http://a/x/v1?key=b"),
+    ],
+)
+def test_the_api_is_found(url: str, expected: str) -> None:
+    assert api(url, PEER, "/chat/completions") == expected
+    assert endpoint("http://a/v1?key=b", "models") == "http://a/v1/models?key=b"
+
+
+def test_a_wrong_address_names_the_option() -> None:
+    with pytest.raises(UserError, match=r"^--clock http://a b is not a URL|^--clock http://ab is not a URL"):
+        address("http://a b", PEER)
+    with pytest.raises(UserError, match="--clock http:// has no host"):
+        address("http://", PEER)
+
+
+def test_events_come_one_by_one_up_to_the_last() -> None:
+    body = b'data: {"a": 1}\n\n: a comment\n\ndata: {"a": 2}\n\ndata: [DONE]\n\ndata: {"a": 3}\n\n'
+    with answering(body) as url:
+        assert list(events(url, 5, PEER, {})) == [{"a": 1}, {"a": 2}]
+
+
+@pytest.mark.parametrize(
+    ("body", "length", "problem"),
+    [
+        (b'data: {"a": 1}\n\n', None, "the reply was cut off"),
+        (b"data: {\n\n", None, "an event is not JSON"),
+    ],
+)
+def test_a_stream_that_is_cut_is_a_failed_request(body: bytes, length: int | None, problem: str) -> None:
+    with answering(body, length=length) as url, pytest.raises(FailedRequestError, match=problem):
+        list(events(url, 5, PEER, {}))
+
+
+def test_a_reply_that_is_cut_is_a_failed_request() -> None:
+    with answering(b'{"a": ', length=100) as url, pytest.raises(FailedRequestError, match=r"cut off|JSON") as caught:
+        request(url, 0.5, PEER, {})
+    assert caught.value.again
+
+
+def test_the_sentence_of_an_error_is_shown() -> None:
+    assert said(b'{"error": {"message": "not now"}}') == "not now"
+    assert said(b'{"error": "x"}') == '{"error": "x"}'
+    assert said(b"<html>") == "<html>"
+    sentence = r"^the clock at .* \(HTTP 401: no clock\): correct the key .*CLOCK_KEY$"
+    with answering(b'{"error": {"message": "no clock"}}', 401) as url, pytest.raises(UserError, match=sentence):
+        request(url, 5, PEER, {})

@@ -1,0 +1,104 @@
+"""A served model for tests: on a free port of this machine, in a thread, with faults to put into what it does."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from burnish.policies.language.policy import LanguagePolicy
+from burnish.recipes.serve.app import app_of
+from burnish.recipes.serve.engine import Engine
+from burnish.recipes.serve.run import opened
+
+Change = Callable[[str, bytes], bytes | None]
+"""What a fault makes of the body of a reply to a path; None cuts the connection."""
+
+
+class Faulty:
+    """The server's pages, behind something that changes replies; `requests` counts them by path."""
+
+    def __init__(self, app: Any) -> None:
+        self.app, self.change, self.delay = app, None, 0.0
+        self.requests: list[str] = []
+
+    change: Change | None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        path = scope.get("path", "")
+        self.requests.append(path)
+        if self.delay:
+            await asyncio.sleep(self.delay)
+        if self.change is None:
+            await self.app(scope, receive, send)
+            return
+        began: list[Any] = []
+        parts: list[bytes] = []
+
+        async def keep(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                began.append(message)
+            else:
+                parts.append(message.get("body", b""))
+
+        await self.app(scope, receive, keep)
+        body = self.change(path, b"".join(parts))
+        if body is None:  # a length that is never reached
+            headers = [(b"content-type", b"application/json"), (b"content-length", b"1000000")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b'{"model": ', "more_body": False})
+            return
+        headers = [(name, value) for name, value in began[0]["headers"] if name != b"content-length"]
+        await send(began[0] | {"headers": [*headers, (b"content-length", str(len(body)).encode())]})
+        await send({"type": "http.response.body", "body": body})
+
+
+class Server:
+    """A running server: its engine, its pages with their faults, and its address."""
+
+    def __init__(self, engine: Engine, pages: Faulty, url: str) -> None:
+        self.engine, self.pages, self.url = engine, pages, url
+
+    def well(self) -> None:
+        """Take all faults out."""
+        self.pages.change, self.pages.delay = None, 0.0
+        self.pages.requests.clear()
+
+
+@contextmanager
+def serving(policy: LanguagePolicy, name: str = "tiny", token: str | None = None, port: int = 0) -> Iterator[Server]:
+    """A server of this policy, which it alone may use until the block ends."""
+    engine = Engine(policy, name)
+    pages = Faulty(app_of(engine, token))
+    listening = opened("127.0.0.1", port)
+    config = uvicorn.Config(pages, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.002)
+        yield Server(engine, pages, f"http://127.0.0.1:{listening.getsockname()[1]}")
+    finally:
+        engine.stopping.set()
+        server.should_exit = server.force_exit = True
+        thread.join(10)
+        engine.close()
+
+
+def edited(edit: Callable[[dict[str, Any]], Any], path: str = "/v1/completions") -> Change:
+    """A fault that edits the JSON of replies to one path."""
+
+    def change(of: str, body: bytes) -> bytes:
+        if of != path:
+            return body
+        content = json.loads(body)
+        if "error" not in content:
+            edit(content)
+        return json.dumps(content).encode()
+
+    return change
