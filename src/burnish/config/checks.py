@@ -70,6 +70,7 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
         | loading_problems(settings)
         | optimizer_problems(settings)
         | schedule_problems(settings)
+        | sharding_problems(settings)
     )
     if settings.experience is not None:
         settings = dataclasses.replace(settings, experience=settings.experience.filled(settings))
@@ -219,4 +220,16 @@ def schedule_problems(settings: Settings) -> dict[str, bool]:
             getattr(settings, key) is not None and settings.schedule != stable
         )
         for key in ("decay", "decay_type")
+    }
+
+
+def sharding_problems(settings: Settings) -> dict[str, bool]:
+    """What may be wrong with the division of the weights among processes, and whether it is."""
+    full = settings.shard == "full"
+    return {
+        f"shard {settings.shard} is for optimizers that update every number by itself: set optimizer to adamw or sgd": (
+            settings.shard != "none" and settings.optimizer in ("adamw_8bit", "adafactor")
+        ),
+        "shard full cannot divide quantised weights: set shard to optimizer, or leave out load_in_4bit and "
+        "load_in_8bit": full and (settings.load_in_4bit or settings.load_in_8bit),
     }

@@ -143,12 +143,18 @@ class World:
 ALONE = World()
 
 
+CONNECTION = "gloo/transport"
+"""What the message of an error has where gloo has lost another process."""
+
+
 @contextlib.contextmanager
-def losing() -> Iterator[None]:
-    """Raise LostError for a collective that fails: a process of the run has ended."""
+def losing(saying: str = "") -> Iterator[None]:
+    """Raise LostError for a collective that fails with a message `saying` this: a process of the run has ended."""
     try:
         yield
     except RuntimeError as error:
+        if saying not in str(error):
+            raise
         raise LostError("another process of the run has ended: the others end too; continue with --resume") from error
 
 

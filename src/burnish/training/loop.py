@@ -159,7 +159,8 @@ def evaluation(
     """Loss and metrics on the evaluation data, and the bookkeeping of early stopping."""
     switch_dropout(models, False)
     try:
-        metrics = evaluator()
+        with models.gathered():
+            metrics = evaluator()
     except RolloutError as error:
         raise UserError(
             f"step {state.step}, evaluation: {error}; the completions are in {keep(error.rollout, run)}: "

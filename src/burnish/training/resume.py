@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -15,6 +15,8 @@ from burnish.functional.rounding import as_saved
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError
 from burnish.run.lines import encoded
+from burnish.run.shards import divided_like, gathered
+from burnish.run.world import World
 from burnish.training import checkpoint
 
 BEST, OPTIMIZER = "checkpoints/best", "optimizer/"
@@ -46,6 +48,15 @@ class State:
     ending: dict[str, Any] = field(default_factory=dict)
 
 
+@runtime_checkable
+class Consolidating(Protocol):
+    """An optimizer whose state is divided among the processes, as PyTorch's ZeroRedundancyOptimizer."""
+
+    def consolidate_state_dict(self, to: int) -> None:
+        """Send the state of all parameters to one process."""
+        ...
+
+
 def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state: State, keep: int = 2) -> None:
     """Write a checkpoint: weights, optimizer, state, and the lengths and checksums of the run's files. The newest
     `keep` are kept.
@@ -53,16 +64,37 @@ def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state
     A record that a longer run would have had otherwise is in the state, and left out of the lengths. The main process
     writes, and the others wait.
     """
+    slots = dict(optimizer_slots(optimizer, run.world))
+    tensors = weights(models) | {name: value for name, value in slots.items() if isinstance(value, torch.Tensor)}
+    numbers = {name: value for name, value in slots.items() if name not in tensors}  # bitsandbytes counts its steps
+    tensors = whole_tensors(tensors, run.world)
     if run.world.is_main:
-        write(run, models, optimizer, state, keep)
+        write(run, tensors, numbers, state, keep)
     run.world.barrier()
 
 
-def write(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state: State, keep: int) -> None:
+def optimizer_slots(optimizer: torch.optim.Optimizer, world: World) -> Iterator[tuple[str, Any]]:
+    """What the optimizer keeps of each parameter, by a path that begins with `OPTIMIZER`; in the main process of all
+    parameters."""
+    if isinstance(optimizer, Consolidating):
+        optimizer.consolidate_state_dict(to=0)
+        if not world.is_main:
+            return
+    yield from flattened(optimizer.state_dict()["state"], "optimizer")
+
+
+def whole_tensors(tensors: dict[str, torch.Tensor], world: World) -> dict[str, torch.Tensor]:
+    """The tensors, of which each process may have a shard, whole in the main process; all have to call this."""
+    found = {}
+    for name, tensor in tensors.items():
+        full = gathered(tensor)
+        if world.is_main:
+            found[name] = full.cpu()
+    return found
+
+
+def write(run: RunFolder, tensors: dict[str, torch.Tensor], numbers: dict[str, Any], state: State, keep: int) -> None:
     """`save`, in the main process alone."""
-    slots = dict(flattened(optimizer.state_dict()["state"], "optimizer"))
-    tensors = weights(models) | {name: value for name, value in slots.items() if isinstance(value, torch.Tensor)}
-    numbers = {name: value for name, value in slots.items() if name not in tensors}  # bitsandbytes counts its steps
     offsets = run.offsets()
     if state.ending:
         offsets["metrics"] -= len(encoded(state.ending["record"]))
@@ -117,8 +149,16 @@ def whole(folder: Path, warn: Callable[[str], None], steps: int | float | None) 
 def load_optimizer(optimizer: torch.optim.Optimizer, found: checkpoint.Checkpoint) -> None:
     slots = {name: value for name, value in found.tensors.items() if name.startswith(OPTIMIZER)}
     by_name = nested(slots | found.state.get("optimizer", {})).get(OPTIMIZER.rstrip("/"), {})
-    by_index = {int(index): slot for index, slot in by_name.items()}
-    optimizer.load_state_dict({"state": by_index, "param_groups": optimizer.state_dict()["param_groups"]})
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    by_index = {
+        int(index): {
+            key: divided_like(value, parameters[int(index)]) if isinstance(value, torch.Tensor) else value
+            for key, value in slot.items()
+        }
+        for index, slot in by_name.items()
+    }
+    groups = torch.optim.Optimizer.state_dict(optimizer)["param_groups"]  # a divided one has no state dict yet
+    optimizer.load_state_dict({"state": by_index, "param_groups": groups})
 
 
 def start_from(run: Path, models: Models, optimizer: torch.optim.Optimizer, warn: Callable[[str], None]) -> None:
@@ -134,7 +174,7 @@ def start_from(run: Path, models: Models, optimizer: torch.optim.Optimizer, warn
     if different := sorted(own.keys() ^ theirs):
         raise UserError(f"{run} trained other parameters ({different[0]} is in one of the two): {advice}")
     for name, parameter in own.items():
-        if not is_saved(parameter.cpu(), found.tensors[name], name.partition("/")[2]):
+        if not is_saved(gathered(parameter).cpu(), found.tensors[name], name.partition("/")[2]):
             raise UserError(
                 f"{run} ended with other weights than this run begins with ({name}), as where it kept its best ones or "
                 f"the dtype differs, so its optimizer's state does not belong to them: {advice}"
@@ -187,7 +227,7 @@ def weights(models: Models) -> dict[str, torch.Tensor]:
 @torch.no_grad()
 def load_parameters(models: Models, tensors: dict[str, torch.Tensor]) -> None:
     for name, parameter in weights(models).items():
-        parameter.copy_(tensors[name])
+        parameter.copy_(divided_like(tensors[name], parameter))
 
 
 def save_best(run: RunFolder, models: Models, step: int) -> None:
@@ -195,16 +235,18 @@ def save_best(run: RunFolder, models: Models, step: int) -> None:
 
     Those before are kept too: a longer run would not make the evaluation at this one's end.
     """
+    tensors = whole_tensors(weights(models), run.world)
     if not run.world.is_main:
         return
     run.check_there()
-    checkpoint.save(run.path / BEST, step, weights(models), {}, keep=2)
+    checkpoint.save(run.path / BEST, step, tensors, {}, keep=2)
 
 
 def load_best(run: RunFolder, models: Models, state: State) -> None:
     """Load the weights of the best evaluation. Raises UserError where they are damaged or missing."""
     wanted = state.best_step  # 0 where an older version saved the state: it kept the best alone
-    found = checkpoint.latest(run.path / BEST, lambda sentence: None, before=wanted + 1 if wanted else math.inf)
+    before = wanted + 1 if wanted else math.inf
+    found = run.world.from_main(lambda: checkpoint.latest(run.path / BEST, lambda sentence: None, before=before))
     if found is None or (wanted and found.step != wanted):
         raise UserError(f"{run.path / BEST} with the best weights is missing: restore it, or train in another --out")
     load_parameters(models, found.tensors)
