@@ -23,7 +23,7 @@ def divided_like(tensor: Tensor, other: Tensor) -> Tensor:
         return tensor
     from torch.distributed.tensor import DTensor, distribute_tensor
 
-    if not isinstance(other, DTensor) or tensor.shape != other.shape:
+    if isinstance(tensor, DTensor) or not isinstance(other, DTensor) or tensor.shape != other.shape:
         return tensor
     here = tensor.to(other.device)
     placements: Any = other.placements

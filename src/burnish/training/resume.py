@@ -16,8 +16,7 @@ from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError
 from burnish.run.lines import encoded
 from burnish.run.shards import divided_like, gathered
-from burnish.run.world import World
-from burnish.training import checkpoint
+from burnish.training import checkpoint, sharded
 
 BEST, OPTIMIZER = "checkpoints/best", "optimizer/"
 EVALUATED = "eval_"
@@ -49,12 +48,15 @@ class State:
 
 
 @runtime_checkable
-class Consolidating(Protocol):
-    """An optimizer whose state is divided among the processes, as PyTorch's ZeroRedundancyOptimizer."""
+class Divided(Protocol):
+    """An optimizer whose state is divided among the processes, as PyTorch's ZeroRedundancyOptimizer.
 
-    def consolidate_state_dict(self, to: int) -> None:
-        """Send the state of all parameters to one process."""
-        ...
+    `optim` is the optimizer of the parameters that this process updates.
+    """
+
+    optim: torch.optim.Optimizer
+
+    def consolidate_state_dict(self, to: int) -> None: ...
 
 
 def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state: State, keep: int = 2) -> None:
@@ -62,45 +64,41 @@ def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state
     `keep` are kept.
 
     A record that a longer run would have had otherwise is in the state, and left out of the lengths. The main process
-    writes, and the others wait.
+    writes, and the others wait; where weights or the optimizer's state are divided, each writes its shards.
     """
-    slots = dict(optimizer_slots(optimizer, run.world))
+    slots = slots_of(optimizer)
     tensors = weights(models) | {name: value for name, value in slots.items() if isinstance(value, torch.Tensor)}
     numbers = {name: value for name, value in slots.items() if name not in tensors}  # bitsandbytes counts its steps
-    tensors = whole_tensors(tensors, run.world)
-    if run.world.is_main:
-        write(run, tensors, numbers, state, keep)
+    folder, together = run.path / "checkpoints", models.divided or isinstance(optimizer, Divided)
+    values = state_of(run, state, numbers) if run.world.is_main else {}
+    if together:
+        checkpoint.save_together(folder, state.step, tensors, values, keep, run.world)
+    elif run.world.is_main:
+        checkpoint.save(folder, state.step, tensors, values, keep)
     run.world.barrier()
 
 
-def optimizer_slots(optimizer: torch.optim.Optimizer, world: World) -> Iterator[tuple[str, Any]]:
-    """What the optimizer keeps of each parameter, by a path that begins with `OPTIMIZER`; in the main process of all
-    parameters."""
-    if isinstance(optimizer, Consolidating):
-        optimizer.consolidate_state_dict(to=0)
-        if not world.is_main:
-            return
-    yield from flattened(optimizer.state_dict()["state"], "optimizer")
+def slots_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """What the optimizer keeps of each parameter in this process, by a path such as `optimizer/0/step`."""
+    if not isinstance(optimizer, Divided):
+        return dict(flattened(optimizer.state_dict()["state"], "optimizer"))
+    state = optimizer.optim.state
+    own = {place: state[p] for place, p in enumerate(parameters_of(optimizer)) if p in state}
+    return dict(flattened(own, "optimizer"))
 
 
-def whole_tensors(tensors: dict[str, torch.Tensor], world: World) -> dict[str, torch.Tensor]:
-    """The tensors, of which each process may have a shard, whole in the main process; all have to call this."""
-    found = {}
-    for name, tensor in tensors.items():
-        full = gathered(tensor)
-        if world.is_main:
-            found[name] = full.cpu()
-    return found
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    """All parameters, in the order in which the state numbers them."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def write(run: RunFolder, tensors: dict[str, torch.Tensor], numbers: dict[str, Any], state: State, keep: int) -> None:
-    """`save`, in the main process alone."""
+def state_of(run: RunFolder, state: State, numbers: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint holds besides tensors."""
     offsets = run.offsets()
     if state.ending:
         offsets["metrics"] -= len(encoded(state.ending["record"]))
     values = vars(state) | {"offsets": offsets, "digests": run.digests(offsets)}
-    values |= {"optimizer": numbers} if numbers else {}
-    checkpoint.save(run.path / "checkpoints", state.step, tensors, values, keep)
+    return values | ({"optimizer": numbers} if numbers else {})
 
 
 def restore(
@@ -119,8 +117,9 @@ def restore(
     if found is None:
         run.rewind({})
         return State()
-    load_parameters(models, found.tensors)
-    load_optimizer(optimizer, found)
+    tensors = found.tensors if found.shards is None else read_shards(found.shards, models, optimizer)
+    load_parameters(models, tensors)
+    load_optimizer(optimizer, found, tensors)
     values = {key: value for key, value in found.state.items() if key != "optimizer"}
     run.rewind(values.pop("offsets"), values.pop("digests", {}))
     state = State(**values)
@@ -146,10 +145,30 @@ def whole(folder: Path, warn: Callable[[str], None], steps: int | float | None) 
     return found
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, found: checkpoint.Checkpoint) -> None:
-    slots = {name: value for name, value in found.tensors.items() if name.startswith(OPTIMIZER)}
+def read_shards(
+    folder: Path, models: Models, optimizer: torch.optim.Optimizer | None = None
+) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint that processes wrote together: of weights and state what this process holds."""
+    parameters = {} if optimizer is None else dict(enumerate(parameters_of(optimizer)))
+    own = weights(models)
+
+    def place(name: str, size: torch.Size, dtype: torch.dtype) -> torch.Tensor | None:
+        if not name.startswith(OPTIMIZER):
+            return torch.empty_like(own[name])
+        parameter = parameters.get(int(name.split("/")[1]))
+        if parameter is None:
+            return None
+        return torch.empty_like(parameter, dtype=dtype) if size == parameter.shape else torch.empty(size, dtype=dtype)
+
+    return sharded.read(folder, place)
+
+
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, found: checkpoint.Checkpoint, tensors: dict[str, torch.Tensor]
+) -> None:
+    slots = {name: value for name, value in tensors.items() if name.startswith(OPTIMIZER)}
     by_name = nested(slots | found.state.get("optimizer", {})).get(OPTIMIZER.rstrip("/"), {})
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters = parameters_of(optimizer)
     by_index = {
         int(index): {
             key: divided_like(value, parameters[int(index)]) if isinstance(value, torch.Tensor) else value
@@ -170,16 +189,17 @@ def start_from(run: Path, models: Models, optimizer: torch.optim.Optimizer, warn
     found = checkpoint.newest(run / "checkpoints", warn)
     if found is None:
         raise UserError(f"{run} has no checkpoint with its optimizer's state: {advice}")
-    own, theirs = weights(models), {name for name in found.tensors if not name.startswith(OPTIMIZER)}
+    tensors = found.whole()
+    own, theirs = weights(models), {name for name in tensors if not name.startswith(OPTIMIZER)}
     if different := sorted(own.keys() ^ theirs):
         raise UserError(f"{run} trained other parameters ({different[0]} is in one of the two): {advice}")
     for name, parameter in own.items():
-        if not is_saved(gathered(parameter).cpu(), found.tensors[name], name.partition("/")[2]):
+        if not is_saved(gathered(parameter).cpu(), tensors[name], name.partition("/")[2]):
             raise UserError(
                 f"{run} ended with other weights than this run begins with ({name}), as where it kept its best ones or "
                 f"the dtype differs, so its optimizer's state does not belong to them: {advice}"
             )
-    load_optimizer(optimizer, found)
+    load_optimizer(optimizer, found, tensors)
 
 
 def is_saved(saved: torch.Tensor, before: torch.Tensor, name: str) -> bool:
@@ -235,11 +255,12 @@ def save_best(run: RunFolder, models: Models, step: int) -> None:
 
     Those before are kept too: a longer run would not make the evaluation at this one's end.
     """
-    tensors = whole_tensors(weights(models), run.world)
-    if not run.world.is_main:
-        return
-    run.check_there()
-    checkpoint.save(run.path / BEST, step, tensors, {}, keep=2)
+    if run.world.is_main:
+        run.check_there()
+    if models.divided:
+        checkpoint.save_together(run.path / BEST, step, weights(models), {}, 2, run.world)
+    elif run.world.is_main:
+        checkpoint.save(run.path / BEST, step, weights(models), {}, keep=2)
 
 
 def load_best(run: RunFolder, models: Models, state: State) -> None:
@@ -249,4 +270,4 @@ def load_best(run: RunFolder, models: Models, state: State) -> None:
     found = run.world.from_main(lambda: checkpoint.latest(run.path / BEST, lambda sentence: None, before=before))
     if found is None or (wanted and found.step != wanted):
         raise UserError(f"{run.path / BEST} with the best weights is missing: restore it, or train in another --out")
-    load_parameters(models, found.tensors)
+    load_parameters(models, found.tensors if found.shards is None else read_shards(found.shards, models))

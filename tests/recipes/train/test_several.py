@@ -22,6 +22,7 @@ from burnish.recipes.train.run import run_training
 from burnish.recipes.train.several import of_process
 from burnish.run import UserError, read_jsonl, read_mapping
 from burnish.run.world import ALONE, World
+from burnish.training.checkpoint import newest
 
 OFFLINE = [name for name in LANGUAGE if not load(name).experience]
 ONLINE = [name for name in LANGUAGE if load(name).experience]
@@ -39,6 +40,8 @@ MORE: dict[str, dict[str, Any]] = {
         "completions_per_prompt": 2,
         "redraws": 2,
     },  # one process may sample nothing
+    "sft, divided": {"gradient_checkpointing": True, "weight_decay": 0.1, "accumulate": 5, "max_grad_norm": 0.01},
+    "sft, untied": {"model": "untied", "optimizer": "sgd", "momentum": 0.5},
 }
 
 
@@ -51,6 +54,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tiny.write_rows(folder / f"{part}pairs.jsonl", tiny.pair_rows(count, seed))
         tiny.write_rows(folder / f"{part}prompts.jsonl", tiny.prompt_rows(count, seed))
     tiny.save_model(folder / "other", "gpt2", seed=1)
+    tiny.save_model(folder / "untied", "gpt2", tie_word_embeddings=False)
     tiny.write_rows(folder / "held_one.jsonl", tiny.text_rows(1, 2))
     return folder
 
@@ -90,26 +94,50 @@ def options(files: Path, out: Path, method: str, **more: Any) -> dict[str, Any]:
 
 
 EVERY = [*OFFLINE, *ONLINE, *MORE]
-CASES = {1: EVERY, 2: [*MORE], 3: EVERY}
+DIVIDED = [
+    *("sft, per text", "sft, adapter", "sft, one row", "sft, divided", "sft, untied", "dpo, best", "reward", "kto"),
+    *("kto, adapter", "ppo", "ppo, adapter", "grpo, few", "distil"),
+]
+CASES = {
+    "1": EVERY,
+    "2": [*MORE],
+    "3": EVERY,
+    "2 full": DIVIDED,
+    "3 full": DIVIDED,
+    "2 optimizer": DIVIDED,
+    "3 optimizer": ["sft, one row", "ppo, adapter"],
+}
+"""What runs in so many processes, with `--shard` none, full or optimizer."""
 
 
-def train_all(files: str, out: str, cache: str) -> None:
+def train_all(files: str, out: str, cache: str, kind: str) -> None:
     os.environ["BURNISH_CACHE"] = cache
-    for case in CASES[int(os.environ["WORLD_SIZE"])]:
+    shard = {"shard": kind.split()[1]} if " " in kind else {}
+    for case in CASES[kind]:
         method = case.split(",")[0]
-        run_training(
-            *build(load(method), options(Path(files), Path(out, case), method, **MORE.get(case, {}))), NOTHING, double
-        )
+        more = MORE.get(case, {}) | shard
+        if "model" in more:
+            more |= {"model": str(Path(files, more["model"]))}
+        run_training(*build(load(method), options(Path(files), Path(out, case), method, **more)), NOTHING, double)
+
+
+class Runs(dict[str, Path]):
+    """The folders of the runs of each kind, which are made when they are asked for, each with a cache of its own."""
+
+    def __init__(self, files: Path, folder: Path) -> None:
+        self.files, self.folder = files, folder
+
+    def __missing__(self, kind: str) -> Path:
+        size, out = int(kind[0]), self.folder / kind
+        ended = ranks.together(size, out / "ends", train_all, str(self.files), str(out), str(out / "cache"), kind)
+        assert ended == [None] * size
+        self[kind] = out
+        return out
 
 
 @pytest.fixture(scope="module")
-def runs(files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """Every case with 1, 2 and 3 processes, each with a cache of its own."""
-    found = {size: tmp_path_factory.mktemp(f"{size} processes") for size in (1, 2, 3)}
-    for size, out in found.items():
-        ended = ranks.together(size, out / "ends", train_all, str(files), str(out), str(out / "cache"))
-        assert ended == [None] * size
-    return found
+def runs(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(files, tmp_path_factory.mktemp("runs"))
 
 
 def texts(run: Path) -> str:
@@ -119,13 +147,21 @@ def texts(run: Path) -> str:
 
 
 def last_checkpoint(run: Path) -> dict[str, torch.Tensor]:
-    return load_file(max((run / "checkpoints").glob("step-*")) / "tensors.safetensors")
+    found = newest(run / "checkpoints", pytest.fail)
+    assert found is not None
+    return found.whole()
 
 
-@pytest.mark.parametrize(("size", "case"), [(size, case) for size in (2, 3) for case in CASES[size]])
-def test_the_numbers_do_not_depend_on_the_processes(runs: dict[int, Path], case: str, size: int) -> None:
+def files_of(run: Path) -> set[Path]:
+    """The names of a run's files, where those of the shards of a checkpoint count as one."""
+    found = {path.relative_to(run) for path in run.rglob("*") if path.is_file()}
+    return {path.parent.with_name("tensors.safetensors") if path.parent.name == "shards" else path for path in found}
+
+
+@pytest.mark.parametrize(("kind", "case"), [(kind, case) for kind in CASES if kind != "1" for case in CASES[kind]])
+def test_the_numbers_do_not_depend_on_the_processes(runs: Runs, case: str, kind: str) -> None:
     """Losses, metrics, gradient norms, weights and optimizer state, in float64; the model is saved in float32."""
-    one, several = runs[1] / case, runs[size] / case
+    one, several = runs["1"] / case, runs[kind] / case
     assert (one / "metrics.jsonl").read_text().count("eval_loss") >= 1
     for expected, row in zip(read_jsonl(one / "metrics.jsonl"), read_jsonl(several / "metrics.jsonl"), strict=True):
         assert list(row) == list(expected)
@@ -136,16 +172,18 @@ def test_the_numbers_do_not_depend_on_the_processes(runs: dict[int, Path], case:
     assert any(tensor.dtype == torch.float64 and tensor.abs().max() > 0.01 for tensor in before.values())
     for name, tensor in before.items():
         torch.testing.assert_close(after[name], tensor, rtol=1e-9, atol=1e-9, msg=name)
-    files = {path.relative_to(one) for path in one.rglob("*") if path.is_file()}
-    assert files == {path.relative_to(several) for path in several.rglob("*") if path.is_file()}
+    files = files_of(one)
+    assert files == files_of(several)
+    divided = (" full" in kind) or (" optimizer" in kind)
+    assert divided == bool(list(several.glob("checkpoints/step-*/shards/*.safetensors")))
     (weights,) = (path for path in files if path.parts[0] == "model" and path.suffix == ".safetensors")
     for name, tensor in load_file(one / weights).items():
         torch.testing.assert_close(load_file(several / weights)[name], tensor, rtol=1e-6, atol=1e-7, msg=name)
 
 
-def test_the_reference_has_the_same_bits(runs: dict[int, Path]) -> None:
+def test_the_reference_has_the_same_bits(runs: Runs) -> None:
     one, other = (
-        {path.name: load_file(path) for path in (runs[size] / "cache/reference").iterdir()} for size in (1, 3)
+        {path.name: load_file(path) for path in (runs[kind] / "cache/reference").iterdir()} for kind in ("1", "3")
     )
     assert len(one) > 2
     assert one.keys() == other.keys()
@@ -153,14 +191,15 @@ def test_the_reference_has_the_same_bits(runs: dict[int, Path]) -> None:
         assert all(torch.equal(other[name][key], tensor) for key, tensor in table.items())
 
 
-def test_the_best_weights_are_those_of_an_earlier_step(runs: dict[int, Path]) -> None:
-    for out in runs.values():
+def test_the_best_weights_are_those_of_an_earlier_step(runs: Runs) -> None:
+    for kind in ("1", "2", "3", "2 full"):
+        out = runs[kind]
         assert [path.name for path in (out / "dpo, best/checkpoints/best").glob("step-*")] == ["step-000001"]
 
 
-def test_the_number_of_processes_is_noted(runs: dict[int, Path]) -> None:
-    noted = [read_mapping(out / "sft, one row/environment.json").get("processes") for out in runs.values()]
-    assert noted == [None, 2, 3]
+def test_the_number_of_processes_is_noted(runs: Runs) -> None:
+    folders = [runs[kind] / "sft, one row/environment.json" for kind in ("1", "2", "3 full")]
+    assert [read_mapping(path).get("processes") for path in folders] == [None, 2, 3]
 
 
 def sft(files: str, out: str, own: dict[str, Any]) -> str | None:

@@ -38,8 +38,8 @@ class TokenReader:
     `precision` "bfloat16" runs the model under autocast. `adapter` is the peft model that holds the adapter, where only
     an adapter is trained. `neftune` is the noise on the embeddings while dropout is on. `files` is the dtype of the
     files that the model was loaded from, where it was, and `weights_sha256` the hash of its weights before any of them
-    were kept in fewer bits. `shards` are those of its weights, where they are divided. `padded` says why the model's rows are padded; None if they are packed. `joins` says
-    whether the rows of a pack may be joined.
+    were kept in fewer bits. `shards` are those of its weights, where processes divide them. `padded` says why the
+    model's rows are padded; None if they are packed. `joins` says whether the rows of a pack may be joined.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class TokenReader:
         starts = torch.zeros_like(starts) if self.model.training else starts
         half = self.precision == "bfloat16" or self.model.dtype == torch.bfloat16
         call = call_cost(half) if joins else None
-        parts = list(packs(tokens, mask, starts, self.at_once, config.hidden_size, call))
+        parts = packs(tokens, mask, starts, self.at_once, config.hidden_size, call)
         missing = self.missing(len(parts))
         for pack in parts:
             with self.autocast():
