@@ -47,7 +47,8 @@ def read(folder: str) -> dict[str, Any]:
     world = joined()
     target = divided({name: torch.full_like(value, 9) for name, value in VALUES.items()}, world)
     found = checkpoint.newest(Path(folder), pytest.fail)
-    assert found is not None and found.shards is not None
+    assert found is not None
+    assert found.shards is not None
     place = lambda name, size, dtype: target.get(name, torch.empty(size, dtype=dtype))  # noqa: E731
     tensors = sharded.read(found.shards, place)
     held = sum(one.to_local().numel() for one in target.values())  # type: ignore[attr-defined]
@@ -79,7 +80,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_one_process_reads_what_three_have_written(saved: Path) -> None:
     first, second = (checkpoint.newest(saved, pytest.fail, before=step) for step in (2, 3))
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     assert (first.state, second.state) == (STATE | {"step": 1}, STATE)
     assert same(second.whole(), VALUES | EVERYWHERE)
     own = {f"of process {rank}": torch.tensor([rank]) for rank in range(3)}
@@ -116,7 +118,8 @@ def test_damage_is_named_and_the_one_before_taken(saved: Path, tmp_path: Path, d
     else:
         path.with_name("shard-00009-model-00001-of-00001.safetensors").write_bytes(content)
     found = checkpoint.newest(run, said.append)
-    assert found is not None and found.step == 1
+    assert found is not None
+    assert found.step == 1
     wanted = {
         "bit": f"the checksum of shards/{path.name} differs",
         "cut": f"shards/{path.name} has {len(content) - 1} bytes in place of {len(content)}",
@@ -136,7 +139,8 @@ def test_a_process_that_is_killed_leaves_the_checkpoints_before(saved: Path, tmp
         "step-000002",
     ]
     found = checkpoint.latest(run, pytest.fail)
-    assert found is not None and found.step == 2
+    assert found is not None
+    assert found.step == 2
     assert sorted(path.name for path in run.iterdir()) == ["step-000001", "step-000002"]
 
 

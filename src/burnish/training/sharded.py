@@ -5,6 +5,7 @@ format has an index that is pickled; this one has none, and nothing is unpickled
 any other number has written.
 """
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,9 @@ def read(folder: Path, place: Place) -> dict[str, Tensor]:
         target = place(name, one.size, one.properties.dtype)
         if target is not None:
             found[name] = target
-    load(found, storage_reader=reader, no_dist=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)  # which is what is wanted
+        load(found, storage_reader=reader, no_dist=True)
     return found
 
 

@@ -2,7 +2,9 @@
 
 import os
 import re
+import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import ranks
 import tiny
 import torch
+import transformers
 from safetensors.torch import load_file
 
 from burnish.algorithms.table import LANGUAGE, load
@@ -19,9 +22,9 @@ from burnish.policies.interface import Models
 from burnish.policies.language.reference import StartingAdapter
 from burnish.recipes.train.given import NOTHING, Given
 from burnish.recipes.train.run import run_training
-from burnish.recipes.train.several import of_process
+from burnish.recipes.train.several import check_shard, of_process
 from burnish.run import UserError, read_jsonl, read_mapping
-from burnish.run.world import ALONE, World
+from burnish.run.world import ALONE, World, joined
 from burnish.training.checkpoint import newest
 
 OFFLINE = [name for name in LANGUAGE if not load(name).experience]
@@ -200,6 +203,66 @@ def test_the_best_weights_are_those_of_an_earlier_step(runs: Runs) -> None:
 def test_the_number_of_processes_is_noted(runs: Runs) -> None:
     folders = [runs[kind] / "sft, one row/environment.json" for kind in ("1", "2", "3 full")]
     assert [read_mapping(path).get("processes") for path in folders] == [None, 2, 3]
+
+
+def cut_short(run: Path) -> None:
+    """Leave a run of two steps as it was when it had been killed behind the checkpoint of the first."""
+    for name in ("checkpoints/step-000002", "model"):
+        shutil.rmtree(run / name)
+    (run / "SHA256SUMS").unlink()
+
+
+def begin(files: str, out: str, own: dict[str, Any], name: str, **more: Any) -> None:
+    run_training(*build(load("dpo"), options(Path(files), Path(out, name), "dpo", **own, **more)), NOTHING, double)
+
+
+def go_on(files: str, out: str, kinds: list[str], copies: list[str]) -> None:
+    """A run of two steps for each way to divide, and the same run resumed; `copies` are resumed alone."""
+    os.environ["BURNISH_CACHE"] = str(Path(out) / "cache")
+    world = joined()
+    for shard in kinds:
+        own = {"save_every": 1, "shard": shard, "lora_rank": 2, "dtype": "auto"}
+        start = partial(begin, files, out, own)
+        if not copies:
+            start(shard)
+            copies_of = (f"{shard} again", f"{shard} elsewhere", f"{shard} alone")
+            for name in copies_of if world.is_main else ():
+                cut_short(Path(shutil.copytree(Path(out, shard), Path(out, name))))
+            world.barrier()
+        for name in copies or [f"{shard} again"]:
+            if name.startswith(shard):
+                start(name, resume=True)
+
+
+def test_divided_runs_resume(files: Path, tmp_path: Path) -> None:
+    """The same number of processes to the same bits, another within rounding; one process reads shards too."""
+    kinds, folder = ["full", "optimizer"], str(tmp_path)
+    for size, copies in ((2, []), (3, ["full elsewhere", "optimizer elsewhere"]), (1, ["full alone"])):
+        ended = ranks.together(size, tmp_path / f"ends {size}", go_on, str(files), folder, kinds, copies)
+        assert ended == [None] * size
+    for shard in kinds:
+        expected = last_checkpoint(tmp_path / shard)
+        again, elsewhere = (last_checkpoint(tmp_path / f"{shard} {name}") for name in ("again", "elsewhere"))
+        assert {name.split("/")[0] for name in expected} == {"policy", "optimizer"}
+        assert all(torch.equal(again[name], tensor) for name, tensor in expected.items())
+        assert again.keys() == elsewhere.keys() == expected.keys()
+        for name, tensor in expected.items():
+            torch.testing.assert_close(elsewhere[name], tensor, rtol=1e-9, atol=1e-9, msg=name)
+        metrics = (tmp_path / shard / "metrics.jsonl").read_text()
+        assert (tmp_path / f"{shard} again/metrics.jsonl").read_text() == metrics
+        assert (tmp_path / f"{shard} elsewhere/model").exists()
+    alone, expected = last_checkpoint(tmp_path / "full alone"), last_checkpoint(tmp_path / "full")
+    for name, tensor in expected.items():
+        torch.testing.assert_close(alone[name], tensor, rtol=1e-9, atol=1e-9, msg=name)
+
+
+def test_a_model_that_cannot_be_divided_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    config = transformers.OpenAIGPTConfig(vocab_size=18, n_embd=8, n_layer=1, n_head=2, n_positions=16)
+    config.save_pretrained(tmp_path / "old")  # without weights
+    _, settings = build(load("sft"), {"data": "rows.jsonl", "model": str(tmp_path / "old"), "shard": "full"})
+    with pytest.raises(UserError, match="has no blocks that its weights could be divided by: set shard to optimizer"):
+        check_shard(settings, World(0, 2))
+    check_shard(settings, ALONE)
 
 
 def sft(files: str, out: str, own: dict[str, Any]) -> str | None:
