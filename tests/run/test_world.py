@@ -9,7 +9,7 @@ import torch
 
 from burnish.batches import Demonstrations
 from burnish.run import UserError
-from burnish.run.world import ALONE, LostError, World, joined, several
+from burnish.run.world import ALONE, CONNECTION, LostError, World, joined, losing, several
 
 
 def texts(rows: int) -> Demonstrations:
@@ -73,6 +73,13 @@ def test_three_processes(tmp_path: Path) -> None:
     assert found[0]["differ"].startswith(
         "the processes of the run differ in seed (process 0 has 3, process 2 has 4): start"
     )
+
+
+def test_a_lost_connection_is_told_from_other_errors() -> None:
+    with pytest.raises(LostError, match="another process of the run has ended"), losing(CONNECTION):
+        raise RuntimeError("[third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"), losing(CONNECTION):
+        raise RuntimeError("shapes differ")
 
 
 @pytest.mark.parametrize(("rows", "shares"), [(6, [2, 2, 2]), (7, [2, 2, 3]), (2, [0, 1, 1]), (1, [0, 0, 1])])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from burnish.run import UserError
-from burnish.run.shards import divided_like, gathered
+from burnish.run.shards import gathered
 from burnish.run.world import World, joined
 from burnish.training import checkpoint, sharded
 
@@ -65,6 +65,12 @@ def killed(folder: str) -> str:
     except (RuntimeError, UserError) as error:
         return str(error)
     return "saved"
+
+
+def unwritable(path: str) -> None:
+    """A file is where the folder should be."""
+    joined()
+    sharded.write(Path(path), EVERYWHERE)
 
 
 def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
@@ -144,7 +150,7 @@ def test_a_process_that_is_killed_leaves_the_checkpoints_before(saved: Path, tmp
     assert sorted(path.name for path in run.iterdir()) == ["step-000001", "step-000002"]
 
 
-def test_a_tensor_is_divided_like_another() -> None:
-    plain = torch.zeros(2)
-    assert divided_like(plain, torch.ones(2)) is plain
-    assert gathered(plain) is plain
+def test_what_fails_in_one_process_is_raised_in_all(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ended = ranks.together(2, tmp_path / "ends", unwritable, str(tmp_path / "file"))
+    assert all(isinstance(one, OSError) for one in ended)

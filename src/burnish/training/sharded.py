@@ -20,17 +20,15 @@ Place = Callable[[str, torch.Size, torch.dtype], Tensor | None]
 def write(folder: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors; all processes have to call this, with what each of them has. What several have is written once.
 
-    Raises OSError in all of them where one cannot write.
+    Raises in all of them what fails in one, such as an OSError where it cannot write.
     """
     from torch.distributed.checkpoint import CheckpointException, HuggingFaceStorageWriter, save
 
     try:
         save(dict(tensors), storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
-    except CheckpointException as error:
-        for failure, _ in error.failures.values():
-            if isinstance(failure, OSError):
-                raise failure from error
-        raise
+    except CheckpointException as error:  # no Exception
+        failures = [failure for failure, _ in error.failures.values()]
+        raise min(failures, key=lambda failure: not isinstance(failure, OSError)) from error
 
 
 def read(folder: Path, place: Place) -> dict[str, Tensor]:

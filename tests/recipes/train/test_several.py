@@ -184,6 +184,14 @@ def test_the_numbers_do_not_depend_on_the_processes(runs: Runs, case: str, kind:
         torch.testing.assert_close(load_file(several / weights)[name], tensor, rtol=1e-6, atol=1e-7, msg=name)
 
 
+@pytest.mark.parametrize("case", ["sft, per text", "ppo, adapter"])
+def test_a_divided_optimizer_gives_the_same_bits(runs: Runs, case: str) -> None:
+    expected, found = (last_checkpoint(runs[kind] / case) for kind in ("2", "2 optimizer"))
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    metrics = [(runs[kind] / case / "metrics.jsonl").read_text() for kind in ("2", "2 optimizer")]
+    assert metrics[0] == metrics[1]
+
+
 def test_the_reference_has_the_same_bits(runs: Runs) -> None:
     one, other = (
         {path.name: load_file(path) for path in (runs[kind] / "cache/reference").iterdir()} for kind in ("1", "3")
