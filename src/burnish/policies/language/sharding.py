@@ -17,7 +17,7 @@ Zhao et al. (2023), "PyTorch FSDP: Experiences on Scaling Fully Sharded Data Par
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -52,7 +52,7 @@ class Shards:
         mesh = init_device_mesh(model.device.type, (world.size,))
         for block in self.blocks:
             fully_shard(block, mesh=mesh, reshard_after_forward=True)
-        self.root: Any = fully_shard(model, mesh=mesh)
+        self.root = cast(Any, fully_shard(model, mesh=mesh))
         # The default order is that of the passes before, also of those without a gradient, of which processes make
         # different numbers: then one would gather another block than the others.
         for block, before in zip(self.blocks, [self.root, *self.blocks[:-1]], strict=True):
