@@ -22,7 +22,7 @@ from burnish.policies.interface import Models
 from burnish.policies.language.reference import StartingAdapter
 from burnish.recipes.train.given import NOTHING, Given
 from burnish.recipes.train.run import run_training
-from burnish.recipes.train.several import check_shard, of_process
+from burnish.recipes.train.several import check_shard, divide, of_process
 from burnish.run import UserError, read_jsonl, read_mapping
 from burnish.run.world import ALONE, World, joined
 from burnish.training.checkpoint import newest
@@ -271,6 +271,17 @@ def test_a_model_that_cannot_be_divided_is_refused_before_it_is_read(tmp_path: P
     with pytest.raises(UserError, match="has no blocks that its weights could be divided by: set shard to optimizer"):
         check_shard(settings, World(0, 2))
     check_shard(settings, ALONE)
+
+
+@pytest.mark.parametrize("shard", ["full", "optimizer"])
+def test_trained_weights_of_two_dtypes_are_not_divided(shard: str) -> None:
+    policy = tiny.make_policy(double=False)
+    policy.model.lm_head.weight.data = policy.model.lm_head.weight.data.bfloat16()  # type: ignore[union-attr]
+    _, settings = build(load("sft"), {"data": "rows.jsonl", "shard": shard})
+    with pytest.raises(UserError, match=f"^shard {shard} needs one dtype for all trained weights: set dtype float32$"):
+        divide(Models(policy=policy), settings, World(0, 2))
+    divide(Models(policy=policy), settings, ALONE)
+    assert not policy.divided
 
 
 def sft(files: str, out: str, own: dict[str, Any]) -> str | None:

@@ -197,9 +197,10 @@ def _train(
     models = _fit(algorithm, models, loaded, rewarding, run, follow, read)
     if settings.streaming:
         say(settings, read.rows.describe_read())
-    with models.gathered():
-        if "scorer" in models and world.is_main:
-            centre(models.scorer, read.rows, settings)
+    if "scorer" in models:
+        with models.gathered():
+            if world.is_main:
+                centre(models.scorer, read.rows, settings)
     release(models)
     if world.is_main:
         finish(algorithm, models, settings, run, read.rows, read.held)

@@ -55,13 +55,25 @@ def check_models(models: Models, world: World) -> None:
 def check_shard(settings: Settings, world: World) -> None:
     """Raise UserError for a model whose weights cannot be divided among the processes, before it is loaded."""
     if settings.shard == "full" and world.size > 1:
-        check_blocks(resolve_model(settings.model), loading_of(settings))
+        with world.main_first():
+            check_blocks(resolve_model(settings.model), loading_of(settings))
 
 
 def divide(models: Models, settings: Settings, world: World) -> None:
-    """Divide the weights of the trained models among the processes, where that is asked for. One process keeps all."""
+    """Divide the weights of the trained models among the processes, where that is asked for. One process keeps all.
+
+    Raises UserError where the trained weights have several dtypes, which neither ZeRO nor FSDP2 takes.
+    """
+    trained: Any = models.trained().values()
+    dtypes = {parameter.dtype for model in trained for parameter in model.parameters().values()}
+    asked = settings.shard != "none" and world.size > 1
+    refuse(
+        {
+            f"shard {settings.shard} needs one dtype for all trained weights: set dtype float32": asked
+            and len(dtypes) > 1
+        }
+    )
     if settings.shard == "full" and world.size > 1:
-        trained: Any = models.trained().values()
         for model in trained:
             model.divide(world)
 
