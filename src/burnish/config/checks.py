@@ -70,7 +70,6 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
         | loading_problems(settings)
         | optimizer_problems(settings)
         | schedule_problems(settings)
-        | sharding_problems(settings)
     )
     if settings.experience is not None:
         settings = dataclasses.replace(settings, experience=settings.experience.filled(settings))
@@ -200,7 +199,7 @@ def lora_problems(settings: Settings, dropout: bool) -> dict[str, bool]:
 def optimizer_problems(settings: Settings) -> dict[str, bool]:
     """What may be wrong with the options of the optimizer, and whether it is."""
     readers = dict.fromkeys(("adam_beta1", "adam_beta2", "adam_epsilon"), ("adamw", "adamw_8bit"))
-    return {
+    return sharding_problems(settings) | {
         f"{key} only applies to {' and '.join(names)}: leave it out, or set optimizer to {names[0]}": (
             getattr(settings, key) is not None and settings.optimizer not in names
         )
