@@ -24,9 +24,9 @@ def start(arguments: list[str], log: Path, crash: tuple[str, int] | None = None)
     return process
 
 
-def finish(process: ForkServerProcess) -> int:
+def finish(process: ForkServerProcess, seconds: float = 300) -> int:
     """Wait for the end; the exit status, −9 after SIGKILL."""
-    process.join(300)
+    process.join(seconds)
     assert process.exitcode is not None, "the process hangs"
     return process.exitcode
 

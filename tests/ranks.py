@@ -49,7 +49,7 @@ def together(size: int, folder: Path, function: Callable[..., Any], *arguments: 
         process.start()
         processes.append(process)
     for process in processes:
-        jobs.finish(process)
+        jobs.finish(process, 240)  # many runs
     return [pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(size)]
 
 

@@ -90,6 +90,18 @@ def test_a_process_that_is_killed_ends_all_and_the_run_resumes_to_the_same_bits(
     assert (log.parent / "run/metrics.jsonl").read_bytes() == (whole.parent / "run/metrics.jsonl").read_bytes()
 
 
+def test_a_process_that_is_killed_ends_all_where_weights_are_divided(files: Path, log: Path, tmp_path: Path) -> None:
+    """The other one is inside a collective of FSDP then, not one of ours."""
+    command = sft(files, "--quiet", "--shard", "full")
+    assert ranks.run([command] * 2, log, (1, "mid-accumulation", 4)) == [2, -signal.SIGKILL]
+    assert once(log) == f"burnish: {SENTENCE}"
+    assert ranks.run([[*command, "--resume"]] * 2, log) == [0, 0]
+    (tmp_path / "whole").mkdir()
+    other = tmp_path / "whole/log.txt"
+    assert ranks.run([command] * 2, other) == [0, 0]
+    assert weights(log) == weights(other)
+
+
 def test_control_c_in_one_process_stops_all_after_the_same_step(files: Path, log: Path, whole: Path) -> None:
     assert ranks.run([sft(files, "--quiet")] * 2, log, (1, "interrupt", 3)) == [130, 130]
     assert once(log) == "burnish: interrupted: run is saved up to step 3; --resume continues it"

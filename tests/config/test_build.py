@@ -46,6 +46,7 @@ OTHER = {
     "batch_size": 5,
     "accumulate": 3,
     "gradient_checkpointing": True,
+    "shard": "optimizer",
     "learning_rate": 3e-4,
     "warmup": 0.25,
     "schedule": "cosine",

@@ -237,6 +237,28 @@ def test_what_optimizer_or_schedule_does_not_read_is_refused(options: dict, besi
     assert built("sft", beside)
 
 
+@pytest.mark.parametrize(
+    ("options", "beside", "message"),
+    [
+        (
+            {"shard": "full"},
+            {"optimizer": "adafactor"},
+            "shard full is for optimizers that update every number by itse",
+        ),
+        (
+            {"shard": "optimizer"},
+            {"optimizer": "adamw_8bit"},
+            "shard optimizer is for optimizers that update every num",
+        ),
+        ({"shard": "full"}, {"load_in_4bit": True, "lora_rank": 2}, "shard full cannot divide quantised weights: set"),
+    ],
+)
+def test_what_cannot_be_divided_is_refused(options: dict, beside: dict, message: str) -> None:
+    assert refusal("sft", options | beside).startswith(message)
+    assert built("sft", beside)
+    assert built("sft", options)
+
+
 def test_noise_is_refused_where_dropout_is() -> None:
     assert built("sft", {"neftune": 5.0})[1].neftune == 5.0
     assert built("rejection", {"neftune": 5.0})

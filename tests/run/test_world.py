@@ -12,7 +12,7 @@ import torch
 
 from burnish.batches import Demonstrations
 from burnish.run import UserError
-from burnish.run.world import ALONE, LostError, World, joined, several
+from burnish.run.world import ALONE, CONNECTION, LostError, World, joined, several
 
 
 def texts(rows: int) -> Demonstrations:
@@ -119,6 +119,13 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     error = pickle.loads(path.read_bytes())
     assert isinstance(error, UserError)
     assert str(error) == f"the processes cannot meet, because 127.0.0.1:{port} is in use: set another MASTER_PORT"
+
+
+def test_a_lost_connection_is_told_from_other_errors() -> None:
+    with pytest.raises(LostError, match="another process of the run has ended"), ALONE.losing(CONNECTION):
+        raise RuntimeError("[third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"), ALONE.losing(CONNECTION):
+        raise RuntimeError("shapes differ")
 
 
 @pytest.mark.parametrize(("rows", "shares"), [(6, [2, 2, 2]), (7, [2, 2, 3]), (2, [0, 1, 1]), (1, [0, 0, 1])])

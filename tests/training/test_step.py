@@ -37,6 +37,7 @@ from burnish.policies.interface import Models
 from burnish.policies.language.adapters import Lora
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import StartingAdapter
+from burnish.run.world import World
 from burnish.training.step import (
     NonFiniteLossError,
     added,
@@ -47,6 +48,7 @@ from burnish.training.step import (
     microbatches,
     objective,
     prepared,
+    rounds,
 )
 
 ALGORITHMS = [
@@ -388,3 +390,18 @@ def test_what_is_not_finite_behind_the_mask_is_nobodys_fault() -> None:
     values = torch.tensor([[math.nan, -1.0, math.inf], [0.0, -math.inf, math.nan]])
     loss = SFT().loss(Models(policy=tiny.Table(values)), batch)
     assert faulty(loss, batch).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("rows", range(1, 8))
+@pytest.mark.parametrize("pieces", [1, 2, 5])
+def test_processes_that_compute_together_make_equally_many_rounds(rows: int, pieces: int) -> None:
+    """Each row counts once; what one process lacks is the batch's first row, which does not count."""
+    batch = tiny.demonstrations(tiny.random_rows(rows))
+    parts = [list(rounds(batch, pieces, World(rank, 3), together=True)) for rank in range(3)]
+    assert len({len(own) for own in parts}) == 1
+    assert len(parts[0]) <= pieces
+    counted = [row for own in parts for part, counts in own if counts for row in part.rows.tolist()]
+    assert sorted(counted) == list(range(rows))
+    assert all(part.rows.tolist() == [0] for own in parts for part, counts in own if not counts)
+    apart = [list(rounds(batch, pieces, World(rank, 3), together=False)) for rank in range(3)]
+    assert all(counts for own in apart for _, counts in own)

@@ -206,7 +206,7 @@ def lora_problems(settings: Settings, dropout: bool) -> dict[str, bool]:
 def optimizer_problems(settings: Settings) -> dict[str, bool]:
     """What may be wrong with the options of the optimizer, and whether it is."""
     readers = dict.fromkeys(("adam_beta1", "adam_beta2", "adam_epsilon"), ("adamw", "adamw_8bit"))
-    return {
+    return sharding_problems(settings) | {
         f"{key} only applies to {' and '.join(names)}: leave it out, or set optimizer to {names[0]}": (
             getattr(settings, key) is not None and settings.optimizer not in names
         )
@@ -247,4 +247,16 @@ def schedule_problems(settings: Settings) -> dict[str, bool]:
             getattr(settings, key) is not None and settings.schedule != stable
         )
         for key in ("decay", "decay_type")
+    }
+
+
+def sharding_problems(settings: Settings) -> dict[str, bool]:
+    """What may be wrong with the division of the weights among processes, and whether it is."""
+    full = settings.shard == "full"
+    return {
+        f"shard {settings.shard} is for optimizers that update every number by itself: set optimizer to adamw or sgd": (
+            settings.shard != "none" and settings.optimizer in ("adamw_8bit", "adafactor")
+        ),
+        "shard full cannot divide quantised weights: set shard to optimizer, or leave out load_in_4bit and "
+        "load_in_8bit": full and (settings.load_in_4bit or settings.load_in_8bit),
     }

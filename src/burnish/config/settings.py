@@ -58,6 +58,11 @@ class Settings:
     gradient_checkpointing: bool = option(
         False, "compute activations again in the backward pass: less memory, the same result, about a third more time"
     )
+    shard: Literal["none", "optimizer", "full"] = option(
+        "none",
+        "what each of several processes holds a part of, in place of all: the optimizer's state, or the weights and "
+        "gradients too",
+    )
     learning_rate: float | None = option(
         None, "peak learning rate; default: the method's own, ten times that with LoRA", gt=0
     )

@@ -4,8 +4,8 @@ Algorithms import this module and nothing else of `policies`: they never learn w
 network or a language model, nor how its tokens lie in a tensor.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -42,6 +42,20 @@ class Regularised(Protocol):
 
     def own_losses(self) -> AbstractContextManager[dict[str, tuple[float, Tensor]]]:
         """Weights and values of the losses of what the model computes inside, by name, filled in at the end."""
+        ...
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A model whose weights may be divided among the processes of a run."""
+
+    @property
+    def divided(self) -> bool:
+        """Whether each process holds a shard of every weight; its gradients are summed over the processes then."""
+        ...
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """Inside, every process holds the whole weights, and may compute what others do not. All have to call it."""
         ...
 
 
@@ -207,6 +221,20 @@ class Models:
     def trained(self) -> dict[str, Any]:
         """The models that the optimizer updates, by name."""
         return {name: part.model for name, part in self.parts.items() if ROLES[part.role]}
+
+    @property
+    def divided(self) -> bool:
+        """Whether the weights of a trained model are divided among the processes of the run."""
+        return any(isinstance(model, Divisible) and model.divided for model in self.trained().values())
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Inside, every process holds the whole weights of the trained models. All of them have to call it."""
+        with ExitStack() as stack:
+            for model in self.trained().values():
+                if isinstance(model, Divisible):
+                    stack.enter_context(model.gathered())
+            yield
 
     @property
     def main(self) -> Any:

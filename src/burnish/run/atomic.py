@@ -69,6 +69,11 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             temporary.unlink()
 
 
+def unfinished(final: Path) -> Path:
+    """The folder that `save_folder_atomically` yields for this one."""
+    return final.with_name(NEW + final.name)
+
+
 @contextlib.contextmanager
 def save_folder_atomically(final: Path, advice: str = ADVICE) -> Iterator[Path]:
     """Yield an empty folder to fill; it becomes `final` if the block succeeds and is removed if it raises.
@@ -78,7 +83,7 @@ def save_folder_atomically(final: Path, advice: str = ADVICE) -> Iterator[Path]:
 
     Raises `UserError` with the `advice` if writing fails, also for write errors inside the block.
     """
-    new, old = final.with_name(NEW + final.name), final.with_name(OLD + final.name)
+    new, old = unfinished(final), final.with_name(OLD + final.name)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         _put_back(old)

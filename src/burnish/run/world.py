@@ -172,14 +172,23 @@ class World:
 
     @contextlib.contextmanager
     def meeting(self) -> Iterator[None]:
-        """Count the time of a collective; raise LostError where it fails, which names the processes that have ended."""
+        """Count the time of a collective; raise LostError where it fails."""
         began = time.perf_counter()
+        try:
+            with self.losing():
+                yield
+        finally:
+            self.waited[0] += time.perf_counter() - began
+
+    @contextlib.contextmanager
+    def losing(self, saying: str = "") -> Iterator[None]:
+        """Raise LostError, which names the processes that have ended, for a RuntimeError whose message says this."""
         try:
             yield
         except RuntimeError as error:
+            if saying not in str(error):
+                raise
             raise LostError(f"{self.lost()} has ended: the others end too; continue with --resume") from error
-        finally:
-            self.waited[0] += time.perf_counter() - began
 
     def lost(self) -> str:
         """The process that has ended, in words, as the first to notice it says; where it ran on another machine, that
@@ -205,6 +214,10 @@ class World:
 
 
 ALONE = World()
+
+
+CONNECTION = "gloo/transport"
+"""What the message of an error has where gloo has lost another process."""
 
 
 def is_alive(number: int) -> bool:

@@ -2,10 +2,11 @@
 
     tensors.safetensors   weights, optimizer, anything that is a tensor, by name
     state.json            the rest
-    manifest.json         size and SHA-256 of the two
+    manifest.json         size and SHA-256 of the others
 
-Nothing is unpickled. Only the process that holds the run folder may call `save` and `latest`: both remove what a killed
-writer left unfinished.
+Where the weights or the optimizer's state are divided among processes, each of them writes a file of `shards/` in place
+of tensors.safetensors, see `burnish.training.sharded`. Nothing is unpickled. Only the process that holds the run folder
+may call `save` and `latest`: both remove what a killed writer left unfinished.
 """
 
 import json
@@ -22,20 +23,31 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from burnish.run import UserError, clean_leftovers, remove_folder_atomically, save_folder_atomically, sha256
+from burnish.run.atomic import cannot_write, unfinished
+from burnish.run.world import World
+from burnish.training import sharded
 
-TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
+TENSORS, STATE, MANIFEST, SHARDS = "tensors.safetensors", "state.json", "manifest.json", "shards"
 FORMAT = 1
 NON_FINITE = "$float"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What `save` was given, bit for bit; tensors are on the CPU and share no memory."""
+    """What `save` was given, bit for bit; tensors are on the CPU and share no memory.
+
+    Of a checkpoint that processes wrote together, `shards` is the folder of the tensors, and `tensors` is empty.
+    """
 
     path: Path
     step: int
     tensors: dict[str, Tensor]
     state: dict[str, Any]
+    shards: Path | None = None
+
+    def whole(self) -> dict[str, Tensor]:
+        """All tensors, whole, however they were written."""
+        return self.tensors if self.shards is None else sharded.read_whole(self.shards)
 
 
 class _BrokenError(Exception):
@@ -51,18 +63,54 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, A
     """
     if keep < 1:
         raise ValueError(f"keep must be at least 1, not {keep}")
-    text = _to_json(state)
-    final = folder / f"step-{step:06d}"
+    return _save(folder, step, state, keep, lambda new: save_file(_unshared(tensors), new / TENSORS))
+
+
+def save_together(
+    folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any], keep: int, world: World
+) -> None:
+    """`save` by all processes of the `world`, each of which writes its shards of the tensors.
+
+    The main one then writes the manifest, and gives the folder its name: it is complete or absent.
+    """
+
+    def write(new: Path) -> None:
+        world.barrier()  # the folder is there
+        sharded.write(new / SHARDS, tensors)
+
+    if world.is_main:
+        _save(folder, step, state, keep, write)
+    else:
+        final = _place(folder, step)
+        try:
+            write(unfinished(final))
+        except OSError as error:
+            raise cannot_write(final, error) from error
+    world.barrier()
+
+
+def _place(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:06d}"
+
+
+def _save(folder: Path, step: int, state: dict[str, Any], keep: int, write: Callable[[Path], None]) -> Path:
+    """`save`, in which `write` writes the tensors into a folder."""
+    text, final = _to_json(state), _place(folder, step)
     with save_folder_atomically(final) as new:
-        save_file(_unshared(tensors), new / TENSORS)
+        write(new)
         (new / STATE).write_text(text, encoding="utf-8")
-        files = {name: _describe(new / name) for name in (TENSORS, STATE)}
-        manifest = {"format": FORMAT, "step": step, "files": files}
+        manifest = {"format": FORMAT, "step": step, "files": {name: _describe(new / name) for name in _files(new)}}
         (new / MANIFEST).write_text(json.dumps(manifest, separators=(",", ":")), encoding="utf-8")
     remove_after(folder, step)
     for _, path in _present(folder)[keep:]:
         remove_folder_atomically(path)
     return final
+
+
+def _files(folder: Path) -> list[str]:
+    """The names of a checkpoint's files, without the manifest; in the order in which they are compared."""
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return sorted(name for name in names if name != MANIFEST)[::-1]
 
 
 def remove_after(folder: Path, step: int) -> None:
@@ -118,15 +166,21 @@ def _load(path: Path, step: int) -> Checkpoint:
         manifest = json.loads((path / MANIFEST).read_bytes())
         if (manifest["format"], manifest["step"]) != (FORMAT, step):
             raise _BrokenError(f"{MANIFEST} has another format or step")
-        for name in (TENSORS, STATE):
+        together = sorted(name for name in manifest["files"] if name.startswith(f"{SHARDS}/"))
+        for name in (*(together or [TENSORS]), STATE):
             was, now = manifest["files"][name], _describe(path / name)
             if was["size"] != now["size"]:
                 raise _BrokenError(f"{name} has {now['size']} bytes in place of {was['size']}")
             if was["sha256"] != now["sha256"]:
                 raise _BrokenError(f"the checksum of {name} differs")
+        state = _from_json((path / STATE).read_text(encoding="utf-8"))
+        if together:
+            if more := sorted(set(_files(path)) - manifest["files"].keys()):
+                raise _BrokenError(f"{more[0]} is not in {MANIFEST}")
+            return Checkpoint(path, step, {}, state, path / SHARDS)
         # Copies, in aligned memory that no later change of the file can reach.
         tensors = {name: tensor.clone() for name, tensor in load_file(path / TENSORS).items()}
-        return Checkpoint(path, step, tensors, _from_json((path / STATE).read_text(encoding="utf-8")))
+        return Checkpoint(path, step, tensors, state)
     except FileNotFoundError as error:
         raise _BrokenError(f"{Path(error.filename).name} is missing") from error
     except OSError as error:

@@ -161,7 +161,8 @@ def evaluation(
     """Loss and metrics on the evaluation data, and the bookkeeping of early stopping."""
     switch_dropout(models, False)
     try:
-        metrics = evaluator()
+        with models.gathered():
+            metrics = evaluator()
     except SamplerError as error:
         raise UserError(
             f"step {state.step}, evaluation: {error}; continue with --resume from the last checkpoint"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -15,7 +15,8 @@ from burnish.functional.rounding import as_saved
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError
 from burnish.run.lines import encoded
-from burnish.training import checkpoint
+from burnish.run.shards import divided_like, gathered
+from burnish.training import checkpoint, sharded
 
 BEST, OPTIMIZER = "checkpoints/best", "optimizer/"
 EVALUATED = "eval_"
@@ -46,29 +47,58 @@ class State:
     ending: dict[str, Any] = field(default_factory=dict)
 
 
+@runtime_checkable
+class Divided(Protocol):
+    """An optimizer whose state is divided among the processes, as PyTorch's ZeroRedundancyOptimizer.
+
+    `optim` is the optimizer of the parameters that this process updates.
+    """
+
+    optim: torch.optim.Optimizer
+
+    def consolidate_state_dict(self, to: int) -> None: ...
+
+
 def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state: State, keep: int = 2) -> None:
     """Write a checkpoint: weights, optimizer, state, and the lengths and checksums of the run's files. The newest
     `keep` are kept.
 
     A record that a longer run would have had otherwise is in the state, and left out of the lengths. The main process
-    writes, and the others wait.
+    writes, and the others wait; where weights or the optimizer's state are divided, each writes its shards.
     """
-    if run.world.is_main:
-        write(run, models, optimizer, state, keep)
+    slots = slots_of(optimizer)
+    tensors = weights(models) | {name: value for name, value in slots.items() if isinstance(value, torch.Tensor)}
+    numbers = {name: value for name, value in slots.items() if name not in tensors}  # bitsandbytes counts its steps
+    folder, together = run.path / "checkpoints", models.divided or isinstance(optimizer, Divided)
+    values = state_of(run, state, numbers) if run.world.is_main else {}
+    if together:
+        checkpoint.save_together(folder, state.step, tensors, values, keep, run.world)
+    elif run.world.is_main:
+        checkpoint.save(folder, state.step, tensors, values, keep)
     run.world.barrier()
 
 
-def write(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state: State, keep: int) -> None:
-    """`save`, in the main process alone."""
-    slots = dict(flattened(optimizer.state_dict()["state"], "optimizer"))
-    tensors = weights(models) | {name: value for name, value in slots.items() if isinstance(value, torch.Tensor)}
-    numbers = {name: value for name, value in slots.items() if name not in tensors}  # bitsandbytes counts its steps
+def slots_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """What the optimizer keeps of each parameter in this process, by a path such as `optimizer/0/step`."""
+    if not isinstance(optimizer, Divided):
+        return dict(flattened(optimizer.state_dict()["state"], "optimizer"))
+    state = optimizer.optim.state
+    own = {place: state[p] for place, p in enumerate(parameters_of(optimizer)) if p in state}
+    return dict(flattened(own, "optimizer"))
+
+
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    """All parameters, in the order in which the state numbers them."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def state_of(run: RunFolder, state: State, numbers: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint holds besides tensors."""
     offsets = run.offsets()
     if state.ending:
         offsets["metrics"] -= len(encoded(state.ending["record"]))
     values = vars(state) | {"offsets": offsets, "digests": run.digests(offsets)}
-    values |= {"optimizer": numbers} if numbers else {}
-    checkpoint.save(run.path / "checkpoints", state.step, tensors, values, keep)
+    return values | ({"optimizer": numbers} if numbers else {})
 
 
 def restore(
@@ -87,8 +117,9 @@ def restore(
     if found is None:
         run.rewind({})
         return State()
-    load_parameters(models, found.tensors)
-    load_optimizer(optimizer, found)
+    tensors = found.tensors if found.shards is None else read_shards(found.shards, models, optimizer)
+    load_parameters(models, tensors)
+    load_optimizer(optimizer, found, tensors)
     values = {key: value for key, value in found.state.items() if key != "optimizer"}
     run.rewind(values.pop("offsets"), values.pop("digests", {}))
     state = State(**values)
@@ -114,11 +145,39 @@ def whole(folder: Path, warn: Callable[[str], None], steps: int | float | None) 
     return found
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, found: checkpoint.Checkpoint) -> None:
-    slots = {name: value for name, value in found.tensors.items() if name.startswith(OPTIMIZER)}
+def read_shards(
+    folder: Path, models: Models, optimizer: torch.optim.Optimizer | None = None
+) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint that processes wrote together: of weights and state what this process holds."""
+    parameters = {} if optimizer is None else dict(enumerate(parameters_of(optimizer)))
+    own = weights(models)
+
+    def place(name: str, size: torch.Size, dtype: torch.dtype) -> torch.Tensor | None:
+        if not name.startswith(OPTIMIZER):
+            return torch.empty_like(own[name])
+        parameter = parameters.get(int(name.split("/")[1]))
+        if parameter is None:
+            return None
+        return torch.empty_like(parameter, dtype=dtype) if size == parameter.shape else torch.empty(size, dtype=dtype)
+
+    return sharded.read(folder, place)
+
+
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, found: checkpoint.Checkpoint, tensors: dict[str, torch.Tensor]
+) -> None:
+    slots = {name: value for name, value in tensors.items() if name.startswith(OPTIMIZER)}
     by_name = nested(slots | found.state.get("optimizer", {})).get(OPTIMIZER.rstrip("/"), {})
-    by_index = {int(index): slot for index, slot in by_name.items()}
-    optimizer.load_state_dict({"state": by_index, "param_groups": optimizer.state_dict()["param_groups"]})
+    parameters = parameters_of(optimizer)
+    by_index = {
+        int(index): {
+            key: divided_like(value, parameters[int(index)]) if isinstance(value, torch.Tensor) else value
+            for key, value in slot.items()
+        }
+        for index, slot in by_name.items()
+    }
+    groups = torch.optim.Optimizer.state_dict(optimizer)["param_groups"]  # a divided one has no state dict yet
+    optimizer.load_state_dict({"state": by_index, "param_groups": groups})
 
 
 def start_from(run: Path, models: Models, optimizer: torch.optim.Optimizer, warn: Callable[[str], None]) -> None:
@@ -130,16 +189,17 @@ def start_from(run: Path, models: Models, optimizer: torch.optim.Optimizer, warn
     found = checkpoint.newest(run / "checkpoints", warn)
     if found is None:
         raise UserError(f"{run} has no checkpoint with its optimizer's state: {advice}")
-    own, theirs = weights(models), {name for name in found.tensors if not name.startswith(OPTIMIZER)}
+    tensors = found.whole()
+    own, theirs = weights(models), {name for name in tensors if not name.startswith(OPTIMIZER)}
     if different := sorted(own.keys() ^ theirs):
         raise UserError(f"{run} trained other parameters ({different[0]} is in one of the two): {advice}")
     for name, parameter in own.items():
-        if not is_saved(parameter.cpu(), found.tensors[name], name.partition("/")[2]):
+        if not is_saved(gathered(parameter).cpu(), tensors[name], name.partition("/")[2]):
             raise UserError(
                 f"{run} ended with other weights than this run begins with ({name}), as where it kept its best ones or "
                 f"the dtype differs, so its optimizer's state does not belong to them: {advice}"
             )
-    load_optimizer(optimizer, found)
+    load_optimizer(optimizer, found, tensors)
 
 
 def is_saved(saved: torch.Tensor, before: torch.Tensor, name: str) -> bool:
@@ -187,7 +247,7 @@ def weights(models: Models) -> dict[str, torch.Tensor]:
 @torch.no_grad()
 def load_parameters(models: Models, tensors: dict[str, torch.Tensor]) -> None:
     for name, parameter in weights(models).items():
-        parameter.copy_(tensors[name])
+        parameter.copy_(divided_like(tensors[name], parameter))
 
 
 def save_best(run: RunFolder, models: Models, step: int) -> None:
@@ -195,16 +255,19 @@ def save_best(run: RunFolder, models: Models, step: int) -> None:
 
     Those before are kept too: a longer run would not make the evaluation at this one's end.
     """
-    if not run.world.is_main:
-        return
-    run.check_there()
-    checkpoint.save(run.path / BEST, step, weights(models), {}, keep=2)
+    if run.world.is_main:
+        run.check_there()
+    if models.divided:
+        checkpoint.save_together(run.path / BEST, step, weights(models), {}, 2, run.world)
+    elif run.world.is_main:
+        checkpoint.save(run.path / BEST, step, weights(models), {}, keep=2)
 
 
 def load_best(run: RunFolder, models: Models, state: State) -> None:
     """Load the weights of the best evaluation. Raises UserError where they are damaged or missing."""
     wanted = state.best_step  # 0 where an older version saved the state: it kept the best alone
-    found = checkpoint.latest(run.path / BEST, lambda sentence: None, before=wanted + 1 if wanted else math.inf)
+    before = wanted + 1 if wanted else math.inf
+    found = run.world.from_main(lambda: checkpoint.latest(run.path / BEST, lambda sentence: None, before=before))
     if found is None or (wanted and found.step != wanted):
         raise UserError(f"{run.path / BEST} with the best weights is missing: restore it, or train in another --out")
-    load_parameters(models, found.tensors)
+    load_parameters(models, found.tensors if found.shards is None else read_shards(found.shards, models))

@@ -115,10 +115,13 @@ def gradient(
     faults: list[tuple[Tensor, Tensor]] = []
     # A weight's cast is kept until the outermost autocast ends: so each is cast once, for all passes and heads inside.
     with torch.autocast(batch.mask.device.type, enabled=False):
-        for part in microbatches(world.share(batch), -(-pieces // world.size)):
+        for part, counted in rounds(batch, -(-pieces // world.size), world, models.divided):
             with own_losses(models) as own:
                 loss = algorithm.loss(models, part)
             value = objective(loss, denominators)
+            if not counted:
+                (0 * value).backward()
+                continue
             for name, (weight, mean) in own.items():
                 share = mean * (part.lengths.sum() / tokens)
                 value = value + weight * share
@@ -134,8 +137,22 @@ def gradient(
                 parameter.grad = None
         bad = [row for rows, there in faults for row in rows[there].tolist()]
         raise NonFiniteLossError(f"the loss is {found['loss']}", sorted(chain.from_iterable(world.gather(bad))))
-    world.sum_gradients([one for model in models.trained().values() for one in model.parameters().values()])
+    if not models.divided:  # else the backward passes have summed them
+        world.sum_gradients([one for model in models.trained().values() for one in model.parameters().values()])
     return found
+
+
+def rounds(batch: Any, pieces: int, world: World, together: bool) -> Iterator[tuple[Any, bool]]:
+    """This process's share of the rows in `pieces` parts, and whether a part counts.
+
+    Where the processes have to compute `together`, one with fewer parts than another has its first row once more for
+    each, which does not count.
+    """
+    share = world.share(batch)
+    yield from ((part, True) for part in microbatches(share, pieces))
+    if together:
+        most = min(pieces, -(-len(batch) // world.size))
+        yield from [(batch.select(slice(0, 1)), False)] * (most - min(pieces, len(share)))
 
 
 def on_host(numbers: dict[str, Tensor]) -> dict[str, Tensor]:

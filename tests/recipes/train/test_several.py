@@ -3,7 +3,9 @@
 import inspect
 import os
 import re
+import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import ranks
 import tiny
 import tiny_scorers
 import torch
+import transformers
 from safetensors.torch import load_file
 
 from burnish.algorithms.table import LANGUAGE, load
@@ -21,9 +24,10 @@ from burnish.policies.interface import Models
 from burnish.policies.language.reference import StartingAdapter
 from burnish.recipes.train.given import NOTHING, Given
 from burnish.recipes.train.run import run_training
-from burnish.recipes.train.several import idle, of_process
+from burnish.recipes.train.several import check_shard, divide, idle, of_process
 from burnish.run import UserError, read_jsonl, read_mapping
-from burnish.run.world import ALONE, World
+from burnish.run.world import ALONE, World, joined
+from burnish.training.checkpoint import newest
 
 SAME = {
     "dpo": ("robust_dpo", "hinge", "ipo", "simpo", "apo_zero", "apo_down", "exo", "nca", "sppo"),
@@ -52,6 +56,8 @@ MORE: dict[str, dict[str, Any]] = {
         "completions_per_prompt": 2,
         "redraws": 2,
     },  # one process may sample nothing
+    "sft, divided": {"gradient_checkpointing": True, "weight_decay": 0.1, "accumulate": 5, "max_grad_norm": 0.01},
+    "sft, untied": {"model": "untied", "optimizer": "sgd", "momentum": 0.5},
 }
 
 
@@ -64,6 +70,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tiny.write_rows(folder / f"{part}pairs.jsonl", tiny.pair_rows(count, seed))
         tiny.write_rows(folder / f"{part}prompts.jsonl", tiny.prompt_rows(count, seed))
     tiny.save_model(folder / "other", "gpt2", seed=1)
+    tiny.save_model(folder / "untied", "gpt2", tie_word_embeddings=False)
     tiny.save_model(folder / "chat", "gpt2")
     tiny.make_chat_tokenizer().save_pretrained(folder / "chat")
     tiny_scorers.make_classifier("gpt2").double().save_pretrained(folder / "scorer")
@@ -102,7 +109,8 @@ class Asks:
 
 def changed(files: Path, own: dict[str, Any]) -> dict[str, Any]:
     """The options of `MORE`, whose objects and paths are known here."""
-    known = {"Asks": Asks, "chat": str(files / "chat"), "scorer,words": f"{files / 'scorer'}:2,{__name__}:words:0.5"}
+    known = {"Asks": Asks, "scorer,words": f"{files / 'scorer'}:2,{__name__}:words:0.5"}
+    known |= {name: str(files / name) for name in ("chat", "untied")}
     return {key: known.get(value, value) if isinstance(value, str) else value for key, value in own.items()}
 
 
@@ -126,30 +134,48 @@ def options(files: Path, out: Path, method: str, **more: Any) -> dict[str, Any]:
 
 
 EVERY = [*METHODS, *MORE]
-CASES = {1: EVERY, 2: ["sft, per text", "kto, adapter", "grpo, few"], 3: EVERY}
+DIVIDED = [
+    *("sft, per text", "sft, adapter", "sft, one row", "sft, divided", "sft, untied", "dpo, best", "reward", "kto"),
+    *("kto, adapter", "ppo", "ppo, adapter", "grpo, few", "distil"),
+]
+CASES = {
+    "1": EVERY,
+    "2": ["sft, per text", "ppo, adapter", "grpo, few"],
+    "3": EVERY,
+    "2 full": DIVIDED,
+    "3 full": ["sft, adapter", "sft, one row", "kto", "ppo", "grpo, few"],
+    "2 optimizer": ["sft, per text", "sft, adapter", "sft, one row", "kto", "ppo, adapter", "grpo, few"],
+    "3 optimizer": ["sft, one row", "ppo, adapter"],
+}
+"""What runs in so many processes, with `--shard` none, full or optimizer."""
 
 
-def train_all(files: str, out: str, cache: str) -> None:
+def train_all(files: str, out: str, cache: str, kind: str) -> None:
     os.environ["BURNISH_CACHE"] = cache
-    for case in CASES[int(os.environ["WORLD_SIZE"])]:
-        method = case.split(",")[0]
-        run_training(
-            *build(
-                load(method), options(Path(files), Path(out, case), method, **changed(Path(files), MORE.get(case, {})))
-            ),
-            NOTHING,
-            double,
-        )
+    shard = {"shard": kind.split()[1]} if " " in kind else {}
+    for case in CASES[kind]:
+        method, own = case.split(",")[0], changed(Path(files), MORE.get(case, {}))
+        given = options(Path(files), Path(out, case), method, **own, **shard)
+        run_training(*build(load(method), given), NOTHING, double)
+
+
+class Runs(dict[str, Path]):
+    """The folders of the runs of each kind, which are made when they are asked for, each with a cache of its own."""
+
+    def __init__(self, files: Path, folder: Path) -> None:
+        self.files, self.folder = files, folder
+
+    def __missing__(self, kind: str) -> Path:
+        size, out = int(kind[0]), self.folder / kind
+        ended = ranks.together(size, out / "ends", train_all, str(self.files), str(out), str(out / "cache"), kind)
+        assert ended == [None] * size
+        self[kind] = out
+        return out
 
 
 @pytest.fixture(scope="module")
-def runs(files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """Every case with 1, 2 and 3 processes, each with a cache of its own."""
-    found = {size: tmp_path_factory.mktemp(f"{size} processes") for size in (1, 2, 3)}
-    for size, out in found.items():
-        ended = ranks.together(size, out / "ends", train_all, str(files), str(out), str(out / "cache"))
-        assert ended == [None] * size
-    return found
+def runs(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(files, tmp_path_factory.mktemp("runs"))
 
 
 def texts(run: Path) -> str:
@@ -159,13 +185,21 @@ def texts(run: Path) -> str:
 
 
 def last_checkpoint(run: Path) -> dict[str, torch.Tensor]:
-    return load_file(max((run / "checkpoints").glob("step-*")) / "tensors.safetensors")
+    found = newest(run / "checkpoints", pytest.fail)
+    assert found is not None
+    return found.whole()
 
 
-@pytest.mark.parametrize(("size", "case"), [(size, case) for size in (2, 3) for case in CASES[size]])
-def test_the_numbers_do_not_depend_on_the_processes(runs: dict[int, Path], case: str, size: int) -> None:
+def files_of(run: Path) -> set[Path]:
+    """The names of a run's files, where those of the shards of a checkpoint count as one."""
+    found = {path.relative_to(run) for path in run.rglob("*") if path.is_file()}
+    return {path.parent.with_name("tensors.safetensors") if path.parent.name == "shards" else path for path in found}
+
+
+@pytest.mark.parametrize(("kind", "case"), [(kind, case) for kind in CASES if kind != "1" for case in CASES[kind]])
+def test_the_numbers_do_not_depend_on_the_processes(runs: Runs, case: str, kind: str) -> None:
     """Losses, metrics, gradient norms, weights and optimizer state, in float64; the model is saved in float32."""
-    one, several = runs[1] / case, runs[size] / case
+    one, several = runs["1"] / case, runs[kind] / case
     assert (one / "metrics.jsonl").read_text().count("eval_loss") >= 1
     for expected, row in zip(read_jsonl(one / "metrics.jsonl"), read_jsonl(several / "metrics.jsonl"), strict=True):
         assert list(row) == list(expected)
@@ -178,17 +212,27 @@ def test_the_numbers_do_not_depend_on_the_processes(runs: dict[int, Path], case:
     assert any(tensor.dtype == torch.float64 and tensor.abs().max() > 0.01 for tensor in before.values())
     for name, tensor in before.items():
         torch.testing.assert_close(after[name], tensor, rtol=1e-9, atol=1e-9, msg=name)
-    files = {path.relative_to(one) for path in one.rglob("*") if path.is_file()}
-    logs = {Path(f"logs/rank-{rank:03}.txt") for rank in range(size)}
-    assert files | logs == {path.relative_to(several) for path in several.rglob("*") if path.is_file()}
+    files = files_of(one)
+    logs = {Path(f"logs/rank-{rank:03}.txt") for rank in range(int(kind[0]))}
+    assert files | logs == files_of(several)
+    divided = (" full" in kind) or (" optimizer" in kind)
+    assert divided == bool(list(several.glob("checkpoints/step-*/shards/*.safetensors")))
     (weights,) = (path for path in files if path.parts[0] == "model" and path.suffix == ".safetensors")
     for name, tensor in load_file(one / weights).items():
         torch.testing.assert_close(load_file(several / weights)[name], tensor, rtol=1e-6, atol=1e-7, msg=name)
 
 
-def test_the_reference_has_the_same_bits(runs: dict[int, Path]) -> None:
+@pytest.mark.parametrize("case", ["sft, per text", "ppo, adapter"])
+def test_a_divided_optimizer_gives_the_same_bits(runs: Runs, case: str) -> None:
+    expected, found = (last_checkpoint(runs[kind] / case) for kind in ("2", "2 optimizer"))
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    metrics = [(runs[kind] / case / "metrics.jsonl").read_text() for kind in ("2", "2 optimizer")]
+    assert metrics[0] == metrics[1]
+
+
+def test_the_reference_has_the_same_bits(runs: Runs) -> None:
     one, other = (
-        {path.name: load_file(path) for path in (runs[size] / "cache/reference").iterdir()} for size in (1, 3)
+        {path.name: load_file(path) for path in (runs[kind] / "cache/reference").iterdir()} for kind in ("1", "3")
     )
     assert len(one) > 2
     assert one.keys() == other.keys()
@@ -196,14 +240,86 @@ def test_the_reference_has_the_same_bits(runs: dict[int, Path]) -> None:
         assert all(torch.equal(other[name][key], tensor) for key, tensor in table.items())
 
 
-def test_the_best_weights_are_those_of_an_earlier_step(runs: dict[int, Path]) -> None:
-    for out in (runs[1], runs[3]):
+def test_the_best_weights_are_those_of_an_earlier_step(runs: Runs) -> None:
+    for kind in ("1", "3", "2 full"):
+        out = runs[kind]
         assert [path.name for path in (out / "dpo, best/checkpoints/best").glob("step-*")] == ["step-000001"]
 
 
-def test_the_number_of_processes_is_noted(runs: dict[int, Path]) -> None:
-    noted = [read_mapping(out / "grpo, few/environment.json").get("processes") for out in runs.values()]
-    assert noted == [None, 2, 3]
+def test_the_number_of_processes_is_noted(runs: Runs) -> None:
+    folders = [runs[kind] / "grpo, few/environment.json" for kind in ("1", "2", "3 full")]
+    assert [read_mapping(path).get("processes") for path in folders] == [None, 2, 3]
+
+
+def cut_short(run: Path) -> None:
+    """Leave a run of two steps as it was when it had been killed behind the checkpoint of the first."""
+    for name in ("checkpoints/step-000002", "model"):
+        shutil.rmtree(run / name)
+    (run / "SHA256SUMS").unlink()
+
+
+def begin(files: str, out: str, own: dict[str, Any], name: str, **more: Any) -> None:
+    run_training(*build(load("dpo"), options(Path(files), Path(out, name), "dpo", **own, **more)), NOTHING, double)
+
+
+def go_on(files: str, out: str, kinds: list[str], copies: list[str]) -> None:
+    """A run of two steps for each way to divide, and the same run resumed; `copies` are resumed alone."""
+    os.environ["BURNISH_CACHE"] = str(Path(out) / "cache")
+    world = joined()
+    for shard in kinds:
+        own = {"save_every": 1, "shard": shard, "lora_rank": 2, "dtype": "auto"}
+        start = partial(begin, files, out, own)
+        if not copies:
+            start(shard)
+            copies_of = (f"{shard} again", f"{shard} elsewhere", f"{shard} alone")
+            for name in copies_of if world.is_main else ():
+                cut_short(Path(shutil.copytree(Path(out, shard), Path(out, name))))
+            world.barrier()
+        for name in copies or [f"{shard} again"]:
+            if name.startswith(shard):
+                start(name, resume=True)
+
+
+def test_divided_runs_resume(files: Path, tmp_path: Path) -> None:
+    """The same number of processes to the same bits, another within rounding; one process reads shards too."""
+    kinds, folder = ["full", "optimizer"], str(tmp_path)
+    for size, copies in ((2, []), (3, ["full elsewhere", "optimizer elsewhere"]), (1, ["full alone"])):
+        ended = ranks.together(size, tmp_path / f"ends {size}", go_on, str(files), folder, kinds, copies)
+        assert ended == [None] * size
+    for shard in kinds:
+        expected = last_checkpoint(tmp_path / shard)
+        again, elsewhere = (last_checkpoint(tmp_path / f"{shard} {name}") for name in ("again", "elsewhere"))
+        assert {name.split("/")[0] for name in expected} == {"policy", "optimizer"}
+        assert all(torch.equal(again[name], tensor) for name, tensor in expected.items())
+        assert again.keys() == elsewhere.keys() == expected.keys()
+        for name, tensor in expected.items():
+            torch.testing.assert_close(elsewhere[name], tensor, rtol=1e-9, atol=1e-9, msg=name)
+        metrics = (tmp_path / shard / "metrics.jsonl").read_text()
+        assert (tmp_path / f"{shard} again/metrics.jsonl").read_text() == metrics
+        assert (tmp_path / f"{shard} elsewhere/model").exists()
+    alone, expected = last_checkpoint(tmp_path / "full alone"), last_checkpoint(tmp_path / "full")
+    for name, tensor in expected.items():
+        torch.testing.assert_close(alone[name], tensor, rtol=1e-9, atol=1e-9, msg=name)
+
+
+def test_a_model_that_cannot_be_divided_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    config = transformers.OpenAIGPTConfig(vocab_size=18, n_embd=8, n_layer=1, n_head=2, n_positions=16)
+    config.save_pretrained(tmp_path / "old")  # without weights
+    _, settings = build(load("sft"), {"data": "rows.jsonl", "model": str(tmp_path / "old"), "shard": "full"})
+    with pytest.raises(UserError, match="has no blocks that its weights could be divided by: set shard to optimizer"):
+        check_shard(settings, World(0, 2))
+    check_shard(settings, ALONE)
+
+
+@pytest.mark.parametrize("shard", ["full", "optimizer"])
+def test_trained_weights_of_two_dtypes_are_not_divided(shard: str) -> None:
+    policy = tiny.make_policy(double=False)
+    policy.model.lm_head.weight.data = policy.model.lm_head.weight.data.bfloat16()  # type: ignore[union-attr]
+    _, settings = build(load("sft"), {"data": "rows.jsonl", "shard": shard})
+    with pytest.raises(UserError, match=f"^shard {shard} needs one dtype for all trained weights: set dtype float32$"):
+        divide(Models(policy=policy), settings, World(0, 2))
+    divide(Models(policy=policy), settings, ALONE)
+    assert not policy.divided
 
 
 def test_what_is_left_out_differs_in_its_formula_alone() -> None:
@@ -215,9 +331,9 @@ def test_what_is_left_out_differs_in_its_formula_alone() -> None:
             assert {key for key in written if not key.startswith("__")} <= FORMULAS, name
 
 
-def test_the_pace_of_each_process_is_noted(runs: dict[int, Path]) -> None:
-    for size, out in runs.items():
-        for row in read_jsonl(out / "grpo, few/timings.jsonl"):
+def test_the_pace_of_each_process_is_noted(runs: Runs) -> None:
+    for size in (1, 2, 3):
+        for row in read_jsonl(runs[str(size)] / "grpo, few/timings.jsonl"):
             assert row["tokens_per_second"] > 0
             if size > 1:
                 assert sum(row["by_process"]) == pytest.approx(row["tokens_per_second"], rel=1e-3, abs=1e-3)
@@ -225,7 +341,7 @@ def test_the_pace_of_each_process_is_noted(runs: dict[int, Path]) -> None:
                 assert all(0 < share < 1 for share in row["waiting"])
             else:
                 assert row.keys() == {"step", "seconds", "tokens_per_second"}
-    idle = [row["by_process"][0] for row in read_jsonl(runs[3] / "sft, one row/timings.jsonl")]
+    idle = [row["by_process"][0] for row in read_jsonl(runs["3"] / "sft, one row/timings.jsonl")]
     assert idle == [0, 0]  # the last of three has the one row
 
 

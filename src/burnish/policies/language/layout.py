@@ -65,6 +65,12 @@ def buckets(
     return out
 
 
+def empty(device: torch.device) -> Bucket:
+    """A row of one token, in which nothing is chosen."""
+    none, one = torch.zeros(0, dtype=torch.long, device=device), torch.zeros(1, dtype=torch.long, device=device)
+    return Bucket(one[None], one[None] > 0, none, none, none, one)
+
+
 def last_chosen(mask: Bool[Tensor, "N T"]) -> Int[Tensor, "N"]:
     """The last column of each row where the mask is True, 0 where it nowhere is: reading what stands before it predicts
     all chosen tokens. Raises ValueError where the mask is True in column 0."""

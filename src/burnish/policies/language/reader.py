@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ from burnish.policies.language import adapters
 from burnish.policies.language.balance import LoadBalance
 from burnish.policies.language.contract import packing_of
 from burnish.policies.language.dtypes import Dtype, dtype_to_save, written_in
-from burnish.policies.language.layout import Bucket, buckets
+from burnish.policies.language.layout import Bucket, buckets, empty
 from burnish.policies.language.masks import read_packed
 from burnish.policies.language.neftune import Neftune
 from burnish.policies.language.packing import Pack, call_cost, packs, prompt_lengths
 from burnish.policies.language.parts import body, context
 from burnish.policies.language.positions import length_scaling
+from burnish.policies.language.sharding import Shards
 from burnish.policies.language.vocabulary import check_token
 from burnish.run import warn
+from burnish.run.world import World
 
 TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 16384}
 
@@ -35,8 +38,8 @@ class TokenReader:
     `precision` "bfloat16" runs the model under autocast. `adapter` is the peft model that holds the adapter, where only
     an adapter is trained. `neftune` is the noise on the embeddings while dropout is on. `files` is the dtype of the
     files that the model was loaded from, where it was, and `weights_sha256` the hash of its weights before any of them
-    were kept in fewer bits. `padded` says why the model's rows are padded; None if they are packed. `joins` says
-    whether the rows of a pack may be joined.
+    were kept in fewer bits. `shards` are those of its weights, where processes divide them. `padded` says why the
+    model's rows are padded; None if they are packed. `joins` says whether the rows of a pack may be joined.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class TokenReader:
         self.neftune: Neftune | None = None
         self.files: torch.dtype | None = None
         self.weights_sha256: str | None = None
+        self.shards: Shards | None = None
         self.scaling = length_scaling(model.config)
         model.train(False)
         self.padded, self.joins = packing_of(model)
@@ -63,6 +67,19 @@ class TokenReader:
     def context(self) -> int | None:
         """The longest row that the model has positions for, where its configuration says so."""
         return context(self.model)
+
+    @property
+    def divided(self) -> bool:
+        """Whether the weights are divided among the processes of a run."""
+        return self.shards is not None
+
+    def divide(self, world: World) -> None:
+        """Divide the weights among the processes, see `Shards`."""
+        self.shards = Shards(self.model, world)
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """Inside, every process holds the whole weights; they have to call it together."""
+        return nullcontext() if self.shards is None else self.shards.gathered()
 
     def dropout(self, on: bool) -> None:
         """Switch dropout on or off; it is off wherever a ratio, a reference, a score or a value matters."""
@@ -108,17 +125,32 @@ class TokenReader:
 
         Each of the head's tensors has a graph of its own, so that one that no loss uses costs no backward pass. `rows`
         are the numbers of the rows, of which their noise is a function. `starts` are the lengths of their prompts, by
-        default what stands before the first chosen place.
+        default what stands before the first chosen place. Where the weights are divided, every process has to call it
+        as often.
         """
         if tokens.numel():
             self.check_token(int(tokens.max()), "a text")
+        read = partial(self.read, tokens, mask, lengths, head, width, rows, starts)
+        return read() if self.shards is None else self.shards.reading(read)
+
+    def read(
+        self,
+        tokens: Int[Tensor, "N T"],
+        mask: Bool[Tensor, "N T"],
+        lengths: Int[Tensor, "N"],
+        head: Head,
+        width: int,
+        rows: Int[Tensor, "N"] | None,
+        starts: Int[Tensor, "N"] | None,
+    ) -> tuple[Float[Tensor, "N T ..."], ...]:
+        """`numbers`, in one pass of the model or several."""
         if self.unpacked():
             return self.placed(self.padded_rows(tokens, mask, lengths, rows), mask, head, width)
         starts = prompt_lengths(mask, lengths) if starts is None else starts
         found = self.placed(self.packed_rows(tokens, mask, starts), mask, head, width)
-        if any(
-            one.isnan().any() for one in found
-        ):  # it reaches neighbours, as 0 · NaN is NaN: each row alone shows whose it is
+        broken = any(bool(one.isnan().any()) for one in found)
+        if broken if self.shards is None else self.shards.any(broken):
+            # It reaches neighbours, as 0 · NaN is NaN: each row alone shows whose it is.
             found = self.placed(self.padded_rows(tokens, mask, lengths, rows, at_once=1), mask, head, width)
         return found
 
@@ -155,10 +187,13 @@ class TokenReader:
         starts = torch.zeros_like(starts) if self.model.training else starts
         half = self.precision == "bfloat16" or self.model.dtype == torch.bfloat16
         call = call_cost(half) if joins else None
-        for pack in packs(tokens, mask, starts, self.at_once, config.hidden_size, call):
+        parts = packs(tokens, mask, starts, self.at_once, config.hidden_size, call)
+        missing = self.missing(len(parts))
+        for pack in parts:
             with self.autocast():
                 hidden = read_packed(self.model, pack).last_hidden_state
             yield pack.states(hidden), pack
+        yield from self.empty_passes(missing)
 
     def padded_rows(
         self,
@@ -175,8 +210,20 @@ class TokenReader:
             parts = buckets(tokens, mask, at_once, last_too)
         else:
             parts = buckets(tokens, mask, at_once, last_too, lengths, self.scaling.kinds(lengths))
+        missing = self.missing(len(parts))
         for bucket in parts:
             yield self.hidden(bucket, self.noise(bucket, lengths, rows))[bucket.chosen], bucket
+        yield from self.empty_passes(missing)
+
+    def missing(self, own: int) -> int:
+        """The passes that other processes make and this one, with its `own`, does not, where weights are divided."""
+        return 0 if self.shards is None else self.shards.passes(own) - own
+
+    def empty_passes(self, count: int) -> Iterator[tuple[Tensor, Bucket]]:
+        """The hidden states, of no token, of passes that gather the weights for the other processes."""
+        for _ in range(count):
+            bucket = empty(self.device)
+            yield self.hidden(bucket, nullcontext())[bucket.chosen], bucket
 
     @property
     def at_once(self) -> int:
@@ -205,8 +252,8 @@ class TokenReader:
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
-        """The precision of the model's passes; without a gradient, weights may be others than those whose casts a step
-        keeps: see `StartingAdapter`."""
-        half, keep = self.precision == "bfloat16", torch.is_grad_enabled()
+        """The precision of the model's passes. Casts of weights are kept for a step, but not without a gradient, where
+        weights may be others (see `StartingAdapter`), and not where a block's weights are given up behind a pass."""
+        half, keep = self.precision == "bfloat16", torch.is_grad_enabled() and self.shards is None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half, cache_enabled=keep):
             yield

@@ -144,7 +144,9 @@ def online(
         source = Source(models, data.rows, sampler, reward, settings.seed, say_once, environment, data.texts, world)
         states[:] = [state]
         sampler.load(models.policy.parameters(), state.step)
-        for drawn in watched(draws(experience, source, state.batches, state.experience), say_once):
+        for drawn in watched(
+            by_whole_weights(models, draws(experience, source, state.batches, state.experience)), say_once
+        ):
             yield drawn
             sampler.load(models.policy.parameters(), state.step)
 
@@ -158,6 +160,16 @@ def online(
             return experience.evaluate(held_source, count)
 
     return Feed(models, batches, evaluator)
+
+
+def by_whole_weights(models: Models, rollouts: Iterator[Drawn]) -> Iterator[Drawn]:
+    """The same rollouts, drawn with the whole weights in every process, which draw different completions."""
+    while True:
+        with models.gathered():
+            drawn = next(rollouts, None)
+        if drawn is None:
+            return
+        yield drawn
 
 
 def watched(rollouts: Iterator[Drawn], tell: Callable[[str], None]) -> Iterator[Drawn]:

@@ -42,13 +42,13 @@ from burnish.recipes.train.models import (
     with_reward,
 )
 from burnish.recipes.train.rows import Data, read_data, streams_data
-from burnish.recipes.train.several import check_config, check_models, idle, of_process
+from burnish.recipes.train.several import check_config, check_models, check_shard, divide, idle, of_process, release
 from burnish.run import RunFolder, UserError, hushed, said_if_slow, threads_allowed, without_keys, write_checksums
 from burnish.run.follower import opened
 from burnish.run.log import logged
 from burnish.run.records import HARMLESS
 from burnish.run.trackers import Trackers, check_installed
-from burnish.run.world import joined
+from burnish.run.world import CONNECTION, joined
 from burnish.training.language.learner import GradientLearner
 from burnish.training.language.optimizer import check_optimizer, make_optimizer
 from burnish.training.loop import out_of_patience, train_loop
@@ -129,6 +129,7 @@ def run_training(
     check_installed(settings.track.split(",") if settings.track else ())
     prepare_torch(settings)
     check_optimizer(settings, pick_device(settings.device))
+    check_shard(settings, world)
     with (
         opened(settings.out, settings.resume, world) as run,
         logged(run.path, world),
@@ -151,7 +152,7 @@ def run_training(
             return run.path
         if settings.from_:
             check_finished(Path(settings.from_), settings)
-        with saved(given, settings, run.path, run.resumed) as loaded:
+        with saved(given, settings, run.path, run.resumed) as loaded, world.losing(CONNECTION):
             _train(algorithm, loaded, settings, given, change, run, trackers)
         world.barrier()  # until the model is written
     return run.path
@@ -203,14 +204,17 @@ def _train(
     models = _fit(algorithm, models, loaded, rewarding, run, follow, read)
     if settings.streaming:
         say(settings, read.rows.describe_read())
+    if "scorer" in models:
+        with models.gathered():
+            if world.is_main:
+                centre(models.scorer, read.rows, settings)
+    release(models)
     if world.is_main:
         finish(algorithm, models, settings, run, read.rows, read.held)
 
 
 def finish(algorithm: Algorithm, models: Models, settings: Settings, run: RunFolder, rows: Any, held: Any) -> None:
-    """Centre a reward model, and write the trained models, with checksums."""
-    if "scorer" in models:
-        centre(models.scorer, rows, settings)
+    """Write the trained models, with checksums."""
     if "critic" in models:
         with run.replace_folder("critic") as folder:
             models.critic.save(folder, settings.save_dtype)
@@ -241,7 +245,8 @@ def _fit(
     check_longer(run, earlier, before, settings, steps)
     source: Any = streaming if settings.streaming else partial(online, run=run.path) if settings.experience else offline
     feed = source(algorithm, models, rewarding, data, steps, world)
-    optimizer = make_optimizer(feed.models, settings)
+    divide(feed.models, settings, world)
+    optimizer = make_optimizer(feed.models, settings, world)
     tell = partial(say, settings)
     if steps > before:
         keep = settings.streaming or same_reference(algorithm, settings, rows, before, steps)
@@ -277,8 +282,7 @@ def _fit(
             settings,
             f"the model has the weights of step {state.best_step}, with the lowest eval_loss, {state.best_loss:.4g}",
         )
-        if world.is_main:  # which saves it
-            load_best(run, feed.models, state)
+        load_best(run, feed.models, state)
     return feed.models
 
 

@@ -6,8 +6,10 @@ from typing import Any
 from burnish.config import Settings, refuse
 from burnish.experience.language.sampling import Sampling
 from burnish.policies.interface import Models
+from burnish.policies.language.sharding import check_blocks
+from burnish.recipes.assets import resolve_model
 from burnish.recipes.train.given import Given
-from burnish.recipes.train.models import pick_device
+from burnish.recipes.train.models import loading_of, pick_device
 from burnish.run.records import HARMLESS
 from burnish.run.world import World
 
@@ -52,6 +54,40 @@ def check_models(models: Models, world: World) -> None:
             "start it without torchrun": world.size > 1 and any(model.balance is not None for model in trained)
         }
     )
+
+
+def check_shard(settings: Settings, world: World) -> None:
+    """Raise UserError for a model whose weights cannot be divided among the processes, before it is loaded."""
+    if settings.shard == "full" and world.size > 1:
+        with world.main_first():
+            check_blocks(resolve_model(settings.model), loading_of(settings))
+
+
+def divide(models: Models, settings: Settings, world: World) -> None:
+    """Divide the weights of the trained models among the processes, where that is asked for. One process keeps all.
+
+    Raises UserError where the trained weights have several dtypes, which neither ZeRO nor FSDP2 takes.
+    """
+    trained: Any = models.trained().values()
+    dtypes = {parameter.dtype for model in trained for parameter in model.parameters().values()}
+    asked = settings.shard != "none" and world.size > 1
+    refuse(
+        {
+            f"shard {settings.shard} needs one dtype for all trained weights: set dtype float32": asked
+            and len(dtypes) > 1
+        }
+    )
+    if settings.shard == "full" and world.size > 1:
+        for model in trained:
+            model.divide(world)
+
+
+def release(models: Models) -> None:
+    """Leave the trained models whole in the main process, to be saved. Nothing is computed with them after it."""
+    trained: Any = models.trained().values()
+    for model in trained:
+        if model.shards is not None:
+            model.shards.released()
 
 
 def check_config(config: dict[str, Any], world: World) -> None:

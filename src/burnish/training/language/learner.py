@@ -13,6 +13,7 @@ from burnish.config import Settings
 from burnish.data.walk import epoch_order
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError
+from burnish.run.shards import gathered
 from burnish.run.world import ALONE, World
 from burnish.training.language.schedule import schedule
 from burnish.training.resume import State, save
@@ -41,7 +42,11 @@ class GradientLearner:
         self.learned, self.waited = 0, self.run.world.waited[0]
 
     def prepare(self, batch: Any, state: State) -> Any:
-        (ready,) = prepared(self.algorithm, self.models, [batch], state.algorithm, self.run.world)
+        cls = type(self.algorithm)
+        if (cls.statistics, cls.prepare) == (Algorithm.statistics, Algorithm.prepare):
+            return batch
+        with self.models.gathered():
+            (ready,) = prepared(self.algorithm, self.models, [batch], state.algorithm, self.run.world)
         return ready
 
     def minibatches(self, batch: Any, state: State) -> Iterator[Any]:
@@ -85,7 +90,8 @@ class GradientLearner:
     def conclude(self, batch: Any, state: State) -> None:
         def final_metrics() -> dict[str, Tensor]:
             parts = list(microbatches(batch, self.settings.accumulate))
-            found = mean_metrics(self.algorithm, self.models, parts, self.run.world)
+            with self.models.gathered():
+                found = mean_metrics(self.algorithm, self.models, parts, self.run.world)
             return {name: torch.tensor(value, dtype=torch.float64) for name, value in found.items()}
 
         state.algorithm = carried_numbers(self.algorithm.conclude(final_metrics, state.algorithm))
@@ -159,7 +165,7 @@ def step(
     """
     metrics = gradient(algorithm, models, batch, accumulate, world)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    length = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    length = gathered(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
     norm = length.item()
     if not math.isfinite(norm):
         optimizer.zero_grad(set_to_none=True)

@@ -1,19 +1,25 @@
 """The optimizers of language models: PyTorch's AdamW, Adafactor and SGD, and bitsandbytes' AdamW in 8 bits."""
 
 import importlib.util
+from typing import Any
 
 import torch
 
 from burnish.config import Settings
 from burnish.policies.interface import Models
 from burnish.run import UserError
+from burnish.run.world import ALONE, World
 
 EIGHT_BITS = ("cpu", "cuda", "xpu")
 """Kinds of devices that bitsandbytes has the 8-bit optimizer for."""
 
 
-def make_optimizer(models: Models, settings: Settings) -> torch.optim.Optimizer:
+def make_optimizer(models: Models, settings: Settings, world: World = ALONE) -> torch.optim.Optimizer:
     """The optimizer over every trained model. Weight decay applies to matrices only, not to biases and norms.
+
+    With `shard` "optimizer" each process of the `world` has the state of some of the parameters, updates these, and
+    sends them to the others: Rajbhandari et al. (2020), "ZeRO: Memory Optimizations Toward Training Trillion Parameter
+    Models", stage 1.
 
     - `adamw`: Loshchilov & Hutter (2019), "Decoupled Weight Decay Regularization".
     - `adamw_8bit`: its two moments in blocks of 8-bit numbers, for tensors of 4096 numbers or more. Dettmers et al.
@@ -27,21 +33,32 @@ def make_optimizer(models: Models, settings: Settings) -> torch.optim.Optimizer:
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
-    groups, rate = [g for g in groups if g["params"]], settings.learning_rate or 0.0
+    groups = [g for g in groups if g["params"]]
+    kind, options = kind_of(settings)
+    if settings.shard != "optimizer" or world.size == 1:
+        return kind(groups, **options)
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    return ZeroRedundancyOptimizer(groups, kind, **options)
+
+
+def kind_of(settings: Settings) -> tuple[Any, dict[str, Any]]:
+    """The class of the optimizer, and its options."""
+    rate = {"lr": settings.learning_rate or 0.0}
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum or 0.0)
+        return torch.optim.SGD, rate | {"momentum": settings.momentum or 0.0}
     if settings.optimizer == "adafactor":
-        return torch.optim.Adafactor(groups, lr=rate)
+        return torch.optim.Adafactor, rate
     betas = (
         0.9 if settings.adam_beta1 is None else settings.adam_beta1,
         0.999 if settings.adam_beta2 is None else settings.adam_beta2,
     )
-    eps = settings.adam_epsilon or 1e-8
+    options = rate | {"betas": betas, "eps": settings.adam_epsilon or 1e-8}
     if settings.optimizer == "adamw_8bit":
         from bitsandbytes.optim import AdamW8bit
 
-        return AdamW8bit(groups, lr=rate, betas=betas, eps=eps)
-    return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=eps, fused=True)
+        return AdamW8bit, options
+    return torch.optim.AdamW, options | {"fused": True}
 
 
 def check_optimizer(settings: Settings, device: str) -> None:

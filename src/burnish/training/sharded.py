@@ -1,0 +1,53 @@
+"""Tensors that several processes write and read together, each its own shards: PyTorch's distributed checkpoints (DCP).
+
+They are kept as safetensors files, one for each process, which say where in the whole tensor a shard belongs. DCP's own
+format has an index that is pickled; this one has none, and nothing is unpickled. Any number of processes can read what
+any other number has written.
+"""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Place = Callable[[str, torch.Size, torch.dtype], Tensor | None]
+"""The tensor, of which the process may have a shard, to read a name into, or None to leave it out."""
+
+
+def write(folder: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors; all processes have to call this, with what each of them has. What several have is written once.
+
+    Raises in all of them what fails in one, such as an OSError where it cannot write.
+    """
+    from torch.distributed.checkpoint import CheckpointException, HuggingFaceStorageWriter, save
+
+    try:
+        save(dict(tensors), storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
+    except CheckpointException as error:  # no Exception
+        failures = [failure for failure, _ in error.failures.values()]
+        raise min(failures, key=lambda failure: not isinstance(failure, OSError)) from error
+
+
+def read(folder: Path, place: Place) -> dict[str, Tensor]:
+    """Read tensors into what `place` gives for each; a process reads its shards, and needs no other for it."""
+    from torch.distributed.checkpoint import HuggingFaceStorageReader, load
+
+    reader = HuggingFaceStorageReader(str(folder))
+    found: dict[str, Tensor] = {}
+    known: dict[str, Any] = reader.read_metadata().state_dict_metadata
+    for name, one in known.items():
+        target = place(name, one.size, one.properties.dtype)
+        if target is not None:
+            found[name] = target
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)  # which is what is wanted
+        load(found, storage_reader=reader, no_dist=True)
+    return found
+
+
+def read_whole(folder: Path) -> dict[str, Tensor]:
+    """All tensors, whole, in the process that calls this."""
+    return read(folder, lambda name, size, dtype: torch.empty(size, dtype=dtype))
