@@ -94,7 +94,7 @@ def test_a_process_that_is_killed_ends_all_where_weights_are_divided(files: Path
     """The other one is inside a collective of FSDP then, not one of ours."""
     command = sft(files, "--quiet", "--shard", "full")
     assert ranks.run([command] * 2, log, (1, "mid-accumulation", 4)) == [2, -signal.SIGKILL]
-    assert once(log) == f"burnish: {SENTENCE}"
+    assert once(log) == f"burnish: {SENTENCE.format(1)}"
     assert ranks.run([[*command, "--resume"]] * 2, log) == [0, 0]
     (tmp_path / "whole").mkdir()
     other = tmp_path / "whole/log.txt"

@@ -286,7 +286,8 @@ def test_a_sampler_that_is_not_exact_is_not_believed() -> None:
     off = batch.sampler_logprobs - batch.old_logprobs
     torch.testing.assert_close(off, torch.where(mask, -0.25, 0.0), rtol=0, atol=1e-5)
     torch.testing.assert_close(batch.rewards, exact.batch.rewards, rtol=0, atol=1e-5)
-    assert found.metrics == pytest.approx(exact.metrics, abs=1e-5)
+    own = {name: value for name, value in found.metrics.items() if not name.startswith("sampler/")}
+    assert own == pytest.approx(exact.metrics, abs=1e-5)
 
 
 def test_without_a_price_the_reference_is_not_asked() -> None:
