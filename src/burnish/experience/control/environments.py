@@ -3,6 +3,7 @@
 import difflib
 import importlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import gymnasium
@@ -10,11 +11,12 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from burnish.experience.control.cartpole import CartPoles
+from burnish.experience.control.spaces import unsuited
 from burnish.experience.control.vector import Environments, Transition, VectorEnvironments
 from burnish.options import quoted
-from burnish.run import UserCodeError, UserError, user_code
+from burnish.run import UserCodeError, UserError, find_here, user_code
 
-__all__ = ["Environments", "Transition", "make_environments"]
+__all__ = ["Environments", "Transition", "cautions", "make_environments"]
 
 NATIVE_CARTPOLE = "gymnasium.envs.classic_control.cartpole:CartPoleVectorEnv"
 CARTPOLE_OPTIONS = {"max_episode_steps", "sutton_barto_reward"}
@@ -27,13 +29,38 @@ def make_environments(name: str, seeds: Sequence[int], copies: int, **options: A
     else float32. Run i sees the same in a group and alone.
     """
     spec = _spec(name)
-    limit = options.get("max_episode_steps", spec.max_episode_steps)
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise UserError(f"max_episode_steps must be a whole number of at least 1, not {limit!r}")
+    limit = _limit(spec, options)
     known = {"max_episode_steps": limit} | spec.kwargs | options
     if spec.vector_entry_point == NATIVE_CARTPOLE and limit and not known.keys() - CARTPOLE_OPTIONS:
         return CartPoles(seeds, copies, **known)
     return VectorEnvironments((_vector(spec, name, copies, options) for _ in seeds), seeds, name)
+
+
+def cautions(name: str, **options: Any) -> list[str]:
+    """What an environment declares that training may fail on: sentences that say what helps.
+
+    Its first environment is made, and neither reset nor stepped.
+    """
+    spec, found = _spec(name), []
+    if _limit(spec, options) is None:
+        found.append(
+            f"{name} has no limit on the steps of an episode, so that one which never ends by itself takes for ever: "
+            "set max_episode_steps in env_options, or give the runs a number of steps with --steps"
+        )
+    if spec.vector_entry_point != NATIVE_CARTPOLE:
+        env = _vector(spec, name, 1, options)
+        if (problem := unsuited(env.single_action_space)) is not None:
+            found.append(f"{name}: {problem}")
+        with suppress(UserCodeError), user_code():
+            env.close()
+    return found
+
+
+def _limit(spec: EnvSpec, options: dict[str, Any]) -> int | None:
+    limit = options.get("max_episode_steps", spec.max_episode_steps)
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise UserError(f"max_episode_steps must be a whole number of at least 1, not {limit!r}")
+    return limit
 
 
 def _vector(spec: EnvSpec, name: str, copies: int, options: dict[str, Any]) -> VectorEnv:
@@ -58,8 +85,10 @@ def _vector(spec: EnvSpec, name: str, copies: int, options: dict[str, Any]) -> V
 
 
 def _spec(name: str) -> EnvSpec:
-    """The registration of this id; `module:id` imports the module first, which registers it."""
+    """The registration of this id; `module:id` imports the module first, which registers it. As with `python -m`,
+    modules in the current folder are found."""
     module, _, id_ = name.rpartition(":")
+    find_here()
     if module:
         try:
             with user_code():
