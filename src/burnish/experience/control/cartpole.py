@@ -26,7 +26,7 @@ class CartPoles:
 
     observations, actions, continuous = 4, 2, False
     choices: tuple[int, ...] = ()
-    image = None
+    image: tuple[int, int, int] | None = None
 
     def __init__(
         self, seeds: Sequence[int], copies: int, max_episode_steps: int, sutton_barto_reward: bool = False
@@ -52,7 +52,11 @@ class CartPoles:
         env, shape = self._env, (len(self._streams), self._copies)
         stepping = np.asarray(stepping, dtype=bool)
         before, all_step = env.state, bool(stepping.all())
-        real = np.ones(shape, dtype=bool) if all_step else np.broadcast_to(stepping.reshape(len(stepping), -1), shape).copy()
+        real = (
+            np.ones(shape, dtype=bool)
+            if all_step
+            else np.broadcast_to(stepping.reshape(len(stepping), -1), shape).copy()
+        )
         chosen = np.asarray(actions) if all_step else np.where(real, actions, 0)
         _, rewards, terminated, truncated, _ = env.step(chosen.reshape(-1))
         if not all_step:

@@ -83,6 +83,7 @@ class Copies:
         rewards, terminated, truncated = (np.zeros(len(self._envs), kind) for kind in (np.float64, bool, bool))
         raw = []
         for e in which:
+            reward: Any
             observation, reward, terminated[e], truncated[e], _ = self._envs[e].step(actions[e])
             if np.ndim(reward):
                 raise ValueError(
@@ -169,9 +170,7 @@ class Vector:
             following = np.where(ended[:, None], begun, observations)
         self._fresh = ~real if self.mode is AutoresetMode.NEXT_STEP else ended
         self._seen, real = following, real & stepping
-        return Moved(
-            observations, following, np.where(real, rewards, 0.0), terminated & real, truncated & real, real
-        )
+        return Moved(observations, following, np.where(real, rewards, 0.0), terminated & real, truncated & real, real)
 
     def close(self) -> None:
         self.env.close()

@@ -36,13 +36,14 @@ def make_environments(name: str, seeds: Sequence[int], copies: int, **options: A
     return VectorEnvironments((_vector(spec, name, copies, options) for _ in seeds), seeds, name)
 
 
-def cautions(name: str, **options: Any) -> list[str]:
+def cautions(name: str, limited: bool = False, **options: Any) -> list[str]:
     """What an environment declares that training may fail on: sentences that say what helps.
 
-    Its first environment is made, and neither reset nor stepped.
+    `limited` says that runs end after a number of steps, whatever episodes do. An environment is made, and neither
+    reset nor stepped.
     """
     spec, found = _spec(name), []
-    if _limit(spec, options) is None:
+    if _limit(spec, options) is None and not limited:
         found.append(
             f"{name} has no limit on the steps of an episode, so that one which never ends by itself takes for ever: "
             "set max_episode_steps in env_options, or give the runs a number of steps with --steps"

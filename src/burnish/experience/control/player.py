@@ -177,7 +177,7 @@ class Player:
                 self.ledger.begin(ended)
             t += 1
             if whole and t == LONGEST_EPISODE:
-                for r in np.flatnonzero(stepping.any(1) & ~waiting.all(1)):
+                for r in np.flatnonzero(stepping.any(1) & ~waiting.all(1)).tolist():
                     self._fail(r, TOO_LONG, failing)
         rollout = {name: np.stack(values) for name, values in columns.items()}
         if not self.looked and self.seen is None and self.environments.image is None:
@@ -192,7 +192,7 @@ class Player:
     def _lost(self, stepping: np.ndarray, logprobs: np.ndarray, failing: np.ndarray) -> np.ndarray:
         """The runs whose policy gives no number any more, `[R]`: they fail."""
         lost = (stepping & ~np.isfinite(logprobs)).any(1)
-        for r in np.flatnonzero(lost):
+        for r in np.flatnonzero(lost).tolist():
             self._fail(r, "the policy's outputs overflow float32: lower the learning rate", failing)
         return lost
 

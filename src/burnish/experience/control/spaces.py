@@ -83,7 +83,9 @@ def _parts(space: Any) -> list[gymnasium.Space]:
 
 def _bytes(space: gymnasium.Space) -> bool:
     """Whether these are the bytes of an image or of a memory."""
-    return isinstance(space, Box) and space.dtype == np.uint8 and bool((space.low == 0).all() & (space.high == 255).all())
+    return (
+        isinstance(space, Box) and space.dtype == np.uint8 and bool((space.low == 0).all() & (space.high == 255).all())
+    )
 
 
 def _readable(space: gymnasium.Space) -> bool:
@@ -125,8 +127,8 @@ def observation_reader(space: gymnasium.Space, name: str) -> ObservationReader:
     """The reader for the observations of the environment `name`."""
     if not _readable(space):
         raise UserError(
-            f"{name} has the observation space {space}, which is not supported: choose an environment whose observations "
-            "are a Box, Discrete, MultiDiscrete or MultiBinary, or a Dict or Tuple of these, or wrap it "
+            f"{name} has the observation space {space}, which is not supported: choose an environment whose "
+            "observations are a Box, Discrete, MultiDiscrete or MultiBinary, or a Dict or Tuple of these, or wrap it "
             "(gymnasium.wrappers.TransformObservation)"
         )
     if (size := _size(space)) == 0:
@@ -147,8 +149,8 @@ def action_writer(space: gymnasium.Space, name: str) -> ActionWriter:
     if isinstance(space, Discrete):
         return ActionWriter(space, int(space.n), continuous=False)
     if isinstance(space, MultiDiscrete | MultiBinary):
-        many = isinstance(space, MultiDiscrete)
-        choices = tuple(space.nvec.reshape(-1).tolist()) if many else (2,) * int(np.prod(shape))
+        each = space.nvec.reshape(-1).tolist() if isinstance(space, MultiDiscrete) else [2] * int(np.prod(shape))
+        choices = tuple(each)
         return ActionWriter(space, sum(choices), continuous=False, choices=choices)
     if isinstance(space, Box) and np.issubdtype(space.dtype, np.floating):
         return ActionWriter(space, int(np.prod(shape)), continuous=True)
@@ -173,7 +175,7 @@ def unsuited(space: gymnasium.Space) -> str | None:
         return None
     at = int(np.argmax(far if problem == "far from 0" else half < NARROW if problem == "narrow" else half > WIDE))
     return (
-        f"its actions have bounds {problem}, {low[at]:g} to {high[at]:g}, and a policy begins with actions of mean 0 and "
-        "standard deviation 1, so that it may learn nothing: wrap the environment in "
+        f"its actions have bounds {problem}, {low[at]:g} to {high[at]:g}, and a policy begins with actions of mean 0 "
+        "and standard deviation 1, so that it may learn nothing: wrap the environment in "
         "gymnasium.wrappers.RescaleAction(env, -1, 1)"
     )

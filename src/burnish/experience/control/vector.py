@@ -15,7 +15,7 @@ from gymnasium.vector import VectorEnv
 from jaxtyping import Bool, Float, Num
 
 from burnish.experience.control.copies import Moved, OneRun, one_run
-from burnish.experience.control.spaces import ActionWriter, ObservationReader, action_writer, observation_reader
+from burnish.experience.control.spaces import ActionWriter, action_writer, observation_reader
 from burnish.run import UserCodeError, UserError, alive_and_unchanged, raised_at, user_code, user_errors
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -125,12 +125,12 @@ class VectorEnvironments:
         """Step the runs, or the copies, that are `stepping`; the other environments are not touched."""
         shape = self._current.shape[:2]
         copies = np.broadcast_to(stepping if np.ndim(stepping) == 2 else np.asarray(stepping)[:, None], shape)
-        stepping = copies.any(axis=1)
+        runs = np.flatnonzero(copies.any(axis=1)).tolist()
         observations, following = self._current.copy(), self._current.copy()
         rewards = np.zeros(shape)
         terminated, truncated, real = (np.zeros(shape, dtype=bool) for _ in range(3))
         with alive_and_unchanged():
-            for r in np.flatnonzero(stepping).tolist():
+            for r in runs:
                 if self._failures[r] is not None:
                     continue
                 try:
@@ -144,7 +144,7 @@ class VectorEnvironments:
                     continue
                 observations[r], following[r], rewards[r], terminated[r], truncated[r], real[r] = moved
         self._current = following
-        failed = {r: reason for r in np.flatnonzero(stepping).tolist() if (reason := self._failures[r]) is not None}
+        failed = {r: reason for r in runs if (reason := self._failures[r]) is not None}
         return Transition(observations, following.copy(), rewards, terminated, truncated, real, failed)
 
     def keep(self, index: Iterable[int]) -> None:

@@ -1,12 +1,14 @@
 """One group of runs in lockstep, from settings to folder, in one process of `burnish classic`."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import save
@@ -22,7 +24,7 @@ from burnish.recipes.control.tracking import followed
 from burnish.run import RunFolder, write_atomically
 from burnish.training.control.lockstep import LockstepLearner
 from burnish.training.control.trust_region import TrustRegionLearner
-from burnish.training.loop import train_loop
+from burnish.training.loop import interruptible, train_loop
 from burnish.training.progress import Progress
 from burnish.training.resume import State
 
@@ -40,10 +42,11 @@ class RunGroup:
     env: str
     env_options: Mapping[str, Any]
     hidden: tuple[int, ...]
-    episodes: int
+    episodes: int | None
     seed: int
     first: int
     last: int
+    steps: int | None = field(default=None, kw_only=True)
     track: str | None = field(default=None, kw_only=True)
     quiet: bool = field(default=False, kw_only=True)
 
@@ -54,6 +57,11 @@ class RunGroup:
     @property
     def seeds(self) -> list[int]:
         return [self.seed * SEEDS_APART + run for run in range(self.first, self.last + 1)]
+
+    @property
+    def length(self) -> int:
+        """How many episodes, or else environment steps, a run has: what progress is counted in."""
+        return self.episodes or self.steps or 0
 
     def as_dict(self) -> dict[str, Any]:
         """What the group computes, as plain data."""
@@ -88,13 +96,13 @@ class Pace:
 def run_group(group: RunGroup, folder: Path, progress: Callable[[int], None]) -> dict[str, Any]:
     """Train the group's runs to the end and write their episodes and weights; returns the content of `group.json`.
 
-    `progress` is called now and then with the number of the group's episodes that have ended. The returns of every run
-    that ended normally are written, even if other runs failed.
+    `progress` is called now and then with the number of the group's episodes that have ended, or of its environment
+    steps. The returns of every run that ended normally are written, even if other runs failed.
     """
     began = time.perf_counter()
     with RunFolder.open(folder) as run:
         run.claim(group.as_dict())
-        player = play(group, run, progress)
+        player, updates = play(group, run, progress)
         finished = pd.DataFrame([asdict(episode) for episode in player.ledger.finished])
         frame = pd.DataFrame(columns=["run", "episode", "return_", "length", "steps"]) if finished.empty else finished
         frame = frame.rename(columns={"return_": "return"}).sort_values(["run", "episode"])
@@ -105,6 +113,7 @@ def run_group(group: RunGroup, folder: Path, progress: Callable[[int], None]) ->
             write_atomically(run.path / WEIGHTS, save(weights))
         failed = {str(number): reason for number, reason in sorted(player.failed.items())}
         found = {"seconds": round(time.perf_counter() - began, 3), "failed": failed}
+        found |= {"updates": {str(number): count for number, count in updates.items()}, "caution": player.caution}
         write_atomically(run.path / FINISHED, json.dumps(found) + "\n")  # last: it says that the group is finished
     return found
 
@@ -114,23 +123,25 @@ def play(
     run: RunFolder,
     progress: Callable[[int], None] | None = None,
     through: Callable[[Iterator[Drawn]], Iterator[Drawn]] = lambda stream: stream,
-) -> Player:
-    """The group's runs through the loop, until each has had its episodes; rollouts go `through` a function first."""
+) -> tuple[Player, dict[int, int]]:
+    """The group's runs through the loop, until each has had its episodes or steps; rollouts go `through` a function
+    first. Also returns the number of updates of each run."""
     torch.set_num_threads(1)  # groups are spread over the cores: more threads would only wait for each other
     method, algorithm = group.method, group.method.algorithm
     environments = make_environments(group.env, group.seeds, method.control.copies, **group.env_options)
     size = environments.observations
-    policy = ControlPolicy(
-        size, environments.actions, group.seeds, continuous=environments.continuous, hidden=group.hidden
-    )
-    models = Models(policy=policy)
+    kind: dict[str, Any] = {"continuous": environments.continuous, "choices": environments.choices}
+    network: dict[str, Any] = {"hidden": group.hidden, "image": environments.image}
+    models = Models(policy=ControlPolicy(size, environments.actions, group.seeds, **kind, **network))
     if "critic" in algorithm.roles:
-        models = models.having(critic=ControlCritic(size, group.seeds, hidden=group.hidden))
-    player = Player(models, method.control, environments, group.seeds, group.episodes, group.first)
+        models = models.having(critic=ControlCritic(size, group.seeds, **network))
+    episodes = group.episodes or sys.maxsize
+    player = Player(models, method.control, environments, group.seeds, episodes, group.first, budget=group.steps)
     learner = (TrustRegionLearner if algorithm.region() else LockstepLearner)(
-        algorithm, models, method.steps, group.seeds, group.first
+        algorithm, models, method.steps, group.seeds, group.first, failed=player.failed
     )
     with (
+        interruptible() as player.interrupted,
         followed(run, group.track, group.alone(), learner, player.ledger, group.quiet) as episodes_ended,
         Progress(group.name, 1, quiet=True) as bar,
     ):
@@ -138,7 +149,7 @@ def play(
         def report(ledger: Ledger) -> None:
             episodes_ended()
             if progress is not None:
-                progress(ended(ledger, player, group.episodes))
+                progress(ended(ledger, player, group))
 
         player.report = report
         train_loop(
@@ -151,14 +162,16 @@ def play(
             state=State(),
             evaluator=None,
             progress=bar,
+            first_row=True,
         )
     environments.close()
-    return player
+    return player, learner.updates
 
 
-def ended(ledger: Ledger, player: Player, episodes: int) -> int:
-    """The number of episodes that need no more work: finished ones, and all of finished runs."""
-    return int(ledger.ended.sum()) + len(player.retired) * episodes
+def ended(ledger: Ledger, player: Player, group: RunGroup) -> int:
+    """The number of episodes, or else steps, that need no more work: those behind, and all of the runs that left."""
+    behind = ledger.ended if group.episodes else np.minimum(ledger.steps, group.length)
+    return int(behind.sum()) + len(player.retired) * group.length
 
 
 def stacked(retired: Mapping[int, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

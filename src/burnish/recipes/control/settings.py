@@ -17,6 +17,7 @@ from burnish.run import UserError
 from burnish.run.trackers import check_installed, tracker_names
 from burnish.training.control.lockstep import Steps
 
+EPISODES = 1000
 MOST_LAYERS, MOST_UNITS = 64, 16_384
 MOST_TRACKED = 100
 """Runs of a group with --track: each has open files of its own."""
@@ -28,7 +29,15 @@ class ClassicSettings:
 
     env: str = option("CartPole-v1", "Gymnasium environment id, or module:id")
     runs: int = option(20, "independently seeded runs per algorithm", ge=1, most=100_000)
-    episodes: int = option(1000, "episodes per run, numbered in the order in which they began", ge=1, most=10_000_000)
+    episodes: int | None = option(
+        None,
+        "episodes per run, numbered in the order in which they began; default: 1000, or no limit with steps",
+        ge=1,
+        most=10_000_000,
+    )
+    steps: int | None = option(
+        None, "environment steps per run; a run with episodes too ends with whichever come first", ge=1, most=10**12
+    )
     out: str = option("runs/classic", "folder to write")
     seed: int = option(2, "seed of the experiment; run i has seed · 1,000,003 + i", ge=0, le=LARGEST_SEED)
     hidden: str = option("64,64", "sizes of the hidden layers of every policy and critic")
@@ -152,8 +161,8 @@ def method(name: str, options: Mapping[str, Any]) -> Method:
 
 
 def checked(settings: ClassicSettings) -> ClassicSettings:
-    """The settings, with trackers as a comma-separated text. Raises UserError for sizes of hidden layers that make no
-    sense, and for trackers that do not exist or are not installed."""
+    """The settings, with a length, and with trackers as a comma-separated text. Raises UserError for sizes of hidden
+    layers that make no sense, and for trackers that do not exist or are not installed."""
     sizes = [size.strip() for size in settings.hidden.split(",")]
     refuse(
         {
@@ -166,6 +175,8 @@ def checked(settings: ClassicSettings) -> ClassicSettings:
             ),
         }
     )
+    if settings.episodes is None and settings.steps is None:
+        settings = dataclasses.replace(settings, episodes=EPISODES)
     if settings.track is None:
         return settings
     names = tracker_names(settings.track)

@@ -210,8 +210,10 @@ class LockstepLearner:
         """Means over the runs that go on, of the latest update and rollout alone: those of all would cost time."""
         self.recorded, self.latest = self.latest, {}
         found = self.recorded
-        if self.failed and (on := [i for i, run in enumerate(self.runs) if run not in self.failed]) != self.runs:
-            found = {name: x[on] if isinstance(x, Tensor) else x for name, x in found.items() if on}
+        if self.failed:
+            on = [i for i, run in enumerate(self.runs) if run not in self.failed]
+            going = {name: x[on] if isinstance(x, Tensor) else x for name, x in found.items()}
+            found = {name: x for name, x in going.items() if on or not isinstance(x, Tensor)}
         return {
             name: value.double().mean().item() if isinstance(value, Tensor) else value for name, value in found.items()
         }

@@ -33,9 +33,9 @@ def overflow(run: int, loss: Loss, part: Any, thetas: Mapping[str, Tensor], last
             return f"the {name}'s weights overflow {dtype}: lower the learning rate"
     real = part.mask[run]
     for field in fields(part):
-        if field.name in NAMES and (value := getattr(part, field.name)) is not None:
-            if not torch.isfinite(value[run][real]).all():
-                return f"{NAMES[field.name]} overflow {dtype}: {advice}"
+        value = getattr(part, field.name) if field.name in NAMES else None
+        if value is not None and not torch.isfinite(value[run][real]).all():
+            return f"{NAMES[field.name]} overflow {dtype}: {advice}"
     for name, term in loss.terms.items():
         if not torch.isfinite(term.losses[run][term.mask[run]]).all():
             return f"the loss of the {name} overflows {dtype}: {advice}"
