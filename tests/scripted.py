@@ -68,7 +68,7 @@ class Scripted:
         shape, failed, before = self.at.shape, {}, self.shown()
         rewards, terminated, truncated = np.zeros(shape), np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
         real, reached = np.zeros(shape, dtype=bool), before.copy()
-        for r in np.flatnonzero(stepping.any(1)).tolist():
+        for r in np.flatnonzero(stepping.reshape(len(stepping), -1).any(1)).tolist():
             self.made[self.names[r]] += 1
             if self.breaks.get(self.names[r]) == self.made[self.names[r]]:
                 failed[r] = "it broke"

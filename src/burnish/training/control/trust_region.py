@@ -92,7 +92,7 @@ class TrustRegionLearner:
 
 
 def trust_region_step(
-    algorithm: Algorithm, region: TrustRegion, models: Models, batch: Prepared, failures: dict[int, str]
+    algorithm: Algorithm, region: TrustRegion, models: Models, batch: Prepared, failures: dict[int, str] | None = None
 ) -> dict[str, Tensor]:
     """Move every run's policy, in place, and say how far; a run for which no step is good enough stays where it was.
 
@@ -119,7 +119,7 @@ def trust_region_step(
     direction = conjugate_gradient(product, -slope, region.iterations, region.damping)
     curvature = (direction * (product(direction) + region.damping * direction)).sum(-1, keepdim=True)
     lost = lost | ~torch.isfinite(curvature[:, 0])
-    for r in lost.nonzero().flatten().tolist():
+    for r in lost.nonzero().flatten().tolist() if failures is not None else ():
         failures[r] = overflow(r, loss, batch, {"policy": theta.detach()}, "the surrogate's gradient")
     direction = torch.where(lost[:, None], 0.0, direction)
     # Without curvature there is no direction either, and a step of 0 is right.
