@@ -16,7 +16,7 @@ from burnish.policies.interface import Models
 
 
 class Levels(gymnasium.Env):
-    """The n-th episode, counted from 0, shows n and has n + `first` steps; an episode that is played is written down."""
+    """The n-th episode, counted from 0, shows n and has n + `first` steps; played ones are noted."""
 
     observation_space, action_space = Box(0, 99, (2,), np.float32), Discrete(2)
 

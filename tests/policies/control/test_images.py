@@ -82,7 +82,7 @@ def test_a_policy_of_images_is_pytorchs_network_with_pixels_from_0_to_1() -> Non
             if isinstance(part, nn.Conv2d):
                 torch.testing.assert_close(moved.named()[f"{name}.weight"][run], part.weight.grad)
                 torch.testing.assert_close(moved.named()[f"{name}.bias"][run], part.bias.grad)
-        last = [part for part in own if isinstance(part, nn.Linear)][0]
+        last = next(part for part in own if isinstance(part, nn.Linear))
         torch.testing.assert_close(moved.named()["layers.0.weight"][run], last.weight.grad)
     assert (logprobs[0, 0, -1]) == 0
 
