@@ -88,7 +88,7 @@ class Slow(Stairs):
 
 
 class Rich(Stairs):
-    """Stairs that earn `size` times as much in the second run, of `copies` stairs each, and look `seen` times as high."""
+    """Stairs that earn `size` times as much in the second run, of `copies` each, and look `seen` times as high."""
 
     made = 0
 

@@ -316,7 +316,7 @@ def test_control_c_is_heard_inside_an_episode(tmp_path: Path) -> None:
 def test_observations_of_a_million_are_warned_of(tmp_path: Path) -> None:
     options = {"size": 1.0, "seen": 1e6}
     found = run_group(group(env=f"{HERE}:Rich-v0", options=options), tmp_path / "g", unheard)
-    assert found["caution"].startswith("observations are as large as 1e+06, at which a network hardly learns: set")
+    assert found["caution"].startswith("observations are as large as 1.29e+06, at which a network hardly learns: set")
     assert run_group(group(env=f"{HERE}:Rich-v0"), tmp_path / "h", unheard)["caution"] is None
     scaled = group(env=f"{HERE}:Rich-v0", options=options, normalise_observations=True)
     assert run_group(scaled, tmp_path / "i", unheard)["caution"] is None

@@ -22,7 +22,7 @@ NATIVE_CARTPOLE = "gymnasium.envs.classic_control.cartpole:CartPoleVectorEnv"
 CARTPOLE_OPTIONS = {"max_episode_steps", "sutton_barto_reward"}
 
 
-def make_environments(name: str, seeds: Sequence[int], copies: int, **options: Any) -> Environments:
+def make_environments(name: str, seeds: Sequence[int], copies: int, /, **options: Any) -> Environments:
     """The environments of one run per seed, with `copies` per run.
 
     `options` are the environment's own, and `max_episode_steps`. Observations are float64 where the environment's are,
@@ -36,7 +36,7 @@ def make_environments(name: str, seeds: Sequence[int], copies: int, **options: A
     return VectorEnvironments((_vector(spec, name, copies, options) for _ in seeds), seeds, name)
 
 
-def cautions(name: str, limited: bool = False, **options: Any) -> list[str]:
+def cautions(name: str, limited: bool = False, /, **options: Any) -> list[str]:
     """What an environment declares that training may fail on: sentences that say what helps.
 
     `limited` says that runs end after a number of steps, whatever episodes do. An environment is made, and neither

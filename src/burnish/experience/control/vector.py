@@ -32,8 +32,8 @@ class Transition:
     messages by the run's position.
     """
 
-    observations: Float[np.ndarray, "R E O"]
-    following: Float[np.ndarray, "R E O"]
+    observations: Num[np.ndarray, "R E O"]
+    following: Num[np.ndarray, "R E O"]
     rewards: Float[np.ndarray, "R E"]
     terminated: Bool[np.ndarray, "R E"]
     truncated: Bool[np.ndarray, "R E"]
@@ -56,11 +56,11 @@ class Environments(Protocol):
     choices: tuple[int, ...]
     image: tuple[int, int, int] | None
 
-    def reset(self) -> Float[np.ndarray, "R E O"]:
+    def reset(self) -> Num[np.ndarray, "R E O"]:
         """Start a new episode everywhere and return its first observations."""
         ...
 
-    def begin(self) -> Float[np.ndarray, "R E O"]:
+    def begin(self) -> Num[np.ndarray, "R E O"]:
         """First observations of whole episodes: a new episode where one has been stepped since it began."""
         ...
 
@@ -97,15 +97,15 @@ class VectorEnvironments:
         self._failures: list[str | None] = [None for _ in envs]
         self._current = np.zeros((len(envs), first.num_envs, self.observations), self._read.dtype)
 
-    def reset(self) -> Float[np.ndarray, "R E O"]:
+    def reset(self) -> Num[np.ndarray, "R E O"]:
         """Start a new episode everywhere. A run that fails gets zeros, and reports it at its next step."""
         return self._started(lambda run: run.reset())
 
-    def begin(self) -> Float[np.ndarray, "R E O"]:
+    def begin(self) -> Num[np.ndarray, "R E O"]:
         """First observations of whole episodes; as `reset`, but an episode that has not been stepped yet stays."""
         return self._started(lambda run: run.begin())
 
-    def _started(self, start: Callable[[OneRun], np.ndarray]) -> Float[np.ndarray, "R E O"]:
+    def _started(self, start: Callable[[OneRun], np.ndarray]) -> Num[np.ndarray, "R E O"]:
         begun = np.zeros_like(self._current)
         for r, run in enumerate(self._runs):
             if self._failures[r] is None:

@@ -41,7 +41,7 @@ def run_experiment(plan: Experiment, command: str | None = None) -> Path:
     settings = plan.settings
     with hushed(settings.quiet):
         make_environments(settings.env, [0], 1, **plan.env_options).close()  # an invalid one fails here, at once
-        for caution in cautions(settings.env, limited=settings.steps is not None, **plan.env_options):
+        for caution in cautions(settings.env, settings.steps is not None, **plan.env_options):
             warn(caution)
     with hushed(settings.quiet), RunFolder.open(settings.out, resume=settings.resume) as run:
         run.claim(plan.as_dict(), free=FREE)
