@@ -21,7 +21,8 @@ def test_failures_alike_are_told_once_with_the_first() -> None:
         "trpo-0": failing(r3="after 12 updates, KeyError: -1e+30 (a.py, line 4)", r4="KeyError: 7 (a.py, line 5)"),
     }
     assert told([group("ppo"), group("trpo")], {}, found) == [
-        "3 runs failed alike (2 of ppo, 1 of trpo), the first of them ppo, run 0: in episode 2, KeyError: 7 (a.py, line 4)",
+        "3 runs failed alike (2 of ppo, 1 of trpo), the first of them ppo, run 0: in episode 2, "
+        "KeyError: 7 (a.py, line 4)",
         "trpo, run 4: KeyError: 7 (a.py, line 5)",
     ]
 

@@ -148,10 +148,14 @@ def method(name: str, options: Mapping[str, Any]) -> Method:
     parts = [construct(cls, {k: v for k, v in given.items() if k in option_names(cls)}) for cls in types]
     control, steps = parts[1], parts[2]
     whole = control.rollout is None
+    single = not whole and control.copies * (control.rollout or 0) == 1
     refuse(
         {
             f"{name} learns from whole episodes: leave rollout out": algorithm.whole_episodes
             and control.rollout is not None,
+            f"{name} standardises the advantages of a rollout, which are 0 where it has one step: raise copies or rollout": (
+                single and bool(values_of(parts[0]).get("standardise_advantages"))
+            ),
             f"{name} learns from steps: give rollout": whole and not algorithm.whole_episodes,
             f"{name} learns from a whole rollout at once: leave batch_size out": steps.batch_size is not None
             and "update_epochs" not in option_names(algorithm),
