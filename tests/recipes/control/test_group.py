@@ -273,7 +273,7 @@ def test_rewards_that_overflow_end_their_run_alone(name: str, tmp_path: Path, mo
     for size in (1e30, 1.0):
         monkeypatch.setattr(Rich, "made", 0)
         options = {"size": size, "copies": KNOBS[name]["copies"]}
-        asked = group(name, first=6, last=8, env=f"{HERE}:Rich-v0", options=options, episodes=12)
+        asked = group(name, first=6, last=8, env=f"{HERE}:Rich-v0", options=options, episodes=40)
         found = run_group(asked, tmp_path / f"{size:g}", unheard)
         both[size] = table(tmp_path / f"{size:g}").query("run != 7").reset_index(drop=True)
         if size > 1:
@@ -325,7 +325,7 @@ def test_observations_of_a_million_are_warned_of(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", KNOBS)
 def test_images_and_choices_are_played_and_learned_from(name: str, tmp_path: Path) -> None:
-    found = run_group(group(name, env=f"{HERE}:Pictures-v0", last=0), tmp_path / "g", unheard)
+    found = run_group(group(name, env=f"{HERE}:Pictures-v0", last=0, episodes=40), tmp_path / "g", unheard)
     assert (found["failed"], found["caution"]) == ({}, None)
     assert min(found["updates"].values()) > 0
     weights = load_file(tmp_path / "g" / "weights.safetensors")

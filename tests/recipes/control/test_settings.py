@@ -146,7 +146,7 @@ AMISS: dict[str, tuple[dict[str, Any], str]] = {
     "text for env options": ({"env_options": "slow"}, "env_options must be a mapping of keys to values, not 'slow'"),
     "rollout of one step": (
         {"algorithms": {"ppo": {"copies": 1, "rollout": 1}}},
-        "ppo standardises the advantages of a rollout, which are 0 where it has one step: raise copies or rollout",
+        "ppo standardises advantages, which are 0 where a rollout has one step: raise copies or rollout",
     ),
     "rollout of whole episodes": (
         {"algorithms": {"reinforce": {"rollout": 5}}},

@@ -153,7 +153,7 @@ def method(name: str, options: Mapping[str, Any]) -> Method:
         {
             f"{name} learns from whole episodes: leave rollout out": algorithm.whole_episodes
             and control.rollout is not None,
-            f"{name} standardises the advantages of a rollout, which are 0 where it has one step: raise copies or rollout": (
+            f"{name} standardises advantages, which are 0 where a rollout has one step: raise copies or rollout": (
                 single and bool(values_of(parts[0]).get("standardise_advantages"))
             ),
             f"{name} learns from steps: give rollout": whole and not algorithm.whole_episodes,

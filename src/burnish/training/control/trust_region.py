@@ -113,14 +113,15 @@ def trust_region_step(
     began = objective(loss, batch.counts())
     (slope,) = torch.autograd.grad(began.sum(), theta)
     began = began.detach()
+    reasons = {} if failures is None else failures
     lost = ~torch.isfinite(slope).all(-1)
     slope = torch.where(lost[:, None], 0.0, slope)
     product = policy.fisher_product(batch.batch)
     direction = conjugate_gradient(product, -slope, region.iterations, region.damping)
     curvature = (direction * (product(direction) + region.damping * direction)).sum(-1, keepdim=True)
     lost = lost | ~torch.isfinite(curvature[:, 0])
-    for r in lost.nonzero().flatten().tolist() if failures is not None else ():
-        failures[r] = overflow(r, loss, batch, {"policy": theta.detach()}, "the surrogate's gradient")
+    for r in lost.nonzero().flatten().tolist():
+        reasons[r] = overflow(r, loss, batch, {"policy": theta.detach()}, "the surrogate's gradient")
     direction = torch.where(lost[:, None], 0.0, direction)
     # Without curvature there is no direction either, and a step of 0 is right.
     full_step = direction * (2 * region.max_kl / torch.where(curvature > 0, curvature, 1.0)).sqrt()
