@@ -202,11 +202,11 @@ def test_options_of_an_environment_that_it_has_not(tmp_path: Path) -> None:
 
 
 def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment made first is the one that is looked at; the third is that of run 1 of the first group, ppo."""
+    """The environments made first and second are looked at; the fourth is that of run 1 of the first group, ppo."""
     monkeypatch.setattr(Loose, "made", 0)
     asked = SMALL | {
         "env": f"{HERE}:Loose-v0",
-        "env_options": {"loose": 2},
+        "env_options": {"loose": 3},
         "algorithms": {"reinforce": {}, "ppo": {"copies": 1, "rollout": 4}},
         "runs": 3,
         "episodes": 4,
