@@ -76,16 +76,20 @@ class Trained:
 
 def models_for(world: Environments, seeds: Sequence[int], plan: Plan) -> Models:
     network: dict[str, Any] = {"hidden": plan.hidden, "dtype": plan.dtype}
-    policy = ControlPolicy(world.observations, world.actions, seeds, continuous=world.continuous, **network)
+    network |= {"image": world.image}
+    kind: dict[str, Any] = {"continuous": world.continuous, "choices": world.choices}
+    policy = ControlPolicy(world.observations, world.actions, seeds, **kind, **network)
     models = Models(policy=policy)
     if "critic" not in plan.algorithm.roles:
         return models
     return models.having(critic=ControlCritic(world.observations, seeds, **network))
 
 
-def learner_for(models: Models, seeds: Sequence[int], plan: Plan) -> LockstepLearner | TrustRegionLearner:
+def learner_for(
+    models: Models, seeds: Sequence[int], plan: Plan, failed: dict[int, str] | None = None
+) -> LockstepLearner | TrustRegionLearner:
     learner = TrustRegionLearner if plan.algorithm.region() else LockstepLearner
-    return learner(plan.algorithm, models, plan.steps, seeds)
+    return learner(plan.algorithm, models, plan.steps, seeds, failed={} if failed is None else failed)
 
 
 def train(plan: Plan, world: World, seeds: Sequence[int], folder: Path) -> Trained:
@@ -97,7 +101,7 @@ def train(plan: Plan, world: World, seeds: Sequence[int], folder: Path) -> Train
         state = train_loop(
             models,
             islice(draws(plan.control, player), plan.rollouts),
-            learner=learner_for(models, seeds, plan),
+            learner=learner_for(models, seeds, plan, player.failed),
             settings=Pace(),
             steps=math.inf,
             run=run,

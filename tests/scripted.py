@@ -30,6 +30,8 @@ class Scripted:
 
     spaces = (Box(-np.inf, np.inf, (3,), np.float64), Discrete(2))
     observations, actions, continuous = 3, 2, False
+    choices: tuple[int, ...] = ()
+    image = None
 
     def __init__(
         self,
@@ -51,7 +53,7 @@ class Scripted:
         place = 10 * np.array(self.names)[:, None] + np.arange(self.at.shape[1])
         return np.stack([place, self.episode, self.at], -1).astype(np.float32)
 
-    def begin(self, r: int, e: int) -> None:
+    def start(self, r: int, e: int) -> None:
         self.episode[r, e] += not self.whole
         self.between[r, e], self.pending[r, e], self.at[r, e] = self.whole, False, 0
 
@@ -60,19 +62,22 @@ class Scripted:
         self.at[:], self.pending[:], self.between[:] = 0, False, False
         return self.shown()
 
+    def begin(self) -> np.ndarray:
+        return self.reset()
+
     def step(self, actions: np.ndarray, stepping: np.ndarray) -> Transition:
         assert actions.shape == self.at.shape
         shape, failed, before = self.at.shape, {}, self.shown()
         rewards, terminated, truncated = np.zeros(shape), np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
         real, reached = np.zeros(shape, dtype=bool), before.copy()
-        for r in np.flatnonzero(stepping).tolist():
+        for r in np.flatnonzero(stepping.reshape(len(stepping), -1).any(1)).tolist():
             self.made[self.names[r]] += 1
             if self.breaks.get(self.names[r]) == self.made[self.names[r]]:
                 failed[r] = "it broke"
                 continue
             for e in range(shape[1]):
                 if self.pending[r, e]:
-                    self.begin(r, e)
+                    self.start(r, e)
                     reached[r, e] = self.shown()[r, e]
                     continue
                 (earned, ends), real[r, e] = self.act(r, e), True
@@ -83,7 +88,7 @@ class Scripted:
                     (terminated if ends else truncated)[r, e] = True
                     self.pending[r, e] = self.late
                     if not self.late:
-                        self.begin(r, e)
+                        self.start(r, e)
         return Transition(reached, self.shown(), rewards, terminated, truncated, real, failed)
 
     def keep(self, index: Iterable[int]) -> None:

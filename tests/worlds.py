@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
-from gymnasium.spaces import Box, Discrete, Tuple
+from gymnasium.spaces import Box, Discrete, Sequence
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers import TimeLimit
 
@@ -52,6 +52,8 @@ class Drift(gymnasium.Env):
             observation = np.zeros(3)
         if self.fault in ("reward", "no reward"):
             reward = -np.inf if self.fault == "reward" else None
+        if self.fault in ("array", "large"):
+            reward = np.array([reward]) if self.fault == "array" else 1e39
         return observation, reward
 
 
@@ -69,7 +71,7 @@ class Needy(Drift):
 class Pair(Drift):
     """Observations that no policy here reads."""
 
-    observation_space = Tuple((Discrete(2), Discrete(3)))
+    observation_space = Sequence(Discrete(2))
 
 
 class NativeCartPole(CartPoleVectorEnv):

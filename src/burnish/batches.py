@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 R = TypeVar("R", bound="Rows")  # not Self, which the checks of shapes do not know outside a decorated class
@@ -187,8 +187,8 @@ class Transitions(Rows):
     each run has finished.
     """
 
-    observations: Float[Tensor, "R B T_or_one_more O"]
-    actions: Int[Tensor, "R B T"] | Float[Tensor, "R B T A"]
+    observations: Num[Tensor, "R B T_or_one_more O"]
+    actions: Int[Tensor, "R B T"] | Int[Tensor, "R B T K"] | Float[Tensor, "R B T A"]
     mask: Bool[Tensor, "R B T"]
     lengths: Int[Tensor, "R B"]
     rows: Int[Tensor, "B"]

@@ -5,13 +5,14 @@
 
 import multiprocessing
 import os
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Sequence
 
 HERE = "recipes.classic_worlds"
 
@@ -86,23 +87,89 @@ class Slow(Stairs):
         return super().step(action)
 
 
+class Rich(Stairs):
+    """Stairs that earn `size` times as much in the second run, of `copies` each, and look `seen` times as high."""
+
+    made = 0
+
+    def __init__(self, size: float = 1.0, copies: int = 1, seen: float = 1.0) -> None:
+        self.size, self.copies, self.times, self.odd = size, copies, seen, False
+        self.observation_space = Box(0, 3 * seen, (1,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        if seed is not None:
+            self.odd = Rich.made // self.copies == 1
+            Rich.made += 1
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: int) -> Any:
+        observation, reward, *rest = super().step(action)
+        return observation, reward * (self.size if self.odd else 1.0), *rest
+
+    def seen(self) -> np.ndarray:
+        return np.array([self.height * self.times], np.float32)
+
+
+class Endless(Stairs):
+    """Stairs without a top; on step `pressed` of an episode someone presses Ctrl-C."""
+
+    def __init__(self, pressed: int | None = None) -> None:
+        self.pressed = pressed
+
+    def step(self, action: int) -> Any:
+        self.height += 1
+        if self.height == self.pressed:
+            subprocess.run(["kill", "-INT", str(os.getpid())], check=True)
+        return np.zeros(1, np.float32), 1.0, False, False, {}
+
+
+class Pictures(Stairs):
+    """Stairs seen as pictures of 8 × 8 pixels, with two choices a step."""
+
+    observation_space = Box(0, 255, (8, 8, 3), np.uint8)
+    action_space = MultiDiscrete([2, 3])
+
+    def step(self, action: Any) -> Any:
+        assert self.action_space.contains(action)
+        observation, _, *rest = super().step(0)
+        return observation, float(action.sum()), *rest
+
+    def seen(self) -> np.ndarray:
+        return np.full((8, 8, 3), 60 * self.height, np.uint8)
+
+
+class Chosen(Stairs):
+    """Stairs with two choices a step, 1 or 2 and 0, 1 or 2, which earn their sum."""
+
+    action_space = MultiDiscrete([2, 3], start=[1, 0])
+
+    def step(self, action: Any) -> Any:
+        assert self.action_space.contains(action)
+        observation, _, *rest = super().step(0)
+        return observation, float(action.sum()), *rest
+
+
 class Unread(Stairs):
     """Observations that no policy here reads."""
 
-    observation_space = Dict({"height": Discrete(4)})
+    observation_space = Sequence(Discrete(4))
 
 
 class Unled(Stairs):
     """Actions that no policy here takes."""
 
-    action_space = MultiDiscrete([2, 2])
+    action_space = Dict({"left": Discrete(2)})
 
 
 for _name, _how in {
     "Stairs-v0": {"entry_point": Stairs, "reward_threshold": 7.0, "max_episode_steps": 10},
     "Told-v0": {"entry_point": Told},
     "Loose-v0": {"entry_point": Loose},
-    "Slow-v0": {"entry_point": Slow},
+    "Slow-v0": {"entry_point": Slow, "max_episode_steps": 10},
+    "Rich-v0": {"entry_point": Rich, "max_episode_steps": 10},
+    "Endless-v0": {"entry_point": Endless},
+    "Pictures-v0": {"entry_point": Pictures, "max_episode_steps": 10},
+    "Chosen-v0": {"entry_point": Chosen, "max_episode_steps": 10},
     "Unread-v0": {"entry_point": Unread},
     "Unled-v0": {"entry_point": Unled},
 }.items():

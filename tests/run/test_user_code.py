@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from burnish.run import UserCodeError, UserError, described, first_line, user_code
+from burnish.run import UserCodeError, UserError, described, first_line, raised_at, user_code
 
 
 class SilentError(Exception):
@@ -86,3 +88,15 @@ def test_a_long_message_is_cut() -> None:
 )
 def test_the_first_line_of_a_message_or_else_the_type(error: Exception, line: str) -> None:
     assert first_line(error) == line
+
+
+def test_a_place_is_in_the_users_own_code_however_deep_the_error_was(tmp_path: Path) -> None:
+    """The file's second line calls json, which raises in the standard library; Burnish's own errors have no place."""
+    file = tmp_path / "mine.py"
+    file.write_text("import json\ndef broken(): return json.loads('{')\n")
+    own: dict[str, Any] = {}
+    exec(compile(file.read_text(), str(file), "exec"), own)
+    with pytest.raises(UserCodeError) as caught, user_code():
+        own["broken"]()
+    assert raised_at(caught.value.cause) == f"{file}, line 2"
+    assert raised_at(ValueError("never raised")) is None

@@ -471,3 +471,15 @@ def test_dropout_is_off_where_a_ratio_matters(tmp_path: Path) -> None:
         )
     assert {training for training, _ in seen} == {False}
     assert {grad for _, grad in seen} == {True, False}
+
+
+def test_a_block_inside_another_asks_both() -> None:
+    with interruptible() as outer:
+        with interruptible() as inner:
+            signal.raise_signal(signal.SIGINT)
+            assert inner()
+            assert outer()
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)

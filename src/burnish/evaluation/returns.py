@@ -42,18 +42,21 @@ def summarise(
     seed: int = 0,
     seconds: Mapping[str, int | float] | None = None,
     episodes: int | None = None,
+    steps: int | None = None,
 ) -> Table:
     """All numbers of the page and the table of `burnish classic`, as a JSON-serialisable dictionary.
 
     `threshold` is the 100-episode average that counts as solved, `seconds` the wall time of each algorithm, `episodes`
     the length of a run (default: the longest run). Later episodes are ignored; a run with fewer is left out and counted
-    in `unfinished`. An interval is `{"mean", "low", "high"}`; with a single run, low and high are None. Raises
+    in `unfinished`. With `steps`, the environment steps that a run had, runs are compared over all their episodes,
+    however many each had. An interval is `{"mean", "low", "high"}`; with a single run, low and high are None. Raises
     UserError if the frame lacks a column, has no finished run, a return that is not finite, or a duplicate episode.
     """
     _check(frame)
-    episodes = episodes or int(frame.groupby(["algorithm", "run"]).size().max())
-    frame = frame[frame.episode <= episodes].assign(algorithm=frame.algorithm.astype(str))
-    whole = frame.groupby(["algorithm", "run"]).episode.transform("size") == episodes
+    sizes = frame.groupby(["algorithm", "run"]).size()
+    episodes = int(sizes.min()) if steps else episodes or int(sizes.max())
+    frame = frame[(frame.episode <= episodes) | bool(steps)].assign(algorithm=frame.algorithm.astype(str))
+    whole = frame.groupby(["algorithm", "run"]).episode.transform("size") >= episodes
     left_out = frame[~whole].groupby("algorithm").run.nunique()
     if not whole.any():
         raise UserError(f"No run has finished its {episodes:,} episodes: wait until at least one run has finished.")
@@ -61,6 +64,7 @@ def summarise(
     found: Table = {
         "threshold": threshold,
         "episodes": episodes,
+        "steps": steps,
         "last": min(LAST, episodes),
         "digits": _digits(finished["return"].abs().mean()),
         "unfinished": {str(name): int(count) for name, count in left_out.items()},
@@ -238,8 +242,8 @@ def _algorithm(
     rows: pd.DataFrame, title: str, threshold: int | float | None, seed: int, seconds: int | float | None
 ) -> Table:
     """Summarise one algorithm from the rows of its finished runs, sorted by run and episode."""
-    returns = np.stack([run.to_numpy(dtype=float) for _, run in rows.groupby("run")["return"]])
-    means, ends = returns.mean(axis=-1), returns[:, -LAST:].mean(axis=-1)
+    returns = [run.to_numpy(dtype=float) for _, run in rows.groupby("run")["return"]]
+    means, ends = (np.array([part.mean() for part in parts]) for parts in (returns, [run[-LAST:] for run in returns]))
     found: Table = {
         "label": title,
         "runs": len(returns),

@@ -23,14 +23,14 @@ from burnish.run.atomic import (
 from burnish.run.checksums import damage, sha256, write_checksums
 from burnish.run.folder import RunFolder
 from burnish.run.growing import growing_jsonl
-from burnish.run.imported import imported
+from burnish.run.imported import find_here, imported
 from burnish.run.noise import BurnishWarning, hushed, silence_libraries, warn
 from burnish.run.places import results_folder, writable_file, writable_folder
 from burnish.run.process import alive_and_unchanged
 from burnish.run.records import config_differences, read_jsonl, read_mapping
 from burnish.run.surroundings import lacks_memory, refuse_few_threads, refuse_special, threads_allowed
 from burnish.run.terminal import never_fail_to_print, open_closed_streams, printable, said_if_slow
-from burnish.run.user_code import UserCodeError, described, first_line, user_code, user_errors
+from burnish.run.user_code import UserCodeError, described, first_line, raised_at, user_code, user_errors
 
 __all__ = [
     "BurnishWarning",
@@ -42,6 +42,7 @@ __all__ = [
     "config_differences",
     "damage",
     "described",
+    "find_here",
     "first_line",
     "growing_jsonl",
     "hushed",
@@ -51,6 +52,7 @@ __all__ = [
     "never_fail_to_print",
     "open_closed_streams",
     "printable",
+    "raised_at",
     "read_jsonl",
     "read_mapping",
     "refuse_few_threads",

@@ -20,10 +20,8 @@ def imported(text: str, option: str, what: str = "function") -> Any:
     module_name, _, attribute = text.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), *attribute.split(".")]):
         raise UserError(f"{option} {text} does not have the form module:{what}: write it like my_module:my_{what}")
-    if (here := os.getcwd()) not in sys.path:
-        sys.path.insert(0, here)  # not removed later: the function itself may import modules from here
+    here = find_here()
     try:
-        importlib.invalidate_caches()
         with user_code():
             module = importlib.import_module(module_name)
     except UserCodeError as error:
@@ -38,3 +36,11 @@ def imported(text: str, option: str, what: str = "function") -> Any:
     except AttributeError as error:
         place = getattr(module, "__file__", None) or module_name  # a built-in module has no file
         raise UserError(f"{option} {text}: {place} has no {attribute}: name a {what} in that file") from error
+
+
+def find_here() -> str:
+    """Let Python find modules in the current folder, also those that come later; the folder."""
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)  # not removed later: what is imported may itself import modules from here
+    importlib.invalidate_caches()
+    return here

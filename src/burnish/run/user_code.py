@@ -1,12 +1,20 @@
 """Runs code that a user wrote: rewards, judges, environments, and modules named on the command line."""
 
+import os
+import site
+import sysconfig
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from burnish.run.atomic import UserError
 from burnish.run.process import alive_and_unchanged, interrupted
 
 LONGEST = 300
+_HERE = str(Path(__file__).parents[1])
+_PACKAGES = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages())
+_OTHERS = (*_PACKAGES, sysconfig.get_path("stdlib"))
 
 
 class UserCodeError(Exception):
@@ -55,3 +63,16 @@ def described(error: BaseException) -> str:
     except UserCodeError:
         text = ""
     return f"{type(error).__name__}: {text}"[:LONGEST].rstrip(".") if text else type(error).__name__
+
+
+def raised_at(error: BaseException) -> str | None:
+    """Where an exception was raised, as `file, line n`: the innermost place in a user's own code, or else in an
+    installed package; None where Burnish or Python has raised it."""
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [one for one in frames if not one[0].startswith(("<", _HERE + os.sep, *_OTHERS))]
+    if not own and (not frames or not frames[-1][0].startswith(_PACKAGES) or frames[-1][0].startswith(_HERE)):
+        return None
+    file, line = (own or frames)[-1]
+    with suppress(OSError):  # the working folder was removed
+        file = file.removeprefix(os.getcwd() + os.sep)
+    return f"{file}, line {line}"

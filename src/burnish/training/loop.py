@@ -5,7 +5,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -55,13 +55,14 @@ def train_loop(
     state: State,
     evaluator: Callable[[], dict[str, float]] | None,
     progress: Progress,
+    first_row: bool = False,
 ) -> State:
     """Run the loop from `state` to `steps` updates, or to the end of `batches`, and return the final state.
 
     Each round draws a batch, prepares it and learns from it: offline in one update, online in several. Checkpoints lie
     between rounds, so that whatever a killed round did is done again, to the same bits. Every `log_every`th update, an
-    evaluation and the last update have a row in the run's metrics. Raises UserError where a loss is not finite, before
-    the weights are touched, or a reward fails, and Interrupted on Ctrl-C.
+    evaluation and the last update have a row in the run's metrics, and with `first_row` the first one. Raises UserError
+    where a loss is not finite, before the weights are touched, or a reward fails, and Interrupted on Ctrl-C.
     """
     began = time.perf_counter()
     with interruptible() as interrupted:
@@ -87,7 +88,7 @@ def train_loop(
                 learner.note(metrics | news, state)
                 news, record = {}, None
                 due = evaluator is not None and is_due(settings.eval_every, state.step, steps)
-                if due or is_due(settings.log_every, state.step, steps):
+                if due or is_due(settings.log_every, state.step, steps) or (first_row and state.step == 1):
                     before = {"unlogged": state.unlogged, "best": best_of(state)}
                     record = {"step": state.step} | learner.record(state)
                     if evaluator and due:
@@ -196,23 +197,32 @@ def out_of_patience(settings: Paced, state: State) -> bool:
     return settings.patience > 0 and state.evaluations_since_best >= settings.patience
 
 
+_asking: list[Any] = []
+"""The handlers of the blocks that are `interruptible` now."""
+
+
 @contextmanager
 def interruptible() -> Iterator[Any]:
-    """Finish the current step on the first Ctrl-C (or SIGTERM); stop at once on the second."""
+    """Finish the current step on the first Ctrl-C (or SIGTERM); stop at once on the second. A block inside another asks
+    the other too, so that either can stop."""
     asked = False
+    before: dict[int, Any] = {}
 
     def ask(signum: int, frame: Any) -> None:
         nonlocal asked
         if asked:
             raise KeyboardInterrupt
         asked = True
+        outer = before[signum]
+        if outer in _asking:
+            outer(signum, frame)
 
-    try:
-        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: no signal handlers here
-        before = {}
+    with suppress(ValueError):  # not the main thread: no signal handlers here
+        before |= {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    _asking.append(ask)
     try:
         yield lambda: asked
     finally:
+        _asking.remove(ask)
         for s, handler in before.items():
             signal.signal(s, handler)

@@ -4,7 +4,8 @@ import pytest
 
 from burnish.experience.control import cartpole
 from burnish.experience.control.cartpole import CartPoles
-from burnish.experience.control.vector import Transition, stream
+from burnish.experience.control.copies import stream
+from burnish.experience.control.vector import Transition
 
 
 def balance(observations: np.ndarray) -> np.ndarray:

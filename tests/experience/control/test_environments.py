@@ -173,7 +173,7 @@ def test_options_that_cannot_be(name: str, options: dict[str, object], said: str
 
 
 def test_spaces_that_do_not_fit_are_named_with_the_id() -> None:
-    with pytest.raises(UserError, match=r"BurnishPair-v0 has the observation space Tuple\(Discrete\(2\), Disc"):
+    with pytest.raises(UserError, match=r"BurnishPair-v0 has the observation space Sequence\(Discrete\(2\)"):
         make_environments("BurnishPair-v0", [1], 1)
 
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from recipes.classic_worlds import HERE, Told
 
-from burnish.experience.control.environments import make_environments, make_one
-from burnish.experience.control.made import name_of
+from burnish.experience.control.environments import cautions, make_environments, make_one
+from burnish.experience.control.made import Wrappers, name_of
 from burnish.run import UserError
 
 CLIPPED = [{"gymnasium.wrappers:ClipReward": {"min_reward": 0, "max_reward": 3}}]
 
 
-def earned(name: str, **options: Any) -> list[float]:
-    made = make_environments(name, [1], 1, **options)
+def earned(name: str, wrappers: Wrappers = (), **options: Any) -> list[float]:
+    made = make_environments(name, [1], 1, wrappers, **options)
     made.reset()
     return [made.step(np.ones((1, 1), int), np.array([True])).rewards.item() for _ in range(3)]
 
@@ -41,12 +41,19 @@ def test_a_function_in_memory_is_found_again_in_this_process() -> None:
 
 
 def test_wrappers_go_round_every_copy() -> None:
-    assert earned(f"{HERE}:Told-v0", wrappers=CLIPPED) == [1.0, 2.0, 3.0]
+    assert earned(f"{HERE}:Told-v0", CLIPPED) == [1.0, 2.0, 3.0]
     assert "ClipReward" in str(make_one("CartPole-v1", CLIPPED))
     half = [{"gymnasium.wrappers:ClipReward": {"min_reward": 0, "max_reward": 0.5}}]
-    poles = make_environments("CartPole-v1", [1], 1, wrappers=half)  # whose own vector would leave it out
+    poles = make_environments("CartPole-v1", [1], 1, half)  # whose own vector would leave it out
     poles.reset()
     assert poles.step(np.ones((1, 1), int), np.array([True])).rewards.tolist() == [[0.5]]
+
+
+def test_what_is_warned_of_is_the_environment_in_its_wrappers() -> None:
+    """Torques of −2 to 2, and the same said to be −100 to 100."""
+    wide = [{"gymnasium.wrappers:RescaleAction": {"min_action": -100, "max_action": 100}}]
+    assert cautions("Pendulum-v1", False) == []
+    assert "its actions have bounds wide, -100 to 100" in cautions("Pendulum-v1", False, wide)[0]
 
 
 @pytest.mark.parametrize(
@@ -55,4 +62,4 @@ def test_wrappers_go_round_every_copy() -> None:
 )
 def test_a_wrapper_that_is_not_there_is_refused(name: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        make_environments("CartPole-v1", [1], 1, wrappers=[{name: {}}])
+        make_environments("CartPole-v1", [1], 1, [{name: {}}])

@@ -1,42 +1,47 @@
 """Trained policies choose what the policy in training chooses, one observation or many at a time."""
 
+from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
+from recipes.classic_worlds import HERE
 from trained_policies import write_group
 
 from burnish.experience.control.environments import make_environments
-from burnish.experience.control.player import Player
+from burnish.experience.control.normalise import ObservationNormaliser
+from burnish.experience.control.player import OBSERVATIONS, Player, statistics
 from burnish.experience.control.rollouts import Control
 from burnish.experience.control.saved import Saved, save_policies
 from burnish.experience.control.trained import TrainedPolicy, load_policies
-from burnish.policies.control.network import Network
+from burnish.policies.control.policy import ControlPolicy
 from burnish.policies.interface import Models
+from burnish.recipes.control.group import network_of
 from burnish.run import UserError
 
 
-def in_training(folder: Path, env: str) -> Player:
-    """A player of two runs in the middle of training with normalised observations, whose policies are saved."""
+def in_training(folder: Path, env: str, normalised: bool = True) -> Player:
+    """A player of two runs in the middle of training, with normalised observations or not, whose policies are saved."""
     environments = make_environments(env, [5, 6], 3)
-    network = Network(environments.observations, environments.actions, environments.continuous, (4,))
+    network = network_of(environments, (4,))
     models = Models(policy=network.policy([5, 6]))
-    player = Player(models, Control(3, 20, normalise_observations=True), environments, [5, 6], 10**6)
+    theta: Any = models.policy.parameters()["theta"]  # type: ignore[union-attr]
+    theta.data += torch.randn(theta.shape, generator=torch.Generator().manual_seed(0)) / 4  # or all actions are alike
+    player = Player(models, Control(3, 20, normalise_observations=normalised), environments, [5, 6], 10**6)
     player.play()
     player.ledger.ended[:] = 10**6
     policy: Any = models.policy
     weights = {run: {f"policy/{name}": x[run] for name, x in policy.named().items()} for run in (0, 1)}
-    assert player.seen is not None
     for run in (0, 1):
-        statistics = player.seen.moments.named(run)
-        weights[run] |= {f"observations/{name}": torch.from_numpy(x) for name, x in statistics.items()}
+        weights[run] |= statistics(OBSERVATIONS, player.seen, run)
     facts: dict[int, dict[str, Any]] = {0: {}, 1: {}}
     environment = {"id": env, "options": {}, "wrappers": []}
-    saved = Saved("ppo", {}, environment, *environments.spaces, network, player.seen.clip, facts)
+    saved = Saved("ppo", {}, environment, *environments.spaces, network, player.seen and player.seen.clip, facts)
+    folder.mkdir(exist_ok=True)
     save_policies(folder, saved, weights)
     return player
 
@@ -58,6 +63,34 @@ def test_a_loaded_policy_chooses_what_the_one_in_training_does(env: str, tmp_pat
     np.testing.assert_array_equal(policies.choose(rows, streams), drawn.numpy())
     raw = policy.likeliest(torch.from_numpy(100 * rows)).numpy()
     assert env == "CartPole-v1" or (raw != policies.choose(100 * rows)).any()
+
+
+@pytest.mark.parametrize("env", ["Pictures-v0", "Chosen-v0"])
+def test_images_and_several_choices_are_chosen_as_in_training(env: str, tmp_path: Path) -> None:
+    """The actions of the player's next rollout, drawn from the same streams; likeliest ones also through statistics."""
+    player = in_training(tmp_path / "plain", f"{HERE}:{env}", normalised=False)
+    streams, policies = deepcopy(player.streams), load_policies(tmp_path / "plain")
+    columns, _ = player.play()
+    rows, policy = columns["observations"][0], cast(ControlPolicy, player.models.policy)
+    assert rows.dtype == (np.uint8 if env == "Pictures-v0" else np.float32)
+    np.testing.assert_array_equal(policies.choose(rows, streams), columns["actions"][0])
+    np.testing.assert_array_equal(policies.choose(rows), policy.likeliest(torch.from_numpy(rows)).numpy())
+    player = in_training(tmp_path / "normalised", f"{HERE}:{env}")
+    policy, seen = cast(ControlPolicy, player.models.policy), cast(ObservationNormaliser, player.seen)
+    chosen = load_policies(tmp_path / "normalised").choose(rows)
+    np.testing.assert_array_equal(chosen, policy.likeliest(torch.from_numpy(seen(rows))).numpy())
+
+
+@pytest.mark.parametrize("env", ["Pictures-v0", "Chosen-v0"])
+def test_images_and_several_choices_are_written_as_step_takes_them(env: str, tmp_path: Path) -> None:
+    in_training(tmp_path, f"{HERE}:{env}")
+    policy = TrainedPolicy(load_policies(TrainedPolicy(load_policies(tmp_path, [1])).save(tmp_path / "alone")))
+    made = gymnasium.make(f"{HERE}:{env}")
+    observation, _ = made.reset(seed=0)
+    action = policy.act(observation)
+    assert made.action_space.contains(action)
+    np.testing.assert_array_equal(policy.act(np.stack([observation] * 3)), [action] * 3)
+    assert made.step(policy.act(observation, deterministic=False))[1] in (0, 1, 2, 3, 4)
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])

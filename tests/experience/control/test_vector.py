@@ -1,9 +1,11 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+import worlds
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 from worlds import Drift, NativeCartPole, Needy, Pressed, drift
@@ -228,11 +230,12 @@ def test_what_is_given_out_is_not_touched_again() -> None:
     ("fault", "said"),
     [
         ("raise", "RuntimeError: the line broke"),
-        ("exit", "SystemExit: 0"),
+        ("exit", "the environment called exit(0): let it raise an exception ("),
         ("observation", "copy 1 gave an observation that is not finite"),
         ("reward", "copy 1 gave a reward that is not finite"),
         ("no reward", "copy 1 gave a reward that is not finite"),
         ("shape", "ValueError: "),
+        ("large", "copy 1 gave a reward of 1e+39, which overflows float32: scale it"),
     ],
 )
 def test_a_run_that_fails_is_named_and_the_others_go_on(mode: AutoresetMode, fault: str, said: str) -> None:
@@ -277,13 +280,28 @@ def test_an_episode_that_cannot_begin_fails_its_run(mode: AutoresetMode) -> None
         t = environments.step(np.ones((1, 1), int), np.array([True]))
         failed = failed or t.failed
         assert np.isfinite(t.following).all()
-    assert failed == {0: "RuntimeError: the line is cut"}
+    assert failed[0].startswith("RuntimeError: the line is cut (")
+    assert failed[0].endswith(f"worlds.py, line {line_of('the line is cut')})")
+
+
+def line_of(text: str) -> int:
+    """Where worlds.py raises this."""
+    lines = Path(worlds.__file__).read_text().splitlines()
+    return next(i for i, line in enumerate(lines, 1) if text in line)
+
+
+def test_a_reward_is_one_number() -> None:
+    environments = group(lambda: drift("array"), [1], 1)
+    environments.reset()
+    t = environments.step(np.full((1, 1), 3), np.array([True]))
+    said = "ValueError: a reward of shape (1,) where one number is expected: return float(reward)"
+    assert t.failed == {0: said}
 
 
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("first reset", "RuntimeError: there is no line"),
+        ("first reset", "RuntimeError: there is no line ("),
         ("first observation", "copy 0 gave an observation that is not finite"),
     ],
 )
@@ -294,7 +312,8 @@ def test_a_run_that_fails_before_its_first_step_says_so_in_it(fault: str, said: 
     assert first[0].any()
     assert not first[1].any()
     t = environments.step(np.ones((2, 1), int), np.array([True, True]))
-    assert t.failed == {1: said}
+    assert list(t.failed) == [1]
+    assert t.failed[1].startswith(said)
     assert t.real.tolist() == [[True], [False]]
 
 

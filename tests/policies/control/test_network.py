@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from burnish.policies.control.network import Network
+from burnish.policies.control.network import Network, noise_shape
 
 
 @pytest.mark.parametrize("continuous", [False, True])
@@ -19,8 +19,37 @@ def test_a_description_in_json_makes_the_same_networks(continuous: bool) -> None
     assert (policy.theta == network.policy([7, 8]).theta).all()
 
 
+def test_images_and_choices_are_described_too() -> None:
+    network = Network(192, 5, False, (4,), (2, 3), (3, 8, 8))
+    again = Network.from_dict(json.loads(json.dumps(network.as_dict())))
+    assert again == network
+    policy, critic = again.policy([7]), again.critic([7])
+    assert policy.choices == (2, 3)
+    for made in (policy, critic):
+        assert made.images is not None
+        assert made.images.image == (3, 8, 8)
+    assert (policy.theta == network.policy([7]).theta).all()
+
+
+def test_an_action_is_drawn_from_a_number_or_several() -> None:
+    assert noise_shape(Network(3, 5, False, (4,))) == ()
+    assert noise_shape(Network(3, 5, True, (4,))) == (5,)
+    assert noise_shape(Network(3, 5, False, (4,), (2, 3))) == (2,)
+
+
 @pytest.mark.parametrize(
-    "change", [{"hidden": [0]}, {"actions": 2.5}, {"continuous": 1}, {"filters": [3]}, {"observations": "4"}]
+    "change",
+    [
+        {"hidden": [0]},
+        {"actions": 2.5},
+        {"continuous": 1},
+        {"filters": [3]},
+        {"observations": "4"},
+        {"choices": [2, 1]},
+        {"choices": [2], "continuous": True},
+        {"image": [1, 2, 2]},
+        {"image": [3]},
+    ],
 )
 def test_another_description_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="network"):

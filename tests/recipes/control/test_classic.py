@@ -18,6 +18,7 @@ import pytest
 import torch
 
 import burnish
+from burnish.experience.control.environments import cautions
 from burnish.recipes.control.classic import classic, groups_of, returns_of
 from burnish.recipes.control.group import RETURNS
 from burnish.recipes.control.settings import experiment
@@ -155,8 +156,10 @@ def test_a_folder_that_exists_is_not_written_over(done: Path) -> None:
     before = stamps(done) | {"table": (done / "returns.parquet").stat().st_mtime_ns}
     with pytest.raises(UserError, match=r"exists and is not empty: use --resume to continue it, or another --out"):
         classic(**OURS, out=done)
-    with pytest.raises(UserError, match=r"was begun with another config, episodes \(was 5, now 6\)"):
-        classic(**OURS | {"episodes": 6}, out=done, resume=True)
+    with pytest.raises(UserError, match=r"was begun with 5 episodes: give more to go on with it, or choose another"):
+        classic(**OURS | {"episodes": 4}, out=done, resume=True)
+    with pytest.raises(UserError, match=r"was begun with another config, seed \(was 4, now 5\)"):
+        classic(**OURS | {"episodes": 6, "seed": 5}, out=done, resume=True)
     with pytest.raises(UserError, match=r"algorithms.ppo.clip \(was 0.1, now 0.2\)"):
         classic(**OURS | {"algorithms": {"ppo": {"copies": 2}, "reinforce": {}}}, out=done, resume=True)
     assert before == stamps(done) | {"table": (done / "returns.parquet").stat().st_mtime_ns}
@@ -181,8 +184,8 @@ WRONG_WORLDS = {
     "CartPool-v1": "no such environment 'CartPool-v1': did you mean CartPole-v",
     "no.such.module:CartPole-v1": "the module of the environment 'no.such.module:CartPole-v1' cannot be imported",
     f"{HERE}:Stair-v0": "no such environment 'Stair-v0': did you mean Stairs-v0",
-    f"{HERE}:Unread-v0": "Unread-v0 has the observation space Dict('height': Discrete(4)), which is not supported",
-    f"{HERE}:Unled-v0": "Unled-v0 has the action space MultiDiscrete([2 2]), which is not supported",
+    f"{HERE}:Unread-v0": "Unread-v0 has the observation space Sequence(Discrete(4), stack=False), which is not",
+    f"{HERE}:Unled-v0": "Unled-v0 has the action space Dict('left': Discrete(2)), which is not supported",
 }
 
 
@@ -201,20 +204,21 @@ def test_options_of_an_environment_that_it_has_not(tmp_path: Path) -> None:
 
 
 def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment made first is the one that is looked at; the third is that of run 1 of the first group, ppo."""
+    """The environments made first and second are looked at; the fourth is that of run 1 of the first group, ppo."""
     monkeypatch.setattr(Loose, "made", 0)
     asked = SMALL | {
         "env": f"{HERE}:Loose-v0",
-        "env_options": {"loose": 2},
+        "env_options": {"loose": 3},
         "algorithms": {"reinforce": {}, "ppo": {"copies": 1, "rollout": 4}},
         "runs": 3,
         "episodes": 4,
         "out": tmp_path / "run",
     }
-    sentence = f"ppo, run 1: {LOOSE}; the other runs' results are in {tmp_path / 'run'}"
     with pytest.raises(UserError) as caught:
         classic(**asked)
-    assert str(caught.value) == sentence
+    assert str(caught.value).startswith(f"ppo, run 1: {LOOSE} (")
+    assert str(caught.value).endswith(f"; the other runs' results are in {tmp_path / 'run'}")
+    assert "classic_worlds.py, line " in str(caught.value)
     frame = pd.read_parquet(tmp_path / "run" / "returns.parquet")
     left = frame.groupby("algorithm").run.unique().apply(list).to_dict()
     assert left == {"ppo": [0, 2], "reinforce": [0, 1, 2]}
@@ -222,11 +226,15 @@ def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path: Path, monke
     found = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert {name: one["runs"] for name, one in found["algorithms"].items()} == {"reinforce": 3, "ppo": 2}
     assert (tmp_path / "run" / "report.html").exists()
-    before = stamps(tmp_path / "run")
-    with pytest.raises(UserError) as caught:
-        classic(**asked, resume=True)
-    assert str(caught.value) == sentence  # An experiment that lacks a run says so each time.
-    assert stamps(tmp_path / "run") == before
+    assert found["failed"] == {"PPO": 1}
+    assert "All results are without 1 run of PPO, which failed." in (tmp_path / "run" / "report.html").read_text()
+    done = tmp_path / "run" / "groups" / "reinforce-00-02" / "group.json"
+    before = done.stat().st_mtime_ns
+    monkeypatch.setattr(Loose, "made", 10)  # mended: none is loose any more
+    classic(**asked, resume=True)
+    assert done.stat().st_mtime_ns == before
+    frame = pd.read_parquet(tmp_path / "run" / "returns.parquet")
+    assert frame.groupby("algorithm").run.unique().apply(list).to_dict()["ppo"] == [0, 1, 2]
 
 
 def test_where_every_run_fails_there_is_no_table(tmp_path: Path, threads: int) -> None:
@@ -240,30 +248,68 @@ def test_where_every_run_fails_there_is_no_table(tmp_path: Path, threads: int) -
             runs=2,
             out=tmp_path / "run",
         )
-    each = "in episode 3, RuntimeError: the third stair is loose"
-    assert str(caught.value) == f"reinforce, run 0: {each}; reinforce, run 1: {each}"
+    said = "2 runs failed alike (2 of reinforce), the first of them reinforce, run 0: in episode 3, RuntimeError"
+    assert str(caught.value).startswith(said)
     assert not (tmp_path / "run" / "returns.parquet").exists()
     assert torch.get_num_threads() == threads
 
 
 def test_a_group_whose_gradient_is_not_finite_does_not_take_the_others_along(tmp_path: Path) -> None:
-    """The rate of 1e30 is of ppo, which is computed first. Its group has no result and is tried again on resuming."""
+    """The rate of 1e30 is of ppo, which is computed first. All of its runs fail, and are tried again on resuming."""
     asked = OURS | {
         "algorithms": {"reinforce": {}, "ppo": {"learning_rate": 1e30, "copies": 2}},
         "episodes": 30,
         "group": 2,
         "out": tmp_path / "run",
     }
-    with pytest.raises(UserError, match=r"^ppo: run [01]: the gradient's norm is (nan|inf), .*; the other runs'"):
+    with pytest.raises(
+        UserError, match=r"ppo, run 0: .* overflows? float32: lower the learning rate.*; the other runs'"
+    ):
         classic(**asked)
     frame = pd.read_parquet(tmp_path / "run" / "returns.parquet")
     assert frame.groupby("algorithm").size().to_dict() == {"reinforce": 60}
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["algorithms"].keys() == {"reinforce"}
-    assert not (tmp_path / "run" / "groups" / "ppo-00-01").exists()
-    before = stamps(tmp_path / "run")
-    with pytest.raises(UserError, match=r"^ppo: run [01]: "):
-        classic(**asked, resume=True)
-    assert stamps(tmp_path / "run") == before
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["failed"] == {"PPO": 2}
+
+
+def test_algorithms_that_never_learned_are_told(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """3 episodes of 3 steps fill no rollout of 2 × 32; of 4 episodes one at a time, the last is not learned from."""
+    asked = SMALL | {"quiet": False, "env": f"{HERE}:Stairs-v0", "runs": 2, "out": tmp_path / "run"}
+    classic(**asked, episodes=4, algorithms={"ppo": {"copies": 2, "rollout": 32}, "reinforce": {}})
+    said = "the returns of PPO are those of an untrained policy, because it made no update in any of its runs"
+    found = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert found["warnings"] == [said]
+    assert {name: one["updates_per_run"] for name, one in found["algorithms"].items()} == {
+        "reinforce": [3, 3],
+        "ppo": [0, 0],
+    }
+    (warning,) = [str(one.message) for one in recwarn if "untrained" in str(one.message)]
+    assert warning.startswith(f"{said}: it learns from 2 × 32 = 64 steps at a time")
+    assert f"Warning: {said}." in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_runs_of_as_many_steps(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """31 steps of episodes of 3: ten have ended. Endless ones never do, which is said, or warned of."""
+    asked = SMALL | {"quiet": False, "runs": 2, "steps": 31, "algorithms": "reinforce"}
+    classic(**asked, env=f"{HERE}:Stairs-v0", out=tmp_path / "run")
+    found = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (found["steps"], found["episodes"], found["algorithms"]["reinforce"]["steps"]) == (31, 10, 60)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "a mean return of 7.00 over 31 environment steps" in page
+    with pytest.raises(UserError, match="no episode ended within 31 steps, so that there are no returns to show"):
+        classic(**asked, env=f"{HERE}:Endless-v0", out=tmp_path / "endless")
+    assert not [one for one in recwarn if "no limit" in str(one.message)]
+    assert "Endless-v0 has no limit on the steps of an episode" in cautions(f"{HERE}:Endless-v0")[0]
+    assert cautions(f"{HERE}:Endless-v0", max_episode_steps=9) == cautions(f"{HERE}:Stairs-v0") == []
+
+
+def test_a_folder_that_was_not_tidied_goes_on_all_the_same(done: Path, tmp_path: Path) -> None:
+    """A kill after the groups went on may leave what they went on from."""
+    run = Path(shutil.copytree(done, tmp_path / "run"))
+    shutil.copytree(run / "groups", run / "earlier")
+    classic(**OURS | {"episodes": 6}, out=run, resume=True)
+    assert returns_of(run / RETURNS).groupby(["algorithm", "run"]).episode.max().tolist() == [6] * 4
+    assert not (run / "earlier").exists()
 
 
 def test_resuming_elsewhere_is_told(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

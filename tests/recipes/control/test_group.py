@@ -1,21 +1,28 @@
 """A group of runs from its settings to its folder: episodes worked by hand, weights, faults, and runs of their own."""
 
 import json
+import re
+import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from burnish.experience.control.saved import read_policies
 from burnish.policies.control.policy import ControlCritic, ControlPolicy
+from burnish.recipes.control.evaluate import evaluate_control
 from burnish.recipes.control.group import RunGroup, run_group
+from burnish.recipes.control.load import load_policy
 from burnish.recipes.control.settings import method
 from burnish.run import UserError, read_jsonl, read_mapping
-from recipes.classic_worlds import HERE, Loose
+from recipes.classic_worlds import HERE, Loose, Rich
 
 KNOBS: dict[str, dict[str, Any]] = {
     "reinforce": {"copies": 1, "rollout": None},
@@ -98,12 +105,27 @@ def test_a_folder_says_what_it_holds(tmp_path: Path) -> None:
 
 
 def test_metrics_are_logged_now_and_then(tmp_path: Path) -> None:
-    """One update an episode, the last of which a run does not learn from: 41 episodes have 40 updates, 2 are logged."""
-    run_group(group(episodes=41), tmp_path / "g", unheard)
+    """One update an episode, the last of which a run does not learn from: 41 episodes have 40 updates, 3 are logged."""
+    found = run_group(group(episodes=41), tmp_path / "g", unheard)
     lines = read_jsonl(tmp_path / "g" / "metrics.jsonl")
-    assert [line["step"] for line in lines] == [20, 40]
-    assert [line["episodes"] for line in lines] == [20, 40]
-    assert [line["return"] for line in lines] == [7, 7]
+    assert [line["step"] for line in lines] == [1, 20, 40]
+    assert [line["episodes"] for line in lines] == [1, 20, 40]
+    assert [line["return"] for line in lines] == [7, 7, 7]
+    assert found["updates"] == {"0": 40, "1": 40}
+
+
+@pytest.mark.parametrize(("name", "steps", "ends"), [("reinforce", 7, [3, 6]), ("actor_critic", 13, [6, 6, 12, 12])])
+def test_a_run_ends_with_its_steps(name: str, steps: int, ends: list[int], tmp_path: Path) -> None:
+    """Episodes of 3 steps, of one copy and of two that take 14 steps: the episodes in progress are not counted."""
+    heard: list[int] = []
+    found = run_group(replace(group(name), episodes=None, steps=steps), tmp_path / "g", heard.append)
+    rows = table(tmp_path / "g")
+    assert rows.query("run == 0").steps.tolist() == rows.query("run == 1").steps.tolist() == ends
+    assert found["failed"] == {}
+    assert heard[-1] == 2 * steps
+    both = replace(group(name), episodes=2, steps=steps)
+    run_group(both, tmp_path / "both", unheard)
+    assert table(tmp_path / "both").query("run == 0").episode.tolist() == [1, 2]
 
 
 def test_who_waits_hears_how_far_the_runs_are(tmp_path: Path) -> None:
@@ -226,7 +248,7 @@ def test_a_run_whose_environment_fails_does_not_take_the_others_along(
     asked = group(first=7, last=9, env=f"{HERE}:Loose-v0", options={"fault": fault})
     heard: list[int] = []
     found = run_group(asked, tmp_path / "g", heard.append)
-    assert found["failed"] == {"8": FAULTS[fault]}
+    assert told(found) == {"8": FAULTS[fault]}
     assert heard == [3, 6, 8, 12]  # The third episode ends in two runs; a run that is over needs no more work.
     assert json.loads((tmp_path / "g" / "group.json").read_text()) == found
     rows = table(tmp_path / "g")
@@ -237,15 +259,104 @@ def test_a_run_whose_environment_fails_does_not_take_the_others_along(
 
 def test_a_group_of_which_every_run_fails_leaves_an_empty_table(tmp_path: Path) -> None:
     found = run_group(group(env=f"{HERE}:Loose-v0", options={"loose": -1}), tmp_path / "g", unheard)
-    assert found["failed"] == {"0": FAULTS["raise"], "1": FAULTS["raise"]}
+    assert told(found) == {"0": FAULTS["raise"], "1": FAULTS["raise"]}
     rows = table(tmp_path / "g")
     assert rows.empty
     assert list(rows.columns) == ["algorithm", "run", "episode", "return", "length", "steps"]
 
 
-def test_a_gradient_that_is_not_finite_is_told_with_the_run(tmp_path: Path) -> None:
-    """A step of 1e30 sends weights where no logit is finite; which run shows it first is chance."""
-    asked = group("ppo", first=6, last=7, env="CartPole-v1", episodes=30, learning_rate=1e30)
-    with pytest.raises(UserError, match=r"^run [67]: the gradient's norm is (nan|inf), and nothing was updated"):
+def told(found: dict[str, Any]) -> dict[str, str]:
+    """The failures without their places in the code."""
+    return {run: reason.split(" (")[0] for run, reason in found["failed"].items()}
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_rewards_that_overflow_end_their_run_alone(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of three runs earns 1e30 a step and more; the others are as they are without it."""
+    both = {}
+    for size in (1e30, 1.0):
+        monkeypatch.setattr(Rich, "made", 0)
+        options = {"size": size, "copies": KNOBS[name]["copies"]}
+        asked = group(name, first=6, last=8, env=f"{HERE}:Rich-v0", options=options, episodes=40)
+        found = run_group(asked, tmp_path / f"{size:g}", unheard)
+        both[size] = table(tmp_path / f"{size:g}").query("run != 7").reset_index(drop=True)
+        if size > 1:
+            assert found["failed"].keys() == {"7"}
+            assert re.match(
+                r"after 0 updates, .* overflows? float32: rewards are as large as 4e\+30: ", found["failed"]["7"]
+            )
+    assert both[1e30].run.unique().tolist() == [6, 8]
+    pd.testing.assert_frame_equal(both[1e30], both[1.0])
+    ours, theirs = (load_file(tmp_path / f"{size:g}" / "weights.safetensors") for size in (1e30, 1.0))
+    for key, weights in theirs.items():
+        if not key.startswith("7/"):
+            torch.testing.assert_close(ours[key], weights, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ppo", "trpo"])
+def test_steps_that_are_far_too_long_fail_their_runs_in_words(name: str, tmp_path: Path) -> None:
+    """A rate of 1e30 sends weights where no output is finite; which number shows it first is chance."""
+    asked = group(name, first=6, last=7, env="CartPole-v1", episodes=30, learning_rate=1e30)
+    found = run_group(asked, tmp_path / "g", unheard)
+    assert found["failed"].keys() == {"6", "7"}
+    assert all("overflow" in reason and "lower the learning rate" in reason for reason in found["failed"].values())
+
+
+def test_an_episode_without_end_fails_its_run_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("burnish.experience.control.player.LONGEST_EPISODE", 50)
+    found = run_group(group(env=f"{HERE}:Endless-v0"), tmp_path / "g", unheard)
+    assert all(reason.startswith("in episode 1, an episode has not ended") for reason in found["failed"].values())
+    assert len(found["failed"]) == 2
+
+
+def test_control_c_is_heard_inside_an_episode(tmp_path: Path) -> None:
+    """The environment sends the signal itself on its 10th step; the episode would not end."""
+    asked, before = group(env=f"{HERE}:Endless-v0", options={"pressed": 10}), signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
         run_group(asked, tmp_path / "g", unheard)
-    assert not (tmp_path / "g" / "group.json").exists()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_observations_of_a_million_are_warned_of(tmp_path: Path) -> None:
+    """Heights of 0, 1 and 2 million in an episode: √(5/3) million."""
+    options = {"size": 1.0, "seen": 1e6}
+    found = run_group(group(env=f"{HERE}:Rich-v0", options=options), tmp_path / "g", unheard)
+    assert found["caution"].startswith("observations are as large as 1.29e+06, at which a network hardly learns: set")
+    assert run_group(group(env=f"{HERE}:Rich-v0"), tmp_path / "h", unheard)["caution"] is None
+    scaled = group(env=f"{HERE}:Rich-v0", options=options, normalise_observations=True)
+    assert run_group(scaled, tmp_path / "i", unheard)["caution"] is None
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_images_and_choices_are_played_and_learned_from(name: str, tmp_path: Path) -> None:
+    found = run_group(group(name, env=f"{HERE}:Pictures-v0", last=0, episodes=40), tmp_path / "g", unheard)
+    assert (found["failed"], found["caution"]) == ({}, None)
+    assert min(found["updates"].values()) > 0
+    weights = load_file(tmp_path / "g" / "weights.safetensors")
+    assert weights["0/policy/convolutions.0.weight"].shape == (16, 3, 3, 3)
+    assert weights["0/policy/layers.2.weight"].shape == (5, 6)
+
+
+@pytest.mark.parametrize("env", ["Pictures-v0", "Chosen-v0"])
+def test_what_was_learned_from_images_and_choices_is_loaded_and_evaluated(env: str, tmp_path: Path) -> None:
+    """The return of an episode with the likeliest actions, of the loaded policy and of `burnish evaluate`."""
+    run_group(group("ppo", env=f"{HERE}:{env}", last=0, episodes=40), tmp_path / "run" / "groups" / "ppo", unheard)
+    (tmp_path / "run" / "config.yaml").write_text("env: any\n")
+    policy, made, earned = load_policy(tmp_path / "run"), gymnasium.make(f"{HERE}:{env}"), 0.0
+    observation, ended = made.reset()[0], False
+    while not ended:
+        observation, reward, ended, *_ = made.step(policy.act(observation))
+        earned += float(reward)
+    found = evaluate_control(tmp_path / "run", episodes=3)
+    assert found["algorithms"]["ppo"]["deterministic"]["mean"] == earned
+    assert 0 < found["algorithms"]["ppo"]["sampled"]["mean"] <= (9 if env == "Pictures-v0" else 12)
+
+
+@pytest.mark.parametrize(("steps", "episodes"), [(2, 0), (7, 2)])
+def test_a_policy_of_a_number_of_steps_is_saved_even_without_an_episode(
+    steps: int, episodes: int, tmp_path: Path
+) -> None:
+    asked = replace(group(last=0), episodes=None, steps=steps)
+    run_group(asked, tmp_path / "g", unheard)
+    facts = read_policies(tmp_path / "g").runs[0]
+    assert (facts["episodes"], facts["steps"], facts["return"]) == (episodes, steps, 7.0 if episodes else None)

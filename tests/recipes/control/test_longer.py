@@ -1,5 +1,6 @@
 """Training that goes on: the same weights and statistics, new episodes, and nothing lost on the way."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -99,7 +100,7 @@ def test_episodes_are_added_to_those_before(run: Path) -> None:
         assert own.steps[6:].min() > past.steps.max()
     found = read_mapping(folder / "group.json")
     assert found["went_on_after"] == [6]
-    assert found["updates"] > old["updates"]
+    assert all(found["updates"][number] > old["updates"][number] for number in "01")
     assert found["seconds"] >= old["seconds"]
     assert read_policies(folder).runs[1]["episodes"] == 9
     assert not (run / "earlier").exists()
@@ -130,6 +131,34 @@ def test_a_kill_before_the_end_loses_nothing(run: Path) -> None:
     assert earlier_of(run, "ppo-00-01", 9) is None
 
 
+def test_a_run_that_failed_goes_on_from_the_same_again(run: Path) -> None:
+    """A kill before the folder is tidied, and a failure: what it went on from is kept until all runs are well."""
+    name = "ppo-00-01"
+    folder, failing = go_on(run, 9), run / "earlier" / name
+    shutil.copytree(folder, failing)
+    found = read_mapping(folder / "group.json")
+    (folder / "group.json").write_text(json.dumps(found | {"failed": {"1": "it fell"}}))
+    tidy(run, [name])
+    earlier = earlier_of(run, name, 9)
+    assert earlier is not None
+    assert (earlier.folder, earlier.updates) == (failing, max(found["updates"].values()))
+    (folder / "group.json").write_text(json.dumps(found))
+    tidy(run, [name])
+    assert not failing.exists()
+
+
+def test_runs_that_end_after_a_number_of_steps_do_not_go_on(tmp_path: Path) -> None:
+    """They can be resumed as they were begun, and nothing else changes."""
+    for had, more in ((None, 9), (6, 9), (6, None)):
+        run = tmp_path / str((had, more))
+        with RunFolder.open(run) as folder:
+            folder.claim({"episodes": had, "steps": 100})
+            with pytest.raises(UserError, match="its runs end after 100 steps, so they cannot go on with more"):
+                going_on(folder, more, [])
+            going_on(folder, had, [])
+            assert folder.claimed() == {"episodes": had, "steps": 100}
+
+
 def test_what_cannot_go_on_is_refused(run: Path) -> None:
     with RunFolder.open(run, resume=True) as folder:
         going_on(folder, 6, ["ppo-00-01", "none"])  # nothing to do
@@ -153,3 +182,14 @@ def test_the_method_without_a_memory_goes_on_too(tmp_path: Path) -> None:
     earlier = Earlier(tmp_path / "groups" / asked.name, (1,), 0, 0.0)
     run_group(replace(asked, episodes=3, earlier=earlier), tmp_path / "on", lambda episodes: None)
     assert pd.read_parquet(tmp_path / "on" / "returns.parquet").episode.tolist() == [1, 2, 3]
+
+
+def test_a_trust_regions_updates_are_counted_on(tmp_path: Path) -> None:
+    """Poles of 4 steps and rollouts of 8 in one copy: the 2nd, 4th … episode ends with one, which is learned from, but
+    for the run's last."""
+    knobs = {"copies": 1, "rollout": 8, "update_epochs": 1, "batch_size": 8}
+    asked = RunGroup(method("trpo", knobs), "CartPole-v1", {"max_episode_steps": 4}, (4,), 6, 5, 0, 0)
+    first = run_group(asked, tmp_path / "first", lambda episodes: None)
+    earlier = Earlier(tmp_path / "first", (6,), 2, 0.0)
+    second = run_group(replace(asked, episodes=10, earlier=earlier), tmp_path / "on", lambda episodes: None)
+    assert (first["updates"], second["updates"]) == ({"0": 2}, {"0": 3})

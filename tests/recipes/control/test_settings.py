@@ -144,6 +144,10 @@ AMISS: dict[str, tuple[dict[str, Any], str]] = {
         "the hyperparameters of ppo must be a mapping of keys to values, not 0",
     ),
     "text for env options": ({"env_options": "slow"}, "env_options must be a mapping of keys to values, not 'slow'"),
+    "rollout of one step": (
+        {"algorithms": {"ppo": {"copies": 1, "rollout": 1}}},
+        "ppo standardises advantages, which are 0 where a rollout has one step: raise copies or rollout",
+    ),
     "rollout of whole episodes": (
         {"algorithms": {"reinforce": {"rollout": 5}}},
         "reinforce learns from whole episodes: leave rollout out",

@@ -11,7 +11,8 @@ import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from jaxtyping import Bool, Float, Int
 
-from burnish.experience.control.vector import Transition, stream
+from burnish.experience.control.copies import stream
+from burnish.experience.control.vector import Transition
 
 DRAWN = 64
 """The smallest number of starts drawn at once per run. It does not change any number."""
@@ -24,6 +25,8 @@ class CartPoles:
     """
 
     observations, actions, continuous = 4, 2, False
+    choices: tuple[int, ...] = ()
+    image: tuple[int, int, int] | None = None
 
     def __init__(
         self, seeds: Sequence[int], copies: int, max_episode_steps: int, sutton_barto_reward: bool = False
@@ -41,12 +44,20 @@ class CartPoles:
         self._begin(np.ones((len(self._streams), self._copies), dtype=bool))
         return self._shown()
 
-    def step(self, actions: Int[np.ndarray, "R E"], stepping: Bool[np.ndarray, "R"]) -> Transition:
-        """Step the runs that are `stepping`; the others keep their states and step counts."""
+    def begin(self) -> Float[np.ndarray, "R E 4"]:
+        """As `reset`: starts are independent draws, so that one which is left out changes nothing."""
+        return self.reset()
+
+    def step(self, actions: Int[np.ndarray, "R E"], stepping: Bool[np.ndarray, "R *E"]) -> Transition:
+        """Step the runs, or the copies, that are `stepping`; the others keep their states and step counts."""
         env, shape = self._env, (len(self._streams), self._copies)
         stepping = np.asarray(stepping, dtype=bool)
         before, all_step = env.state, bool(stepping.all())
-        real = np.ones(shape, dtype=bool) if all_step else np.repeat(stepping[:, None], self._copies, axis=1)
+        real = (
+            np.ones(shape, dtype=bool)
+            if all_step
+            else np.broadcast_to(stepping.reshape(len(stepping), -1), shape).copy()
+        )
         chosen = np.asarray(actions) if all_step else np.where(real, actions, 0)
         _, rewards, terminated, truncated, _ = env.step(chosen.reshape(-1))
         if not all_step:

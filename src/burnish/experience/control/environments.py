@@ -6,6 +6,7 @@ An id with a vector environment of its own (`vector_entry_point`), as some packa
 import difflib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import gymnasium
@@ -14,11 +15,12 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from burnish.experience.control.cartpole import CartPoles
 from burnish.experience.control.made import IN_MEMORY, Wrappers, spec_of, wrapped
+from burnish.experience.control.spaces import unsuited
 from burnish.experience.control.vector import Environments, Transition, VectorEnvironments
 from burnish.options import quoted
-from burnish.run import UserCodeError, UserError, user_code
+from burnish.run import UserCodeError, UserError, find_here, user_code
 
-__all__ = ["Environments", "Transition", "make_environments", "make_one", "spec_of_id", "time_limit"]
+__all__ = ["Environments", "Transition", "cautions", "make_environments", "make_one", "spec_of_id", "time_limit"]
 
 T = TypeVar("T")
 NATIVE_CARTPOLE = "gymnasium.envs.classic_control.cartpole:CartPoleVectorEnv"
@@ -26,7 +28,7 @@ CARTPOLE_OPTIONS = {"max_episode_steps", "sutton_barto_reward"}
 
 
 def make_environments(
-    name: str, seeds: Sequence[int], copies: int, *, wrappers: Wrappers = (), **options: Any
+    name: str, seeds: Sequence[int], copies: int, wrappers: Wrappers = (), /, **options: Any
 ) -> Environments:
     """The environments of one run per seed, with `copies` per run.
 
@@ -35,17 +37,14 @@ def make_environments(
     group and alone.
     """
     spec = wrapped(spec_of_id(name), wrappers)
-    limit = options.get("max_episode_steps", spec.max_episode_steps)
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise UserError(f"max_episode_steps must be a whole number of at least 1, not {limit!r}")
+    limit = _limit(spec, options)
     known = {"max_episode_steps": limit} | spec.kwargs | options
-    bare = spec.vector_entry_point == NATIVE_CARTPOLE and not spec.additional_wrappers
-    if bare and limit and not known.keys() - CARTPOLE_OPTIONS:
+    if _native(spec) and limit and not known.keys() - CARTPOLE_OPTIONS:
         return CartPoles(seeds, copies, **known)
     return VectorEnvironments((_vector(spec, name, copies, options) for _ in seeds), seeds, name)
 
 
-def make_one(name: str, wrappers: Wrappers = (), **options: Any) -> gymnasium.Env:
+def make_one(name: str, wrappers: Wrappers = (), /, **options: Any) -> gymnasium.Env:
     """A single environment, as `make_environments` makes many; `render_mode` is among the options."""
     spec = wrapped(spec_of_id(name), wrappers)
     if spec.entry_point is None:
@@ -56,6 +55,39 @@ def make_one(name: str, wrappers: Wrappers = (), **options: Any) -> gymnasium.En
 def time_limit(name: str, options: Mapping[str, Any]) -> int | None:
     """The most steps of an episode, as far as id and options say."""
     return options.get("max_episode_steps", spec_of_id(name).max_episode_steps)
+
+
+def cautions(name: str, limited: bool = False, wrappers: Wrappers = (), /, **options: Any) -> list[str]:
+    """What an environment declares that training may fail on: sentences that say what helps.
+
+    `limited` says that runs end after a number of steps, whatever episodes do. An environment is made, and neither
+    reset nor stepped.
+    """
+    spec, found = wrapped(spec_of_id(name), wrappers), []
+    if _limit(spec, options) is None and not limited:
+        found.append(
+            f"{name} has no limit on the steps of an episode, so that one which never ends by itself takes for ever: "
+            "set max_episode_steps in env_options, or give the runs a number of steps with --steps"
+        )
+    if not _native(spec):
+        env = _vector(spec, name, 1, options)
+        if (problem := unsuited(env.single_action_space)) is not None:
+            found.append(f"{name}: {problem}")
+        with suppress(UserCodeError), user_code():
+            env.close()
+    return found
+
+
+def _limit(spec: EnvSpec, options: Mapping[str, Any]) -> int | None:
+    limit = options.get("max_episode_steps", spec.max_episode_steps)
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise UserError(f"max_episode_steps must be a whole number of at least 1, not {limit!r}")
+    return limit
+
+
+def _native(spec: EnvSpec) -> bool:
+    """Whether this is Gymnasium's own CartPole, as it is registered."""
+    return spec.vector_entry_point == NATIVE_CARTPOLE and not spec.additional_wrappers
 
 
 def _vector(spec: EnvSpec, name: str, copies: int, options: dict[str, Any]) -> VectorEnv:
@@ -81,10 +113,11 @@ def _built(build: Callable[[], T], name: str) -> T:
 
 def spec_of_id(name: str) -> EnvSpec:
     """The registration of this id; `module:id` imports the module first, which registers it or has a function of that
-    name, which makes one."""
+    name, which makes one. As with `python -m`, modules in the current folder are found."""
     module, _, id_ = name.rpartition(":")
     if name.startswith(IN_MEMORY) and (made := spec_of(name)) is not None:
         return made
+    find_here()
     if module:
         try:
             with user_code():

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 
 EPSILON = 1e-8
 STATISTICS = ("count", "mean", "variance")
@@ -22,7 +22,7 @@ class Moments:
         self.count = np.zeros(runs)
         self.mean, self.variance = np.zeros((runs, size)), np.ones((runs, size))
 
-    def update(self, values: Float[np.ndarray, "R E K"], real: Bool[np.ndarray, "R E"]) -> None:
+    def update(self, values: Num[np.ndarray, "R E K"], real: Bool[np.ndarray, "R E"]) -> None:
         """Add each run's real values."""
         some = real.sum(axis=1)
         chosen = np.where(real[..., None], values, 0.0).astype(np.float64)
@@ -61,16 +61,18 @@ class ObservationNormaliser:
     def __init__(self, runs: int, size: int, clip: float = 10.0) -> None:
         self.moments, self.clip = Moments(runs, size), clip
 
-    def update(self, observations: Float[np.ndarray, "R E O"], real: Bool[np.ndarray, "R E"]) -> None:
+    def update(self, observations: Num[np.ndarray, "R E O"], real: Bool[np.ndarray, "R E"]) -> None:
         """Add observations to the statistics."""
         self.moments.update(observations, real)
 
-    def __call__(self, observations: Float[np.ndarray, "R *any O"]) -> Float[np.ndarray, "R *any O"]:
-        """The normalised observations, in their own dtype. The statistics do not change."""
+    def __call__(self, observations: Num[np.ndarray, "R *any O"]) -> Float[np.ndarray, "R *any O"]:
+        """The normalised observations, in their own dtype, or float32 of bytes. The statistics do not change."""
         mean, variance = self.moments.mean, self.moments.variance
         shape = (len(mean), *(1,) * (observations.ndim - 2), mean.shape[1])
         scaled = (observations - mean.reshape(shape)) / np.sqrt(variance + EPSILON).reshape(shape)
-        return np.clip(scaled, -self.clip, self.clip).astype(observations.dtype)
+        return np.clip(scaled, -self.clip, self.clip).astype(
+            np.float32 if observations.dtype == np.uint8 else observations.dtype
+        )
 
     def keep(self, index: Iterable[int]) -> None:
         """Keep only the runs at these positions."""

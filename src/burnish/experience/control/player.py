@@ -11,11 +11,20 @@ from torch import Tensor
 from burnish.experience.control.environments import Environments, Transition
 from burnish.experience.control.normalise import ObservationNormaliser, RewardNormaliser
 from burnish.experience.control.rollouts import Control
+from burnish.policies.control.network import noise_shape
 from burnish.policies.interface import Models
 
 ACTION_STREAM = 1
 NOISE_AT_ONCE = 64
 OBSERVATIONS, REWARDS = "observations/", "rewards/"
+LONGEST_EPISODE = 100_000
+"""Steps of one whole episode; with more of them, one that never ends would fill the memory."""
+TOO_LONG = (
+    f"an episode has not ended after {LONGEST_EPISODE:,} steps: set max_episode_steps in env_options, or choose an "
+    "algorithm that learns from steps"
+)
+LARGE, SMALL = 100.0, 1e-3
+"""Sizes of observations beyond which a network that begins with weights for numbers near 1 hardly learns."""
 COLUMNS = ("observations", "actions", "logprobs", "rewards", "terminated", "ended", "real", "reached")
 
 
@@ -35,14 +44,15 @@ class Ledger:
     """The current episodes of the runs, and the results of the finished ones.
 
     Episodes are numbered in the order in which they began; those that began together in the order of the copies. The
-    runs are numbered from `first`. A run is finished when all of its first `episodes` have ended; episodes that began
-    later are not counted.
+    runs are numbered from `first`. A run is over when all of its first `episodes` have ended, or when it has taken
+    `budget` environment steps; episodes that began later, or have not ended by then, are not counted.
     """
 
     runs: int
     copies: int
     episodes: int
     first: int = 0
+    budget: int | None = None
     finished: list[Episode] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -74,6 +84,19 @@ class Ledger:
                     self.finished.append(Episode(*(x.item() for x in row)))
         return ended
 
+    def over(self) -> np.ndarray:
+        """The runs that are over, `[R]`."""
+        return (self.ended >= self.episodes) | self.spent()
+
+    def spent(self) -> np.ndarray:
+        """The runs that have taken all their steps, `[R]`."""
+        return np.zeros(len(self.steps), dtype=bool) if self.budget is None else self.steps >= self.budget
+
+    def progress(self) -> np.ndarray:
+        """The share of its episodes or steps that each run has behind it, `[R]`."""
+        share = self.ended / self.episodes
+        return share if self.budget is None else np.maximum(share, self.steps / self.budget)
+
     def where(self, r: int) -> str:
         """The current episodes of the run at position r, as the beginning of a sentence."""
         first, last = self.numbers[r].min(), self.numbers[r].max()
@@ -90,7 +113,8 @@ class Player:
     `failed` says per run number what went wrong in its environment, and `retired` holds the weights of the runs that
     have finished, as they were when their last episode ended, with the statistics of their observations. `kept` holds
     what training would go on from: the statistics of their rewards, and what `beside` gives for a run's number.
-    `report` is called with the ledger after each rollout. `updates` counts the group's, at its end.
+    `report` is called with the ledger after each rollout, and `interrupted` is asked before each step whether Ctrl-C
+    was pressed. Whoever finds that a run cannot go on adds it to `failed`; it leaves before the next rollout.
     """
 
     def __init__(
@@ -102,67 +126,91 @@ class Player:
         episodes: int,
         first: int = 0,
         report: Callable[[Ledger], None] = lambda ledger: None,
+        budget: int | None = None,
     ) -> None:
         self.models, self.knobs, self.environments, self.report = models, knobs, environments, report
+        self.interrupted: Callable[[], bool] = lambda: False
         self.streams = [np.random.Generator(np.random.PCG64([seed, ACTION_STREAM])) for seed in seeds]
         runs, copies = len(seeds), knobs.copies
-        self.ledger = Ledger(runs, copies, episodes, first)
+        self.ledger = Ledger(runs, copies, episodes, first, budget)
         self.seen = ObservationNormaliser(runs, environments.observations) if knobs.normalise_observations else None
         self.earned = RewardNormaliser(runs, copies, knobs.gamma) if knobs.normalise_rewards else None
         self.current: np.ndarray | None = None
+        self.looked = False
+        self.caution: str | None = None
         self.failed: dict[int, str] = {}
         self.retired: dict[int, dict[str, Tensor]] = {}
         self.kept: dict[int, dict[str, Tensor]] = {}
         self.beside: Callable[[int], dict[str, Tensor]] = lambda number: {}
-        self.updates = 0
 
     def play(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """One rollout: `[T, R, E, …]` arrays by name, and the runs that failed in it `[R]`."""
         whole = self.knobs.rollout is None
         if self.current is None or whole:
-            self.current = self._shown(self.environments.reset())
+            begun = self.environments.reset() if self.current is None else self.environments.begin()
+            self.current = self._shown(begun)
             self.ledger.begin(np.ones(self.current.shape[:2], dtype=bool))
         waiting = np.zeros(self.current.shape[:2], dtype=bool)
         failing = np.zeros(len(waiting), dtype=bool)
         columns: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
         at_once, noise, t = min(self.knobs.rollout or NOISE_AT_ONCE, NOISE_AT_ONCE), np.empty(0), 0
-        while not waiting.all() if whole else t < self.knobs.rollout:  # type: ignore[operator]
-            stepping = ~(waiting.all(1) | failing)
+        while whole or t < self.knobs.rollout:  # type: ignore[operator]
+            if self.interrupted():
+                raise KeyboardInterrupt
+            stepping = ~waiting & ~(failing | self.ledger.spent())[:, None]
             if not stepping.any():
                 break
             if t % at_once == 0:
-                noise = self._noise(stepping, at_once)
+                noise = self._noise(stepping.any(1), at_once)
             actions, logprobs = self._act(self.current, noise[:, t % at_once])
+            if not np.isfinite(logprobs).all():
+                stepping &= ~self._lost(stepping, logprobs, failing)[:, None]
             moved = self.environments.step(actions, stepping)
             for r, reason in moved.failed.items():
-                failing[r] = True
-                self.failed[int(self.ledger.names[r])] = self.ledger.where(r) + reason
-            counted = moved.real & ~waiting
+                self._fail(r, reason, failing)
+            counted = moved.real & stepping
             ended = self.ledger.add(moved, counted)
             reached, rewards = self._reached(moved, ended, counted)
             row = (self.current, actions, logprobs, rewards, moved.terminated, ended, counted, reached)
             for name, values in zip(COLUMNS, row, strict=True):
                 columns[name].append(values)
-            self.current = self._shown(moved.following, counted)
+            # A whole episode's next one begins with the next rollout.
+            self.current = self._shown(moved.following, counted & ~ended if whole else counted)
             if whole:
                 waiting |= ended
             elif ended.any():
                 self.ledger.begin(ended)
             t += 1
-        return {name: np.stack(values) for name, values in columns.items()}, failing
+            if whole and t == LONGEST_EPISODE:
+                for r in np.flatnonzero(stepping.any(1) & ~waiting.all(1)).tolist():
+                    self._fail(r, TOO_LONG, failing)
+        rollout = {name: np.stack(values) for name, values in columns.items()}
+        if not self.looked and self.seen is None and self.environments.image is None:
+            self.caution = ill_scaled(rollout["observations"], rollout["real"])
+        self.looked = True
+        return rollout, failing
+
+    def _fail(self, r: int, reason: str, failing: np.ndarray) -> None:
+        failing[r] = True
+        self.failed[int(self.ledger.names[r])] = self.ledger.where(r) + reason
+
+    def _lost(self, stepping: np.ndarray, logprobs: np.ndarray, failing: np.ndarray) -> np.ndarray:
+        """The runs whose policy gives no number any more, `[R]`: they fail."""
+        lost = (stepping & ~np.isfinite(logprobs)).any(1)
+        for r in np.flatnonzero(lost).tolist():
+            self._fail(r, "the policy's outputs overflow float32: lower the learning rate", failing)
+        return lost
 
     def _act(self, observations: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         policy: Any = self.models.policy
         device, dtype = policy.theta.device, policy.theta.dtype
-        shown = torch.from_numpy(observations).to(device, dtype)
+        shown = torch.from_numpy(observations).to(device, None if observations.dtype == np.uint8 else dtype)
         actions, logprobs = policy.act(shown, torch.from_numpy(noise).to(device, dtype))
         return actions.cpu().numpy(), logprobs.cpu().numpy()
 
     def _noise(self, stepping: np.ndarray, steps: int) -> np.ndarray:
         """Noise for the next `steps` actions `[R, t, E, …]`; a waiting run draws none, as if it were alone."""
-        shape: tuple[int, ...] = (steps, self.knobs.copies)
-        if self.environments.continuous:
-            shape = (*shape, self.environments.actions)
+        shape = (steps, self.knobs.copies, *noise_shape(self.environments))
         theta: Any = next(iter(self.models.policy.parameters().values()))
         # Drawn in the policy's dtype: a number just below 1 would be rounded to 1 in a shorter one.
         dtype: Any = np.float64 if theta.dtype == torch.float64 else np.float32
@@ -213,3 +261,16 @@ def statistics(prefix: str, normaliser: ObservationNormaliser | RewardNormaliser
     """The statistics of the run at this position, as they are saved; nothing without a normaliser."""
     found = {} if normaliser is None else normaliser.moments.named(run)
     return {f"{prefix}{name}": torch.from_numpy(value) for name, value in found.items()}
+
+
+def ill_scaled(observations: np.ndarray, real: np.ndarray) -> str | None:
+    """What is wrong with the size of observations `[T, R, E, O]`, where they are `real`, for a network, and what helps;
+    None if nothing is. The size is the largest root mean square of a number."""
+    seen = observations[real].astype(np.float64)
+    size = float(np.sqrt((seen**2).mean(0)).max()) if len(seen) else 0.0
+    if SMALL <= size <= LARGE or not size:
+        return None
+    return (
+        f"observations are as {'large' if size > 1 else 'small'} as {size:.3g}, at which a network hardly learns: set "
+        "normalise_observations for the algorithms, or wrap the environment in gymnasium.wrappers.NormalizeObservation"
+    )

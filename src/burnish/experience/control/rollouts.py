@@ -34,8 +34,11 @@ class Control(Experience):
         A run that has finished leaves before it learns from its last rollout.
         """
         while len(source.streams):
+            if (unfit := np.array([name in source.failed for name in source.ledger.names.tolist()])).any():
+                source.retire(unfit)  # runs that failed in learning from the last rollout
+                continue
             columns, failing = source.play()
-            over = failing | (source.ledger.ended >= source.ledger.episodes)
+            over = failing | source.ledger.over()
             source.report(source.ledger)
             remaining = source.retire(over)
             if not len(remaining):
@@ -43,7 +46,7 @@ class Control(Experience):
             kept = {name: values[:, remaining] for name, values in columns.items()} if over.any() else columns
             theta: Any = next(iter(source.models.policy.parameters().values()))
             names = torch.from_numpy(source.ledger.names.copy())
-            progress = torch.from_numpy(source.ledger.ended / source.ledger.episodes).to(theta.device, theta.dtype)
+            progress = torch.from_numpy(source.ledger.progress()).to(theta.device, theta.dtype)
             return Drawn(transitions(kept, self.gamma, names, progress, theta), metrics_of(source.ledger))
         return None
 
@@ -85,8 +88,10 @@ def transitions(
         out[place] = values[t, r, e]
         return out
 
-    observations = np.zeros((shape[0], shape[1], shape[2] + 1, columns["reached"].shape[-1]))
-    observations[place[0], place[1], place[2] + 1] = columns["reached"][t, r, e]
+    seen = columns["reached"]
+    images = seen.dtype == np.uint8
+    observations = np.zeros((*shape[:2], shape[2] + 1, seen.shape[-1]), np.uint8 if images else np.float64)
+    observations[place[0], place[1], place[2] + 1] = seen[t, r, e]
     observations[place] = columns["observations"][
         t, r, e
     ]  # last, so that the values that the policy saw win over later normalisation
@@ -100,7 +105,7 @@ def transitions(
         old_logprobs=tensor(laid("logprobs")),
         rewards=tensor(laid("rewards")),
         discounts=tensor(np.where(mask & ~laid("terminated"), gamma, 0.0)),
-        observations=tensor(observations),
+        observations=torch.from_numpy(observations).to(like.device) if images else tensor(observations),
         actions=actions,
         runs=runs.to(like.device),
         progress=progress,

@@ -23,6 +23,7 @@ from burnish.experience.control.saved import (
     save_policies,
 )
 from burnish.experience.control.spaces import action_writer, observation_reader
+from burnish.policies.control.network import noise_shape
 from burnish.policies.control.policy import ControlPolicy
 from burnish.run import UserError
 
@@ -37,8 +38,9 @@ class TrainedPolicies:
         self.read = observation_reader(saved.observation_space, name)
         self.write = action_writer(saved.action_space, name)
         network = saved.network
-        sizes = (network.observations, network.actions, network.continuous)
-        if sizes != (self.read.size, self.write.size, self.write.continuous):
+        read, write = self.read, self.write
+        declared = (read.size, write.size, write.continuous, write.choices, read.image)
+        if declared != (network.observations, network.actions, network.continuous, network.choices, network.image):
             raise UserError(f"{POLICY} is damaged (networks and spaces have different sizes): restore it")
         self.policy: ControlPolicy = network.policy([0] * len(self.numbers))
         self.policy.load_named(self._stacked("policy/"))
@@ -51,10 +53,11 @@ class TrainedPolicies:
         self, rows: Num[np.ndarray, "R E O"], streams: Sequence[np.random.Generator] | None = None
     ) -> np.ndarray:
         """The policies' actions `[R, E, …]` for observations as rows: the likeliest, or drawn with a stream per run."""
-        shown = torch.from_numpy(rows if self.seen is None else self.seen(rows)).to(self.policy.theta.dtype)
+        seen = rows if self.seen is None else self.seen(rows)
+        shown = torch.from_numpy(seen).to(None if seen.dtype == np.uint8 else self.policy.theta.dtype)
         if streams is None:
             return self.policy.likeliest(shown).numpy()
-        shape = (rows.shape[1], self.write.size) if self.write.continuous else (rows.shape[1],)
+        shape = (rows.shape[1], *noise_shape(self.saved.network))
         draws = [s.standard_normal if self.write.continuous else s.random for s in streams]
         noise = np.stack([draw(shape, np.float32) for draw in draws])
         return self.policy.act(shown, torch.from_numpy(noise))[0].numpy()

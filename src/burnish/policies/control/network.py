@@ -1,46 +1,79 @@
 """What the networks of a run look like: training and a saved policy make them from the same description."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from burnish.policies.control.policy import ControlCritic, ControlPolicy
 
 
+class Acting(Protocol):
+    """What has a kind of actions: a `Network`, and the environments that it is for."""
+
+    @property
+    def actions(self) -> int: ...
+    @property
+    def continuous(self) -> bool: ...
+    @property
+    def choices(self) -> tuple[int, ...]: ...
+
+
+def noise_shape(kind: Acting) -> tuple[int, ...]:
+    """The shape of the noise that one action is drawn from: a number, or one per choice or per real number."""
+    several = kind.actions if kind.continuous else len(kind.choices)
+    return (several,) if several else ()
+
+
 @dataclass(frozen=True)
 class Network:
-    """Numbers of inputs and outputs, the kind of actions, and the sizes of the hidden layers."""
+    """Numbers of inputs and outputs, the kind of actions, and the sizes of the hidden layers.
+
+    `choices` are the numbers of values of each choice, where an action is several; their sum is `actions`. `image` is
+    channels, height and width of observations that are images; their product is `observations`.
+    """
 
     observations: int
     actions: int
     continuous: bool
     hidden: tuple[int, ...]
+    choices: tuple[int, ...] = ()
+    image: tuple[int, int, int] | None = None
 
     def policy(
         self, seeds: Sequence[int], dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
     ) -> ControlPolicy:
         """The policies of one run per seed."""
-        kind: dict[str, Any] = {"continuous": self.continuous, "hidden": self.hidden, "dtype": dtype, "device": device}
+        kind: dict[str, Any] = {"continuous": self.continuous, "choices": self.choices, "image": self.image}
+        kind |= {"hidden": self.hidden, "dtype": dtype, "device": device}
         return ControlPolicy(self.observations, self.actions, seeds, **kind)
 
     def critic(
         self, seeds: Sequence[int], dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
     ) -> ControlCritic:
         """The critics of one run per seed."""
-        return ControlCritic(self.observations, seeds, hidden=self.hidden, dtype=dtype, device=device)
+        kind: dict[str, Any] = {"image": self.image, "hidden": self.hidden, "dtype": dtype, "device": device}
+        return ControlCritic(self.observations, seeds, **kind)
 
     def as_dict(self) -> dict[str, Any]:
         """The description as JSON has it."""
-        return asdict(self) | {"hidden": list(self.hidden)}
+        lists = {"hidden": list(self.hidden), "choices": list(self.choices)}
+        return asdict(self) | lists | {"image": None if self.image is None else list(self.image)}
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> "Network":
         """The description that `as_dict` gave. Raises ValueError where it is of another kind of network."""
         if saved.keys() != {field.name for field in fields(cls)}:
             raise ValueError(f"a network is described by {', '.join(saved)}")
-        sizes = [saved["observations"], saved["actions"], *saved["hidden"]]
+        hidden, choices = tuple(saved["hidden"]), tuple(saved["choices"])
+        image = None if saved["image"] is None else tuple(saved["image"])
+        sizes = [saved["observations"], saved["actions"], *hidden, *choices, *(image or ())]
         if not all(isinstance(size, int) and size > 0 for size in sizes) or not isinstance(saved["continuous"], bool):
             raise ValueError("a network has sizes that are no whole numbers above 0")
-        return cls(saved["observations"], saved["actions"], saved["continuous"], tuple(saved["hidden"]))
+        if image is not None and (len(image) != 3 or math.prod(image) != saved["observations"]):
+            raise ValueError(f"a network has images of {image} and {saved['observations']} inputs")
+        if choices and (saved["continuous"] or sum(choices) != saved["actions"]):
+            raise ValueError(f"a network has choices of {choices} and {saved['actions']} outputs")
+        return cls(saved["observations"], saved["actions"], saved["continuous"], hidden, choices, image)

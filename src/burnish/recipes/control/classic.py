@@ -12,14 +12,15 @@ import pandas as pd
 from pyarrow import ArrowException
 from rich.console import Console
 
-from burnish.evaluation.returns import summarise
-from burnish.experience.control.environments import make_environments, spec_of_id
-from burnish.recipes.control.compute import compute, finished, outcome
+from burnish.evaluation.returns import label, summarise
+from burnish.experience.control.environments import cautions, make_environments, spec_of_id
+from burnish.recipes.control.compute import compute
+from burnish.recipes.control.facts import NEVER, advice, facts_of
 from burnish.recipes.control.group import RETURNS, RunGroup
 from burnish.recipes.control.longer import GROUPS, earlier_of, going_on, tidy
 from burnish.recipes.control.settings import Experiment, experiment
 from burnish.report.control.classic import classic_page
-from burnish.run import RunFolder, UserError, first_line, hushed, printable, write_atomically
+from burnish.run import RunFolder, UserError, first_line, hushed, printable, warn, write_atomically
 
 FREE = ("resume", "quiet", "debug", "processes", "out", "track")
 """Settings that a resumed experiment may change."""
@@ -40,13 +41,16 @@ def run_experiment(plan: Experiment, command: str | None = None) -> Path:
     """`classic` with checked settings; `command` is how the page says to repeat it."""
     settings = plan.settings
     with hushed(settings.quiet):
-        tried = make_environments(settings.env, [0], 1, wrappers=plan.wrappers, **plan.env_options)
+        tried = make_environments(settings.env, [0], 1, plan.wrappers, **plan.env_options)
         tried.close()  # an invalid one fails here, at once
+        for caution in cautions(settings.env, settings.steps is not None, plan.wrappers, **plan.env_options):
+            warn(caution)
     with hushed(settings.quiet), RunFolder.open(settings.out, resume=settings.resume) as run:
         run.claim(plan.as_dict(), free=(*FREE, "episodes"))
         names = [group.name for group in groups_of(plan)]
         going_on(run, settings.episodes, names)
         describe(run, plan)
+        tidy(run.path, names)  # a kill may have left what was moved aside
         groups = [replace(g, earlier=earlier_of(run.path, g.name, g.episodes)) for g in groups_of(plan)]
         failed = compute(groups, run, plan.processes, settings.quiet)
         tidy(run.path, names)
@@ -56,6 +60,11 @@ def run_experiment(plan: Experiment, command: str | None = None) -> Path:
     if failed:
         kept = f"; the other runs' results are in {run.path}" if not frame.empty else ""
         raise UserError(f"{'; '.join(failed)}{kept}")
+    if frame.empty:
+        raise UserError(
+            f"no episode ended within {settings.steps:,} steps, so that there are no returns to show: give more steps, "
+            "or set max_episode_steps in env_options"
+        )
     return run.path
 
 
@@ -66,6 +75,7 @@ def groups_of(plan: Experiment) -> list[RunGroup]:
         RunGroup(
             *(method, settings.env, plan.env_options, plan.hidden, settings.episodes, settings.seed, first, last),
             wrappers=plan.wrappers,
+            steps=settings.steps,
             track=settings.track,
             quiet=settings.quiet,
         )
@@ -99,16 +109,14 @@ def collected(groups: Sequence[Any], folder: Path, kind: str, order: Sequence[st
 
 def conclude(plan: Experiment, frame: pd.DataFrame, folder: Path, command: str | None) -> None:
     """Write summary, figures and page."""
-    seconds: dict[str, float] = {}
-    for group in groups_of(plan):
-        if finished(folder / GROUPS / group.name):
-            spent = outcome(folder / GROUPS / group.name)["seconds"]
-            seconds[group.method.name] = round(seconds.get(group.method.name, 0.0) + spent, 3)
-    threshold = spec_of_id(plan.settings.env).reward_threshold
+    settings, facts = plan.settings, facts_of(groups_of(plan), folder / GROUPS)
+    threshold = spec_of_id(settings.env).reward_threshold
     if plan.wrappers or "max_episode_steps" in plan.env_options:
         threshold = None  # it is that of the environment as it was registered
-    found = summarise(frame, threshold, plan.settings.seed, seconds, plan.settings.episodes)
-    found |= {"env": plan.settings.env, "command": command}
+    found = summarise(frame, threshold, settings.seed, facts.seconds, settings.episodes, settings.steps)
+    found = facts.added_to(found, settings.env) | {"env": settings.env, "command": command}
+    for name in facts.never():
+        warn(f"{NEVER.format(label(name))}: {advice(plan, name)}")
     write_atomically(folder / "summary.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
     classic_page(folder)
 

@@ -43,6 +43,8 @@ def comparisons_settings(options: Mapping[str, Any]) -> ClassicSettings:
     given = {key.replace("-", "_"): value for key, value in options.items()}
     known = option_names(ClassicSettings)
     for key in given:
+        if key == "steps" and given[key] is not None:
+            raise UserError("learning from comparisons counts episodes of one length: give episodes in place of steps")
         if key == "algorithms":
             raise UserError("learning from comparisons uses ppo only: leave algorithms out")
         if key not in known:
@@ -97,7 +99,7 @@ def run_comparisons(
     with hushed(settings.quiet), RunFolder.open(settings.out, resume=settings.resume) as run:
         knobs = {"ppo": groups[0].method.as_dict(), "variants": {v.name: v.as_dict() for v in study}}
         del knobs["ppo"]["normalise_rewards"]  # of the true reward alone
-        run.claim(asdict(settings) | knobs, free=FREE)
+        run.claim({key: value for key, value in asdict(settings).items() if key != "steps"} | knobs, free=FREE)
         packages = {name: metadata.version(name) for name in ("burnish", "torch", "gymnasium", "numpy")}
         run.describe({"python": platform.python_version(), "packages": packages, "seed": settings.seed})
         processes = settings.processes or cores()
@@ -149,10 +151,11 @@ def summarise(
     `final` is the mean true return over the last fifth of a run's episodes; `difference` is that minus the one
     with the true reward, paired by seed.
     """
-    last = max(1, round(LAST * settings.episodes))
-    frame = frame[frame.episode <= settings.episodes]
-    frame = frame[frame.groupby(["variant", "run"]).episode.transform("size") == settings.episodes]
-    late = frame[frame.episode > settings.episodes - last]
+    episodes = settings.episodes or 0
+    last = max(1, round(LAST * episodes))
+    frame = frame[frame.episode <= episodes]
+    frame = frame[frame.groupby(["variant", "run"]).episode.transform("size") == episodes]
+    late = frame[frame.episode > episodes - last]
     finals, means = (part.groupby(["variant", "run"])["return"].mean() for part in (late, frame))
     found: dict[str, Any] = {}
     for variant in study:
@@ -179,7 +182,7 @@ def summarise(
         own["difference"] = None
         if len(both) > 1:
             own["difference"] = paired_difference(finals[name][both], finals[TRUE][both]).as_dict()
-    return {"env": settings.env, "episodes": settings.episodes, "last": last, "variants": found}
+    return {"env": settings.env, "episodes": episodes, "last": last, "variants": found}
 
 
 def interval(values: Any) -> dict[str, float | None] | None:

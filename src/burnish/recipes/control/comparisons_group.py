@@ -50,7 +50,8 @@ class VariantGroup(RunGroup):
         return f"{self.variant.name}-{self.first:02d}-{self.last:02d}"
 
     def as_dict(self) -> dict[str, Any]:
-        own = {key: value for key, value in vars(self).items() if key not in ("variant", "method", "track", "quiet")}
+        beside = ("variant", "method", "wrappers", "steps", "track", "quiet", "earlier")
+        own = {key: value for key, value in vars(self).items() if key not in beside}
         own |= {"hidden": ",".join(map(str, self.hidden)), "env_options": dict(self.env_options)}
         return own | {"variant": self.variant.name, "comparisons": self.variant.as_dict(), "ppo": self.method.as_dict()}
 
@@ -84,9 +85,9 @@ def run_variant(group: VariantGroup, folder: Path, progress: Callable[[int], Non
 def learn(group: VariantGroup, run: RunFolder, progress: Callable[[int], None] | None) -> tuple[Player, Teacher | None]:
     """The group's runs through the loop, until each has had its episodes."""
     if (knobs := group.variant.comparisons) is None:
-        return play(group, run, progress), None
+        return play(group, run, progress)[0], None
     teacher = Teacher(knobs, actions_of(group.env), group.seeds, group.first)
-    return play(group, run, progress, lambda stream: compared(stream, teacher)), teacher
+    return play(group, run, progress, lambda stream: compared(stream, teacher))[0], teacher
 
 
 def actions_of(env: str) -> Actions:

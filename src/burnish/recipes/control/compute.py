@@ -11,12 +11,14 @@ from queue import Empty
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from burnish.recipes.control.bars import Bars
+from burnish.recipes.control.failures import told
 from burnish.recipes.control.group import RETURNS, RunGroup, run_group
 from burnish.recipes.control.longer import FINISHED, GROUPS
 from burnish.recipes.processes import workers
-from burnish.run import RunFolder, UserError, read_mapping, remove_folder_atomically
+from burnish.run import RunFolder, UserError, read_mapping, remove_folder_atomically, warn
 from burnish.training.loop import Interrupted, interruptible
 
 
@@ -25,11 +27,17 @@ def compute(
 ) -> list[str]:
     """`run` the unfinished groups in separate processes, and return what failed, as phrases.
 
-    Raises Interrupted on Ctrl-C: finished groups are kept. Raises UserError if the folder `home` is gone.
+    A group in which runs failed is computed again: the mistake may be mended. Raises Interrupted on Ctrl-C: finished
+    groups are kept. Raises UserError if the folder `home` is gone.
     """
     folder = home.path / GROUPS
     found = {g.name: outcome(folder / g.name) for g in groups if finished(folder / g.name)}
+    again = {name: len(one["failed"]) for name, one in found.items() if one["failed"]}
+    found = {name: one for name, one in found.items() if name not in again}
     waiting = [group for group in groups if group.name not in found]
+    if again and not quiet:
+        runs = "; ".join(f"{count} of {name}" for name, count in again.items())
+        Console(stderr=True).print(f"runs had failed, and their groups are computed again: {runs}", highlight=False)
     for group in waiting:
         if (folder / group.name).exists():
             remove_folder_atomically(folder / group.name)
@@ -37,17 +45,13 @@ def compute(
     with Bars(groups, quiet) as bars:
         for group in groups:
             if group.name in found:
-                bars.set(group, group.episodes * len(group.seeds))
+                bars.set(group, group.length * len(group.seeds))
         together = alone if min(processes, len(waiting)) < 2 else spread
         try:
             together(run, processes, waiting, home, bars, found, failed)
         except KeyboardInterrupt as error:
             raise Interrupted(f"{home.path} keeps the finished groups; --resume computes the others") from error
-    phrases = [f"{group.method.name}: {failed[group.name]}" for group in groups if group.name in failed]
-    for group in groups:
-        failures = found.get(group.name, {"failed": {}})["failed"]
-        phrases += [f"{group.method.name}, run {run}: {reason}" for run, reason in failures.items()]
-    return list(dict.fromkeys(phrases))
+    return told(groups, failed, found)
 
 
 def alone(
@@ -112,7 +116,10 @@ def settle(
 ) -> None:
     """Store a group's result. A user's mistake in one group does not stop the others."""
     try:
-        found[group.name] = result()
+        own = result()
+        if own.get("caution") and not any(one.get("caution") for one in found.values()):
+            warn(f"{group.env}: {own['caution']}")
+        found[group.name] = own
         bars.done(group, found[group.name]["seconds"])
     except UserError as error:
         failed[group.name] = str(error)

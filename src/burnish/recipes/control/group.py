@@ -2,12 +2,14 @@
 
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -25,7 +27,7 @@ from burnish.recipes.control.tracking import followed
 from burnish.run import RunFolder, write_atomically
 from burnish.training.control.lockstep import LockstepLearner
 from burnish.training.control.trust_region import TrustRegionLearner
-from burnish.training.loop import train_loop
+from burnish.training.loop import interruptible, train_loop
 from burnish.training.progress import Progress
 from burnish.training.resume import State
 
@@ -44,11 +46,12 @@ class RunGroup:
     env: str
     env_options: Mapping[str, Any]
     hidden: tuple[int, ...]
-    episodes: int
+    episodes: int | None
     seed: int
     first: int
     last: int
     wrappers: Wrappers = field(default=(), kw_only=True)
+    steps: int | None = field(default=None, kw_only=True)
     track: str | None = field(default=None, kw_only=True)
     quiet: bool = field(default=False, kw_only=True)
     earlier: Earlier | None = field(default=None, kw_only=True)
@@ -60,6 +63,11 @@ class RunGroup:
     @property
     def seeds(self) -> list[int]:
         return [self.seed * SEEDS_APART + run for run in range(self.first, self.last + 1)]
+
+    @property
+    def length(self) -> int:
+        """How many episodes, or else environment steps, a run has: what progress is counted in."""
+        return self.episodes or self.steps or 0
 
     def as_dict(self) -> dict[str, Any]:
         """What the group computes, as plain data."""
@@ -96,13 +104,13 @@ class Pace:
 def run_group(group: RunGroup, folder: Path, progress: Callable[[int], None]) -> dict[str, Any]:
     """Train the group's runs to the end and write their episodes and weights; returns the content of `group.json`.
 
-    `progress` is called now and then with the number of the group's episodes that have ended. The returns of every run
-    that ended normally are written, even if other runs failed.
+    `progress` is called now and then with the number of the group's episodes that have ended, or of its environment
+    steps. The returns of every run that ended normally are written, even if other runs failed.
     """
     began = time.perf_counter()
     with RunFolder.open(folder) as run:
         run.claim(group.as_dict())
-        player = play(group, run, progress)
+        player, updates = play(group, run, progress)
         finished = pd.DataFrame([asdict(episode) for episode in player.ledger.finished])
         frame = pd.DataFrame(columns=["run", "episode", "return_", "length", "steps"]) if finished.empty else finished
         frame = frame.rename(columns={"return_": "return"})
@@ -114,7 +122,8 @@ def run_group(group: RunGroup, folder: Path, progress: Callable[[int], None]) ->
         keep_policies(group, player, frame, run.path)
         failed = {str(number): reason for number, reason in sorted(player.failed.items())}
         seconds = time.perf_counter() - began + (group.earlier.seconds if group.earlier else 0.0)
-        found = {"seconds": round(seconds, 3), "failed": failed, "updates": player.updates}
+        found = {"seconds": round(seconds, 3), "failed": failed}
+        found |= {"updates": {str(number): count for number, count in updates.items()}, "caution": player.caution}
         found |= {"went_on_after": list(group.earlier.parts)} if group.earlier else {}
         write_atomically(run.path / FINISHED, json.dumps(found) + "\n")  # last: it says that the group is finished
     return found
@@ -125,24 +134,26 @@ def play(
     run: RunFolder,
     progress: Callable[[int], None] | None = None,
     through: Callable[[Iterator[Drawn]], Iterator[Drawn]] = lambda stream: stream,
-) -> Player:
-    """The group's runs through the loop, until each has had its episodes; rollouts go `through` a function first."""
+) -> tuple[Player, dict[int, int]]:
+    """The group's runs through the loop, until each has had its episodes or steps; rollouts go `through` a function
+    first. Also returns the number of updates of each run."""
     torch.set_num_threads(1)  # groups are spread over the cores: more threads would only wait for each other
     method, algorithm = group.method, group.method.algorithm
     seeds = group.seeds if group.earlier is None else group.earlier.seeds(group.seeds)
-    copies, made = method.control.copies, {"wrappers": group.wrappers, **group.env_options}
-    environments = make_environments(group.env, seeds, copies, **made)
+    environments = make_environments(group.env, seeds, method.control.copies, group.wrappers, **group.env_options)
     network = network_of(environments, group.hidden)
     models = Models(policy=network.policy(seeds))
     if "critic" in algorithm.roles:
         models = models.having(critic=network.critic(seeds))
-    player = Player(models, method.control, environments, seeds, group.episodes, group.first)
+    episodes = group.episodes or sys.maxsize
+    player = Player(models, method.control, environments, seeds, episodes, group.first, budget=group.steps)
     learner = (TrustRegionLearner if algorithm.region() else LockstepLearner)(
-        algorithm, models, method.steps, seeds, group.first
+        algorithm, models, method.steps, seeds, group.first, failed=player.failed
     )
     player.beside = learner.named
     state = State() if group.earlier is None else continued(group.earlier, models, player, learner)
     with (
+        interruptible() as player.interrupted,
         followed(run, group.track, group.alone(), learner, player.ledger, group.quiet) as episodes_ended,
         Progress(group.name, 1, quiet=True) as bar,
     ):
@@ -150,10 +161,10 @@ def play(
         def report(ledger: Ledger) -> None:
             episodes_ended()
             if progress is not None:
-                progress(ended(ledger, player, group.episodes))
+                progress(ended(ledger, player, group))
 
         player.report = report
-        player.updates = train_loop(
+        train_loop(
             models,
             through(draws(method.control, player)),
             learner=learner,
@@ -163,19 +174,22 @@ def play(
             state=state,
             evaluator=None,
             progress=bar,
-        ).step
+            first_row=True,
+        )
     environments.close()
-    return player
+    return player, learner.updates
 
 
-def ended(ledger: Ledger, player: Player, episodes: int) -> int:
-    """The number of episodes that need no more work: finished ones, and all of finished runs."""
-    return int(ledger.ended.sum()) + len(player.retired) * episodes
+def ended(ledger: Ledger, player: Player, group: RunGroup) -> int:
+    """The number of episodes, or else steps, that need no more work: those behind, and all of the runs that left."""
+    behind = ledger.ended if group.episodes else np.minimum(ledger.steps, group.length)
+    return int(behind.sum()) + len(player.retired) * group.length
 
 
 def network_of(environments: Environments, hidden: tuple[int, ...]) -> Network:
     """The networks for these environments."""
-    return Network(environments.observations, environments.actions, environments.continuous, hidden)
+    made = environments
+    return Network(made.observations, made.actions, made.continuous, hidden, made.choices, made.image)
 
 
 def keep_policies(group: RunGroup, player: Player, frame: pd.DataFrame, folder: Path) -> None:
@@ -186,11 +200,12 @@ def keep_policies(group: RunGroup, player: Player, frame: pd.DataFrame, folder: 
     facts = {}
     for number in finished:
         episodes = frame[frame.run == number]
-        latest = float(episodes["return"].tail(LATEST).mean())
+        latest = float(episodes["return"].tail(LATEST).mean()) if len(episodes) else math.nan
+        spent = group.steps is not None and len(episodes) < (group.episodes or sys.maxsize)
         facts[number] = {
             "seed": group.seeds[number - group.first],
             "episodes": len(episodes),
-            "steps": int(episodes.steps.max()),
+            "steps": group.steps if spent else int(episodes.steps.max()),
             "return": latest if math.isfinite(latest) else None,
         }
     observations, actions = player.environments.spaces

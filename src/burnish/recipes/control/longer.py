@@ -3,7 +3,8 @@
 A finished group's folder is moved aside, a new one is computed from it, and then it is removed; a kill in between loses
 nothing. What training goes on from is the run's: weights, optimizer, statistics, and what the algorithm carries. Two
 things are not what they were in one long training, because an environment cannot be saved: it starts with new episodes,
-from random streams of their own, and the rollout in which the last episode ended was not learned from.
+from random streams of their own, and the rollout in which the last episode ended was not learned from. Runs that end
+after a number of steps cannot go on: their last episodes did not end, and are not counted.
 """
 
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ class Goes(Protocol):
 @dataclass(frozen=True)
 class Earlier:
     """A finished group that a longer training goes on from: its folder, and its episodes, updates and seconds.
+
+    `updates` is the largest number of updates of a run.
 
     `parts` are the numbers of episodes after which training went on, this one's included.
     """
@@ -77,15 +80,22 @@ def continued(earlier: Earlier, models: Models, player: Player, learner: Goes) -
     return State(step=earlier.updates)
 
 
-def going_on(run: RunFolder, episodes: int, names: Sequence[str]) -> None:
+def going_on(run: RunFolder, episodes: int | None, names: Sequence[str]) -> None:
     """Claim a finished experiment for more `episodes` than it had.
 
-    Raises UserError where its groups of these names are not all finished, some of their runs failed, or it is to have
-    fewer episodes.
+    Raises UserError where its groups of these names are not all finished, some of their runs failed, it is to have
+    fewer episodes, or its runs end after a number of steps.
     """
-    had = run.claimed().get("episodes")
-    if not isinstance(had, int) or had == episodes:
+    claimed = run.claimed()
+    had = claimed.get("episodes")
+    if had == episodes:
         return
+    if had is None or episodes is None or claimed.get("steps") is not None:
+        raise UserError(
+            f"{run.path} was begun with {'no number of' if had is None else had} episodes, and its runs end after "
+            f"{claimed.get('steps')} steps, so they cannot go on with more: resume with the same episodes, or choose "
+            "another --out"
+        )
     if had > episodes:
         raise UserError(
             f"{run.path} was begun with {had} episodes: give more to go on with it, or choose another --out"
@@ -105,20 +115,20 @@ def going_on(run: RunFolder, episodes: int, names: Sequence[str]) -> None:
     run.write_config(run.claimed() | {"episodes": episodes})
 
 
-def earlier_of(run: Path, name: str, episodes: int) -> Earlier | None:
-    """What the group of this name goes on from, moved aside; None where it begins anew, or has its episodes."""
+def earlier_of(run: Path, name: str, episodes: int | None) -> Earlier | None:
+    """What the group of this name goes on from, moved aside; None where it begins anew, or has its episodes.
+
+    A group some of whose runs failed after it went on keeps what it went on from, because it is computed again.
+    """
     folder, aside = run / GROUPS / name, run / EARLIER / name
-    if is_finished(folder):
-        if episodes_of(folder) == episodes:
-            return None
+    if is_finished(folder) and episodes_of(folder) != episodes and not aside.exists():
         make_folder(aside.parent)
-        if folder.exists() and not aside.exists():
-            folder.rename(aside)
+        folder.rename(aside)
     if not is_finished(aside):
         return None
     found = read_mapping(aside / FINISHED)
-    parts = (*found.get("went_on_after", ()), episodes_of(aside))
-    return Earlier(aside, parts, int(found["updates"]), float(found["seconds"]))
+    parts = (*found.get("went_on_after", ()), episodes_of(aside) or 0)
+    return Earlier(aside, parts, max(found["updates"].values()), float(found["seconds"]))
 
 
 def tidy(run: Path, names: Sequence[str]) -> None:
@@ -135,6 +145,6 @@ def is_finished(folder: Path) -> bool:
     return (folder / FINISHED).is_file()
 
 
-def episodes_of(folder: Path) -> int:
+def episodes_of(folder: Path) -> int | None:
     """The episodes per run that a group was computed with."""
-    return int(read_mapping(folder / CONFIG).get("episodes", 0))
+    return read_mapping(folder / CONFIG).get("episodes")

@@ -17,6 +17,7 @@ from burnish.run import UserError
 from burnish.run.trackers import check_installed, tracker_names
 from burnish.training.control.lockstep import Steps
 
+EPISODES = 1000
 MOST_LAYERS, MOST_UNITS = 64, 16_384
 BESIDE = {"algorithms", "env_options", "wrappers"}
 """What is given beside the fields of `ClassicSettings`."""
@@ -30,7 +31,15 @@ class ClassicSettings:
 
     env: str = option("CartPole-v1", "Gymnasium environment id, module:id, or module:function that makes one")
     runs: int = option(20, "independently seeded runs per algorithm", ge=1, most=100_000)
-    episodes: int = option(1000, "episodes per run, numbered in the order in which they began", ge=1, most=10_000_000)
+    episodes: int | None = option(
+        None,
+        "episodes per run, numbered in the order in which they began; default: 1000, or no limit with steps",
+        ge=1,
+        most=10_000_000,
+    )
+    steps: int | None = option(
+        None, "environment steps per run; a run with episodes too ends with whichever come first", ge=1, most=10**12
+    )
     out: str = option("runs/classic", "folder to write")
     seed: int = option(2, "seed of the experiment; run i has seed · 1,000,003 + i", ge=0, le=LARGEST_SEED)
     hidden: str = option("64,64", "sizes of the hidden layers of every policy and critic")
@@ -148,10 +157,14 @@ def method(name: str, options: Mapping[str, Any]) -> Method:
     parts = [construct(cls, {k: v for k, v in given.items() if k in option_names(cls)}) for cls in types]
     control, steps = parts[1], parts[2]
     whole = control.rollout is None
+    single = not whole and control.copies * (control.rollout or 0) == 1
     refuse(
         {
             f"{name} learns from whole episodes: leave rollout out": algorithm.whole_episodes
             and control.rollout is not None,
+            f"{name} standardises advantages, which are 0 where a rollout has one step: raise copies or rollout": (
+                single and bool(values_of(parts[0]).get("standardise_advantages"))
+            ),
             f"{name} learns from steps: give rollout": whole and not algorithm.whole_episodes,
             f"{name} learns from a whole rollout at once: leave batch_size out": steps.batch_size is not None
             and "update_epochs" not in option_names(algorithm),
@@ -161,8 +174,8 @@ def method(name: str, options: Mapping[str, Any]) -> Method:
 
 
 def checked(settings: ClassicSettings) -> ClassicSettings:
-    """The settings, with trackers as a comma-separated text. Raises UserError for sizes of hidden layers that make no
-    sense, and for trackers that do not exist or are not installed."""
+    """The settings, with a length, and with trackers as a comma-separated text. Raises UserError for sizes of hidden
+    layers that make no sense, and for trackers that do not exist or are not installed."""
     sizes = [size.strip() for size in settings.hidden.split(",")]
     refuse(
         {
@@ -175,6 +188,8 @@ def checked(settings: ClassicSettings) -> ClassicSettings:
             ),
         }
     )
+    if settings.episodes is None and settings.steps is None:
+        settings = dataclasses.replace(settings, episodes=EPISODES)
     if settings.track is None:
         return settings
     names = tracker_names(settings.track)

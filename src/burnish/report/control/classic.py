@@ -48,7 +48,8 @@ def classic_page(folder: Path) -> Path:
     colours = theme.series_colours([one["label"] for one in models.values()])
     figures: dict[By, list[Figure]] = {}
     for by, stem in STEMS.items():
-        save_curves(learning_curves(frame, by, found["threshold"], colours), folder / stem)
+        chart = learning_curves(frame, by, found["threshold"], colours, note=left_out(found))
+        save_curves(chart, folder / stem)
         figures[by] = _figures(frame, by, found, colours)
     place = config.get("env") or "the environment"
     return write_page(
@@ -60,6 +61,9 @@ def classic_page(folder: Path) -> Path:
         place=place,
         found=found,
         models=models,
+        length=length(found),
+        left_out=left_out(found),
+        updates={name: updates(one) for name, one in models.items()},
         runs=sorted({one["runs"] for one in models.values()}),
         swatches=colours,
         panels={by: several[0] for by, several in figures.items()},
@@ -82,7 +86,7 @@ def read_summary(path: Path) -> dict[str, Any]:
     for key in ("algorithms", "episodes", "last", "digits", "probability_of_improvement", "leader", "story"):
         if key not in found or (key == "algorithms" and not found[key]):
             raise UserError(f"{path} has no `{key}`: recreate it with burnish.evaluation.returns.summarise.")
-    return {"threshold": None, "unfinished": {}} | found
+    return {"threshold": None, "unfinished": {}, "failed": {}, "warnings": [], "steps": None} | found
 
 
 def title(found: Mapping[str, Any], place: str) -> str:
@@ -91,7 +95,7 @@ def title(found: Mapping[str, Any], place: str) -> str:
     if first is None:
         (one,) = models.values()
         mean = wording.number(one["mean"]["mean"], found["digits"])
-        return f"{one['label']} on {place}: a mean return of {mean} over {found['episodes']:,} episodes"
+        return f"{one['label']} on {place}: a mean return of {mean} over {length(found)}"
     label = models[first["algorithm"]]["label"]
     if first["difference"] is None:
         return (
@@ -105,6 +109,26 @@ def title(found: Mapping[str, Any], place: str) -> str:
     return f"{wording.listed([label, *level])} have the highest mean returns on {place} and cannot be told apart"
 
 
+def length(found: Mapping[str, Any]) -> str:
+    """How long each run was, in words."""
+    return f"{found['steps']:,} environment steps" if found["steps"] else f"{found['episodes']:,} episodes"
+
+
+def left_out(found: Mapping[str, Any]) -> str:
+    """The runs that failed, in words; empty if none did."""
+    failed = [f"{count} run{'s' if count > 1 else ''} of {name}" for name, count in found["failed"].items()]
+    return f"without {wording.listed(failed)}, which failed" if failed else ""
+
+
+def updates(one: Mapping[str, Any]) -> str:
+    """The smallest and the largest number of updates of an algorithm's runs."""
+    counts = one.get("updates_per_run")
+    if not counts:
+        return "–"
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def result(found: Mapping[str, Any]) -> str:
     """The mean return of the leader and of its closest rival in one sentence, or that of the only algorithm."""
     models, first, digits = found["algorithms"], found["leader"], found["digits"]
@@ -112,7 +136,7 @@ def result(found: Mapping[str, Any]) -> str:
     one = models[name]
     ends = wording.range_of(one["mean"], digits)
     mean = wording.number(one["mean"]["mean"], digits) + (f" (95 % interval {ends})" if ends else "")
-    over = f"over all {found['episodes']:,} episodes" + (
+    over = f"over {'' if found['steps'] else 'all '}{length(found)}" + (
         f" and {one['runs']} runs" if one["runs"] > 1 else " of one run"
     )
     sentence = f"{one['label']}’s mean return {over} is {mean}"
@@ -164,9 +188,8 @@ def command(config: Mapping[str, Any], models: Mapping[str, Any], found: Mapping
     """The command that repeats the experiment, if all hyperparameters are the defaults."""
     runs = config.get("runs") or max(one["runs"] for one in models.values())
     env = f" --env {config['env']}" if config.get("env") else ""
-    return (
-        f"burnish classic{env} --algorithms {','.join(models)} --runs {runs} --episodes {found['episodes']} --out DIR"
-    )
+    amount = f"--steps {found['steps']}" if found["steps"] else f"--episodes {found['episodes']}"
+    return f"burnish classic{env} --algorithms {','.join(models)} --runs {runs} {amount} --out DIR"
 
 
 def _figures(frame: pd.DataFrame, by: By, found: Mapping[str, Any], colours: Colours) -> list[Figure]:
@@ -182,7 +205,9 @@ def _figures(frame: pd.DataFrame, by: By, found: Mapping[str, Any], colours: Col
     if any(curve.low is not None for curve in curves):
         caption += "Bands are 95 % bootstrap intervals of the mean over runs. "
     if found["threshold"] is not None:
-        caption += f"The dashed line is at {found['threshold']:g}.".replace("-", wording.MINUS)
+        caption += f"The dashed line is at {found['threshold']:g}. ".replace("-", wording.MINUS)
+    if missing := left_out(found):
+        caption += f"{missing[0].upper()}{missing[1:]}."
     main = LightFigure(STEMS[by], to_spec(panel(curves, colours, by, found["threshold"])), caption.strip())
     each = [LightFigure(f"{STEMS[by]}-{i}", to_spec(chart)) for i, chart in enumerate(multiples(curves, colours, by))]
     return [main, *each]
@@ -206,8 +231,10 @@ def _finished(frame: pd.DataFrame, found: Mapping[str, Any]) -> pd.DataFrame:
         raise UserError(f"The table of returns has no column {wording.listed(missing)}: it needs one row per episode.")
     parts = []
     for name, one in models.items():
-        rows = frame[(frame.algorithm == name) & (frame.episode <= found["episodes"])]
-        rows = rows[rows.groupby("run").episode.transform("size") == found["episodes"]]
+        rows = frame[frame.algorithm == name]
+        if not found["steps"]:
+            rows = rows[rows.episode <= found["episodes"]]
+            rows = rows[rows.groupby("run").episode.transform("size") == found["episodes"]]
         if rows.empty:
             raise UserError(
                 f"The table of returns has no finished run of {name}, unlike the summary: run burnish classic again."

@@ -51,11 +51,13 @@ def learning_curves(
     threshold: int | float | None = None,
     colours: Colours | None = None,
     width: int = 860,
+    note: str = "",
 ) -> alt.VConcatChart:
     """The figure for files: the panel with all algorithms above small multiples of each.
 
     `frame` has one row per episode: `algorithm, run, episode, return, steps`; algorithms are drawn in order of
-    appearance. `threshold` draws a dashed line. Raises UserError if the frame is empty or lacks a column.
+    appearance. `threshold` draws a dashed line, and `note` ends the title. Raises UserError if the frame is empty or
+    lacks a column.
     """
     curves = curves_of(frame, by)
     colours = colours or theme.series_colours([curve.name for curve in curves])
@@ -64,6 +66,7 @@ def learning_curves(
     title, smooth = _title(curves), window(_longest(frame))
     title += ", with 95 % bootstrap bands" if any(curve.low is not None for curve in curves) else ""
     title += f"; each point is the mean of {smooth} episodes" if smooth > 1 else ""
+    title += f"; {note}" if note else ""
     top = panel(curves, colours, by, threshold, for_file=True).properties(width=width, title=title)
     each = [chart.properties(width=small, height=150) for chart in multiples(curves, colours, by)]
     below = alt.concat(*each, columns=columns, spacing=20)

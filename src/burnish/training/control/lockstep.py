@@ -19,7 +19,7 @@ from burnish.batches import Prepared, Rows, Transitions
 from burnish.functional import masked_mean
 from burnish.options import check, option
 from burnish.policies.interface import Models
-from burnish.run import UserError
+from burnish.training.control.overflow import overflow
 from burnish.training.resume import State
 from burnish.training.step import objective, prepared
 
@@ -116,7 +116,10 @@ class StackedAdam:
 
 @dataclass
 class LockstepLearner:
-    """`passes` of an algorithm's gradient over the single steps of each rollout, for the runs numbered from `first`."""
+    """`passes` of an algorithm's gradient over the single steps of each rollout, for the runs numbered from `first`.
+
+    A run whose gradient or weights are not finite is added to `failed` with the reason, and takes no further part.
+    """
 
     algorithm: Algorithm
     models: Models
@@ -124,6 +127,7 @@ class LockstepLearner:
     seeds: Sequence[int]
     first: int = 0
     parts: tuple[str, ...] = ("policy", "critic")
+    failed: dict[int, str] = field(default_factory=dict)
     runs: list[int] = field(init=False)
     dropout: bool = False
 
@@ -133,6 +137,7 @@ class LockstepLearner:
         self.trained = {name: model for name, model in self.models.trained().items() if name in self.parts}
         self.adams = {name: StackedAdam(self.steps.adam_eps) for name in self.trained}
         self.going = torch.ones(len(self.seeds), dtype=torch.bool)
+        self.left: dict[int, int] = {}
         self.carried: dict[str, Tensor] = {}
         self.latest: dict[str, Any] = {}
         self.recorded: dict[str, Any] = {}
@@ -146,7 +151,7 @@ class LockstepLearner:
         """Single steps, each once per pass. The padding of a run with fewer steps comes last, so that its steps are
         divided into minibatches as if it were alone."""
         loose = single_steps(batch)
-        self.going = torch.ones(len(self.runs), dtype=torch.bool, device=batch.mask.device)
+        self.going = torch.tensor([run not in self.failed for run in self.runs], device=batch.mask.device)
         counts, size = loose.lengths[:, 0].tolist(), self.steps.batch_size
         for _ in range(self.algorithm.passes):
             if size is None or size >= max(counts):
@@ -165,6 +170,7 @@ class LockstepLearner:
         if remaining != self.runs:
             index = [self.runs.index(run) for run in remaining]
             kept = torch.tensor(index, device=batch.mask.device)
+            self.left = self.updates
             for adam in self.adams.values():
                 adam.keep(kept)
             self.orders, self.runs = [self.orders[i] for i in index], remaining
@@ -185,7 +191,15 @@ class LockstepLearner:
         carried = [below(CARRIED, own) for own in saved]
         self.carried = {name: torch.stack([own[name] for own in carried]) for name in carried[0]}
 
+    @property
+    def updates(self) -> dict[int, int]:
+        """The updates that each run has made, by its number, also of those that have left."""
+        counts = next(iter(self.adams.values())).counts or [0] * len(self.runs)
+        return self.left | dict(zip(self.runs, counts, strict=True))
+
     def update(self, part: Any, state: State, first: bool) -> dict[str, Any] | None:
+        if not self.going.any():
+            return None
         loss = self.algorithm.loss(self.models, part)
         metrics = metric_means(loss, part)
         stops = self.algorithm.stops(metrics)
@@ -203,6 +217,20 @@ class LockstepLearner:
             return metric_means(self.algorithm.loss(self.models, batch), batch)
 
         self.carried = self.algorithm.conclude(final_metrics, self.carried)
+        self.check()
+
+    def check(self) -> None:
+        """Note the runs whose weights are not finite any more."""
+        for name, model in self.models.trained().items():
+            (theta,) = model.parameters().values()
+            for r in (~torch.isfinite(theta).all(-1)).nonzero().flatten().tolist():
+                reason = f"the {name}'s weights overflow {str(theta.dtype).removeprefix('torch.')}"
+                self.fail(r, f"{reason}: lower the learning rate")
+
+    def fail(self, r: int, reason: str) -> None:
+        """The run at position r cannot go on."""
+        run = self.runs[r]
+        self.failed.setdefault(run, f"after {self.updates[run]:,} updates, {reason}")
 
     def pace(self, seconds: float) -> dict[str, Any]:
         """Nothing: a run's steps are not counted by the time."""
@@ -215,9 +243,13 @@ class LockstepLearner:
         self.latest |= metrics
 
     def record(self, state: State) -> dict[str, float]:
-        """Means over the remaining runs, of the latest update and rollout alone: those of all would cost time."""
-        found = self.recorded = self.latest
-        self.latest = {}
+        """Means over the runs that go on, of the latest update and rollout alone: those of all would cost time."""
+        self.recorded, self.latest = self.latest, {}
+        found = self.recorded
+        if self.failed:
+            on = [i for i, run in enumerate(self.runs) if run not in self.failed]
+            going = {name: x[on] if isinstance(x, Tensor) else x for name, x in found.items()}
+            found = {name: x for name, x in going.items() if on or not isinstance(x, Tensor)}
         return {
             name: value.double().mean().item() if isinstance(value, Tensor) else value for name, value in found.items()
         }
@@ -225,21 +257,21 @@ class LockstepLearner:
     def recorded_by_run(self) -> dict[int, dict[str, float]]:
         """The metrics of each run, by its number, which the last record has the means of."""
         own = {name: value.tolist() for name, value in self.recorded.items() if isinstance(value, Tensor)}
-        return {run: {name: values[i] for name, values in own.items()} for i, run in enumerate(self.runs)}
+        going = {i: run for i, run in enumerate(self.runs) if run not in self.failed}
+        return {run: {name: values[i] for name, values in own.items()} for i, run in going.items()}
 
     def descend(self, loss: Loss, part: Any) -> dict[str, Tensor]:
-        """One step of every run that is going. Raises UserError, before anything moves, where a run's is not finite."""
+        """One step of every run that is going; one whose gradient is not finite fails, and its weights stay."""
         losses = objective(loss, part.counts())
         thetas = {name: next(iter(model.parameters().values())) for name, model in self.trained.items()}
         gradients = torch.autograd.grad(losses.sum(), list(thetas.values()))
         norms = torch.stack([g.square().sum(-1) for g in gradients]).sum(0).sqrt()
         going = self.going & part.mask.any(-1).any(-1)  # a run with fewer steps than another has fewer minibatches
         if (broken := going & ~torch.isfinite(norms)).any():
-            worst = int(broken.nonzero()[0])
-            problem = f"the gradient's norm is {norms[worst].item()}, and nothing was updated"
-            if "policy" not in self.trained:  # whose own step comes before the critic's regression
-                problem = f"the norm of the critic's gradient is {norms[worst].item()}, after the policy's step"
-            raise UserError(f"run {self.runs[worst]}: {problem}: lower the learning rate")
+            last = "the gradient's norm" if "policy" in self.trained else "the norm of the critic's gradient"
+            for r in broken.nonzero().flatten().tolist():
+                self.fail(r, overflow(r, loss, part, thetas, last))
+            self.going, going = self.going & ~broken, going & ~broken
         limit, rate = self.steps.max_grad_norm, self.steps.rates(part.batch if isinstance(part, Prepared) else part)
         scale = (limit / (norms + 1e-6)).clamp(max=1.0)[:, None] if limit else None
         for (name, theta), gradient in zip(thetas.items(), gradients, strict=True):

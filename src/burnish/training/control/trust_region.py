@@ -12,10 +12,12 @@ from burnish.algorithms.terms import Loss
 from burnish.batches import Prepared, Transitions
 from burnish.functional import backtracking_search, conjugate_gradient, masked_mean
 from burnish.policies.interface import ExactPolicy, Models
-from burnish.run import UserError
 from burnish.training.control.lockstep import LockstepLearner, Steps, metric_means, single_steps
+from burnish.training.control.overflow import overflow
 from burnish.training.resume import State
 from burnish.training.step import objective, prepared
+
+UPDATES = "updates"
 
 
 class CriticRegression(Algorithm):
@@ -37,9 +39,21 @@ class TrustRegionLearner:
 
     dropout = False
 
-    def __init__(self, algorithm: Any, models: Models, steps: Steps, seeds: Sequence[int], first: int = 0) -> None:
+    def __init__(
+        self,
+        algorithm: Any,
+        models: Models,
+        steps: Steps,
+        seeds: Sequence[int],
+        first: int = 0,
+        failed: dict[int, str] | None = None,
+    ) -> None:
         self.algorithm, self.models, self.region = algorithm, models, algorithm.region()
-        self.critic = LockstepLearner(CriticRegression(algorithm), models, steps, seeds, first, parts=("critic",))
+        failed = {} if failed is None else failed
+        regression = CriticRegression(algorithm)
+        self.critic = LockstepLearner(regression, models, steps, seeds, first, ("critic",), failed)
+        self.updates = dict.fromkeys(self.critic.runs, 0)
+        """The steps that each run's policy has tried, by the run's number."""
 
     def prepare(self, batch: Transitions, state: State) -> Prepared:
         self.critic.narrow(batch)
@@ -51,14 +65,20 @@ class TrustRegionLearner:
         yield batch
 
     def update(self, part: Prepared, state: State, first: bool) -> dict[str, Any] | None:
-        metrics = trust_region_step(self.algorithm, self.region, self.models, single_steps(part))
+        failures: dict[int, str] = {}
+        metrics = trust_region_step(self.algorithm, self.region, self.models, single_steps(part), failures)
+        for r, reason in failures.items():
+            self.critic.fail(r, reason)
+        for run in self.critic.runs:
+            self.updates[run] += run not in self.critic.failed
         # The policy moves first: its advantages are based on the critic before its update.
         for piece in self.critic.minibatches(part, state):
             found = self.critic.update(piece, state, first)
         return metrics | {"loss/value_avg": found["loss"]} if found else metrics
 
     def conclude(self, batch: Prepared, state: State) -> None:
-        """Nothing: the step itself decides how far it goes."""
+        """Nothing adapts: the step itself decides how far it goes."""
+        self.critic.check()
 
     def note(self, metrics: dict[str, Any], state: State) -> None:
         self.critic.note(metrics, state)
@@ -76,23 +96,26 @@ class TrustRegionLearner:
         self.critic.save(state)
 
     def named(self, run: int) -> dict[str, Tensor]:
-        """What the next update of the run with this number would depend on: the policy's step has no memory."""
-        return self.critic.named(run)
+        """What the next update of the run with this number would depend on, and the number of its updates."""
+        return self.critic.named(run) | {UPDATES: torch.tensor(self.updates[run])}
 
     def load_named(self, saved: Sequence[Mapping[str, Tensor]]) -> None:
         """Load what `named` gave, one per run."""
         self.critic.load_named(saved)
+        self.updates |= {run: int(own[UPDATES]) for run, own in zip(self.critic.runs, saved, strict=True)}
 
 
-def trust_region_step(algorithm: Algorithm, region: TrustRegion, models: Models, batch: Prepared) -> dict[str, Tensor]:
+def trust_region_step(
+    algorithm: Algorithm, region: TrustRegion, models: Models, batch: Prepared, failures: dict[int, str] | None = None
+) -> dict[str, Tensor]:
     """Move every run's policy, in place, and say how far; a run for which no step is good enough stays where it was.
 
     s = (F + damping·I)⁻¹ g,  Δθ = √(2·max_kl / sᵀ(F + damping·I)s) · s, and then shorter until the surrogate has
     improved and KL(π_old‖π) ≤ max_kl, g being the surrogate's gradient and F the Fisher matrix of the policy.
 
     Schulman et al. (2015), "Trust Region Policy Optimization", appendix C. F v is the derivative of (∇KL)ᵀv at π_old,
-    exact over the distributions and averaged over the states. Raises UserError, before anything moves, where a run's
-    gradient is not finite.
+    exact over the distributions and averaged over the states. A run whose gradient or curvature is not finite stays
+    where it was, and `failures` gets the reason by its position.
     """
     policy = cast(ExactPolicy, models.policy)
     (theta,) = policy.parameters().values()
@@ -104,15 +127,16 @@ def trust_region_step(algorithm: Algorithm, region: TrustRegion, models: Models,
     began = objective(loss, batch.counts())
     (slope,) = torch.autograd.grad(began.sum(), theta)
     began = began.detach()
-    if not torch.isfinite(slope).all():
-        worst = int((~torch.isfinite(slope).all(-1)).nonzero()[0])
-        raise UserError(
-            f"run {int(batch.batch.runs[worst])}: the surrogate's gradient is not finite, and nothing was updated: "
-            "lower max_kl"
-        )
+    reasons = {} if failures is None else failures
+    lost = ~torch.isfinite(slope).all(-1)
+    slope = torch.where(lost[:, None], 0.0, slope)
     product = policy.fisher_product(batch.batch)
     direction = conjugate_gradient(product, -slope, region.iterations, region.damping)
     curvature = (direction * (product(direction) + region.damping * direction)).sum(-1, keepdim=True)
+    lost = lost | ~torch.isfinite(curvature[:, 0])
+    for r in lost.nonzero().flatten().tolist():
+        reasons[r] = overflow(r, loss, batch, {"policy": theta.detach()}, "the surrogate's gradient")
+    direction = torch.where(lost[:, None], 0.0, direction)
     # Without curvature there is no direction either, and a step of 0 is right.
     full_step = direction * (2 * region.max_kl / torch.where(curvature > 0, curvature, 1.0)).sqrt()
 
