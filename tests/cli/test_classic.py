@@ -1,6 +1,7 @@
 """The classical path as a command: its flags, its file, and what it says of a failed run."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +42,15 @@ def test_classic_prints_its_page_and_repeats_from_its_configuration(tmp_path: Pa
 def test_classic_tells_a_failed_run_in_a_sentence(
     tmp_path: Path, burnish: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The environment made first is looked at, the second is of run 0, the third, which is loose, of run 1."""
+    """The environments made first are looked at; the third is of run 0, the fourth, which is loose, of run 1."""
     monkeypatch.setattr("recipes.classic_worlds.Loose.made", 0)
     file, run = tmp_path / "c.yaml", tmp_path / "run"
-    file.write_text("env: recipes.classic_worlds:Loose-v0\nenv_options: {loose: 2}\nalgorithms: reinforce\n")
+    file.write_text("env: recipes.classic_worlds:Loose-v0\nenv_options: {loose: 3}\nalgorithms: reinforce\n")
     flags = ["--runs", 2, "--episodes", 4, "--processes", 1, "--hidden", 4, "--quiet"]
     status, out, err = burnish("classic", "--config", file, *flags, "--out", run)
     assert (status, out) == (2, "")
-    told = "reinforce, run 1: in episode 3, RuntimeError: the third stair is loose"
-    assert err == f"burnish: {told}; the other runs' results are in {run}\n"
+    told = r"reinforce, run 1: in episode 3, RuntimeError: the third stair is loose \(\S*classic_worlds.py, line \d+\)"
+    assert re.fullmatch(f"burnish: {told}; the other runs' results are in {run}\n", err)
     assert (run / "report.html").exists()
 
 

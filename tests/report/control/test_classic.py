@@ -10,7 +10,7 @@ import yaml
 from reading import Page
 
 from burnish.evaluation.returns import summarise
-from burnish.report.control.classic import classic_page, command, result, settings, tally, title
+from burnish.report.control.classic import classic_page, command, result, settings, tally, title, updates
 from burnish.run import UserError
 
 RUNS = {
@@ -98,10 +98,10 @@ def test_the_table(page: Page) -> None:
     """REINFORCE's runs 40, 90, 100, 100, 310, 320 have mean 160, middle 150 and variance 74,600 / 5; that of the others
     is 1,000 / 5. PPO's 400, 410, 420, 420, 430, 440 have averages of 100 that are 21 lower at episode 100 and catch up
     by 4.2 an episode: 415 is reached at 104, 104, 102 and 100, and by two never. Six runs have 105 · 10 steps."""
-    row = f" REINFORCE 160.0 {ENDS}160.0 {ENDS}150.0 {ENDS}122.1 122.1 0 of 6 never 6,300 – TRPO 285.0"
+    row = f" REINFORCE 160.0 {ENDS}160.0 {ENDS}150.0 {ENDS}122.1 122.1 0 of 6 never 6,300 – – TRPO 285.0"
     assert re.search(row, page.text)
-    assert re.search(f" TRPO 285.0 {ENDS}300.0 {ENDS}300.0 {ENDS}14.1 14.1 0 of 6 never 6,300 – PPO 400.0", page.text)
-    row = f" PPO 400.0 {ENDS}420.0 {ENDS}420.0 {ENDS}14.1 14.1 4 of 6 104 2 of 6 never 6,300 2 min 5 s"
+    assert re.search(f" TRPO 285.0 {ENDS}300.0 {ENDS}300.0 {ENDS}14.1 14.1 0 of 6 never 6,300 – – PPO 400.0", page.text)
+    row = f" PPO 400.0 {ENDS}420.0 {ENDS}420.0 {ENDS}14.1 14.1 4 of 6 104 2 of 6 never 6,300 – 2 min 5 s"
     assert re.search(row, page.text)
     assert "Episodes to 415" in page.text
 
@@ -232,9 +232,18 @@ def test_settings_without_hyperparameters() -> None:
     ]
 
 
-def test_a_command_without_a_config() -> None:
-    said = command({}, {"ppo": {"runs": 3}, "trpo": {"runs": 5}}, {"episodes": 9})
-    assert said == "burnish classic --algorithms ppo,trpo --runs 5 --episodes 9 --out DIR"
+def test_updates_are_one_number_or_a_range() -> None:
+    assert [updates({"updates_per_run": counts}) for counts in ([1200] * 2, [3, 1200, 7], [])] == [
+        "1,200",
+        "3 to 1,200",
+        "–",
+    ]
+
+
+@pytest.mark.parametrize(("steps", "said"), [(None, "--episodes 9"), (5000, "--steps 5000")])
+def test_a_command_without_a_config(steps: int | None, said: str) -> None:
+    asked = command({}, {"ppo": {"runs": 3}, "trpo": {"runs": 5}}, {"episodes": 9, "steps": steps})
+    assert asked == f"burnish classic --algorithms ppo,trpo --runs 5 {said} --out DIR"
 
 
 @pytest.mark.parametrize(
