@@ -15,6 +15,7 @@ KINDS = {"completion": ("text_completion", "text_completion"), "chat": ("chat.co
 def error(sentence: str, status: int, field: str | None = None) -> dict[str, Any]:
     """An error in OpenAI's format."""
     kind = "invalid_request_error" if status < 500 else "server_error"
+    sentence = sentence.encode(errors="replace").decode()  # half of a surrogate pair, which JSON may name, is no text
     return {"error": {"message": sentence, "type": kind, "param": field, "code": status}}
 
 
