@@ -32,7 +32,7 @@ def serve(
 ) -> None:
     """Serve a model at `host` and `port` until Ctrl-C; port 0 is any free one.
 
-    The token is `token`, the first line of `token_file`, or the value of BURNISH_SERVER_TOKEN; a host other than this
+    The token is `token`, the content of `token_file`, or the value of BURNISH_SERVER_TOKEN; a host other than this
     machine needs one. Raises UserError where it has none, where the port cannot be opened, and for a model that cannot
     be loaded.
     """
