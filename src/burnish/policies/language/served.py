@@ -28,7 +28,7 @@ from burnish.run.web import FailedRequestError, Peer, api, endpoint, request
 from burnish.run.world import ALONE, World
 
 KEY = "BURNISH_SERVER_TOKEN"
-"""Environment variable with the server's token, where it demands one."""
+"""Environment variable with the token that a server demands, and that its clients send."""
 
 SAMPLER = Peer("the sampler", "--sampler", KEY)
 LOAD = "load_model"
