@@ -7,6 +7,7 @@ from typing import Any
 
 from burnish.recipes.serve.engine import Choice, Piece, Reply, Stream
 from burnish.recipes.serve.requests import Asked
+from burnish.run import UserError
 
 KINDS = {"completion": ("text_completion", "text_completion"), "chat": ("chat.completion", "chat.completion.chunk")}
 """The `object` of a reply, and of an event of a stream."""
@@ -70,7 +71,8 @@ def events(asked: Asked, stream: Stream, head: dict[str, Any], name: Any) -> Ite
         for piece in stream.pieces():
             yield event(head | {"choices": [part(asked, piece, name)]})
     except Exception as problem:
-        yield event(error(f"the completion was broken off ({type(problem).__name__})", 500))
+        said = str(problem) if isinstance(problem, UserError) else type(problem).__name__
+        yield event(error(f"the completion was broken off ({said})", 500))
         return
     yield b"data: [DONE]\n\n"
 
