@@ -259,6 +259,12 @@ def test_what_cannot_be_divided_is_refused(options: dict, beside: dict, message:
     assert built("sft", options)
 
 
+def test_divided_weights_are_not_handed_over() -> None:
+    there = {"reward": "length", "sampler": "http://a"}
+    assert refusal("grpo", there | {"shard": "full"}).startswith("sampler needs the whole weights, to hand them over")
+    assert built("grpo", there | {"shard": "optimizer"})
+
+
 def test_noise_is_refused_where_dropout_is() -> None:
     assert built("sft", {"neftune": 5.0})[1].neftune == 5.0
     assert built("rejection", {"neftune": 5.0})

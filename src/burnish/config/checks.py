@@ -222,6 +222,8 @@ def sampler_problems(method: str, settings: Settings) -> dict[str, bool]:
             given and settings.experience is None
         ),
         "sampler needs weights that can be handed over: leave out load_in_4bit and load_in_8bit": given and quantised,
+        "sampler needs the whole weights, to hand them over: set shard to optimizer or none": given
+        and settings.shard == "full",
     } | sampler_options(settings)
 
 

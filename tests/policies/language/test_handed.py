@@ -1,5 +1,6 @@
 """Weights that are handed over: complete, exact, and refused where they do not fit."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -104,4 +105,9 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     assert read_weights(tmp_path).keys() == {"a", "b"}
     (tmp_path / "b.safetensors").write_bytes((tmp_path / "b.safetensors").read_bytes()[:-3])
     with pytest.raises(UserError, match=r"b\.safetensors cannot be read"):
+        read_weights(tmp_path)
+    with pytest.raises(UserError, match=r"cannot be read \(File name too long\): give a folder"):
+        read_weights(tmp_path / ("a" * 300))
+    os.mkfifo(tmp_path / "c.safetensors")
+    with pytest.raises(UserError, match=r"c\.safetensors is a .*, not a file"):
         read_weights(tmp_path)

@@ -203,6 +203,9 @@ def test_nobody_there_is_a_sentence() -> None:
     ("change", "said"),
     [
         ({"tokenizer_sha256": "0"}, "has another tokenizer than the model"),
+        ({"dtype": "float31"}, "does not say which weights it has"),
+        ({"other_dtypes": {"a": 3}}, "does not say which weights it has"),
+        ({"ends": None}, "does not say which weights it has"),
         ({"ends": [4]}, r"ends texts at the ids \[4\] and the model at \[1\]"),
         ({"max_model_len": 47}, "has a context of 47 tokens and the model 48"),
         ({"weights_sha256": None, "id": None}, "has another|does not say"),

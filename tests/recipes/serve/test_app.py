@@ -111,6 +111,7 @@ def test_weights_are_loaded_on_request(server: Server, tmp_path: Path) -> None:
         ("/v1/completions", {"prompt": [0], "top_p": 3}, 400, "top_p must lie above 0"),
         ("/v1/chat/completions", {"messages": []}, 400, "messages must be a list"),
         ("/v1/load_model", {"path": "/nowhere", "weights_version": 1}, 400, "/nowhere has no weights"),
+        ("/v1/load_model", {"path": "/\ud800", "weights_version": 1}, 400, "/? has no weights"),
         ("/v1/load_model", {"path": 3, "weights_version": 1}, 400, "path must be a text"),
         ("/v1/load_model", {"path": "a\0b", "weights_version": 1}, 400, "path must be a text"),
         ("/v1/load_model", {"path": "/nowhere"}, 400, "weights_version must be a whole number"),

@@ -5,6 +5,7 @@ import json
 from burnish.recipes.serve.engine import Choice, Piece, Reply, Stream
 from burnish.recipes.serve.replies import error, events, head, whole
 from burnish.recipes.serve.requests import Asked
+from burnish.run import UserError
 
 FACTS = {"model": "tiny", "weights_sha256": "abc", "weights_version": 2}
 CHOICES = [
@@ -68,6 +69,8 @@ def test_a_stream_ends_with_done_or_an_error() -> None:
     assert all(event["weights_version"] == 2 for event in read)
     broken = list(events(kind, stream_of(one, ValueError("secret")), facts, str))
     assert json.loads(broken[-1][6:])["error"]["message"] == "the completion was broken off (ValueError)"
+    broken = list(events(kind, stream_of(one, UserError("the weights are damaged")), facts, str))
+    assert json.loads(broken[-1][6:])["error"]["message"] == "the completion was broken off (the weights are damaged)"
     spoken = list(events(asked("chat"), stream_of(one, None), facts, str))
     deltas = [json.loads(event[6:])["choices"][0]["delta"] for event in spoken[:-1]]
     assert deltas == [{"role": "assistant", "content": ""}] * 2 + [{"content": " fi"}]

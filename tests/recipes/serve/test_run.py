@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 import tiny
 
-from burnish.recipes.serve.run import TOKEN, opened, serve, token_of
+from burnish.policies.language.served import KEY
+from burnish.recipes.serve.run import opened, serve, token_of
 from burnish.run import UserError
 
 
 def test_a_token_is_given_in_one_of_three_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(TOKEN, raising=False)
+    monkeypatch.delenv(KEY, raising=False)
     assert token_of(None, None) is None
     (tmp_path / "token").write_text("of-a-file\n")
-    monkeypatch.setenv(TOKEN, "of-the-environment")
+    monkeypatch.setenv(KEY, "of-the-environment")
     assert token_of(None, None) == "of-the-environment"
     assert token_of("given", None) == "given"
     assert token_of(None, tmp_path / "token") == "of-a-file"
@@ -37,7 +38,7 @@ def test_a_token_is_given_in_one_of_three_ways(tmp_path: Path, monkeypatch: pyte
 
 
 def test_another_host_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(TOKEN, raising=False)
+    monkeypatch.delenv(KEY, raising=False)
     with pytest.raises(UserError, match=r"--host 0\.0\.0\.0 lets other machines in.* needs a token"):
         serve("nowhere", host="0.0.0.0")
 

@@ -6,7 +6,7 @@ tokens are chosen (the mask is True), so that the environment's are context: nev
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor
 from burnish.batches import Demonstrations
 from burnish.environments.interface import CALLS, FAILURES, MALFORMED, Environment, Messages
 from burnish.experience.interface import RolloutError, Source
-from burnish.policies.interface import Sampled, SamplingKnobs
+from burnish.policies.interface import Sampled, SamplerError, SamplingKnobs
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.layout import completions_batch
 from burnish.rewards.completed import Completed
@@ -124,7 +124,8 @@ def play(
         return found
     told: Any = None
     while isinstance(told := world.gather(told)[0], tuple):
-        source.sampler.sample(*told, knobs)
+        with suppress(SamplerError):  # raised in every process: the main one tells it next
+            source.sampler.sample(*told, knobs)
         told = None
     if isinstance(told, UserError):
         raise told

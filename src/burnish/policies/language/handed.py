@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from burnish.policies.interface import SamplerError
 from burnish.policies.language.reader import TokenReader
 from burnish.policies.language.reference import hash_tensors
-from burnish.run import UserError
+from burnish.run import UserError, refuse_special
 
 WEIGHTS = "weights.safetensors"
 BASE = ".base_layer"
@@ -87,8 +87,15 @@ def write_weights(folder: Path, tensors: Mapping[str, Tensor], digest: str) -> P
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The tensors of all safetensors files in a folder. Raises UserError where there are none, or one is damaged."""
-    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    """The tensors of all safetensors files in a folder. Raises UserError where there are none, or one cannot be
+    read."""
+    try:
+        refuse_special(folder)  # a server that waits for a FIFO answers nobody
+        files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be read ({error.strerror}): give a folder that this server can read"
+        ) from error
     if not files:
         raise UserError(f"{folder} has no weights: give a folder with safetensors files that this server can read")
     found: dict[str, Tensor] = {}

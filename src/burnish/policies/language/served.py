@@ -28,7 +28,7 @@ from burnish.run.web import FailedRequestError, Peer, api, endpoint, request
 from burnish.run.world import ALONE, World
 
 KEY = "BURNISH_SERVER_TOKEN"
-"""Environment variable with the server's token, where it demands one."""
+"""Environment variable with the token that a server demands, and that its clients send."""
 
 SAMPLER = Peer("the sampler", "--sampler", KEY)
 LOAD = "load_model"
@@ -84,7 +84,7 @@ class ServedSampler:
             ) from error
         found = listed.get("data") if isinstance(listed, dict) else None
         one = found[0] if isinstance(found, list) and len(found) == 1 else None
-        if not isinstance(one, dict) or not all(key in one for key in NEEDED):
+        if not isinstance(one, dict) or not all(key in one for key in NEEDED) or not is_typed(one):
             raise UserError(
                 f"the server at {self.shown} does not say which weights it has, so it cannot be trusted as a sampler: "
                 "start one with `burnish serve`"
@@ -238,3 +238,11 @@ class ServedSampler:
             f"log-probabilities are not theirs: those of {where} differ by up to {most:.3g} and by {mean:.3g} on "
             f"average, where {self.bound:g} and {self.bound / 10:g} are allowed; start the server again"
         )
+
+
+def is_typed(one: Mapping[str, Any]) -> bool:
+    """Whether a server describes its model with ids and dtypes that exist."""
+    others = one.get("other_dtypes") or {}
+    kinds = [one["dtype"], *(others.values() if isinstance(others, dict) else [None])]
+    known = all(isinstance(kind, str) and isinstance(getattr(torch, kind, None), torch.dtype) for kind in kinds)
+    return known and isinstance(one["ends"], list) and all(isinstance(token, int) for token in one["ends"])

@@ -116,6 +116,7 @@ class Engine:
         if folder is not None:
             tensors = fitted(model, read_weights(Path(folder)))
             self.check(f"the weights in {folder}", hash_tensors(tensors), sha256)
+            self.sha256 = ""  # of no weights, should the copying break off
             load_weights(model, tensors)
             self.sha256 = weights_sha256(model)
         self.check("the weights in use", self.sha256, sha256)

@@ -7,6 +7,7 @@ from typing import Any
 
 from burnish.recipes.serve.engine import Choice, Piece, Reply, Stream
 from burnish.recipes.serve.requests import Asked
+from burnish.run import UserError
 
 KINDS = {"completion": ("text_completion", "text_completion"), "chat": ("chat.completion", "chat.completion.chunk")}
 """The `object` of a reply, and of an event of a stream."""
@@ -15,6 +16,7 @@ KINDS = {"completion": ("text_completion", "text_completion"), "chat": ("chat.co
 def error(sentence: str, status: int, field: str | None = None) -> dict[str, Any]:
     """An error in OpenAI's format."""
     kind = "invalid_request_error" if status < 500 else "server_error"
+    sentence = sentence.encode(errors="replace").decode()  # half of a surrogate pair, which JSON may name, is no text
     return {"error": {"message": sentence, "type": kind, "param": field, "code": status}}
 
 
@@ -69,7 +71,8 @@ def events(asked: Asked, stream: Stream, head: dict[str, Any], name: Any) -> Ite
         for piece in stream.pieces():
             yield event(head | {"choices": [part(asked, piece, name)]})
     except Exception as problem:
-        yield event(error(f"the completion was broken off ({type(problem).__name__})", 500))
+        said = str(problem) if isinstance(problem, UserError) else type(problem).__name__
+        yield event(error(f"the completion was broken off ({said})", 500))
         return
     yield b"data: [DONE]\n\n"
 

@@ -53,7 +53,7 @@ class BadRequestError(Exception):
 class Asked:
     """Completions that are asked for: `prompts` are texts, conversations or ids, and `n` are drawn of each.
 
-    `top_k` is 1 where the temperature was 0. `seeded` says whether the request had the seed.
+    `top_k` is 1 where the temperature was 0. `seed` is a random one where the request had none.
     """
 
     kind: Literal["completion", "chat"]

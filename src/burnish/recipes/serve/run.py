@@ -7,6 +7,7 @@ from typing import Any
 
 from burnish.config import Settings
 from burnish.policies.language.policy import load_policy
+from burnish.policies.language.served import KEY
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.serve.engine import Engine
 from burnish.recipes.train.models import loading_of, pick_device, say
@@ -14,9 +15,6 @@ from burnish.recipes.train.run import prepare_torch
 from burnish.report.runs import short_names
 from burnish.run import UserError, refuse_special
 from burnish.run.web import LOOPBACK
-
-TOKEN = "BURNISH_SERVER_TOKEN"
-"""Environment variable with the token that a server demands, and that its clients send."""
 
 SECONDS_TO_END = 2
 
@@ -32,7 +30,7 @@ def serve(
 ) -> None:
     """Serve a model at `host` and `port` until Ctrl-C; port 0 is any free one.
 
-    The token is `token`, the first line of `token_file`, or the value of BURNISH_SERVER_TOKEN; a host other than this
+    The token is `token`, the content of `token_file`, or the value of BURNISH_SERVER_TOKEN; a host other than this
     machine needs one. Raises UserError where it has none, where the port cannot be opened, and for a model that cannot
     be loaded.
     """
@@ -42,7 +40,7 @@ def serve(
     if host not in LOOPBACK and token is None:
         raise UserError(
             f"--host {host} lets other machines in, so that the server needs a token: set the environment variable "
-            f"{TOKEN}, or give --token-file"
+            f"{KEY}, or give --token-file"
         )
     with opened(host, port) as listening:
         prepare_torch(base)
@@ -98,7 +96,7 @@ def token_of(token: str | None, file: str | Path | None) -> str | None:
     """The token that was given in one of three ways. Raises UserError for two, and for a file without one."""
     if token is not None and file is not None:
         raise UserError("--token and --token-file both give the token: leave one out")
-    found = token if token is not None else os.environ.get(TOKEN)
+    found = token if token is not None else os.environ.get(KEY)
     if file is not None:
         refuse_special(Path(file))
         try:
