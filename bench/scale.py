@@ -13,6 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from scale_run import METHODS, Machine, Run, flops, learned, memory, row, seconds, sent
 from scale_shape import BUILT_IN, shape_of
@@ -53,46 +54,49 @@ def trains(run: Run) -> str:
     return run.dtype
 
 
-def memory_table(runs: Sequence[Run]) -> str:
-    """GB on one GPU, by part."""
-    rows = []
-    for run in runs:
+Named = Sequence[tuple[str, Run]]
+"""Runs, each with its model and the number of GPUs, in words."""
+
+
+def memory_table(runs: Named) -> str:
+    """GB on one GPU, by part. Methods that need the same share a row."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for name, run in runs:
         found = memory(run)
         cells = [number(sum(found[part] for part in parts) / 1e9) for parts in COLUMNS.values()]
-        rows.append([run.method, trains(run), run.shard, *cells])
-    return table(["method", "trains", "shard", *COLUMNS], rows)
+        rows.setdefault((name, trains(run), run.shard, *cells), []).append(run.method)
+    lines = [[name, ", ".join(methods), *rest] for (name, *rest), methods in rows.items()]
+    return table(["model, GPUs", "method", "trains", "shard", *COLUMNS], lines)
 
 
-def work_table(runs: Sequence[Run], machine: Machine) -> str:
+def work_table(runs: Named, machine: Machine) -> str:
     """FLOPs of a token and of a step, and seconds of a step and bytes sent by shard."""
-    head = ["method", "trains", "forward", "and backward", "checkpointing", "prompts apart", "PFLOP a step"]
+    head = ["model, GPUs", "method", "trains", "forward", "and backward", "checkpointing", "prompts apart"]
+    head += ["PFLOP a step", "s computing", "s sampling", *[f"GB, {shard}" for shard in SHARDS]]
     rows = []
-    for run in runs:
+    for name, run in runs:
         once, apart = (sum(row(run, run.shape, shared).values()) for shared in (True, False))
         passes = [once, learned(run, run.shape, False), learned(run, run.shape, True)]
         took = seconds(run, machine)
         cells = [number(value / run.tokens / 1e9) for value in passes] + [f"× {apart / once:.2f}"]
         cells += [number(sum(flops(run).values()) / 1e15), number(took["computing"]), number(took["sampling"])]
         bytes_sent = [sum(sent(replace(run, shard=shard)).values()) for shard in SHARDS]
-        rows.append([run.method, trains(run), *cells, *[number(value / 1e9) for value in bytes_sent]])
-    return table([*head, "s computing", "s sampling", *[f"GB, {shard}" for shard in SHARDS]], rows)
+        rows.append([name, run.method, trains(run), *cells, *[number(value / 1e9) for value in bytes_sent]])
+    return table(head, rows)
 
 
-def page() -> dict[str, str]:
-    """The tables of docs/scale.md, by what they are about."""
-    small = Run(shape_of(BUILT_IN["7b"]), ranks=8)
-    large = Run(shape_of(BUILT_IN["70b"]), ranks=64)
-    found = {}
-    seven = [replace(small, method=method, shard=shard) for method in METHODS for shard in SHARDS]
-    seven += [replace(small, method=method, lora=16) for method in METHODS]
-    found["7 B on 8 GPUs"] = memory_table(seven)
-    four = {"lora": 16, "four_bits": True}
-    kinds = ({"shard": "full"}, {"shard": "full", "dtype": "bfloat16"}, {"shard": "full", "lora": 16}, four)
-    found["70 B on 64 GPUs"] = memory_table([replace(large, method=m, **kind) for m in METHODS for kind in kinds])
-    for name, run in (("7 B", small), ("70 B", large)):
-        runs = [replace(run, method=m, lora=lora) for m in METHODS for lora in (None, 16)]
-        found[f"{name}: GFLOP a token, a step"] = work_table(runs, Machine())
-    return found
+def page() -> list[str]:
+    """The tables of docs/scale.md: memory, and work."""
+    small, large = (Run(shape_of(BUILT_IN[name]), ranks=ranks) for name, ranks in (("7b", 8), ("70b", 64)))
+    adapter: dict[str, Any] = {"lora": 16}
+    kinds: list[tuple[Run, dict[str, Any]]] = [(small, {"shard": shard}) for shard in SHARDS] + [(small, adapter)]
+    kinds += [(large, {"shard": "full", "dtype": "bfloat16"}), (large, {"shard": "full"} | adapter)]
+    kinds += [(large, {"four_bits": True} | adapter)]
+    by_name = {small: "7 B, 8", large: "70 B, 64"}
+    held = [(by_name[run], replace(run, method=method, **kind)) for run, kind in kinds for method in METHODS]
+    kinds = [(small, {}), (small, adapter), (large, {})]
+    work = [(by_name[run], replace(run, method=method, **kind)) for run, kind in kinds for method in METHODS]
+    return [memory_table(held), work_table(work, Machine())]
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -126,8 +130,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     machine = Machine(*[given.pop(name) for name in ("peak", "share", "memory", "link")])
     model = given.pop("model")
     if model is None:
-        for title, text in page().items():
-            print(f"### {title}\n\n{text}\n")
+        print("\n\n".join(page()))
         return
     config = BUILT_IN.get(model) or json.loads(Path(model).read_text())
     run = Run(shape_of(config), **given)

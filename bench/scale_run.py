@@ -99,6 +99,11 @@ class Run:
         return self.does.completions * self.response
 
     @property
+    def in_one(self) -> int:
+        """Tokens of the largest micro-batch."""
+        return min(self.micro, self.rows * self.tokens)
+
+    @property
     def micro_batches(self) -> int:
         return math.ceil(self.rows * self.tokens / self.micro)
 
@@ -124,11 +129,10 @@ def activation_bytes(run: Run, shape: Shape) -> float:
     Products are in bfloat16; the residual stream has the dtype of the weights. Each head has a log-sum-exp and each
     norm a scale, in float32. With checkpointing each layer keeps its input, and one is computed again.
     """
-    tokens = min(run.micro, run.rows * run.tokens)
     residual, half = (4, 7) if run.size == 4 else (2, 6)
     wide = 4 * (residual * shape.width + shape.heads + 2)
     layer = wide + 2 * (half * shape.width + 2 * shape.shared + 4 * shape.inner)
-    return tokens * ((shape.layers * run.size * shape.width + layer) if run.checkpointing else shape.layers * layer)
+    return run.in_one * ((shape.layers * run.size * shape.width + layer) if run.checkpointing else shape.layers * layer)
 
 
 def cast_bytes(run: Run, shape: Shape) -> int:
@@ -179,7 +183,7 @@ def memory(run: Run) -> dict[str, float]:
     frozen = sum(frozen_bytes(run, shapes[name]) for name in second)
     if run.lora and "reference" in run.does.frozen:
         frozen += 4 * run.trainable(run.shape)
-    chosen = min(run.micro * run.chosen // run.tokens, run.rows * run.chosen)
+    chosen = run.in_one * run.chosen // run.tokens
     found: dict[str, float] = {
         "weights": whole / parts if full else whole,
         "gradients": gradients / parts if full else gradients,
@@ -235,7 +239,7 @@ def learned(run: Run, shape: Shape, checkpointing: bool) -> float:
     if run.lora:
         total += 6 * run.tokens * run.trainable(shape)
     if not shape.scalar:
-        chosen = min(run.micro / run.tokens, run.rows) * run.chosen
+        chosen = run.in_one * run.chosen / run.tokens
         total += once["head"] * max(0, 1 - LOGITS // shape.vocabulary / chosen)
     return total + (once["matrices"] + once["attention"] if checkpointing else 0)
 
@@ -266,7 +270,7 @@ def sent(run: Run) -> dict[str, float]:
         zero = share * gradients * updates if run.shard == "optimizer" else 0
         return {"gradients": 2 * share * gradients * updates, "passes": 0, "whole": 0, "updated": zero}
     reads = run.does.passes * run.micro_batches
-    each = math.ceil(run.micro / TOKENS_AT_ONCE)
+    each = math.ceil(run.in_one / TOKENS_AT_ONCE)
     whole = sum(weight_bytes(run, shape) for shape in run.trained)
     root = sum(weight_bytes(run, replace(shape, layers=0)) for shape in run.trained)
     roots = run.trained_size * sum(run.trainable(replace(shape, layers=0)) for shape in run.trained)

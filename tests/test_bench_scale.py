@@ -164,6 +164,26 @@ SMALL = Shape(width=4, layers=2, heads=2, shared=2, inner=8, vocabulary=10, tied
 """A layer: 2·16 + 2·8 + 3·32 = 144 in matrices and 8 in norms; the root 40 + 4 + 40; 388 in all. A critic: 352."""
 
 
+def test_activations_with_and_without_checkpointing() -> None:
+    """A token and layer: 4 (4·4 + 2 + 2) + 2 (7·4 + 2·2 + 4·8) = 208 bytes, of bfloat16 weights 168."""
+    run = Run(SMALL, prompt=3, response=2, rows=2, micro=8)
+    half = scale_run.replace(run, dtype="bfloat16")
+    assert activation_bytes(run, SMALL) == 8 * (2 * 16 + 208)
+    assert activation_bytes(half, SMALL) == 8 * (2 * 8 + 168)
+    assert activation_bytes(scale_run.replace(run, checkpointing=False), SMALL) == 8 * 2 * 208
+    assert activation_bytes(scale_run.replace(run, micro=99), SMALL) == 10 * (2 * 16 + 208)
+    assert (cast_bytes(run, SMALL), cast_bytes(half, SMALL)) == (2 * (288 + 40), 0)
+    assert memory(scale_run.replace(run, shard="none"))["gathered"] == 0
+
+
+def test_keys_and_values_of_the_completions_that_are_sampled_together() -> None:
+    """800 completions, 256 at a time, of 8 tokens and one more: 2 layers × 2 wide, 4 + 2 bytes; 2 + 2 of bfloat16."""
+    run = Run(SMALL, "grpo", prompt=6, response=2, rows=100)
+    assert cache_bytes(run) == 256 * 9 * 4 * 6
+    assert cache_bytes(scale_run.replace(run, dtype="bfloat16", rows=1)) == 8 * 9 * 4 * 4
+    assert cache_bytes(scale_run.replace(run, method="sft")) == 0
+
+
 def test_flops_of_a_pair() -> None:
     """Prompt 6, two answers of 2: 10 tokens, and 18 + 2 (12 + 2) = 46 pairs; apart 16 tokens and 64 pairs."""
     run = Run(SMALL, "dpo", prompt=6, response=2, rows=3)
@@ -186,6 +206,7 @@ def test_logits_beyond_a_chunk_are_computed_twice() -> None:
     run = Run(shape, prompt=0, response=8, rows=1, micro=8)
     once = row(run, shape)
     assert learned(run, shape, checkpointing=False) == 3 * sum(once.values()) + once["head"] * 6 / 8
+    assert learned(scale_run.replace(run, micro=99), shape, False) == learned(run, shape, False)
 
 
 def test_flops_of_ppo_beside_a_critic() -> None:
@@ -208,6 +229,11 @@ def test_bytes_sent() -> None:
     assert sent(full) == {"gradients": 0.75 * 2 * 1552, "passes": passes, "whole": 0, "updated": 0}
     assert sent(scale_run.replace(full, method="dpo", micro=20))["whole"] == 0.75 * 1552
     assert set(sent(scale_run.replace(full, ranks=1)).values()) == {0}
+    long = sent(scale_run.replace(full, rows=2500, micro=20_000))  # two passes of at most 16,384 tokens
+    assert (long["gradients"], long["passes"]) == (0.75 * 4 * (2 * 304 + 84), 0.75 * 4 * (2 * 2 * 304 + 84))
+    base, root = 2 * 368 + 4 * 20, 2 * 80 + 4 * 4
+    adapted = {"gradients": 0.75 * 2 * 512, "passes": 0.75 * 2 * (2 * (base + 512 - root) + root)}
+    assert sent(scale_run.replace(full, lora=1)) == adapted | {"whole": 0, "updated": 0}
 
 
 def test_memory_of_divided_weights() -> None:
@@ -223,6 +249,10 @@ def test_memory_of_divided_weights() -> None:
     update = 740 + 1480 + 740 + found["frozen"] + found["gathered"] + found["casts"]
     assert found["training"] == max(sampling, update + found["activations"] + found["logits"])
     assert found["logits"] == 3 * 4 * 2 * 10
+    zero = memory(Run(SMALL, "sft", "optimizer", 4, prompt=6, response=2, rows=3, micro=99))
+    assert (zero["weights"], zero["optimizer"], zero["summed"], zero["logits"]) == (1552, 776, 1552, 3 * 4 * 6 * 10)
+    assert memory(Run(SMALL, "sft", "none", 4))["optimizer"] == 3104
+    assert memory(Run(SMALL, "sft", "full", 4))["whole"] == 0
 
 
 def test_memory_with_adapters() -> None:
@@ -235,6 +265,8 @@ def test_memory_with_adapters() -> None:
     assert four["weights"] == 288 * 0.5625 + 2 * 80 + 4 * 20 + 512
     full = memory(scale_run.replace(run, shard="full"))
     assert full["gathered"] == (2 * 80 + 4 * 4) + 2 * (2 * 144 + 4 * 8)
+    assert full["whole"] == base + 512
+    assert full["training"] == (base + 512) / 4 + 256 + 512 + full["whole"] + full["cache"]  # more than an update's
 
 
 def test_seconds_of_a_stated_machine() -> None:
@@ -244,6 +276,11 @@ def test_seconds_of_a_stated_machine() -> None:
     assert found["computing"] == (work["scoring"] + work["learning"]) / 50
     assert found["sampling"] == max(776, work["sampling"] / 50)
     assert found["sending"] == 2 * 0.75 * 1552 / 4
+    fast = scale_run.Machine(1e9, 0.5, 8, 4)
+    assert seconds(run, fast)["sampling"] == 2 * 388 * 8 / 8
+    assert seconds(scale_run.replace(run, dtype="bfloat16"), fast)["sampling"] == 2 * 388 * 2 / 8
+    assert seconds(scale_run.replace(run, lora=1), fast)["sampling"] == 2 * (2 * 368 + 4 * 20 + 512) / 8
+    assert seconds(scale_run.replace(run, method="sft"), fast)["sampling"] == 0
 
 
 # What is printed -----------------------------------------------------------------------------------------------------
