@@ -73,7 +73,8 @@ def learn_ours(share: Share) -> Clocked:
 
 def bounded(group: RunGroup, run: RunFolder, rollouts: int) -> int:
     """The group's runs up to a number of rollouts in place of episodes; the steps made."""
-    return int(play(group, run, through=lambda stream: islice(stream, rollouts)).ledger.steps.sum())
+    player, _ = play(group, run, through=lambda stream: islice(stream, rollouts))
+    return int(player.ledger.steps.sum())
 
 
 def learn_theirs(share: Share) -> Clocked:

@@ -221,12 +221,12 @@ def test_the_rollout_of_the_last_episode_is_not_learned_from() -> None:
 
 
 def test_a_bounded_share_learns_from_just_so_many_rollouts(tmp_path: Path) -> None:
-    """20 rollouts of 8 · 5 steps: of the metrics, which come every 20 updates, that of update 20 is the last."""
+    """20 rollouts of 8 · 5 steps: of the metrics, which come with the first and every 20th update, that of update 20 is the last."""
     group = RunGroup(ours("actor_critic"), "CartPole-v1", {}, HIDDEN, control.NEVER, 0, 0, 1)
     with RunFolder.open(tmp_path / "run") as run:
         assert control.bounded(group, run, 20) == 2 * 800
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [(line["step"], line["env_steps"], line["runs"]) for line in lines] == [(20, 800.0, 2.0)]
+    assert [(line["step"], line["env_steps"], line["runs"]) for line in lines] == [(1, 40.0, 2.0), (20, 800.0, 2.0)]
 
 
 def test_the_steps_of_a_bounded_share_are_those_of_all_its_runs() -> None:

@@ -102,8 +102,10 @@ def test_a_run_with_a_sampler_elsewhere_is_the_run_without(
     assert not (run / "sampler").exists()
     metrics = read_jsonl(run / "metrics.jsonl")
     if method in ("ppo", "grpo"):
-        assert all(0 <= line["sampler/kl"] < 1e-6 for line in metrics)
-        assert all(1 <= line["sampler/ratio_max"] < 1 + 1e-4 for line in metrics)
+        drawn = [line for line in metrics if "sampler/kl" in line]  # not in every update of a rollout
+        assert drawn
+        assert all(0 <= line["sampler/kl"] < 1e-6 for line in drawn)
+        assert all(1 <= line["sampler/ratio_max"] < 1 + 1e-4 for line in drawn)
 
 
 def test_a_server_that_dies_leaves_a_run_that_goes_on_to_the_same_bits(
