@@ -221,7 +221,7 @@ def test_the_rollout_of_the_last_episode_is_not_learned_from() -> None:
 
 
 def test_a_bounded_share_learns_from_just_so_many_rollouts(tmp_path: Path) -> None:
-    """20 rollouts of 8 · 5 steps: of the metrics, which come with the first and every 20th update, that of update 20 is the last."""
+    """20 rollouts of 8 · 5 steps. Metrics come with the first and every 20th update: that of update 20 is the last."""
     group = RunGroup(ours("actor_critic"), "CartPole-v1", {}, HIDDEN, control.NEVER, 0, 0, 1)
     with RunFolder.open(tmp_path / "run") as run:
         assert control.bounded(group, run, 20) == 2 * 800
