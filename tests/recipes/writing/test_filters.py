@@ -168,3 +168,13 @@ def test_a_word_that_many_texts_have_exists() -> None:
     ]
     rows = [{"kind": "review", "text": text} for text in [*said, *[""] * 998]]
     assert filters.kept(rows, [], lambda word: word not in ("relatable", "mislies"))[0] == said[:2]
+
+
+def test_a_word_that_is_new_has_to_be_common_among_the_earlier_texts_too() -> None:
+    """Two of the new texts have "zorble": enough among two texts, and not among 1,502, of which three are needed."""
+    texts = ["The dog is a zorble and we all like it.", "My friend saw this zorble in a small town by the sea."]
+    rows = [{"kind": "review", "text": text} for text in texts]
+    exists = (set(filters.words(" ".join(texts))) - {"zorble"}).__contains__
+    assert filters.kept(rows, [], exists)[0] == texts
+    earlier = [f"We like film number {i} and the dog in it." for i in range(1500)]
+    assert filters.kept(rows, [], exists, earlier)[0] == []

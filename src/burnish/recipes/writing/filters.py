@@ -169,10 +169,11 @@ def kept(
     """The texts of records of `write` that are kept, and how many each filter leaves out, with "kept" and "shortened".
 
     Every text is first cut to whole sentences, a remark to two, and then before the first sentence that has a word that
-    neither `exists` nor is common among all texts, see `cut`. None may share a run of words with a text of `held_out`,
-    or be a duplicate of one or of an `earlier` text.
+    neither `exists` nor is common among all texts, earlier ones too, see `cut`. None may share a run of words with a
+    text of `held_out`, or be a duplicate of one or of an `earlier` text.
     """
-    common = vocabulary((row["text"] for row in rows), max(2, len(rows) // COMMON_IN))
+    every = [*earlier, *(row["text"] for row in rows)]
+    common = vocabulary(every, max(2, len(every) // COMMON_IN))
     known = cache(lambda word: word in common or exists(word))
     counts = dict.fromkeys(["kept", "shortened", *CHECKS, "held out", "short", "duplicate", "near duplicate"], 0)
     runs, seen, texts = runs_of(held_out), Seen([*held_out, *earlier]), []
