@@ -30,16 +30,10 @@ class Remote(Talk):
         said: list[str] = []
         body = {"model": self.name, "max_tokens": self.max_new_tokens, "temperature": temperature, "stream": True}
         body |= {"seed": (seed + turn) % 2**32} | ({} if top_p is None else {"top_p": top_p})
-        page, body = (
-            ("chat/completions", body | {"messages": self.messages})
-            if self.template
-            else (
-                "completions",
-                body | {"prompt": self.text},
-            )
-        )
+        name = "chat/completions" if self.template else "completions"
+        body |= {"messages": self.messages} if self.template else {"prompt": self.text}
         try:
-            for event in events(endpoint(self.url, page), SECONDS, SERVER, body):
+            for event in events(endpoint(self.url, name), SECONDS, SERVER, body):
                 for piece in pieces_of(event):
                     said.append(piece)
                     yield piece

@@ -140,10 +140,10 @@ def sample_model(
     check(n, reward, keep, limit, out)
     if base.sampler is not None and knobs.stop:
         raise UserError("--stop needs the sampler of this process: leave it out, or --sampler")
+    refuse(sampler_options(base))
     prepare_torch(base)
     policy = load_policy(resolve_model(model), pick_device(base.device), base.precision, loading=loading_of(base))
     sampler = None if base.sampler is None else loaded_sampler(policy, base, world)
-    refuse(sampler_options(base))
     rewards = [] if reward is None else [resolve_reward(reward, policy, loading_of(base))]
     scored_by = rewards[0].name if rewards else None
     prompts = prompts_of(data, limit, policy, base.max_length, max_new_tokens)
@@ -233,10 +233,8 @@ def draw(
     with Progress("sampling", len(parts), quiet=quiet) as progress:
         for part in parts:
             which = [i for i in part for _ in range(n)]
-            ids, streams = (
-                [prompts.ids[i] for i in which],
-                [prompts.rows[i] * MOST + k % n for k, i in enumerate(which)],
-            )
+            ids = [prompts.ids[i] for i in which]
+            streams = [prompts.rows[i] * MOST + k % n for k, i in enumerate(which)]
             if sampler is None:
                 sampled = sample_together(policy, ids, world, **vars(drawing), stops=stops, streams=streams)
             else:

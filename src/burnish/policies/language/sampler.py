@@ -36,10 +36,7 @@ class PolicySampler:
 
     def sample(self, prompts: Sequence[Sequence[int]], streams: Sequence[int], knobs: SamplingKnobs) -> Sampled:
         """One completion per prompt, see `sample`."""
-        own = {"temperature": knobs.temperature, "top_k": knobs.top_k, "top_p": knobs.top_p}
-        found = sample_together(
-            self.policy, prompts, self.world, streams, seed=knobs.seed, max_new_tokens=knobs.max_new_tokens, **own
-        )
+        found = sample_together(self.policy, prompts, self.world, streams, **vars(knobs))
         return replace(found, version=self.version)
 
     def load(self, weights: Mapping[str, Tensor], version: int) -> None:

@@ -16,7 +16,7 @@ from burnish.run import RunFolder, UserError
 from burnish.run.shards import gathered
 from burnish.run.world import ALONE, World
 from burnish.training.language.schedule import schedule
-from burnish.training.resume import State, save
+from burnish.training.resume import State, parameters_of, save
 from burnish.training.step import NonFiniteLossError, gradient, mean_metrics, microbatches, prepared
 
 LATEST = frozenset({"epoch", "learning_rate", "num_tokens", "rollout", "rows_dropped", "rows_read"})
@@ -164,7 +164,7 @@ def step(
     NonFiniteLossError, before anything moves, where loss or gradient is not finite.
     """
     metrics = gradient(algorithm, models, batch, accumulate, world)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters = parameters_of(optimizer)
     length = gathered(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
     norm = length.item()
     if not math.isfinite(norm):
