@@ -83,3 +83,56 @@ def test_gradients_against_finite_differences() -> None:
     assert_gradients(fn.gaussian_logprobs, mean, log_std, actions)
     assert_gradients(fn.gaussian_entropy, log_std)
     assert_gradients(fn.gaussian_kl, mean, log_std, actions, numbers(2, seed=3))
+
+
+# Squashed by tanh --------------------------------------------------------------------------------------------------
+
+
+def test_a_squashed_density_by_hand() -> None:
+    """At u = 0 the slope of tanh is 1, and the density that of the Gaussian. At u = ½ log 3, a = ½ and the slope is
+    1 − ¼ = ¾; two numbers multiply."""
+    peak = -0.5 * math.log(2 * math.pi)
+    close(fn.squashed_gaussian_logprobs(f64([0.0]), f64([0.0]), f64([0.0])), peak)
+    u = 0.5 * math.log(3)
+    one = peak - u**2 / 2 - math.log(0.75)
+    close(fn.squashed_gaussian_logprobs(f64([0.0]), f64([0.0]), f64([u])), one)
+    close(fn.squashed_gaussian_logprobs(f64([0.0, 0.0]), f64([0.0, 0.0]), f64([u, 0.0])), one + peak)
+
+
+def test_a_squashed_density_integrates_to_1() -> None:
+    """Over a in (−1, 1), a substituted by tanh u: da = (1 − tanh² u) du, so that the ends are not cut off."""
+    for mean, std in ((0.0, 1.0), (1.5, 0.4), (-0.7, 2.0)):
+        u = torch.linspace(-25, 25, 20_001, dtype=torch.float64)
+        logprobs = fn.squashed_gaussian_logprobs(f64([mean]), f64([math.log(std)]), u[:, None])
+        slopes = 1 / u.cosh().square()
+        close(torch.trapezoid(logprobs.exp() * slopes, u), 1.0, tolerance=1e-9)
+        a = torch.linspace(-1, 1, 200_003, dtype=torch.float64)[1:-1]  # and directly, where the density is bounded
+        if std < 1:
+            direct = fn.squashed_gaussian_logprobs(f64([mean]), f64([math.log(std)]), a.atanh()[:, None]).exp()
+            close(torch.trapezoid(direct, a), 1.0, tolerance=1e-4)
+
+
+def test_squashed_densities_are_torchs() -> None:
+    mean, log_std, noise = numbers(50, 3), 0.3 * numbers(3, seed=1), numbers(50, 3, seed=2)
+    actions, logprobs = fn.squashed_gaussian_sample(mean, log_std, noise)
+    base = torch.distributions.Normal(mean, log_std.exp())
+    other = torch.distributions.TransformedDistribution(base, torch.distributions.TanhTransform(cache_size=1))
+    close(logprobs, other.log_prob(actions).sum(-1), tolerance=1e-7)
+    close(actions, (mean + log_std.exp() * noise).tanh())
+    assert_gradients(fn.squashed_gaussian_logprobs, mean[:3], log_std, noise[:3])
+    for part in (0, 1):
+        assert_gradients(lambda *x, part=part: fn.squashed_gaussian_sample(*x)[part], mean[:3], log_std, noise[:3])
+
+
+def test_a_squashed_density_is_finite_where_tanh_has_rounded_to_1() -> None:
+    """u = 30: tanh u is 1 in float32. log(1 − tanh² u) = −2·30 + 2 log 2 + log(1 + e⁻⁶⁰)·(−2), within 1e-25."""
+    u = torch.tensor([30.0], requires_grad=True)
+    zero = torch.zeros(1)
+    logprob = fn.squashed_gaussian_logprobs(u, zero, u)
+    assert u.tanh().item() == 1
+    expected = -0.5 * math.log(2 * math.pi) + 60 - 2 * math.log(2)
+    torch.testing.assert_close(logprob.item(), expected, rtol=1e-6, atol=0)
+    (slope,) = torch.autograd.grad(logprob, u)
+    assert slope.item() == 2.0
+    low = fn.squashed_gaussian_logprobs(-u, zero, -u)
+    torch.testing.assert_close(low.item(), expected, rtol=1e-6, atol=0)

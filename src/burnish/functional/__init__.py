@@ -4,6 +4,7 @@ Objectives return one loss per step or per row, to be minimised; only `aggregate
 independent. Half precision inputs give float32 outputs; float64 stays float64.
 """
 
+from burnish.functional.action_values import double_q, huber_loss, n_step_target, soft_value, td_target
 from burnish.functional.anchored import apo_down, apo_zero, nca_pair, sppo
 from burnish.functional.baselines import (
     group_centre,
@@ -13,7 +14,13 @@ from burnish.functional.baselines import (
 )
 from burnish.functional.categorical import action_logprobs, entropy, log_softmax
 from burnish.functional.divergences import alpha_reward, forward_kl_reward, js_reward
-from burnish.functional.gaussian import gaussian_entropy, gaussian_kl, gaussian_logprobs
+from burnish.functional.gaussian import (
+    gaussian_entropy,
+    gaussian_kl,
+    gaussian_logprobs,
+    squashed_gaussian_logprobs,
+    squashed_gaussian_sample,
+)
 from burnish.functional.importance import effective_sample_size, log_weights, masked_outside, truncated
 from burnish.functional.kl import categorical_kl, generalised_js, k1, k2, k3
 from burnish.functional.masked import Moments, aggregate, centre, masked_mean, masked_sum, moments, standardise
@@ -59,6 +66,7 @@ __all__ = [
     "clipped_weight",
     "conjugate_gradient",
     "discounted_returns",
+    "double_q",
     "dpo",
     "effective_sample_size",
     "entropy",
@@ -74,6 +82,7 @@ __all__ = [
     "group_centre",
     "group_standardise",
     "hinge",
+    "huber_loss",
     "implicit_reward",
     "ipo",
     "js_reward",
@@ -90,6 +99,7 @@ __all__ = [
     "masked_outside",
     "masked_sum",
     "moments",
+    "n_step_target",
     "nca_pair",
     "orpo_odds",
     "policy_gradient",
@@ -97,9 +107,13 @@ __all__ = [
     "robust_dpo",
     "sequence_log_ratio",
     "simpo",
+    "soft_value",
     "sppo",
+    "squashed_gaussian_logprobs",
+    "squashed_gaussian_sample",
     "standardise",
     "surrogate",
+    "td_target",
     "truncated",
     "value_loss",
 ]
