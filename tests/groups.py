@@ -22,7 +22,8 @@ from burnish.experience.interface import draws
 from burnish.policies.control.policy import ControlCritic, ControlPolicy
 from burnish.policies.interface import Models
 from burnish.run import RunFolder
-from burnish.training.control.lockstep import LockstepLearner, Steps
+from burnish.training.control.lockstep import LockstepLearner
+from burnish.training.control.optimizer import Steps
 from burnish.training.control.trust_region import TrustRegionLearner
 from burnish.training.loop import train_loop
 from burnish.training.progress import Progress

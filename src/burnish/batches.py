@@ -5,7 +5,7 @@ is the only mask: prompt, padding and masked-out tokens are all False. Rows are 
 `prepare` adds to a batch is a type of its own, which holds the batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -202,6 +202,50 @@ class Transitions(Rows):
         """Real steps, and rows with one, per run `[R]`."""
         rows = self.mask.any(-1).sum(-1)
         return {"token": self.mask.sum((-2, -1)), "sequence": rows, "row": rows}
+
+
+@dataclass(frozen=True)
+class Replayed(Rows):
+    """Steps of R runs that are learned from apart from the rollout that they were made in, each with what followed.
+
+    A row begins with an observation and the action chosen there, and goes on for up to n steps of that episode, the
+    real ones first: `rewards` and `discounts` (gamma, and 0 on the step that terminated) are those of its steps, and
+    `reached` is the observation that the last of them led to. A run whose mask is False everywhere learns nothing.
+    `noise` is standard normal, for the actions that a loss draws: one after the row, one in its first place. `runs` and
+    `progress` are as in `Transitions`.
+    """
+
+    observations: Num[Tensor, "R B O"]
+    actions: Int[Tensor, "R B"] | Float[Tensor, "R B A"]
+    rewards: Float[Tensor, "R B n"]
+    discounts: Float[Tensor, "R B n"]
+    mask: Bool[Tensor, "R B n"]
+    reached: Num[Tensor, "R B O"]
+    lengths: Int[Tensor, "R B"]
+    rows: Int[Tensor, "B"]
+    runs: Int[Tensor, "R"]
+    progress: Float[Tensor, "R"]
+    noise: Float[Tensor, "R B 2 A"] | None = None
+
+    @property
+    def real(self) -> Bool[Tensor, "R B"]:
+        """The rows with a step."""
+        return self.mask[..., 0]
+
+    def counts(self) -> dict[str, Tensor]:
+        """Real steps, and rows with one, per run `[R]`."""
+        rows = self.real.sum(-1)
+        return {"token": self.mask.sum((-2, -1)), "sequence": rows, "row": rows}
+
+    def split(self, size: int) -> "Iterator[Replayed]":
+        """Parts of `size` rows of every run, in order; the last one may be smaller."""
+        if size >= len(self):
+            yield self
+            return
+        names = [name for name, value in self._parts().items() if name != "rows" and value.dim() > 1]
+        for at in range(0, len(self), size):
+            own = {name: getattr(self, name)[:, at : at + size] for name in names}
+            yield replace(self, **own, rows=self.rows[at : at + size])
 
 
 class Prepared(Rows):

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import tiny
@@ -17,6 +17,7 @@ from burnish.algorithms.terms import Term
 from burnish.batches import Feedback, GroupEpisodes, PreparedPreferences
 from burnish.config.build import experience_of
 from burnish.functional import aggregate
+from burnish.policies.control.network import Head
 from burnish.policies.interface import Models
 from burnish.policies.language.reference import cached_reference
 
@@ -116,7 +117,7 @@ def test_every_entry_is_a_frozen_dataclass_with_help_on_every_field(name: str) -
 def test_facts_are_words_that_the_others_know(name: str) -> None:
     cls = load(name)
     assert cls.data in ("demonstrations", "preferences", "feedback", "prompts")
-    assert set(cls.roles) <= {"policy", "critic", "scorer", "reference", "teacher"}
+    assert set(cls.roles) <= {"policy", "critic", "scorer", "reference", "teacher", "target", "temperature"}
     assert cls.learning_rate > 0
     assert cls.paper
     assert (cls.experience != "") == (cls.data == "prompts")
@@ -153,7 +154,12 @@ def test_the_facts_that_only_some_have() -> None:
         "reinforce_baseline",
         "actor_critic",
         "trpo",
+        "sac",
     ]
+    assert having("replays") == ["dqn", "sac"]
+    heads = {name: load(name).head for name in EVERY if load(name).head != "distribution"}
+    assert heads == {"q_learning": "table", "dqn": "values", "sac": "squashed"}
+    assert {load(name).head for name in EVERY} <= set(get_args(Head))
     without = [n for n in LANGUAGE if load(n).data in ("preferences", "feedback") and "reference" not in load(n).roles]
     assert without == ["reward", "orpo", "simpo", "cpo"]
 

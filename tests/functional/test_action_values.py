@@ -22,7 +22,7 @@ def test_a_target_bootstraps_unless_the_step_terminated() -> None:
 
 
 def test_a_target_of_three_steps_by_hand() -> None:
-    """γ = ½. Three steps and V: 1 + ½·2 + ¼·4 + ⅛·8 = 4. Two steps, cut: 1 + ½·2 + ¼·8 = 4. Two steps, terminated: 2."""
+    """γ = ½. Three steps and V: 1 + ½·2 + ¼·4 + ⅛·8 = 4. Two, cut: 1 + ½·2 + ¼·8 = 4. Two, terminated: 2."""
     rewards = f64([[1.0, 2.0, 4.0], [1.0, 2.0, math.nan], [1.0, 2.0, math.nan]])
     discounts = f64([[0.5, 0.5, 0.5], [0.5, 0.5, math.nan], [0.5, 0.0, math.nan]])
     mask = torch.tensor([[True, True, True], [True, True, False], [True, True, False]])

@@ -12,7 +12,7 @@ from burnish.algorithms.reinforce_baseline import ReinforceBaseline
 from burnish.algorithms.trpo import TRPO
 from burnish.experience.control.environments import Environments, make_environments
 from burnish.experience.control.rollouts import Control
-from burnish.training.control.lockstep import Steps
+from burnish.training.control.optimizer import Steps
 
 EPISODES = 70
 ONLINE = {"episodes": EPISODES, "hidden": (32,), "dtype": torch.float32}

@@ -44,7 +44,7 @@ def test_two_parts_may_have_one_role() -> None:
 
 def test_the_optimizer_updates_what_has_a_trained_role() -> None:
     """A policy, critics and a reward model learn; what they are compared with or imitate does not."""
-    assert list(Models(**{role: role for role in ROLES}).trained()) == ["policy", "critic", "scorer"]
+    assert list(Models(**{role: role for role in ROLES}).trained()) == ["policy", "critic", "scorer", "temperature"]
     copied = Models(policy="p", slow=Part("target", "t"))
     assert copied.trained() == {"policy": "p"}
     assert copied.slow == "t"

@@ -110,6 +110,28 @@ class Rich(Stairs):
         return np.array([self.height * self.times], np.float32)
 
 
+class Counted(Rich):
+    """Rich stairs that say the number of the stair, which is the next one up wherever it leads."""
+
+    def __init__(self, size: float = 1.0, copies: int = 1) -> None:
+        super().__init__(size, copies)
+        self.observation_space = Discrete(4)  # type: ignore[assignment]
+
+    def seen(self) -> Any:
+        return self.height
+
+
+class Driven(Rich):
+    """Rich stairs that earn, beside, how near the action is to 4 in the range of −2 to 6."""
+
+    action_space = Box(-2, 6, (1,), np.float32)  # type: ignore[assignment]
+
+    def step(self, action: Any) -> Any:
+        assert self.action_space.contains(action)
+        observation, reward, *rest = super().step(0)
+        return observation, reward - float(abs(action[0] - 4.0)), *rest
+
+
 class Endless(Stairs):
     """Stairs without a top; on step `pressed` of an episode someone presses Ctrl-C."""
 
@@ -168,6 +190,8 @@ for _name, _how in {
     "Slow-v0": {"entry_point": Slow, "max_episode_steps": 10},
     "Rich-v0": {"entry_point": Rich, "max_episode_steps": 10},
     "Endless-v0": {"entry_point": Endless},
+    "Counted-v0": {"entry_point": Counted, "max_episode_steps": 10},
+    "Driven-v0": {"entry_point": Driven, "max_episode_steps": 10},
     "Pictures-v0": {"entry_point": Pictures, "max_episode_steps": 10},
     "Chosen-v0": {"entry_point": Chosen, "max_episode_steps": 10},
     "Unread-v0": {"entry_point": Unread},

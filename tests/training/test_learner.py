@@ -16,7 +16,8 @@ from burnish.batches import Drawn
 from burnish.policies.control.policy import ControlCritic, ControlPolicy
 from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError, read_jsonl
-from burnish.training.control.lockstep import LockstepLearner, Steps
+from burnish.training.control.lockstep import LockstepLearner
+from burnish.training.control.optimizer import Steps
 from burnish.training.control.trust_region import TrustRegionLearner
 from burnish.training.language.learner import GradientLearner
 from burnish.training.learner import Learner

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from burnish.algorithms.terms import Loss
@@ -28,7 +29,7 @@ Statistics = dict[str, Any]
 
 
 class Algorithm:
-    """The base of every method: facts as class constants, two phases of preparation, a loss, and three hooks.
+    """The base of every method: facts as class constants, two phases of preparation, a loss, and hooks.
 
     Only `loss` has to be written. Subclasses are frozen dataclasses; their fields are hyperparameters, made with
     `burnish.options.option`, and a value outside its range raises ValueError when the object is made.
@@ -39,7 +40,7 @@ class Algorithm:
     data: ClassVar[str] = "demonstrations"
     """The rows that it reads: "demonstrations", "preferences", "feedback" or "prompts"."""
     roles: ClassVar[tuple[str, ...]] = ("policy",)
-    """The models that it uses: "policy", "critic", "scorer", "reference", "teacher"."""
+    """The models that it uses: "policy", "critic", "scorer", "reference", "teacher", "target", "temperature"."""
     experience: ClassVar[str] = ""
     """The experience that its batches come from, as "module:Class"; empty where it learns from the rows themselves."""
     learning_rate: ClassVar[float] = 1e-6
@@ -54,6 +55,12 @@ class Algorithm:
     """Whether it learns from rows that rank more than two responses."""
     whole_episodes: ClassVar[bool] = False
     """Whether a rollout in control consists of whole episodes rather than of a number of steps."""
+    head: ClassVar[str] = "distribution"
+    """What its policy's outputs are in control, see `burnish.policies.control.network.Head`."""
+    replays: ClassVar[bool] = False
+    """Whether updates in control are on steps drawn from all that the run has made, and not on the last rollout."""
+    follows: ClassVar[dict[str, str]] = {}
+    """Copies of trained models in control that follow them: the part of the model, by that of its copy."""
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     """Names for combinations of options, its experience's included: what `--preset NAME` stands for."""
     paper: ClassVar[str] = ""
@@ -101,6 +108,16 @@ class Algorithm:
         `final_metrics()` computes the whole prepared batch's metrics after its updates; `carried` are the numbers now.
         """
         return carried
+
+    def explores(self, progress: Any) -> Any:
+        """The share of actions in control that are drawn uniformly and not by the policy, per run, after the share
+        `progress` `[R]` of each run."""
+        return 0.0 * progress
+
+    def following(self, updates: Tensor) -> Tensor:
+        """How far the copies in `follows` move to their models after a run's update number `updates` `[R]`: 1 makes
+        them equal, 0 leaves them where they are."""
+        return torch.zeros_like(updates, dtype=torch.float32)
 
     def refuses(self, batch: Any, responses: int) -> str | None:
         """Why it cannot learn from comparisons like `batch`, with up to `responses` per row; None where it can."""

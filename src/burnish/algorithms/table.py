@@ -44,14 +44,24 @@ LANGUAGE = {
 }
 """Methods for language models, each a command."""
 
-CONTROL = {
+PATH = {
     "reinforce": Entry("reinforce", "Reinforce", "Policy gradient with the whole return"),
     "reinforce_baseline": Entry("reinforce_baseline", "ReinforceBaseline", "REINFORCE minus a learned baseline"),
     "actor_critic": Entry("actor_critic", "ActorCritic", "Policy gradient with bootstrapped advantages"),
     "trpo": Entry("trpo", "TRPO", "Natural policy gradient within a KL trust region"),
     "ppo": Entry("ppo", "PPO", "Several epochs of a clipped probability ratio"),
 }
-"""Methods for control, run by `burnish classic`: the classical path, each a step from the one before."""
+"""The classical path, which `burnish classic` runs by default: each a step from the one before."""
+
+OFF_POLICY = {
+    "q_learning": Entry("q_learning", "QLearning", "A table of action values, for discrete observations"),
+    "dqn": Entry("dqn", "DQN", "Q-learning with a network, on replayed steps, for discrete actions"),
+    "sac": Entry("sac", "SAC", "Bounded actions along the gradient of two critics, with entropy in the return"),
+}
+"""Methods for control that learn the best policy's values from steps that other policies made."""
+
+CONTROL = PATH | OFF_POLICY
+"""Methods for control, run by `burnish classic`."""
 
 
 def summary_of(name: str) -> str:

@@ -28,6 +28,7 @@ def classic_command() -> click.Command:
         **flags: Any,
     ) -> None:
         """Run the classical path on a Gymnasium environment: REINFORCE to PPO, many runs of each, and a page.
+        --algorithms names others too: q_learning, dqn, sac.
 
         Hyperparameters are given in a file: algorithms: {ppo: {clip: 0.1}}; docs/classic.md has them all. With --reward
         comparisons PPO learns from a judge's comparisons in place of rewards: docs/comparisons.md.
@@ -64,7 +65,7 @@ def classic_command() -> click.Command:
     command = click.option("--wrapper", multiple=True, metavar="MODULE:CLASS", help=help)(command)
     help = "an option of the environment, such as max_episode_steps=200; may be repeated"
     command = click.option("--env-option", multiple=True, metavar="KEY=VALUE", help=help)(command)
-    help = "comma-separated names  [default: all]"
+    help = "comma-separated names  [default: reinforce to ppo, the classical path]"
     command = click.option("--algorithms", help=help)(command)
     help = "comma-separated numbers of labels, for --reward comparisons  [default: the whole study]"
     command = click.option("--labels", help=help)(command)

@@ -54,9 +54,10 @@ def double_q(
 
     V(s) = Q_target(s, argmaxₐ Q(s, a)),  in place of maxₐ Q_target(s, a)
 
-    The maximum of noisy values is too large on average, and the noise of two networks is not the same. Of equal values
-    the first is chosen. Shapes: [..., A] each → [...].
-    Source: van Hasselt et al. 2016, "Deep Reinforcement Learning with Double Q-learning", eq. 4 and the target after it.
+    The maximum of noisy values is too large on average, and the noise of two networks is not the same. The first of
+    equal values is chosen. Shapes: [..., A] each → [...].
+    Source: van Hasselt et al. 2016, "Deep Reinforcement Learning with Double Q-learning", eq. 4 and section "Double
+    DQN".
     """
     return widen(target_values).gather(-1, values.argmax(-1, keepdim=True)).squeeze(-1)
 

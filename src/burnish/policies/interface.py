@@ -104,6 +104,33 @@ class ExactPolicy(Policy, Protocol):
 
 
 @runtime_checkable
+class ActionValues(Trained, Protocol):
+    """A policy that takes the action of the highest value."""
+
+    def action_values(self, observations: Tensor) -> Tensor:
+        """Q(s, ·) `[R, N, actions]` for observations `[R, N, inputs]`."""
+        ...
+
+
+@runtime_checkable
+class Reparametrised(Trained, Protocol):
+    """A policy whose actions are a differentiable function of noise."""
+
+    def draw(self, observations: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions `[R, N, A]` and their log-probabilities `[R, N]`, both with a gradient."""
+        ...
+
+
+@runtime_checkable
+class ActionCritic(Trained, Protocol):
+    """An estimate of the return to come after an action."""
+
+    def action_values(self, observations: Tensor, actions: Tensor, frozen: bool = False) -> Tensor:
+        """Q(s, a) `[R, N]`; `frozen`: with a gradient for the actions alone, and none for its own weights."""
+        ...
+
+
+@runtime_checkable
 class Critic(Trained, Protocol):
     """An estimate of the return to come."""
 
@@ -175,7 +202,10 @@ class SamplerError(UserError):
     """A sampler elsewhere does not answer, or not with what the policy would have drawn."""
 
 
-ROLES = {"policy": True, "critic": True, "scorer": True, "reference": False, "target": False, "teacher": False}
+ROLES = {
+    **dict.fromkeys(("policy", "critic", "scorer", "temperature"), True),
+    **dict.fromkeys(("reference", "target", "teacher"), False),
+}
 """What a part of a run's models is for, and whether an optimizer updates it."""
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sequence, Text, Tuple
 
-from burnish.experience.control.spaces import action_writer, observation_reader, unsuited
+from burnish.experience.control.spaces import action_writer, observation_reader, unplayable, unsuited
 from burnish.run import UserError
 
 
@@ -155,3 +155,30 @@ def test_bounds_that_a_new_policy_misses_are_told(low: float, high: float, said:
     told = unsuited(Box(low, high, (2,), np.float32))
     assert (told is None) if said is None else (said in told and "RescaleAction" in told)
     assert unsuited(Discrete(1000)) is None
+
+
+def test_scaled_actions_reach_from_bound_to_bound() -> None:
+    """Bounds −2 to 6 and 0 to 1: the middle is 2 and ½."""
+    space = Box(np.array([-2.0, 0.0], np.float32), np.array([6.0, 1.0], np.float32))
+    write = action_writer(space, "x", True)
+    written = write(np.array([[-1.0, -1.0], [0.0, 0.0], [1.0, 0.5]]))
+    assert written.tolist() == [[-2.0, 0.0], [2.0, 0.5], [6.0, 0.75]]
+    assert written.dtype == np.float32
+    assert action_writer(space, "x")(np.array([[0.5, 0.5]])).tolist() == [[0.5, 0.5]]
+
+
+def test_what_a_head_cannot_play_is_said_with_what_can() -> None:
+    box, many, pictures = Box(-1, 1, (2,)), Discrete(3), Box(0, 255, (8, 8, 3), np.uint8)
+    assert unplayable("distribution", box, Box(-np.inf, np.inf, (1,))) is None
+    assert (
+        unplayable("table", many, many) is unplayable("values", box, many) is unplayable("squashed", box, box) is None
+    )
+    for head, observations, actions, said in [
+        ("table", box, many, "needs a table of states, and observations are Box"),
+        ("table", many, box, "actions are Box(-1.0, 1.0, (2,), float32): choose one with Discrete actions; sac takes"),
+        ("values", box, MultiDiscrete([2, 3]), "choose one with Discrete actions; ppo takes them"),
+        ("squashed", box, many, "needs a Box of real numbers with bounds, and actions are Discrete(3)"),
+        ("squashed", box, Box(-np.inf, 1, (1,)), "ppo takes others"),
+        ("squashed", pictures, box, "reads no images"),
+    ]:
+        assert said in (unplayable(head, observations, actions) or "")

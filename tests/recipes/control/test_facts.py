@@ -28,3 +28,5 @@ def test_facts_are_of_the_groups_that_have_ended_without_runs_that_failed(tmp_pa
     assert found["warnings"][0].startswith("the returns of PPO are those of an untrained policy")
     assert "4 × 8 = 32 steps at a time" in advice(plan, "ppo")
     assert "whole episodes" in advice(plan, "reinforce")
+    plan = experiment({"algorithms": {"dqn": {"learning_starts": 5000}}})
+    assert "learning_starts = 5,000 steps" in advice(plan, "dqn")

@@ -360,3 +360,130 @@ def test_a_policy_of_a_number_of_steps_is_saved_even_without_an_episode(
     run_group(asked, tmp_path / "g", unheard)
     facts = read_policies(tmp_path / "g").runs[0]
     assert (facts["episodes"], facts["steps"], facts["return"]) == (episodes, steps, 7.0 if episodes else None)
+
+
+# Off-policy --------------------------------------------------------------------------------------------------------
+
+OFF_POLICY: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "q_learning": ("FrozenLake-v1", {"max_episode_steps": 12}, {}),
+    "dqn": (
+        "CartPole-v1",
+        {"max_episode_steps": 25},
+        {"copies": 2, "train_freq": 4, "learning_starts": 20, "buffer_size": 64, "batch_size": 8, "n_step": 2}
+        | {"target_update_interval": 3, "double": True, "exploration_final_eps": 0.2},
+    ),
+    "sac": (
+        "Pendulum-v1",
+        {"max_episode_steps": 12},
+        {"copies": 2, "train_freq": 4, "learning_starts": 20, "buffer_size": 64, "batch_size": 8, "gradient_steps": 2},
+    ),
+}
+"""Environment, its options, and hyperparameters."""
+
+
+def off_policy(name: str, first: int = 0, last: int = 2, **own: Any) -> RunGroup:
+    env, options, knobs = OFF_POLICY[name]
+    asked = method(name, knobs | own.pop("knobs", {}))
+    about = {"env": env, "options": options, "steps": 120} | own
+    return RunGroup(asked, about["env"], about["options"], (8, 6), None, 5, first, last, steps=about["steps"])
+
+
+@pytest.mark.parametrize("name", OFF_POLICY)
+def test_a_run_that_replays_is_the_same_in_any_group(name: str, tmp_path: Path) -> None:
+    """As for the other algorithms: every episode, and weights, targets and temperatures to the rounding of a group."""
+    found = run_group(off_policy(name), tmp_path / "all", unheard)
+    assert found["failed"] == {}
+    assert set(found["updates"].values()) == {{"q_learning": 119, "dqn": 12, "sac": 24}[name]}
+    assert read_jsonl(tmp_path / "all" / "metrics.jsonl")[0]["step"] == 1
+    together, parts = table(tmp_path / "all"), []
+    for first, last in [(0, 0), (1, 2)]:
+        folder = tmp_path / f"{first}-{last}"
+        run_group(off_policy(name, first, last), folder, unheard)
+        parts.append(table(folder))
+        for key, x in load_file(folder / "weights.safetensors").items():
+            torch.testing.assert_close(load_file(tmp_path / "all" / "weights.safetensors")[key], x, atol=1e-4, rtol=0)
+    pd.testing.assert_frame_equal(together, pd.concat(parts, ignore_index=True))
+    assert len(set(together.groupby("run")["return"].apply(tuple))) > 1
+
+
+def test_targets_and_buffers_of_the_runs_that_stay_are_their_own(tmp_path: Path) -> None:
+    """Runs of five episodes leave one after the other; each learns as it does alone."""
+    asked = replace(off_policy("dqn"), episodes=5, steps=None)
+    run_group(asked, tmp_path / "all", unheard)
+    together = table(tmp_path / "all")
+    assert together.groupby("run").steps.max().nunique() == 3
+    last = int(together.groupby("run").steps.max().idxmax())
+    run_group(replace(asked, first=last, last=last), tmp_path / "alone", unheard)
+    own = together[together.run == last].reset_index(drop=True)
+    pd.testing.assert_frame_equal(own, table(tmp_path / "alone"))
+    for key, x in load_file(tmp_path / "alone" / "weights.safetensors").items():
+        torch.testing.assert_close(load_file(tmp_path / "all" / "weights.safetensors")[key], x, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", OFF_POLICY)
+def test_the_same_command_gives_the_same_bits(name: str, tmp_path: Path) -> None:
+    for folder in ("a", "again"):
+        run_group(off_policy(name, 0, 0, steps=60), tmp_path / folder, unheard)
+    for file in ("returns.parquet", "weights.safetensors", "metrics.jsonl"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "again" / file).read_bytes(), file
+
+
+WEIGHTS = {
+    "q_learning": {"policy/table"},
+    "dqn": {f"policy/layers.{i}.{x}" for i in range(3) for x in ("weight", "bias")},
+    "sac": {
+        f"{part}/layers.{i}.{x}"
+        for part in ("policy", "critic_1", "critic_2")
+        for i in range(3)
+        for x in ("weight", "bias")
+    }
+    | {"temperature/log_temperature"},
+}
+
+
+@pytest.mark.parametrize("name", OFF_POLICY)
+def test_what_was_learned_from_replay_is_loaded_acts_and_is_evaluated(name: str, tmp_path: Path) -> None:
+    """Actions are the environment's, and the first episode of `burnish evaluate` is what the loaded policy earns."""
+    run_group(off_policy(name, last=1), tmp_path / "run" / "groups" / name, unheard)
+    (tmp_path / "run" / "config.yaml").write_text("env: any\n")
+    saved = load_file(tmp_path / "run" / "groups" / name / "weights.safetensors")
+    assert {key.partition("/")[2] for key in saved} == WEIGHTS[name]
+    policy, (env, options, _) = load_policy(tmp_path / "run"), OFF_POLICY[name]
+    made = gymnasium.make(env, **options)
+    observation, _ = made.reset(seed=1)
+    for deterministic in (True, False):
+        action = policy.act(observation, deterministic=deterministic)
+        assert made.action_space.contains(action)
+    found = evaluate_control(tmp_path / "run", episodes=2)["algorithms"][name]
+    assert len(found["runs"]) == 2
+    assert found["deterministic"]["mean"] <= 25
+
+
+@pytest.mark.parametrize(("name", "env"), [("q_learning", "Counted-v0"), ("sac", "Driven-v0")])
+def test_rewards_that_overflow_end_a_run_that_replays_alone(
+    name: str, env: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of three runs earns 1e30 a step and more; the others are as they are without it. DQN is not among
+    them: its error is clipped."""
+    both = {}
+    for size in (1e30, 1.0):
+        monkeypatch.setattr(Rich, "made", 0)
+        asked = off_policy(name, 6, 8, env=f"{HERE}:{env}", options={"size": size}, steps=40, knobs={})
+        asked = replace(asked, method=method(name, OFF_POLICY[name][2] | ({"copies": 1} if name == "sac" else {})))
+        found = run_group(asked, tmp_path / f"{size:g}", unheard)
+        both[size] = table(tmp_path / f"{size:g}").query("run != 7").reset_index(drop=True)
+        if size > 1:
+            assert found["failed"].keys() == {"7"}
+            assert "overflow" in found["failed"]["7"]
+            assert "rewards are as large as" in found["failed"]["7"]
+    assert both[1e30].run.unique().tolist() == [6, 8]
+    pd.testing.assert_frame_equal(both[1e30], both[1.0])
+
+
+def test_actions_are_scaled_to_the_bounds_of_the_environment(tmp_path: Path) -> None:
+    """Driven takes −2 to 6 and says so if it gets more; uniform actions earn −|a − 4| − with a mean of 2.5 below what
+    the stairs earn: (6² / 2 + 2² / 2) / 8."""
+    asked = off_policy("sac", 0, 0, env=f"{HERE}:Driven-v0", options={}, steps=600, knobs={"learning_starts": 600})
+    found = run_group(asked, tmp_path / "g", unheard)
+    assert (found["failed"], found["updates"]) == ({}, {"0": 0})
+    assert table(tmp_path / "g")["return"].mean() == pytest.approx(7 - 3 * 2.5, abs=0.6)

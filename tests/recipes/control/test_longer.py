@@ -15,8 +15,9 @@ from burnish.experience.control.environments import make_environments
 from burnish.experience.control.player import Player
 from burnish.experience.control.saved import read_policies
 from burnish.policies.interface import Models
-from burnish.recipes.control.group import RunGroup, network_of, run_group
+from burnish.recipes.control.group import RunGroup, run_group
 from burnish.recipes.control.longer import Earlier, continued, earlier_of, going_on, tidy
+from burnish.recipes.control.models import network_of
 from burnish.recipes.control.settings import method
 from burnish.run import RunFolder, UserError, read_mapping
 from burnish.training.control.lockstep import LockstepLearner
@@ -58,7 +59,7 @@ def test_what_training_goes_on_from_is_what_it_ended_with(finished: Path) -> Non
     asked, earlier = group(9), Earlier(folder, (6,), 40, 1.0)
     seeds = earlier.seeds(asked.seeds)
     environments = make_environments(asked.env, seeds, 2)
-    network = network_of(environments, asked.hidden)
+    network = network_of(environments, asked.hidden, asked.method.algorithm)
     models = Models(policy=network.policy(seeds)).having(critic=network.critic(seeds))
     player = Player(models, asked.method.control, environments, seeds, 9)
     learner = LockstepLearner(asked.method.algorithm, models, asked.method.steps, seeds)
@@ -193,3 +194,34 @@ def test_a_trust_regions_updates_are_counted_on(tmp_path: Path) -> None:
     earlier = Earlier(tmp_path / "first", (6,), 2, 0.0)
     second = run_group(replace(asked, episodes=10, earlier=earlier), tmp_path / "on", lambda episodes: None)
     assert (first["updates"], second["updates"]) == ({"0": 2}, {"0": 3})
+
+
+def test_a_table_goes_on_with_its_visits(tmp_path: Path) -> None:
+    """Of FrozenLake's 16 · 4 cells; each of the run's updates is one visit."""
+    asked = RunGroup(method("q_learning", {"visit_decay": 0.5}), "FrozenLake-v1", {}, (4,), 3, 5, 0, 1)
+    run = tmp_path / "run"
+    run_group(asked, run / "groups" / asked.name, lambda episodes: None)
+    (run / "config.yaml").write_text("episodes: 3\n")
+    visits = []
+    for episodes in (3, 6):
+        asked = replace(asked, episodes=episodes)
+        if episodes > 3:
+            with RunFolder.open(run, resume=True) as folder:
+                going_on(folder, episodes, [asked.name])
+            asked = replace(asked, earlier=earlier_of(run, asked.name, episodes))
+            run_group(asked, run / "groups" / asked.name, lambda episodes: None)
+        kept = load_file(run / "groups" / asked.name / "training.safetensors")
+        updates = read_mapping(run / "groups" / asked.name / "group.json")["updates"]
+        assert [int(kept[f"{n}/visits"].sum()) for n in (0, 1)] == [updates["0"], updates["1"]]
+        visits.append(kept["1/visits"])
+    assert (visits[1] >= visits[0]).all()
+    assert visits[1].sum() > visits[0].sum() > 0
+
+
+def test_what_replays_does_not_go_on(run: Path) -> None:
+    with RunFolder.open(run, resume=True) as folder:
+        with pytest.raises(
+            UserError, match="dqn cannot go on with more episodes, because its replay buffer is not sav"
+        ):
+            going_on(folder, 9, ["ppo-00-01"], ["dqn"])
+        going_on(folder, 6, ["ppo-00-01"], ["dqn"])

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from burnish import classic
-from burnish.algorithms.table import CONTROL, load
+from burnish.algorithms.table import CONTROL, PATH, load
 from burnish.recipes.control.presets import PRESETS
 from burnish.recipes.control.settings import experiment
 
@@ -15,8 +15,9 @@ OTHER = {"copies": 3, "rollout": 7, "gamma": 0.25}
 
 @pytest.mark.parametrize("env", PRESETS)
 def test_every_algorithm_of_a_preset_builds(env: str) -> None:
-    methods = experiment({"env": env}).methods
+    methods = experiment({"env": env, "algorithms": list(CONTROL)}).methods
     assert [method.name for method in methods] == list(CONTROL) == list(PRESETS[env])
+    assert [method.name for method in experiment({"env": env}).methods] == list(PATH)
     for method in methods:
         resolved = method.as_dict()
         for key, value in PRESETS[env][method.name].items():
@@ -26,7 +27,8 @@ def test_every_algorithm_of_a_preset_builds(env: str) -> None:
 @pytest.mark.parametrize("env", PRESETS)
 def test_a_preset_says_how_a_run_meets_its_environment(env: str) -> None:
     """How much it sees at once, and how fast it learns, is not left to the classes' defaults."""
-    for name, own in PRESETS[env].items():
+    for name in PATH:
+        own = PRESETS[env][name]
         assert {"copies", "rollout", "learning_rate"} <= own.keys(), name
         assert (own["rollout"] is None) == load(name).whole_episodes
 
@@ -70,7 +72,7 @@ def test_a_preset_plays_its_environment(env: str, options: dict[str, int], tmp_p
     have 200, of which none costs more than π² + 0.1 · 8² + 0.001 · 2²."""
     folder = classic(env=env, env_options=options, runs=1, episodes=2, processes=1, quiet=True, out=tmp_path / "out")
     frame = pd.read_parquet(folder / "returns.parquet")
-    assert list(frame.groupby("algorithm", sort=False).size().items()) == [(name, 2) for name in CONTROL]
+    assert list(frame.groupby("algorithm", sort=False).size().items()) == [(name, 2) for name in PATH]
     if env == "Acrobot-v1":
         assert set(frame.length) == {30}
         assert set(frame["return"]) == {-30.0}
@@ -89,3 +91,15 @@ def test_another_environment_has_the_presets_of_cartpole(monkeypatch: pytest.Mon
     assert gammas("Stairs-v0") == gammas("some.module:Stairs-v0") == [0.25, 0.25]
     assert gammas("Nowhere-v7") == gammas("some.module:Nowhere-v7") == gammas("CartPole-v1")
     assert 0.25 not in gammas("CartPole-v1")
+
+
+def test_off_policy_defaults_are_those_of_stable_baselines() -> None:
+    """Of version 2.9.2, where an environment has no values of its own."""
+    dqn, sac = (experiment({"env": "Acrobot-v1", "algorithms": name}).methods[0].as_dict() for name in ("dqn", "sac"))
+    common = {"buffer_size": 1_000_000, "learning_starts": 100, "gamma": 0.99, "gradient_steps": 1, "copies": 1}
+    common |= {"schedule": "constant", "adam_eps": 1e-8, "n_step": 1}
+    own = {"learning_rate": 1e-4, "batch_size": 32, "tau": 1.0, "train_freq": 4, "target_update_interval": 10_000}
+    own |= {"exploration_fraction": 0.1, "exploration_initial_eps": 1.0, "exploration_final_eps": 0.05}
+    assert dqn == common | own | {"max_grad_norm": 10.0, "double": False}
+    own = {"learning_rate": 3e-4, "batch_size": 256, "tau": 0.005, "train_freq": 1, "target_update_interval": 1}
+    assert sac == common | own | {"max_grad_norm": 0.0, "temperature": None, "target_entropy": None}

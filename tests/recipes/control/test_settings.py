@@ -166,6 +166,26 @@ AMISS: dict[str, tuple[dict[str, Any], str]] = {
         {"algorithms": {"reinforce": {"batch_size": 5}}},
         "reinforce learns from a whole rollout at once: leave batch_size out",
     ),
+    "minibatches of one step": (
+        {"algorithms": {"q_learning": {"batch_size": 5}}},
+        "unknown key 'batch_size' for q_learning",
+    ),
+    "copies of one step": ({"algorithms": {"q_learning": {"copies": 2}}}, "unknown key 'copies' for q_learning"),
+    "uniform actions of sac": (
+        {"algorithms": {"sac": {"exploration_final_eps": 0.1}}},
+        "unknown key 'exploration_final_eps' for sac",
+    ),
+    "normalised replay": (
+        {"algorithms": {"dqn": {"normalise_observations": True}}},
+        "unknown key 'normalise_observations' for dqn",
+    ),
+    "a rollout of replay": ({"algorithms": {"dqn": {"rollout": 5}}}, "unknown key 'rollout' for dqn"),
+    "no minibatch of replay": ({"algorithms": {"dqn": {"batch_size": None}}}, "batch_size must be"),
+    "a buffer of nothing": ({"algorithms": {"dqn": {"buffer_size": 0}}}, "buffer_size must be at least 1, not 0"),
+    "a buffer smaller than copies": (
+        {"algorithms": {"dqn": {"buffer_size": 2, "copies": 3}}},
+        "buffer_size must be at least copies, 3, not 2",
+    ),
     "no copy": ({"algorithms": {"ppo": {"copies": 0}}}, "copies must be at least 1, not 0"),
     "gamma beyond 1": ({"algorithms": {"ppo": {"gamma": 1.1}}}, "gamma must lie in [0, 1], not 1.1"),
     "negative clip": ({"algorithms": {"ppo": {"clip": -1}}}, "clip must be above 0, not -1"),

@@ -38,7 +38,8 @@ from burnish.experience.control.player import Player
 from burnish.experience.control.rollouts import Control
 from burnish.policies.control.policy import ControlCritic, ControlPolicy
 from burnish.policies.interface import Models
-from burnish.training.control.lockstep import LockstepLearner, StackedAdam, Steps, metric_means, pick, single_steps
+from burnish.training.control.lockstep import LockstepLearner, metric_means, pick, single_steps
+from burnish.training.control.optimizer import StackedAdam, Steps
 from burnish.training.resume import State
 from burnish.training.step import prepared
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from replays import random_rows
 
 from burnish.algorithms.terms import Loss, Term
 from burnish.batches import PreparedEpisodes, Transitions
@@ -61,3 +62,12 @@ def test_weights_come_first() -> None:
     thetas = {"critic": torch.zeros(2, 3, dtype=torch.float64), "policy": torch.tensor([[0.0], [math.nan]])}
     said = "the policy's weights overflow float64: lower the learning rate"
     assert overflow(1, loss(math.inf), part(returns=INFINITE), thetas, "the gradient's norm") == said
+
+
+def test_rewards_of_replayed_rows_are_not_told_to_be_normalised() -> None:
+    """Replay has no such option."""
+    rows = random_rows(2, 3, 2, 4, 3, False)
+    rewards = torch.where(rows.mask, -5e4, math.inf)
+    terms = {"value_avg": Term(torch.full((2, 3), math.inf), rows.real, "row", 1.0)}
+    said = overflow(1, Loss(terms=terms, metrics={}), replace(rows, rewards=rewards), THETAS, "the gradient's norm")
+    assert said.startswith("the loss of the value_avg overflows float32: rewards are as large as 50000: divide them in")

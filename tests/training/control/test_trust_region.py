@@ -16,7 +16,8 @@ from burnish.algorithms.trpo import TRPO
 from burnish.batches import PreparedEpisodes, Transitions
 from burnish.policies.control.policy import ControlCritic, ControlPolicy
 from burnish.policies.interface import Models
-from burnish.training.control.lockstep import Steps, single_steps
+from burnish.training.control.lockstep import single_steps
+from burnish.training.control.optimizer import Steps
 from burnish.training.control.trust_region import TrustRegionLearner, trust_region_step
 from burnish.training.resume import State
 

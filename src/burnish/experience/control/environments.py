@@ -28,20 +28,20 @@ CARTPOLE_OPTIONS = {"max_episode_steps", "sutton_barto_reward"}
 
 
 def make_environments(
-    name: str, seeds: Sequence[int], copies: int, wrappers: Wrappers = (), /, **options: Any
+    name: str, seeds: Sequence[int], copies: int, wrappers: Wrappers = (), scaled: bool = False, /, **options: Any
 ) -> Environments:
     """The environments of one run per seed, with `copies` per run.
 
     `name` is an id, `module:id`, or `module:function` of what makes one. `options` are the environment's own, and
-    `max_episode_steps`. Observations are float64 where the environment's are, else float32. Run i sees the same in a
-    group and alone.
+    `max_episode_steps`. `scaled` actions are scaled from [−1, 1] to their bounds. Observations are float64 where the
+    environment's are, else float32. Run i sees the same in a group and alone.
     """
     spec = wrapped(spec_of_id(name), wrappers)
     limit = _limit(spec, options)
     known = {"max_episode_steps": limit} | spec.kwargs | options
     if _native(spec) and limit and not known.keys() - CARTPOLE_OPTIONS:
         return CartPoles(seeds, copies, **known)
-    return VectorEnvironments((_vector(spec, name, copies, options) for _ in seeds), seeds, name)
+    return VectorEnvironments((_vector(spec, name, copies, options) for _ in seeds), seeds, name, scaled)
 
 
 def make_one(name: str, wrappers: Wrappers = (), /, **options: Any) -> gymnasium.Env:
@@ -57,11 +57,13 @@ def time_limit(name: str, options: Mapping[str, Any]) -> int | None:
     return options.get("max_episode_steps", spec_of_id(name).max_episode_steps)
 
 
-def cautions(name: str, limited: bool = False, wrappers: Wrappers = (), /, **options: Any) -> list[str]:
+def cautions(
+    name: str, limited: bool = False, wrappers: Wrappers = (), scaled: bool = False, /, **options: Any
+) -> list[str]:
     """What an environment declares that training may fail on: sentences that say what helps.
 
-    `limited` says that runs end after a number of steps, whatever episodes do. An environment is made, and neither
-    reset nor stepped.
+    `limited` says that runs end after a number of steps, whatever episodes do, and `scaled` that actions are scaled to
+    their bounds. An environment is made, and neither reset nor stepped.
     """
     spec, found = wrapped(spec_of_id(name), wrappers), []
     if _limit(spec, options) is None and not limited:
@@ -71,7 +73,7 @@ def cautions(name: str, limited: bool = False, wrappers: Wrappers = (), /, **opt
         )
     if not _native(spec):
         env = _vector(spec, name, 1, options)
-        if (problem := unsuited(env.single_action_space)) is not None:
+        if not scaled and (problem := unsuited(env.single_action_space)) is not None:
             found.append(f"{name}: {problem}")
         with suppress(UserCodeError), user_code():
             env.close()

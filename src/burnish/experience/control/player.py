@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from burnish.experience.control.buffer import ReplayBuffer
 from burnish.experience.control.environments import Environments, Transition
+from burnish.experience.control.exploring import Exploration
 from burnish.experience.control.normalise import ObservationNormaliser, RewardNormaliser
-from burnish.experience.control.rollouts import Control
+from burnish.experience.control.rollouts import Knobs
 from burnish.policies.control.network import noise_shape
 from burnish.policies.interface import Models
 
@@ -114,13 +116,14 @@ class Player:
     have finished, as they were when their last episode ended, with the statistics of their observations. `kept` holds
     what training would go on from: the statistics of their rewards, and what `beside` gives for a run's number.
     `report` is called with the ledger after each rollout, and `interrupted` is asked before each step whether Ctrl-C
-    was pressed. Whoever finds that a run cannot go on adds it to `failed`; it leaves before the next rollout.
+    was pressed. With an `exploration`, not all actions are the policy's; a `buffer` is what `Replay` draws from.
+    Whoever finds that a run cannot go on adds it to `failed`; it leaves before the next rollout.
     """
 
     def __init__(
         self,
         models: Models,
-        knobs: Control,
+        knobs: Knobs,
         environments: Environments,
         seeds: Sequence[int],
         episodes: int,
@@ -135,6 +138,8 @@ class Player:
         self.ledger = Ledger(runs, copies, episodes, first, budget)
         self.seen = ObservationNormaliser(runs, environments.observations) if knobs.normalise_observations else None
         self.earned = RewardNormaliser(runs, copies, knobs.gamma) if knobs.normalise_rewards else None
+        self.exploration: Exploration | None = None
+        self.buffer: ReplayBuffer | None = None
         self.current: np.ndarray | None = None
         self.looked = False
         self.caution: str | None = None
@@ -165,6 +170,8 @@ class Player:
             actions, logprobs = self._act(self.current, noise[:, t % at_once])
             if not np.isfinite(logprobs).all():
                 stepping &= ~self._lost(stepping, logprobs, failing)[:, None]
+            if self.exploration is not None:
+                actions = self.exploration(actions, self.ledger)
             moved = self.environments.step(actions, stepping)
             for r, reason in moved.failed.items():
                 self._fail(r, reason, failing)
@@ -244,14 +251,14 @@ class Player:
             self.retired[number] = {name: stacked[r].clone() for name, stacked in weights.items()}
             self.retired[number] |= statistics(OBSERVATIONS, self.seen, r)
             self.kept[number] = self.beside(number) | statistics(REWARDS, self.earned, r)
-        for model in trained.values():
-            model.keep(torch.from_numpy(remaining))
+        for part in self.models.parts.values():  # copies that follow the trained ones too
+            part.model.keep(torch.from_numpy(remaining))
         self.environments.keep(remaining.tolist())
         self.ledger.keep(remaining)
         self.streams = [self.streams[r] for r in remaining]
-        for normaliser in (self.seen, self.earned):
-            if normaliser is not None:
-                normaliser.keep(remaining.tolist())
+        for one in (self.seen, self.earned, self.exploration, self.buffer):
+            if one is not None:
+                one.keep(remaining.tolist())
         if self.current is not None:
             self.current = self.current[remaining]
         return remaining

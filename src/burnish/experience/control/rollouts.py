@@ -1,7 +1,7 @@
 """Rollouts in environments: the experience of control, and its steps laid out as rows."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -10,6 +10,21 @@ from torch import Tensor
 from burnish.batches import Drawn, Transitions
 from burnish.experience.interface import Experience
 from burnish.options import option
+
+
+class Knobs(Protocol):
+    """What stepping the environments depends on, whatever is then learned from the steps."""
+
+    @property
+    def copies(self) -> int: ...
+    @property
+    def rollout(self) -> int | None: ...
+    @property
+    def gamma(self) -> float: ...
+    @property
+    def normalise_observations(self) -> bool: ...
+    @property
+    def normalise_rewards(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -29,26 +44,38 @@ class Control(Experience):
     normalise_rewards: bool = option(False, "divide rewards by the running deviation of the discounted return")
 
     def draw(self, source: Any, number: int, carried: dict[str, float]) -> Drawn | None:
-        """The next rollout of the runs that have episodes left, played by the `source`, a `Player`; None at the end.
+        """The next rollout, played by the `source`, a `Player`, as rows of episodes; None at the end."""
+        if (columns := played(source)) is None:
+            return None
+        names, progress, theta = who(source)
+        return Drawn(transitions(columns, self.gamma, names, progress, theta), metrics_of(source.ledger))
 
-        A run that has finished leaves before it learns from its last rollout.
-        """
-        while len(source.streams):
-            if (unfit := np.array([name in source.failed for name in source.ledger.names.tolist()])).any():
-                source.retire(unfit)  # runs that failed in learning from the last rollout
-                continue
-            columns, failing = source.play()
-            over = failing | source.ledger.over()
-            source.report(source.ledger)
-            remaining = source.retire(over)
-            if not len(remaining):
-                return None
-            kept = {name: values[:, remaining] for name, values in columns.items()} if over.any() else columns
-            theta: Any = next(iter(source.models.policy.parameters().values()))
-            names = torch.from_numpy(source.ledger.names.copy())
-            progress = torch.from_numpy(source.ledger.progress()).to(theta.device, theta.dtype)
-            return Drawn(transitions(kept, self.gamma, names, progress, theta), metrics_of(source.ledger))
-        return None
+
+def played(source: Any) -> dict[str, np.ndarray] | None:
+    """The next rollout of the runs that have episodes or steps left, `[T, R, E, …]` by name; None at the end.
+
+    A run that has finished leaves before it learns from its last rollout, and one that failed in learning from the
+    rollout before this one does not play.
+    """
+    while len(source.streams):
+        if (unfit := np.array([name in source.failed for name in source.ledger.names.tolist()])).any():
+            source.retire(unfit)
+            continue
+        columns, failing = source.play()
+        over = failing | source.ledger.over()
+        source.report(source.ledger)
+        remaining = source.retire(over)
+        if not len(remaining):
+            return None
+        return {name: values[:, remaining] for name, values in columns.items()} if over.any() else columns
+    return None
+
+
+def who(source: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """The numbers of the runs that play, how much of each is behind it, and the parameters of their policies."""
+    theta: Any = next(iter(source.models.policy.parameters().values()))
+    progress = torch.from_numpy(source.ledger.progress()).to(theta.device, theta.dtype)
+    return torch.from_numpy(source.ledger.names.copy()).to(theta.device), progress, theta
 
 
 def metrics_of(ledger: Any) -> dict[str, float]:

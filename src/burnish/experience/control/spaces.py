@@ -104,19 +104,24 @@ class ActionWriter:
 
     `size` is the number of the policy's outputs. An action of MultiDiscrete or MultiBinary is one index per choice, and
     `choices` has the numbers of their values; it is empty for the others. The log-probability stays that of the action
-    that the policy chose; clipping to the bounds of a Box happens here.
+    that the policy chose; clipping to the bounds of a Box happens here. With `scaled`, actions of a Box lie in [−1, 1],
+    and become centre + half width · action.
     """
 
     space: gymnasium.Space
     size: int
     continuous: bool
     choices: tuple[int, ...] = ()
+    scaled: bool = False
 
     def __call__(self, actions: Num[np.ndarray, "*n"]) -> np.ndarray:
         """Actions [...] from 0, [..., K] with several choices, or [..., A] of a Box, in the format of the space:
         [..., *space]."""
         if isinstance(self.space, Discrete):
             return np.asarray(actions, dtype=self.space.dtype) + self.space.start
+        if self.scaled and isinstance(self.space, Box):
+            low, high = self.space.low.reshape(-1).astype(np.float64), self.space.high.reshape(-1).astype(np.float64)
+            actions = (low + high) / 2 + (high - low) / 2 * actions
         shaped = np.reshape(actions, (*np.shape(actions)[:-1], *self.space.shape)).astype(self.space.dtype)  # type: ignore[misc]
         if isinstance(self.space, MultiDiscrete):
             return shaped + self.space.start
@@ -141,8 +146,8 @@ def observation_reader(space: gymnasium.Space, name: str) -> ObservationReader:
     return ObservationReader(space, size, np.dtype(np.float64 if _wide(space) else np.float32))
 
 
-def action_writer(space: gymnasium.Space, name: str) -> ActionWriter:
-    """The writer for the actions of the environment `name`."""
+def action_writer(space: gymnasium.Space, name: str, scaled: bool = False) -> ActionWriter:
+    """The writer for the actions of the environment `name`; `scaled`: from [−1, 1] to the bounds of a Box."""
     shape: tuple[int, ...] = space.shape or ()
     if isinstance(space, Box | MultiDiscrete | MultiBinary) and 0 in shape:
         raise UserError(f"{name} has the action space {space}, which has no numbers: let it have something to choose")
@@ -153,7 +158,7 @@ def action_writer(space: gymnasium.Space, name: str) -> ActionWriter:
         choices = tuple(each)
         return ActionWriter(space, sum(choices), continuous=False, choices=choices)
     if isinstance(space, Box) and np.issubdtype(space.dtype, np.floating):
-        return ActionWriter(space, int(np.prod(shape)), continuous=True)
+        return ActionWriter(space, int(np.prod(shape)), continuous=True, scaled=scaled)
     raise UserError(
         f"{name} has the action space {space}, which is not supported: choose an environment whose actions are "
         "Discrete, MultiDiscrete, MultiBinary or a Box of real numbers"
@@ -179,3 +184,21 @@ def unsuited(space: gymnasium.Space) -> str | None:
         "and standard deviation 1, so that it may learn nothing: wrap the environment in "
         "gymnasium.wrappers.RescaleAction(env, -1, 1)"
     )
+
+
+def unplayable(head: str, observations: gymnasium.Space, actions: gymnasium.Space) -> str | None:
+    """What a policy with this head (`policies.control.network.Head`) cannot do with spaces, and what helps; None where
+    it can do all."""
+    if head == "table" and not isinstance(observations, Discrete):
+        return f"needs a table of states, and observations are {observations}: choose one with Discrete observations"
+    if head in ("table", "values") and not isinstance(actions, Discrete):
+        advice = "sac takes a Box" if isinstance(actions, Box) else "ppo takes them"
+        return f"needs a value of each action, and actions are {actions}: choose one with Discrete actions; {advice}"
+    if head == "squashed":
+        real = isinstance(actions, Box) and np.issubdtype(actions.dtype, np.floating)
+        if not (real and actions.is_bounded()):  # type: ignore[attr-defined]
+            advice = "dqn takes Discrete ones" if isinstance(actions, Discrete) else "ppo takes others"
+            return f"needs a Box of real numbers with bounds, and actions are {actions}: choose one with such; {advice}"
+        if _bytes(observations) and len(observations.shape or ()) == 3:
+            return f"reads no images, and observations are {observations}: wrap it so that it gives numbers"
+    return None

@@ -36,7 +36,7 @@ class TrainedPolicies:
         self.saved, self.weights, self.numbers = saved, weights, list(weights)
         name = saved.environment["id"]
         self.read = observation_reader(saved.observation_space, name)
-        self.write = action_writer(saved.action_space, name)
+        self.write = action_writer(saved.action_space, name, saved.network.head == "squashed")
         network = saved.network
         read, write = self.read, self.write
         declared = (read.size, write.size, write.continuous, write.choices, read.image)

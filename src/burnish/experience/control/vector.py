@@ -85,12 +85,14 @@ class VectorEnvironments:
     later step reports the failure, and the other runs continue.
     """
 
-    def __init__(self, envs: Iterable[VectorEnv], seeds: Sequence[int], name: str = "the environment") -> None:
+    def __init__(
+        self, envs: Iterable[VectorEnv], seeds: Sequence[int], name: str = "the environment", scaled: bool = False
+    ) -> None:
         envs = iter(envs)
         first = next(envs)  # Unsupported spaces are reported before the other environments are made.
         self.spaces = (first.single_observation_space, first.single_action_space)
         self._read = observation_reader(first.single_observation_space, name)
-        self._write: ActionWriter = action_writer(first.single_action_space, name)
+        self._write: ActionWriter = action_writer(first.single_action_space, name, scaled)
         self.observations, self.actions = self._read.size, self._write.size
         self.continuous, self.choices, self.image = self._write.continuous, self._write.choices, self._read.image
         self._name = name

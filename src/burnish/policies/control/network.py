@@ -3,13 +3,20 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import torch
 
 from burnish.policies.control.policy import ControlCritic, ControlPolicy
+from burnish.policies.control.squashed import ActionNetwork, SquashedPolicy
+from burnish.policies.control.values import TablePolicy, ValuePolicy
+
+Head: TypeAlias = Literal["distribution", "squashed", "values", "table"]
+"""What a policy's outputs are: a distribution over actions; one over actions in (−1, 1), which are scaled to their
+bounds; a value of each action, of which it takes the highest, by a network or from a table."""
 
 
+@runtime_checkable
 class Acting(Protocol):
     """What has a kind of actions: a `Network`, and the environments that it is for."""
 
@@ -41,12 +48,21 @@ class Network:
     hidden: tuple[int, ...]
     choices: tuple[int, ...] = ()
     image: tuple[int, int, int] | None = None
+    head: Head = "distribution"
 
     def policy(
         self, seeds: Sequence[int], dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
-    ) -> ControlPolicy:
+    ) -> Any:
         """The policies of one run per seed."""
-        kind: dict[str, Any] = {"continuous": self.continuous, "choices": self.choices, "image": self.image}
+        if self.head == "table":
+            return TablePolicy(self.observations, self.actions, seeds, dtype=dtype, device=device)
+        if self.head == "values":
+            kind: dict[str, Any] = {"image": self.image, "hidden": self.hidden, "dtype": dtype, "device": device}
+            return ValuePolicy(self.observations, self.actions, seeds, **kind)
+        if self.head == "squashed":
+            kind = {"hidden": self.hidden, "dtype": dtype, "device": device}
+            return SquashedPolicy(self.observations, self.actions, seeds, **kind)
+        kind = {"continuous": self.continuous, "choices": self.choices, "image": self.image}
         kind |= {"hidden": self.hidden, "dtype": dtype, "device": device}
         return ControlPolicy(self.observations, self.actions, seeds, **kind)
 
@@ -57,6 +73,17 @@ class Network:
         kind: dict[str, Any] = {"image": self.image, "hidden": self.hidden, "dtype": dtype, "device": device}
         return ControlCritic(self.observations, seeds, **kind)
 
+    def action_critic(
+        self,
+        seeds: Sequence[int],
+        number: int,
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
+    ) -> ActionNetwork:
+        """The critics of actions with this `number`, from 1 on, of one run per seed."""
+        kind: dict[str, Any] = {"hidden": self.hidden, "dtype": dtype, "device": device}
+        return ActionNetwork(self.observations, self.actions, seeds, number, **kind)
+
     def as_dict(self) -> dict[str, Any]:
         """The description as JSON has it."""
         lists = {"hidden": list(self.hidden), "choices": list(self.choices)}
@@ -65,8 +92,9 @@ class Network:
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> "Network":
         """The description that `as_dict` gave. Raises ValueError where it is of another kind of network."""
-        if saved.keys() != {field.name for field in fields(cls)}:
-            raise ValueError(f"a network is described by {', '.join(saved)}")
+        saved = {"head": "distribution", **saved}  # which older descriptions do not name
+        if saved.keys() != {field.name for field in fields(cls)} or saved["head"] not in get_args(Head):
+            raise ValueError(f"a network is described by {', '.join(saved)}, with the head {saved['head']!r}")
         hidden, choices = tuple(saved["hidden"]), tuple(saved["choices"])
         image = None if saved["image"] is None else tuple(saved["image"])
         sizes = [saved["observations"], saved["actions"], *hidden, *choices, *(image or ())]
@@ -76,4 +104,4 @@ class Network:
             raise ValueError(f"a network has images of {image} and {saved['observations']} inputs")
         if choices and (saved["continuous"] or sum(choices) != saved["actions"]):
             raise ValueError(f"a network has choices of {choices} and {saved['actions']} outputs")
-        return cls(saved["observations"], saved["actions"], saved["continuous"], hidden, choices, image)
+        return cls(saved["observations"], saved["actions"], saved["continuous"], hidden, choices, image, saved["head"])

@@ -113,6 +113,13 @@ class StackedMLP:
             self._views = split(self.theta.detach()[:, : self._own], self.sizes)
         return self._views
 
+    def _outputs_now(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """`_outputs` without gradient, and fast for few rows."""
+        parts, beside = self._standing()
+        if self.images is None:
+            return outputs(parts, observations.to(parts[0].dtype)), beside
+        return outputs(parts, self.images(self.theta.detach()[:, self._own :], observations)), beside
+
     def _outputs(self, x: Tensor, fast: bool = True) -> tuple[Tensor, Tensor]:
         """The networks' outputs for rows of observations [R, N, inputs], and the parameters outside the layers; `fast`
         with a hand-written gradient where there is one."""
@@ -240,11 +247,7 @@ class ControlPolicy(StackedMLP):
 
     def _now(self, observations: Tensor) -> Actions:
         """The distributions that the actions of these steps are chosen from, without gradient."""
-        parts, beside = self._standing()
-        if self.images is None:
-            out = outputs(parts, observations.to(parts[0].dtype))
-        else:
-            out = outputs(parts, self.images(self.theta.detach()[:, self._own :], observations))
+        out, beside = self._outputs_now(observations)
         return self._distributions(out, beside, out.shape[:-1])
 
     def _chosen(self, batch: Transitions) -> tuple[Actions, Tensor]:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from burnish.evaluation.returns import label, summarise
 from burnish.experience.control.environments import cautions, make_environments, spec_of_id
+from burnish.experience.control.spaces import unplayable
 from burnish.recipes.control.compute import compute
 from burnish.recipes.control.facts import NEVER, advice, facts_of
 from burnish.recipes.control.group import RETURNS, RunGroup
@@ -43,12 +44,17 @@ def run_experiment(plan: Experiment, command: str | None = None) -> Path:
     with hushed(settings.quiet):
         tried = make_environments(settings.env, [0], 1, plan.wrappers, **plan.env_options)
         tried.close()  # an invalid one fails here, at once
-        for caution in cautions(settings.env, settings.steps is not None, plan.wrappers, **plan.env_options):
+        for method in plan.methods:
+            if (reason := unplayable(method.algorithm.head, *tried.spaces)) is not None:
+                raise UserError(f"{method.name} cannot learn {settings.env}: it {reason}")
+        scaled = all(method.algorithm.head == "squashed" for method in plan.methods)
+        limited = settings.steps is not None
+        for caution in cautions(settings.env, limited, plan.wrappers, scaled, **plan.env_options):
             warn(caution)
     with hushed(settings.quiet), RunFolder.open(settings.out, resume=settings.resume) as run:
         run.claim(plan.as_dict(), free=(*FREE, "episodes"))
         names = [group.name for group in groups_of(plan)]
-        going_on(run, settings.episodes, names)
+        going_on(run, settings.episodes, names, [m.name for m in plan.methods if m.algorithm.replays])
         describe(run, plan)
         tidy(run.path, names)  # a kill may have left what was moved aside
         groups = [replace(g, earlier=earlier_of(run.path, g.name, g.episodes)) for g in groups_of(plan)]

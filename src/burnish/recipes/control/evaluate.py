@@ -45,7 +45,8 @@ def evaluate_control(
             seeds = [number + ((1 + seed) << APART) for number in policies.numbers]
             found: dict[str, np.ndarray] = {}
             for kind, deterministic in KINDS.items():
-                made = make_environments(environment["id"], seeds, episodes, environment["wrappers"], **options)
+                scaled = saved.network.head == "squashed"
+                made = make_environments(environment["id"], seeds, episodes, environment["wrappers"], scaled, **options)
                 if made.spaces != (saved.observation_space, saved.action_space):
                     raise UserError(
                         f"{environment['id']} has other spaces than the policies of {path} learned with: "

@@ -52,7 +52,13 @@ def facts_of(groups: Sequence[Any], folder: Path) -> Facts:
 
 def advice(plan: Experiment, name: str) -> str:
     """How an algorithm gets to its first update."""
-    control = next(method.control for method in plan.methods if method.name == name)
+    (chosen,) = (method for method in plan.methods if method.name == name)
+    control = chosen.control
+    if chosen.algorithm.replays:
+        return (
+            f"its updates begin after learning_starts = {control.learning_starts:,} steps, and its runs ended before: "
+            "give more episodes or steps, or lower learning_starts or train_freq"
+        )
     if control.rollout is None:
         return "it learns from whole episodes, and not from a run's last ones: give more of them"
     size = control.copies * control.rollout

@@ -4,7 +4,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,16 @@ import torch
 
 from burnish.batches import Drawn
 from burnish.experience.control.environments import Environments, make_environments
+from burnish.experience.control.exploring import Exploration
 from burnish.experience.control.made import Wrappers
 from burnish.experience.control.player import Ledger, Player
 from burnish.experience.control.saved import Saved, save_policies
 from burnish.experience.interface import draws
-from burnish.policies.control.network import Network
-from burnish.policies.interface import Models
 from burnish.recipes.control.longer import FINISHED, Earlier, continued
+from burnish.recipes.control.models import learner_of, models_of, network_of
 from burnish.recipes.control.settings import Method
 from burnish.recipes.control.tracking import followed
 from burnish.run import RunFolder, write_atomically
-from burnish.training.control.lockstep import LockstepLearner
-from burnish.training.control.trust_region import TrustRegionLearner
 from burnish.training.loop import interruptible, train_loop
 from burnish.training.progress import Progress
 from burnish.training.resume import State
@@ -140,16 +138,16 @@ def play(
     torch.set_num_threads(1)  # groups are spread over the cores: more threads would only wait for each other
     method, algorithm = group.method, group.method.algorithm
     seeds = group.seeds if group.earlier is None else group.earlier.seeds(group.seeds)
-    environments = make_environments(group.env, seeds, method.control.copies, group.wrappers, **group.env_options)
-    network = network_of(environments, group.hidden)
-    models = Models(policy=network.policy(seeds))
-    if "critic" in algorithm.roles:
-        models = models.having(critic=network.critic(seeds))
+    environments = make_environments(
+        group.env, seeds, method.control.copies, group.wrappers, algorithm.head == "squashed", **group.env_options
+    )
+    models = models_of(algorithm, network_of(environments, group.hidden, algorithm), seeds)
     episodes = group.episodes or sys.maxsize
     player = Player(models, method.control, environments, seeds, episodes, group.first, budget=group.steps)
-    learner = (TrustRegionLearner if algorithm.region() else LockstepLearner)(
-        algorithm, models, method.steps, seeds, group.first, failed=player.failed
-    )
+    player.exploration = exploration_of(method, environments, seeds)
+    if algorithm.replays:
+        player.buffer = method.control.buffer(seeds, models.policy.theta, group.steps)
+    learner = learner_of(algorithm)(algorithm, models, method.steps, seeds, group.first, failed=player.failed)
     player.beside = learner.named
     state = State() if group.earlier is None else continued(group.earlier, models, player, learner)
     with (
@@ -186,10 +184,12 @@ def ended(ledger: Ledger, player: Player, group: RunGroup) -> int:
     return int(behind.sum()) + len(player.retired) * group.length
 
 
-def network_of(environments: Environments, hidden: tuple[int, ...]) -> Network:
-    """The networks for these environments."""
-    made = environments
-    return Network(made.observations, made.actions, made.continuous, hidden, made.choices, made.image)
+def exploration_of(method: Method, environments: Environments, seeds: Sequence[int]) -> Exploration | None:
+    """The actions that the policy does not choose; None where it chooses all."""
+    warm_up = getattr(method.control, "learning_starts", 0)
+    if method.algorithm.head == "distribution":
+        return None  # it explores by what it draws
+    return Exploration(method.algorithm.explores, environments, seeds, method.control.copies, warm_up)
 
 
 def keep_policies(group: RunGroup, player: Player, frame: pd.DataFrame, folder: Path) -> None:
@@ -215,7 +215,7 @@ def keep_policies(group: RunGroup, player: Player, frame: pd.DataFrame, folder: 
         environment={"id": group.env, "options": dict(group.env_options), "wrappers": list(group.wrappers)},
         observation_space=observations,
         action_space=actions,
-        network=network_of(player.environments, group.hidden),
+        network=network_of(player.environments, group.hidden, group.method.algorithm),
         clip=None if player.seen is None else player.seen.clip,
         runs=facts,
     )

@@ -80,11 +80,11 @@ def continued(earlier: Earlier, models: Models, player: Player, learner: Goes) -
     return State(step=earlier.updates)
 
 
-def going_on(run: RunFolder, episodes: int | None, names: Sequence[str]) -> None:
-    """Claim a finished experiment for more `episodes` than it had.
+def going_on(run: RunFolder, episodes: int | None, names: Sequence[str], replaying: Sequence[str] = ()) -> None:
+    """Claim a finished experiment for more `episodes` than it had; `replaying` are its algorithms with replay buffers.
 
-    Raises UserError where its groups of these names are not all finished, some of their runs failed, it is to have
-    fewer episodes, or its runs end after a number of steps.
+    Raises UserError where there is one, its groups of these names are not all finished, some of their runs failed, it
+    is to have fewer episodes, or its runs end after a number of steps.
     """
     claimed = run.claimed()
     had = claimed.get("episodes")
@@ -99,6 +99,11 @@ def going_on(run: RunFolder, episodes: int | None, names: Sequence[str]) -> None
     if had > episodes:
         raise UserError(
             f"{run.path} was begun with {had} episodes: give more to go on with it, or choose another --out"
+        )
+    if replaying:
+        raise UserError(
+            f"{replaying[0]} cannot go on with more episodes, because its replay buffer is not saved: choose another "
+            "--out"
         )
     for name in names:
         folder = run.path / GROUPS / name

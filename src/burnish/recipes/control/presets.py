@@ -17,6 +17,34 @@ PPO = {
     "schedule": "linear",
     "batch_size": 64,
 }
+TABLE = {
+    "learning_rate": 0.5,
+    "visit_decay": 0.5,
+    "exploration_fraction": 0.5,
+    "exploration_final_eps": 0.05,
+}
+ADAM = {"adam_eps": 1e-8}  # torch's, which Stable-Baselines3 takes for both
+DQN = {
+    **ADAM,
+    "learning_rate": 1e-4,
+    "batch_size": 32,
+    "train_freq": 4,
+    "max_grad_norm": 10.0,
+}
+SAC = {**ADAM, "learning_rate": 3e-4, "batch_size": 256, "max_grad_norm": 0.0}
+OFF_POLICY: dict[str, dict[str, Any]] = {"q_learning": TABLE, "dqn": DQN, "sac": SAC}
+CARTPOLE_DQN = {
+    **DQN,
+    "learning_rate": 2.3e-3,
+    "batch_size": 64,
+    "buffer_size": 100_000,
+    "learning_starts": 1000,
+    "train_freq": 256,
+    "gradient_steps": 128,
+    "target_update_interval": 128,
+    "exploration_fraction": 0.16,
+    "exploration_final_eps": 0.04,
+}  # RL-Zoo's, whose target network is copied after every 256 steps
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "CartPole-v1": {
@@ -25,6 +53,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "actor_critic": {"copies": 2, "rollout": 32, "learning_rate": 5e-3, "schedule": "linear"},
         "trpo": TRPO,
         "ppo": PPO,
+        **OFF_POLICY,
+        "dqn": CARTPOLE_DQN,
     },
     "Acrobot-v1": {
         "reinforce": {**WHOLE, **SCALED, "learning_rate": 3e-3},
@@ -32,6 +62,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "actor_critic": {**SCALED, "copies": 8, "rollout": 8, "learning_rate": 3e-3, "schedule": "linear"},
         "trpo": {**TRPO, **SCALED},
         "ppo": {**PPO, **SCALED},
+        **OFF_POLICY,
     },
     "Pendulum-v1": {
         "reinforce": {**WHOLE, **NEAR, "learning_rate": 1e-3},
@@ -46,6 +77,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "trpo": {**TRPO, **NEAR, "rollout": 512, "learning_rate": 1e-2},
         "ppo": {**PPO, **NEAR, "copies": 4, "rollout": 256, "learning_rate": 1e-3},
+        **OFF_POLICY,
+        "sac": {**SAC, "learning_rate": 1e-3},  # RL-Zoo's
     },
 }
 """By environment and algorithm. Other environments use those of CartPole-v1."""

@@ -5,17 +5,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from burnish.algorithms.table import CONTROL, load
+from burnish.algorithms.table import CONTROL, PATH, load
 from burnish.config import construct, option_names, refuse, suggestion
 from burnish.config.build import values_of
 from burnish.config.settings import LARGEST_SEED, MOST_THREADS
+from burnish.experience.control.replaying import Replay
 from burnish.experience.control.rollouts import Control
+from burnish.experience.control.stepwise import Stepwise
 from burnish.options import check, option, quoted
 from burnish.recipes.control.presets import PRESETS
 from burnish.recipes.processes import cores
 from burnish.run import UserError
 from burnish.run.trackers import check_installed, tracker_names
-from burnish.training.control.lockstep import Steps
+from burnish.training.control.optimizer import Steps
+from burnish.training.control.tabular import TableSteps
 
 EPISODES = 1000
 MOST_LAYERS, MOST_UNITS = 64, 16_384
@@ -67,8 +70,8 @@ class Method:
 
     name: str
     algorithm: Any
-    control: Control
-    steps: Steps
+    control: Any
+    steps: Any
 
     def as_dict(self) -> dict[str, Any]:
         parts = [values_of(part) for part in (self.algorithm, self.control, self.steps)]
@@ -111,7 +114,7 @@ def experiment(options: Mapping[str, Any]) -> Experiment:
     from burnish.recipes.control.environment import with_environment, wrappers_of
 
     given = with_environment({key.replace("-", "_"): value for key, value in options.items()})
-    algorithms = given.pop("algorithms", ",".join(CONTROL))
+    algorithms = given.pop("algorithms", ",".join(PATH))
     env_options, wrappers = given.pop("env_options", {}), wrappers_of(given.pop("wrappers", ()))
     if not isinstance(env_options, Mapping):
         raise UserError(f"env_options must be a mapping of keys to values, not {env_options!r}")
@@ -149,7 +152,7 @@ def method(name: str, options: Mapping[str, Any]) -> Method:
     """One algorithm with its hyperparameters."""
     algorithm = load(name)
     given = {key.replace("-", "_"): value for key, value in options.items()}
-    types: tuple[type[Any], ...] = (algorithm, Control, Steps)
+    types = (algorithm, *knobs_of(algorithm))
     known = set().union(*map(option_names, types))
     for key in given:
         if key not in known:
@@ -167,10 +170,18 @@ def method(name: str, options: Mapping[str, Any]) -> Method:
             ),
             f"{name} learns from steps: give rollout": whole and not algorithm.whole_episodes,
             f"{name} learns from a whole rollout at once: leave batch_size out": steps.batch_size is not None
+            and not algorithm.replays
             and "update_epochs" not in option_names(algorithm),
         }
     )
     return Method(name, *parts)
+
+
+def knobs_of(algorithm: type[Any]) -> tuple[type[Any], type[Any]]:
+    """The options of an algorithm's experience, and of its steps."""
+    if algorithm.head == "table":
+        return Stepwise, TableSteps
+    return (Replay if algorithm.replays else Control), Steps
 
 
 def checked(settings: ClassicSettings) -> ClassicSettings:

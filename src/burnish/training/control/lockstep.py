@@ -7,7 +7,7 @@ per run. Run i of a group therefore ends where the same run alone would.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +15,10 @@ from torch import Tensor
 
 from burnish.algorithms.interface import Algorithm
 from burnish.algorithms.terms import Loss
-from burnish.batches import Prepared, Rows, Transitions
+from burnish.batches import Prepared, Rows
 from burnish.functional import masked_mean
-from burnish.options import check, option
 from burnish.policies.interface import Models
+from burnish.training.control.optimizer import StackedAdam, StackedSGD, Steps
 from burnish.training.control.overflow import overflow
 from burnish.training.resume import State
 from burnish.training.step import objective, prepared
@@ -27,97 +27,11 @@ MINIBATCH_STREAM = 2
 CARRIED = "carried/"
 
 
-@dataclass(frozen=True)
-class Steps:
-    """How the parameters of a run of control are optimised (Adam)."""
-
-    learning_rate: float = option(1e-3, "Adam's learning rate at the start", gt=0, most=10**38)
-    schedule: Literal["constant", "linear"] = option(
-        "constant", "learning rate over a run's episodes; linear: down to 0"
-    )
-    batch_size: int | None = option(None, "steps per update; none: the whole rollout", ge=1)
-    max_grad_norm: float = option(0.5, "clip the gradient norm to this; 0 disables clipping", ge=0)
-    adam_eps: float = option(1e-5, "Adam's epsilon", gt=0)
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    def rates(self, batch: Transitions) -> float | Tensor:
-        """The learning rate of each run, `[R, 1]`, or of all."""
-        if self.schedule == "constant":
-            return self.learning_rate
-        return self.learning_rate * (1 - batch.progress.clamp(max=1.0))[:, None]
-
-
-class StackedAdam:
-    """Adam for parameters `[R, n]` of R runs, each with its own step count.
-
-    m ← β₁m + (1 − β₁)g,  v ← β₂v + (1 − β₂)g²,  θ ← θ − rate · (m / (1 − β₁ᵏ)) / (√(v / (1 − β₂ᵏ)) + ε)
-
-    Kingma & Ba (2015), "Adam", algorithm 1. `torch.optim.Adam` is the same for one run; it has one count k per
-    tensor, but a run that has stopped must not continue to count.
-    """
-
-    def __init__(self, eps: float, betas: tuple[float, float] = (0.9, 0.999)) -> None:
-        self.eps, self.betas = eps, betas
-        self.moments: Tensor | None = None
-        self.squares: Tensor | None = None
-        self.counts: list[int] = []
-
-    @torch.no_grad()
-    def step(self, theta: Tensor, gradient: Tensor, going: Tensor, rate: float | Tensor) -> None:
-        """Update the parameters of the runs that are `going`, in place; `rate` is a number or `[R, 1]`."""
-        if self.moments is None or self.squares is None:
-            self.moments, self.squares, self.counts = torch.zeros_like(theta), torch.zeros_like(theta), [0] * len(theta)
-        moves = going.tolist()
-        self.counts = [count + move for count, move in zip(self.counts, moves, strict=True)]
-        if all(moves):
-            self._move(theta, self.moments, self.squares, gradient, self.counts, rate)
-            return
-        counts = [count for count, move in zip(self.counts, moves, strict=True) if move]
-        rate = rate[going] if isinstance(rate, Tensor) else rate
-        moved, moments, squares = theta[going], self.moments[going], self.squares[going]
-        self._move(moved, moments, squares, gradient[going], counts, rate)
-        theta[going], self.moments[going], self.squares[going] = moved, moments, squares
-
-    def _move(
-        self, theta: Tensor, moments: Tensor, squares: Tensor, gradient: Tensor, counts: list[int], rate: float | Tensor
-    ) -> None:
-        """The equations, in place. Equal counts are one number, which is faster than one per run."""
-        first, second = self.betas
-        k = counts[0] if len(set(counts)) == 1 else theta.new_tensor(counts)[:, None]
-        moments.lerp_(gradient, 1 - first)
-        squares.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        scale = (squares / (1 - second**k)).sqrt_().add_(self.eps)
-        theta.addcdiv_(moments * (-rate / (1 - first**k)), scale)
-
-    def named(self, run: int) -> dict[str, Tensor]:
-        """A copy of the state of the run at this position, for saving; nothing before the first step."""
-        if self.moments is None or self.squares is None:
-            return {}
-        count = torch.tensor(self.counts[run], dtype=torch.int64)
-        return {"moments": self.moments[run].clone(), "squares": self.squares[run].clone(), "count": count}
-
-    def load_named(self, theta: Tensor, saved: Sequence[Mapping[str, Tensor]]) -> None:
-        """Load states in the format of `named`, one per run."""
-        self.moments, self.squares = torch.zeros_like(theta), torch.zeros_like(theta)
-        self.counts = [0] * len(saved)
-        for run, own in enumerate(saved):
-            if own:
-                self.moments[run], self.squares[run] = own["moments"], own["squares"]
-                self.counts[run] = int(own["count"])
-
-    def keep(self, index: Tensor) -> None:
-        """Keep only these runs."""
-        if self.moments is not None and self.squares is not None:
-            self.moments, self.squares = self.moments[index], self.squares[index]
-            self.counts = [self.counts[i] for i in index.tolist()]
-
-
 @dataclass
 class LockstepLearner:
     """`passes` of an algorithm's gradient over the single steps of each rollout, for the runs numbered from `first`.
 
+    Each of the models that train, or of these `parts`, has an optimizer of its own, and one backward pass is for all.
     A run whose gradient or weights are not finite is added to `failed` with the reason, and takes no further part.
     """
 
@@ -126,7 +40,7 @@ class LockstepLearner:
     steps: Steps
     seeds: Sequence[int]
     first: int = 0
-    parts: tuple[str, ...] = ("policy", "critic")
+    parts: tuple[str, ...] | None = None
     failed: dict[int, str] = field(default_factory=dict)
     runs: list[int] = field(init=False)
     dropout: bool = False
@@ -134,15 +48,20 @@ class LockstepLearner:
     def __post_init__(self) -> None:
         self.runs = [self.first + i for i in range(len(self.seeds))]
         self.orders = [np.random.Generator(np.random.PCG64([seed, MINIBATCH_STREAM])) for seed in self.seeds]
-        self.trained = {name: model for name, model in self.models.trained().items() if name in self.parts}
-        self.adams = {name: StackedAdam(self.steps.adam_eps) for name in self.trained}
+        trained = self.models.trained()
+        self.trained = {name: trained[name] for name in self.parts or trained}
+        self.optimizers = {name: self.optimizer() for name in self.trained}
         self.going = torch.ones(len(self.seeds), dtype=torch.bool)
         self.left: dict[int, int] = {}
         self.carried: dict[str, Tensor] = {}
         self.latest: dict[str, Any] = {}
         self.recorded: dict[str, Any] = {}
 
-    def prepare(self, batch: Transitions, state: State) -> Any:
+    def optimizer(self) -> StackedAdam | StackedSGD:
+        """A new optimizer of one model."""
+        return StackedAdam(self.steps.adam_eps)
+
+    def prepare(self, batch: Any, state: State) -> Any:
         self.narrow(batch)
         (ready,) = prepared(self.algorithm, self.models, [batch], self.carried)
         return ready
@@ -164,37 +83,38 @@ class LockstepLearner:
             for index in torch.from_numpy(order).to(batch.mask.device).split(size, dim=1):
                 yield pick(loose, index)
 
-    def narrow(self, batch: Transitions) -> None:
+    def narrow(self, batch: Any) -> None:
         """Forget the runs that are no longer in the batch."""
         remaining = batch.runs.tolist()
         if remaining != self.runs:
             index = [self.runs.index(run) for run in remaining]
             kept = torch.tensor(index, device=batch.mask.device)
             self.left = self.updates
-            for adam in self.adams.values():
-                adam.keep(kept)
+            for optimizer in self.optimizers.values():
+                optimizer.keep(kept)
             self.orders, self.runs = [self.orders[i] for i in index], remaining
             self.carried = {name: value[kept] for name, value in self.carried.items()}
 
     def named(self, run: int) -> dict[str, Tensor]:
         """What the next update of the run with this number would depend on, for saving."""
         at = self.runs.index(run)
-        own = {f"optimizer/{part}/{name}": x for part, adam in self.adams.items() for name, x in adam.named(at).items()}
+        each = {part: optimizer.named(at) for part, optimizer in self.optimizers.items()}
+        own = {f"optimizer/{part}/{name}": x for part, named in each.items() for name, x in named.items()}
         return own | {f"{CARRIED}{name}": value[at].clone() for name, value in self.carried.items()}
 
     @torch.no_grad()
     def load_named(self, saved: Sequence[Mapping[str, Tensor]]) -> None:
         """Load what `named` gave, one per run."""
-        for part, adam in self.adams.items():
+        for part, optimizer in self.optimizers.items():
             prefix, (theta,) = f"optimizer/{part}/", self.trained[part].parameters().values()
-            adam.load_named(theta, [below(prefix, own) for own in saved])
+            optimizer.load_named(theta, [below(prefix, own) for own in saved])
         carried = [below(CARRIED, own) for own in saved]
         self.carried = {name: torch.stack([own[name] for own in carried]) for name in carried[0]}
 
     @property
     def updates(self) -> dict[int, int]:
         """The updates that each run has made, by its number, also of those that have left."""
-        counts = next(iter(self.adams.values())).counts or [0] * len(self.runs)
+        counts = next(iter(self.optimizers.values())).counts or [0] * len(self.runs)
         return self.left | dict(zip(self.runs, counts, strict=True))
 
     def update(self, part: Any, state: State, first: bool) -> dict[str, Any] | None:
@@ -272,16 +192,26 @@ class LockstepLearner:
             for r in broken.nonzero().flatten().tolist():
                 self.fail(r, overflow(r, loss, part, thetas, last))
             self.going, going = self.going & ~broken, going & ~broken
-        limit, rate = self.steps.max_grad_norm, self.steps.rates(part.batch if isinstance(part, Prepared) else part)
+        limit, rate = self.steps.max_grad_norm, self.rates(part, going)
         scale = (limit / (norms + 1e-6)).clamp(max=1.0)[:, None] if limit else None
         for (name, theta), gradient in zip(thetas.items(), gradients, strict=True):
-            self.adams[name].step(theta, gradient if scale is None else gradient * scale, going, rate)
+            self.optimizers[name].step(theta, gradient if scale is None else gradient * scale, going, rate)
         return {"loss": losses.detach(), "grad_norm": norms}
+
+    def rates(self, part: Any, going: Tensor) -> float | Tensor:
+        """The learning rate of each run in this update, `[R, 1]`, or of all."""
+        return self.steps.rates(part.batch if isinstance(part, Prepared) else part)
 
 
 def metric_means(loss: Loss, batch: Rows) -> dict[str, Tensor]:
-    """The metrics of each run, `[R]`: means over its real steps."""
-    return {name: masked_mean(values, batch.mask, (-2, -1)) for name, values in loss.metrics.items()}
+    """The metrics of each run, `[R]`: means over its real steps `[R, B, T]` or rows `[R, B]`; `[R]` stays."""
+
+    def mean(values: Tensor) -> Tensor:
+        if values.dim() == 3:
+            return masked_mean(values, batch.mask, (-2, -1))
+        return masked_mean(values, batch.mask.any(-1), -1) if values.dim() == 2 else values
+
+    return {name: mean(values) for name, values in loss.metrics.items()}
 
 
 def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from burnish.algorithms.terms import Loss
-from burnish.batches import Prepared
+from burnish.batches import Prepared, Replayed
 
 NAMES = {"old_values": "the critic's values", "returns": "the returns", "advantages": "the advantages"}
 LARGE_REWARD = 1e3
@@ -24,8 +24,9 @@ def overflow(run: int, loss: Loss, part: Any, thetas: Mapping[str, Tensor], last
     largest = batch.rewards[run][batch.mask[run]].abs().max().item()
     advice = "lower the learning rate"
     if largest > LARGE_REWARD:
+        help = "" if isinstance(batch, Replayed) else "set normalise_rewards, or "
         advice = (
-            f"rewards are as large as {largest:g}: set normalise_rewards, or divide them in the environment "
+            f"rewards are as large as {largest:g}: {help}divide them in the environment "
             "(gymnasium.wrappers.TransformReward)"
         )
     for name, theta in thetas.items():

@@ -12,7 +12,8 @@ from burnish.algorithms.terms import Loss
 from burnish.batches import Prepared, Transitions
 from burnish.functional import backtracking_search, conjugate_gradient, masked_mean
 from burnish.policies.interface import ExactPolicy, Models
-from burnish.training.control.lockstep import LockstepLearner, Steps, metric_means, single_steps
+from burnish.training.control.lockstep import LockstepLearner, metric_means, single_steps
+from burnish.training.control.optimizer import Steps
 from burnish.training.control.overflow import overflow
 from burnish.training.resume import State
 from burnish.training.step import objective, prepared
