@@ -117,7 +117,7 @@ def test_every_entry_is_a_frozen_dataclass_with_help_on_every_field(name: str) -
 def test_facts_are_words_that_the_others_know(name: str) -> None:
     cls = load(name)
     assert cls.data in ("demonstrations", "preferences", "feedback", "prompts")
-    assert set(cls.roles) <= {"policy", "critic", "scorer", "reference", "teacher", "target", "temperature"}
+    assert set(cls.roles) <= {"policy", "critic", "scorer", "reference", "teacher", "target"}
     assert cls.learning_rate > 0
     assert cls.paper
     assert (cls.experience != "") == (cls.data == "prompts")

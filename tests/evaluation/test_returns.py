@@ -11,6 +11,7 @@ import pytest
 
 from burnish.evaluation.returns import (
     LABELS,
+    PATH,
     difference,
     episodes_to_threshold,
     interquartile_mean,
@@ -261,8 +262,10 @@ def verdicts(**runs: list[float]) -> dict[str, str]:
 
 def test_each_step_of_the_path_has_its_tests() -> None:
     """Two a step of the path, and three of PPO against all."""
-    rising = {name: around(100.0 * i, WIDE if i < 2 else TIGHT) for i, name in enumerate(LABELS)}
+    rising = {name: around(100.0 * i, WIDE if i < 2 else TIGHT) for i, name in enumerate(PATH)}
     found = verdicts(**rising)
+    assert list(LABELS)[: len(PATH)] == list(PATH)
+    assert verdicts(**rising, dqn=around(900, TIGHT)) == found  # which is no step of it
     assert len(found) == 4 * 2 + 3
     assert found["REINFORCE with baseline learns faster than REINFORCE"] == "holds"
     assert found["REINFORCE with baseline varies less than REINFORCE"] == "cannot be told"

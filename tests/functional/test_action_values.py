@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
 import burnish.functional as fn
 
@@ -89,10 +88,3 @@ def test_the_huber_loss_and_its_gradient_by_hand() -> None:
     leaf = values.requires_grad_()
     (slope,) = torch.autograd.grad(fn.huber_loss(leaf, targets).sum(), leaf)
     close(slope, [0.5, 1.0, -1.0, 0.0])
-
-
-def test_half_precision_is_widened() -> None:
-    half: list[Tensor] = [torch.tensor([1.0], dtype=torch.bfloat16)] * 3
-    assert fn.td_target(*half).dtype == torch.float32
-    assert fn.huber_loss(half[0], half[1]).dtype == torch.float32
-    assert fn.soft_value(half[0], half[1], 0.1).dtype == torch.float32

@@ -32,7 +32,7 @@ class SAC(Algorithm):
     """
 
     name = "sac"
-    roles = ("policy", "critic", "target", "temperature")
+    roles = ("policy", "critic", "target")
     paper = "Haarnoja et al. 2018"
     head = "squashed"
     replays = True
@@ -49,6 +49,10 @@ class SAC(Algorithm):
         super().__post_init__()
         if self.temperature is not None and self.target_entropy is not None:
             raise ValueError("target_entropy is for a temperature that is learned: leave one of them out")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ("temperature",) if self.temperature is None else ()
 
     def loss(self, models: Models, batch: Replayed) -> Loss:
         assert batch.noise is not None

@@ -197,6 +197,22 @@ def test_an_environment_that_does_not_fit_is_told_before_anything_is_written(env
     assert not (tmp_path / "run").exists()
 
 
+UNSUITED = {
+    "q_learning": ("CartPole-v1", "q_learning cannot learn CartPole-v1: it needs a table of states"),
+    "dqn": ("Pendulum-v1", "dqn cannot learn Pendulum-v1: it needs a value of each action, and actions are Box"),
+    "sac": ("CartPole-v1", "sac cannot learn CartPole-v1: it needs a Box of real numbers with bounds, and actions are"),
+}
+
+
+@pytest.mark.parametrize("name", UNSUITED)
+def test_what_an_algorithm_cannot_play_is_told_before_anything_is_written(name: str, tmp_path: Path) -> None:
+    env, said = UNSUITED[name]
+    with pytest.raises(UserError) as caught:
+        classic(env=env, algorithms=name, steps=10, runs=1, quiet=True, out=tmp_path / "run")
+    assert said in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
 def test_options_of_an_environment_that_it_has_not(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"Stairs-v0 could not be made: .*steep"):
         classic(**STAIRS, env_options={"steep": True}, out=tmp_path / "run")

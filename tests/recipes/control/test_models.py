@@ -35,7 +35,7 @@ def test_an_algorithm_has_its_models_and_learner(name: str) -> None:
     models = models_of(algorithm, NETWORKS.get(name, Network(3, 2, False, (4,))), [1, 2])
     roles = {part: value.role for part, value in models.parts.items()}
     assert roles == PARTS.get(name, {"policy": "policy", "critic": "critic"})
-    assert set(roles.values()) == set(algorithm.roles)
+    assert set(roles.values()) == {*algorithm.roles, *algorithm.needs}
     assert learner_of(algorithm).__name__ == LEARNERS.get(name, "LockstepLearner")
 
 

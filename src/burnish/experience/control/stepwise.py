@@ -19,6 +19,7 @@ class Stepwise(Experience):
 
     copies: ClassVar[int] = 1
     rollout: ClassVar[int] = 1  # type: ignore[misc]
+    learning_starts: ClassVar[int] = 0
     normalise_observations: ClassVar[bool] = False
     normalise_rewards: ClassVar[bool] = False
 

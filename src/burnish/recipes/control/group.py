@@ -186,10 +186,10 @@ def ended(ledger: Ledger, player: Player, group: RunGroup) -> int:
 
 def exploration_of(method: Method, environments: Environments, seeds: Sequence[int]) -> Exploration | None:
     """The actions that the policy does not choose; None where it chooses all."""
-    warm_up = getattr(method.control, "learning_starts", 0)
-    if method.algorithm.head == "distribution":
-        return None  # it explores by what it draws
-    return Exploration(method.algorithm.explores, environments, seeds, method.control.copies, warm_up)
+    algorithm, control = method.algorithm, method.control
+    if algorithm.head == "distribution":
+        return None
+    return Exploration(algorithm.explores, environments, seeds, control.copies, control.learning_starts)
 
 
 def keep_policies(group: RunGroup, player: Player, frame: pd.DataFrame, folder: Path) -> None:

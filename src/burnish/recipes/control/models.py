@@ -29,7 +29,7 @@ def models_of(algorithm: Any, network: Network, seeds: Sequence[int], dtype: tor
     if algorithm.head == "squashed":
         critics = {f"critic_{k}": Part("critic", network.action_critic(seeds, k, dtype)) for k in (1, 2)}
         models = models.having(**critics)
-        if algorithm.temperature is None:
+        if "temperature" in algorithm.needs:
             models = models.having(temperature=Temperature(len(seeds), dtype=dtype))
     elif "critic" in algorithm.roles:
         models = models.having(critic=network.critic(seeds, dtype))
