@@ -10,7 +10,6 @@ from torch import Tensor
 
 from burnish.batches import Drawn
 from burnish.experience.control.player import Ledger, Player
-from burnish.experience.control.rollouts import Control
 from burnish.experience.control.vector import Transition
 from burnish.experience.interface import draws
 from burnish.policies.control.policy import ControlPolicy
@@ -120,7 +119,7 @@ class Listening(ControlPolicy):
 
 
 def player_of(
-    world: Scripted, control: Control, episodes: int = 10**9, dtype: torch.dtype = torch.float32, first: int = 0
+    world: Scripted, control: Any, episodes: int = 10**9, dtype: torch.dtype = torch.float32, first: int = 0
 ) -> Player:
     seeds = [20 + name for name in world.names]
     policy = Listening(3, 2, seeds, continuous=world.continuous, hidden=(2,), dtype=dtype)

@@ -13,7 +13,7 @@ from burnish.experience.interface import draws
 
 
 def player(world: Scripted, knobs: Replay, **own: int) -> Player:
-    made = player_of(world, knobs, **own)  # type: ignore[arg-type]
+    made = player_of(world, knobs, **own)
     policy = made.models.policy
     made.buffer = knobs.buffer([1] * len(world.names), policy.theta, None)
     made.exploration = Exploration(lambda p: 0 * p, world, [1] * len(world.names), knobs.copies, knobs.learning_starts)

@@ -18,7 +18,7 @@ from burnish.algorithms.terms import Loss
 from burnish.batches import Prepared, Rows
 from burnish.functional import masked_mean
 from burnish.policies.interface import Models
-from burnish.training.control.optimizer import StackedAdam, StackedSGD, Steps
+from burnish.training.control.optimizer import StackedAdam, StackedSGD
 from burnish.training.control.overflow import overflow
 from burnish.training.resume import State
 from burnish.training.step import objective, prepared
@@ -32,12 +32,13 @@ class LockstepLearner:
     """`passes` of an algorithm's gradient over the single steps of each rollout, for the runs numbered from `first`.
 
     Each of the models that train, or of these `parts`, has an optimizer of its own, and one backward pass is for all.
-    A run whose gradient or weights are not finite is added to `failed` with the reason, and takes no further part.
+    `steps` are `Steps`, or what a learner that is derived from this one takes. A run whose gradient or weights are not
+    finite is added to `failed` with the reason, and takes no further part.
     """
 
     algorithm: Algorithm
     models: Models
-    steps: Steps
+    steps: Any
     seeds: Sequence[int]
     first: int = 0
     parts: tuple[str, ...] | None = None
