@@ -1,17 +1,22 @@
-"""Short runs that must improve: two runs of each that keep a pole up longer and longer."""
+"""Short runs that must improve: two runs of each that keep a pole up longer and longer, or earn more than by chance."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from groups import Plan, train
+from recipes.classic_worlds import HERE
 
 from burnish.algorithms.ppo import PPO
 from burnish.algorithms.reinforce_baseline import ReinforceBaseline
 from burnish.algorithms.trpo import TRPO
 from burnish.experience.control.environments import Environments, make_environments
 from burnish.experience.control.rollouts import Control
+from burnish.recipes.control.group import RunGroup, run_group
+from burnish.recipes.control.settings import method
 from burnish.training.control.optimizer import Steps
 
 EPISODES = 70
@@ -42,3 +47,23 @@ def test_the_last_episodes_are_twice_as_long_as_the_first(name: str, tmp_path: P
             np.mean([returns[n] for n in some]) for some in (range(1, 21), range(EPISODES - 19, EPISODES + 1))
         )
         assert last > 2 * first
+
+
+COMMON = {"learning_starts": 60, "batch_size": 32, "learning_rate": 5e-3, "gamma": 0.9, "adam_eps": 1e-8}
+STAIRS: dict[str, tuple[str, dict[str, Any], float, float]] = {
+    "dqn": ("Told-v0", {"target_update_interval": 10, "exploration_fraction": 0.5, "max_grad_norm": 10.0}, 3.5, 6.0),
+    "sac": ("Driven-v0", {"tau": 0.05, "max_grad_norm": 0.0, "temperature": 0.1}, -0.5, 1.5),
+}
+"""A world, hyperparameters, what uniform actions return there, and what the last 20 episodes must return at least; the
+best actions return 7 in both."""
+
+
+@pytest.mark.parametrize("name", STAIRS)
+def test_replay_learns_better_actions(name: str, tmp_path: Path) -> None:
+    """Two runs of 360 steps, the first 60 of them uniform."""
+    env, own, uniform, least = STAIRS[name]
+    asked = RunGroup(method(name, COMMON | own), f"{HERE}:{env}", {}, (16,), None, 3, 0, 1, steps=360)
+    assert run_group(asked, tmp_path / "g", lambda steps: None)["failed"] == {}
+    returns = pd.read_parquet(tmp_path / "g" / "returns.parquet").groupby("run")["return"]
+    assert returns.head(20).mean() == pytest.approx(uniform, abs=1.5)
+    assert returns.apply(lambda run: run.tail(20).mean()).min() > least
