@@ -6,6 +6,7 @@ where more than that may decide: modules of one's own, hooks, a method that was 
 tests/policies/language/test_contract.py and test_masks.py call the functions themselves.
 """
 
+import re
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -28,9 +29,9 @@ def kind(model: PreTrainedModel) -> Hashable | None:
         return None
     modules = tuple((name, type(module)) for name, module in model.named_modules())
     dtypes = tuple((weight.dtype, weight.shape) for weight in model.parameters())
-    config = model.config
-    attention = config.get_text_config()._attn_implementation, torch.get_float32_matmul_precision()
-    return modules, dtypes, model.device, model.training, config.to_json_string(use_diff=False), attention
+    config = re.sub(r'"_name_or_path": .*', "", model.config.to_json_string(use_diff=False))
+    attention = model.config.get_text_config()._attn_implementation, torch.get_float32_matmul_precision()
+    return modules, dtypes, model.device, model.training, config, attention
 
 
 def once(check: Callable[[PreTrainedModel], Any]) -> Callable[[PreTrainedModel], Any]:
