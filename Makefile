@@ -43,9 +43,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	$(BIN)/burnish demo --out runs/demo --resume --overwrite $(ARGS)
 
-# One thread a worker: two workers with a thread for every core each would only be in each other's way.
+# One thread a worker: two workers with a thread for every core each would only be in each other's way. A file goes to one
+# worker, so that what its tests share is made once.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check src tests bench

@@ -1,11 +1,6 @@
-"""Shapes in signatures are checked while tests run: the hook rewrites burnish as it is imported, and only then.
-
-Only modules that import jaxtyping have shapes. The checks of plain types in all others, which mypy makes too, would
-take a quarter of the time of the tests; CHECK_TYPES=all turns them on.
-"""
+"""What every test is run with: shapes that are checked, no network, and the same examples every time."""
 
 import os
-import re
 
 # Before anything reads them: no test waits for a network, and no test forks a pool of threads.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -15,20 +10,9 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from jaxtyping import install_import_hook
+import shapes
 
-SOURCE = Path(__file__).parents[1] / "src"
-
-
-def modules_with_shapes() -> list[str]:
-    found = []
-    for file in (SOURCE / "burnish").rglob("*.py"):
-        if file.name != "__init__.py" and re.search(r"^(from|import) jaxtyping\b", file.read_text("utf-8"), re.M):
-            found.append(".".join(file.relative_to(SOURCE).with_suffix("").parts))
-    return found
-
-
-install_import_hook("burnish" if os.environ.get("CHECK_TYPES") == "all" else modules_with_shapes(), "beartype.beartype")
+shapes.install()
 
 # The same examples on every machine and every day, and no stopwatch: a busy machine is not a bug.
 hypothesis.settings.register_profile("burnish", deadline=None, derandomize=True, max_examples=50, database=None)

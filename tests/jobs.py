@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["burnish.recipes.train.run", "burnish.cli", "peft"])
+CONTEXT.set_forkserver_preload(["burnish.recipes.train.run", "burnish.cli", "peft", "pytest"])
 
 
 def start(arguments: list[str], log: Path, crash: tuple[str, int] | None = None) -> ForkServerProcess:

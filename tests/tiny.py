@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import probed  # noqa: F401
 import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors

@@ -22,14 +22,15 @@ def context() -> click.Context:
     return click.Context(cli)
 
 
-def loaded(*runs: str, folder: Path) -> set[str]:
-    """Which of the modules `HEAVY` a new process has imported after these runs of commands."""
-    code = [*runs, "import sys", f"print('LOADED', *({HEAVY!r} & set(sys.modules)))"]
+def loaded(*stages: list[str], folder: Path) -> list[set[str]]:
+    """Which of the modules `HEAVY` a new process has imported after each of these lists of runs of commands."""
+    told = f"import sys\nprint('\\nLOADED', *({HEAVY!r} & set(sys.modules)))"
+    code = [line for runs in stages for line in (*runs, told)]
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(code)], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return set(done.stdout.splitlines()[-1].split()[1:])
+    return [set(line.split()[1:]) for line in done.stdout.splitlines() if line.startswith("LOADED")]
 
 
 def run(*arguments: object, status: int = 0) -> str:
@@ -104,62 +105,42 @@ def test_python_m_burnish_is_the_command(tmp_path: Path, burnish: Any) -> None:
 # What is imported --------------------------------------------------------------------------------------------------
 
 
-def test_to_list_commands_imports_nothing_heavy(tmp_path: Path) -> None:
-    runs = run("--version"), run("--help"), run("sfd", status=2), run(status=2)
-    assert loaded(*runs, folder=tmp_path) == set()
-
-
 def test_help_imports_no_more_than_options(tmp_path: Path) -> None:
-    """In one process, since what one of them imports the next ones do not remove."""
-    assert "classic" in OTHERS
-    methods = run("dpo", "--help"), run("dpo", "--nope", status=2), run("ppo", "--help"), run("online-dpo", "--help")
-    others = [run(name, "--help") for name in OTHERS]
-    assert loaded(*methods, *others, folder=tmp_path) <= {"torch", "numpy", "yaml", "jaxtyping"}
-
-
-def test_help_of_commands_that_train_nothing_imports_no_pytorch(tmp_path: Path) -> None:
+    """Of the list of commands nothing; of commands that train nothing no PyTorch; of a method the names of devices and
+    dtypes. One process, in which each may import more than those before."""
     names = [name for name in OTHERS if name != "classic"]
-    runs = [run(name, "--help") for name in names] + [run(name, "--nope", status=2) for name in names]
-    assert loaded(*runs, folder=tmp_path) <= {"yaml"}
-
-
-def test_a_run_in_an_environment_imports_no_language_models(tmp_path: Path) -> None:
-    flags = ["--algorithms", "reinforce", "--runs", 1, "--episodes", 3, "--hidden", 4, "--out", "run", "--quiet"]
-    found = loaded(run("classic", *flags), folder=tmp_path)
-    assert found & MODELS == set()
-    assert {"torch", "gymnasium"} <= found
-    assert (tmp_path / "run/report.html").exists()
+    assert "classic" in OTHERS
+    lists = [run("--version"), run("--help"), run("sfd", status=2), run(status=2)]
+    others = [run(name, "--help") for name in names] + [run(name, "--nope", status=2) for name in names]
+    methods = [run("dpo", "--help"), run("dpo", "--nope", status=2), run("ppo", "--help"), run("online-dpo", "--help")]
+    listed, told, of_methods = loaded(lists, others, [*methods, run("classic", "--help")], folder=tmp_path)
+    assert listed == set()
+    assert told <= {"yaml"}
+    assert of_methods <= {"torch", "numpy", "yaml", "jaxtyping"}
 
 
 def test_a_run_on_text_imports_no_environments_and_draws_nothing(tmp_path: Path) -> None:
-    """With the built-in model; the built-in data, which are large, are only imported."""
+    """With the built-in model; the built-in data, which are large, are only imported, and its judge is not."""
     (tmp_path / "texts.jsonl").write_text('{"text": "a good film"}\n{"text": "a bad film"}\n')
-    sft = [
-        "sft",
-        "--data",
-        "texts.jsonl",
-        "--steps",
-        1,
-        "--batch-size",
-        2,
-        "--max-length",
-        32,
-        "--out",
-        "run",
-        "--quiet",
-    ]
-    found = loaded("import burnish.data.builtin", run(*sft), folder=tmp_path)
-    assert found & {"gymnasium", "altair"} == set()
+    sizes = ["--steps", 1, "--batch-size", 2, "--max-length", 32]
+    sft = run("sft", "--data", "texts.jsonl", *sizes, "--out", "run", "--quiet")
+    (found,) = loaded(["import burnish.data.builtin", sft], folder=tmp_path)
+    assert found & {"gymnasium", "altair", "sklearn"} == set()
     assert {"torch", "transformers"} <= found
 
 
-def test_a_page_is_drawn_without_models(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run/config.yaml").write_text("algorithm: sft\n")
-    (tmp_path / "run/metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.5}\n')
-    found = loaded(run("report", "run"), folder=tmp_path)
-    assert found & (MODELS | {"gymnasium"}) == set()
-    assert "altair" in found
+def test_pages_and_runs_in_an_environment_import_no_language_models(tmp_path: Path) -> None:
+    """In one process, since the first page of a process takes a while; the first is drawn without environments."""
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text/config.yaml").write_text("algorithm: sft\n")
+    (tmp_path / "text/metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.5}\n')
+    flags = ["--algorithms", "reinforce", "--runs", 1, "--episodes", 3, "--hidden", 4, "--out", "run", "--quiet"]
+    page, control = loaded([run("report", "text")], [run("classic", *flags)], folder=tmp_path)
+    assert page & (MODELS | {"gymnasium"}) == set()
+    assert "altair" in page
+    assert control & MODELS == set()
+    assert {"torch", "gymnasium"} <= control
+    assert (tmp_path / "text/report.html").exists()
     assert (tmp_path / "run/report.html").exists()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from kinds import KINDS
 
 from burnish.algorithms.table import LANGUAGE, load
 from burnish.config import option_types
@@ -30,7 +31,7 @@ def test_every_option_is_a_flag_with_help(method: str, burnish: Any) -> None:
     assert "--config" in words
 
 
-@pytest.mark.parametrize("method", LANGUAGE)
+@pytest.mark.parametrize("method", KINDS)
 def test_a_run_prints_its_folder_and_repeats_from_its_configuration(
     method: str, files: Path, tmp_path: Path, burnish: Any
 ) -> None:

@@ -26,6 +26,7 @@ import yaml
 from caches import cache_with_archive
 from datasets import Dataset, IterableDataset
 from faults import failing
+from kinds import KINDS
 from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassification
 from safetensors.torch import load_file, save_file
 from tiny_scorers import make_scorer, naive_score
@@ -1149,8 +1150,8 @@ def adapter_weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / ADAPTER)
 
 
-@pytest.mark.parametrize("method", LANGUAGE)
-def test_every_method_trains_adapters(method: str, files: Path, lora: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("method", KINDS)
+def test_every_kind_of_method_trains_adapters(method: str, files: Path, lora: Callable[..., Path]) -> None:
     """And the head of a reward model or critic; checkpoints hold no more, and the base stays as it is."""
     bases = {path: path.read_bytes() for path in files.rglob("model.safetensors")}
     run = lora(method, save_every=4)

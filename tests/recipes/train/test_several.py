@@ -15,9 +15,10 @@ import tiny
 import tiny_scorers
 import torch
 import transformers
+from kinds import KINDS, SAME
 from safetensors.torch import load_file
 
-from burnish.algorithms.table import LANGUAGE, load
+from burnish.algorithms.table import load
 from burnish.config import build
 from burnish.experience.interface import Experience
 from burnish.policies.interface import Models
@@ -29,14 +30,7 @@ from burnish.run import UserError, read_jsonl, read_mapping
 from burnish.run.world import ALONE, World, joined
 from burnish.training.checkpoint import newest
 
-SAME = {
-    "dpo": ("robust_dpo", "hinge", "ipo", "simpo", "apo_zero", "apo_down", "exo", "nca", "sppo"),
-    "cpo": ("orpo",),
-    "grpo": ("gspo", "cispo"),
-}
-"""Methods that differ from another one in formulas about single rows alone, and are not trained here."""
 FORMULAS = {"losses", "rewards", "ratios", "weights", "policy_losses"}
-METHODS = [name for name in LANGUAGE if not any(name in others for others in SAME.values())]
 DATA = {"demonstrations": "texts", "preferences": "pairs", "feedback": "pairs", "prompts": "prompts"}
 MORE: dict[str, dict[str, Any]] = {
     "sft, noise": {"neftune": 5.0, "accumulate": 2},
@@ -133,7 +127,7 @@ def options(files: Path, out: Path, method: str, **more: Any) -> dict[str, Any]:
     )
 
 
-EVERY = [*METHODS, *MORE]
+EVERY = [*KINDS, *MORE]
 DIVIDED = [
     *("sft, per text", "sft, adapter", "sft, one row", "sft, divided", "sft, untied", "dpo, best", "reward", "kto"),
     *("kto, adapter", "ppo", "ppo, adapter", "grpo, few", "distil"),
@@ -322,7 +316,7 @@ def test_trained_weights_of_two_dtypes_are_not_divided(shard: str) -> None:
     assert not policy.divided
 
 
-def test_what_is_left_out_differs_in_its_formula_alone() -> None:
+def test_methods_of_one_kind_differ_in_their_formula_alone() -> None:
     for method, others in SAME.items():
         same = {cls for cls in load(method).mro() if cls is not load(method)}
         for name in others:
