@@ -51,8 +51,8 @@ def checked(
     A small model is taught a task until it is sometimes right, and goes on by each method with the same number of
     samples: accuracy and pass@k before and after, with intervals, and a page. docs/study_checked.md describes it.
     """
-    from burnish.recipes.study.checked import checked_study
-    from burnish.recipes.study.plan import plan_for
+    from burnish.recipes.study.checked.plan import plan_for
+    from burnish.recipes.study.checked.study import checked_study
 
     command = shlex.join(["burnish", *sys.argv[1:]])
     checked_study(out, plan_for(quick, tasks, seeds), jobs, resume, settings_of(flags).quiet, command)
