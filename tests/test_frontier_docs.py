@@ -32,7 +32,7 @@ def test_results_replace_what_stood_between_the_comments(tmp_path: Path) -> None
         text = page.read_text(encoding="utf-8")
         assert text.startswith("before\n<!-- results -->\n`burnish study frontier --seeds 3`\n")
         assert text.endswith("\n<!-- /results -->\nafter\n")
-        assert "old" not in text
+        assert "\nold\n" not in text
         assert f"| PPO | 0.90 [0.80, 1.00] | +0.40 [+0.30, +0.50] | 3 | {seeds} |" in text
         assert ("not finished" in text) == (not seeds)
         assert "| DPO, β 0.1 | 1.00 | 1.90 | 3.20 | 14.0 | 0.90 | −5.5 | −9.5 |" in text

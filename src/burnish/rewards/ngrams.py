@@ -19,8 +19,8 @@ class NGrams:
     """
 
     vocabulary: int
-    grams: tuple[tuple[Int[np.ndarray, "K"], Int[np.ndarray, "K"]], ...]
-    contexts: tuple[tuple[Int[np.ndarray, "C"], Int[np.ndarray, "C"], Int[np.ndarray, "C"]], ...]
+    grams: tuple[tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]], ...]
+    contexts: tuple[tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"], Int[np.ndarray, "_"]], ...]
 
     @property
     def order(self) -> int:

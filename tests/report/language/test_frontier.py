@@ -84,7 +84,7 @@ def test_an_unfinished_study_of_one_seed_has_points_and_no_band(tmp_path: Path) 
     assert "not finished" in written(tmp_path, found).text
     spec = figures.to_spec(frontier_chart(found, ["dpo", "ppo"], colours_of(LABELS), "", 200))
     marks = [layer["mark"]["type"] for layer in spec["layer"]]
-    assert marks == ["line", "point"]
+    assert marks == ["line", "point"]  # of the best of n nothing is asked for
     assert "PPO: not finished" in spec["description"]
 
 
@@ -100,6 +100,7 @@ def test_every_point_is_drawn_and_what_lies_beyond_is_said() -> None:
         "3 points lie beyond 4.5 nats and are not drawn, of DPO, PPO and Best of n: up to 40.0 nats."
     )
     spec = figures.to_spec(frontier_chart(found, list(LABELS), colours_of(LABELS), "", 200))
+    assert [layer["mark"].get("filled") for layer in spec["layer"]] == [None, None, True, False]
     dots = [row for rows in spec["datasets"].values() for row in rows if "setting" in row]
     assert len(dots) == 15
     assert {row["KL"] for row in dots if row["name"] == "Best of n"} == {"at most 0.32", "at most 1.92"}

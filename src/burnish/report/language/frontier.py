@@ -14,6 +14,15 @@ from burnish.report.page import figure, write_page
 from burnish.run import UserError, read_mapping
 
 X_TITLE, Y_TITLE = "KL divergence from the start (nats per completion)", "gold score"
+SHORT, SMALL = "KL (nats)", 300
+"""The title in charts of a smaller height."""
+
+STEPS = "step-after"
+"""Of lines and bands: a Pareto line rises where a point is."""
+
+DOT = ("name", "x", "y", "bound", "setting", "gold", "KL")
+"""What is known of a point that is drawn."""
+
 BEYOND = 3.0
 """The picture ends at so many times the largest level: what lies beyond is named under it."""
 
@@ -29,7 +38,7 @@ def frontier_page(folder: Path) -> Path:
     colours = colours_of(found["labels"])
     shown = [name for name in found["labels"] if any(one["name"] == name for one in found["points"])]
     main = frontier_chart(found, shown, colours, "", 420)
-    save_figure(main, folder / "frontier", 720)
+    save_figure(frontier_chart(found, shown, colours, "", 420, legend=True), folder / "frontier", 720)
     panels = [
         figure(f"panel-{name}", frontier_chart(found, beside(name, found), colours, found["labels"][name], 220))
         for name in shown
@@ -85,38 +94,49 @@ def outside(found: Mapping[str, Any]) -> str | None:
 
 
 def frontier_chart(
-    found: Mapping[str, Any], names: Sequence[str], colours: Mapping[str, str], title: str, height: int
+    found: Mapping[str, Any],
+    names: Sequence[str],
+    colours: Mapping[str, str],
+    title: str,
+    height: int,
+    legend: bool = False,
 ) -> Chart:
     """Gold score against KL on a square-root scale: every measured point, and each method's Pareto line with its band.
 
-    Estimates of KL below 0 are drawn at 0. Where there are more methods than colours, lines that share one are dashed.
+    Estimates of KL below 0 are drawn at 0; points whose KL is a bound are hollow. Where there are more methods than
+    colours, lines that share one are dashed. The page has a legend of its own.
     """
     labels, limit = found["labels"], far(found)
-    points = pd.DataFrame([dot(one, labels) for one in found["points"] if one["name"] in names and one["kl"] <= limit])
+    shown = [dot(one, labels) for one in found["points"] if one["name"] in names and one["kl"] <= limit]
+    points = pd.DataFrame(shown, columns=list(DOT))
     rows = [
         {"name": labels[name], "x": max(0.0, one["kl"]), "y": one["mean"], "low": one["low"], "high": one["high"]}
         for name in names
         for one in found["lines"].get(name, [])
         if one["kl"] <= limit
     ]
-    x = alt.X("x:Q", title=X_TITLE, scale=alt.Scale(type="sqrt", domain=[0, limit], nice=False))
+    x_title = SHORT if height < SMALL else X_TITLE
+    x = alt.X("x:Q", title=x_title, scale=alt.Scale(type="sqrt", domain=[0, limit], nice=False))
     scale = alt.Scale(domain=gold_range(found), nice=False, zero=False)
-    tint = alt.Color("name:N", scale=alt.Scale(domain=list(colours), range=list(colours.values())), legend=None)
+    key = alt.Legend(title=None, symbolType="stroke", symbolSize=300) if legend else None
+    tints, dashes = list(colours.values()), dashes_of(colours)
+    tint = alt.Color("name:N", scale=alt.Scale(domain=list(colours), range=tints), legend=key)
     y = alt.Y("y:Q", title=Y_TITLE, scale=scale)
     layers: list[Any] = []
+    if known := [row for row in rows if row["low"] is not None]:
+        low = alt.Y("low:Q", title=Y_TITLE, scale=scale)
+        band = alt.Chart(pd.DataFrame(known)).mark_area(
+            opacity=0.15, line=False, interpolate=STEPS, aria=False, clip=True
+        )
+        layers.append(band.encode(x=x, y=low, y2="high:Q", color=tint, detail="name:N"))
     if rows:
-        lines = pd.DataFrame(rows)
-        if known := [row for row in rows if row["low"] is not None]:
-            band = alt.Chart(pd.DataFrame(known)).mark_area(opacity=0.15, line=False, aria=False, clip=True)
-            layers.append(
-                band.encode(x=x, y=alt.Y("low:Q", title=Y_TITLE, scale=scale), y2="high:Q", color=tint, detail="name:N")
-            )
-        dashes = alt.StrokeDash("name:N", scale=alt.Scale(domain=list(colours), range=dashes_of(colours)), legend=None)
-        line = alt.Chart(lines).mark_line(strokeWidth=2, interpolate="step-after", clip=True)
-        layers.append(line.encode(x=x, y=y, color=tint, strokeDash=dashes, detail="name:N"))
-    tips = [alt.Tooltip(f"{key}:N", title=key) for key in ("setting", "gold", "KL")]
-    dots = alt.Chart(points).mark_point(filled=True, size=30, opacity=0.75, clip=True)
-    layers.append(dots.encode(x=x, y=y, color=tint, tooltip=tips))
+        dash = alt.StrokeDash("name:N", scale=alt.Scale(domain=list(colours), range=dashes), legend=key)
+        line = alt.Chart(pd.DataFrame(rows)).mark_line(strokeWidth=2, interpolate=STEPS, clip=True)
+        layers.append(line.encode(x=x, y=y, color=tint, strokeDash=dash, detail="name:N"))
+    tips = [alt.Tooltip(f"{one}:N", title=one) for one in ("setting", "gold", "KL")]
+    for bound, some in points.groupby("bound"):
+        mark = alt.Chart(some).mark_point(filled=not bound, size=30, opacity=0.75, clip=True)
+        layers.append(mark.encode(x=x, y=y, color=tint, tooltip=tips))
     spoken = f"{Y_TITLE} against {X_TITLE}. " + "; ".join(spoken_of(found, name) for name in names) + "."
     return alt.layer(*layers).properties(width="container", height=height, title=title, description=spoken)
 
@@ -126,7 +146,8 @@ def dot(one: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
     kl = f"at most {one['kl']:.2f}" if one["bound"] else f"{one['kl']:.2f} ± {one['kl_se']:.2f}"
     where = f"{labels[one['name']]} {one['value']:g}, seed {one['seed']}, step {one['step']}"
     shown = {"setting": where, "gold": f"{one['gold']:.2f} ± {one['gold_se']:.2f}", "KL": kl}
-    return {"name": labels[one["name"]], "x": max(0.0, one["kl"]), "y": one["gold"]} | shown
+    place = {"x": max(0.0, one["kl"]), "y": one["gold"], "bound": one["bound"]}
+    return {"name": labels[one["name"]]} | place | shown
 
 
 def gold_range(found: Mapping[str, Any]) -> list[float]:

@@ -27,14 +27,14 @@ def test_the_start_is_at_no_distance_from_itself(start: LanguagePolicy) -> None:
     assert found["kl"] == [0.0] * 3
     assert found["gold"] == rounded(study_judge().score(drawn.texts))
     assert found["length"] == np.mean([len(row) for row in drawn.tokens])
-    assert found["entropy"] == pytest.approx(np.log(len(start.tokenizer)), abs=0.2)  # its weights are small
+    assert found["entropy"] == pytest.approx(-np.mean([one for row in drawn.logprobs for one in row]))
     assert found["chosen"] > found["rejected"]  # it is shorter
 
 
 def test_another_policy_has_its_log_ratios_and_a_broken_one_is_an_error(start: LanguagePolicy, tmp_path: Path) -> None:
     other = load_policy(narrow(tmp_path / "narrow"), "cpu")
     with torch.no_grad():
-        other.model.lm_head.weight.mul_(20.0)
+        other.model.lm_head.weight.mul_(0.8)
     ruler = Ruler(start, PROMPTS, PAIRS, 5, 4, 32)
     found = ruler.measured(other)
     drawn = completions_of(other, PROMPTS, 1, 5, 4, 32)
@@ -52,5 +52,5 @@ def test_another_policy_has_its_log_ratios_and_a_broken_one_is_an_error(start: L
 def test_a_completion_has_a_stream_of_its_own(start: LanguagePolicy) -> None:
     two = completions_of(start, PROMPTS, 2, 5, 4, 32)
     assert len(two.tokens) == 6
-    assert two.tokens[0] != two.tokens[1]
+    assert two.tokens[::2] != two.tokens[1::2]
     assert completions_of(start, PROMPTS[:1], 2, 5, 4, 32).tokens == two.tokens[:2]

@@ -66,12 +66,12 @@ def test_points_are_measured_on_the_way(done: Path) -> None:
     dpo, ppo = cell(done, "seed-0/dpo-0.1"), cell(done, "seed-0/ppo-3")
     for found in (dpo, ppo):
         assert [point["step"] for point in found["points"]] == [1, 2]
-        assert all(len(point["gold"]) == len(point["kl"]) == 6 for point in found["points"])
+        assert all(len(point["gold"]) == len(point["kl"]) == 12 for point in found["points"])
         assert found["diverged"] is None
         assert found["learned"] > 0
     assert (dpo["sampled"], ppo["sampled"] > 0) == (0, True)
     (start,) = cell(done, "seed-0/reward")["points"]
-    assert start["kl"] == [0.0] * 6
+    assert start["kl"] == [0.0] * 12
     assert dpo["points"][0]["kl"] != dpo["points"][1]["kl"]
 
 

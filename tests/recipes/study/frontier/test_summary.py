@@ -14,10 +14,18 @@ PLAN = replace(
 )
 
 
-def point(step: int, kl: float, gold: float, **changes: Any) -> dict[str, Any]:
+def point(step: int, kl: float, gold: float, /, **changes: Any) -> dict[str, Any]:
     """Two prefixes whose gold scores differ by 2, and whose KLs by 2."""
-    rest = {"length": 9.0, "entropy": 3.0, "distinct_2": 0.9, "ended": 1.0, "chosen": -30.0, "rejected": -31.0}
-    return {"step": step, "gold": [gold - 1, gold + 1], "kl": [kl - 1, kl + 1]} | rest | changes
+    rest: dict[str, Any] = {
+        "kl": [kl - 1, kl + 1],
+        "length": 9.0,
+        "entropy": 3.0,
+        "distinct_2": 0.9,
+        "ended": 1.0,
+        "chosen": -30.0,
+        "rejected": -31.0,
+    }
+    return {"step": step, "gold": [gold - 1, gold + 1]} | rest | changes
 
 
 def run(*points: dict[str, Any], diverged: int | None = None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import expit
 
 Pair = dict[str, Any]
 
@@ -15,7 +16,7 @@ def preferred(first: float, second: float, scale: float) -> float:
 
     Bradley & Terry (1952), "Rank Analysis of Incomplete Block Designs".
     """
-    return float(1 / (1 + np.exp(-(first - second) / scale)))
+    return float(expit((first - second) / scale))
 
 
 def labelled(
