@@ -62,7 +62,7 @@ def checked(
 @study.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/frontier"), show_default=True, help="folder")
 @click.option("--quick", is_flag=True, help="a short version that shows that everything works, not how well")
-@click.option("--full", is_flag=True, help="every setting of every method, for twice as many updates")
+@click.option("--full", is_flag=True, help="every setting of every method, for more updates")
 @click.option("--seeds", type=click.IntRange(1, 100), default=None, help="seeds  [default: 3; with --quick 2]")
 @click.option("--jobs", type=click.IntRange(1, 256), default=None, help="processes  [default: as many as cores]")
 @click.option("--resume", is_flag=True, help="go on with the study in --out: what is finished is not computed again")

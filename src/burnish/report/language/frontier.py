@@ -118,7 +118,7 @@ def frontier_chart(
     x_title = SHORT if height < SMALL else X_TITLE
     x = alt.X("x:Q", title=x_title, scale=alt.Scale(type="sqrt", domain=[0, limit], nice=False))
     scale = alt.Scale(domain=gold_range(found), nice=False, zero=False)
-    key = alt.Legend(title=None, symbolType="stroke", symbolSize=300) if legend else None
+    key = alt.Legend(title=None, symbolType="stroke", symbolSize=300, symbolOpacity=1) if legend else None
     tints, dashes = list(colours.values()), dashes_of(colours)
     tint = alt.Color("name:N", scale=alt.Scale(domain=list(colours), range=tints), legend=key)
     y = alt.Y("y:Q", title=Y_TITLE, scale=scale)

@@ -6,7 +6,7 @@ import pytest
 
 from burnish.algorithms.table import load
 from burnish.config import build
-from burnish.recipes.study.frontier.plan import ALL, FULL, METHODS, QUICK, REDUCED, name_of, options_of, plan_for
+from burnish.recipes.study.frontier.plan import ALL, FULL, METHODS, QUICK, REDUCED, Plan, name_of, options_of, plan_for
 
 
 def test_the_grids() -> None:
@@ -22,7 +22,7 @@ def test_the_grids() -> None:
 
 
 @pytest.mark.parametrize("plan", [FULL, REDUCED, QUICK])
-def test_the_last_update_is_measured(plan: object) -> None:
+def test_the_last_update_is_measured(plan: Plan) -> None:
     assert plan.steps % plan.eval_every == 0
 
 

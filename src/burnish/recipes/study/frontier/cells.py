@@ -117,8 +117,13 @@ def started(plan: Plan, out: Path, work: Path) -> Found:
         raise UserError("the start has no two completions of a prefix that end and differ: give it more prefixes")
     with save_folder_atomically(out / START) as folder:
         shutil.copytree(work / "sft" / "model", folder / "model")
-        rows = {"pairs": comparisons(pairs), "feedback": feedback(pairs), "chosen": demonstrations(pairs)}
-        rows |= {"prompts": [{"prompt": one} for one in prefixes(plan)], "held": held[: plan.held_pairs]}
+        rows: dict[str, list[Pair]] = {
+            "pairs": comparisons(pairs),
+            "feedback": feedback(pairs),
+            "chosen": demonstrations(pairs),
+            "prompts": [{"prompt": one} for one in prefixes(plan)],
+            "held": held[: plan.held_pairs],
+        }
         for name, lines in rows.items():
             text = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in lines)
             write_atomically(folder / f"{name}.jsonl", text)
