@@ -1,7 +1,10 @@
 """Cells: names, the best of n, what is seen of a training, and which prefixes are whose."""
 
+import json
 import math
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,14 +13,23 @@ import pytest
 from burnish.data import builtin
 from burnish.policies.interface import Models
 from burnish.policies.language.slots import NotFiniteError
-from burnish.recipes.study.frontier.cells import Cell, Frontier, Watch, best_point, diverged_at, held_out, prefixes
+from burnish.recipes.study.frontier.cells import (
+    Cell,
+    Frontier,
+    Watch,
+    best_point,
+    diverged_at,
+    held_out,
+    learned,
+    prefixes,
+)
 from burnish.recipes.study.frontier.judge import study_judge
 from burnish.recipes.study.frontier.measure import Completions, DivergedError
 from burnish.recipes.study.frontier.plan import REDUCED
 from burnish.run import UserError
 from burnish.training.step import NonFiniteLossError
 
-from .worlds import TINY
+from .worlds import TINY, narrow
 
 
 def test_a_cell_has_a_file_of_its_own_and_a_name_for_readers() -> None:
@@ -107,3 +119,17 @@ def test_time_and_tokens_are_those_of_training(monkeypatch: pytest.MonkeyPatch) 
         {"step": 4, "seconds": 4.0, "sampled": 240.0, "learned": 28.0, "policy": "me"},
     ]
     assert (watch.at, watch.seconds, watch.wall, watch.sampled, watch.learned) == (4, 4.0, 8.0, 240.0, 28.0)
+
+
+def test_a_method_that_diverges_is_recorded_with_its_step(tmp_path: Path) -> None:
+    """The first update at a learning rate of 1e9 leaves weights whose gradient is not finite."""
+    start = tmp_path / "start"
+    start.mkdir()
+    narrow(start / "model")
+    pairs = [{"prompt": f"Film {i}", "chosen": " good.", "rejected": " a bad one."} for i in range(8)]
+    for name in ("pairs", "held"):
+        (start / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in pairs))
+    wild = replace(TINY, learning_rate=1e9, warmup=0.0, grid={"ipo": (0.1,)}, steps=4, eval_every=4)
+    found = learned(Cell(0, "ipo", 0.1), wild, tmp_path, tmp_path / "work")
+    assert found["diverged"] == 2
+    assert found["points"] == []

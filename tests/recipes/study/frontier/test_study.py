@@ -9,7 +9,7 @@ import pytest
 
 from burnish.recipes.study import pool
 from burnish.recipes.study.cell import Found, known
-from burnish.recipes.study.frontier.cells import Cell, Frontier, learned
+from burnish.recipes.study.frontier.cells import Cell, Frontier
 from burnish.recipes.study.frontier.plan import Plan
 from burnish.recipes.study.frontier.study import frontier_study
 from burnish.run import UserError, read_jsonl
@@ -134,11 +134,3 @@ def test_a_failed_start_computes_nothing(plan: Plan, tmp_path: Path, monkeypatch
     monkeypatch.setattr(pool, "kept", kept)
     with pytest.raises(UserError, match="no setting was computed: the start and its pairs: no"):
         frontier_study(tmp_path / "out", plan, jobs=1, quiet=True)
-
-
-def test_a_method_that_diverges_is_recorded_with_its_step(done: Path, plan: Plan, tmp_path: Path) -> None:
-    """At a learning rate of 1e30 the first update leaves weights with which nothing can be computed."""
-    wild = replace(plan, learning_rate=1e30, warmup=0.0, grid={"ipo": (0.1,)}, eval_every=2)
-    found = learned(Cell(0, "ipo", 0.1), wild, done, tmp_path)
-    assert found["diverged"] == 2
-    assert found["points"] == []

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from burnish.evaluation.statistics import Interval, bootstrap_interval, clustered_interval
+from burnish.evaluation.statistics import bootstrap_interval, clustered_interval
 
 RESAMPLES = 2000
 FEWEST = 2
@@ -97,7 +97,6 @@ def pareto(settings: Settings, points: int = 24) -> list[dict[str, float | None]
     for limit, heights in zip(limits, values.T, strict=True):
         found: dict[str, float | None] = {"mean": float(heights.mean()), "low": None, "high": None}
         if len(heights) >= FEWEST:
-            band: Interval = bootstrap_interval(heights, resamples=RESAMPLES)
-            found = {**band.as_dict()}
+            found = {**bootstrap_interval(heights, resamples=RESAMPLES).as_dict()}
         line.append({"kl": float(limit)} | found)
     return line
