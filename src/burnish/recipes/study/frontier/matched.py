@@ -93,10 +93,10 @@ def pareto(settings: Settings, points: int = 24) -> list[dict[str, float | None]
     limits = np.linspace(0.0, np.sqrt(max(far, 0.0)), points) ** 2
     limits[0] = max(0.0, *(float(path.kl[0]) for paths in by_seed for path in paths))
     values = np.stack([highest(paths, limits) for paths in by_seed])
-    line = []
+    line: list[dict[str, float | None]] = []
     for limit, heights in zip(limits, values.T, strict=True):
         found: dict[str, float | None] = {"mean": float(heights.mean()), "low": None, "high": None}
         if len(heights) >= FEWEST:
             found = {**bootstrap_interval(heights, resamples=RESAMPLES).as_dict()}
-        line.append({"kl": float(limit)} | found)
+        line.append({"kl": float(limit), **found})
     return line
