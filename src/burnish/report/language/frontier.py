@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import pandas as pd
@@ -17,7 +17,7 @@ X_TITLE, Y_TITLE = "KL divergence from the start (nats per completion)", "gold s
 SHORT, SMALL = "KL (nats)", 300
 """The title in charts of a smaller height."""
 
-STEPS = "step-after"
+STEPS: Literal["step-after"] = "step-after"
 """Of lines and bands: a Pareto line rises where a point is."""
 
 DOT = ("name", "x", "y", "bound", "setting", "gold", "KL")

@@ -150,7 +150,7 @@ def points_of(plan: Plan, runs: Runs) -> list[dict[str, Any]]:
 
 def means_of(point: Found) -> dict[str, float]:
     """Means and standard errors over prefixes; a bound on KL has none."""
-    out = {}
+    out: dict[str, float] = {}
     for key in ("gold", "kl"):
         values = np.array(point[key])
         spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
