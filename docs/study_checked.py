@@ -4,20 +4,19 @@ The table stands between two comments, `<!-- results -->` and `<!-- /results -->
 the page.
 """
 
-import json
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).resolve().parent
-sys.path.insert(0, str(DOCS.parent / "src"))
+sys.path[:0] = [str(DOCS), str(DOCS.parent / "src")]
+
+import studies  # noqa: E402
 
 from burnish.report.language.checked_words import ALL, START, name_of_task, points, result_sentences  # noqa: E402
 
 PAGE = "study_checked.md"
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
 FIGURES = {"gain_pass_1.svg": "study_checked_pass_1.svg", "gain_pass_n.svg": "study_checked_pass_n.svg"}
 
 
@@ -57,13 +56,7 @@ def gain(one: Mapping[str, float] | None) -> str:
 
 def put(run: Path, docs: Path = DOCS) -> None:
     """Write the results of the study in `run` into the page, and copy its figures."""
-    found = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    text = (docs / PAGE).read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    (docs / PAGE).write_text(f"{before}{BEGIN}\n{results(found)}\n{END}{after}", encoding="utf-8")
-    for name, copy in FIGURES.items():
-        shutil.copyfile(run / name, docs / copy)
+    studies.put(run, docs / PAGE, results, FIGURES)
 
 
 if __name__ == "__main__":

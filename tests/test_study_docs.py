@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from report.language.test_checked import study
 
-from burnish.recipes.study.plan import FULL, METHODS, TASKS
+from burnish.recipes.study.checked.plan import FULL, METHODS, TASKS
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))

@@ -11,6 +11,7 @@ COMMON = {
     "pretrain": "--seed --threads",
     "judge": "",
     "study checked": "",
+    "study frontier": "",
 }
 OWN = {
     "demo": "--out --runs --quick --overwrite",
@@ -18,6 +19,7 @@ OWN = {
     "pretrain": "--out --text",
     "judge": "--out",
     "study checked": "--out --quick --tasks --seeds --jobs --resume",
+    "study frontier": "--out --quick --full --seeds --jobs --resume",
 }
 
 
@@ -41,6 +43,9 @@ def test_a_study_has_its_flags(command: str, burnish: Any) -> None:
         (["study", "checked", "--jobs", "0"], "--jobs"),
         (["study", "checked", "--seeds", "0"], "--seeds"),
         (["study", "checked", "--tasks", "sort,revers"], "no task 'revers'; did you mean reverse?"),
+        (["study", "frontier", "--quick", "--full"], "--quick and --full exclude each other"),
+        (["study", "frontier", "--seeds", "0"], "--seeds"),
+        (["study", "frontier", "--out", "{taken}"], "{taken} exists and is not empty"),
         (["study", "checked", "--out", "{taken}"], "{taken} exists and is not empty"),
         (["study", "checked", "--resume", "--out", "{taken}"], "{taken} does not contain a run"),
     ],

@@ -87,3 +87,9 @@ def test_results_of_several_models():
     assert "PPO (+0.50, +0.40 to +0.60) continues reviews more positively than SFT; DPO (−0.50, −0.60" in worse
     assert "continues reviews less positively than SFT" in worse
     assert "cannot be told apart" not in worse
+
+
+def test_claims_without_a_method_are_left_out():
+    assert wording.claims({"better": [], "worse": ["A"], "undecided": []}, "B") == "lower than B for A."
+    found = {"undecided": ["C"], "better": ["A", "B"]}
+    assert wording.claims(found, "D") == "higher than D for A and B; the interval contains zero for C."

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from burnish.cli.flags import common, settings_of
-from burnish.run import printable
+from burnish.run import UserError, printable
 
 
 @click.command()
@@ -32,7 +32,7 @@ def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> No
 
 @click.group()
 def study() -> None:
-    """Compare methods over tasks and seeds."""
+    """Compare methods over seeds, with intervals."""
 
 
 @study.command()
@@ -51,11 +51,38 @@ def checked(
     A small model is taught a task until it is sometimes right, and goes on by each method with the same number of
     samples: accuracy and pass@k before and after, with intervals, and a page. docs/study_checked.md describes it.
     """
-    from burnish.recipes.study.checked import checked_study
-    from burnish.recipes.study.plan import plan_for
+    from burnish.recipes.study.checked.plan import plan_for
+    from burnish.recipes.study.checked.study import checked_study
 
     command = shlex.join(["burnish", *sys.argv[1:]])
     checked_study(out, plan_for(quick, tasks, seeds), jobs, resume, settings_of(flags).quiet, command)
+    click.echo(printable(out / "report.html"))
+
+
+@study.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/frontier"), show_default=True, help="folder")
+@click.option("--quick", is_flag=True, help="a short version that shows that everything works, not how well")
+@click.option("--full", is_flag=True, help="every setting of every method, for more updates")
+@click.option("--seeds", type=click.IntRange(1, 100), default=None, help="seeds  [default: 3; with --quick 2]")
+@click.option("--jobs", type=click.IntRange(1, 256), default=None, help="processes  [default: as many as cores]")
+@click.option("--resume", is_flag=True, help="go on with the study in --out: what is finished is not computed again")
+@common("quiet", "debug")
+def frontier(
+    out: Path, quick: bool, full: bool, seeds: int | None, jobs: int | None, resume: bool, **flags: Any
+) -> None:
+    """Compare methods by the reward that they get for their KL.
+
+    DPO and its relatives, PPO, methods without a critic and the best of n learn from the same labelled pairs and the
+    same start: the gold judge's score against the KL divergence from the start, with intervals, and a page.
+    docs/study_frontier.md describes it.
+    """
+    from burnish.recipes.study.frontier.plan import plan_for
+    from burnish.recipes.study.frontier.study import frontier_study
+
+    if quick and full:
+        raise UserError("--quick and --full exclude each other: give one of them, or none for the reduced grid")
+    command = shlex.join(["burnish", *sys.argv[1:]])
+    frontier_study(out, plan_for(quick, full, seeds), jobs, resume, settings_of(flags).quiet, command)
     click.echo(printable(out / "report.html"))
 
 

@@ -114,6 +114,12 @@ def results_sentences(differences: Mapping[str, Mapping[str, Any]], baseline: st
     )
 
 
+def claims(found: Mapping[str, Sequence[str]], base: str) -> str:
+    """In one sentence, what is `better` or `worse` than `base`, and what is `undecided`."""
+    texts = {"better": f"higher than {base}", "worse": f"lower than {base}", "undecided": "the interval contains zero"}
+    return "; ".join(f"{text} for {listed(found[side])}" for side, text in texts.items() if found.get(side)) + "."
+
+
 def listed(items: Sequence[str]) -> str:
     """Join items in words: `a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

@@ -1,6 +1,6 @@
 """Sentences of invented studies: each says what its intervals support, and no more."""
 
-from burnish.report.language.checked_words import claims, result_sentences, sides, title_of
+from burnish.report.language.checked_words import result_sentences, sides, title_of
 
 from .test_checked import study
 
@@ -35,7 +35,3 @@ def test_few_seeds_are_said_to_be_few() -> None:
         "The intervals are of 2 seeds: they are rather too narrow."
     )
     assert "over prompts alone" in result_sentences(study(("sort",), seeds={"sort": 1}))[-1]
-
-
-def test_claims_without_a_method_are_left_out() -> None:
-    assert claims({"better": [], "worse": ["A"], "undecided": []}, "B") == "lower than B for A."

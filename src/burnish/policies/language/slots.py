@@ -23,6 +23,10 @@ from burnish.policies.language.texts import CachedTexts, WholeTexts
 from burnish.run import UserError, warn
 
 
+class NotFiniteError(UserError):
+    """A model's probabilities are not finite, so that nothing can be drawn from them."""
+
+
 @dataclass(frozen=True)
 class Drawing:
     """How tokens are drawn: the seed of the random streams, and what shapes the distribution."""
@@ -158,7 +162,7 @@ def add_tokens(rows: Sequence[Row], logits: Float[Tensor, "N V"], drawing: Drawi
     chosen, logprobs = next_tokens(logits, noise, drawing.temperature, drawing.top_k, drawing.top_p)
     picked = logprobs.tolist()
     if not all(map(math.isfinite, picked)):
-        raise UserError(
+        raise NotFiniteError(
             "the model gives probabilities that are not finite: its weights are damaged, or its training diverged"
         )
     for row, token, value in zip(rows, chosen.tolist(), picked, strict=True):

@@ -1,4 +1,4 @@
-"""Computing the study's cells, in several processes."""
+"""Computing a study's cells, in several processes."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -9,9 +9,7 @@ from pathlib import Path
 import torch
 
 from burnish.recipes.processes import workers
-from burnish.recipes.study.cells import Cell, Found, compute, known
-from burnish.recipes.study.graded import Graded
-from burnish.recipes.study.plan import Plan
+from burnish.recipes.study.cell import C, Found, Job, kept, known
 from burnish.run import RunFolder, UserError, hushed, printable
 from burnish.training.loop import Interrupted, interruptible
 from burnish.training.progress import Progress
@@ -21,20 +19,20 @@ POLL = 0.5
 
 
 def computed(
-    cells: Sequence[Cell], plan: Plan, home: RunFolder, jobs: int, progress: Progress
-) -> tuple[dict[Cell, Found], dict[Cell, str]]:
+    cells: Sequence[C], job: Job[C], home: RunFolder, jobs: int, progress: Progress
+) -> tuple[dict[C, Found], dict[C, str]]:
     """What was found of each cell, and why others failed; those with a file are not computed again.
 
     A user's mistake in one cell does not stop the others. Raises Interrupted on Ctrl-C: finished cells are kept.
     Raises UserError if the folder `home` is gone.
     """
     out = home.path
-    found = {cell: one for cell in cells if (one := known(cell, out)) is not None}
-    failed: dict[Cell, str] = {}
+    found = {cell: one for cell in cells if (one := known(cell, job, out)) is not None}
+    failed: dict[C, str] = {}
     for _ in found:
         progress.step()
     waiting = [cell for cell in cells if cell not in found]
-    run = alone(waiting, plan, out) if min(jobs, len(waiting)) < 2 else spread(waiting, plan, out, jobs)
+    run = alone(waiting, job, out) if min(jobs, len(waiting)) < 2 else spread(waiting, job, out, jobs)
     try:
         for cell, result, seconds in run:
             home.check_there()
@@ -43,30 +41,27 @@ def computed(
             else:
                 found[cell] = result
             if not progress.quiet:
-                progress.console.print(printable(line(cell, result, seconds)), highlight=False, markup=False)
+                progress.console.print(printable(line(cell, job, result, seconds)), highlight=False, markup=False)
             progress.step()
     except KeyboardInterrupt as error:
         raise Interrupted(f"{out} keeps the finished cells; --resume computes the others") from error
     return found, failed
 
 
-Outcome = tuple[Cell, Found | str, float]
-
-
-def alone(cells: Sequence[Cell], plan: Plan, out: Path) -> Iterator[Outcome]:
+def alone(cells: Sequence[C], job: Job[C], out: Path) -> Iterator[tuple[C, Found | str, float]]:
     """One cell after the other, in this process."""
     threads = torch.get_num_threads()
     try:
         for cell in cells:
-            yield work(cell, plan, out)
+            yield work(cell, job, out)
     finally:
         torch.set_num_threads(threads)
 
 
-def spread(cells: Sequence[Cell], plan: Plan, out: Path, jobs: int) -> Iterator[Outcome]:
+def spread(cells: Sequence[C], job: Job[C], out: Path, jobs: int) -> Iterator[tuple[C, Found | str, float]]:
     """Several cells at a time, in processes with one thread each."""
     with interruptible() as interrupted, workers(min(jobs, len(cells))) as pool:
-        pending = {pool.submit(work, cell, plan, out) for cell in cells}
+        pending = {pool.submit(work, cell, job, out) for cell in cells}
         while pending:
             ended, pending = wait(pending, POLL, FIRST_COMPLETED)
             if interrupted():
@@ -79,21 +74,20 @@ def spread(cells: Sequence[Cell], plan: Plan, out: Path, jobs: int) -> Iterator[
                 ) from error
 
 
-def work(cell: Cell, plan: Plan, out: Path) -> Outcome:
+def work(cell: C, job: Job[C], out: Path) -> tuple[C, Found | str, float]:
     """A cell, or why it failed, and the seconds that it took."""
     began = time.monotonic()
     try:
         with hushed(True):
             torch.set_num_threads(1)
-            found: Found | str = compute(cell, plan, out)
+            found: Found | str = kept(cell, job, out)
     except UserError as error:
         found = str(error)
     return cell, found, time.monotonic() - began
 
 
-def line(cell: Cell, found: Found | str, seconds: float) -> str:
+def line(cell: C, job: Job[C], found: Found | str, seconds: float) -> str:
     """What is printed when a cell has ended."""
     if isinstance(found, str):
         return f"{cell.label}: failed: {found}"
-    answers = Graded.of(found["graded"])
-    return f"{cell.label}: {answers.accuracy:.1%} right, {answers.length:.1f} tokens, {seconds:.0f} s"
+    return f"{cell.label}: {job.line(cell, found)}, {seconds:.0f} s"

@@ -55,12 +55,12 @@ def result_sentences(found: Mapping[str, Any]) -> list[str]:
         f"(pass@1), and {wording.percent(start['pass_n']['mean'], 1)} of prompts have a right one among {n} answers "
         f"(pass@{n}). In parentheses are percentage points with 95 % intervals."
     ]
-    lines.append("pass@1: " + claims(sides(found, task, "pass_1_gain"), "before"))
-    lines.append(f"pass@{n}: " + claims(sides(found, task, "pass_n_gain"), "before"))
+    lines.append("pass@1: " + wording.claims(sides(found, task, "pass_1_gain"), "before"))
+    lines.append(f"pass@{n}: " + wording.claims(sides(found, task, "pass_n_gain"), "before"))
     reference = found["labels"][found["reference"]]
     if len(found["labels"]) > 1:
         lines.append(
-            f"Compared with {reference}, pass@1: " + claims(sides(found, task, "pass_1_difference"), reference)
+            f"Compared with {reference}, pass@1: " + wording.claims(sides(found, task, "pass_1_difference"), reference)
         )
     lines.append(
         f"A method that only made likelier what the model could already do would raise pass@1 and not pass@{n}. "
@@ -70,9 +70,3 @@ def result_sentences(found: Mapping[str, Any]) -> list[str]:
         few = "one seed: they are over prompts alone" if seeds == 1 else f"{seeds} seeds: they are rather too narrow"
         lines.append(f"The intervals are of {few}.")
     return lines
-
-
-def claims(found: Mapping[str, list[str]], base: str) -> str:
-    """The three groups of methods in one sentence."""
-    texts = {"better": f"higher than {base}", "worse": f"lower than {base}", "undecided": "the interval contains zero"}
-    return "; ".join(f"{texts[side]} for {wording.listed(some)}" for side, some in found.items() if some) + "."

@@ -11,9 +11,10 @@ from rich.table import Table
 
 from burnish.evaluation.pass_at_k import pass_at_k
 from burnish.evaluation.statistics import bootstrap_interval, clustered_interval
-from burnish.recipes.study.cells import Cell, Found
-from burnish.recipes.study.graded import Graded
-from burnish.recipes.study.plan import METHODS, TASKS, Plan
+from burnish.recipes.study.cell import Found
+from burnish.recipes.study.checked.cells import Cell
+from burnish.recipes.study.checked.graded import Graded
+from burnish.recipes.study.checked.plan import METHODS, TASKS, Plan
 
 ALL = "all"
 START = "start"

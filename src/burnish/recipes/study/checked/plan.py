@@ -4,8 +4,8 @@ import difflib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from burnish.recipes.study.graded import with_options
-from burnish.recipes.study.pupil import Lessons, Shape
+from burnish.recipes.study.checked.graded import with_options
+from burnish.recipes.study.checked.pupil import Lessons, Shape
 from burnish.run import UserError
 
 

@@ -1,6 +1,5 @@
 """The study's cells: a pupil, or a method that goes on from one, each with a file of what was found."""
 
-import json
 import shutil
 import time
 from dataclasses import asdict, dataclass, field
@@ -12,22 +11,15 @@ from burnish.config import build
 from burnish.data import sources
 from burnish.policies.interface import Models
 from burnish.policies.language.policy import load_policy
-from burnish.recipes.study.graded import Exam, graded, held_out
-from burnish.recipes.study.plan import METHODS, SEARCH_SEED, TASKS, Plan, options_of
-from burnish.recipes.study.pupil import SHARED, taught
+from burnish.recipes.study.cell import SHARED, Found
+from burnish.recipes.study.checked.graded import Exam, Graded, graded, held_out
+from burnish.recipes.study.checked.plan import METHODS, SEARCH_SEED, TASKS, Plan, options_of
+from burnish.recipes.study.checked.pupil import taught
 from burnish.recipes.train.given import Given
 from burnish.recipes.train.run import run_training
-from burnish.run import (
-    UserError,
-    make_folder,
-    read_mapping,
-    remove_folder_atomically,
-    save_folder_atomically,
-    write_atomically,
-)
+from burnish.run import save_folder_atomically
 
-CELLS, PUPILS, WORK = "cells", "pupils", "work"
-Found = dict[str, Any]
+PUPILS = "pupils"
 
 
 @dataclass(frozen=True)
@@ -57,29 +49,21 @@ class Cell:
         return f"{where}, {METHODS[self.method].label}" + (f" at {self.rate:g}" if self.searching else "")
 
 
-def known(cell: Cell, out: Path) -> Found | None:
-    """What was found of a cell; None before it is computed. Raises UserError where its file is damaged."""
-    file = out / CELLS / f"{cell.name}.json"
-    if not file.is_file():
-        return None
-    found = read_mapping(file)
-    if not (isinstance(found.get("graded"), dict) and found.get("rate") == cell.rate):
-        raise UserError(f"{file} is damaged: remove it, and --resume computes it again")
-    return found
+@dataclass(frozen=True)
+class Checked:
+    """What computes the cells of the study."""
 
+    plan: Plan
 
-def compute(cell: Cell, plan: Plan, out: Path) -> Found:
-    """Compute a cell and write its file. Its run folder is removed: the file has what the study needs."""
-    work = out / WORK / cell.name.replace("/", "-")
-    if work.exists():
-        remove_folder_atomically(work)  # of a killed process
-    make_folder(work)
-    found = (pupil if cell.method is None else learned)(cell, plan, out, work)
-    file = out / CELLS / f"{cell.name}.json"
-    make_folder(file.parent)
-    write_atomically(file, json.dumps(asdict(cell) | found, allow_nan=False) + "\n")
-    remove_folder_atomically(work)
-    return found
+    def compute(self, cell: Cell, out: Path, work: Path) -> Found:
+        return (pupil if cell.method is None else learned)(cell, self.plan, out, work)
+
+    def is_whole(self, cell: Cell, found: Found) -> bool:
+        return isinstance(found.get("graded"), dict) and found.get("rate") == cell.rate
+
+    def line(self, cell: Cell, found: Found) -> str:
+        answers = Graded.of(found["graded"])
+        return f"{answers.accuracy:.1%} right, {answers.length:.1f} tokens"
 
 
 def exam_of(cell: Cell, plan: Plan, samples: int) -> Exam:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from burnish.evaluation.statistics import clustered_interval
-from burnish.recipes.study.cells import Cell
-from burnish.recipes.study.plan import FULL
-from burnish.recipes.study.summary import summarise, table
+from burnish.recipes.study.checked.cells import Cell
+from burnish.recipes.study.checked.plan import FULL
+from burnish.recipes.study.checked.summary import summarise, table
 
 PLAN = replace(FULL, tasks=("reverse", "sort"), seeds=2, methods=("grpo", "sft"), samples=2)
 RATES = {key: {"grpo": 0.0003, "sft": 0.0001} for key in PLAN.tasks}

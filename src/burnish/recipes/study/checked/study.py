@@ -5,24 +5,22 @@ on by each method, with the same number of completions. Every model answers the 
 accuracy, pass@k, length and entropy, before and after, paired over seeds and prompts.
 """
 
-import json
-import platform
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from burnish.recipes.processes import cores
-from burnish.recipes.study.cells import WORK, Cell, Found
-from burnish.recipes.study.graded import Graded
-from burnish.recipes.study.plan import FULL, METHODS, SEARCH_SEED, TASKS, Plan
+from burnish.recipes.study.cell import WORK, Found
+from burnish.recipes.study.checked.cells import Cell, Checked
+from burnish.recipes.study.checked.graded import Graded
+from burnish.recipes.study.checked.plan import FULL, METHODS, SEARCH_SEED, TASKS, Plan
+from burnish.recipes.study.checked.summary import summarise, table
+from burnish.recipes.study.folder import opened, reasons, write_summary
 from burnish.recipes.study.pool import computed
-from burnish.recipes.study.summary import summarise, table
 from burnish.report.language.checked import checked_page
-from burnish.run import RunFolder, UserError, hushed, make_folder, remove_folder_atomically, write_atomically
+from burnish.run import RunFolder, UserError, remove_folder_atomically
 from burnish.training.progress import Progress
 
-SUMMARY = "summary.json"
 GROWING = ("tasks", "seeds")
 """What a resumed study may have more of, or less: the cells are the same."""
 
@@ -42,24 +40,19 @@ def checked_study(
     then of the others.
     """
     jobs = jobs or cores()
-    with hushed(quiet), RunFolder.open(out, resume=resume) as run:
-        config = asdict(plan) | {"definitions": {name: asdict(one) for name, one in (TASKS | METHODS).items()}}
-        run.claim(config, free=GROWING)
-        run.write_config(config)
-        packages = {name: metadata.version(name) for name in ("burnish", "torch", "transformers", "numpy")}
-        run.describe({"python": platform.python_version(), "packages": packages})
-        make_folder(run.path / WORK)
+    config = asdict(plan) | {"definitions": {name: asdict(one) for name, one in (TASKS | METHODS).items()}}
+    with opened(out, config, GROWING, resume, quiet) as run:
         results = Results()
         with Progress("study", sum(map(len, every_cell(plan))), quiet=quiet) as progress:
             for task in plan.tasks:
                 study_task(task, plan, run, jobs, progress, results)
         remove_folder_atomically(run.path / WORK)
         failures = {cell.label: reason for cell, reason in results.failed.items()}
-        phrases = "; ".join(f"{label}: {reason}" for label, reason in failures.items())
+        phrases = reasons(failures)
         summary = summarise(plan, results.found, results.rates, results.search, failures, command)
         if not summary["tasks"]:
             raise UserError(f"no seed of any task is complete: {phrases}")
-        write_atomically(run.path / SUMMARY, json.dumps(summary, indent=1, allow_nan=False) + "\n")
+        write_summary(run.path, summary)
         checked_page(run.path)
     if not quiet:
         table(summary)
@@ -83,16 +76,17 @@ def study_task(task: str, plan: Plan, run: RunFolder, jobs: int, progress: Progr
 
     A method whose search failed is not computed.
     """
+    job = Checked(plan)
     pupils, searching = pupil_cells(task, plan), search_cells(task, plan)
-    found, failed = computed(pupils, plan, run, jobs, progress)
+    found, failed = computed(pupils, job, run, jobs, progress)
     searched, lost = computed(
-        [cell for cell in searching if Cell(task, SEARCH_SEED) in found], plan, run, jobs, progress
+        [cell for cell in searching if Cell(task, SEARCH_SEED) in found], job, run, jobs, progress
     )
     rates = results.rates[task] = chosen(searched, plan)
     results.search += search_rows(searched)
     starts = [cell for cell in pupils if cell in found and cell.seed != SEARCH_SEED]
     cells = [Cell(task, start.seed, method, rate) for start in starts for method, rate in rates.items()]
-    more, gone = computed(cells, plan, run, jobs, progress)
+    more, gone = computed(cells, job, run, jobs, progress)
     results.found |= {start: found[start] for start in starts} | more
     results.failed |= failed | lost | gone
 

@@ -6,10 +6,10 @@ import pytest
 from transformers import AutoTokenizer
 
 from burnish.data import sources
-from burnish.recipes.study import pupil
-from burnish.recipes.study.graded import Exam
-from burnish.recipes.study.plan import TASKS
-from burnish.recipes.study.pupil import Lessons, born, taught, tokenizer
+from burnish.recipes.study.checked import pupil
+from burnish.recipes.study.checked.graded import Exam
+from burnish.recipes.study.checked.plan import TASKS
+from burnish.recipes.study.checked.pupil import Lessons, born, taught, tokenizer
 from burnish.run import UserError
 
 from .worlds import SHAPE

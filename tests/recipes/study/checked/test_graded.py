@@ -8,8 +8,8 @@ import pytest
 from burnish.data import sources
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import sample
-from burnish.recipes.study.graded import AT_ONCE, Exam, Graded, graded, held_out, with_options
-from burnish.recipes.study.pupil import born
+from burnish.recipes.study.checked.graded import AT_ONCE, Exam, Graded, graded, held_out, with_options
+from burnish.recipes.study.checked.pupil import born
 
 from .worlds import SHAPE
 

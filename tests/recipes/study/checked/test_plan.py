@@ -6,7 +6,7 @@ import pytest
 
 from burnish.algorithms.table import load
 from burnish.config import build
-from burnish.recipes.study.plan import FULL, METHODS, QUICK, TASKS, options_of, plan_for, tasks_of
+from burnish.recipes.study.checked.plan import FULL, METHODS, QUICK, TASKS, options_of, plan_for, tasks_of
 from burnish.run import UserError
 
 

@@ -1,6 +1,5 @@
 """Cells: their names, their files, and what is seen of a training."""
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +8,10 @@ import pytest
 
 from burnish.policies.interface import Models
 from burnish.policies.language.policy import load_policy
-from burnish.recipes.study import cells
-from burnish.recipes.study.cells import Cell, Watch, compute, demonstrated, exam_of, known
-from burnish.recipes.study.graded import Exam, Graded
-from burnish.recipes.study.plan import Plan
-from burnish.recipes.study.pupil import born
-from burnish.run import UserError
+from burnish.recipes.study.checked import cells
+from burnish.recipes.study.checked.cells import Cell, Checked, Watch, demonstrated, exam_of
+from burnish.recipes.study.checked.graded import Exam, Graded
+from burnish.recipes.study.checked.pupil import born
 
 from .worlds import SHAPE, TINY
 
@@ -35,37 +32,17 @@ def test_the_search_has_held_out_prompts_of_its_own() -> None:
     assert first == other != searching
 
 
-def test_a_cell_is_written_when_it_is_finished_and_its_work_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a killed process left is removed first; a killed one leaves no file."""
-    left = tmp_path / "work" / "sort-seed-0-pupil"
-    left.mkdir(parents=True)
-    (left / "half").write_text("")
-    seen = []
-
-    def make(cell: Cell, plan: Plan, out: Path, work: Path) -> dict:
-        seen.append((list(work.iterdir()), known(cell, out)))
-        return {"graded": {"right": [1]}}
-
-    monkeypatch.setattr(cells, "pupil", make)
-    compute(Cell("sort", 0), TINY, tmp_path)
-    assert seen == [([], None)]
-    assert not left.exists()
-    found = known(Cell("sort", 0), tmp_path)
-    assert found is not None
-    assert (found["graded"], found["task"], found["seed"], found["method"]) == ({"right": [1]}, "sort", 0, None)
+def test_a_cell_is_damaged_without_its_grades_or_with_another_rate() -> None:
+    job = Checked(TINY)
+    assert not job.is_whole(Cell("sort", 0), {})
+    assert not job.is_whole(Cell("sort", 0, "ppo", 1e-3), {"graded": {}, "rate": 0.5})
+    assert job.is_whole(Cell("sort", 0, "ppo", 1e-3), {"graded": {}, "rate": 1e-3})
 
 
-@pytest.mark.parametrize("text", ["{}", '{"graded": {}, "rate": 0.5}'])
-def test_a_damaged_cell_is_an_error_that_says_what_to_do(text: str, tmp_path: Path) -> None:
-    file = tmp_path / "cells" / "sort" / "seed-0" / "ppo.json"
-    file.parent.mkdir(parents=True)
-    file.write_text(text)
-    with pytest.raises(UserError, match=r"ppo\.json is damaged: remove it, and --resume computes it again"):
-        known(Cell("sort", 0, "ppo", 1e-3), tmp_path)
-    file.write_text(json.dumps({"graded": {}, "rate": 1e-3}))
-    assert known(Cell("sort", 0, "ppo", 1e-3), tmp_path) is not None
+def test_the_line_of_a_cell() -> None:
+    """3 of 4 answers are right."""
+    found = {"graded": {"samples": 2, "right": [1, 2], "length": 3.25, "entropy": 0.1}}
+    assert Checked(TINY).line(Cell("sort", 1), found) == "75.0% right, 3.2 tokens"
 
 
 def test_tokens_of_demonstrations_are_their_characters_and_an_end() -> None:

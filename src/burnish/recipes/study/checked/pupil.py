@@ -3,7 +3,6 @@ right."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -12,20 +11,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from burnish.algorithms.table import load
 from burnish.config import build
 from burnish.policies.language.policy import load_policy
-from burnish.recipes.study.graded import Exam, graded, with_options
+from burnish.recipes.study.cell import SHARED
+from burnish.recipes.study.checked.graded import Exam, graded, with_options
 from burnish.recipes.train.run import run_training
 from burnish.run import UserError, remove_folder_atomically, save_folder_atomically
 
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789 +-*/=><()[]{}.,:?"
 SPECIAL = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
-SHARED: dict[str, Any] = {
-    "device": "cpu",
-    "threads": 1,
-    "quiet": True,
-    "schedule": "constant",
-    "save_dtype": "float32",
-}
-"""What all trainings of the study have in common."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from burnish.recipes.study.plan import QUICK, Plan
-from burnish.recipes.study.pupil import Lessons, Shape
+from burnish.recipes.study.checked.plan import QUICK, Plan
+from burnish.recipes.study.checked.pupil import Lessons, Shape
 
 SHAPE = Shape(width=16, layers=1, heads=2, context=64)
 LESSONS = Lessons(steps=2, batch_size=4, samples=1, least=0.0, most=1.0)

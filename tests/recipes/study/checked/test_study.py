@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from burnish.recipes.study import pool
-from burnish.recipes.study.cells import Cell, Found, known
-from burnish.recipes.study.checked import checked_study, chosen, search_cells
-from burnish.recipes.study.plan import FULL, SEARCH_SEED, Plan
+from burnish.recipes.study.cell import Found, known
+from burnish.recipes.study.checked.cells import Cell, Checked
+from burnish.recipes.study.checked.plan import FULL, SEARCH_SEED
+from burnish.recipes.study.checked.study import checked_study, chosen, search_cells
 from burnish.run import UserError
 
 from .worlds import TINY
@@ -54,7 +55,7 @@ def test_tokens_are_counted_as_they_are_sampled(done: Path) -> None:
 
 def test_a_finished_cell_is_not_computed_again(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Cell] = []
-    monkeypatch.setattr(pool, "compute", lambda one, *_: asked.append(one))
+    monkeypatch.setattr(pool, "kept", lambda one, *_: asked.append(one))
     summary = checked_study(done, ONE, resume=True, quiet=True)
     assert asked == []
     assert summary["seeds"] == {"reverse": 1}
@@ -75,13 +76,13 @@ def test_a_study_goes_on_with_more_seeds_and_one_failure_costs_its_seed_alone(
     tried."""
     asked: list[Cell] = []
 
-    def compute(one: Cell, plan: Plan, out: Path) -> Found | None:
+    def compute(one: Cell, job: Checked, out: Path) -> Found | None:
         asked.append(one)
         if one.seed == 2:
             raise UserError("not learned")
-        return known(replace(one, seed=0), out)
+        return known(replace(one, seed=0), job, out)
 
-    monkeypatch.setattr(pool, "compute", compute)
+    monkeypatch.setattr(pool, "kept", compute)
     with pytest.raises(UserError, match=r"^reverse, seed 2, pupil: not learned; the other results are in "):
         checked_study(done, replace(TINY, seeds=3), jobs=1, resume=True, quiet=True)
     assert [(one.seed, one.method) for one in asked if one.seed == 2] == [(2, None)]
@@ -111,14 +112,14 @@ def test_a_failed_search_costs_its_method_and_a_search_without_a_pupil_its_task(
 ) -> None:
     """All rates of GRPO fail on reverse, and the pupil for sort's search: brackets alone is complete."""
 
-    def compute(one: Cell, plan: Plan, out: Path) -> Found:
+    def compute(one: Cell, job: Checked, out: Path) -> Found:
         if one == Cell("sort", SEARCH_SEED) or (one.task, one.method) == ("reverse", "grpo"):
             raise UserError("no")
         graded = {"samples": 2, "right": [1, 0], "length": 1.0, "entropy": 0.0}
         curve = [{"rollouts": 1, "tokens": 1.0, "seconds": 1.0, "silent": None, "accuracy": 0.5}]
         return {"graded": graded, "rate": one.rate, "tokens": 1.0, "seconds": 1.0, "curve": curve}
 
-    monkeypatch.setattr(pool, "compute", compute)
+    monkeypatch.setattr(pool, "kept", compute)
     plan = replace(FULL, tasks=("reverse", "sort", "brackets"), seeds=1, methods=("grpo", "sft"), samples=2)
     with pytest.raises(UserError, match="sort, seed 1000, pupil: no"):
         checked_study(tmp_path / "out", plan, jobs=1, quiet=True)

@@ -1,0 +1,88 @@
+"""Put the results of `burnish study frontier` into docs/study_frontier.md: give its folder, as runs/frontier.
+
+The tables stand between two comments, `<!-- results -->` and `<!-- /results -->`; the figure is copied beside the page.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent
+sys.path[:0] = [str(DOCS), str(DOCS.parent / "src")]
+
+import studies  # noqa: E402
+
+from burnish.report import wording  # noqa: E402
+from burnish.report.language.frontier import costs, outside  # noqa: E402
+from burnish.report.language.frontier_words import displaced, result_sentences, warnings  # noqa: E402
+
+PAGE = "study_frontier.md"
+FIGURES = {"frontier.svg": "study_frontier.svg"}
+
+
+def results(found: Mapping[str, Any]) -> str:
+    """The sentences of the study's page, its figure, and its tables."""
+    said = [*warnings(found), *result_sentences(found), *filter(None, (outside(found), displaced(found)))]
+    lines = [f"`{found['command']}`", "", *(f"- {sentence}" for sentence in said), ""]
+    lines += ["![gold score against the KL divergence from the start](study_frontier.svg)", ""]
+    for level in found["levels"]:
+        lines += [f"**{level['level']:g} nats**", "", *at_level(found, level), ""]
+    lines += ["**At the end of training**, means over seeds", "", *ends(found), ""]
+    lines += ["**Costs** of a training, without measuring", "", *spent(found)]
+    return "\n".join(lines).strip()
+
+
+def at_level(found: Mapping[str, Any], level: Mapping[str, Any]) -> list[str]:
+    """A row per method: its gold score and its difference from the reference, with 95 % intervals."""
+    lines = [f"| | gold | minus {found['labels'][found['reference']]} | settings | seeds |", "|---|---|---|---|---|"]
+    for row in level["rows"]:
+        gold = (
+            interval(row["gold"]) if row["gold"] else "not reached" if found["seeds"][row["name"]] else "not finished"
+        )
+        cells = [found["labels"][row["name"]], gold, interval(row["difference"], signed=True)]
+        cells += [", ".join(row["settings"]), str(found["seeds"][row["name"]])]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def interval(one: Mapping[str, Any] | None, signed: bool = False) -> str:
+    if one is None:
+        return ""
+    mean = wording.number(one["mean"], 2, signed)
+    if one["low"] is None:
+        return mean
+    return f"{mean} [{wording.number(one['low'], 2, signed)}, {wording.number(one['high'], 2, signed)}]"
+
+
+def ends(found: Mapping[str, Any]) -> list[str]:
+    """A row per setting: its last point, and how far log-probabilities have moved."""
+    lines = [
+        "| | gold | KL | entropy | length | distinct-2 | chosen moved | rejected moved |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in found["ends"]:
+        cells = [row["setting"], *(wording.number(row[key]) for key in ("gold", "kl", "entropy"))]
+        cells += [wording.number(row["length"], 1), wording.number(row["distinct_2"])]
+        cells += [wording.number(row[f"{key}_moved"], 1, signed=True) for key in ("chosen", "rejected")]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def spent(found: Mapping[str, Any]) -> list[str]:
+    """A row per method: seconds and tokens."""
+    lines = ["| | CPU s | wall s | tokens sampled | tokens learned from | trainings |", "|---|---|---|---|---|---|"]
+    for row in costs(found):
+        numbers = [row[key] for key in ("seconds", "wall", "sampled", "learned")]
+        cells = ["" if one is None else f"{one:,.0f}" for one in numbers]
+        lines.append("| " + " | ".join([row["label"], *cells, str(row["runs"])]) + " |")
+    return lines
+
+
+def put(run: Path, docs: Path = DOCS) -> None:
+    """Write the results of the study in `run` into the page, and copy its figure."""
+    studies.put(run, docs / PAGE, results, FIGURES)
+
+
+if __name__ == "__main__":
+    put(Path(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""`burnish study checked`: methods on answers that can be checked."""

@@ -1,0 +1,48 @@
+"""The folder of a study: its plan, what it was computed with, its cells, and a summary that the page is made from."""
+
+import json
+import platform
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from burnish.recipes.study.cell import WORK
+from burnish.run import RunFolder, hushed, make_folder, write_atomically
+
+SUMMARY = "summary.json"
+PACKAGES = ("burnish", "torch", "transformers", "numpy")
+
+
+@contextmanager
+def opened(
+    out: Path,
+    config: dict[str, Any],
+    free: Collection[str],
+    resume: bool,
+    quiet: bool,
+    inputs: Mapping[str, str] | None = None,
+) -> Iterator[RunFolder]:
+    """The folder of a study with this configuration, locked; with `resume` what is there is kept.
+
+    Raises UserError where `out` holds something else, or a study whose configuration differs in a key that is not
+    `free`, or that was begun with other `inputs`, which are hashes; the sentence says what differs.
+    """
+    with hushed(quiet), RunFolder.open(out, resume=resume) as run:
+        run.claim(config, free=free)
+        packages = {name: metadata.version(name) for name in PACKAGES}
+        run.describe({"python": platform.python_version(), "packages": packages, **(inputs or {})})
+        run.write_config(config)
+        make_folder(run.path / WORK)
+        yield run
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Write the numbers that the page shows. They are finite, or None."""
+    write_atomically(folder / SUMMARY, json.dumps(summary, indent=1, allow_nan=False) + "\n")
+
+
+def reasons(failures: Mapping[str, str]) -> str:
+    """The failed cells and why, in one phrase."""
+    return "; ".join(f"{label}: {reason}" for label, reason in failures.items())

@@ -1,0 +1,1 @@
+"""`burnish study frontier`: reward against KL, for the same pairs, the same start and the same compute."""

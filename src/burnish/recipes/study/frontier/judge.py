@@ -1,0 +1,60 @@
+"""The gold judge of the study: the built-in one, less what makes a text no English.
+
+The built-in judge counts words: a list of kind words has its highest score. Two terms, which are 0 for most human
+reviews, take that back: one for a text that a model of n-grams finds less likely than nearly all human reviews,
+and one for repetition.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from jaxtyping import Float
+from transformers import AutoTokenizer
+
+from burnish.data import builtin
+from burnish.evaluation.text import repetition
+from burnish.recipes.assets import resolve_model
+from burnish.recipes.gold import gold_judge
+from burnish.rewards.ngrams import NGrams
+
+USUAL = 0.9
+"""The share of held-back human reviews that lose nothing."""
+
+SLOPE, MOST = 2.0, 4.0
+"""Points per nat, and at most."""
+
+REPEATED = 8.0
+"""Points that a text would lose whose trigrams were all repetitions."""
+
+
+@dataclass(frozen=True)
+class StudyJudge:
+    """Scores texts: gold(x) − min(most, slope · max(0, nats(x) − usual)) − 8 · repetition(x).
+
+    `gold` is a judge's own score, −4…4; `nats` the mean nats per token of each text, which `usual` is a quantile of
+    among human reviews; repetition is the share of a text's trigrams of words that occurred before in it.
+    """
+
+    gold: Callable[[Sequence[str]], Float[np.ndarray, "N"]]
+    nats: Callable[[Sequence[str]], Float[np.ndarray, "N"]]
+    usual: float
+
+    def score(self, texts: Sequence[str]) -> Float[np.ndarray, "N"]:
+        strange = np.minimum(MOST, SLOPE * np.maximum(0.0, self.nats(texts) - self.usual))
+        return self.gold(texts) - strange - REPEATED * np.array([repetition(text) for text in texts])
+
+
+@cache
+def study_judge() -> StudyJudge:
+    """The built-in judge with trigrams of the built-in model's tokens, counted in the texts that it was trained on."""
+    tokenizer = AutoTokenizer.from_pretrained(resolve_model("builtin"))
+
+    def ids(texts: Sequence[str]) -> list[list[int]]:
+        return list(tokenizer(list(texts), add_special_tokens=False)["input_ids"])
+
+    grams = NGrams.fit(ids(builtin.pretraining_texts()["train"]), len(tokenizer))
+    human = list(builtin.demonstrations("validation")["text"])
+    usual = float(np.quantile(grams.nats(ids(human)), USUAL))
+    return StudyJudge(gold_judge().score, lambda texts: grams.nats(ids(texts)), usual)

@@ -1,0 +1,63 @@
+"""Pairs of completions, labelled as a noisy human would label them."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import expit
+
+Pair = dict[str, Any]
+
+
+def preferred(first: float, second: float, scale: float) -> float:
+    """The probability that the first of two texts is preferred: σ((first − second) / scale).
+
+    Bradley & Terry (1952), "Rank Analysis of Incomplete Block Designs".
+    """
+    return float(expit((first - second) / scale))
+
+
+def labelled(
+    prompts: Sequence[str],
+    responses: Sequence[Sequence[str]],
+    usable: Sequence[Sequence[bool]],
+    scores: Float[np.ndarray, "N k"],
+    scale: float,
+    seed: int,
+) -> list[Pair]:
+    """Every two usable, different completions of a prompt as a pair; a draw from `preferred` says which is chosen.
+
+    A completion that was cut at the length limit is not usable, as it would get an end that it never had. Each pair
+    has one number of the seed's stream, also where it is left out. `right` says whether the label agrees with the
+    scores; no method reads it.
+    """
+    draws = np.random.default_rng(seed)
+    found = []
+    for i, prompt in enumerate(prompts):
+        for a, b in combinations(range(len(responses[i])), 2):
+            wins = draws.random() < preferred(scores[i, a], scores[i, b], scale)
+            if not (usable[i][a] and usable[i][b]) or responses[i][a] == responses[i][b]:
+                continue
+            chosen, rejected = (a, b) if wins else (b, a)
+            right = bool(scores[i, chosen] >= scores[i, rejected])
+            texts = {"chosen": responses[i][chosen], "rejected": responses[i][rejected]}
+            found.append({"prompt": prompt} | texts | {"right": right})
+    return found
+
+
+def comparisons(pairs: Sequence[Pair]) -> list[Pair]:
+    """The columns that methods read."""
+    return [{key: one[key] for key in ("prompt", "chosen", "rejected")} for one in pairs]
+
+
+def feedback(pairs: Sequence[Pair]) -> list[Pair]:
+    """Both responses of each pair as feedback, as libraries give pairs to KTO."""
+    sides = (("chosen", True), ("rejected", False))
+    return [{"prompt": one["prompt"], "completion": one[side], "label": good} for one in pairs for side, good in sides]
+
+
+def demonstrations(pairs: Sequence[Pair]) -> list[Pair]:
+    """The preferred response of each pair, to imitate."""
+    return [{"prompt": one["prompt"], "completion": one["chosen"]} for one in pairs]

@@ -1,0 +1,124 @@
+"""What is measured of a policy on held-out prefixes: reward, KL to the start, and the state of its texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from jaxtyping import Float
+
+from burnish.batches import Demonstrations
+from burnish.data import tokenise
+from burnish.data.walk import in_order
+from burnish.evaluation.continuations import sequence_kl
+from burnish.evaluation.text import distinct_n
+from burnish.functional import masked_sum
+from burnish.policies.language.decode import Decoder
+from burnish.policies.language.layout import completions_batch
+from burnish.policies.language.policy import LanguagePolicy
+from burnish.policies.language.sampler import sample
+from burnish.recipes.study.cell import Found
+from burnish.recipes.study.frontier.judge import study_judge
+from burnish.recipes.study.frontier.labels import Pair, comparisons
+
+AT_ONCE = 64
+
+
+class DivergedError(Exception):
+    """A measurement is not finite."""
+
+
+@dataclass(frozen=True)
+class Completions:
+    """`n` completions of each prompt, one prompt's after another's."""
+
+    ids: list[list[int]]
+    tokens: list[list[int]]
+    logprobs: list[list[float]]
+    responses: list[str]
+    texts: list[str]
+    ended: list[bool]
+
+    @property
+    def length(self) -> Float[np.ndarray, "N"]:
+        return np.array([len(row) for row in self.tokens], dtype=float)
+
+    @cached_property
+    def batch(self) -> Demonstrations:
+        return completions_batch(self.ids, self.tokens)
+
+    @property
+    def distinct_2(self) -> float:
+        return distinct_n(self.responses, 2)
+
+
+def completions_of(
+    policy: LanguagePolicy, prompts: Sequence[str], n: int, seed: int, max_new_tokens: int, max_length: int
+) -> Completions:
+    """Sample at temperature 1; completion k of prompt i has stream i·n + k of the seed, whatever the policy."""
+    found = tokenise.prompts(list(prompts), policy.tokenizer, max_length - max_new_tokens)
+    ids = [one for one in found for _ in range(n)]
+    drawn = sample(policy, ids, seed=seed, max_new_tokens=max_new_tokens)
+    decoder = Decoder.of(policy)
+    responses, texts = decoder.responses(drawn.tokens), decoder.texts(ids, drawn.tokens)
+    return Completions(ids, drawn.tokens, drawn.logprobs, responses, texts, drawn.ended)
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """What policies are measured with: the start, held-out prefixes, labelled pairs of its completions of them, and a
+    seed of the completions."""
+
+    start: LanguagePolicy
+    prompts: Sequence[str]
+    pairs: Sequence[Pair]
+    seed: int
+    max_new_tokens: int
+    max_length: int
+
+    def measured(self, policy: LanguagePolicy) -> Found:
+        """One completion of each prefix: `gold` and `kl` of each, and the others as means.
+
+        The KL divergence is Σ_t log π(y_t) − log π_start(y_t), whose mean is unbiased. Entropy is −log π of a sampled
+        token. Raises DivergedError where a number is not finite.
+        """
+        chosen, rejected = self.log_probabilities(policy)
+        if not np.isfinite([chosen, rejected]).all():
+            raise DivergedError("a log-probability is not finite")  # nothing could be sampled
+        drawn = completions_of(policy, self.prompts, 1, self.seed, self.max_new_tokens, self.max_length)
+        kl = np.concatenate([sequence_kl(policy, self.start, part) for part in parts_of(drawn.batch)])
+        surprise = -sum(map(sum, drawn.logprobs)) / max(1, sum(map(len, drawn.logprobs)))
+        numbers = {
+            "length": float(drawn.length.mean()),
+            "entropy": float(surprise),
+            "distinct_2": drawn.distinct_2,
+            "ended": float(np.mean(drawn.ended)),
+            "chosen": chosen,
+            "rejected": rejected,
+        }
+        if not (np.isfinite(kl).all() and np.isfinite(list(numbers.values())).all()):
+            raise DivergedError("a measurement is not finite")
+        return {"gold": rounded(study_judge().score(drawn.texts)), "kl": rounded(kl)} | numbers
+
+    @torch.no_grad()
+    def log_probabilities(self, policy: LanguagePolicy) -> tuple[float, float]:
+        """The mean log-probability of the chosen and of the rejected responses."""
+        data = Dataset.from_list(comparisons(self.pairs))
+        rows = tokenise.preferences(data, policy.tokenizer, self.max_length, "the held-out pairs")
+        policy.dropout(False)
+        sums = [masked_sum(policy.logprobs(one), one.mask, dim=-1) for one in in_order(rows, AT_ONCE)]
+        chosen, rejected = torch.cat(sums).double().mean(dim=0).tolist()
+        return chosen, rejected
+
+
+def parts_of(batch: Demonstrations) -> list[Demonstrations]:
+    """The rows a few at a time, which limits memory."""
+    return [batch.select(slice(i, i + AT_ONCE)) for i in range(0, len(batch), AT_ONCE)]
+
+
+def rounded(values: Float[np.ndarray, "..."]) -> list[Any]:
+    """As numbers of a file, with five decimals."""
+    return np.round(values.astype(float), 5).tolist()

@@ -1,0 +1,56 @@
+"""Measurements of a random model: the start is at no distance from itself, and the others are drawn again by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from burnish.policies.language.policy import LanguagePolicy, load_policy
+from burnish.recipes.study.frontier.judge import study_judge
+from burnish.recipes.study.frontier.measure import DivergedError, Ruler, completions_of, rounded
+
+from .worlds import narrow
+
+PROMPTS = ["The film is", "A smart and", "With its"]
+PAIRS = [{"prompt": "The film is", "chosen": " good.", "rejected": " a bad one.", "right": True}]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> LanguagePolicy:
+    return load_policy(narrow(tmp_path_factory.mktemp("models") / "narrow"), "cpu")
+
+
+def test_the_start_is_at_no_distance_from_itself(start: LanguagePolicy) -> None:
+    found = Ruler(start, PROMPTS, PAIRS, 5, 4, 32).measured(start)
+    drawn = completions_of(start, PROMPTS, 1, 5, 4, 32)
+    assert found["kl"] == [0.0] * 3
+    assert found["gold"] == rounded(study_judge().score(drawn.texts))
+    assert found["length"] == np.mean([len(row) for row in drawn.tokens])
+    assert found["entropy"] == pytest.approx(-np.mean([one for row in drawn.logprobs for one in row]))
+    assert found["chosen"] > found["rejected"]  # it is shorter
+
+
+def test_another_policy_has_its_log_ratios_and_a_broken_one_is_an_error(start: LanguagePolicy, tmp_path: Path) -> None:
+    other = load_policy(narrow(tmp_path / "narrow"), "cpu")
+    with torch.no_grad():
+        other.model.lm_head.weight.mul_(0.8)
+    ruler = Ruler(start, PROMPTS, PAIRS, 5, 4, 32)
+    found = ruler.measured(other)
+    drawn = completions_of(other, PROMPTS, 1, 5, 4, 32)
+    expected = [
+        sum(row) - masked
+        for row, masked in zip(drawn.logprobs, start.logprobs(drawn.batch).sum(-1).tolist(), strict=True)
+    ]
+    assert found["kl"] == pytest.approx(expected, abs=1e-3)
+    with torch.no_grad():
+        other.model.lm_head.weight.mul_(torch.nan)
+    with pytest.raises(DivergedError, match="a log-probability is not finite"):
+        ruler.measured(other)
+
+
+def test_a_completion_has_a_stream_of_its_own(start: LanguagePolicy) -> None:
+    two = completions_of(start, PROMPTS, 2, 5, 4, 32)
+    assert len(two.tokens) == 6
+    assert two.tokens[::2] != two.tokens[1::2]
+    assert completions_of(start, PROMPTS[:1], 2, 5, 4, 32).tokens == two.tokens[:2]

@@ -1,0 +1,118 @@
+"""The page of an invented study of the frontier, read as a reader's browser would."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reading import Page
+
+from burnish.report import figures
+from burnish.report.language.frontier import colours_of, dashes_of, far, frontier_chart, frontier_page, outside
+from burnish.run import UserError
+
+from ..conftest import interval
+
+LABELS = {"dpo": "DPO", "ppo": "PPO", "best_of_n": "Best of n"}
+SCALARS = {"length": 14.0, "entropy": 3.2, "distinct_2": 0.9, "ended": 0.99, "chosen": -40.0, "rejected": -41.0}
+
+
+def study(**changes: Any) -> dict[str, Any]:
+    """A study as `burnish study frontier` writes it: PPO is above DPO at both levels, the best of n undecided."""
+    points = [
+        {"name": name, "value": 0.1, "seed": seed, "step": step, "bound": name == "best_of_n"}
+        | {"kl": 0.02 * step, "kl_se": 0.1, "gold": 0.1 + 0.01 * step, "gold_se": 0.05}
+        | SCALARS
+        for name in LABELS
+        for seed in range(3)
+        for step in (16, 96)
+    ]
+    line = [{"kl": kl, **interval(gold, 0.05)} for kl, gold in ((0.0, 0.1), (0.3, 0.3), (1.9, 1.0))]
+    rows = [
+        {"name": "dpo", "gold": interval(0.5, 0.1), "difference": None, "settings": ["0.1", "1"]},
+        {"name": "ppo", "gold": interval(0.9, 0.1), "difference": interval(0.4, 0.1), "settings": ["3"]},
+        {"name": "best_of_n", "gold": interval(0.45, 0.1), "difference": interval(-0.05, 0.1), "settings": ["all"]},
+    ]
+    ends = [
+        {"name": "dpo", "value": 0.1, "setting": "DPO, β 0.1", "seeds": 3, "gold": 1.0, "kl": 1.9}
+        | {key: SCALARS[key] for key in ("length", "entropy", "distinct_2", "ended")}
+        | {"chosen_moved": -5.5, "rejected_moved": -9.5}
+    ]
+    plan = {"seeds": 3, "levels": [0.5, 1.5], "held_out": 192, "sft_steps": 100, "prefixes": 512, "completions": 4}
+    plan |= {"scale": 0.5, "steps": 96, "texts": 64, "learning_rate": 1e-4, "eval_every": 16, "held_pairs": 96}
+    return {
+        "plan": plan,
+        "labels": LABELS,
+        "seeds": dict.fromkeys(LABELS, 3),
+        "reference": "dpo",
+        "start": {"pairs": 3000, "agreed": 0.82, "gold": interval(0.1, 0.05), "seeds": 3} | SCALARS,
+        "points": points,
+        "lines": dict.fromkeys(LABELS, line),
+        "levels": [{"level": level, "rows": rows} for level in (0.5, 1.5)],
+        "ends": ends,
+        "costs": {"dpo": {"seconds": 98.7, "wall": 123.4, "sampled": 0.0, "learned": 234567.8, "runs": 6}},
+        "diverged": [],
+        "missing": [],
+        "failures": {},
+        "command": "burnish study frontier --seeds 3",
+    } | changes
+
+
+def written(folder: Path, found: dict[str, Any]) -> Page:
+    (folder / "summary.json").write_text(json.dumps(found))
+    return Page(frontier_page(folder))
+
+
+def test_the_page_has_every_number_and_figure(tmp_path: Path) -> None:
+    page = written(tmp_path, study(missing=["seed 2, KTO, β 0.1"]))
+    for part in ("+0.40", "0.80 to 1.00", "234,568", "−5.5", "Missing so far: seed 2, KTO, β 0.1.", "σ(difference"):
+        assert part in page.text, part
+    assert "burnish study frontier --seeds 3" in page.text
+    assert all((tmp_path / f"frontier.{kind}").stat().st_size > 1000 for kind in ("png", "svg"))
+
+
+def test_an_unfinished_study_of_one_seed_has_points_and_no_band(tmp_path: Path) -> None:
+    bare = {"mean": 0.5, "low": None, "high": None}
+    rows = [{"name": "dpo", "gold": bare, "difference": None, "settings": ["0.1"]}]
+    rows.append({"name": "ppo", "gold": None, "difference": None, "settings": []})
+    found = study(
+        seeds={"dpo": 1, "ppo": 0, "best_of_n": 0},
+        lines={"dpo": [{"kl": 0.0, **bare}, {"kl": 1.0, **bare}]},
+        levels=[{"level": 0.5, "rows": rows}],
+        start=None,
+    )
+    assert "not finished" in written(tmp_path, found).text
+    spec = figures.to_spec(frontier_chart(found, ["dpo", "ppo"], colours_of(LABELS), "", 200))
+    marks = [layer["mark"]["type"] for layer in spec["layer"]]
+    assert marks == ["line", "point"]  # of the best of n nothing is asked for
+    assert "PPO: not finished" in spec["description"]
+
+
+def test_every_point_is_drawn_and_what_lies_beyond_is_said() -> None:
+    """The axis ends at three times the largest level, 4.5 nats; the points lie at 0.32 and 1.92, but one of each
+    method lies at 40."""
+    found = study()
+    assert (far(found), outside(found)) == (pytest.approx(1.05 * 1.92), None)
+    for one in found["points"]:
+        one["kl"] = 40.0 if (one["seed"], one["step"]) == (2, 96) else one["kl"]
+    assert far(found) == pytest.approx(4.5)
+    assert outside(found) == (
+        "3 points lie beyond 4.5 nats and are not drawn, of DPO, PPO and Best of n: up to 40.0 nats."
+    )
+    spec = figures.to_spec(frontier_chart(found, list(LABELS), colours_of(LABELS), "", 200))
+    assert [layer["mark"].get("filled") for layer in spec["layer"]] == [None, None, True, False]
+    dots = [row for rows in spec["datasets"].values() for row in rows if "setting" in row]
+    assert len(dots) == 15
+    assert {row["KL"] for row in dots if row["name"] == "Best of n"} == {"at most 0.32", "at most 1.92"}
+    assert {row["KL"] for row in dots if row["name"] == "DPO"} == {"0.32 ± 0.10", "1.92 ± 0.10"}
+
+
+def test_methods_that_share_a_colour_differ_in_their_dashes() -> None:
+    colours = colours_of({f"m{i}": f"M{i}" for i in range(9)} | {"sft": "SFT", "best_of_n": "Best of n"})
+    looks = list(zip(colours.values(), map(str, dashes_of(colours)), strict=True))
+    assert len(set(looks)) == len(looks) == 11
+
+
+def test_a_folder_without_a_summary_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no summary\.json: give the folder of burnish study frontier"):
+        frontier_page(tmp_path)
