@@ -218,6 +218,11 @@ READERS: dict[str, Callable[[Dataset, str, bool, str | None], Reading]] = {
 }
 
 
+def are_comparisons(dataset: Dataset) -> bool:
+    """Whether the columns are those of a format of comparisons."""
+    return _comparisons(dataset) is not None
+
+
 def _comparisons(dataset: Dataset, known: str | None = None) -> _Format | None:
     names = set(dataset.column_names)
     fitting = (one for one in COMPARISONS if names.issuperset(one.columns))

@@ -148,7 +148,7 @@ def preferences(dataset: Dataset, name: str) -> Iterator[Example]:
             length = common_prefix(chosen, rejected)
             yield Example(number, chosen[:length], (chosen[length:], rejected[length:]))
         else:
-            yield _implicit(number, [as_messages(answer, "assistant") for answer in (chosen, rejected)], places)
+            yield implicit(number, [as_messages(answer, "assistant") for answer in (chosen, rejected)], places)
 
 
 def feedback(dataset: Dataset, name: str) -> Iterator[Example]:
@@ -228,7 +228,7 @@ def explicit(number: int, prompt: str | Messages, answers: list[str | Messages],
     return Example(number, messages, tuple(turns))
 
 
-def _implicit(number: int, answers: list[Messages], where: list[str]) -> Example:
+def implicit(number: int, answers: list[Messages], where: list[str]) -> Example:
     """The prompt is the messages that all answers begin with; each answer keeps at least its last message."""
     shortest = min(len(answer) for answer in answers)
     common = 0

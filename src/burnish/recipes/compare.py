@@ -16,8 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from burnish.config import Settings
-from burnish.data.prompts import Prompts
-from burnish.evaluation.collapse import TextStatistics, collapse_warnings, text_statistics
+from burnish.evaluation.collapse import TextStatistics, collapse_warnings
 from burnish.evaluation.judge_server import JUDGE, ServerJudge, server_judge, spoken
 from burnish.evaluation.judges import (
     FunctionJudge,
@@ -30,16 +29,16 @@ from burnish.evaluation.judges import (
     win_rate,
 )
 from burnish.evaluation.statistics import bootstrap_interval, paired_difference
-from burnish.experience.language.sampling import Sampling, completed_rows
-from burnish.policies.language.decode import Decoder
+from burnish.experience.language.sampling import Sampling
 from burnish.policies.language.loading import PLAIN, Loading
 from burnish.policies.language.policy import LanguagePolicy, load_policy
-from burnish.policies.language.sampler import Sampled, check_knobs, sample
-from burnish.recipes.assets import location, resolve_model
+from burnish.policies.language.sampler import check_knobs
+from burnish.recipes.answers import answers, writer
+from burnish.recipes.assets import location
 from burnish.recipes.sample import prompts_of
 from burnish.recipes.sampled import GOLD
 from burnish.recipes.train.models import loading_of, pick_device, say
-from burnish.recipes.train.rewards import is_scorer, resolve_reward
+from burnish.recipes.train.rewards import resolve_reward
 from burnish.recipes.train.run import prepare_torch
 from burnish.report.language import compare as words
 from burnish.report.runs import short_names
@@ -50,7 +49,6 @@ from burnish.run.web import address
 from burnish.training.progress import Progress
 
 PROMPTS = 128
-ROWS_AT_ONCE = 64
 LONGEST_TIMEOUT = 86_400
 FOUND, ROWS, PAGE = "compare.json", "compare.jsonl", "compare.html"
 POSSIBLE = "gold, lexicon, a reward model's folder, module:function, or a server's URL"
@@ -62,17 +60,6 @@ class Comparison:
 
     found: dict[str, Any]
     rows: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Written:
-    """One model's completions, with the sampler's log-probabilities."""
-
-    completed: Completed
-    logprobs: list[list[float]]
-
-    def statistics(self) -> TextStatistics:
-        return text_statistics(self.completed.responses, self.completed.ended, self.logprobs)
 
 
 def compare(
@@ -147,18 +134,6 @@ def check(prompts: int, judge: Any, judge_model: str | None) -> None:
         address(judge, JUDGE)
 
 
-def writer(name: str | Path) -> str:
-    """The model to load for a name. Raises UserError where it is not a language model."""
-    model = resolve_model(name)
-    if (str(name).startswith((".", "/", "~")) or str(name).count("/") > 1) and not Path(name).exists():
-        raise UserError(f"no such folder {name}: give a run folder, a model folder, or a model name")
-    if model == str(name) and (Path(name) / "config.yaml").exists():
-        raise UserError(f"{name} is an unfinished run: finish it with --resume, or give another model")
-    if is_scorer(model):
-        raise UserError(f"{name} is a reward model, which cannot generate text: give a language model")
-    return model
-
-
 def is_url(judge: Any) -> bool:
     return isinstance(judge, str) and judge.startswith(("http://", "https://"))
 
@@ -186,38 +161,6 @@ def resolve_judge(
     if isinstance(reward, ModelReward):
         check_same_tokenizer(policies[1].tokenizer, reward.scorer.tokenizer, reward.name)
     return RewardJudge(reward)
-
-
-def answers(
-    policy: LanguagePolicy,
-    prompts: Prompts,
-    name: str,
-    max_new_tokens: int,
-    temperature: float,
-    base: Settings,
-    keep_special_tokens: bool = False,
-) -> Written:
-    """One completion per prompt; that of row i does not depend on the other rows."""
-    whole = Sampled([], [], [])
-    starts = range(0, len(prompts), ROWS_AT_ONCE)
-    with Progress(name, len(starts), quiet=base.quiet) as progress:
-        for start in starts:
-            which = slice(start, start + ROWS_AT_ONCE)
-            found = sample(
-                policy,
-                prompts.ids[which],
-                seed=base.seed,
-                max_new_tokens=max_new_tokens,
-                temperature=temperature,
-                streams=prompts.rows[which],
-            )
-            whole.tokens.extend(found.tokens)
-            whole.logprobs.extend(found.logprobs)
-            whole.ended.extend(found.ended)
-            progress.step()
-    decoder = Decoder.of(policy, keep_special_tokens)
-    decoder.warn(whole.tokens, lambda sentence: say(base, sentence.replace("completions", f"answers of {name}")))
-    return Written(completed_rows(policy, prompts, list(range(len(prompts))), whole, decoder), whole.logprobs)
 
 
 def judged(judge: Judge | None, a: Completed, b: Completed, base: Settings) -> list[Verdict]:
