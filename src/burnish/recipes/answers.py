@@ -54,8 +54,7 @@ def answers(
     keep_special_tokens: bool = False,
     streams: Callable[[int], int] = lambda row: row,
 ) -> Written:
-    """One completion per prompt; that of row i is drawn from random stream `streams(i)` and does not depend on the other
-    rows."""
+    """One completion per prompt; that of row i is drawn from stream `streams(i)` and does not depend on other rows."""
     whole = Sampled([], [], [])
     starts = range(0, len(prompts), ROWS_AT_ONCE)
     with Progress(name, len(starts), quiet=base.quiet) as progress:

@@ -1,5 +1,6 @@
 """What every server of Burnish needs: the libraries, a port, and an end on Ctrl-C."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable
@@ -56,7 +57,5 @@ def server_of(web: Any, app: Any, ending: Callable[[], None] = lambda: None) -> 
 
 def run_server(server: Any, listening: socket.socket) -> None:
     """Answer requests at a socket until the server is asked to end, or the process is interrupted."""
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
-    except KeyboardInterrupt:
-        pass

@@ -7,7 +7,7 @@ from typing import Any
 
 from burnish.config import Settings
 from burnish.data.beside import KEYS
-from burnish.recipes.label.pairs import Pair
+from burnish.recipes.label.pairs import Pair, keywords
 from burnish.run import UserError, config_differences, read_mapping, without_keys, write_atomically
 
 ENDING = ".pairs.json"
@@ -69,6 +69,6 @@ def drawn(
     columns = {key: a.columns[key] for key in KEYS if key in a.columns}
     found = []
     for i, row in enumerate(a.rows):
-        options = {key: cells[i] for key, cells in columns.items() if cells[i] not in (None, "", [])}
+        options = keywords({key: cells[i] for key, cells in columns.items()}, tuple(columns))
         found.append(Pair(row, a.prompts[i], a.responses[i], b.responses[i], options))
     return found

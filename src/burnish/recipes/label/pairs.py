@@ -61,22 +61,24 @@ def _pairs(dataset: Any, name: str) -> Iterator[Pair]:
     names = set(dataset.column_names)
     columns = next((one for one in (*SIDES, *LISTS) if {"prompt", *one} <= names), None)
     beside = tuple(key for key in KEYS if key in names)
-    options = (
-        {key: row[key] for key in beside if row[key] not in (None, "", [])} for _, row in cells.rows(dataset, beside)
-    )
     if columns is not None:
-        for (number, row), keywords in zip(cells.rows(dataset, ("prompt", *columns)), options, strict=True):
-            yield _pair_of(row, columns, number, name, keywords)
+        for number, row in cells.rows(dataset, ("prompt", *columns, *beside)):
+            yield _pair_of(row, columns, number, name, keywords(row, beside))
         return
     if not adapters.are_comparisons(dataset):
         lacking = "has prompts without answers" if "prompt" in names else "has no pairs of answers"
         raise UserError(
-            f"{name} {lacking} (its columns are {', '.join(sorted(names))}): give the columns `prompt`, `a` and `b`, or "
-            "models that write the answers, burnish label A B --data PROMPTS"
+            f"{name} {lacking} (its columns are {', '.join(sorted(names))}): give the columns `prompt`, `a` and `b`, "
+            "or models that write the answers, burnish label A B --data PROMPTS"
         )
-    rows = dict(enumerate(options)) if beside else {}
+    rows = dict(cells.rows(dataset, beside)) if beside else {}
     for one in adapters.preferences(dataset, name, chat=True).examples:
-        yield Pair(one.row, one.prompt, *one.responses[:2], rows.get(one.row, {}))
+        yield Pair(one.row, one.prompt, *one.responses[:2], keywords(rows.get(one.row, {}), beside))
+
+
+def keywords(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """What a row has in these columns."""
+    return {name: row[name] for name in names if row.get(name) not in (None, "", [])}
 
 
 def _pair_of(

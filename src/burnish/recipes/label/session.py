@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from burnish.data.labels import A, B, BAD, SKIP, STRENGTHS, TIE, Vote, counted
+from burnish.data.labels import BAD, SKIP, STRENGTHS, TIE, A, B, Vote, counted
 from burnish.options import is_number, quoted
 from burnish.recipes.label.file import LabelFile
 from burnish.recipes.label.pairs import Pair, blocks
