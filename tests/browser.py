@@ -111,8 +111,9 @@ class Tab:
     def click(self, selector: str) -> None:
         """Click in the middle of the first element that is shown, with the mouse."""
         box = self.value(
-            f"(() => {{ const e = [...document.querySelectorAll({json.dumps(selector)})].find((one) => one.offsetParent);"
-            " e.scrollIntoView({block: 'nearest'}); const r = e.getBoundingClientRect();"
+            f"(() => {{ const all = [...document.querySelectorAll({json.dumps(selector)})];"
+            " const e = all.find((one) => one.offsetParent); e.scrollIntoView({block: 'nearest'});"
+            " const r = e.getBoundingClientRect();"
             " return [r.x + r.width / 2, r.y + r.height / 2]; })()"
         )
         for kind in ("mousePressed", "mouseReleased"):

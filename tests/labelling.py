@@ -25,14 +25,18 @@ EVIL = "<b>bold</b><script>document.title = 'owned'</script><img src=x onerror=\
 
 def pairs(count: int) -> list[Pair]:
     """Pair i asks question i; the answers a and b can be told apart by their letter."""
-    return [Pair(i, f"question {i}", f"A{i} {EVIL}", f"B{i}\n\n```python\nprint({i})\n```\nand more") for i in range(count)]
+    return [
+        Pair(i, f"question {i}", f"A{i} {EVIL}", f"B{i}\n\n```python\nprint({i})\n```\nand more") for i in range(count)
+    ]
 
 
 def session(
     path: Path, count: int = 6, raters: tuple[str, ...] = ("anna",), strengths: bool = False, **knobs: Any
 ) -> Session:
     shown = pairs(count)
-    return Session(shown, Plan(raters, **{"shared": 1.0, "repeat": 0.0} | knobs), LabelFile(path, checksum(shown)), strengths)
+    return Session(
+        shown, Plan(raters, **{"shared": 1.0, "repeat": 0.0} | knobs), LabelFile(path, checksum(shown)), strengths
+    )
 
 
 def reply(view: dict[str, Any], verdict: str, number: int, **others: Any) -> dict[str, Any]:

@@ -5,14 +5,9 @@ from typing import Any
 
 import click
 
-from burnish.cli.flags import common, repeated, settings_of
+from burnish.cli.flags import common, named, repeated, settings_of
 from burnish.cli.models import LOADING, TEMPERATURE
 from burnish.run import printable
-
-
-def named(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """A list of names with commas."""
-    return tuple(value.split(",")) if value else ()
 
 
 @click.command()
@@ -40,3 +35,20 @@ def label(models: tuple[str, ...], data: str | None, out: Path, **flags: Any) ->
     names = ("raters", "shared", "repeat", "strengths", "guideline", "prompts", "max_new_tokens", "temperature", "port")
     own = {name: flags.pop(name) for name in names}
     click.echo(printable(run_label(models, data, out, **own, base=settings_of(flags))))
+
+
+@click.command()
+@click.argument("labels", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="folder for the numbers and a page")
+@common("debug")
+def agreement(labels: Path, out: Path | None, **flags: Any) -> None:
+    """How far those who labelled agree, in a file of `burnish label`.
+
+    Each rater with themselves and with the others (raw, Cohen's κ, Krippendorff's α), position bias, ties, time, and
+    the most that a reward model can be expected to reach.
+    """
+    from burnish.recipes import agreement as recipe
+
+    recipe.print_agreement(recipe.agreement(labels, out))
+    if out:
+        click.echo(printable(out / recipe.PAGE))

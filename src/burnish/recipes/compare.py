@@ -3,6 +3,7 @@
 import json
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -35,6 +36,7 @@ from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import check_knobs
 from burnish.recipes.answers import answers, writer
 from burnish.recipes.assets import location
+from burnish.recipes.label.judge import LABELS, PEOPLE, PeopleJudge, check_people
 from burnish.recipes.sample import prompts_of
 from burnish.recipes.sampled import GOLD
 from burnish.recipes.train.models import loading_of, pick_device, say
@@ -51,7 +53,7 @@ from burnish.training.progress import Progress
 PROMPTS = 128
 LONGEST_TIMEOUT = 86_400
 FOUND, ROWS, PAGE = "compare.json", "compare.jsonl", "compare.html"
-POSSIBLE = "gold, lexicon, a reward model's folder, module:function, or a server's URL"
+POSSIBLE = "gold, lexicon, people, a reward model's folder, module:function, or a server's URL"
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ def compare(
     max_new_tokens: int = Sampling.max_new_tokens,
     temperature: float = 1.0,
     keep_special_tokens: bool = False,
+    raters: Sequence[str] = (),
+    port: int | None = None,
     base: Settings | None = None,
     command: str = "",
 ) -> Comparison:
@@ -82,24 +86,29 @@ def compare(
 
     The judge is "gold", "lexicon", a reward model's folder, `module:function` or a function of (prompts, a, b), or the
     URL of a server that speaks OpenAI's protocol, whose model `judge_model` names and which has `judge_timeout` seconds
-    for a reply; by default gold on the built-in data, and else nobody. Prompt i is answered from random stream i by
+    for a reply; "people" are asked on a page, the `raters` by name at `port`; by default gold on the built-in data, and
+    else nobody. Prompt i is answered from random stream i by
     both. `keep_special_tokens` keeps all special tokens of an answer but padding and its end. Writes numbers, rows and
     a page into `out`. Raises UserError where the input or the judge is at fault.
     """
     base, began = base or Settings(), time.perf_counter()
     check(prompts, judge, judge_model)
+    check_people(judge, out, raters, port)
     check_knobs(max_new_tokens, temperature, None, None)
     if not 0 < judge_timeout <= LONGEST_TIMEOUT:
         raise UserError(f"--judge-timeout must lie in (0, {LONGEST_TIMEOUT}] seconds, not {judge_timeout:g}")
     judge = GOLD if judge is None and isinstance(data, str) and data == "builtin" else judge
     with results_folder(out, (FOUND, ROWS, PAGE)):
-        if out is not None and any(out.iterdir()):
+        if out is not None and any(one.name != LABELS or judge != PEOPLE for one in out.iterdir()):
             raise UserError(f"{out} exists and is not empty: choose another --out")
+        people = PeopleJudge(out / LABELS, raters, port, base) if judge == PEOPLE and out is not None else None
         prepare_torch(base)
         device, loading = pick_device(base.device), loading_of(base)
         policies = [load_policy(writer(name), device, base.precision, loading=loading) for name in (a, b)]
         asked = [prompts_of(data, prompts, policy, base.max_length, max_new_tokens) for policy in policies]
-        judging = None if judge is None else resolve_judge(judge, policies, judge_model, judge_timeout, loading)
+        judging: Judge | None = people
+        if people is None and judge is not None:
+            judging = resolve_judge(judge, policies, judge_model, judge_timeout, loading)
         say(base, asked[0].describe())
         names = short_names([Path(a), Path(b)])
         written = [

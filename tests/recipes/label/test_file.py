@@ -64,7 +64,11 @@ def test_two_writers_at_once_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("{]\n", "line 1: is not JSON"), ("[]\n", "line 1: is not a label"), ('{"verdict": 1}\n', "row 0: column `verdict`")],
+    [
+        ("{]\n", "line 1: is not JSON"),
+        ("[]\n", "line 1: is not a label"),
+        ('{"verdict": 1}\n', "row 0: column `verdict`"),
+    ],
 )
 def test_a_file_that_is_not_of_labels_is_refused_and_left_alone(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "labels.jsonl"

@@ -102,8 +102,8 @@ def test_two_windows_of_one_rater_do_not_double_an_answer(path: Path) -> None:
     one.answer(reply(back, "right", 3))
     with pytest.raises(RefusedError, match="answered elsewhere"):
         one.answer(reply(back, "bad", 4))
+    at = one.orders["anna"][3]
     with pytest.raises(RefusedError, match="answered elsewhere"):  # a place that was not shown yet
-        at = one.orders["anna"][3]
         one.answer(reply(view, "left", 5, place=3, pair=one.pairs[at.pair].key))
     assert len(rows(path)) == 2
     one.file.close()

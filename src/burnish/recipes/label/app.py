@@ -23,7 +23,7 @@ from starlette.routing import Route
 from burnish.recipes.label.session import RefusedError, Session
 from burnish.report.language.label import label_page
 from burnish.run import UserError, first_line
-from burnish.run.web import LOOPBACK
+from burnish.run.web import is_loopback
 
 MOST_BYTES = 2**17
 """The largest request: an answer with its note."""
@@ -133,8 +133,7 @@ def check_sender(request: Request, token: str) -> None:
     """Raise RefusedError for a request with another name of this machine, from another site's page, or without the
     token."""
     host = request.headers.get("host", "")
-    name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
-    if name not in LOOPBACK:
+    if not is_loopback(host):
         raise RefusedError("this server answers requests to 127.0.0.1 and localhost alone", 403)
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "none")
     followed = request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"  # a link to the page

@@ -138,7 +138,7 @@ def opened_session(pairs: Sequence[Pair], plan: Plan, path: Path, strengths: boo
 
 
 def serve(web: Any, session: Session, listening: Any, guideline: str, base: Settings) -> None:
-    """Serve the page until every rater is finished, or the process is interrupted. Says where it is, and the outcome."""
+    """Serve the page until every rater is finished, or the process is interrupted. Says where, and the outcome."""
     from burnish.recipes.label.app import Pages
 
     pages = Pages(session, os.environ.get(TOKEN) or secrets.token_urlsafe(24), guideline, debug=base.debug)
