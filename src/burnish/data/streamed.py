@@ -55,8 +55,8 @@ class Stream:
         self.keys = list(dict.fromkeys(key for row in rows for key in row))
         self.start = Block(self.tokenise(rows_to_dataset(rows, self.name), None), 0, len(rows))
         columns = self.start.rows.columns
-        if columns[:2] == ("prompt", "response") or columns == VOTES:
-            what = "votes on a pair" if columns == VOTES else "ratings of a prompt's responses"
+        if columns[:2] == ("prompt", "response") or columns[: len(VOTES)] == VOTES:
+            what = "votes on a pair" if "verdict" in columns else "ratings of a prompt's responses"
             raise UserError(
                 f"{self.name}: the {what} may lie anywhere in the data, which cannot be "
                 "streamed; leave out --streaming."

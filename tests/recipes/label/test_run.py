@@ -11,8 +11,10 @@ from typing import Any
 
 import labelling
 import pytest
+import tiny
 from labelling import reply, rows
 
+import burnish
 from burnish.config import Settings
 from burnish.recipes.label.pairs import Pair
 from burnish.recipes.label.plan import Plan
@@ -164,3 +166,33 @@ def test_a_guideline_is_text_in_utf_8(tmp_path: Path) -> None:
     path.write_bytes(b"x" * (2**20 + 1))
     with pytest.raises(UserError, match="has more than 1 MiB"):
         guideline_of(path)
+
+
+@pytest.mark.parametrize("method", ["Reward", "DPO", "KTO"])
+def test_the_file_is_trained_on_as_it_is(tmp_path: Path, method: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of three pairs the votes on one are even: two comparisons remain, with margins and confidences."""
+    out = tmp_path / "labels.jsonl"
+    words = ["a film", "the", "very dull"]
+    pairs = [Pair(i, word, f" {word} good", f" {word} bad") for i, word in enumerate(words)]
+    session = opened_session(pairs, Plan(("anna", "ben"), shared=1.0, repeat=0.0), out, strengths=True)
+    said = {"anna": ("left", "left", "left"), "ben": ("left", "right", "tie")}
+    for rater, verdicts in said.items():
+        view = session.view(rater)
+        while not view["finished"]:
+            number = words.index(view["prompt"][0]["text"])
+            side = verdicts[number]
+            if view["left"][0]["text"].endswith("bad"):
+                side = {"left": "right", "right": "left"}.get(side, side)
+            strength = None if side == "tie" else 2
+            view = session.answer(reply(view, side, len(session.file.records), strength=strength))
+    session.file.close()
+    model = tiny.save_model(tmp_path / "tiny")
+    more = {} if method == "KTO" else {"margin_weight": 0.5}
+    algorithm = getattr(burnish, method)(**more)
+    burnish.train(algorithm, data=str(out), model=model, out=tmp_path / "run", steps=2, batch_size=2, max_length=32)
+    metrics = rows(tmp_path / "run" / "metrics.jsonl")
+    assert len(metrics) == 2
+    err = capsys.readouterr().err
+    assert "labels of burnish label" in err
+    skipped = "2 responses skipped because their votes are even" if method == "KTO" else "1 pairs skipped"
+    assert skipped in err

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,11 @@ def pairs_of_models(
     They are kept in a file beside `labels`. Raises UserError where that file is of other models, prompts or options.
     """
     kept = labels.with_name(labels.name.removesuffix(".jsonl") + ENDING)
-    facts = {"models": [str(one) for one in models], "data": without_keys(str(data)), "prompts": prompts}
+    facts: dict[str, Any] = {
+        "models": [str(one) for one in models],
+        "data": without_keys(str(data)),
+        "prompts": prompts,
+    }
     facts |= {"seed": base.seed, "max_new_tokens": max_new_tokens, "temperature": temperature}
     if kept.exists():
         found = read_mapping(kept)
@@ -63,12 +68,23 @@ def drawn(
         asked = prompts_of(data, limit, policy, base.max_length, max_new_tokens)
         say(base, asked.describe())
         for k in range(3 - len(models)):
-            stream = (lambda row: row) if len(models) > 1 else (lambda row, k=k: row * MOST + k)
-            written.append(answers(policy, asked, name, max_new_tokens, temperature, base, streams=stream).completed)
+            streams = own_streams if len(models) > 1 else partial(streams_of_one, k)
+            found = answers(policy, asked, name, max_new_tokens, temperature, base, streams=streams)
+            written.append(found.completed)
     a, b = written
     columns = {key: a.columns[key] for key in KEYS if key in a.columns}
-    found = []
+    pairs = []
     for i, row in enumerate(a.rows):
         options = keywords({key: cells[i] for key, cells in columns.items()}, tuple(columns))
-        found.append(Pair(row, a.prompts[i], a.responses[i], b.responses[i], options))
-    return found
+        pairs.append(Pair(row, a.prompts[i], a.responses[i], b.responses[i], options))
+    return pairs
+
+
+def own_streams(row: int) -> int:
+    """Both models answer prompt i from stream i, as in `burnish compare`."""
+    return row
+
+
+def streams_of_one(k: int, row: int) -> int:
+    """The stream of answer k to prompt `row` of a model that answers each prompt twice."""
+    return row * MOST + k

@@ -73,7 +73,8 @@ def _pairs(dataset: Any, name: str) -> Iterator[Pair]:
         )
     rows = dict(cells.rows(dataset, beside)) if beside else {}
     for one in adapters.preferences(dataset, name, chat=True).examples:
-        yield Pair(one.row, one.prompt, *one.responses[:2], keywords(rows.get(one.row, {}), beside))
+        a, b = one.responses
+        yield Pair(one.row, one.prompt, a, b, keywords(rows.get(one.row, {}), beside))
 
 
 def keywords(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -96,10 +97,10 @@ def _pair_of(
         raise UserError(f"{where}: the prompt has {count}, and two are needed; add them, or remove the row.")
     places = [f"{where}: column `{columns[min(i, len(columns) - 1)]}`" for i in range(2)]
     prompt = cells.value(row["prompt"], f"{where}: column `prompt`", may_be_empty=True)
-    made = formats.explicit(
-        number, prompt, [cells.value(one, at) for one, at in zip(answers, places, strict=True)], places
-    )
-    return Pair(number, made.prompt, *made.responses, options)
+    read = [cells.value(one, at) for one, at in zip(answers, places, strict=True)]
+    made = formats.explicit(number, prompt, read, places)
+    a, b = made.responses
+    return Pair(number, made.prompt, a, b, options)
 
 
 def blocks(value: Any) -> list[dict[str, Any]]:

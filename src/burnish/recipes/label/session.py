@@ -115,7 +115,8 @@ class Session:
         if not isinstance(body, dict):
             raise RefusedError("the answer must be a JSON object")
         order = self.order(body.get("rater"))
-        number, verdict, strength = (body.get(key) for key in ("place", "verdict", "strength"))
+        number: Any = body.get("place")
+        verdict, strength = body.get("verdict"), body.get("strength")
         checks = {
             "id": isinstance(body.get("id"), str) and _ID.fullmatch(body["id"]) is not None,
             "place": type(number) is int and 0 <= number < len(order),
