@@ -85,13 +85,12 @@ class Tab:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
-    def wait(self, expression: str) -> Any:
-        """Wait until an expression is true, and return its value."""
+    def wait(self, expression: str) -> None:
+        """Wait until an expression is true."""
         ends = time.monotonic() + PATIENCE
-        while not (found := self.value(f"(() => {{ try {{ return {expression}; }} catch {{ return null; }} }})()")):
+        while not self.value(f"(() => {{ try {{ return Boolean({expression}); }} catch {{ return false; }} }})()"):
             assert time.monotonic() < ends, f"{expression} stayed false; the page says {self.text('body')!r}"
             time.sleep(0.02)
-        return found
 
     def text(self, selector: str) -> str:
         return str(self.value(f"document.querySelector({json.dumps(selector)}).innerText"))

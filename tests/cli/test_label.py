@@ -36,5 +36,5 @@ def test_agreement_is_printed_and_drawn(tmp_path: Path, burnish: Run) -> None:
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     status, out, _ = burnish("agreement", tmp_path / "labels.jsonl", "--out", tmp_path / "out")
     assert status == 0
-    assert "anna and ben agree on 0 % of 1 pairs" in out
+    assert "anna and ben agree on 0 % of 1 pair (0 to 79 %); κ is –." in out
     assert (tmp_path / "out" / "agreement.html").exists()

@@ -68,14 +68,15 @@ def left_share(votes: Sequence[Vote]) -> Interval | None:
 
 
 def agreeing(verdicts: Sequence[tuple[str, str]]) -> dict[str, Any] | None:
-    """The number of pairs with two verdicts, the share of equal ones (Wilson's interval), and Cohen's κ."""
+    """The number of pairs with two verdicts, the share of equal ones (Wilson's interval), and Cohen's κ, None with
+    one pair."""
     both = [pair for pair in verdicts if SKIP not in pair]
     if not both:
         return None
     table = np.zeros((len(CATEGORIES), len(CATEGORIES)))
     for x, y in both:
         table[CATEGORIES.index(x), CATEGORIES.index(y)] += 1
-    chance = kappa_interval(table)
+    chance = kappa_interval(table) if len(both) > 1 else None
     raw = proportion(float(np.trace(table)), len(both))
     return {"pairs": len(both), "raw": raw.as_dict(), "kappa": chance and chance.as_dict()}
 
@@ -96,7 +97,10 @@ def kappa(table: Float[ndarray, "... K K"]) -> Float[ndarray, "..."]:
 
 
 def kappa_interval(table: Float[ndarray, "K K"], resamples: int = RESAMPLES, seed: int = 0) -> Interval | None:
-    """κ with a percentile bootstrap over the pairs in a table of counts; None where κ is not defined."""
+    """κ with a percentile bootstrap over the pairs in a table of counts; None where κ is not defined.
+
+    Resamples in which it is not defined are left out.
+    """
     count = int(table.sum())
     drawn = np.random.default_rng(seed).multinomial(count, table.ravel() / count, size=resamples)
     return _interval(float(kappa(table)), kappa(drawn.reshape(-1, *table.shape).astype(float)))

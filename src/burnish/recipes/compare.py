@@ -87,9 +87,9 @@ def compare(
     The judge is "gold", "lexicon", a reward model's folder, `module:function` or a function of (prompts, a, b), or the
     URL of a server that speaks OpenAI's protocol, whose model `judge_model` names and which has `judge_timeout` seconds
     for a reply; "people" are asked on a page, the `raters` by name at `port`; by default gold on the built-in data, and
-    else nobody. Prompt i is answered from random stream i by
-    both. `keep_special_tokens` keeps all special tokens of an answer but padding and its end. Writes numbers, rows and
-    a page into `out`. Raises UserError where the input or the judge is at fault.
+    else nobody. Prompt i is answered from random stream i by both. `keep_special_tokens` keeps all special tokens of an
+    answer but padding and its end. Writes numbers, rows and a page into `out`; the votes of people are kept there too,
+    and the same call goes on with them. Raises UserError where the input or the judge is at fault.
     """
     base, began = base or Settings(), time.perf_counter()
     check(prompts, judge, judge_model)

@@ -52,7 +52,7 @@ def test_the_page_says_it_all_and_escapes_it(tmp_path: Path) -> None:
 def test_sentences() -> None:
     assert sentences(result()) == [
         "2 raters compared 12 pairs, with 20 votes.",
-        "Krippendorff\u2019s α is 0.31 (95 % interval 0.11 to 0.51) on the 8 pairs with two or more raters.",
+        "Krippendorff\u2019s α is 0.31 (95 % interval 0.11 to 0.51) on 8 pairs with two or more raters.",
         "anna and <ben> agree on 60 % of 8 pairs (40 to 80 %); κ is 0.30 (0.05 to 0.55).",
         "The answer on the left is preferred in 70.0 % of decisions (60.0 to 80.0 %): a position bias.",
         "On decided pairs two raters agree in 70.0 % (8 pairs, 60.0 to 80.0 %): no reward model can be expected to "

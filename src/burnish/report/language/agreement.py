@@ -62,7 +62,7 @@ def drawn(found: Findings) -> list[Figure]:
         colours,
         "equal verdicts",
         f"Share of equal verdicts: {spoken}.",
-        domain=(0.0, 1.0),
+        domain=(-0.03, 1.03),
         number=".0%",
     )
     return [figure("equal", chart, "Two raters on the same pairs, and one rater on pairs that were shown twice.")]
@@ -96,19 +96,24 @@ def sentences(found: Findings) -> list[str]:
     """The outcome in sentences."""
     raters, value = found["raters"], found["alpha"]["value"]
     people = "rater" if len(raters) == 1 else "raters"
-    lines = [f"{len(raters)} {people} compared {found['pairs']:,} pairs, with {found['votes']:,} votes."]
+    lines = [f"{len(raters)} {people} compared {of(found['pairs'], 'pair')}, with {of(found['votes'], 'vote')}."]
     if value:
         lines.append(
             f"Krippendorff\N{RIGHT SINGLE QUOTATION MARK}s α is {number(value['mean'])} (95 % interval "
-            f"{range_of(value)}) on the {found['alpha']['pairs']:,} pairs with two or more raters."
+            f"{range_of(value)}) on {of(found['alpha']['pairs'], 'pair')} with two or more raters."
         )
     lines += [
-        f"{listed(one['raters'])} agree on {percent(one['raw']['mean'])} of {one['pairs']:,} pairs "
+        f"{listed(one['raters'])} agree on {percent(one['raw']['mean'])} of {of(one['pairs'], 'pair')} "
         f"({range_of(one['raw'], 0, shares=True)}); κ is {_kappa(one)}."
         for one in found["between"]
     ]
     lines += [_bias(found), _ceiling(found)]
     return [line for line in lines if line]
+
+
+def of(count: int, what: str) -> str:
+    """A number of things, `1 pair` or `2 pairs`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _bias(found: Findings) -> str:
@@ -126,7 +131,7 @@ def _ceiling(found: Findings) -> str:
         return "No pair has two votes that decide it, so that nothing can be said about the best accuracy of a model."
     who = "two raters" if one["by"] == "raters" else "a rater with a second look"
     return (
-        f"On decided pairs {who} agree in {percent(one['agreement']['mean'], 1)} ({one['pairs']:,} pairs, "
+        f"On decided pairs {who} agree in {percent(one['agreement']['mean'], 1)} ({of(one['pairs'], 'pair')}, "
         f"{range_of(one['agreement'], 1, shares=True)}): no reward model can be expected to predict one rater in more "
         f"than {percent(one['upper']['mean'], 1)} ({range_of(one['upper'], 1, shares=True)})."
     )

@@ -225,7 +225,8 @@
         const key = about.strengths ? String(side === "left" ? place + 1 : place + 5) : side === "left" ? "ArrowLeft" : "ArrowRight";
         const cap = { ArrowLeft: "←", ArrowRight: "→" }[key] || key;
         const label = made("span");
-        label.append(made("span", "wide", words[0]), made("span", "narrow", words[1]), about.strengths ? ` ${grade} better` : " is better");
+        label.append(made("span", "wide", words[0]), made("span", "narrow", words[1]), about.strengths ? ` ${grade}` : " is better");
+        if (about.strengths) label.append(made("span", "wide", " better"));
         button.type = "button";
         button.dataset.verdict = side;
         if (strength) button.dataset.strength = strength;
