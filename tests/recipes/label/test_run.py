@@ -168,9 +168,13 @@ def test_a_guideline_is_text_in_utf_8(tmp_path: Path) -> None:
         guideline_of(path)
 
 
-@pytest.mark.parametrize("method", ["Reward", "DPO", "KTO"])
+@pytest.mark.parametrize("method", ["RewardModel", "DPO", "KTO"])
 def test_the_file_is_trained_on_as_it_is(tmp_path: Path, method: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of three pairs the votes on one are even: two comparisons remain, with margins and confidences."""
+    """Of three pairs the votes on one are even: two comparisons remain, with margins and confidences.
+
+    Both have z = −½·margin before DPO has learned anything: margin 2 and confidence 1 give −log σ(−1) = 1.3133, margin
+    (2 + 0)/2 and confidence ¾ give −¾·log σ(−½) − ¼·log σ(½) = 0.8491. KTO's first loss is ½ for every row.
+    """
     out = tmp_path / "labels.jsonl"
     words = ["a film", "the", "very dull"]
     pairs = [Pair(i, word, f" {word} good", f" {word} bad") for i, word in enumerate(words)]
@@ -193,6 +197,8 @@ def test_the_file_is_trained_on_as_it_is(tmp_path: Path, method: str, capsys: py
     metrics = rows(tmp_path / "run" / "metrics.jsonl")
     assert len(metrics) == 2
     err = capsys.readouterr().err
-    assert "labels of burnish label" in err
+    assert "(prompt + a + b + rater + verdict)" in err
+    first = {"DPO": (1.3133 + 0.8491) / 2, "KTO": 0.5}.get(method, metrics[0]["loss"])
+    assert metrics[0]["loss"] == pytest.approx(first, abs=1e-4)
     skipped = "2 responses skipped because their votes are even" if method == "KTO" else "1 pairs skipped"
     assert skipped in err
