@@ -31,7 +31,7 @@ def test_answers_are_there_when_it_is_opened_again(tmp_path: Path) -> None:
     again.close()
 
 
-@pytest.mark.parametrize("cut", range(1, 140, 9))
+@pytest.mark.parametrize("cut", [1, 40, 100, 150, 178, 179, 180, 181, 200])
 def test_half_a_line_of_a_killed_writer_is_removed(tmp_path: Path, cut: int) -> None:
     """It was never confirmed, and the page sends it again; a whole line that lacks its end is kept."""
     first, second = (json.dumps(record(number)) + "\n" for number in (1, 2))
