@@ -13,7 +13,7 @@ import uvicorn
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.recipes.serve.app import app_of
 from burnish.recipes.serve.engine import Engine
-from burnish.recipes.serve.run import opened
+from burnish.recipes.web import opened
 
 Change = Callable[[str, bytes], bytes | None]
 """What a fault makes of the body of a reply to a path; None cuts the connection."""

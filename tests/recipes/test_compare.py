@@ -54,7 +54,7 @@ def longer(prompts: list[str], a: list[str], b: list[str]) -> list[int]:
 def test_the_same_prompts_and_streams_and_a_judge(
     models: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("burnish.recipes.compare.ROWS_AT_ONCE", 3)  # and one row after these
+    monkeypatch.setattr("burnish.recipes.answers.ROWS_AT_ONCE", 3)  # and one row after these
     out = tmp_path / "new" / "out"
     found = compare(*models, ROWS, longer, out=out, command="burnish compare", **SHORT)
     a, b = by_hand(models[0]), by_hand(models[1])

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from burnish.run import UserError
-from burnish.run.web import FailedRequestError, Peer, address, api, endpoint, events, request, said
+from burnish.run.web import FailedRequestError, Peer, address, api, endpoint, events, is_loopback, request, said
 
 PEER = Peer("the clock", "--clock", "CLOCK_KEY")
 
@@ -88,3 +88,18 @@ def test_the_sentence_of_an_error_is_shown() -> None:
     sentence = r"^the clock at .* \(HTTP 401: no clock\): correct the key .*CLOCK_KEY$"
     with answering(b'{"error": {"message": "no clock"}}', 401) as url, pytest.raises(UserError, match=sentence):
         request(url, 5, PEER, {})
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [
+        *((name, True) for name in ("127.0.0.1", "localhost", "127.0.0.1:8000", "localhost:1", "[::1]", "[::1]:8000")),
+        *(
+            (name, False)
+            for name in ("", "evil.example", "127.0.0.1.evil.example", "[::1].evil.example", "[::1", "::1")
+        ),
+        *((name, False) for name in ("localhost:1.evil.example", "localhost:", "[]", "[127.0.0.1]x:1")),
+    ],
+)
+def test_a_host_header_names_this_machine(host: str, own: bool) -> None:
+    assert is_loopback(host) == own

@@ -29,6 +29,8 @@ OTHERS = {
     "compare": Place("models", "compare", "Compare two models on the same prompts with a judge"),
     "chat": Place("models", "chat", "Chat with a model in the terminal"),
     "serve": Place("serve", "serve", "Serve a model in OpenAI's protocol"),
+    "label": Place("label", "label", "Compare answers on a page, as data for training"),
+    "agreement": Place("label", "agreement", "Measure how far those who labelled agree"),
     "rewardbench": Place("models", "rewardbench", "Score a model on data in RewardBench's format"),
     "launch": Place("launch", "launch", "Run a command in several processes"),
     "merge": Place("models", "merge", "Merge a LoRA adapter into its base model"),

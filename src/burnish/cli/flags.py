@@ -42,6 +42,11 @@ def repeated(*names: str, default: str | None = None, required: bool = False, he
     return click.option(*names, multiple=True, required=required, callback=join, help=help)
 
 
+def named(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """A list of names with commas."""
+    return tuple(value.split(",")) if value else ()
+
+
 def flags_of(cls: type, rate: float | None = None) -> list[Callable[[Any], Any]]:
     hints = get_type_hints(cls)
     return [flag(f, hints[f.name], rate) for f in dataclasses.fields(cls) if f.name in option_names(cls)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from burnish.cli.flags import common, repeated, settings_of
+from burnish.cli.flags import common, named, repeated, settings_of
 from burnish.options import COLDEST
 from burnish.run import printable, without_keys
 
@@ -175,10 +175,13 @@ def merge(adapter: str, out: Path, **flags: Any) -> None:
 @repeated("--data", default="builtin", help="prompts: 'builtin' (held-out), a file, a folder …  [default: builtin]")
 @click.option(
     "--judge",
-    help="gold, lexicon, a reward model's folder, module:function, or http://…/v1  [default: gold on built-in data]",
+    help="gold, lexicon, people, a reward model's folder, module:function, or http://…/v1  [default: gold on built-in "
+    "data]",
 )
 @click.option("--judge-model", help="of a judge at a URL: the model to ask; the key is in BURNISH_JUDGE_KEY")
 @click.option("--judge-timeout", type=float, default=60.0, show_default=True, help="seconds for a reply of the judge's")
+@click.option("--raters", callback=named, help="of --judge people: their names, with commas  [default: your user name]")
+@click.option("--port", type=click.IntRange(0, 65535), help="of --judge people: 0 is any free one  [default: 8010]")
 @click.option("--prompts", type=int, default=128, show_default=True, help="take the first so many prompts")
 @click.option("--out", type=click.Path(path_type=Path), help="folder for numbers, answers and a page")
 @click.option("--max-new-tokens", type=int, default=64, show_default=True, help="longest answer in tokens")
@@ -189,7 +192,7 @@ def compare(a: str, b: str, data: str, judge: str | None, prompts: int, out: Pat
     """Let the models A and B answer the same prompts, and a judge say who wrote better."""
     from burnish.recipes import compare as recipe
 
-    names = ("judge_model", "judge_timeout", "max_new_tokens", "temperature", "keep_special_tokens")
+    names = ("judge_model", "judge_timeout", "raters", "port", "max_new_tokens", "temperature", "keep_special_tokens")
     own = {name: flags.pop(name) for name in names}
     said = without_keys(shlex.join(["burnish", *sys.argv[1:]]))
     base = settings_of(flags)

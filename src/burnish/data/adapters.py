@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from datasets import Dataset
 
-from burnish.data import beside, cells, dialogues, formats
+from burnish.data import beside, cells, dialogues, formats, labels
 from burnish.data.columns import column as cells_of
 from burnish.data.dialogues import Source
 from burnish.data.formats import Example
@@ -69,7 +69,10 @@ def _scored(source: Source) -> Iterator[Example]:
         yield replace(example, margin=chosen - rejected)
 
 
+LABELS = "labels of burnish label"
+
 COMPARISONS = (
+    _Format(LABELS, labels.VOTES, labels.comparisons, pairs=False, plain_prompts=True, beside=labels.BESIDE),
     _Format("UltraFeedback binarized", ("prompt", "chosen", "rejected", *SCORES), _scored, plain_prompts=True),
     _Format("prompt, chosen and rejected", ("prompt", "chosen", "rejected"), _standard, plain_prompts=True),
     _Format("Anthropic HH-RLHF", ("chosen", "rejected"), dialogues.transcripts, dialogues.are_transcripts),
@@ -140,6 +143,9 @@ def feedback(dataset: Dataset, name: str, chat: bool = False, known: str | None 
             f"{name}: a ranking does not say which responses are good; use pairs, or `prompt`, `completion`, `label`."
         )
     source = Source(dataset, name, chat)
+    if found.name == LABELS:
+        examples = labels.singles(source)
+        return Reading(found.name + TWICE, found.columns, examples, source.left_out, found.beside, per_row=2)
     examples = (single for pair in found.read(source) for single in _singles(pair))
     return Reading(found.name + TWICE, found.columns, examples, source.left_out, per_row=2)
 
@@ -210,6 +216,11 @@ READERS: dict[str, Callable[[Dataset, str, bool, str | None], Reading]] = {
     "feedback": feedback,
     "prompts": prompts,
 }
+
+
+def are_comparisons(dataset: Dataset) -> bool:
+    """Whether the columns are those of a format of comparisons."""
+    return _comparisons(dataset) is not None
 
 
 def _comparisons(dataset: Dataset, known: str | None = None) -> _Format | None:

@@ -132,7 +132,7 @@ def demonstrations(dataset: Dataset, name: str) -> Iterator[Example]:
                 )
             yield Example(number, "", (values["text"],))
         else:
-            yield _explicit(number, values["prompt"], [values["completion"]], [where])
+            yield explicit(number, values["prompt"], [values["completion"]], [where])
 
 
 def preferences(dataset: Dataset, name: str) -> Iterator[Example]:
@@ -143,12 +143,12 @@ def preferences(dataset: Dataset, name: str) -> Iterator[Example]:
         values = {c: cells.value(row[c], where[c], c == "prompt") for c in columns}
         chosen, rejected, places = values["chosen"], values["rejected"], [where["chosen"], where["rejected"]]
         if "prompt" in columns:
-            yield _explicit(number, values["prompt"], [chosen, rejected], places)
+            yield explicit(number, values["prompt"], [chosen, rejected], places)
         elif isinstance(chosen, str) and isinstance(rejected, str):
             length = common_prefix(chosen, rejected)
             yield Example(number, chosen[:length], (chosen[length:], rejected[length:]))
         else:
-            yield _implicit(number, [as_messages(answer, "assistant") for answer in (chosen, rejected)], places)
+            yield implicit(number, [as_messages(answer, "assistant") for answer in (chosen, rejected)], places)
 
 
 def feedback(dataset: Dataset, name: str) -> Iterator[Example]:
@@ -157,7 +157,7 @@ def feedback(dataset: Dataset, name: str) -> Iterator[Example]:
         where = {c: f"{name}, row {number}: column `{c}`" for c in FEEDBACK}
         prompt, completion = (cells.value(row[c], where[c], c == "prompt") for c in FEEDBACK[:2])
         label = cells.truth(row["label"], where["label"])
-        yield replace(_explicit(number, prompt, [completion], [where["completion"]]), desirable=label)
+        yield replace(explicit(number, prompt, [completion], [where["completion"]]), desirable=label)
 
 
 def ranked(dataset: Dataset, name: str) -> Iterator[Example]:
@@ -178,7 +178,7 @@ def ranked(dataset: Dataset, name: str) -> Iterator[Example]:
             order = _order(row["ranks"], len(found), f"{name}, row {number}: column `ranks`")
             answers, places = [answers[i] for i in order], [places[i] for i in order]
         prompt = cells.value(row["prompt"], f"{name}, row {number}: column `prompt`", may_be_empty=True)
-        yield _explicit(number, prompt, answers, places)
+        yield explicit(number, prompt, answers, places)
 
 
 def _order(ranks: object, count: int, where: str) -> list[int]:
@@ -211,7 +211,11 @@ def common_prefix(chosen: str, rejected: str) -> int:
     return length - 1 if length and chosen[length - 1] == " " else length
 
 
-def _explicit(number: int, prompt: str | Messages, answers: list[str | Messages], where: list[str]) -> Example:
+def explicit(number: int, prompt: str | Messages, answers: list[str | Messages], where: list[str]) -> Example:
+    """A prompt and responses that are in columns of their own, all text or all messages; `where` names the responses.
+
+    Raises UserError for a response without an assistant's message.
+    """
     if isinstance(prompt, str) and all(isinstance(answer, str) for answer in answers):
         return Example(number, prompt, tuple(answers))
     messages = as_messages(prompt, "user")
@@ -224,7 +228,7 @@ def _explicit(number: int, prompt: str | Messages, answers: list[str | Messages]
     return Example(number, messages, tuple(turns))
 
 
-def _implicit(number: int, answers: list[Messages], where: list[str]) -> Example:
+def implicit(number: int, answers: list[Messages], where: list[str]) -> Example:
     """The prompt is the messages that all answers begin with; each answer keeps at least its last message."""
     shortest = min(len(answer) for answer in answers)
     common = 0

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from burnish.data.labels import VOTES
 from burnish.data.mixture import joined_rows
 from burnish.data.sources import rows_to_dataset
 from burnish.data.streams import Table
@@ -54,9 +55,10 @@ class Stream:
         self.keys = list(dict.fromkeys(key for row in rows for key in row))
         self.start = Block(self.tokenise(rows_to_dataset(rows, self.name), None), 0, len(rows))
         columns = self.start.rows.columns
-        if columns[:2] == ("prompt", "response"):
+        if columns[:2] == ("prompt", "response") or columns[: len(VOTES)] == VOTES:
+            what = "votes on a pair" if "verdict" in columns else "ratings of a prompt's responses"
             raise UserError(
-                f"{self.name}: the ratings of a prompt's responses may lie anywhere in the data, which cannot be "
+                f"{self.name}: the {what} may lie anywhere in the data, which cannot be "
                 "streamed; leave out --streaming."
             )
 

@@ -25,6 +25,7 @@ from burnish.data.files import (
     parse_object,
     refuse_long_cells,
 )
+from burnish.data.labels import VOTES
 from burnish.data.names import Part
 from burnish.data.sources import located
 from burnish.run import UserError, first_line
@@ -118,7 +119,8 @@ def stream(data: Part | IterableDataset) -> Table:
 
 
 def large(parts: Sequence[Part], size: int) -> bool:
-    """Whether local data that can be streamed have more than `size` bytes; rated responses cannot."""
+    """Whether local data that can be streamed have more than `size` bytes; rated responses and votes
+    cannot."""
     local = [part for part in parts if part.path.exists()]
     found = [located(part, streaming=True) for part in local]
     if len(local) < len(parts) or any(isinstance(files, IterableDataset) for files in found):
@@ -127,7 +129,7 @@ def large(parts: Sequence[Part], size: int) -> bool:
         return False
     tables = [stream(part) for part in local]
     return sum(file.stat().st_size for one in tables for file in one.files) > size and not any(
-        {"prompt", "response"} <= next(one.rows(0), {}).keys() for one in tables
+        columns <= next(one.rows(0), {}).keys() for one in tables for columns in ({"prompt", "response"}, {*VOTES})
     )
 
 

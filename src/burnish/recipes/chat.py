@@ -13,7 +13,7 @@ from rich.text import Text
 from burnish.config import Settings
 from burnish.policies.language.policy import load_policy
 from burnish.policies.language.sampler import check_knobs
-from burnish.recipes.compare import writer
+from burnish.recipes.answers import writer
 from burnish.recipes.conversation import Speaker, Talk, obey
 from burnish.recipes.remote import remote
 from burnish.recipes.train.models import loading_of, pick_device

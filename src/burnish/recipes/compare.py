@@ -3,6 +3,7 @@
 import json
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -16,8 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from burnish.config import Settings
-from burnish.data.prompts import Prompts
-from burnish.evaluation.collapse import TextStatistics, collapse_warnings, text_statistics
+from burnish.evaluation.collapse import TextStatistics, collapse_warnings
 from burnish.evaluation.judge_server import JUDGE, ServerJudge, server_judge, spoken
 from burnish.evaluation.judges import (
     FunctionJudge,
@@ -30,16 +30,17 @@ from burnish.evaluation.judges import (
     win_rate,
 )
 from burnish.evaluation.statistics import bootstrap_interval, paired_difference
-from burnish.experience.language.sampling import Sampling, completed_rows
-from burnish.policies.language.decode import Decoder
+from burnish.experience.language.sampling import Sampling
 from burnish.policies.language.loading import PLAIN, Loading
 from burnish.policies.language.policy import LanguagePolicy, load_policy
-from burnish.policies.language.sampler import Sampled, check_knobs, sample
-from burnish.recipes.assets import location, resolve_model
+from burnish.policies.language.sampler import check_knobs
+from burnish.recipes.answers import answers, writer
+from burnish.recipes.assets import location
+from burnish.recipes.label.judge import LABELS, PEOPLE, PeopleJudge, check_people
 from burnish.recipes.sample import prompts_of
 from burnish.recipes.sampled import GOLD
 from burnish.recipes.train.models import loading_of, pick_device, say
-from burnish.recipes.train.rewards import is_scorer, resolve_reward
+from burnish.recipes.train.rewards import resolve_reward
 from burnish.recipes.train.run import prepare_torch
 from burnish.report.language import compare as words
 from burnish.report.runs import short_names
@@ -50,10 +51,9 @@ from burnish.run.web import address
 from burnish.training.progress import Progress
 
 PROMPTS = 128
-ROWS_AT_ONCE = 64
 LONGEST_TIMEOUT = 86_400
 FOUND, ROWS, PAGE = "compare.json", "compare.jsonl", "compare.html"
-POSSIBLE = "gold, lexicon, a reward model's folder, module:function, or a server's URL"
+POSSIBLE = "gold, lexicon, people, a reward model's folder, module:function, or a server's URL"
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,6 @@ class Comparison:
 
     found: dict[str, Any]
     rows: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Written:
-    """One model's completions, with the sampler's log-probabilities."""
-
-    completed: Completed
-    logprobs: list[list[float]]
-
-    def statistics(self) -> TextStatistics:
-        return text_statistics(self.completed.responses, self.completed.ended, self.logprobs)
 
 
 def compare(
@@ -88,6 +77,8 @@ def compare(
     max_new_tokens: int = Sampling.max_new_tokens,
     temperature: float = 1.0,
     keep_special_tokens: bool = False,
+    raters: Sequence[str] = (),
+    port: int | None = None,
     base: Settings | None = None,
     command: str = "",
 ) -> Comparison:
@@ -95,24 +86,29 @@ def compare(
 
     The judge is "gold", "lexicon", a reward model's folder, `module:function` or a function of (prompts, a, b), or the
     URL of a server that speaks OpenAI's protocol, whose model `judge_model` names and which has `judge_timeout` seconds
-    for a reply; by default gold on the built-in data, and else nobody. Prompt i is answered from random stream i by
-    both. `keep_special_tokens` keeps all special tokens of an answer but padding and its end. Writes numbers, rows and
-    a page into `out`. Raises UserError where the input or the judge is at fault.
+    for a reply; "people" are asked on a page, the `raters` by name at `port`; by default gold on the built-in data, and
+    else nobody. Prompt i is answered from random stream i by both. `keep_special_tokens` keeps all special tokens of an
+    answer but padding and its end. Writes numbers, rows and a page into `out`; the votes of people are kept there too,
+    and the same call goes on with them. Raises UserError where the input or the judge is at fault.
     """
     base, began = base or Settings(), time.perf_counter()
     check(prompts, judge, judge_model)
+    check_people(judge, out, raters, port)
     check_knobs(max_new_tokens, temperature, None, None)
     if not 0 < judge_timeout <= LONGEST_TIMEOUT:
         raise UserError(f"--judge-timeout must lie in (0, {LONGEST_TIMEOUT}] seconds, not {judge_timeout:g}")
     judge = GOLD if judge is None and isinstance(data, str) and data == "builtin" else judge
     with results_folder(out, (FOUND, ROWS, PAGE)):
-        if out is not None and any(out.iterdir()):
+        if out is not None and any(one.name != LABELS or judge != PEOPLE for one in out.iterdir()):
             raise UserError(f"{out} exists and is not empty: choose another --out")
+        people = PeopleJudge(out / LABELS, raters, port, base) if judge == PEOPLE and out is not None else None
         prepare_torch(base)
         device, loading = pick_device(base.device), loading_of(base)
         policies = [load_policy(writer(name), device, base.precision, loading=loading) for name in (a, b)]
         asked = [prompts_of(data, prompts, policy, base.max_length, max_new_tokens) for policy in policies]
-        judging = None if judge is None else resolve_judge(judge, policies, judge_model, judge_timeout, loading)
+        judging: Judge | None = people
+        if people is None and judge is not None:
+            judging = resolve_judge(judge, policies, judge_model, judge_timeout, loading)
         say(base, asked[0].describe())
         names = short_names([Path(a), Path(b)])
         written = [
@@ -147,18 +143,6 @@ def check(prompts: int, judge: Any, judge_model: str | None) -> None:
         address(judge, JUDGE)
 
 
-def writer(name: str | Path) -> str:
-    """The model to load for a name. Raises UserError where it is not a language model."""
-    model = resolve_model(name)
-    if (str(name).startswith((".", "/", "~")) or str(name).count("/") > 1) and not Path(name).exists():
-        raise UserError(f"no such folder {name}: give a run folder, a model folder, or a model name")
-    if model == str(name) and (Path(name) / "config.yaml").exists():
-        raise UserError(f"{name} is an unfinished run: finish it with --resume, or give another model")
-    if is_scorer(model):
-        raise UserError(f"{name} is a reward model, which cannot generate text: give a language model")
-    return model
-
-
 def is_url(judge: Any) -> bool:
     return isinstance(judge, str) and judge.startswith(("http://", "https://"))
 
@@ -186,38 +170,6 @@ def resolve_judge(
     if isinstance(reward, ModelReward):
         check_same_tokenizer(policies[1].tokenizer, reward.scorer.tokenizer, reward.name)
     return RewardJudge(reward)
-
-
-def answers(
-    policy: LanguagePolicy,
-    prompts: Prompts,
-    name: str,
-    max_new_tokens: int,
-    temperature: float,
-    base: Settings,
-    keep_special_tokens: bool = False,
-) -> Written:
-    """One completion per prompt; that of row i does not depend on the other rows."""
-    whole = Sampled([], [], [])
-    starts = range(0, len(prompts), ROWS_AT_ONCE)
-    with Progress(name, len(starts), quiet=base.quiet) as progress:
-        for start in starts:
-            which = slice(start, start + ROWS_AT_ONCE)
-            found = sample(
-                policy,
-                prompts.ids[which],
-                seed=base.seed,
-                max_new_tokens=max_new_tokens,
-                temperature=temperature,
-                streams=prompts.rows[which],
-            )
-            whole.tokens.extend(found.tokens)
-            whole.logprobs.extend(found.logprobs)
-            whole.ended.extend(found.ended)
-            progress.step()
-    decoder = Decoder.of(policy, keep_special_tokens)
-    decoder.warn(whole.tokens, lambda sentence: say(base, sentence.replace("completions", f"answers of {name}")))
-    return Written(completed_rows(policy, prompts, list(range(len(prompts))), whole, decoder), whole.logprobs)
 
 
 def judged(judge: Judge | None, a: Completed, b: Completed, base: Settings) -> list[Verdict]:

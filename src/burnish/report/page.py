@@ -53,20 +53,16 @@ def write_page(template: str, out: Path, figures: list[Figure], **values: Any) -
     """Render a template of this package to `out`, atomically; returns `out`."""
     by_key = {one.key: one for one in figures}
     specs = {key: one.spec for key, one in by_key.items()}
-    html = (
-        _environment()
-        .get_template(template)
-        .render(
-            figures=by_key,
-            specs=_json_for_script(specs),
-            library=Markup(script_library()) if figures else "",
-            colours=Markup(theme.style_sheet()),
-            **values,
-        )
-    )
+    library = Markup(script_library()) if figures else ""
+    html = render(template, figures=by_key, specs=_json_for_script(specs), library=library, **values)
     make_folder(out.parent)
     write_atomically(out, html)
     return out
+
+
+def render(template: str, **values: Any) -> str:
+    """A template of this package as HTML, in the colours of all pages."""
+    return _environment().get_template(template).render(colours=Markup(theme.style_sheet()), **values)
 
 
 @cache

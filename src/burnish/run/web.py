@@ -7,6 +7,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -23,6 +24,13 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 PASSING = (408, 409, 425, 429)
 """Statuses after which a request is worth another try, as are those of 500 and above."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a request's Host header names this machine, with or without a port. A page of another site whose name
+    points here sends that name."""
+    named = re.fullmatch(r"\[([^\]]*)\](:\d+)?|([^:]*)(:\d+)?", host)
+    return named is not None and (named[1] if named[1] is not None else named[3]) in LOOPBACK
 
 
 class FailedRequestError(Exception):

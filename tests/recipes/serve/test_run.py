@@ -12,7 +12,8 @@ import pytest
 import tiny
 
 from burnish.policies.language.served import KEY
-from burnish.recipes.serve.run import opened, serve, token_of
+from burnish.recipes.serve.run import serve, token_of
+from burnish.recipes.web import opened
 from burnish.run import UserError
 
 

@@ -23,7 +23,7 @@ from burnish.recipes.serve import replies, requests
 from burnish.recipes.serve.engine import Engine, StoppedError
 from burnish.recipes.serve.requests import Asked, BadRequestError, check_fields, is_whole
 from burnish.run import UserError, first_line, lacks_memory
-from burnish.run.web import LOOPBACK
+from burnish.run.web import is_loopback
 
 MOST_BYTES = 64 * 2**20
 """The largest request."""
@@ -127,9 +127,7 @@ def check_sender(request: Request, token: str | None) -> None:
         if not hmac.compare_digest(given.encode(), token.encode()):
             raise BadRequestError("the token is missing or wrong: send it as Authorization: Bearer …", None, 401)
         return
-    host = request.headers.get("host", "")
-    name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
-    if name not in LOOPBACK:
+    if not is_loopback(request.headers.get("host", "")):
         raise BadRequestError("this server answers requests to 127.0.0.1 and localhost alone", None, 403)
     if request.method == "POST" and request.headers.get("content-type", "").partition(";")[0] != "application/json":
         raise BadRequestError("the content type must be application/json", None, 415)

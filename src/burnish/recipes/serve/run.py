@@ -12,11 +12,10 @@ from burnish.recipes.assets import resolve_model
 from burnish.recipes.serve.engine import Engine
 from burnish.recipes.train.models import loading_of, pick_device, say
 from burnish.recipes.train.run import prepare_torch
+from burnish.recipes.web import opened, run_server, server_of, web_server
 from burnish.report.runs import short_names
 from burnish.run import UserError, refuse_special
 from burnish.run.web import LOOPBACK
-
-SECONDS_TO_END = 2
 
 
 def serve(
@@ -57,39 +56,13 @@ def run(web: Any, engine: Engine, listening: socket.socket, token: str | None, b
     name, port = listening.getsockname()[:2]
     shown = f"[{name}]" if ":" in name else name
     say(base, f"{engine.name} is served at http://{shown}:{port}/v1; Ctrl-C ends it")
-    config = web.Config(
-        app_of(engine, token, base.debug),
-        log_level="error",
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=SECONDS_TO_END,
-    )
-    server = web.Server(config)
-    ending = server.handle_exit
-
-    def end(*signal: Any) -> None:
-        engine.stopping.set()  # what is being drawn ends at its next token
-        ending(*signal)
-
-    server.handle_exit = end
+    # what is being drawn ends at its next token
+    server = server_of(web, app_of(engine, token, base.debug), engine.stopping.set)
     try:
-        server.run(sockets=[listening])
-    except KeyboardInterrupt:
-        pass
+        run_server(server, listening)
     finally:
         engine.close()
     say(base, "stopped")
-
-
-def web_server() -> Any:
-    """The uvicorn package. Raises UserError where it is not installed."""
-    try:
-        import starlette  # noqa: F401
-        import uvicorn
-    except ImportError as error:
-        raise UserError("serving needs starlette and uvicorn: install burnish[serve]") from error
-    return uvicorn
 
 
 def token_of(token: str | None, file: str | Path | None) -> str | None:
@@ -106,14 +79,3 @@ def token_of(token: str | None, file: str | Path | None) -> str | None:
     if found is not None and not (found.isascii() and found.isprintable() and found and " " not in found):
         raise UserError("the server's token must be printable ASCII characters without spaces: give another one")
     return found
-
-
-def opened(host: str, port: int) -> socket.socket:
-    """A socket that listens there. Raises UserError where the port is in use, or the host is not of this machine."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=128)
-    except (OSError, OverflowError, UnicodeError) as error:
-        number = getattr(error, "errno", None) or 0
-        reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or str(error)
-        raise UserError(f"--host {host} --port {port} cannot be opened ({reason}): choose another port") from error

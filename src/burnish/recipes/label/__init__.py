@@ -1,0 +1,1 @@
+"""`burnish label`: a page on which people compare answers."""

@@ -1,0 +1,126 @@
+"""Pairs of answers to label: read from a data file, with a checksum that says whether labels are of these pairs."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from burnish.data.beside import KEYS
+from burnish.data.labels import pair_key
+from burnish.run import UserError
+
+SIDES = (("a", "b"), ("response_a", "response_b"), ("answer_a", "answer_b"))
+"""Names of the columns with the two answers, beside those of comparisons."""
+
+LISTS = (("responses",), ("completions",))
+"""Names of a column with both answers as a list."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A prompt with two answers, text or lists of messages, from a row of the data; `options` are the row's keywords
+    for the chat template."""
+
+    row: int
+    prompt: Any
+    a: Any
+    b: Any
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return pair_key(self.prompt, self.a, self.b)
+
+
+def checksum(pairs: Sequence[Pair]) -> str:
+    """SHA-256 of all pairs in their order."""
+    return hashlib.sha256("".join(pair.key for pair in pairs).encode()).hexdigest()
+
+
+def different(pairs: Iterable[Pair]) -> list[Pair]:
+    """The pairs whose answers differ, each once."""
+    found: dict[str, Pair] = {}
+    for pair in pairs:
+        if pair.a != pair.b:
+            found.setdefault(pair.key, pair)
+    return list(found.values())
+
+
+def pairs_in(data: Any, limit: int | None = None) -> list[Pair]:
+    """The pairs of a data set that has the answers: in columns of their own, as a list of two, or as comparisons in any
+    format that training reads. Raises UserError, naming the row, for a prompt without two answers."""
+    from burnish.data import sources
+
+    return [pair for name, dataset in sources.load_parts(data, limit) for pair in _pairs(dataset, name)]
+
+
+def _pairs(dataset: Any, name: str) -> Iterator[Pair]:
+    from burnish.data import adapters, cells
+
+    names = set(dataset.column_names)
+    columns = next((one for one in (*SIDES, *LISTS) if {"prompt", *one} <= names), None)
+    beside = tuple(key for key in KEYS if key in names)
+    if columns is not None:
+        for number, row in cells.rows(dataset, ("prompt", *columns, *beside)):
+            yield _pair_of(row, columns, number, name, keywords(row, beside))
+        return
+    if not adapters.are_comparisons(dataset):
+        lacking = "has prompts without answers" if "prompt" in names else "has no pairs of answers"
+        raise UserError(
+            f"{name} {lacking} (its columns are {', '.join(sorted(names))}): give the columns `prompt`, `a` and `b`, "
+            "or models that write the answers, burnish label A B --data PROMPTS"
+        )
+    rows = dict(cells.rows(dataset, beside)) if beside else {}
+    for one in adapters.preferences(dataset, name, chat=True).examples:
+        a, b = one.responses
+        yield Pair(one.row, one.prompt, a, b, keywords(rows.get(one.row, {}), beside))
+
+
+def keywords(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """What a row has in these columns."""
+    return {name: row[name] for name in names if row.get(name) not in (None, "", [])}
+
+
+def _pair_of(
+    row: Mapping[str, Any], columns: Sequence[str], number: int, name: str, options: Mapping[str, Any]
+) -> Pair:
+    """The pair of a row with its answers in these columns, or as a list in the only one."""
+    from burnish.data import cells, formats
+
+    where = f"{name}, row {number}"
+    given = row[columns[0]] if len(columns) == 1 else [row[column] for column in columns]
+    answers = given if isinstance(given, list) else []
+    has = sum(one not in (None, "", []) for one in answers)
+    if len(answers) != 2 or has != 2:
+        count = {0: "no answer", 1: "one answer"}.get(has, f"{has} answers")
+        raise UserError(f"{where}: the prompt has {count}, and two are needed; add them, or remove the row.")
+    places = [f"{where}: column `{columns[min(i, len(columns) - 1)]}`" for i in range(2)]
+    prompt = cells.value(row["prompt"], f"{where}: column `prompt`", may_be_empty=True)
+    read = [cells.value(one, at) for one, at in zip(answers, places, strict=True)]
+    made = formats.explicit(number, prompt, read, places)
+    a, b = made.responses
+    return Pair(number, made.prompt, a, b, options)
+
+
+def blocks(value: Any) -> list[dict[str, Any]]:
+    """A text or a conversation as what the page shows: texts, each with its role, or None where there is only one."""
+    if isinstance(value, str):
+        return [{"role": None, "text": value}]
+    found = [one for message in value for one in parts(message)]
+    alone = len(found) == 1 and found[0]["role"] == "assistant"
+    return [one | {"role": None} for one in found] if alone else found
+
+
+def parts(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The texts of one message: its thought, its content, and calls of tools as JSON."""
+    role = str(message["role"])
+    if thought := message.get("reasoning_content"):
+        yield {"role": f"{role}, thinking", "text": str(thought)}
+    content = message.get("content")
+    calls = [message[key] for key in ("tool_calls", "function_call") if message.get(key)]
+    if content or not calls:
+        text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=2)
+        yield {"role": role, "text": text, "code": not isinstance(content, str)}
+    for call in calls:
+        yield {"role": f"{role}, calls a tool", "text": json.dumps(call, ensure_ascii=False, indent=2), "code": True}

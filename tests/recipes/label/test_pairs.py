@@ -1,0 +1,84 @@
+"""Pairs from data that have the answers, in the formats of comparisons and in columns of their own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from burnish.recipes.label.pairs import Pair, blocks, checksum, different, pairs_in
+from burnish.run import UserError
+
+ASKED, SAID = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}
+
+
+def written(folder: Path, *rows: dict[str, Any]) -> str:
+    path = folder / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"prompt": "p", "a": "x", "b": "y"}, ("p", "x", "y")),
+        ({"prompt": "p", "response_a": "x", "response_b": "y", "score": 1}, ("p", "x", "y")),
+        ({"prompt": "p", "responses": ["x", "y"], "ranks": [2, 1]}, ("p", "x", "y")),
+        ({"prompt": "p", "completions": ["x", "y"]}, ("p", "x", "y")),
+        ({"prompt": "p", "chosen": "x", "rejected": "y"}, ("p", "x", "y")),
+        (
+            {"chosen": "\n\nHuman: Hi\n\nAssistant: x", "rejected": "\n\nHuman: Hi\n\nAssistant: y"},
+            ([ASKED], [{"role": "assistant", "content": "x"}], [{"role": "assistant", "content": "y"}]),
+        ),
+        ({"prompt": [ASKED], "a": [SAID], "b": "y"}, ([ASKED], [SAID], [{"role": "assistant", "content": "y"}])),
+    ],
+)
+def test_where_the_answers_are(tmp_path: Path, row: dict[str, Any], expected: tuple[Any, ...]) -> None:
+    (one,) = pairs_in(written(tmp_path, row))
+    assert (one.prompt, one.a, one.b) == expected
+
+
+def test_tools_stay_beside_a_pair(tmp_path: Path) -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    rows = [{"prompt": "p", "a": "x", "b": "y", "tools": tools}, {"prompt": "q", "a": "x", "b": "y"}]
+    found = pairs_in(written(tmp_path, *rows))
+    assert [pair.options for pair in found] == [{"tools": tools}, {}]
+    assert pairs_in(written(tmp_path, *rows), 1) == found[:1]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"prompt": "p"}, r"has prompts without answers \(its columns are prompt\)"),
+        ({"prompt": "p", "completion": "x"}, "has prompts without answers"),
+        ({"text": "p"}, "has no pairs of answers"),
+        ({"prompt": "p", "a": "x", "b": ""}, r"row 1: the prompt has one answer, and two are needed"),
+        ({"prompt": "p", "a": None, "b": None}, "row 1: the prompt has no answer"),
+        ({"prompt": "p", "responses": ["x", "y", "z"]}, "row 1: the prompt has 3 answers"),
+        ({"prompt": "p", "chosen": "x", "rejected": ""}, "row 1: column `rejected` is empty"),
+    ],
+)
+def test_a_prompt_without_two_answers_is_named(tmp_path: Path, row: dict[str, Any], said: str) -> None:
+    fine = {key: [*"xy"] if isinstance(value, list) else "fine" for key, value in row.items()}
+    with pytest.raises(UserError, match=said):
+        pairs_in(written(tmp_path, fine, row))
+
+
+def test_equal_answers_and_repeated_pairs_are_left_out_and_the_checksum_is_of_the_rest() -> None:
+    one, two = Pair(0, "p", "x", "y"), Pair(3, "p", "y", "x")
+    assert different([one, Pair(1, "p", "x", "x"), Pair(2, "p", "x", "y"), two]) == [one, two]
+    assert checksum([one, two]) == checksum([Pair(7, "p", "x", "y"), two])
+    assert len({checksum([one, two]), checksum([two, one]), checksum([one])}) == 3
+
+
+def test_blocks() -> None:
+    """One answer has no role; a thought, a call of a tool and a result that is no text are blocks of their own."""
+    assert blocks("text") == [{"role": None, "text": "text"}]
+    assert blocks([SAID]) == [{"role": None, "text": "Ho", "code": False}]
+    call = {"role": "assistant", "content": "", "reasoning_content": "hm", "tool_calls": [{"f": 1}]}
+    found = blocks([ASKED, call, {"role": "tool", "content": {"x": 1}}])
+    assert [(one["role"], one.get("code", False)) for one in found] == [
+        *(("user", False), ("assistant, thinking", False), ("assistant, calls a tool", True), ("tool", True))
+    ]
+    assert json.loads(found[3]["text"]) == {"x": 1}
+    assert blocks([{"role": "assistant", "content": ""}]) == [{"role": None, "text": "", "code": False}]
