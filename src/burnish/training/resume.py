@@ -59,12 +59,15 @@ class Divided(Protocol):
     def consolidate_state_dict(self, to: int) -> None: ...
 
 
-def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state: State, keep: int = 2) -> None:
+def save(
+    run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state: State, keep: int = 2
+) -> checkpoint.Saving | None:
     """Write a checkpoint: weights, optimizer, state, and the lengths and checksums of the run's files. The newest
     `keep` are kept.
 
     A record that a longer run would have had otherwise is in the state, and left out of the lengths. The main process
-    writes, and the others wait; where weights or the optimizer's state are divided, each writes its shards.
+    writes, and the others wait. Where weights or the optimizer's state are divided, each begins to write its shards,
+    and what is returned has to be waited for.
     """
     slots = slots_of(optimizer)
     tensors = weights(models) | {name: value for name, value in slots.items() if isinstance(value, torch.Tensor)}
@@ -72,10 +75,11 @@ def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state
     folder, together = run.path / "checkpoints", models.divided or isinstance(optimizer, Divided)
     values = state_of(run, state, numbers) if run.world.is_main else {}
     if together:
-        checkpoint.save_together(folder, state.step, tensors, values, keep, run.world)
-    elif run.world.is_main:
+        return checkpoint.Saving(folder, state.step, tensors, values, keep, run.world)
+    if run.world.is_main:
         checkpoint.save(folder, state.step, tensors, values, keep)
     run.world.barrier()
+    return None
 
 
 def slots_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -13,22 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from burnish.run.shards import begin, write
+
+__all__ = ["begin", "read", "read_whole", "write"]
+
 Place = Callable[[str, torch.Size, torch.dtype], Tensor | None]
 """The tensor, of which the process may have a shard, to read a name into, or None to leave it out."""
-
-
-def write(folder: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors; all processes have to call this, with what each of them has. What several have is written once.
-
-    Raises in all of them what fails in one, such as an OSError where it cannot write.
-    """
-    from torch.distributed.checkpoint import CheckpointException, HuggingFaceStorageWriter, save
-
-    try:
-        save(dict(tensors), storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
-    except CheckpointException as error:  # no Exception
-        failures = [failure for failure, _ in error.failures.values()]
-        raise min(failures, key=lambda failure: not isinstance(failure, OSError)) from error
 
 
 def read(folder: Path, place: Place) -> dict[str, Tensor]:
