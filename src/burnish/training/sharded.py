@@ -15,7 +15,7 @@ from torch import Tensor
 
 from burnish.run.shards import begin, write
 
-__all__ = ["begin", "read", "read_whole", "write"]
+__all__ = ["begin", "names", "read", "read_whole", "write"]
 
 Place = Callable[[str, torch.Size, torch.dtype], Tensor | None]
 """The tensor, of which the process may have a shard, to read a name into, or None to leave it out."""
@@ -36,6 +36,13 @@ def read(folder: Path, place: Place) -> dict[str, Tensor]:
         warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)  # which is what is wanted
         load(found, storage_reader=reader, no_dist=True)
     return found
+
+
+def names(folder: Path) -> set[str]:
+    """The names of the tensors in a folder."""
+    from torch.distributed.checkpoint import HuggingFaceStorageReader
+
+    return set(HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata)
 
 
 def read_whole(folder: Path) -> dict[str, Tensor]:

@@ -54,7 +54,9 @@ def seen(model: Any) -> dict[str, Any]:
     kept = vars(model)
     found |= {name: kept[name] for name in ("padded", "joins", "files", "uncached", "by_slot") if name in kept}
     found["buffers"] = dict(model.model.named_buffers())
-    found["weights"] = {name: gathered(p.detach()) for name, p in model.model.named_parameters(remove_duplicate=False)}
+    found["weights"] = {
+        name: gathered(p.detach()).clone() for name, p in model.model.named_parameters(remove_duplicate=False)
+    }
     found["trained"] = sorted(model.parameters())
     return found | {"hash": weights_hash(model.model), "training": model.model.training}
 

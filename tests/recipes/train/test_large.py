@@ -25,7 +25,6 @@ CASES: dict[str, dict[str, Any]] = {
     "sft, adapter": {"lora_rank": 2, "accumulate": 2},
     "dpo": {},  # a table, computed by the policy
     "dpo, streamed": {"streaming": True},  # a second model is the reference
-    "kto, streamed": {"streaming": True},  # whose statistics ask the reference too
     "ppo": {"rollout": 3, "reward": "scorer"},  # reference and reward model, and a process that has one row of three
     "ppo, one prompt": {"rollout": 1, "batch_size": 1, "reward": "scorer:2,scorer:0.5", "lora_rank": 2},
     "distil": {"rollout": 3, "teacher": "other"},
@@ -33,8 +32,8 @@ CASES: dict[str, dict[str, Any]] = {
 }
 """With batches of 3 rows, or of 1, of which one of two processes has none."""
 DATA = {"demonstrations": "texts", "preferences": "pairs", "feedback": "pairs", "prompts": "prompts"}
-FROZEN = {"dpo, streamed": 0, "kto, streamed": 0, "ppo": 1, "distil": 1, "distil, js": 1}
-"""How many models of a run are not trained, besides the reward's and a second one that is made later."""
+FROZEN = {"ppo": 1, "distil": 1, "distil, js": 1}
+"""How many models of a run are not trained, besides the reward's and one that is made later."""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
     for seed, name in enumerate(("model", "other")):
         tiny.make_model("gpt2", seed).double().save_pretrained(folder / name)
-    scorer = tiny_scorers.make_classifier("llama", pad_token_id=0).double()
+    scorer = tiny_scorers.make_classifier("gpt2").double()
     scorer.save_pretrained(folder / "scorer")
     for name in ("model", "other", "scorer"):
         tiny.make_tokenizer().save_pretrained(folder / name)

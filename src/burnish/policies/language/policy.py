@@ -60,8 +60,8 @@ class LanguagePolicy(TokenReader):
     ) -> None:
         super().__init__(model, tokenizer, precision, adapter, shards)
         self.temperature = temperature
-        self.uncached = self.together(lambda: check_contract(model))
-        self.by_slot = self.together(lambda: slot_problem(model)) if self.uncached is None else None
+        self.uncached = self.checked(lambda: check_contract(model))
+        self.by_slot = self.checked(lambda: slot_problem(model)) if self.uncached is None else None
         self.ends = ends_of_model(model, tokenizer)
         self.balance = load_balance(model)
 

@@ -61,7 +61,7 @@ class TokenReader:
         self.shards = shards
         self.scaling = length_scaling(model.config)
         model.train(False)
-        self.padded, self.joins = self.together(lambda: packing_of(model))
+        self.padded, self.joins = self.checked(lambda: packing_of(model))
 
     @property
     def device(self) -> torch.device:
@@ -95,6 +95,11 @@ class TokenReader:
     def gathered(self) -> AbstractContextManager[None]:
         """Inside, every process holds the whole weights; they have to call it together."""
         return nullcontext() if self.shards is None else self.shards.gathered()
+
+    def checked(self, function: Callable[[], T]) -> T:
+        """`together` without a gradient: nothing of divided weights is left whole."""
+        with torch.no_grad():
+            return self.together(function)
 
     def dropout(self, on: bool) -> None:
         """Switch dropout on or off; it is off wherever a ratio, a reference, a score or a value matters."""

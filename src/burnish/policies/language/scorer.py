@@ -58,7 +58,7 @@ class LanguageScorer(TokenReader):
         shards: Shards | None = None,
     ) -> None:
         super().__init__(model, tokenizer, precision, adapter, shards)
-        self.together(lambda: check_scalar_head(model))
+        self.checked(lambda: check_scalar_head(model))
 
     @property
     def offset(self) -> float:

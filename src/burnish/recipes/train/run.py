@@ -42,15 +42,7 @@ from burnish.recipes.train.models import (
     with_reward,
 )
 from burnish.recipes.train.rows import Data, read_data, streams_data
-from burnish.recipes.train.several import (
-    check_config,
-    check_models,
-    check_shard,
-    divide,
-    idle,
-    loading_order,
-    of_process,
-)
+from burnish.recipes.train.several import check_config, check_models, check_shard, divide, idle, in_turn, of_process
 from burnish.run import RunFolder, UserError, hushed, said_if_slow, threads_allowed, without_keys, write_checksums
 from burnish.run.follower import opened
 from burnish.run.log import logged
@@ -177,7 +169,7 @@ def _train(
 ) -> None:
     """`run_training` in an open folder; `loaded` are the settings with the place of a given model."""
     world = run.world
-    with loading_order(settings, world), said_if_slow("loading the model", settings.quiet):
+    with in_turn(settings, world), said_if_slow("loading the model", settings.quiet):
         models = load_models(algorithm, loaded)
     check_models(models, world)
     if waiting := idle(settings, world):

@@ -64,7 +64,7 @@ def check_shard(settings: Settings, world: World) -> None:
             check_blocks(resolve_model(settings.model), loading_of(settings))
 
 
-def loading_order(settings: Settings, world: World) -> AbstractContextManager[None]:
+def in_turn(settings: Settings, world: World) -> AbstractContextManager[None]:
     """Where models are loaded: in the main process first, which may download them, but together where each process
     reads its part of the weights."""
     return nullcontext() if settings.shard == "full" else world.main_first()
