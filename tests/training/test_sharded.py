@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributed.checkpoint import HuggingFaceStorageWriter
 
 from burnish.run import UserError
-from burnish.run.shards import gathered
+from burnish.run.shards import Copies, gathered
 from burnish.run.world import World, joined
 from burnish.training import checkpoint, sharded
 
@@ -95,7 +95,7 @@ def killed_meanwhile(folder: str, rank: int, place: str) -> str:
     """One process is killed while both write a third checkpoint and go on."""
     world = joined()
     if world.rank == rank:
-        holder: Any = {"write_data": HuggingFaceStorageWriter, "stage": HuggingFaceStorageWriter}.get(place, checkpoint)
+        holder: Any = {"write_data": HuggingFaceStorageWriter, "stage": Copies}.get(place, checkpoint)
         setattr(holder, place, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
     try:
         saving = checkpoint.Saving(Path(folder), 3, divided(VALUES, world), STATE | {"step": 3}, 2, world)

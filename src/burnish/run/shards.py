@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -57,14 +57,29 @@ def begin(folder: Path, tensors: dict[str, Tensor], group: Any) -> Callable[[], 
     meet in a process group of their own. Returns what waits for the end, and raises what has failed."""
     from torch.distributed.checkpoint import HuggingFaceStorageWriter, async_save
 
-    writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
-    future: Any = async_save(dict(tensors), storage_writer=writer, process_group=group)
+    writer, stager = HuggingFaceStorageWriter(str(folder), save_distributed=True), cast(Any, Copies())
+    future: Any = async_save(dict(tensors), storage_writer=writer, process_group=group, async_stager=stager)
 
     def finish() -> None:
         with failing():
             future.result()
 
     return finish
+
+
+class Copies:
+    """PyTorch's `AsyncStager` of copies in the host's memory. Its own cannot copy a shard of no rows."""
+
+    should_synchronize_after_execute = False
+
+    def stage(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+    def synchronize_staging(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 @contextmanager

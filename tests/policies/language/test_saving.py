@@ -88,6 +88,9 @@ def work(files: str, out: str) -> dict[str, Any]:
         Path(out, "pieces").mkdir()
     world.barrier()
     moved(read("gpt2", Path(files), loading)).save(Path(out, "pieces"))
+    mixed = tiny.make_policy(double=False)
+    mixed.model.lm_head.weight.data = mixed.model.lm_head.weight.data.bfloat16()  # type: ignore[union-attr]
+    found["mixed"] = refused(lambda: mixed.divide(world))
     found["refused"] = refused(lambda: load_policy(Path(files, "wrong"), loading=loading))
     return found
 
@@ -184,6 +187,11 @@ def test_weights_of_another_shape_are_refused(together: tuple[list[dict[str, Any
     file, wanted = ((tiny.VOCABULARY + more, 16) for more in (0, 1))
     for found in together[0]:
         assert f"has transformer.wte.weight of shape {file}, and its config.json describes {wanted}" in found["refused"]
+
+
+def test_weights_of_two_dtypes_are_refused(together: tuple[list[dict[str, Any]], Path]) -> None:
+    said = " (gpt2) has weights of several dtypes, which cannot be divided: set dtype float32"
+    assert [one["mixed"] for one in together[0]] == [said] * 2
 
 
 def test_one_process_reads_and_writes_the_whole_model(files: Path, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from burnish.run.world import CONNECTION, World
 
 T = TypeVar("T")
 
+DTYPES = "has weights of several dtypes, which cannot be divided: set dtype float32"
 NO_BLOCKS = "has no blocks that its weights could be divided by: set shard to optimizer, or to none"
 
 
@@ -104,6 +105,8 @@ class Shards:
             divide(model, world, model.device.type, apart)
         self.root = cast(Any, model)
         make_whole(model, apart)
+        if len({one.dtype for one in model.parameters() if one.requires_grad and is_divided(one)}) > 1:
+            raise UserError(f"{model.config.name_or_path} ({model.config.model_type}) {DTYPES}")
         # The default order is that of the passes before, also of those without a gradient, of which processes make
         # different numbers: then one would gather another block than the others.
         for block, before in zip(self.blocks, [self.root, *self.blocks[:-1]], strict=True):
