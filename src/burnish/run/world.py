@@ -109,12 +109,14 @@ class World:
     def each(self, function: Callable[[S], T], items: Iterable[S], together: bool = False) -> list[T]:
         """What the function gives for each item; of N processes each calls it for every Nth, and all get all. Where
         they have to compute `together`, each calls it as often, some for an item of another once more."""
-        found, count, item = {}, 0, None
-        for count, item in enumerate(items, 1):
-            if (count - 1) % self.size == self.rank:
-                found[count - 1] = function(item)
-        if together and item is not None and len(found) < -(-count // self.size):
-            function(item)
+        found: dict[int, T] = {}
+        count, last = 0, cast(Any, None)
+        for i, item in enumerate(items):
+            count, last = i + 1, item
+            if i % self.size == self.rank:
+                found[i] = function(item)
+        if together and len(found) < -(-count // self.size):
+            function(last)
         every = {i: one for part in self.gather(found) for i, one in part.items()}
         return [every[i] for i in sorted(every)]
 

@@ -132,11 +132,11 @@ class Saving:
                 self.done.result()
         except LostError:
             raise
-        except (OSError, UserError) as found:
-            error = found if isinstance(found, UserError) else cannot_write(self.final, found)
-        for found in self.world.gather(error):
-            if found is not None:
-                raise found
+        except (OSError, UserError) as failure:
+            error = failure if isinstance(failure, UserError) else cannot_write(self.final, failure)
+        for one in self.world.gather(error):
+            if one is not None:
+                raise one
 
 
 def _place(folder: Path, step: int) -> Path:

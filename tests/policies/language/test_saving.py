@@ -41,8 +41,8 @@ def read(kind: str, files: Path, loading: Loading) -> Any:
 
 
 CASES = [
-    *("gpt2", "untied", "llama", "half", "half, bfloat16", "gpt2, adapter", "llama, adapter"),
-    *("scorer", "scorer, adapter", "scorer, new"),
+    *("gpt2", "untied", "llama", "half", "half, bfloat16", "gpt2, adapter"),
+    *("scorer, adapter", "scorer, new"),
 ]
 
 

@@ -23,16 +23,14 @@ from burnish.training.checkpoint import newest
 
 CASES: dict[str, dict[str, Any]] = {
     "sft, adapter": {"lora_rank": 2, "accumulate": 2},
-    "dpo": {},  # a table, computed by the policy
     "dpo, streamed": {"streaming": True},  # a second model is the reference
     "ppo": {"rollout": 3, "reward": "scorer"},  # reference and reward model, and a process that has one row of three
     "ppo, one prompt": {"rollout": 1, "batch_size": 1, "reward": "scorer:2,scorer:0.5", "lora_rank": 2},
-    "distil": {"rollout": 3, "teacher": "other"},
-    "distil, js": {"rollout": 1, "batch_size": 1, "teacher": "other", "divergence": "js"},
+    "distil": {"rollout": 1, "batch_size": 1, "teacher": "other", "divergence": "js"},
 }
 """With batches of 3 rows, or of 1, of which one of two processes has none."""
 DATA = {"demonstrations": "texts", "preferences": "pairs", "feedback": "pairs", "prompts": "prompts"}
-FROZEN = {"ppo": 1, "distil": 1, "distil, js": 1}
+FROZEN = {"ppo": 1, "distil": 1}
 """How many models of a run are not trained, besides the reward's and one that is made later."""
 
 
@@ -120,7 +118,7 @@ def test_no_process_has_held_a_whole_model(runs: dict[str, Any]) -> None:
 
 
 def test_transformers_loads_the_model(runs: dict[str, Any]) -> None:
-    model = transformers.AutoModelForCausalLM.from_pretrained(runs["two"] / "dpo/model")
+    model = transformers.AutoModelForCausalLM.from_pretrained(runs["two"] / "ppo/model")
     assert model.dtype == torch.float64
 
 

@@ -87,7 +87,7 @@ class LanguagePolicy(TokenReader):
         The logits of one chunk of tokens exist at a time, and are computed again in the backward pass.
         """
         own = self.states(batch)
-        with torch.no_grad(), nullcontext() if teacher.shards is None else teacher.shards.staying():
+        with torch.no_grad(), teacher.staying():
             theirs = teacher.states(batch)  # its head computes behind that, and again in the backward pass
 
         def one(hidden: Tensor, other: Tensor) -> Tensor:

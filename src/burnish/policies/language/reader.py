@@ -96,6 +96,10 @@ class TokenReader:
         """Inside, every process holds the whole weights; they have to call it together."""
         return nullcontext() if self.shards is None else self.shards.gathered()
 
+    def staying(self) -> AbstractContextManager[None]:
+        """What is read inside leaves embedding and head of divided weights whole until the model is read again."""
+        return nullcontext() if self.shards is None else self.shards.staying()
+
     def checked(self, function: Callable[[], T]) -> T:
         """`together` without a gradient: nothing of divided weights is left whole."""
         with torch.no_grad():

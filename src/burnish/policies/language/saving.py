@@ -59,8 +59,8 @@ def save_divided(
 def rounded(model: PreTrainedModel, dtype: torch.dtype, files: torch.dtype | None) -> Iterator[tuple[str, Tensor]]:
     """The weights as they are written, by name, each still divided; one of several that are tied. One is whole at a
     time: how it is rounded is a function of all of it."""
-    wide = keeps(model, dtype)
-    left_out = {*model.all_tied_weights_keys, *(model._keys_to_ignore_on_save or ())}
+    wide, known = keeps(model, dtype), cast(Any, model)
+    left_out = {*known.all_tied_weights_keys, *(known._keys_to_ignore_on_save or ())}
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     for name, tensor in model.state_dict().items():
         if name in left_out:
