@@ -122,7 +122,7 @@ def test_transformers_loads_the_model(runs: dict[str, Any]) -> None:
     assert model.dtype == torch.float64
 
 
-def test_a_checkpoint_was_written_while_the_run_went_on(runs: dict[str, Any]) -> None:
-    for case in CASES:
-        steps = sorted(path.name for path in (runs["two"] / case / "checkpoints").iterdir() if path.name != "best")
+def test_checkpoints_are_written_while_the_run_goes_on(runs: dict[str, Any]) -> None:
+    for case in ("sft, adapter", "dpo, streamed"):  # a rollout has several updates, and no checkpoint within
+        steps = sorted(path.name for path in (runs["two"] / case / "checkpoints").iterdir())
         assert steps == ["step-000001", "step-000002"]
