@@ -112,7 +112,12 @@ class Run:
 
 
 def frozen_bytes(run: Run, shape: Shape) -> float:
-    """A model that is not trained: matrices in the 16 bits of its files, or in 4; not norms, biases, a scalar head."""
+    """A model that is not trained: matrices in the 16 bits of its files, or in 4; not norms, biases, a scalar head.
+
+    What processes divide stays in its dtype.
+    """
+    if run.divided:
+        return run.size * shape.parameters
     matrices = shape.layers * shape.matrices
     wide = shape.layers * shape.vectors + shape.norm + (shape.head if shape.scalar else 0)
     return matrices * (NF4 if run.four_bits else 2) + 2 * (shape.parameters - matrices - wide) + run.size * wide
@@ -150,11 +155,7 @@ def gathered_bytes(run: Run, shape: Shape) -> float:
     """`full`: the weights of the root and of two blocks (one computes, one is on its way), and their gradients."""
     if not run.divided:
         return 0
-    if run.lora:
-        rest = replace(shape, layers=0)
-        block = frozen_bytes(run, replace(shape, layers=1)) - frozen_bytes(run, rest)
-        return frozen_bytes(run, rest) + 2 * block
-    return 2 * run.size * (shape.root + 2 * shape.block)
+    return (1 if run.lora else 2) * run.size * (shape.root + 2 * shape.block)
 
 
 def cache_bytes(run: Run) -> float:
@@ -176,24 +177,26 @@ def memory(run: Run) -> dict[str, float]:
     units) and "summed" (the gradient as one vector); while sampling neither, but "sampling" (cache, whole weights).
     """
     parts, full = run.ranks, run.divided
+    share = parts if full else 1
     whole = sum(weight_bytes(run, shape) for shape in run.trained)
     gradients = run.trained_size * sum(map(run.trainable, run.trained))
     shapes = {"reference": run.shape, "reward": replace(run.shape, scalar=True)}
     second = [name for name in run.does.frozen if not (run.lora and name == "reference")]  # else a copy of the adapter
-    frozen = sum(frozen_bytes(run, shapes[name]) for name in second)
+    frozen = sum(frozen_bytes(run, shapes[name]) for name in second) / share
+    adapters = 4 * sum(map(run.trainable, run.trained)) if run.lora else 0  # in each process
     if run.lora and "reference" in run.does.frozen:
         frozen += 4 * run.trainable(run.shape)
     chosen = run.in_one * run.chosen // run.tokens
     found: dict[str, float] = {
-        "weights": whole / parts if full else whole,
-        "gradients": gradients / parts if full else gradients,
-        "optimizer": 2 * gradients / (1 if run.shard == "none" else parts),
+        "weights": (whole - adapters) / share + adapters,
+        "gradients": gradients if run.lora else gradients / share,
+        "optimizer": 2 * gradients / (1 if run.shard == "none" or (full and run.lora) else parts),
         "frozen": frozen,
         "activations": sum(activation_bytes(run, shape) for shape in run.trained),
         "logits": 3 * 4 * min(LOGITS, chosen * run.shape.vocabulary),
         "casts": sum(cast_bytes(run, shape) for shape in run.trained),
         "gathered": sum(gathered_bytes(run, shape) for shape in run.trained),
-        "summed": gradients if not full and parts > 1 else 0,
+        "summed": gradients if (run.lora or not full) and parts > 1 else 0,
         "whole": whole if full and run.does.whole else 0,
         "cache": cache_bytes(run),
     }
@@ -202,7 +205,7 @@ def memory(run: Run) -> dict[str, float]:
     in_update = found["gradients"] + max(update, found["summed"])
     found["training"] = kept + max(in_update, found["whole"] + found["cache"])
     loaded = [frozen_bytes(run, s) if run.four_bits else run.size * s.parameters for s in run.trained]
-    found["loading"] = sum(loaded) + frozen
+    found["loading"] = sum(loaded) / share + frozen
     return found
 
 
@@ -259,9 +262,9 @@ def flops(run: Run) -> dict[str, float]:
 def sent(run: Run) -> dict[str, float]:
     """Bytes that a process receives in a step, and as many that it sends.
 
-    "gradients" are summed, "passes" are weights gathered to compute, "whole" those for sampling and `prepare`,
-    "updated" those that ZeRO sends. Of N processes: (N − 1)/N of what is gathered, broadcast or reduced to shards, and
-    twice that of what is summed in all of them.
+    "gradients" are summed, "passes" are weights gathered to compute, of frozen models too, "whole" those for sampling
+    and `prepare`, "updated" those that ZeRO sends. Of N processes: (N − 1)/N of what is gathered, broadcast or reduced
+    to shards, and twice that of what is summed in all of them.
     """
     share = (run.ranks - 1) / run.ranks
     gradients = run.trained_size * sum(map(run.trainable, run.trained))
@@ -271,12 +274,16 @@ def sent(run: Run) -> dict[str, float]:
         return {"gradients": 2 * share * gradients * updates, "passes": 0, "whole": 0, "updated": zero}
     reads = run.does.passes * run.micro_batches
     each = math.ceil(run.in_one / TOKENS_AT_ONCE)
-    whole = sum(weight_bytes(run, shape) for shape in run.trained)
-    root = sum(weight_bytes(run, replace(shape, layers=0)) for shape in run.trained)
-    roots = run.trained_size * sum(run.trainable(replace(shape, layers=0)) for shape in run.trained)
+    whole = run.size * sum(shape.parameters for shape in run.trained)  # without adapters, which each process has
+    root = run.size * sum(shape.root for shape in run.trained)
+    kinds = {"reference": run.shape, "reward": replace(run.shape, scalar=True)}
+    others = [kinds[name] for name in run.does.frozen if not (run.lora and name == "reference")]
+    passes = math.ceil(run.rows * run.tokens / TOKENS_AT_ONCE)
+    scored = run.size * sum(passes * (one.parameters - one.root) + one.root for one in others)
+    sums = 2 * gradients * run.does.passes if run.lora else reads * (each * (gradients - root) + root)
     return {
-        "gradients": share * reads * (each * (gradients - roots) + roots),
-        "passes": share * reads * (2 * each * (whole - root) + root),
+        "gradients": share * sums,
+        "passes": share * (reads * (2 * each * (whole - root) + root) + scored),
         "whole": share * whole * run.does.whole,
         "updated": 0,
     }

@@ -231,20 +231,22 @@ def test_bytes_sent() -> None:
     assert set(sent(scale_run.replace(full, ranks=1)).values()) == {0}
     long = sent(scale_run.replace(full, rows=2500, micro=20_000))  # two passes of at most 16,384 tokens
     assert (long["gradients"], long["passes"]) == (0.75 * 4 * (2 * 304 + 84), 0.75 * 4 * (2 * 2 * 304 + 84))
-    base, root = 2 * 368 + 4 * 20, 2 * 80 + 4 * 4
-    adapted = {"gradients": 0.75 * 2 * 512, "passes": 0.75 * 2 * (2 * (base + 512 - root) + root)}
+    adapted = {"gradients": 0.75 * 2 * 512, "passes": passes}  # adapters are in each process
     assert sent(scale_run.replace(full, lora=1)) == adapted | {"whole": 0, "updated": 0}
+    scored = 0.75 * 4 * (388 + 352)  # reference and reward model
+    both = 0.75 * 2 * 4 * (2 * (304 + 304) + 84 + 48)  # policy and critic
+    assert sent(scale_run.replace(full, method="ppo"))["passes"] == 4 * both + scored
 
 
 def test_memory_of_divided_weights() -> None:
-    """PPO with 4 processes: policy 388 and critic 352 of 4 bytes; frozen matrices of 2, norms and scalar head 4."""
+    """PPO with 4 processes: policy 388 and critic 352 of 4 bytes, and as many in reference and reward model."""
     found = memory(Run(SMALL, "ppo", "full", 4, prompt=6, response=2, rows=2, micro=8))
     assert (found["weights"], found["gradients"], found["optimizer"]) == (740, 740, 1480)
-    assert found["frozen"] == (2 * 368 + 4 * 20) + (2 * 328 + 4 * 24)
+    assert found["frozen"] == 740
     assert found["gathered"] == 2 * 4 * (84 + 304) + 2 * 4 * (48 + 304)
     assert found["casts"] == 2 * (144 + 40) + 2 * 144
     assert (found["whole"], found["summed"]) == (4 * 740, 0)
-    assert found["loading"] == 4 * 740 + found["frozen"]
+    assert found["loading"] == 740 + found["frozen"]
     sampling = 740 + 1480 + found["frozen"] + found["whole"] + found["cache"]
     update = 740 + 1480 + 740 + found["frozen"] + found["gathered"] + found["casts"]
     assert found["training"] == max(sampling, update + found["activations"] + found["logits"])
@@ -264,9 +266,9 @@ def test_memory_with_adapters() -> None:
     four = memory(scale_run.replace(run, four_bits=True))
     assert four["weights"] == 288 * 0.5625 + 2 * 80 + 4 * 20 + 512
     full = memory(scale_run.replace(run, shard="full"))
-    assert full["gathered"] == (2 * 80 + 4 * 4) + 2 * (2 * 144 + 4 * 8)
-    assert full["whole"] == base + 512
-    assert full["training"] == (base + 512) / 4 + 256 + 512 + full["whole"] + full["cache"]  # more than an update's
+    assert full["gathered"] == 4 * (84 + 2 * 152)
+    assert (full["whole"], full["gradients"], full["optimizer"]) == (1552 + 512, 512, 1024)
+    assert full["training"] == 1552 / 4 + 512 + 1024 + 512 + full["whole"] + full["cache"]  # more than an update's
 
 
 def test_seconds_of_a_stated_machine() -> None:

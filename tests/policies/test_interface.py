@@ -1,6 +1,7 @@
 """The models of a run: named parts with roles, trained or not, there or missing; and who keeps which protocol."""
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 import tiny
@@ -48,6 +49,23 @@ def test_the_optimizer_updates_what_has_a_trained_role() -> None:
     copied = Models(policy="p", slow=Part("target", "t"))
     assert copied.trained() == {"policy": "p"}
     assert copied.slow == "t"
+
+
+class Parts:
+    """A model whose weights are divided, or not."""
+
+    def __init__(self, divided: bool) -> None:
+        self.divided = divided
+
+    def gathered(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def test_processes_compute_together_where_a_model_that_is_not_trained_is_divided() -> None:
+    whole, parts = Parts(False), Parts(True)
+    assert Models(policy=whole, teacher=parts).together
+    assert not Models(policy=parts, teacher=whole).together
+    assert not Models(policy=parts, reference="a table").together
 
 
 def test_a_part_without_a_role_is_refused() -> None:

@@ -28,6 +28,8 @@ def completed(count: int = 4) -> Completed:
 class Counting:
     """A reward model that keeps what it has read."""
 
+    divided = False
+
     def __init__(self, fails_at: int | None = None) -> None:
         self.scorer, self.read, self.fails_at = make_scorer(), [], fails_at
         self.tokenizer, self.device, self.context = self.scorer.tokenizer, self.scorer.device, self.scorer.context

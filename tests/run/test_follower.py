@@ -47,4 +47,7 @@ def test_it_locks_and_removes_nothing(tmp_path: Path) -> None:
         run.claim({"seed": 0})
         with Follower(run.path, False) as follower:
             follower.check_there()
+            with run.replace_folder("model") as made, follower.replace_folder("model") as seen:
+                assert made == seen
+        assert (run.path / "model").is_dir()
         assert follower.claimed() == {"seed": 0}

@@ -135,6 +135,15 @@ def test_the_shares_of_a_batch_are_its_rows_in_order(rows: int, shares: list[int
     assert torch.cat([part.rows for part in parts]).tolist() == list(range(rows))
 
 
+def test_processes_that_compute_together_all_have_a_row() -> None:
+    """Of two rows the first of three processes has none: the first row, which does not count. Of no rows nobody has."""
+    for rows, expected in ((2, [([0], False), ([0], True), ([1], True)]), (0, [([], True)] * 3)):
+        parts = [World(rank, 3).own_rows(texts(rows), together=True) for rank in range(3)]
+        assert [(part.rows.tolist(), counts) for part, counts in parts] == expected
+    own, counts = World(0, 3).own_rows(texts(2), together=False)
+    assert (len(own), counts) == (0, True)
+
+
 def test_one_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)

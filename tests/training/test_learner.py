@@ -78,7 +78,7 @@ class Halfway:
     def pace(self, seconds: float) -> dict[str, Any]:
         return {}
 
-    def save(self, state: State) -> None:
+    def save(self, state: State, goes_on: bool = False) -> None:
         self.saved.append(state.step)
 
 

@@ -1,18 +1,21 @@
 """Tensors that processes write together: read by any number of them, complete or absent, damage named."""
 
 import os
+import pickle
 import shutil
 import signal
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 import ranks
 import torch
 from torch import Tensor
+from torch.distributed.checkpoint import HuggingFaceStorageWriter
 
 from burnish.run import UserError
-from burnish.run.shards import gathered
+from burnish.run.shards import Copies, gathered
 from burnish.run.world import World, joined
 from burnish.training import checkpoint, sharded
 
@@ -62,6 +65,41 @@ def killed(folder: str) -> str:
         sharded.write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
     try:
         checkpoint.save_together(Path(folder), 3, divided(VALUES, world), STATE, 2, world)
+    except (RuntimeError, UserError) as error:
+        return str(error)
+    return "saved"
+
+
+def write_meanwhile(folder: str) -> list[bool]:
+    """Two checkpoints, written while the tensors change; whether each was still being written when they had."""
+    world, slow = joined(), []
+    write_data = HuggingFaceStorageWriter.write_data
+
+    def late(self: Any, *given: Any) -> Any:
+        changed.wait(60)
+        return write_data(self, *given)
+
+    HuggingFaceStorageWriter.write_data = late  # type: ignore[method-assign]
+    for step in (1, 2):
+        tensors, changed = divided(VALUES, world) | {name: one.clone() for name, one in EVERYWHERE.items()}, Event()
+        saving = checkpoint.Saving(Path(folder), step, tensors, STATE | {"step": step}, 2, world)
+        for tensor in tensors.values():
+            tensor.fill_(9)
+        slow.append(not saving.done.done() and not Path(folder, f"step-{step:06d}").exists())
+        changed.set()
+        saving.wait()
+    return slow
+
+
+def killed_meanwhile(folder: str, rank: int, place: str) -> str:
+    """One process is killed while both write a third checkpoint and go on."""
+    world = joined()
+    if world.rank == rank:
+        holder: Any = {"write_data": HuggingFaceStorageWriter, "stage": Copies}.get(place, checkpoint)
+        setattr(holder, place, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+    try:
+        saving = checkpoint.Saving(Path(folder), 3, divided(VALUES, world), STATE | {"step": 3}, 2, world)
+        saving.wait()
     except (RuntimeError, UserError) as error:
         return str(error)
     return "saved"
@@ -148,6 +186,38 @@ def test_a_process_that_is_killed_leaves_the_checkpoints_before(saved: Path, tmp
     assert found is not None
     assert found.step == 2
     assert sorted(path.name for path in run.iterdir()) == ["step-000001", "step-000002"]
+
+
+def test_a_checkpoint_is_written_while_the_processes_go_on(tmp_path: Path) -> None:
+    """It has what the tensors were when it began."""
+    assert ranks.together(2, tmp_path / "ends", write_meanwhile, str(tmp_path / "run")) == [[True, True]] * 2
+    for step in (1, 2):
+        found = checkpoint.newest(tmp_path / "run", pytest.fail, before=step + 1)
+        assert found is not None
+        assert found.state == STATE | {"step": step}
+        assert same(found.whole(), VALUES | EVERYWHERE)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["step-000001", "step-000002"]
+
+
+@pytest.mark.parametrize(
+    ("rank", "place", "step"),
+    [(1, "stage", 2), (0, "write_data", 2), (1, "write_data", 2), (0, "_conclude", 2), (0, "_keep", 3)],
+)
+def test_a_kill_while_processes_go_on_leaves_whole_checkpoints(
+    saved: Path, tmp_path: Path, rank: int, place: str, step: int
+) -> None:
+    """The one before where it is not finished, and itself where it has its name."""
+    run = tmp_path / "run"
+    shutil.copytree(saved, run)
+    with pytest.raises(FileNotFoundError):  # the killed one's answer
+        ranks.together(2, tmp_path / "ends", killed_meanwhile, str(run), rank, place)
+    (said,) = (pickle.loads(path.read_bytes()) for path in (tmp_path / "ends").iterdir())
+    assert str(said).startswith(f"process {rank} of 2 has ended")
+    found = checkpoint.latest(run, pytest.fail)
+    assert found is not None
+    assert found.step == step
+    assert same(found.whole(), VALUES)
+    assert sorted(path.name for path in run.iterdir()) == [f"step-{one:06d}" for one in range(1, step + 1)]
 
 
 def test_what_fails_in_one_process_is_raised_in_all(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from burnish.batches import Drawn
 from burnish.options import check
-from burnish.policies.interface import Models
+from burnish.policies.interface import Divisible, Models
 from burnish.run import UserError
 from burnish.run.world import ALONE, World
 
@@ -41,7 +41,7 @@ class Source:
 
     def logprobs(self, model: Any, batch: Any) -> Any:
         """A model's log-probabilities of a batch, of which each process computes its share."""
-        return self.world.by_rows(model.logprobs, batch)
+        return self.world.by_rows(model.logprobs, batch, isinstance(model, Divisible) and model.divided)
 
 
 class Experience:

@@ -257,6 +257,13 @@ class Models:
         """Whether the weights of a trained model are divided among the processes of the run."""
         return any(isinstance(model, Divisible) and model.divided for model in self.trained().values())
 
+    @property
+    def together(self) -> bool:
+        """Whether the weights of a model that is not trained are divided: then the processes have to call it as often,
+        also where they hold the whole weights of the trained ones."""
+        others = self.parts.keys() - self.trained().keys()
+        return any(isinstance(model, Divisible) and model.divided for model in map(self.__getattr__, others))
+
     @contextmanager
     def gathered(self) -> Iterator[None]:
         """Inside, every process holds the whole weights of the trained models. All of them have to call it."""

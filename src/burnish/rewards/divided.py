@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 from burnish.rewards.completed import BadRewardError, Completed, Reward, checked_scores
 from burnish.rewards.ensemble import Ensemble
@@ -53,10 +53,15 @@ class OfEach:
         return self.reward.name
 
     def __call__(self, completed: Completed) -> Sequence[float]:
+        scorer, found = self.reward.scorer, cast(Any, [])
+        if scorer.divided:
+            self.reward.check(completed)  # one that fails alone would leave the others waiting
         own = completed.select(range(len(completed))[self.world.bounds(len(completed))])
-        found: Any = []
         try:
-            found = self.reward(own) if len(own) else []
+            if len(own):
+                found = self.reward(own)
+            elif scorer.divided and len(completed):
+                self.reward(completed.select([0]))  # which does not count
         except UserError as error:  # told to all, so that none waits for scores
             found = error
         except Exception as error:

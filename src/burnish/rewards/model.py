@@ -24,6 +24,11 @@ class TextScorer(Protocol):
     def device(self) -> torch.device: ...
 
     @property
+    def divided(self) -> bool:
+        """Whether each process of a run holds a part of the weights; all of them call `scores` together then."""
+        ...
+
+    @property
     def context(self) -> int | None:
         """The longest row that the model accepts; None if there is no limit."""
         ...
@@ -44,8 +49,13 @@ class ModelReward:
 
     @torch.no_grad()
     def __call__(self, completed: Completed) -> Sequence[float]:
-        batch, context = completed.batch.to(self.scorer.device), self.scorer.context
-        lengths = batch.lengths.tolist()
+        self.check(completed)
+        self.scorer.dropout(False)
+        return self.scorer.scores(completed.batch.to(self.scorer.device)).double().cpu().tolist()
+
+    def check(self, completed: Completed) -> None:
+        """Raise BadRewardError for completions that are too long for the model."""
+        lengths, context = completed.batch.lengths.tolist(), self.scorer.context
         if context is not None and (long := [i for i, length in enumerate(lengths) if length > context]):
             rows = [completed.rows[i] for i in long]
             raise BadRewardError(
@@ -53,8 +63,6 @@ class ModelReward:
                 f"{lengths[long[0]]} with its completion: use shorter prompts or completions, or another reward model",
                 rows,
             )
-        self.scorer.dropout(False)
-        return self.scorer.scores(batch).double().cpu().tolist()
 
 
 def model_reward(scorer: TextScorer, tokenizer: "transformers.PreTrainedTokenizerBase", name: str) -> ModelReward:

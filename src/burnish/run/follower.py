@@ -1,12 +1,12 @@
 """The run folder in the processes of a run that do not write it."""
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from burnish.run.atomic import UserError, cannot_write
+from burnish.run.atomic import UserError, cannot_write, unfinished
 from burnish.run.folder import LOCK, RunFolder
 from burnish.run.log import LOGS
 from burnish.run.records import HARMLESS
@@ -33,6 +33,10 @@ class Follower(RunFolder):
 
     def describe(self, environment: dict[str, Any]) -> list[str]:
         return []
+
+    def replace_folder(self, name: str) -> AbstractContextManager[Path]:
+        """The folder that the main process fills, while it does."""
+        return nullcontext(unfinished(self.path / name))
 
     def append(self, name: str, record: dict[str, Any]) -> None:
         pass

@@ -1,17 +1,26 @@
 """Tensors of which each process of a run holds a shard, as FSDP2 divides the weights of a model."""
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 
-def gathered(tensor: Tensor) -> Tensor:
-    """All of a tensor, in every process: all of them have to call this. A tensor that is not divided is returned."""
+def is_divided(tensor: Tensor) -> bool:
+    """Whether each process holds a shard of the tensor."""
     if type(tensor) in (Tensor, nn.Parameter):  # before PyTorch's module for the others is imported
-        return tensor
+        return False
     from torch.distributed.tensor import DTensor
 
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return isinstance(tensor, DTensor)
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """All of a tensor, in every process: all of them have to call this. A tensor that is not divided is returned."""
+    divided: Any = tensor
+    return divided.full_tensor() if is_divided(tensor) else tensor
 
 
 def divided_like(tensor: Tensor, other: Tensor) -> Tensor:
@@ -19,12 +28,67 @@ def divided_like(tensor: Tensor, other: Tensor) -> Tensor:
 
     Every process has the whole tensor and keeps its shard, without communication.
     """
-    if type(other) in (Tensor, nn.Parameter):
+    if not is_divided(other) or is_divided(tensor) or tensor.shape != other.shape:
         return tensor
-    from torch.distributed.tensor import DTensor, distribute_tensor
+    from torch.distributed.tensor import distribute_tensor
 
-    if isinstance(tensor, DTensor) or not isinstance(other, DTensor) or tensor.shape != other.shape:
-        return tensor
-    here = tensor.to(other.device)
-    placements: Any = other.placements
-    return distribute_tensor(here, other.device_mesh, placements, src_data_rank=None)
+    model: Any = other
+    return distribute_tensor(tensor.to(other.device), model.device_mesh, model.placements, src_data_rank=None)
+
+
+def write(folder: Path, tensors: dict[str, Tensor], places: dict[str, int] | None = None) -> Path:
+    """Write tensors with PyTorch's distributed checkpoints (DCP), each process its part of those that are divided; all
+    of them have to call this. What several have is written once. Returns the folder of the parts.
+
+    With `places`, the number from 1 of a file for each name, the main process copies the parts into plain safetensors
+    files beside them. Raises in all processes what fails in one, such as an OSError where it cannot write.
+    """
+    from torch.distributed.checkpoint import HuggingFaceStorageWriter, save
+
+    merged: dict[str, Any] = {} if places is None else {"fqn_to_index_mapping": places, "enable_consolidation": True}
+    writer = HuggingFaceStorageWriter(str(folder), save_distributed=True, **merged)
+    with failing():
+        save(dict(tensors), storage_writer=writer)
+    return Path(writer.path)
+
+
+def begin(folder: Path, tensors: dict[str, Tensor], group: Any) -> Callable[[], None]:
+    """`write` while the processes go on: the tensors are copied, and written by another thread of each process, which
+    meet in a process group of their own. Returns what waits for the end, and raises what has failed."""
+    from torch.distributed.checkpoint import HuggingFaceStorageWriter, async_save
+
+    writer, stager = HuggingFaceStorageWriter(str(folder), save_distributed=True), cast(Any, Copies())
+    future: Any = async_save(dict(tensors), storage_writer=writer, process_group=group, async_stager=stager)
+
+    def finish() -> None:
+        with failing():
+            future.result()
+
+    return finish
+
+
+class Copies:
+    """PyTorch's `AsyncStager` of copies in the host's memory. Its own cannot copy a shard of no rows."""
+
+    should_synchronize_after_execute = False
+
+    def stage(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+    def synchronize_staging(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@contextmanager
+def failing() -> Iterator[None]:
+    """Raise what has failed in one of the processes that write together."""
+    from torch.distributed.checkpoint import CheckpointException
+
+    try:
+        yield
+    except CheckpointException as error:  # no Exception
+        failures = [failure for failure, _ in error.failures.values()]
+        raise min(failures, key=lambda failure: not isinstance(failure, OSError)) from error

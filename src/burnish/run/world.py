@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from burnish.run.atomic import UserError
 from burnish.run.records import config_differences
@@ -56,6 +56,7 @@ class World:
     store: Any = None
     others: tuple[tuple[str, int], ...] = ()
     waited: list[float] = field(default_factory=lambda: [0.0], compare=False)
+    groups: list[Any] = field(default_factory=list, compare=False)
 
     @property
     def is_main(self) -> bool:
@@ -86,19 +87,36 @@ class World:
             torch.distributed.all_gather_object(found, value)
         return found
 
-    def by_rows(self, function: Callable[[T], Any], batch: T) -> Any:
+    def own_rows(self, batch: T, together: bool) -> tuple[T, bool]:
+        """This process's rows of a batch, and True. Where the processes have to compute `together`, one without rows
+        has the batch's first row, and False: it does not count."""
+        own, rows = self.share(batch), cast(Any, batch)
+        counts = len(cast(Any, own)) > 0 or not together or not len(rows)
+        return (own, True) if counts else (rows.select(slice(0, 1)), False)
+
+    def by_rows(self, function: Callable[[T], Any], batch: T, together: bool = False) -> Any:
         """What the function gives for a batch, a tensor with a row for each of the batch's; each process calls it for
-        its share. It must not matter to a row which others are there."""
+        its share. It must not matter to a row which others are there. Where they have to compute `together`, one
+        without rows calls it too."""
         if self.size == 1:
             return function(batch)
         import torch
 
-        own: Any = self.share(batch)
-        return torch.cat([part for part in self.gather(function(own) if len(own) else None) if part is not None])
+        own, counts = self.own_rows(batch, together)
+        found = function(own) if len(cast(Any, own)) else None
+        return torch.cat([part for part in self.gather(found if counts else None) if part is not None])
 
-    def each(self, function: Callable[[S], T], items: Iterable[S]) -> list[T]:
-        """What the function gives for each item; of N processes each calls it for every Nth, and all get all."""
-        found = {i: function(item) for i, item in enumerate(items) if i % self.size == self.rank}
+    def each(self, function: Callable[[S], T], items: Iterable[S], together: bool = False) -> list[T]:
+        """What the function gives for each item; of N processes each calls it for every Nth, and all get all. Where
+        they have to compute `together`, each calls it as often, some for an item of another once more."""
+        found: dict[int, T] = {}
+        count, last = 0, cast(Any, None)
+        for i, item in enumerate(items):
+            count, last = i + 1, item
+            if i % self.size == self.rank:
+                found[i] = function(item)
+        if together and len(found) < -(-count // self.size):
+            function(last)
         every = {i: one for part in self.gather(found) for i, one in part.items()}
         return [every[i] for i in sorted(every)]
 
@@ -127,6 +145,14 @@ class World:
                 torch.distributed.all_reduce(flat)
             for one, summed in zip(same, flat.split([one.numel() for one in same]), strict=True):
                 one.grad.copy_(summed.view_as(one))
+
+    def beside(self) -> Any:
+        """A process group for threads that communicate while the processes themselves do."""
+        if not self.groups:
+            import torch.distributed
+
+            self.groups.append(torch.distributed.new_group(backend="gloo", timeout=PATIENCE))
+        return self.groups[0]
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in one process at least."""

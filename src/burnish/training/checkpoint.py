@@ -13,6 +13,8 @@ import json
 import math
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from torch import Tensor
 
 from burnish.run import UserError, clean_leftovers, remove_folder_atomically, save_folder_atomically, sha256
 from burnish.run.atomic import cannot_write, unfinished
-from burnish.run.world import World
+from burnish.run.world import CONNECTION, LostError, World
 from burnish.training import sharded
 
 TENSORS, STATE, MANIFEST, SHARDS = "tensors.safetensors", "state.json", "manifest.json", "shards"
@@ -89,6 +91,54 @@ def save_together(
     world.barrier()
 
 
+class Saving:
+    """A checkpoint that all processes of the `world` write together while they go on, from copies of the tensors.
+
+    It is complete or absent: the main process writes the manifest and gives the folder its name when every part of it
+    is there. A process that ends waits for that.
+    """
+
+    def __init__(
+        self, folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any], keep: int, world: World
+    ) -> None:
+        self.world, self.final = world, _place(folder, step)
+        group, executor = world.beside(), ThreadPoolExecutor(1)
+        if not world.is_main:
+            world.barrier()  # the folder is there
+            self.done = executor.submit(sharded.begin(unfinished(self.final) / SHARDS, tensors, group))
+        else:
+            text = _to_json(state)
+            with ExitStack() as begun:
+                new = begun.enter_context(save_folder_atomically(self.final))
+                world.barrier()
+                finish = sharded.begin(new / SHARDS, tensors, group)
+                stack = begun.pop_all()
+
+            def complete() -> None:
+                with stack:
+                    finish()
+                    _conclude(new, step, text)
+                _keep(folder, step, keep)
+
+            self.done = executor.submit(complete)
+        executor.shutdown(wait=False)
+
+    def wait(self) -> None:
+        """Wait until the checkpoint is there; all processes have to call this. Raises UserError where the disk
+        refuses."""
+        error: Exception | None = None
+        try:
+            with self.world.losing(CONNECTION):
+                self.done.result()
+        except LostError:
+            raise
+        except (OSError, UserError) as failure:
+            error = failure if isinstance(failure, UserError) else cannot_write(self.final, failure)
+        for one in self.world.gather(error):
+            if one is not None:
+                raise one
+
+
 def _place(folder: Path, step: int) -> Path:
     return folder / f"step-{step:06d}"
 
@@ -98,13 +148,23 @@ def _save(folder: Path, step: int, state: dict[str, Any], keep: int, write: Call
     text, final = _to_json(state), _place(folder, step)
     with save_folder_atomically(final) as new:
         write(new)
-        (new / STATE).write_text(text, encoding="utf-8")
-        manifest = {"format": FORMAT, "step": step, "files": {name: _describe(new / name) for name in _files(new)}}
-        (new / MANIFEST).write_text(json.dumps(manifest, separators=(",", ":")), encoding="utf-8")
-    remove_after(folder, step)
-    for _, path in _present(folder)[keep:]:
-        remove_folder_atomically(path)
+        _conclude(new, step, text)
+    _keep(folder, step, keep)
     return final
+
+
+def _conclude(new: Path, step: int, state: str) -> None:
+    """Write the state and the manifest of a checkpoint whose tensors are there."""
+    (new / STATE).write_text(state, encoding="utf-8")
+    manifest = {"format": FORMAT, "step": step, "files": {name: _describe(new / name) for name in _files(new)}}
+    (new / MANIFEST).write_text(json.dumps(manifest, separators=(",", ":")), encoding="utf-8")
+
+
+def _keep(folder: Path, step: int, count: int) -> None:
+    """Remove the checkpoints of later steps, and all but the newest."""
+    remove_after(folder, step)
+    for _, path in _present(folder)[count:]:
+        remove_folder_atomically(path)
 
 
 def _files(folder: Path) -> list[str]:

@@ -43,6 +43,6 @@ class Learner(Protocol):
         """What timings.jsonl says of the updates since the row before, which took so many seconds."""
         ...
 
-    def save(self, state: State) -> None:
-        """Write a checkpoint."""
+    def save(self, state: State, goes_on: bool = False) -> None:
+        """Write a checkpoint, which may be finished later where the run `goes_on`."""
         ...

@@ -116,7 +116,7 @@ def train_loop(
             stop = run.world.any(interrupted())  # asked once: a later signal must not stop what was not saved
             if stop or (settings.save_every and state.step // settings.save_every > first // settings.save_every):
                 paused = time.perf_counter()
-                learner.save(state)
+                learner.save(state, goes_on=not stop)
                 began += time.perf_counter() - paused  # a row has the time of its updates alone
             if stop:
                 raise Interrupted(f"{run.path} is saved up to step {state.step}; --resume continues it")

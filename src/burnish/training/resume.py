@@ -56,15 +56,16 @@ class Divided(Protocol):
 
     optim: torch.optim.Optimizer
 
-    def consolidate_state_dict(self, to: int) -> None: ...
 
-
-def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state: State, keep: int = 2) -> None:
+def save(
+    run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state: State, keep: int = 2
+) -> checkpoint.Saving | None:
     """Write a checkpoint: weights, optimizer, state, and the lengths and checksums of the run's files. The newest
     `keep` are kept.
 
     A record that a longer run would have had otherwise is in the state, and left out of the lengths. The main process
-    writes, and the others wait; where weights or the optimizer's state are divided, each writes its shards.
+    writes, and the others wait. Where weights or the optimizer's state are divided, each begins to write its shards,
+    and what is returned has to be waited for.
     """
     slots = slots_of(optimizer)
     tensors = weights(models) | {name: value for name, value in slots.items() if isinstance(value, torch.Tensor)}
@@ -72,10 +73,11 @@ def save(run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state
     folder, together = run.path / "checkpoints", models.divided or isinstance(optimizer, Divided)
     values = state_of(run, state, numbers) if run.world.is_main else {}
     if together:
-        checkpoint.save_together(folder, state.step, tensors, values, keep, run.world)
-    elif run.world.is_main:
+        return checkpoint.Saving(folder, state.step, tensors, values, keep, run.world)
+    if run.world.is_main:
         checkpoint.save(folder, state.step, tensors, values, keep)
     run.world.barrier()
+    return None
 
 
 def slots_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -117,7 +119,7 @@ def restore(
     if found is None:
         run.rewind({})
         return State()
-    tensors = found.tensors if found.shards is None else read_shards(found.shards, models, optimizer)
+    tensors = tensors_of(found, models, optimizer)
     load_parameters(models, tensors)
     load_optimizer(optimizer, found, tensors)
     values = {key: value for key, value in found.state.items() if key != "optimizer"}
@@ -145,22 +147,22 @@ def whole(folder: Path, warn: Callable[[str], None], steps: int | float | None) 
     return found
 
 
-def read_shards(
-    folder: Path, models: Models, optimizer: torch.optim.Optimizer | None = None
+def tensors_of(
+    found: checkpoint.Checkpoint, models: Models, optimizer: torch.optim.Optimizer | None = None
 ) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint that processes wrote together: of weights and state what this process holds."""
+    """The tensors of a checkpoint; of one that processes wrote together what this process holds of them."""
+    if found.shards is None:
+        return found.tensors
     parameters = {} if optimizer is None else dict(enumerate(parameters_of(optimizer)))
     own = weights(models)
 
     def place(name: str, size: torch.Size, dtype: torch.dtype) -> torch.Tensor | None:
-        if not name.startswith(OPTIMIZER):
-            return torch.empty_like(own[name])
-        parameter = parameters.get(int(name.split("/")[1]))
-        if parameter is None:
+        like = parameters.get(int(name.split("/")[1])) if name.startswith(OPTIMIZER) else own[name]
+        if like is None:
             return None
-        return torch.empty_like(parameter, dtype=dtype) if size == parameter.shape else torch.empty(size, dtype=dtype)
+        return torch.empty_like(like, dtype=dtype) if size == like.shape else torch.empty(size, dtype=dtype)
 
-    return sharded.read(folder, place)
+    return sharded.read(found.shards, place)
 
 
 def load_optimizer(
@@ -189,12 +191,13 @@ def start_from(run: Path, models: Models, optimizer: torch.optim.Optimizer, warn
     found = checkpoint.newest(run / "checkpoints", warn)
     if found is None:
         raise UserError(f"{run} has no checkpoint with its optimizer's state: {advice}")
-    tensors = found.whole()
-    own, theirs = weights(models), {name for name in tensors if not name.startswith(OPTIMIZER)}
+    names = found.tensors if found.shards is None else sharded.names(found.shards)
+    own, theirs = weights(models), {name for name in names if not name.startswith(OPTIMIZER)}
     if different := sorted(own.keys() ^ theirs):
         raise UserError(f"{run} trained other parameters ({different[0]} is in one of the two): {advice}")
+    tensors = tensors_of(found, models, optimizer)
     for name, parameter in own.items():
-        if not is_saved(gathered(parameter).cpu(), tensors[name], name.partition("/")[2]):
+        if not is_saved(gathered(parameter).cpu(), gathered(tensors[name]).cpu(), name.partition("/")[2]):
             raise UserError(
                 f"{run} ended with other weights than this run begins with ({name}), as where it kept its best ones or "
                 f"the dtype differs, so its optimizer's state does not belong to them: {advice}"
@@ -270,4 +273,4 @@ def load_best(run: RunFolder, models: Models, state: State) -> None:
     found = run.world.from_main(lambda: checkpoint.latest(run.path / BEST, lambda sentence: None, before=before))
     if found is None or (wanted and found.step != wanted):
         raise UserError(f"{run.path / BEST} with the best weights is missing: restore it, or train in another --out")
-    load_parameters(models, found.tensors if found.shards is None else read_shards(found.shards, models))
+    load_parameters(models, tensors_of(found, models))

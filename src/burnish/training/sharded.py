@@ -13,22 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from burnish.run.shards import begin, write
+
+__all__ = ["begin", "names", "read", "read_whole", "write"]
+
 Place = Callable[[str, torch.Size, torch.dtype], Tensor | None]
 """The tensor, of which the process may have a shard, to read a name into, or None to leave it out."""
-
-
-def write(folder: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors; all processes have to call this, with what each of them has. What several have is written once.
-
-    Raises in all of them what fails in one, such as an OSError where it cannot write.
-    """
-    from torch.distributed.checkpoint import CheckpointException, HuggingFaceStorageWriter, save
-
-    try:
-        save(dict(tensors), storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
-    except CheckpointException as error:  # no Exception
-        failures = [failure for failure, _ in error.failures.values()]
-        raise min(failures, key=lambda failure: not isinstance(failure, OSError)) from error
 
 
 def read(folder: Path, place: Place) -> dict[str, Tensor]:
@@ -46,6 +36,13 @@ def read(folder: Path, place: Place) -> dict[str, Tensor]:
         warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)  # which is what is wanted
         load(found, storage_reader=reader, no_dist=True)
     return found
+
+
+def names(folder: Path) -> set[str]:
+    """The names of the tensors in a folder."""
+    from torch.distributed.checkpoint import HuggingFaceStorageReader
+
+    return set(HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata)
 
 
 def read_whole(folder: Path) -> dict[str, Tensor]:

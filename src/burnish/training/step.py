@@ -15,7 +15,11 @@ from burnish.algorithms.interface import Algorithm, Statistics
 from burnish.algorithms.terms import Loss, Term
 from burnish.functional import aggregate
 from burnish.policies.interface import Models, Regularised
+from burnish.run.shards import is_divided
 from burnish.run.world import ALONE, World
+
+Share = tuple[Any, bool]
+"""Rows of a batch that a process computes with, and whether they count, see `World.own_rows`."""
 
 
 class NonFiniteLossError(Exception):
@@ -35,25 +39,27 @@ def prepared(
     Two phases: sums over the parts first, then each part with the total. `carried` is what the algorithm's `conclude`
     returned after the last rollout. Each process of the `world` prepares its share of the rows; all get all.
     """
-    total = statistics_of(algorithm, models, shares(parts, world), world) | carried
+    total = statistics_of(algorithm, models, shares(parts, models, world), world) | carried
 
     def whole(part: Any) -> Any:
-        own = world.share(part)
+        own, counts = world.own_rows(part, models.together)
         ready = algorithm.prepare(models, own, total) if len(own) else own
-        found = [one for one in world.gather(None if ready is own else ready) if one is not None]
+        found = [one for one in world.gather(ready if counts and ready is not own else None) if one is not None]
         return found[0].joined(found[1:]) if len(found) > 1 else found[0] if found else part
 
     return [whole(part) for part in parts]
 
 
-def statistics_of(algorithm: Algorithm, models: Models, own: Sequence[Any], world: World) -> Statistics:
+def statistics_of(algorithm: Algorithm, models: Models, own: Sequence[Share], world: World) -> Statistics:
     """The statistics of all rows, from those of this process."""
-    return world.sum(added([algorithm.statistics(models, part) for part in own]))
+    found = [(algorithm.statistics(models, part), counts) for part, counts in own]
+    return world.sum(added([one for one, counts in found if counts]))
 
 
-def shares(parts: Sequence[Any], world: World) -> list[Any]:
-    """This process's rows of each part; parts of which it has none are left out."""
-    return [share for share in map(world.share, parts) if len(share)]
+def shares(parts: Sequence[Any], models: Models, world: World) -> list[Share]:
+    """This process's rows of each part, see `World.own_rows`; parts of which it has none are left out."""
+    every = (world.own_rows(part, models.together) for part in parts)
+    return [(own, counts) for own, counts in every if len(own)]
 
 
 def added(parts: Sequence[dict[str, Any]]) -> Statistics:
@@ -115,7 +121,7 @@ def gradient(
     faults: list[tuple[Tensor, Tensor]] = []
     # A weight's cast is kept until the outermost autocast ends: so each is cast once, for all passes and heads inside.
     with torch.autocast(batch.mask.device.type, enabled=False):
-        for part, counted in rounds(batch, -(-pieces // world.size), world, models.divided):
+        for part, counted in rounds(batch, -(-pieces // world.size), world, models.divided or models.together):
             with own_losses(models) as own:
                 loss = algorithm.loss(models, part)
             value = objective(loss, denominators)
@@ -137,8 +143,8 @@ def gradient(
                 parameter.grad = None
         bad = [row for rows, there in faults for row in rows[there].tolist()]
         raise NonFiniteLossError(f"the loss is {found['loss']}", sorted(chain.from_iterable(world.gather(bad))))
-    if not models.divided:  # else the backward passes have summed them
-        world.sum_gradients([one for model in models.trained().values() for one in model.parameters().values()])
+    trained = [one for model in models.trained().values() for one in model.parameters().values()]
+    world.sum_gradients([one for one in trained if not is_divided(one)])  # those of others are summed backwards
     return found
 
 
@@ -181,23 +187,26 @@ def own_losses(models: Models) -> Iterator[dict[str, tuple[float, Tensor]]]:
 @torch.no_grad()
 def evaluate(algorithm: Algorithm, models: Models, batches: list[Any], world: World = ALONE) -> dict[str, float]:
     """Loss and metrics over all batches as if they were one."""
-    own = shares(batches, world)
+    own = shares(batches, models, world)
     total = statistics_of(algorithm, models, own, world)
-    return means(algorithm, models, [algorithm.prepare(models, part, total) for part in own], world)
+    ready = [(algorithm.prepare(models, part, total), counts) for part, counts in own]
+    return means(algorithm, models, ready, world)
 
 
 @torch.no_grad()
 def mean_metrics(algorithm: Algorithm, models: Models, parts: list[Any], world: World = ALONE) -> dict[str, float]:
     """Loss and metrics over all prepared parts as if they were one batch."""
-    return means(algorithm, models, shares(parts, world), world)
+    return means(algorithm, models, shares(parts, models, world), world)
 
 
-def means(algorithm: Algorithm, models: Models, own: list[Any], world: World) -> dict[str, float]:
+def means(algorithm: Algorithm, models: Models, own: list[Share], world: World) -> dict[str, float]:
     """`mean_metrics` of all processes' parts, of which this one has its `own`."""
-    denominators = on_host(world.sum(added([part.counts() for part in own])))
+    denominators = on_host(world.sum(added([part.counts() for part, counts in own if counts])))
     sums: dict[str, Tensor] = {}
-    for part in own:
+    for part, counts in own:
         loss = algorithm.loss(models, part)
+        if not counts:
+            continue
         _add(sums, {"loss": objective(loss, denominators)} | metric_shares(loss, part, denominators))
     return world.sum(numbers_of(sums))
 

@@ -70,6 +70,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_scorers.make_classifier("gpt2").double().save_pretrained(folder / "scorer")
     tiny.make_tokenizer().save_pretrained(folder / "scorer")
     tiny.write_rows(folder / "held_one.jsonl", tiny.text_rows(1, 2))
+    for name in ("model", "other", "untied", "chat"):  # weights that are divided when they are read stay in that dtype
+        transformers.AutoModelForCausalLM.from_pretrained(folder / name).double().save_pretrained(folder / name)
     return folder
 
 
@@ -113,7 +115,7 @@ def options(files: Path, out: Path, method: str, **more: Any) -> dict[str, Any]:
     data = DATA[load(method).data]
     sampled: dict[str, Any] = {}
     if load(method).experience:  # frozen models in float64, as the trained one
-        sampled = {"rollout": 5, "max_new_tokens": 4, "dtype": "auto"} | (
+        sampled = {"rollout": 5, "max_new_tokens": 4} | (
             {"teacher": str(files / "other")} if method == "distil" else {"reward": words}
         )
     common = {"model": str(files / "model"), "data": str(files / f"{data}.jsonl"), "out": str(out), "steps": 2}
@@ -121,7 +123,7 @@ def options(files: Path, out: Path, method: str, **more: Any) -> dict[str, Any]:
     return (
         common
         | held
-        | {"batch_size": 5, "learning_rate": 0.01, "threads": 1, "quiet": True, "max_length": 40}
+        | {"batch_size": 5, "learning_rate": 0.01, "threads": 1, "quiet": True, "max_length": 40, "dtype": "auto"}
         | sampled
         | more
     )

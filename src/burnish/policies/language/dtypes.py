@@ -1,7 +1,7 @@
 """The dtype that a model's weights have in its files, and in which they are written again."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -57,6 +57,12 @@ def dtype_to_save(model: PreTrainedModel, asked: Dtype, files: torch.dtype | Non
     return own if files is None or own.itemsize <= files.itemsize else files
 
 
+def keeps(model: PreTrainedModel, dtype: torch.dtype) -> Callable[[str], bool]:
+    """Whether the family keeps the weight of a name in float32 when a model is written in a dtype."""
+    kept = model._get_dtype_plan(dtype)
+    return lambda name: any(re.search(rf"(^|\.){part}(\.|$)", name) for part in kept)
+
+
 @contextmanager
 def written_in(
     model: PreTrainedModel, parameters: dict[str, Any], dtype: torch.dtype, files: torch.dtype | None
@@ -66,11 +72,11 @@ def written_in(
     How they are rounded depends on the dtype of the `files` that they came from: see `as_saved`. Parameters that are
     tied stay tied.
     """
-    kept, config = model._get_dtype_plan(dtype), model.config.dtype
+    wide_too, config = keeps(model, dtype), model.config.dtype
     wide = {name: p.data for name, p in parameters.items()}
     try:
         for name, parameter in parameters.items():
-            if parameter.is_floating_point() and not any(re.search(rf"(^|\.){part}(\.|$)", name) for part in kept):
+            if parameter.is_floating_point() and not wide_too(name):
                 parameter.data = as_saved(parameter.data, dtype, files, name)
         yield
     finally:

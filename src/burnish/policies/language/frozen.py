@@ -20,9 +20,10 @@ KINDS = (nn.Linear, Conv1D, nn.Embedding)
 
 
 def freeze(reader: TokenReader, dtype: str) -> None:
-    """Train none of the weights, and `keep_narrow`; those of another `--dtype` than the default have that already."""
+    """Train none of the weights, and `keep_narrow`; those of another `--dtype` than the default have that already, and
+    those that processes divide stay as they are."""
     reader.model.requires_grad_(False)
-    if dtype == "float32":
+    if dtype == "float32" and not reader.divided:
         keep_narrow(reader)
 
 

@@ -8,7 +8,7 @@ import contextlib
 import importlib.util
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,7 @@ from burnish.policies.language.activations import fuse_gelu
 from burnish.policies.language.dtypes import Dtype, dtype_of_files, without_fractions
 from burnish.policies.language.values import check_config, check_generation
 from burnish.run import UserError, lacks_memory, read_mapping, warn
+from burnish.run.world import ALONE, LostError, World
 
 CONFIG, INDEX, GENERATION = "config.json", "model.safetensors.index.json", "generation_config.json"
 MAPPINGS = (CONFIG, INDEX, GENERATION, "tokenizer_config.json", "special_tokens_map.json")
@@ -52,7 +53,8 @@ class Loading:
     `revision` is a branch, tag or commit of a name on the hub. With `trust_remote_code` the Python code that comes with
     a model is run. `dtype` is what the weights are loaded and kept in; "auto" is what they were saved in. With `bits`
     4 or 8, bitsandbytes quantises the linear layers except the head, to NF4 (Dettmers et al. 2023, "QLoRA", section 3)
-    or LLM.int8() (Dettmers et al. 2022). With `resize` the embedding gets rows for tokens that have none.
+    or LLM.int8() (Dettmers et al. 2022). With `resize` the embedding gets rows for tokens that have none. The processes
+    of the `world` divide the weights, see `burnish.policies.language.sharding`; all of them have to load the model.
     """
 
     revision: str | None = None
@@ -60,6 +62,7 @@ class Loading:
     dtype: Dtype = "float32"
     bits: Literal[4, 8] | None = None
     resize: bool = False
+    world: World = ALONE
 
     def elsewhere(self) -> "Loading":
         """The same for another model than the one whose `revision` is given, and whose embedding is resized."""
@@ -86,6 +89,8 @@ def explained(option: str, name: str | Path, kind: str) -> Iterator[None]:
     named = f"{option} {name}"
     try:
         yield
+    except LostError:
+        raise
     except UserError as error:
         said = str(error)
         if said.startswith(option):
@@ -187,13 +192,21 @@ def load_tokenizer(name: str, loading: Loading) -> PreTrainedTokenizerBase:
 
 
 def load_weights(
-    cls: Any, name: str, config: PreTrainedConfig, loading: Loading, device: str = "cpu", precision: str = "float32"
+    cls: Any,
+    name: str,
+    config: PreTrainedConfig,
+    loading: Loading,
+    device: str = "cpu",
+    precision: str = "float32",
+    built: Callable[[PreTrainedModel], None] | None = None,
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     """A model of a class (an Auto class, or one of transformers' own) on a device, and what is said of its weights.
 
     That is what transformers says, and as "dtype" that of their files. Weights that are missing or have another shape
-    are drawn at random by transformers: see `check_complete`.
+    are drawn at random by transformers: see `check_complete`. `built` is called with the model before weights are read,
+    while they are on the meta device, see `noticed`.
     """
+    cls = cls if built is None else noticed(cls, config, built)
     check_files(name, config)
     if before := getattr(config, "quantization_config", None):
         raise UserError(f"{name} is quantised ({method_of(before)}): give the model as it was before that")
@@ -224,6 +237,22 @@ def load_weights(
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False  # those kernels have no gradient, but are used where it is needed
     return model, found
+
+
+def noticed(cls: Any, config: PreTrainedConfig, built: Callable[[PreTrainedModel], None]) -> Any:
+    """The class, whose `from_pretrained` calls `built` with the model when it has been built; the class itself for a
+    model with Python code of its own, whose class is not known yet."""
+    known = getattr(cls, "_model_mapping", None)
+    if known is not None and type(config) not in known:
+        return cls
+    own: Any = cls if known is None else known[type(config)]
+
+    def init(model: Any, *inputs: Any, **options: Any) -> None:
+        own.__init__(model, *inputs, **options)
+        built(model)
+
+    made = type(own.__name__, (own,), {"__init__": init, "__module__": own.__module__})
+    return made if known is None else type(cls.__name__, (cls,), {"_model_mapping": {type(config): made}})
 
 
 def quantisation(bits: int, half: bool) -> BitsAndBytesConfig:

@@ -27,11 +27,11 @@ from burnish.policies.language.loading import (
     explained,
     load_config,
     load_tokenizer,
-    load_weights,
 )
 from burnish.policies.language.parts import head
 from burnish.policies.language.precision import resolved
 from burnish.policies.language.reader import TokenReader
+from burnish.policies.language.sharding import Shards, load_parts, shards_of
 from burnish.policies.language.vocabulary import resize_embeddings
 
 LOGITS_AT_ONCE = 2**24  # elements of the largest logits tensor: 64 MB in float32
@@ -56,11 +56,12 @@ class LanguagePolicy(TokenReader):
         precision: str = "float32",
         temperature: float = 1.0,
         adapter: Any = None,
+        shards: Shards | None = None,
     ) -> None:
-        super().__init__(model, tokenizer, precision, adapter)
+        super().__init__(model, tokenizer, precision, adapter, shards)
         self.temperature = temperature
-        self.uncached = check_contract(model)
-        self.by_slot = slot_problem(model) if self.uncached is None else None
+        self.uncached = self.checked(lambda: check_contract(model))
+        self.by_slot = self.checked(lambda: slot_problem(model)) if self.uncached is None else None
         self.ends = ends_of_model(model, tokenizer)
         self.balance = load_balance(model)
 
@@ -86,8 +87,8 @@ class LanguagePolicy(TokenReader):
         The logits of one chunk of tokens exist at a time, and are computed again in the backward pass.
         """
         own = self.states(batch)
-        with torch.no_grad():
-            theirs = teacher.states(batch)
+        with torch.no_grad(), teacher.staying():
+            theirs = teacher.states(batch)  # its head computes behind that, and again in the backward pass
 
         def one(hidden: Tensor, other: Tensor) -> Tensor:
             with torch.no_grad():
@@ -154,7 +155,8 @@ class LanguagePolicy(TokenReader):
         peft does not read one from an adapter's folder: load it with `GenerationConfig.from_pretrained`.
         """
         super().save(folder, dtype)
-        save_ends(self.model, self.ends, folder)
+        if self.is_main:
+            save_ends(self.model, self.ends, folder)
 
 
 def load_policy(
@@ -176,12 +178,16 @@ def load_policy(
         source = adapters.source_of(name, loading)
         config = load_config(source.base, source.loading)
         tokenizer = load_tokenizer(source.tokenizer, source.loading)
-        base, found = load_weights(AutoModelForCausalLM, source.base, config, source.loading, device, precision)
+        merges = source.adapter is not None and lora is None
+        base, found = load_parts(
+            AutoModelForCausalLM, source.base, config, source.loading, device, precision, whole=merges
+        )
         check_complete(base, source.base, found)
         if source.loading.resize:
             resize_embeddings(base, tokenizer, source.base)
         model, adapter = adapters.with_adapter(base, source, lora, adapters.POLICY, seed)
-    policy = LanguagePolicy(model, tokenizer, precision, adapter=adapter)
+        shards = shards_of(model, loading.world, adapter)
+    policy = LanguagePolicy(model, tokenizer, precision, adapter=adapter, shards=shards)
     policy.files = found["dtype"] if source.adapter is None or adapter is not None else None  # merged in float32
     return policy
 

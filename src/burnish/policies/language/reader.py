@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,12 +21,15 @@ from burnish.policies.language.neftune import Neftune
 from burnish.policies.language.packing import Pack, call_cost, packs, prompt_lengths
 from burnish.policies.language.parts import body, context
 from burnish.policies.language.positions import length_scaling
-from burnish.policies.language.sharding import Shards
+from burnish.policies.language.saving import save_divided
+from burnish.policies.language.sharding import Shards, shards_of
 from burnish.policies.language.vocabulary import check_token
 from burnish.run import warn
 from burnish.run.world import World
 
 TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 16384}
+
+T = TypeVar("T")
 
 Head = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 """Tensors `[k, …]` from last hidden states `[k, d]` and the ids `[k]` of the tokens that follow them."""
@@ -48,16 +51,17 @@ class TokenReader:
         tokenizer: PreTrainedTokenizerBase,
         precision: str = "float32",
         adapter: Any = None,
+        shards: Shards | None = None,
     ) -> None:
         self.model, self.tokenizer, self.precision, self.adapter = model, tokenizer, precision, adapter
         self.balance: LoadBalance | None = None
         self.neftune: Neftune | None = None
         self.files: torch.dtype | None = None
         self.weights_sha256: str | None = None
-        self.shards: Shards | None = None
+        self.shards = shards
         self.scaling = length_scaling(model.config)
         model.train(False)
-        self.padded, self.joins = packing_of(model)
+        self.padded, self.joins = self.checked(lambda: packing_of(model))
 
     @property
     def device(self) -> torch.device:
@@ -73,13 +77,33 @@ class TokenReader:
         """Whether the weights are divided among the processes of a run."""
         return self.shards is not None
 
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes what is not divided."""
+        return self.shards is None or self.shards.world.is_main
+
     def divide(self, world: World) -> None:
-        """Divide the weights among the processes, see `Shards`."""
-        self.shards = Shards(self.model, world)
+        """Divide the weights among the processes, if they are not divided yet, see `Shards`."""
+        if self.shards is None:
+            self.shards = shards_of(self.model, world, self.adapter)
+
+    def together(self, function: Callable[[], T]) -> T:
+        """What a function returns that calls the model, which all processes have to call together where they divide
+        its weights."""
+        return function() if self.shards is None else self.shards.reading(function)
 
     def gathered(self) -> AbstractContextManager[None]:
         """Inside, every process holds the whole weights; they have to call it together."""
         return nullcontext() if self.shards is None else self.shards.gathered()
+
+    def staying(self) -> AbstractContextManager[None]:
+        """What is read inside leaves embedding and head of divided weights whole until the model is read again."""
+        return nullcontext() if self.shards is None else self.shards.staying()
+
+    def checked(self, function: Callable[[], T]) -> T:
+        """`together` without a gradient: nothing of divided weights is left whole."""
+        with torch.no_grad():
+            return self.together(function)
 
     def dropout(self, on: bool) -> None:
         """Switch dropout on or off; it is off wherever a ratio, a reference, a score or a value matters."""
@@ -98,9 +122,15 @@ class TokenReader:
         """Write weights and configuration for plain transformers, and the tokenizer; an adapter in peft's format.
 
         Weights are written in the dtype of the files that they were loaded from, and an adapter's in its own, or in
-        `dtype`. The model in memory does not change.
+        `dtype`. The model in memory does not change. Processes that divide the weights have to call this together: the
+        main one has made the folder.
         """
-        if self.adapter is None:
+        if self.adapter is None and self.shards is not None:
+            target = dtype_to_save(self.model, dtype, self.files)
+            save_divided(self.model, folder, target, self.files, self.shards.world)
+        elif not self.is_main:
+            return
+        elif self.adapter is None:
             target = dtype_to_save(self.model, dtype, self.files)
             with written_in(self.model, dict(self.model.named_parameters()), target, self.files):
                 self.model.save_pretrained(folder)
@@ -109,7 +139,8 @@ class TokenReader:
         else:
             with written_in(self.model, self.parameters(), getattr(torch, dtype), None):
                 adapters.save(self.adapter, folder)
-        self.tokenizer.save_pretrained(folder)
+        if self.is_main:
+            self.tokenizer.save_pretrained(folder)
 
     def numbers(
         self,
@@ -130,8 +161,7 @@ class TokenReader:
         """
         if tokens.numel():
             self.check_token(int(tokens.max()), "a text")
-        read = partial(self.read, tokens, mask, lengths, head, width, rows, starts)
-        return read() if self.shards is None else self.shards.reading(read)
+        return self.together(partial(self.read, tokens, mask, lengths, head, width, rows, starts))
 
     def read(
         self,

@@ -29,6 +29,7 @@ from burnish.batches import Feedback, Preferences
 from burnish.policies.language.adapters import arithmetic
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.run import UserError, write_atomically
+from burnish.run.shards import gathered
 from burnish.run.world import ALONE, World
 
 MOST_BYTES = 4 * 2**30
@@ -154,7 +155,7 @@ def compute(
         logprobs = policy.logprobs(batch)[batch.mask].float().cpu()
         return logprobs, batch.rows.cpu(), batch.mask.flatten(1).sum(1).cpu()
 
-    values, rows, counts = zip(*world.each(of_batch, batches), strict=True)
+    values, rows, counts = zip(*world.each(of_batch, batches, policy.divided), strict=True)
     sizes = torch.cat(counts)
     return {"values": torch.cat(values), "rows": torch.cat(rows), "offsets": sizes.cumsum(0) - sizes}
 
@@ -192,7 +193,7 @@ def configuration(config: PreTrainedConfig) -> str:
 
 
 def weights_hash(model: nn.Module) -> str:
-    """SHA-256 of a model's weights and their names."""
+    """SHA-256 of a model's weights and their names; processes that divide them have to call this together."""
     return hash_tensors(model.state_dict())
 
 
@@ -200,7 +201,7 @@ def hash_tensors(tensors: dict[str, Tensor]) -> str:
     """SHA-256 of names, types, shapes and bytes."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
+        tensor = gathered(tensors[name].detach()).cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -26,15 +26,16 @@ from burnish.policies.language.loading import (
     explained,
     load_config,
     load_tokenizer,
-    load_weights,
     quiet,
 )
 from burnish.policies.language.packing import prompt_lengths
 from burnish.policies.language.parts import embedding
 from burnish.policies.language.precision import resolved
 from burnish.policies.language.reader import TokenReader
+from burnish.policies.language.sharding import Shards, load_parts, shards_of
 from burnish.policies.language.vocabulary import ADVICE, needed_rows, resize_embeddings
 from burnish.run import UserError, read_mapping
+from burnish.run.shards import divided_like
 
 
 class LanguageScorer(TokenReader):
@@ -54,9 +55,10 @@ class LanguageScorer(TokenReader):
         tokenizer: PreTrainedTokenizerBase,
         precision: str = "float32",
         adapter: Any = None,
+        shards: Shards | None = None,
     ) -> None:
-        super().__init__(model, tokenizer, precision, adapter)
-        check_scalar_head(model)
+        super().__init__(model, tokenizer, precision, adapter, shards)
+        self.checked(lambda: check_scalar_head(model))
 
     @property
     def offset(self) -> float:
@@ -106,8 +108,8 @@ class LanguageScorer(TokenReader):
         head, and beside it the configuration that says so.
         """
         super().save(folder, dtype)
-        if self.adapter is not None:
-            self.model.config.architectures = [type(self.model).__name__]
+        if self.adapter is not None and self.is_main:
+            self.model.config.architectures = [type(self.model).__name__.removeprefix("FSDP")]
             self.model.config.save_pretrained(folder)
 
 
@@ -170,7 +172,10 @@ def load_scorer(
             config = load_config(source.base, source.loading, num_labels=1)
             tokenizer = load_tokenizer(source.tokenizer, source.loading)
             kind = classifier_class(config)
-            model, found = load_weights(kind, source.base, config, source.loading, device, precision)
+            vocabulary = getattr(config.get_text_config(), "vocab_size", 0)
+            grows = not issubclass(kind, ScalarHead) and padding(tokenizer) >= vocabulary
+            whole = grows or (source.adapter is not None and lora is None)  # a row is added, or the adapter is
+            model, found = load_parts(kind, source.base, config, source.loading, device, precision, whole)
         check_loaded(model, found, f"{option} {name}")
         if "score.weight" in found["missing_keys"]:
             new_head(cast(nn.Linear, model.score), seed)
@@ -179,9 +184,10 @@ def load_scorer(
         if not isinstance(model, ScalarHead):
             pad_apart(model, tokenizer)
         model, adapter = adapters.with_adapter(model, source, lora, adapters.SCORER, seed, option)
+        shards = shards_of(model, loading.world, adapter)
     if source.adapter is not None and (source.adapter / "config.json").exists():
         model.config.score_offset = float(read_mapping(source.adapter / "config.json").get("score_offset", 0.0))
-    scorer = LanguageScorer(model, tokenizer, precision, adapter)
+    scorer = LanguageScorer(model, tokenizer, precision, adapter, shards)
     scorer.files = found["dtype"] if source.adapter is None or adapter is not None else None  # merged in float32
     return scorer
 
@@ -212,9 +218,19 @@ def quiet_and_reproducible(seed: int) -> Iterator[None]:
 def new_head(head: nn.Linear, seed: int) -> None:
     """Draw a head's weights from N(0, 1/(d + 1)), reproducibly, so that initial scores are of order 1."""
     generator = torch.Generator().manual_seed(seed)
-    head.weight.normal_(0.0, (head.in_features + 1) ** -0.5, generator=generator)
+    drawn = torch.empty(head.weight.shape, dtype=head.weight.dtype)
+    drawn.normal_(0.0, (head.in_features + 1) ** -0.5, generator=generator)
+    head.weight.copy_(divided_like(drawn, head.weight))
     if head.bias is not None:
         head.bias.zero_()
+
+
+def padding(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The tokenizer's padding token, which is added where no text would be without it."""
+    others = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id)
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id in others:
+        tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    return tokenizer.pad_token_id
 
 
 @torch.no_grad()
@@ -225,11 +241,7 @@ def pad_apart(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Non
     without a padding token it refuses batches: then `<pad>` is added, with an embedding of zeros. Raises UserError
     where it would not be the first token without an embedding.
     """
-    words = embedding(model).num_embeddings
-    others = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id)
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id in others:
-        tokenizer.add_special_tokens({"pad_token": "<pad>"})
-    pad = tokenizer.pad_token_id
+    words, pad = embedding(model).num_embeddings, padding(tokenizer)
     if pad >= words:
         if any(words <= token < pad for token in tokenizer.get_vocab().values()):
             raise UserError(

@@ -11,48 +11,102 @@ time. `TokenReader.numbers` asks `passes` for that number first, and makes up fo
 single token, of which nothing is used: its gradient is zero. Where the processes do different things (sampling,
 evaluation), `gathered` holds the whole weights in each of them, and nothing is communicated inside.
 
+The weights are divided when a model has been built, on the meta device, and each process then reads its part of them
+from the files (`load_parts`). Adapters are whole in each process, and so is what else is trained beside frozen weights:
+they are few, and their gradients are summed as those of a model that is not divided.
+
 Zhao et al. (2023), "PyTorch FSDP: Experiences on Scaling Fully Sharded Data Parallel".
 """
 
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from burnish.policies.language.adapters import source_of
-from burnish.policies.language.loading import Loading, explained, load_config, quiet
+from burnish.policies.language.loading import Loading, explained, load_config, load_weights, quiet
 from burnish.policies.language.recompute import outermost
 from burnish.run import UserError
-from burnish.run.shards import gathered
-from burnish.run.world import World
+from burnish.run.shards import gathered, is_divided
+from burnish.run.world import CONNECTION, World
 
 T = TypeVar("T")
 
+DTYPES = "has weights of several dtypes, which cannot be divided: set dtype float32"
 NO_BLOCKS = "has no blocks that its weights could be divided by: set shard to optimizer, or to none"
 
 
+def load_parts(
+    cls: Any, name: str, config: PreTrainedConfig, loading: Loading, device: str, precision: str, whole: bool
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """`load_weights`, of which each process of several reads its part alone, unless the weights are to be read `whole`,
+    because they change before they are divided."""
+    world = loading.world
+    if world.size == 1 or whole or loading.resize:
+        return load_weights(cls, name, config, loading, device, precision)
+    built = partial(divide, world=world, device=torch.device(device).type)
+    model, found = load_weights(cls, name, config, loading, device, precision, built)
+    return model, found | {"mismatched_keys": whole_shapes(model, found["mismatched_keys"], world)}
+
+
+def whole_shapes(model: PreTrainedModel, own: Collection[tuple[Any, ...]], world: World) -> set[tuple[Any, ...]]:
+    """The weights whose shape is another in the files, with both shapes, from those of the parts: a part may fit where
+    others do not."""
+    shapes = {name: (file, wanted) for name, file, wanted in own}
+    wrong = sorted(set().union(*world.gather(set(shapes))))
+    here = {name: tuple(cast(Any, model.get_parameter(name)).to_local().shape) for name in wrong}
+    parts = world.gather({name: shapes.get(name, (here[name], here[name])) for name in wrong})
+
+    def added(name: str, place: int) -> tuple[int, ...]:
+        return sum(part[name][place][0] for part in parts), *parts[0][name][place][1:]
+
+    return {(name, added(name, 0), added(name, 1)) for name in wrong}
+
+
+def divide(model: PreTrainedModel, world: World, device: str, apart: Collection[nn.Parameter] = ()) -> None:
+    """Divide the weights of a model, which may still be on the meta device, but for those that stay `apart`."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    if blocks := outermost(model):
+        mesh, ignored = init_device_mesh(device, (world.size,)), set(apart)
+        for block in blocks:
+            fully_shard(block, mesh=mesh, reshard_after_forward=True, ignored_params=ignored)
+        fully_shard(model, mesh=mesh, ignored_params=ignored)
+
+
+def shards_of(model: PreTrainedModel, world: World, adapter: Any = None) -> "Shards | None":
+    """The shards of a model with its adapter; None where there is one process."""
+    if world.size == 1:
+        return None
+    trained = [] if adapter is None else [p for p in model.parameters() if p.requires_grad]
+    return Shards(model, world, trained)
+
+
 class Shards:
-    """The weights of a model, divided among the processes of the `world`.
+    """The weights of a model, divided among the processes of the `world`, but for those that stay `apart`.
 
     `open` says whether the whole weights are held. Raises UserError for a model without blocks.
     """
 
-    def __init__(self, model: PreTrainedModel, world: World) -> None:
-        from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+    def __init__(self, model: PreTrainedModel, world: World, apart: Collection[nn.Parameter] = ()) -> None:
+        from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 
-        self.model, self.world, self.open = model, world, False
+        self.model, self.world, self.open, self.stays = model, world, False, False
         self.blocks = outermost(model)
         if not self.blocks:
             raise UserError(f"{model.config.name_or_path} ({model.config.model_type}) {NO_BLOCKS}")
-        mesh = init_device_mesh(model.device.type, (world.size,))
-        for block in self.blocks:
-            fully_shard(block, mesh=mesh, reshard_after_forward=True)
-        self.root = cast(Any, fully_shard(model, mesh=mesh))
+        if not isinstance(model, FSDPModule):
+            divide(model, world, model.device.type, apart)
+        self.root = cast(Any, model)
+        make_whole(model, apart)
+        if len({one.dtype for one in model.parameters() if one.requires_grad and is_divided(one)}) > 1:
+            raise UserError(f"{model.config.name_or_path} ({model.config.model_type}) {DTYPES}")
         # The default order is that of the passes before, also of those without a gradient, of which processes make
         # different numbers: then one would gather another block than the others.
         for block, before in zip(self.blocks, [self.root, *self.blocks[:-1]], strict=True):
@@ -67,8 +121,16 @@ class Shards:
         self.close()
 
     def reading(self, function: Callable[[], T]) -> T:
-        """What the function returns, which calls body and head of the model, inside a forward pass of the root."""
-        return self.root.burnish_reading(function)
+        """What the function returns, which calls body and head of the model, inside a forward pass of the root.
+
+        Where no backward pass follows, the weights are given up behind it, unless the model `stays` whole until it is
+        read again.
+        """
+        with self.world.losing(CONNECTION):
+            found = self.root.burnish_reading(function)
+        if not (self.open or self.stays or torch.is_grad_enabled()):
+            self.close()
+        return found
 
     def passes(self, own: int) -> int:
         """The number of passes that each process makes, of which this one has its `own`: at least one."""
@@ -102,22 +164,23 @@ class Shards:
         for unit in (self.root, *self.blocks):
             unit.reshard()
 
-    @torch.no_grad()
-    def released(self) -> None:
-        """Leave the model of the main process with plain weights, to be saved; all processes have to call this.
+    @contextmanager
+    def staying(self) -> Iterator[None]:
+        """What is read inside leaves the embedding and the head whole until the next time."""
+        before, self.stays = self.stays, True
+        try:
+            yield
+        finally:
+            self.stays = before
 
-        Nothing is computed with the model after it.
-        """
-        found: dict[nn.Parameter, nn.Parameter] = {}
-        for module in self.model.modules():
-            for name, parameter in module.named_parameters(recurse=False):
-                if parameter not in found:  # a tied weight stays tied
-                    tensor = gathered(parameter.detach())
-                    found[parameter] = nn.Parameter(tensor, parameter.requires_grad)
-                if self.world.is_main:
-                    module._parameters[name] = found[parameter]
-                else:
-                    found[parameter] = parameter
+
+def make_whole(model: nn.Module, parameters: Collection[nn.Parameter]) -> None:
+    """Make parameters whole that were copied from divided ones, as a head that is trained beside adapters."""
+    chosen = set(parameters)
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter in chosen and is_divided(parameter):
+                module._parameters[name] = nn.Parameter(gathered(parameter.detach()), parameter.requires_grad)
 
 
 def check_blocks(name: str, loading: Loading) -> None:

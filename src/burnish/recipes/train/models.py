@@ -26,7 +26,7 @@ from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.train.rewards import is_scorer, resolve_reward, reward_folder
 from burnish.run import UserError, printable
-from burnish.run.world import ALONE, World
+from burnish.run.world import ALONE, World, joined
 from burnish.training.progress import Progress
 
 
@@ -39,7 +39,8 @@ def load_models(algorithm: Algorithm, settings: Settings) -> Models:
     if settings.lora_rank is not None and settings.dtype == "float32":
         bases: Any = models.trained().values()
         for model in bases:
-            keep_narrow(model)
+            if not model.divided:
+                keep_narrow(model)
     if settings.gradient_checkpointing:
         trained: Any = models.trained().values()
         for model in trained:
@@ -151,7 +152,9 @@ def loading_of(settings: Settings) -> Loading:
         }
     )
     bits: Any = 4 if settings.load_in_4bit else 8 if settings.load_in_8bit else None
-    return Loading(settings.revision, settings.trust_remote_code, settings.dtype, bits, settings.resize_embeddings)
+    world = joined() if settings.shard == "full" else ALONE
+    resize = settings.resize_embeddings
+    return Loading(settings.revision, settings.trust_remote_code, settings.dtype, bits, resize, world)
 
 
 def lora_of(settings: Settings) -> Lora | None:

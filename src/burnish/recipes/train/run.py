@@ -42,13 +42,13 @@ from burnish.recipes.train.models import (
     with_reward,
 )
 from burnish.recipes.train.rows import Data, read_data, streams_data
-from burnish.recipes.train.several import check_config, check_models, check_shard, divide, idle, of_process, release
+from burnish.recipes.train.several import check_config, check_models, check_shard, divide, idle, in_turn, of_process
 from burnish.run import RunFolder, UserError, hushed, said_if_slow, threads_allowed, without_keys, write_checksums
 from burnish.run.follower import opened
 from burnish.run.log import logged
 from burnish.run.records import HARMLESS
 from burnish.run.trackers import Trackers, check_installed
-from burnish.run.world import CONNECTION, joined
+from burnish.run.world import ALONE, CONNECTION, joined
 from burnish.training.language.learner import GradientLearner
 from burnish.training.language.optimizer import check_optimizer, make_optimizer
 from burnish.training.loop import out_of_patience, train_loop
@@ -169,7 +169,7 @@ def _train(
 ) -> None:
     """`run_training` in an open folder; `loaded` are the settings with the place of a given model."""
     world = run.world
-    with world.main_first(), said_if_slow("loading the model", settings.quiet):
+    with in_turn(settings, world), said_if_slow("loading the model", settings.quiet):
         models = load_models(algorithm, loaded)
     check_models(models, world)
     if waiting := idle(settings, world):
@@ -208,22 +208,24 @@ def _train(
         with models.gathered():
             if world.is_main:
                 centre(models.scorer, read.rows, settings)
-    release(models)
-    if world.is_main:
+    if world.is_main or models.divided:
         finish(algorithm, models, settings, run, read.rows, read.held)
 
 
 def finish(algorithm: Algorithm, models: Models, settings: Settings, run: RunFolder, rows: Any, held: Any) -> None:
-    """Write the trained models, with checksums."""
+    """Write the trained models, with checksums: the main process, or all that divide the weights."""
+    together = run.world if models.divided else ALONE
     if "critic" in models:
         with run.replace_folder("critic") as folder:
+            together.barrier()  # the folder is there
             models.critic.save(folder, settings.save_dtype)
     with run.replace_folder("model") as folder:  # last: it is what says that the run is complete
-        trained = models.main
-        trained.save(folder, settings.save_dtype)
-        write_card(folder, trained.tokenizer, algorithm, settings, rows, held, run.path / "metrics.jsonl")
-        parts = {"model": folder} | ({"critic": run.path / "critic"} if "critic" in models else {})
-        write_checksums(run.path, parts)
+        together.barrier()
+        models.main.save(folder, settings.save_dtype)
+        if run.world.is_main:
+            write_card(folder, models.main.tokenizer, algorithm, settings, rows, held, run.path / "metrics.jsonl")
+            parts = {"model": folder} | ({"critic": run.path / "critic"} if "critic" in models else {})
+            write_checksums(run.path, parts)
 
 
 def _fit(

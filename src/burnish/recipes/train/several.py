@@ -1,5 +1,6 @@
 """A run in several processes: what it cannot do yet, and that all processes are alike."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -63,6 +64,12 @@ def check_shard(settings: Settings, world: World) -> None:
             check_blocks(resolve_model(settings.model), loading_of(settings))
 
 
+def in_turn(settings: Settings, world: World) -> AbstractContextManager[None]:
+    """Where models are loaded: in the main process first, which may download them, but together where each process
+    reads its part of the weights."""
+    return nullcontext() if settings.shard == "full" else world.main_first()
+
+
 def divide(models: Models, settings: Settings, world: World) -> None:
     """Divide the weights of the trained models among the processes, where that is asked for. One process keeps all.
 
@@ -80,14 +87,6 @@ def divide(models: Models, settings: Settings, world: World) -> None:
     if settings.shard == "full" and world.size > 1:
         for model in trained:
             model.divide(world)
-
-
-def release(models: Models) -> None:
-    """Leave the trained models whole in the main process, to be saved. Nothing is computed with them after it."""
-    trained: Any = models.trained().values()
-    for model in trained:
-        if model.shards is not None:
-            model.shards.released()
 
 
 def check_config(config: dict[str, Any], world: World) -> None:

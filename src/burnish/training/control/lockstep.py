@@ -157,7 +157,7 @@ class LockstepLearner:
         """Nothing: a run's steps are not counted by the time."""
         return {}
 
-    def save(self, state: State) -> None:
+    def save(self, state: State, goes_on: bool = False) -> None:
         """Nothing: environments cannot be saved, so an interrupted group of runs starts again."""
 
     def note(self, metrics: dict[str, Any], state: State) -> None:

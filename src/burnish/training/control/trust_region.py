@@ -93,7 +93,7 @@ class TrustRegionLearner:
     def recorded_by_run(self) -> dict[int, dict[str, float]]:
         return self.critic.recorded_by_run()
 
-    def save(self, state: State) -> None:
+    def save(self, state: State, goes_on: bool = False) -> None:
         self.critic.save(state)
 
     def named(self, run: int) -> dict[str, Tensor]:

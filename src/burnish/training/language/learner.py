@@ -15,6 +15,7 @@ from burnish.policies.interface import Models
 from burnish.run import RunFolder, UserError
 from burnish.run.shards import gathered
 from burnish.run.world import ALONE, World
+from burnish.training.checkpoint import Saving
 from burnish.training.language.schedule import schedule
 from burnish.training.resume import State, parameters_of, save
 from burnish.training.step import NonFiniteLossError, gradient, mean_metrics, microbatches, prepared
@@ -39,6 +40,7 @@ class GradientLearner:
         self.dropout = self.algorithm.dropout
         self.rate = schedule(self.optimizer, self.settings, self.steps)
         self.saved: int | None = None
+        self.saving: Saving | None = None
         self.learned, self.waited = 0, self.run.world.waited[0]
 
     def prepare(self, batch: Any, state: State) -> Any:
@@ -117,16 +119,26 @@ class GradientLearner:
         found: dict[str, Any] = {"tokens_per_second": round(sum(rates), 4)}
         return found if world.size == 1 else found | {"by_process": rates, "waiting": waits}
 
-    def save(self, state: State) -> None:
+    def save(self, state: State, goes_on: bool = False) -> None:
         before = self.run.world.waited[0]
-        save(self.run, self.models, self.optimizer, state, self.settings.keep_checkpoints)
+        self.wait()  # one at a time
+        self.saving = save(self.run, self.models, self.optimizer, state, self.settings.keep_checkpoints)
         self.saved = state.step
+        if not goes_on:
+            self.wait()
         self.waited += self.run.world.waited[0] - before  # for the one that writes: no part of the updates' time
+
+    def wait(self) -> None:
+        """Wait for a checkpoint that is being written."""
+        saving, self.saving = self.saving, None
+        if saving is not None:
+            saving.wait()
 
     def save_end(self, state: State) -> None:
         """Write the checkpoint of the run's last step, unless it is there or none are wanted."""
         if self.settings.save_every and self.saved != state.step:
             self.save(state)
+        self.wait()
 
 
 def carried_numbers(carried: dict[str, Any]) -> dict[str, float]:
