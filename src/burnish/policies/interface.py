@@ -163,7 +163,7 @@ class Sampler(Protocol):
 
 
 @runtime_checkable
-class Compared(Protocol):
+class ComparedSampler(Protocol):
     """A sampler whose log-probabilities are compared with the policy's own before anything is learned from them."""
 
     def compare(self, logprobs: Tensor, sampler_logprobs: Tensor, mask: Tensor) -> None:

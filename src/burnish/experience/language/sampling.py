@@ -17,7 +17,7 @@ from burnish.experience.interface import Experience, RolloutError, Source
 from burnish.experience.language.dialogues import Limits, play
 from burnish.functional.masked import is_last
 from burnish.options import COLDEST, option
-from burnish.policies.interface import Compared, Sampled, SamplingKnobs
+from burnish.policies.interface import ComparedSampler, Sampled, SamplingKnobs
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.layout import completions_batch
 from burnish.rewards.completed import BadRewardError, Completed, Reward, checked_scores
@@ -186,7 +186,7 @@ class Scored:
         batch = self.completed.batch
         with torch.no_grad():
             found = source.logprobs(source.models.policy, batch)
-        if isinstance(source.sampler, Compared):
+        if isinstance(source.sampler, ComparedSampler):
             source.sampler.compare(found, self.sampler_logprobs, batch.mask)
         return found
 

@@ -8,7 +8,8 @@ the policy's own (`handshake`).
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +33,9 @@ KEY = "BURNISH_SERVER_TOKEN"
 
 SAMPLER = Peer("the sampler", "--sampler", KEY)
 LOAD = "load_model"
-ROWS_PER_REQUEST = 512
+ROWS_PER_REQUEST, TOKENS_PER_REQUEST = 512, 2**20
+"""The most completions of a request, and the most tokens of their prompts and themselves: below what a server takes."""
+
 NEEDED = ("id", "weights_sha256", "weights_version", "tokenizer_sha256", "logprobs_mode", "dtype", "ends")
 """What a server has to say of its model."""
 
@@ -141,12 +144,9 @@ class ServedSampler:
         if there:
             self.ask(url, body, answered)
             return
-        folder = Path(tempfile.mkdtemp(prefix="burnish-")) if self.folder is None else self.folder
-        try:
+        with place_for_weights(self.folder) as folder:
             write_weights(folder, tensors, self.expected["weights_sha256"])
             self.ask(url, body | {"path": str(folder.resolve())}, answered)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def sample(self, prompts: Sequence[Sequence[int]], streams: Sequence[int], knobs: SamplingKnobs) -> Sampled:
         """One completion per prompt, as the policy's own sampler draws them from these random streams."""
@@ -158,7 +158,7 @@ class ServedSampler:
     def score(self, prompts: Sequence[Sequence[int]], found: Sampled, knobs: SamplingKnobs, where: str) -> None:
         """Raise SamplerError where completions are not the policy's."""
         self.policy.dropout(False)
-        apart = difference(self.policy, prompts, found, knobs.temperature)
+        apart = difference(self.policy, prompts, found, knobs.temperature, self.world)
         self.refuse(apart, f"{apart.numel():,} tokens of {where}")
 
     def drawn(self, prompts: Sequence[Sequence[int]], streams: Sequence[int], knobs: SamplingKnobs) -> Sampled:
@@ -174,8 +174,7 @@ class ServedSampler:
     ) -> list[tuple[list[int], list[float]]]:
         """Ids and log-probabilities, of so many rows at a time."""
         found = []
-        for first in range(0, len(prompts), ROWS_PER_REQUEST):
-            part = slice(first, first + ROWS_PER_REQUEST)
+        for part in parts_of(prompts, knobs.max_new_tokens):
             wanted = [list(prompt) for prompt in prompts[part]]
             body = {
                 "model": self.server["id"],
@@ -238,6 +237,34 @@ class ServedSampler:
             f"log-probabilities are not theirs: those of {where} differ by up to {most:.3g} and by {mean:.3g} on "
             f"average, where {self.bound:g} and {self.bound / 10:g} are allowed; start the server again"
         )
+
+
+@contextmanager
+def place_for_weights(folder: Path | None) -> Iterator[Path]:
+    """The folder, or a temporary one, which is removed afterwards. Raises SamplerError where none can be made."""
+    try:
+        found = Path(tempfile.mkdtemp(prefix="burnish-")) if folder is None else folder
+    except OSError as error:
+        raise SamplerError(
+            f"there is no place for the sampler's weights ({error}): make room in the temporary folder"
+        ) from error
+    try:
+        yield found
+    finally:
+        shutil.rmtree(found, ignore_errors=True)
+
+
+def parts_of(prompts: Sequence[Sequence[int]], limit: int) -> Iterator[slice]:
+    """Which prompts to send together, with completions of up to `limit` tokens: as many as a request may have."""
+    first, tokens = 0, 0
+    for i, prompt in enumerate(prompts):
+        more = len(prompt) + limit
+        if i > first and (i - first == ROWS_PER_REQUEST or tokens + more > TOKENS_PER_REQUEST):
+            yield slice(first, i)
+            first, tokens = i, 0
+        tokens += more
+    if first < len(prompts):
+        yield slice(first, len(prompts))
 
 
 def is_typed(one: Mapping[str, Any]) -> bool:
