@@ -4,9 +4,7 @@ Every server here is a real one, on a port of this machine, with the faults put 
 """
 
 import copy
-import json
 import math
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,11 +18,10 @@ from served import Server, edited, serving
 
 from burnish.policies.interface import ComparedSampler, Sampler, SamplerError, SamplingKnobs
 from burnish.policies.language.adapters import Lora
+from burnish.policies.language.connection import KEY
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import PolicySampler
-from burnish.policies.language.served import KEY, ServedSampler, parts_of
-from burnish.recipes.serve.app import MOST_BYTES
-from burnish.recipes.serve.requests import MOST_DRAWN, MOST_TOKENS
+from burnish.policies.language.served import ServedSampler
 from burnish.run import UserError
 
 PROMPTS = [[0, 5, 6], [0, 4], [0, 11, 3, 9], [0, 5, 6], [0, 8]]
@@ -116,42 +113,13 @@ def test_the_completions_are_those_of_the_policys_own_sampler(
 def test_a_rollout_of_many_rows_takes_several_requests(
     well: Server, policy: LanguagePolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("burnish.policies.language.served.ROWS_PER_REQUEST", 2)
+    monkeypatch.setattr("burnish.policies.language.connection.ROWS_PER_REQUEST", 2)
     sampler = sampler_of(well, policy)
     sampler.load(policy.parameters(), 1)
     well.endpoints.requests.clear()
     found = sampler.sample(PROMPTS, STREAMS, KNOBS)
     assert well.endpoints.requests == ["/v1/completions"] * 3
     assert found.tokens == PolicySampler(policy).sample(PROMPTS, STREAMS, KNOBS).tokens
-
-
-@pytest.mark.parametrize(
-    ("lengths", "limit", "expected"),
-    [
-        ([3] * 1000, 64, [512, 488]),
-        ([24_576] * 100, 8_192, [32, 32, 32, 4]),  # 32,768 tokens each, of 1,048,576
-        ([24_576] * 33 + [1] * 3, 8_192, [32, 4]),
-        ([5, 5], 2_000_000, [1, 1]),  # each is too long alone
-        ([], 8, []),
-    ],
-)
-def test_no_request_is_larger_than_a_server_takes(lengths: list[int], limit: int, expected: list[int]) -> None:
-    """512 prompts of 24,576 tokens would be a request of 12.6 million ids: 75 MiB."""
-    prompts = [range(1_000_000_000, 1_000_000_000 + length) for length in lengths]
-    parts = list(parts_of(prompts, limit))
-    assert [len(prompts[part]) for part in parts] == expected
-    assert [i for part in parts for i in range(len(prompts))[part]] == list(range(len(lengths)))
-    for part in parts[:1]:
-        assert len(json.dumps([list(prompt) for prompt in prompts[part]])) < MOST_BYTES / 2
-        assert limit > MOST_TOKENS or len(prompts[part]) * limit <= MOST_DRAWN
-
-
-def test_without_a_place_for_the_weights_there_is_a_sentence(
-    well: Server, policy: LanguagePolicy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
-    with pytest.raises(SamplerError, match=r"there is no place for the sampler's weights .*/nowhere/burnish-"):
-        sampler_of(well, policy).load({}, 1)
 
 
 def test_weights_that_the_server_has_are_not_written(well: Server, policy: LanguagePolicy, tmp_path: Path) -> None:
@@ -614,7 +582,7 @@ def test_what_breaks_is_tried_again_and_then_a_sentence(well: Server, policy: La
 def test_a_slow_server_is_a_sentence(well: Server, policy: LanguagePolicy) -> None:
     sampler = sampler_of(well, policy)
     sampler.load({}, 3)
-    well.endpoints.delay, sampler.timeout = 0.3, 0.05
+    well.endpoints.delay, sampler.connection.timeout = 0.3, 0.05
     with pytest.raises(SamplerError, match=r"does not answer \(no answer in 0.05 s\), 2 times"):
         sampler.sample(PROMPTS, STREAMS, KNOBS)
 
