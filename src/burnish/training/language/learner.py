@@ -16,7 +16,7 @@ from burnish.run import RunFolder, UserError
 from burnish.run.shards import gathered
 from burnish.run.world import ALONE, World
 from burnish.training.language.schedule import schedule
-from burnish.training.resume import State, parameters_of, save
+from burnish.training.resume import Past, State, parameters_of, save
 from burnish.training.step import NonFiniteLossError, gradient, mean_metrics, microbatches, prepared
 
 LATEST = frozenset({"epoch", "learning_rate", "num_tokens", "rollout", "rows_dropped", "rows_read"})
@@ -34,6 +34,7 @@ class GradientLearner:
     steps: int
     steps_per_epoch: int | None
     run: RunFolder
+    past: Past | None = None
 
     def __post_init__(self) -> None:
         self.dropout = self.algorithm.dropout
@@ -119,7 +120,7 @@ class GradientLearner:
 
     def save(self, state: State) -> None:
         before = self.run.world.waited[0]
-        save(self.run, self.models, self.optimizer, state, self.settings.keep_checkpoints)
+        save(self.run, self.models, self.optimizer, state, self.settings.keep_checkpoints, self.past)
         self.saved = state.step
         self.waited += self.run.world.waited[0] - before  # for the one that writes: no part of the updates' time
 
