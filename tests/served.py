@@ -20,7 +20,7 @@ Change = Callable[[str, bytes], bytes | None]
 
 
 class Faulty:
-    """The server's pages, behind something that changes replies; `requests` counts them by path."""
+    """The server's endpoints, behind something that changes replies; `requests` counts them by path."""
 
     def __init__(self, app: Any) -> None:
         self.app, self.change, self.delay = app, None, 0.0
@@ -58,31 +58,33 @@ class Faulty:
 
 
 class Server:
-    """A running server: its engine, its pages with their faults, and its address."""
+    """A running server: its engine, its endpoints with their faults, and its address."""
 
-    def __init__(self, engine: Engine, pages: Faulty, url: str) -> None:
-        self.engine, self.pages, self.url = engine, pages, url
+    def __init__(self, engine: Engine, endpoints: Faulty, url: str) -> None:
+        self.engine, self.endpoints, self.url = engine, endpoints, url
 
     def well(self) -> None:
         """Take all faults out."""
-        self.pages.change, self.pages.delay = None, 0.0
-        self.pages.requests.clear()
+        self.endpoints.change, self.endpoints.delay = None, 0.0
+        self.endpoints.requests.clear()
 
 
 @contextmanager
 def serving(policy: LanguagePolicy, name: str = "tiny", token: str | None = None, port: int = 0) -> Iterator[Server]:
     """A server of this policy, which it alone may use until the block ends."""
     engine = Engine(policy, name)
-    pages = Faulty(app_of(engine, token))
+    endpoints = Faulty(app_of(engine, token))
     listening = opened("127.0.0.1", port)
-    config = uvicorn.Config(pages, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        endpoints, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
         while not server.started:
             time.sleep(0.002)
-        yield Server(engine, pages, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        yield Server(engine, endpoints, f"http://127.0.0.1:{listening.getsockname()[1]}")
     finally:
         engine.stopping.set()
         server.should_exit = server.force_exit = True

@@ -308,11 +308,12 @@ class PreparedEpisodes(Prepared):
 class Drawn:
     """A batch with its metrics, samples and resumable state: what an experience draws.
 
-    `metrics` go to `metrics.jsonl`, `samples` to `samples.jsonl`, and `state`, numbers that the next draw starts from,
-    to the checkpoint.
+    `metrics` go to `metrics.jsonl`, `samples` to `samples.jsonl`, `events`, what happened in which order, to
+    `events.jsonl`, and `state`, numbers that the next draw starts from, to the checkpoint.
     """
 
     batch: Any
     metrics: dict[str, float] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
     state: dict[str, float] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)

@@ -81,6 +81,7 @@ OTHER = {
     "sampler": "http://127.0.0.1:8000",
     "sampler_timeout": 20.0,
     "sampler_bound": 0.01,
+    "staleness": 2,
     "device": "cpu",
     "threads": 1,
     "quiet": True,
@@ -278,7 +279,7 @@ def reads_back(name: str, algorithm: Algorithm, settings: Settings, folder: Path
 
 @pytest.mark.parametrize("key", OTHER)
 def test_every_key_arrives_and_reads_back(key: str, tmp_path: Path) -> None:
-    name = "dpo" if key == "mask_formatting" else "ppo" if key.startswith("sampler") else "sft"
+    name = "dpo" if key == "mask_formatting" else "ppo" if key.startswith(("sampler", "staleness")) else "sft"
     algorithm, settings = built(name, {key: OTHER[key]} | WITH.get(key, {}))
     assert getattr(settings, key) == OTHER[key] != getattr(Settings(), key)
     reads_back(name, algorithm, settings, tmp_path)

@@ -48,6 +48,7 @@ def test_the_first_problem_that_applies_is_the_sentence() -> None:
         ({"patience": 1}, "patience counts evaluations: set eval_every too"),
         ({"sampler": "http://a"}, "sampler only applies to methods that sample, and sft does not: leave it out"),
         ({"sampler_timeout": 5.0}, "sampler_timeout only applies to a sampler elsewhere: set sampler too"),
+        ({"staleness": 1}, "staleness only applies to methods that sample, and sft does not: leave it out"),
         ({"sampler_bound": 0.1}, "sampler_bound only applies to a sampler elsewhere: set sampler too"),
         (
             {"data": "mine.jsonl", "eval_every": 3},
@@ -263,6 +264,12 @@ def test_divided_weights_are_not_handed_over() -> None:
     there = {"reward": "length", "sampler": "http://a"}
     assert refusal("grpo", there | {"shard": "full"}).startswith("sampler needs the whole weights, to hand them over")
     assert built("grpo", there | {"shard": "optimizer"})
+
+
+def test_divided_weights_are_not_kept() -> None:
+    behind = {"reward": "length", "staleness": 2}
+    assert refusal("grpo", behind | {"shard": "full"}).startswith("staleness keeps the whole weights of earlier turns")
+    assert built("grpo", behind | {"shard": "optimizer"})
 
 
 def test_noise_is_refused_where_dropout_is() -> None:

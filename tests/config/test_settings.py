@@ -48,6 +48,8 @@ from burnish.options import shown
         ({"shuffle_buffer": 0}, "shuffle_buffer must be at least 1, not 0"),
         ({"sampler_timeout": 0.0}, "sampler_timeout must be above 0, not 0.0"),
         ({"sampler_bound": -1.0}, "sampler_bound must be above 0, not -1.0"),
+        ({"staleness": -1}, "staleness must be at least 0, not -1"),
+        ({"staleness": 10**4}, "staleness must be at most 1000, not 10000"),
         ({"threads": 0}, "threads must be at least 1, not 0"),
         ({"threads": 1_000_000}, "threads must be at most 1024, not 1000000"),
         ({"lora_rank": 10**7}, "lora_rank must be at most 65536, not 10000000"),

@@ -72,7 +72,7 @@ def test_what_fails_is_said_and_the_conversation_goes_on(server: Server, tmp_pat
     def broken(path: str, body: bytes) -> bytes:
         return body.split(b"\n\n")[0] + b"\n\n" if "chat" in path else body
 
-    server.pages.change = broken
+    server.endpoints.change = broken
     try:
         assert "(the reply was cut off)" in talk(server, "film", "/exit")
     finally:
@@ -88,7 +88,7 @@ def test_the_model_has_to_be_there(server: Server) -> None:
         (lambda content: content.update(data=[]), "has no model: give one of them as MODEL"),
         (lambda content: content.update(data=None), "does not list its models"),
     ):
-        server.pages.change = edited(edit, "/v1/models")
+        server.endpoints.change = edited(edit, "/v1/models")
         try:
             with pytest.raises(UserError, match=said):
                 remote(server.url, None, None)

@@ -15,7 +15,7 @@ from served import Server, serving
 
 from burnish.algorithms.table import load
 from burnish.config import Settings, build
-from burnish.policies.interface import Compared
+from burnish.policies.interface import ComparedSampler
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import PolicySampler
 from burnish.recipes.evaluate.run import evaluate_run
@@ -120,7 +120,7 @@ def test_a_server_that_dies_leaves_a_run_that_goes_on_to_the_same_bits(
         seen += path == "/v1/completions"
         return None if seen > 4 else body  # a probe and a rollout each
 
-    well.pages.change = later
+    well.endpoints.change = later
     sentence = r"^step 3: the sampler at .* does not answer .*, 3 times: .*\. Step 2 is saved: continue with --resume$"
     with pytest.raises(UserError, match=sentence):
         trained(files, tmp_path / "run", sampler=well.url, **SHORT)
@@ -152,10 +152,10 @@ def test_weights_that_are_not_taken_stop_the_run(files: Path, tmp_path: Path, we
 
 def test_a_server_that_is_slow_is_a_sentence(files: Path, tmp_path: Path, well: Server) -> None:
     def slow(path: str, body: bytes) -> bytes:
-        well.pages.delay = 1.0
+        well.endpoints.delay = 1.0
         return body
 
-    well.pages.change = slow
+    well.endpoints.change = slow
     with pytest.raises(UserError, match=r"no answer in 0.1 s"):
         trained(files, tmp_path / "run", sampler=well.url, sampler_timeout=0.1)
 
@@ -200,4 +200,4 @@ def test_the_policys_own_sampler_is_the_default(files: Path, well: Server) -> No
     policy = load_policy(files / "model")
     assert isinstance(sampler_of(policy, Settings()), PolicySampler)
     assert isinstance(loaded_sampler(policy, Settings()), PolicySampler)
-    assert isinstance(sampler_of(policy, Settings(sampler=well.url)), Compared)
+    assert isinstance(sampler_of(policy, Settings(sampler=well.url)), ComparedSampler)

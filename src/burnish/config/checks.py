@@ -224,6 +224,10 @@ def sampler_problems(method: str, settings: Settings) -> dict[str, bool]:
         "sampler needs weights that can be handed over: leave out load_in_4bit and load_in_8bit": given and quantised,
         "sampler needs the whole weights, to hand them over: set shard to optimizer or none": given
         and settings.shard == "full",
+        f"staleness only applies to methods that sample, and {method} does not: leave it out": settings.staleness > 0
+        and settings.experience is None,
+        "staleness keeps the whole weights of earlier turns: set shard to optimizer or none": settings.staleness > 0
+        and settings.shard == "full",
     } | sampler_options(settings)
 
 

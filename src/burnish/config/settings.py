@@ -145,6 +145,13 @@ class Settings:
         "where both compute in float32, else 0.5",
         gt=0,
     )
+    staleness: int = option(
+        0,
+        "turns that sampling is ahead of learning: each rollout is drawn with the weights of so many turns before; the "
+        "weights of as many turns are kept in memory and in checkpoints",
+        ge=0,
+        most=1_000,
+    )
     device: str = option("auto", "cpu, cuda, cuda:1 …; auto uses a GPU if there is one")
     threads: int | None = option(None, "CPU threads; default: PyTorch's", ge=1, most=MOST_THREADS)
     quiet: bool = option(False, "print nothing but errors")

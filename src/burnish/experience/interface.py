@@ -10,7 +10,7 @@ from typing import Any
 
 from burnish.batches import Drawn
 from burnish.options import check
-from burnish.policies.interface import Divisible, Models
+from burnish.policies.interface import Divisible, Models, Wanted
 from burnish.run import UserError
 from burnish.run.world import ALONE, World
 
@@ -103,6 +103,11 @@ class Experience:
     def filled(self, settings: Any) -> "Experience":
         """The experience with the defaults that depend on the run's settings."""
         return self
+
+    def ahead(self, source: Any, number: int) -> Wanted | None:
+        """What rollout `number` asks the sampler for first, as a function of the number and the seed alone, so that it
+        may be drawn before it is needed; None: that is not known so early."""
+        return None
 
     def draw(self, source: Any, number: int, carried: dict[str, float]) -> Drawn | None:
         """Rollout `number` (from 0) with the policy as it is now; None when there is nothing more to draw.

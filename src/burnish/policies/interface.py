@@ -160,6 +160,15 @@ class SamplingKnobs:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What a sampler is asked for: prompts (token ids), a random stream for each, and how completions are drawn."""
+
+    prompts: Sequence[Sequence[int]]
+    streams: Sequence[int]
+    knobs: SamplingKnobs
+
+
+@dataclass(frozen=True)
 class Sampled:
     """One completion per prompt: token ids (with the final end), the log-probabilities of the distribution that they
     were drawn from, whether it ended by itself rather than at the length limit, and the version of the weights."""
@@ -190,7 +199,7 @@ class Sampler(Protocol):
 
 
 @runtime_checkable
-class Compared(Protocol):
+class ComparedSampler(Protocol):
     """A sampler whose log-probabilities are compared with the policy's own before anything is learned from them."""
 
     def compare(self, logprobs: Tensor, sampler_logprobs: Tensor, mask: Tensor) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from burnish.policies.language.served import KEY
+from burnish.policies.language.connection import KEY
 from burnish.recipes.conversation import Talk
 from burnish.run import UserError, without_keys
 from burnish.run.web import FailedRequestError, Peer, api, endpoint, events, request

@@ -29,7 +29,7 @@ from burnish.run.records import HARMLESS, config_differences, plain, read_mappin
 from burnish.run.surroundings import refuse_special
 from burnish.run.world import ALONE, World
 
-APPENDED = ("metrics", "timings", "samples")
+APPENDED = ("metrics", "timings", "samples", "events")
 """The append-only files: `append("metrics", …)` writes to `metrics.jsonl`."""
 
 INPUTS = ("seed", "data_sha256", "ptx_data_sha256", "model_sha256", "critic_sha256")
@@ -166,7 +166,7 @@ class RunFolder:
             raise cannot_write(self.path, error) from error
 
     def append(self, name: str, record: dict[str, Any]) -> None:
-        """Append one line to `metrics`, `timings` or `samples`; a kill truncates at most the line being written.
+        """Append one line to a file of `APPENDED`; a kill truncates at most the line being written.
 
         The order of keys and all bits of floats are kept; a number that JSON cannot represent (NaN, ±∞) becomes null.
         Raises `UserError` if writing fails, and the file then ends with the previous line, or if the file that was

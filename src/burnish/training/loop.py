@@ -111,6 +111,8 @@ def train_loop(
             learner.conclude(batch, state)
             for sample in drawn.samples:
                 run.append("samples", {"step": first} | sample)
+            for event in drawn.events:
+                run.append("events", {"step": first} | event)
             state.batches += 1
             state.experience = drawn.state
             stop = run.world.any(interrupted())  # asked once: a later signal must not stop what was not saved

@@ -18,7 +18,7 @@ from burnish.run.lines import encoded
 from burnish.run.shards import divided_like, gathered
 from burnish.training import checkpoint, sharded
 
-BEST, OPTIMIZER = "checkpoints/best", "optimizer/"
+BEST, OPTIMIZER, PAST = "checkpoints/best", "optimizer/", "past/"
 EVALUATED = "eval_"
 """What the names of metrics on evaluation data begin with."""
 
@@ -57,11 +57,29 @@ class Divided(Protocol):
     optim: torch.optim.Optimizer
 
 
+@runtime_checkable
+class Past(Protocol):
+    """Earlier weights that the next turns need."""
+
+    def tensors(self, turn: int) -> dict[str, torch.Tensor]:
+        """What a checkpoint holds from which this turn is the next, by name."""
+        ...
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Take them back from a checkpoint's tensors."""
+        ...
+
+
 def save(
-    run: RunFolder, models: Models, optimizer: torch.optim.Optimizer, state: State, keep: int = 2
+    run: RunFolder,
+    models: Models,
+    optimizer: torch.optim.Optimizer,
+    state: State,
+    keep: int = 2,
+    past: Past | None = None,
 ) -> checkpoint.Saving | None:
-    """Write a checkpoint: weights, optimizer, state, and the lengths and checksums of the run's files. The newest
-    `keep` are kept.
+    """Write a checkpoint: weights, those of the `past`, optimizer, state, and the lengths and checksums of the run's
+    files. The newest `keep` are kept.
 
     A record that a longer run would have had otherwise is in the state, and left out of the lengths. The main process
     writes, and the others wait. Where weights or the optimizer's state are divided, each begins to write its shards,
@@ -70,6 +88,7 @@ def save(
     slots = slots_of(optimizer)
     tensors = weights(models) | {name: value for name, value in slots.items() if isinstance(value, torch.Tensor)}
     numbers = {name: value for name, value in slots.items() if name not in tensors}  # bitsandbytes counts its steps
+    tensors |= {} if past is None else {PAST + name: one for name, one in past.tensors(state.batches).items()}
     folder, together = run.path / "checkpoints", models.divided or isinstance(optimizer, Divided)
     values = state_of(run, state, numbers) if run.world.is_main else {}
     if together:
@@ -109,8 +128,9 @@ def restore(
     optimizer: torch.optim.Optimizer,
     warn: Callable[[str], None],
     steps: int | float | None = None,
+    past: Past | None = None,
 ) -> State:
-    """Restore the newest intact checkpoint, the run's files included; a fresh State without one.
+    """Restore the newest intact checkpoint, the run's files and the `past` included; a fresh State without one.
 
     Where the run is to have more `steps` than it ended with, everything is as it was in the middle of a run of that
     length.
@@ -122,6 +142,8 @@ def restore(
     tensors = tensors_of(found, models, optimizer)
     load_parameters(models, tensors)
     load_optimizer(optimizer, found, tensors)
+    if past is not None:
+        past.restore({name.removeprefix(PAST): one for name, one in tensors.items() if name.startswith(PAST)})
     values = {key: value for key, value in found.state.items() if key != "optimizer"}
     run.rewind(values.pop("offsets"), values.pop("digests", {}))
     state = State(**values)
@@ -157,6 +179,8 @@ def tensors_of(
     own = weights(models)
 
     def place(name: str, size: torch.Size, dtype: torch.dtype) -> torch.Tensor | None:
+        if name.startswith(PAST):
+            return torch.empty(size, dtype=dtype)
         like = parameters.get(int(name.split("/")[1])) if name.startswith(OPTIMIZER) else own[name]
         if like is None:
             return None
@@ -192,7 +216,7 @@ def start_from(run: Path, models: Models, optimizer: torch.optim.Optimizer, warn
     if found is None:
         raise UserError(f"{run} has no checkpoint with its optimizer's state: {advice}")
     names = found.tensors if found.shards is None else sharded.names(found.shards)
-    own, theirs = weights(models), {name for name in names if not name.startswith(OPTIMIZER)}
+    own, theirs = weights(models), {name for name in names if not name.startswith((OPTIMIZER, PAST))}
     if different := sorted(own.keys() ^ theirs):
         raise UserError(f"{run} trained other parameters ({different[0]} is in one of the two): {advice}")
     tensors = tensors_of(found, models, optimizer)

@@ -13,6 +13,10 @@ from loop_pieces import Foreign, prompts_of, settings, source_of
 from burnish.data.prompts import Prompts
 from burnish.data.walk import Plan
 from burnish.experience.interface import RolloutError
+from burnish.experience.language.bests import Bests
+from burnish.experience.language.completions import Completions
+from burnish.experience.language.group_completions import GroupCompletions
+from burnish.experience.language.pairs import Pairs
 from burnish.experience.language.sampling import (
     Sampling,
     Scored,
@@ -22,9 +26,10 @@ from burnish.experience.language.sampling import (
     scored,
     where_tokens_lie,
 )
-from burnish.policies.interface import Models, Sampled
+from burnish.experience.language.taught import TaughtCompletions
+from burnish.policies.interface import Models, Sampled, Wanted
 from burnish.policies.language.policy import LanguagePolicy
-from burnish.policies.language.sampler import sample
+from burnish.policies.language.sampler import PolicySampler, sample
 from burnish.rewards.function import function_reward
 from burnish.rewards.weighted import Weighted
 from burnish.run import UserError
@@ -84,6 +89,50 @@ def test_streams_are_numbered_from_the_rollouts_own_first_one() -> None:
 def test_more_completions_than_there_are_streams_are_refused() -> None:
     with pytest.raises(UserError, match=r"a rollout of 1,048,577 completions is more than 1,048,576: make rollout or"):
         KNOBS.complete(source_of(models(), 2, COUNTED), [0] * (2**20 + 1), 0)
+
+
+class Telling:
+    """A sampler that notes what it is asked for."""
+
+    exact = True
+
+    def __init__(self, policy: LanguagePolicy) -> None:
+        self.own, self.asked = PolicySampler(policy), list[Wanted]()
+
+    def sample(self, *asked: Any) -> Sampled:
+        self.asked.append(Wanted(*asked))
+        return self.own.sample(*asked)
+
+    def load(self, *_: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        Completions(reward=COUNTED, rollout=3, max_new_tokens=3, beta=0.0),
+        GroupCompletions(reward=COUNTED, rollout=2, completions_per_prompt=2, max_new_tokens=3, temperature=0.7),
+        Pairs(reward=COUNTED, rollout=2, max_new_tokens=3, refresh_reference=True),
+        Bests(reward=COUNTED, rollout=2, completions_per_prompt=3, max_new_tokens=3),
+        TaughtCompletions(rollout=3, max_new_tokens=3),
+    ],
+    ids=lambda knobs: type(knobs).__name__,
+)
+def test_what_a_rollout_will_ask_for_is_known_before(knobs: Sampling) -> None:
+    policies = models()
+    source = dataclasses.replace(source_of(policies, 7, COUNTED), sampler=Telling(policies.policy))
+    for number in (1, 2, 3):  # the third is the short one of an epoch
+        known = knobs.ahead(source, number)
+        assert source.sampler.asked == []
+        knobs.draw(source, number, {})
+        assert [known] == source.sampler.asked
+        source.sampler.asked.clear()
+
+
+def test_what_depends_on_scores_or_an_environment_is_not() -> None:
+    source = source_of(models(), 7, COUNTED)
+    more: dict[str, Any] = {"reward": COUNTED, "rollout": 2, "completions_per_prompt": 2}
+    assert GroupCompletions(**more, redraws=1).ahead(source, 0) is None
+    assert GroupCompletions(**more, environment="guess").ahead(source, 0) is None
 
 
 # What was sampled --------------------------------------------------------------------------------------------------

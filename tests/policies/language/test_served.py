@@ -16,11 +16,12 @@ import tiny
 import torch
 from served import Server, edited, serving
 
-from burnish.policies.interface import Compared, Sampler, SamplerError, SamplingKnobs
+from burnish.policies.interface import ComparedSampler, Sampler, SamplerError, SamplingKnobs
 from burnish.policies.language.adapters import Lora
+from burnish.policies.language.connection import KEY
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.sampler import PolicySampler
-from burnish.policies.language.served import KEY, ServedSampler
+from burnish.policies.language.served import ServedSampler
 from burnish.run import UserError
 
 PROMPTS = [[0, 5, 6], [0, 4], [0, 11, 3, 9], [0, 5, 6], [0, 8]]
@@ -100,8 +101,8 @@ def test_the_completions_are_those_of_the_policys_own_sampler(
     """To the same bits: the same code draws them from the same weights."""
     sampler, own = sampler_of(well, policy), PolicySampler(policy)
     assert isinstance(sampler, Sampler)
-    assert isinstance(sampler, Compared)
-    assert not isinstance(own, Compared)
+    assert isinstance(sampler, ComparedSampler)
+    assert not isinstance(own, ComparedSampler)
     assert not sampler.exact
     for one in (sampler, own):
         one.load(policy.parameters(), 7)
@@ -112,12 +113,12 @@ def test_the_completions_are_those_of_the_policys_own_sampler(
 def test_a_rollout_of_many_rows_takes_several_requests(
     well: Server, policy: LanguagePolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("burnish.policies.language.served.ROWS_PER_REQUEST", 2)
+    monkeypatch.setattr("burnish.policies.language.connection.ROWS_PER_REQUEST", 2)
     sampler = sampler_of(well, policy)
     sampler.load(policy.parameters(), 1)
-    well.pages.requests.clear()
+    well.endpoints.requests.clear()
     found = sampler.sample(PROMPTS, STREAMS, KNOBS)
-    assert well.pages.requests == ["/v1/completions"] * 3
+    assert well.endpoints.requests == ["/v1/completions"] * 3
     assert found.tokens == PolicySampler(policy).sample(PROMPTS, STREAMS, KNOBS).tokens
 
 
@@ -217,7 +218,7 @@ def test_another_model_is_refused_before_anything_else(well: Server, change: dic
         if change.get("id", "") is None:
             del content["data"][0]["weights_sha256"]
 
-    well.pages.change = edited(change_it, "/v1/models")
+    well.endpoints.change = edited(change_it, "/v1/models")
     with pytest.raises(UserError, match=said):
         sampler_of(well, begun())
 
@@ -533,7 +534,7 @@ EDITS: dict[str, Edit] = {
 @pytest.mark.parametrize("name", EDITS)
 def test_no_wrong_reply_goes_unnoticed(ready: tuple[Server, ServedSampler], name: str, when: str, seed: int) -> None:
     (server, sampler), edit = ready, EDITS[name]
-    server.pages.change = edited(lambda content: edit(content, seed))
+    server.endpoints.change = edited(lambda content: edit(content, seed))
     ask = (
         partial(sampler.load, {}, 3) if when == "at the handshake" else partial(sampler.sample, PROMPTS, STREAMS, KNOBS)
     )
@@ -544,7 +545,7 @@ def test_no_wrong_reply_goes_unnoticed(ready: tuple[Server, ServedSampler], name
 
 def test_without_a_fault_all_of_this_passes(ready: tuple[Server, ServedSampler]) -> None:
     server, sampler = ready
-    server.pages.change = edited(lambda content: None)
+    server.endpoints.change = edited(lambda content: None)
     sampler.load({}, 3)
     assert sampler.sample(PROMPTS, STREAMS, KNOBS).version == 3
     server.well()
@@ -571,17 +572,17 @@ BREAKS: dict[str, tuple[Any, str]] = {
 def test_what_breaks_is_tried_again_and_then_a_sentence(well: Server, policy: LanguagePolicy, name: str) -> None:
     change, said = BREAKS[name]
     sampler = sampler_of(well, policy, tries=3)
-    well.pages.change = change
+    well.endpoints.change = change
     with pytest.raises(SamplerError, match=rf"{said}.*, 3 times: look at the server"):
         sampler.load(policy.parameters(), 3)
     asked = "/v1/load_model" if "load" in name else "/v1/completions"
-    assert well.pages.requests.count(asked) == 3
+    assert well.endpoints.requests.count(asked) == 3
 
 
 def test_a_slow_server_is_a_sentence(well: Server, policy: LanguagePolicy) -> None:
     sampler = sampler_of(well, policy)
     sampler.load({}, 3)
-    well.pages.delay, sampler.timeout = 0.3, 0.05
+    well.endpoints.delay, sampler.connection.timeout = 0.3, 0.05
     with pytest.raises(SamplerError, match=r"does not answer \(no answer in 0.05 s\), 2 times"):
         sampler.sample(PROMPTS, STREAMS, KNOBS)
 
@@ -594,7 +595,7 @@ def test_what_fails_once_is_mended_by_the_second_try(well: Server, policy: Langu
     def once(path: str, body: bytes) -> bytes | None:
         return None if left and left.pop() else body
 
-    well.pages.change = once
+    well.endpoints.change = once
     assert sampler.sample(PROMPTS, STREAMS, KNOBS) == expected
 
 
@@ -602,13 +603,13 @@ def test_a_request_that_the_server_refuses_is_not_repeated(well: Server, policy:
     sampler = sampler_of(well, policy)
     sampler.load({}, 3)
     well.engine.name = "other"
-    well.pages.requests.clear()
+    well.endpoints.requests.clear()
     try:
         with pytest.raises(SamplerError, match="there is no model 'tiny' here: this server has 'other'"):
             sampler.sample(PROMPTS, STREAMS, KNOBS)
     finally:
         well.engine.name = "tiny"
-    assert len(well.pages.requests) == 1
+    assert len(well.endpoints.requests) == 1
 
 
 def test_log_probabilities_of_a_rollout_are_compared(well: Server) -> None:

@@ -1,8 +1,9 @@
-"""The server's pages over HTTP, as any client sees them."""
+"""The server's endpoints over HTTP, as any client sees them."""
 
 import http.client
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,17 +68,17 @@ def test_a_message_is_answered(server: Server) -> None:
     assert (status, found["choices"][0]["message"]) == (200, {"role": "assistant", "content": said})
 
 
-@pytest.mark.parametrize("page", ["completions", "chat/completions"])
-def test_a_stream_says_the_same(server: Server, page: str) -> None:
-    prompt = {"prompt": "film"} if page == "completions" else {"messages": [{"role": "user", "content": "film"}]}
+@pytest.mark.parametrize("endpoint", ["completions", "chat/completions"])
+def test_a_stream_says_the_same(server: Server, endpoint: str) -> None:
+    prompt = {"prompt": "film"} if endpoint == "completions" else {"messages": [{"role": "user", "content": "film"}]}
     body = prompt | {"seed": 5, "max_tokens": 6}
-    whole = ask(server, f"/v1/{page}", body)[1]["choices"][0]
-    status, text = ask(server, f"/v1/{page}", body | {"stream": True})
+    whole = ask(server, f"/v1/{endpoint}", body)[1]["choices"][0]
+    status, text = ask(server, f"/v1/{endpoint}", body | {"stream": True})
     assert status == 200
     assert text.endswith("data: [DONE]\n\n")
     choices = [json.loads(line[6:])["choices"][0] for line in text.split("\n\n")[:-2]]
-    pieces = [one["text"] if page == "completions" else one["delta"]["content"] for one in choices]
-    assert "".join(pieces) == (whole["text"] if page == "completions" else whole["message"]["content"])
+    pieces = [one["text"] if endpoint == "completions" else one["delta"]["content"] for one in choices]
+    assert "".join(pieces) == (whole["text"] if endpoint == "completions" else whole["message"]["content"])
     assert choices[-1]["finish_reason"] == whole["finish_reason"]
 
 
@@ -111,7 +112,13 @@ def test_weights_are_loaded_on_request(server: Server, tmp_path: Path) -> None:
         ("/v1/completions", {"prompt": [0], "top_p": 3}, 400, "top_p must lie above 0"),
         ("/v1/chat/completions", {"messages": []}, 400, "messages must be a list"),
         ("/v1/load_model", {"path": "/nowhere", "weights_version": 1}, 400, "/nowhere has no weights"),
-        ("/v1/load_model", {"path": "/\ud800", "weights_version": 1}, 400, "/? has no weights"),
+        ("/v1/load_model", {"path": "/\ud800", "weights_version": 1}, 400, "half of a surrogate pair"),
+        ("/v1/completions", {"prompt": "a film\udc00"}, 400, "half of a surrogate pair"),
+        ("/v1/completions", {"prompt": "film", "stop": ["\ud800"], "stream": True}, 400, "half of a surrogate pair"),
+        ("/v1/completions", b'{"prompt": "\xed\xa0\x80"}', 400, "the request is not JSON"),
+        ("/v1/completions", {"prompt": "film", "temperature": 10**309}, 400, "give a smaller number"),
+        ("/v1/completions", {"prompt": "film", "top_p": -(10**309)}, 400, "give a smaller number"),
+        ("/v1/completions", {"prompt": "film", "max_tokens": 10**6, "n": 17}, 400, "more than 16,777,216 tokens"),
         ("/v1/load_model", {"path": 3, "weights_version": 1}, 400, "path must be a text"),
         ("/v1/load_model", {"path": "a\0b", "weights_version": 1}, 400, "path must be a text"),
         ("/v1/load_model", {"path": "/nowhere"}, 400, "weights_version must be a whole number"),
@@ -133,7 +140,7 @@ def test_what_is_wrong_is_an_error_in_openais_form(
 
 
 def test_what_the_server_does_wrong_is_an_error_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(asked: Any) -> Any:
+    def broken(*arguments: Any) -> Any:
         raise ZeroDivisionError("by zero")
 
     monkeypatch.setattr(server.engine, "complete", broken)
@@ -142,12 +149,42 @@ def test_what_the_server_does_wrong_is_an_error_too(server: Server, monkeypatch:
     assert found["error"]["message"] == "the server failed (ZeroDivisionError: by zero)"
 
 
+def test_what_nobody_waits_for_is_not_drawn(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two clients lose patience while another request is answered."""
+    engine, drawn, first = server.engine, [], threading.Event()
+    pieces = engine.pieces
+
+    def noting(*arguments: Any) -> Iterator[Any]:
+        for piece in pieces(*arguments):
+            drawn.append(piece)
+            yield piece
+
+    monkeypatch.setattr(engine, "pieces", noting)
+    engine.worker.submit(first.wait)
+    for streamed in (False, True):
+        connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=0.2)
+        body = json.dumps({"prompt": "film", "stream": streamed})
+        connection.request("POST", "/v1/completions", body, JSON)
+        with pytest.raises(TimeoutError):
+            connection.getresponse()
+        connection.close()
+        ask(server, "/v1/models")  # answered after the server has seen that the connection is closed
+        ask(server, "/v1/models")
+    first.set()
+    engine.worker.submit(lambda: None).result(30)
+    assert drawn == []
+    assert ask(server, "/v1/completions", {"prompt": "film"})[0] == 200
+    assert drawn
+
+
 def test_a_page_of_the_web_cannot_send_requests(server: Server) -> None:
     """A browser names the page's host, and sends text without asking."""
     assert ask(server, "/v1/models", Host="evil.example")[0] == 403
     assert ask(server, "/v1/models", Host="[::1]:80")[0] == 200
     status, found = ask(server, "/v1/completions", {"prompt": "film"}, **{"Content-Type": "text/plain"})
     assert (status, found["error"]["message"]) == (415, "the content type must be application/json")
+    kind = "Application/JSON ; charset=utf-8"
+    assert ask(server, "/v1/completions", {"prompt": "film"}, **{"Content-Type": kind})[0] == 200
 
 
 def test_with_a_token_every_request_has_to_bring_it(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """The served model: what it draws is what the sampler draws, whole or in pieces."""
 
+import threading
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from burnish.policies.language.handed import weights_of, weights_sha256, write_w
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import sample
 from burnish.policies.language.stops import Stops
-from burnish.recipes.serve.engine import Engine, StoppedError
+from burnish.recipes.serve.engine import Engine, GoneError, StoppedError
 from burnish.recipes.serve.requests import Asked, BadRequestError
 from burnish.run import UserError
 
@@ -142,6 +143,17 @@ def test_weights_are_loaded_from_a_folder(tmp_path: Path) -> None:
         engine.load(None, 6, first)
     assert engine.version == 5
     engine.close()
+
+
+def test_what_nobody_waits_for_is_drawn_no_further(engine: Engine) -> None:
+    gone = threading.Event()
+    pieces = engine.pieces(asked([PROMPT]), [PROMPT], gone)
+    next(pieces)
+    gone.set()
+    with pytest.raises(GoneError):
+        next(pieces)
+    with pytest.raises(GoneError):
+        engine.complete(asked(["film"]), gone)
 
 
 def test_a_server_that_is_stopped_draws_no_further() -> None:

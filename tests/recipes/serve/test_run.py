@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from burnish.policies.language.served import KEY
+from burnish.policies.language.connection import KEY
 from burnish.recipes.serve.run import serve, token_of
 from burnish.recipes.web import opened
 from burnish.run import UserError

@@ -167,6 +167,7 @@ SHOWN_ELSEWHERE = {
     "sampler": "tests/recipes/test_sampler.py: a run with a sampler elsewhere",
     "sampler_timeout": "tests/recipes/test_sampler.py: a server that is slow",
     "sampler_bound": "tests/recipes/test_sampler.py: a server in bfloat16",
+    "staleness": "tests/recipes/train/test_staleness.py",
     "quiet": "test_quiet_says_nothing",
     "mask_formatting": "test_masked_formatting_changes_the_weights",
     "last_answer_only": "test_what_of_an_answer_is_trained_changes_the_weights",

@@ -50,6 +50,7 @@ MORE: dict[str, dict[str, Any]] = {
         "completions_per_prompt": 2,
         "redraws": 2,
     },  # one process may sample nothing
+    "grpo, behind": {"staleness": 1, "rollout": 1, "completions_per_prompt": 5},  # two turns
     "sft, divided": {"gradient_checkpointing": True, "weight_decay": 0.1, "accumulate": 5, "max_grad_norm": 0.01},
     "sft, untied": {"model": "untied", "optimizer": "sgd", "momentum": 0.5},
 }
@@ -140,7 +141,15 @@ CASES = {
     "3": EVERY,
     "2 full": DIVIDED,
     "3 full": ["sft, adapter", "sft, one row", "kto", "ppo", "grpo, few"],
-    "2 optimizer": ["sft, per text", "sft, adapter", "sft, one row", "kto", "ppo, adapter", "grpo, few"],
+    "2 optimizer": [
+        "sft, per text",
+        "sft, adapter",
+        "sft, one row",
+        "kto",
+        "ppo, adapter",
+        "grpo, few",
+        "grpo, behind",
+    ],
     "3 optimizer": ["sft, one row", "ppo, adapter"],
 }
 """What runs in so many processes, with `--shard` none, full or optimizer."""

@@ -10,7 +10,7 @@ from burnish.batches import Drawn, Episodes
 from burnish.data.walk import next_rows
 from burnish.experience.interface import Source
 from burnish.experience.language.correction import differences
-from burnish.experience.language.sampling import Sampling, Scored, rollout_rows
+from burnish.experience.language.sampling import Sampling, Scored
 from burnish.functional import kl_shaped_rewards, masked_sum
 from burnish.options import option
 
@@ -70,8 +70,8 @@ class Completions(Sampling):
 
     def draw(self, source: Source, number: int, carried: dict[str, float]) -> Drawn:
         """One completion per prompt. Raises RolloutError where the reward fails."""
-        which = rollout_rows(source.prompts.plan, self.rollout, source.seed, number)
-        drawn = episodes(self, source, self.complete(source, which, number), carried.get("beta", self.beta), number)
+        found = self.complete(source, self.which(source, number), number)
+        drawn = episodes(self, source, found, carried.get("beta", self.beta), number)
         return drawn if source.texts is None else beside(drawn, self, source, number)
 
     def evaluate(self, source: Source, count: int) -> dict[str, float]:

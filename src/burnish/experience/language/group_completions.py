@@ -14,9 +14,10 @@ from burnish.experience.interface import Source
 from burnish.experience.language.correction import mismatch, weights
 from burnish.experience.language.groups import Groups, ScoredGroups, grouped, metrics, prompt_record, sample_record
 from burnish.experience.language.redraw import equal, with_signal
-from burnish.experience.language.sampling import Scored, rollout_rows
+from burnish.experience.language.sampling import Scored
 from burnish.functional.masked import is_last
 from burnish.options import option
+from burnish.policies.interface import Wanted
 
 
 @dataclass(frozen=True)
@@ -103,22 +104,22 @@ class GroupCompletions(Groups):
         penalties = self.overlong_penalty * overlong(lengths, self.most_tokens, self.overlong_share)
         return replace(found, counted=found.counted - penalties)
 
+    def ahead(self, source: Source, number: int) -> Wanted | None:
+        """Nothing where groups are drawn again: how many depends on the scores of those before."""
+        return None if self.redraws else super().ahead(source, number)
+
     def draw(self, source: Source, number: int, carried: dict[str, float]) -> Drawn:
         """The groups of one rollout. Raises RolloutError where the reward fails."""
-        plan, count = source.prompts.plan, self.completions_per_prompt
+        if not self.redraws:
+            return episodes(self, source, self.complete(source, self.which(source, number), number), number, {}, {})
+        plan, count, taken = source.prompts.plan, self.completions_per_prompt, int(carried.get("prompts", 0))
 
-        def ask(rows: list[int], first: int = 0) -> Scored:
-            return self.complete(source, [i for i in rows for _ in range(count)], number, first)
+        def ask(first: int, want: int) -> Scored:
+            rows = next_rows(plan, source.seed, taken + first, want)
+            return self.complete(source, [i for i in rows for _ in range(count)], number, first * count)
 
-        prompts, more = self.rollout or len(plan), dict[str, float]()
-        if self.redraws:
-            prompts, taken = min(prompts, len(plan)), int(carried.get("prompts", 0))
-            rows = lambda first, want: next_rows(plan, source.seed, taken + first, want)  # noqa: E731
-            found, more = with_signal(lambda k, n: ask(rows(k, n), k * count), prompts, count, self.redraws)
-            state = {"prompts": taken + more["objective/groups_drawn"]}
-        else:
-            found, state = ask(rollout_rows(plan, prompts, source.seed, number)), {}
-        return episodes(self, source, found, number, more, state)
+        found, more = with_signal(ask, min(self.rollout or len(plan), len(plan)), count, self.redraws)
+        return episodes(self, source, found, number, more, {"prompts": taken + more["objective/groups_drawn"]})
 
 
 @dataclass(frozen=True)

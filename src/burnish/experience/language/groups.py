@@ -26,12 +26,14 @@ class Groups(Sampling):
         """Whether the reference's log-probabilities are wanted."""
         return "reference" in self.needs
 
+    def which(self, source: Source, number: int) -> list[int]:
+        """The prompts of a rollout, each as often as it is completed."""
+        return [i for i in super().which(source, number) for _ in range(self.completions_per_prompt)]
+
     def group(self, source: Source, number: int) -> "ScoredGroups":
         """The groups of one rollout, each completion from a random stream of its own."""
-        which = rollout_rows(source.prompts.plan, self.rollout, source.seed, number)
-        count = self.completions_per_prompt
-        found = self.complete(source, [i for i in which for _ in range(count)], number)
-        return grouped(source, found, count, self.uses_reference(source))
+        found = self.complete(source, self.which(source, number), number)
+        return grouped(source, found, self.completions_per_prompt, self.uses_reference(source))
 
     def evaluate(self, source: Source, count: int) -> dict[str, float]:
         """Metrics of one completion per held-out prompt; the loss is the negative mean of the scores that count."""

@@ -17,7 +17,7 @@ from burnish.experience.interface import Experience, RolloutError, Source
 from burnish.experience.language.dialogues import Limits, play
 from burnish.functional.masked import is_last
 from burnish.options import COLDEST, option
-from burnish.policies.interface import Compared, Sampled, SamplingKnobs
+from burnish.policies.interface import ComparedSampler, Sampled, SamplingKnobs, Wanted
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.layout import completions_batch
 from burnish.rewards.completed import BadRewardError, Completed, Reward, checked_scores
@@ -87,6 +87,33 @@ class Sampling(Experience):
             "patience needs a loss on fixed data, but the policy's own completions change": settings.patience > 0,
         }
 
+    def which(self, source: Source, number: int) -> list[int]:
+        """The prompts of a rollout, one for each completion."""
+        plan = source.prompts.plan
+        return rollout_rows(plan, self.rollout or len(plan), source.seed, number)
+
+    def ahead(self, source: Source, number: int) -> Wanted | None:
+        """All completions of a rollout; of a dialogue nothing, because the first messages are the environment's."""
+        if self.environment is not None:
+            return None
+        which = self.which(source, number)
+        return Wanted([source.prompts.ids[i] for i in which], self.streams(len(which), number), self.knobs(source))
+
+    def knobs(self, source: Source) -> SamplingKnobs:
+        """How completions are drawn."""
+        return SamplingKnobs(source.seed, self.max_new_tokens, self.temperature)
+
+    def streams(self, count: int, number: int, first: int = 0) -> list[int]:
+        """The random streams of so many completions of a rollout, behind its `first` ones; a dialogue has one for each
+        of its turns. Raises UserError where a rollout has more completions than random streams."""
+        if first + count > STREAMS_PER_ROLLOUT:
+            raise UserError(
+                f"a rollout of {first + count:,} completions is more than {STREAMS_PER_ROLLOUT:,}: make rollout "
+                "or completions_per_prompt smaller"
+            )
+        turns = 1 if self.environment is None else self.max_turns
+        return [(number * STREAMS_PER_ROLLOUT + first + k) * turns for k in range(count)]
+
     def complete(self, source: Source, which: Sequence[int], number: int, first: int = 0) -> "Scored":
         """Sample a completion for each of the prompts `which`, and score it.
 
@@ -94,14 +121,7 @@ class Sampling(Experience):
         completions before these. Raises RolloutError where the reward fails, and UserError where a rollout has more
         completions than random streams.
         """
-        if first + len(which) > STREAMS_PER_ROLLOUT:
-            raise UserError(
-                f"a rollout of {first + len(which):,} completions is more than {STREAMS_PER_ROLLOUT:,}: make rollout "
-                "or completions_per_prompt smaller"
-            )
-        turns = 1 if self.environment is None else self.max_turns
-        streams = [(number * STREAMS_PER_ROLLOUT + first + k) * turns for k in range(len(which))]
-        knobs = SamplingKnobs(source.seed, self.max_new_tokens, self.temperature)
+        streams, knobs = self.streams(len(which), number, first), self.knobs(source)
         earned, metrics = None, {}
         if self.environment is None:
             sampled = source.sampler.sample([source.prompts.ids[i] for i in which], streams, knobs)
@@ -186,7 +206,7 @@ class Scored:
         batch = self.completed.batch
         with torch.no_grad():
             found = source.logprobs(source.models.policy, batch)
-        if isinstance(source.sampler, Compared):
+        if isinstance(source.sampler, ComparedSampler):
             source.sampler.compare(found, self.sampler_logprobs, batch.mask)
         return found
 

@@ -45,7 +45,7 @@ class TaughtCompletions(Sampling):
 
     def draw(self, source: Source, number: int, carried: dict[str, float]) -> Drawn:
         """One completion per prompt. Raises RolloutError where the reward fails."""
-        which = rollout_rows(source.prompts.plan, self.rollout or len(source.prompts.plan), source.seed, number)
+        which = self.which(source, number)
         # The teacher's numbers are computed as these are, so that equal models are exactly equal.
         group = grouped(source, self.complete(source, which, number), 1, with_reference=False, again=True)
         old_logprobs = group.old_logprobs

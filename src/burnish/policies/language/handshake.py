@@ -11,6 +11,7 @@ from burnish.policies.interface import Sampled, SamplingKnobs
 from burnish.policies.language.contract import probes
 from burnish.policies.language.layout import completions_batch
 from burnish.policies.language.policy import LanguagePolicy
+from burnish.run.world import ALONE, World
 
 EXACT, ROUNDED = 1e-3, 0.5
 """The largest difference of a token's log-probability, in nats: where both compute in float32, and where one of them
@@ -36,13 +37,20 @@ def probe(policy: LanguagePolicy, version: int) -> tuple[list[list[int]], list[i
 
 @torch.no_grad()
 def difference(
-    policy: LanguagePolicy, prompts: Sequence[Sequence[int]], found: Sampled, temperature: float
+    policy: LanguagePolicy,
+    prompts: Sequence[Sequence[int]],
+    found: Sampled,
+    temperature: float,
+    world: World = ALONE,
 ) -> Float[Tensor, "n"]:
-    """How far the log-probabilities of all sampled tokens are from the policy's own at this temperature."""
+    """How far the log-probabilities of all sampled tokens are from the policy's own at this temperature.
+
+    Each process of the `world` scores its share of the completions, and all get all differences.
+    """
     batch = completions_batch(list(map(list, prompts)), found.tokens).to(policy.device)
     before, policy.temperature = policy.temperature, temperature
     try:
-        own = policy.logprobs(batch)[batch.mask].double().cpu()
+        own = world.by_rows(policy.logprobs, batch)[batch.mask].double().cpu()
     finally:
         policy.temperature = before
     given = torch.tensor([value for row in found.logprobs for value in row], dtype=torch.float64)

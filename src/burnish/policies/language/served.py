@@ -5,49 +5,34 @@ of itself is compared with what it was given, its completions with what was aske
 the policy's own (`handshake`).
 """
 
-import shutil
-import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from burnish.policies.interface import Sampled, SamplerError, SamplingKnobs
-from burnish.policies.language.fingerprint import tokenizer_hash
-from burnish.policies.language.handed import weights_of, write_weights
+from burnish.policies.interface import Sampled, SamplerError, SamplingKnobs, Wanted
+from burnish.policies.language.connection import Connection, Handed
+from burnish.policies.language.handed import weights_of
 from burnish.policies.language.handshake import bound_for, difference, probe
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.reference import hash_tensors
-from burnish.policies.language.replies import WrongReplyError, check_facts, completions
 from burnish.policies.language.sampler import check_knobs, limits_of
-from burnish.run import UserError, without_keys
-from burnish.run.web import FailedRequestError, Peer, api, endpoint, request
+from burnish.run.background import Background
 from burnish.run.world import ALONE, World
 
-KEY = "BURNISH_SERVER_TOKEN"
-"""Environment variable with the token that a server demands, and that its clients send."""
-
-SAMPLER = Peer("the sampler", "--sampler", KEY)
-LOAD = "load_model"
-ROWS_PER_REQUEST = 512
-NEEDED = ("id", "weights_sha256", "weights_version", "tokenizer_sha256", "logprobs_mode", "dtype", "ends")
-"""What a server has to say of its model."""
-
-T = TypeVar("T")
+Rows = list[tuple[list[int], list[float]]]
+"""Ids and log-probabilities of completions."""
 
 
 class ServedSampler:
     """The sampler at `url`, for a policy.
 
-    Weights are handed over in `folder`, which the server has to see under the same path, and removed once they are
-    loaded; None: in a temporary folder. A request may take `timeout` seconds and is sent up to `tries` times, with
-    pauses that start at `pause` seconds and double. `bound` is the largest difference of a log-probability; None: by
-    the dtypes, see `bound_for`. With `scoring` every completion is scored by the policy as soon as it is there, unless
-    top-k or top-p shaped it; else that is left to `compare`. Raises UserError where there is no such server, or it has
-    another tokenizer.
+    `folder`, `timeout`, `tries` and `pause`: see `Connection`. `bound` is the largest difference of a log-probability;
+    None: by the dtypes, see `bound_for`. With `scoring` every completion is scored by the policy as soon as it is
+    there, unless top-k or top-p shaped it; else that is left to `compare`. Raises UserError where there is no such
+    server, or it has another tokenizer.
     """
 
     exact = False
@@ -65,43 +50,17 @@ class ServedSampler:
         world: World = ALONE,
         scoring: bool = False,
     ) -> None:
-        self.policy, self.folder, self.world, self.scoring = policy, folder, world, scoring
-        self.timeout, self.tries, self.pause = timeout, tries, pause
-        self.url = api(url, SAMPLER, "/completions")
-        self.shown = without_keys(self.url)
-        self.server: dict[str, Any] = world.from_main(self.greeted)
+        self.policy, self.world, self.scoring = policy, world, scoring
+        self.connection = Connection(policy, url, folder, timeout, tries, pause)
+        self.server = self.connection.server = world.from_main(self.connection.greeted)
         self.bound = bound_for(self.server, policy) if bound is None else bound
-        self.expected: dict[str, Any] = {}
-        self.version = -1
+        self.handed = Handed("", -1, dict)
+        self.background = Background("sampler")
 
-    def greeted(self) -> dict[str, Any]:
-        """What the server says of its one model. Raises UserError where that cannot sample for the policy."""
-        try:
-            listed = request(endpoint(self.url, "models"), min(self.timeout, 60.0), SAMPLER)
-        except FailedRequestError as error:
-            raise UserError(
-                f"the sampler at {self.shown} does not respond ({error}): start `burnish serve`, or correct --sampler"
-            ) from error
-        found = listed.get("data") if isinstance(listed, dict) else None
-        one = found[0] if isinstance(found, list) and len(found) == 1 else None
-        if not isinstance(one, dict) or not all(key in one for key in NEEDED) or not is_typed(one):
-            raise UserError(
-                f"the server at {self.shown} does not say which weights it has, so it cannot be trusted as a sampler: "
-                "start one with `burnish serve`"
-            )
-        if one["tokenizer_sha256"] != tokenizer_hash(self.policy.tokenizer):
-            raise UserError(f"the sampler at {self.shown} has another tokenizer than the model: serve the same model")
-        if sorted(one["ends"]) != sorted(self.policy.ends.ids):
-            raise UserError(
-                f"the sampler at {self.shown} ends texts at the ids {one['ends']} and the model at "
-                f"{sorted(self.policy.ends.ids)}: serve the same model"
-            )
-        if one.get("max_model_len") not in (None, self.policy.context):
-            raise UserError(
-                f"the sampler at {self.shown} has a context of {one['max_model_len']} tokens and the model "
-                f"{self.policy.context}: serve the same model"
-            )
-        return one
+    @property
+    def version(self) -> int:
+        """That of the weights which were loaded last."""
+        return self.handed.version
 
     def load(self, weights: Mapping[str, Tensor], version: int) -> None:
         """Hand over the policy's weights as they are now, and compare a few tokens that are sampled with them.
@@ -110,10 +69,8 @@ class ServedSampler:
         SamplerError where the server does not load them, or samples with others.
         """
         tensors = self.sent()
-        named = {name: self.server[name] for name in ("tokenizer_sha256", "logprobs_mode")}
-        self.expected = {"model": self.server["id"], "weights_sha256": hash_tensors(tensors)} | named
-        self.expected["weights_version"] = self.version = version
-        self.world.from_main(lambda: self.hand_over(tensors))
+        self.handed = Handed(hash_tensors(tensors), version, self.sent)  # no copy is kept: they are gathered again
+        self.world.from_main(lambda: self.connection.hand_over(Handed(self.handed.sha256, version, lambda: tensors)))
         prompts, streams, knobs = probe(self.policy, version)
         self.score(prompts, self.drawn(prompts, streams, knobs), knobs, "a probe")
 
@@ -122,31 +79,6 @@ class ServedSampler:
         kinds: dict[str, str] = self.server.get("other_dtypes") or {}
         others = {name: getattr(torch, kind) for name, kind in kinds.items()}
         return weights_of(self.policy, getattr(torch, self.server["dtype"]), others)
-
-    def hand_over(self, tensors: Mapping[str, Tensor]) -> None:
-        """Have the server load the weights, through the folder unless it has them."""
-        body = {"weights_version": self.version, "weights_sha256": self.expected["weights_sha256"]}
-        url = endpoint(self.url, LOAD)
-
-        def answered(reply: Any) -> None:
-            check_facts(reply, self.expected)
-
-        def has_them(reply: Any) -> bool:
-            return reply["data"][0]["weights_sha256"] == self.expected["weights_sha256"]
-
-        try:
-            there = has_them(request(endpoint(self.url, "models"), self.timeout, SAMPLER))
-        except (FailedRequestError, UserError, LookupError, TypeError):  # it is asked once more below
-            there = False
-        if there:
-            self.ask(url, body, answered)
-            return
-        folder = Path(tempfile.mkdtemp(prefix="burnish-")) if self.folder is None else self.folder
-        try:
-            write_weights(folder, tensors, self.expected["weights_sha256"])
-            self.ask(url, body | {"path": str(folder.resolve())}, answered)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def sample(self, prompts: Sequence[Sequence[int]], streams: Sequence[int], knobs: SamplingKnobs) -> Sampled:
         """One completion per prompt, as the policy's own sampler draws them from these random streams."""
@@ -158,91 +90,77 @@ class ServedSampler:
     def score(self, prompts: Sequence[Sequence[int]], found: Sampled, knobs: SamplingKnobs, where: str) -> None:
         """Raise SamplerError where completions are not the policy's."""
         self.policy.dropout(False)
-        apart = difference(self.policy, prompts, found, knobs.temperature)
-        self.refuse(apart, f"{apart.numel():,} tokens of {where}")
+        apart = difference(self.policy, prompts, found, knobs.temperature, self.world)
+        self.refuse(apart, f"{apart.numel():,} tokens of {where}", found.version)
 
     def drawn(self, prompts: Sequence[Sequence[int]], streams: Sequence[int], knobs: SamplingKnobs) -> Sampled:
         """`sample`, without scoring."""
+        wanted = Wanted(prompts, streams, knobs)
+        limits = self.limits(wanted)
+        found = self.world.from_main(lambda: self.connection.asked(self.handed, wanted, limits))
+        return self.sampled(found, self.version)
+
+    def limits(self, wanted: Wanted) -> list[int]:
+        """The largest length of each completion. Raises UserError for what cannot be asked for."""
+        knobs = wanted.knobs
         check_knobs(knobs.max_new_tokens, knobs.temperature, knobs.top_k, knobs.top_p)
-        limits = limits_of(self.policy, prompts, knobs.max_new_tokens)
-        found = self.world.from_main(lambda: self.asked(prompts, streams, knobs, limits))
+        return limits_of(self.policy, wanted.prompts, knobs.max_new_tokens)
+
+    def sampled(self, found: Rows, version: int) -> Sampled:
         tokens, logprobs = [ids for ids, _ in found], [values for _, values in found]
-        return Sampled(tokens, logprobs, [self.policy.ends.ended(ids) for ids in tokens], self.version)
+        return Sampled(tokens, logprobs, [self.policy.ends.ended(ids) for ids in tokens], version)
 
-    def asked(
-        self, prompts: Sequence[Sequence[int]], streams: Sequence[int], knobs: SamplingKnobs, limits: Sequence[int]
-    ) -> list[tuple[list[int], list[float]]]:
-        """Ids and log-probabilities, of so many rows at a time."""
-        found = []
-        for first in range(0, len(prompts), ROWS_PER_REQUEST):
-            part = slice(first, first + ROWS_PER_REQUEST)
-            wanted = [list(prompt) for prompt in prompts[part]]
-            body = {
-                "model": self.server["id"],
-                "prompt": wanted,
-                "streams": list(streams[part]),
-                "seed": knobs.seed,
-                "max_tokens": knobs.max_new_tokens,
-                "temperature": knobs.temperature,
-                "logprobs": 0,
-                "return_token_ids": True,
-            }
-            body |= {} if knobs.top_k is None else {"top_k": knobs.top_k}
-            body |= {} if knobs.top_p is None else {"top_p": knobs.top_p}
-            expected = self.expected | {"seed": knobs.seed}
+    def packed(self, version: int) -> Handed:
+        """The policy's weights as they are now, to `start` with."""
+        tensors = self.sent() if self.world.is_main else {}
+        return Handed(hash_tensors(tensors) if tensors else "", version, lambda: tensors)
 
-            def read(reply: Any, wanted: Any = wanted, part: Any = part, expected: Any = expected) -> Any:
-                check_facts(reply, expected)
-                return completions(reply, wanted, limits[part], self.policy)
+    def start(self, handed: Handed, wanted: Wanted) -> Callable[[], Sampled]:
+        """Begin to draw with these weights in another thread; what is returned waits for the completions, and scores
+        them with the policy's weights as they are then.
 
-            found += self.ask(endpoint(self.url, "completions"), body, read)
-        return found
+        What is started is done in its order, so that each has its own weights. Nothing else may be asked before all of
+        it is there, see `settle`.
+        """
+        limits = self.limits(wanted)
+        future: Future[Rows] | None = None
+        if self.world.is_main:
 
-    def ask(self, url: str, body: dict[str, Any], read: Callable[[Any], T]) -> T:
-        """What `read` makes of the reply. Raises SamplerError where no try gives one that it accepts."""
-        problem = ""
-        for attempt in range(self.tries):
-            if attempt:
-                time.sleep(self.pause * 2 ** (attempt - 1))
-            try:
-                return read(request(url, self.timeout, SAMPLER, body))
-            except FailedRequestError as error:
-                problem = f"does not answer ({error})" if not error.answered else f"refuses a request ({error})"
-                if not error.again:
-                    raise self.failed(problem) from error
-            except WrongReplyError as error:
-                problem = str(error)
-                if error.stale and attempt + 1 < self.tries and url != endpoint(self.url, LOAD):
-                    self.hand_over(self.sent())  # as after a restart of the server
-            except SamplerError:
-                raise
-            except UserError as error:
-                raise SamplerError(str(error)) from error
-        raise self.failed(f"{problem}, {self.tries} times")
+            def draw() -> Rows:
+                self.connection.hand_over(handed)
+                return self.connection.asked(handed, wanted, limits)
 
-    def failed(self, problem: str) -> SamplerError:
-        return SamplerError(f"the sampler at {self.shown} {problem}: look at the server, and start it again")
+            future = self.background.call(draw)
+
+        def finish() -> Sampled:
+            found = self.sampled(
+                self.world.from_main(lambda: [] if future is None else future.result()), handed.version
+            )
+            self.score(wanted.prompts, found, wanted.knobs, f"{len(wanted.prompts)} completions")
+            return found
+
+        return finish
+
+    def settle(self) -> None:
+        """Wait until all that was started is there, or has failed."""
+        self.background.settle()
+
+    def close(self) -> None:
+        """Leave out what was started and has not begun."""
+        self.background.close()
 
     def compare(self, logprobs: Tensor, sampler_logprobs: Tensor, mask: Tensor) -> None:
         """Raise SamplerError where the sampler's log-probabilities are not the policy's."""
         apart = (logprobs.double() - sampler_logprobs.double())[mask].abs()
-        self.refuse(apart, f"{apart.numel():,} tokens of a rollout")
+        self.refuse(apart, f"{apart.numel():,} tokens of a rollout", self.version)
 
-    def refuse(self, apart: Tensor, where: str) -> None:
+    def refuse(self, apart: Tensor, where: str, version: int) -> None:
         """Raise SamplerError for differences of log-probabilities above the bound, or a tenth of it on average."""
         most, mean = (apart.max().item(), apart.mean().item()) if apart.numel() else (0.0, 0.0)
         if most <= self.bound and mean <= self.bound / 10:  # False where one is NaN
             return
         raise SamplerError(
-            f"the sampler at {self.shown} says that it has the weights of version {self.version}, but its "
+            f"the sampler at {self.connection.shown} says that it has the weights of version {version}, but its "
             f"log-probabilities are not theirs: those of {where} differ by up to {most:.3g} and by {mean:.3g} on "
             f"average, where {self.bound:g} and {self.bound / 10:g} are allowed; start the server again"
         )
-
-
-def is_typed(one: Mapping[str, Any]) -> bool:
-    """Whether a server describes its model with ids and dtypes that exist."""
-    others = one.get("other_dtypes") or {}
-    kinds = [one["dtype"], *(others.values() if isinstance(others, dict) else [None])]
-    known = all(isinstance(kind, str) and isinstance(getattr(torch, kind, None), torch.dtype) for kind in kinds)
-    return known and isinstance(one["ends"], list) and all(isinstance(token, int) for token in one["ends"])

@@ -1,4 +1,4 @@
-"""The server's pages: OpenAI's `/v1/models`, `/v1/completions` and `/v1/chat/completions`, and `/v1/load_model`.
+"""The server's endpoints: OpenAI's `/v1/models`, `/v1/completions` and `/v1/chat/completions`, and `/v1/load_model`.
 
 Whatever is wrong with a request is answered with an error in OpenAI's format: one sentence, never a traceback.
 """
@@ -7,9 +7,11 @@ import asyncio
 import hmac
 import json
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
@@ -20,7 +22,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from burnish.recipes.serve import replies, requests
-from burnish.recipes.serve.engine import Engine, StoppedError
+from burnish.recipes.serve.engine import Engine, GoneError, StoppedError
 from burnish.recipes.serve.requests import Asked, BadRequestError, check_fields, is_whole
 from burnish.run import UserError, first_line, lacks_memory
 from burnish.run.web import is_loopback
@@ -32,7 +34,7 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 
 def app_of(engine: Engine, token: str | None = None, debug: bool = False) -> Starlette:
-    """The pages of a served model. With a `token` every request has to bring it; without one, a request has to name
+    """The endpoints of a served model. With a `token` every request has to bring it; without one, a request has to name
     this machine, so that no page of the web can send one through a browser. `debug` prints tracebacks."""
     numbers = count(1)
 
@@ -62,25 +64,27 @@ def app_of(engine: Engine, token: str | None = None, debug: bool = False) -> Sta
         number, created = next(numbers), int(time.time())
         name = engine.policy.tokenizer.convert_ids_to_tokens
         if not asked.streamed:
-            reply = await in_worker(engine, engine.complete, asked)
+            async with watching(request, threading.Event()) as gone:
+                reply = await in_worker(engine, engine.complete, asked, gone)
             ids = [token for one in reply.choices for token in one.tokens] if asked.logprobs else []
             return JSONResponse(replies.whole(asked, reply, number, list(name(ids)), created))
         stream = engine.stream(asked)
-        _, facts = await asyncio.to_thread(stream.head)
+        async with watching(request, stream.enough):
+            _, facts = await asyncio.to_thread(stream.head)
         head = replies.head(asked, facts, number, created, replies.KINDS[asked.kind][1])
         return StreamingResponse(replies.events(asked, stream, head, name), media_type="text/event-stream")
 
-    def page(path: str, answer: Answer, method: str) -> Route:
+    def endpoint(path: str, answer: Answer, method: str) -> Route:
         return Route(path, guarded(answer, token, debug), methods=[method])
 
     return Starlette(
         routes=[
-            page("/v1/models", models, "GET"),
-            page("/v1/completions", completions, "POST"),
-            page("/v1/chat/completions", chat, "POST"),
-            page("/v1/load_model", load, "POST"),
+            endpoint("/v1/models", models, "GET"),
+            endpoint("/v1/completions", completions, "POST"),
+            endpoint("/v1/chat/completions", chat, "POST"),
+            endpoint("/v1/load_model", load, "POST"),
         ],
-        exception_handlers={HTTPException: wrong_page},
+        exception_handlers={HTTPException: wrong_endpoint},
     )
 
 
@@ -89,14 +93,30 @@ async def in_worker(engine: Engine, function: Callable[..., Any], *arguments: An
     return await asyncio.get_running_loop().run_in_executor(engine.worker, function, *arguments)
 
 
-async def wrong_page(request: Request, problem: Any) -> Response:
+@asynccontextmanager
+async def watching(request: Request, gone: threading.Event) -> AsyncIterator[threading.Event]:
+    """Inside, the event is set as soon as the client has gone: what it asked for is not drawn then."""
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        gone.set()
+
+    task = asyncio.create_task(watch())
+    try:
+        yield gone
+    finally:
+        task.cancel()
+
+
+async def wrong_endpoint(request: Request, problem: Any) -> Response:
     known = "/v1/models, /v1/completions, /v1/chat/completions, /v1/load_model"
     sentence = f"there is no {request.method} {request.url.path[:100]}: this server has {known}"
     return JSONResponse(replies.error(sentence, problem.status_code), problem.status_code)
 
 
 def guarded(answer: Answer, token: str | None, debug: bool) -> Answer:
-    """The same page for those who may see it; errors become replies."""
+    """The same endpoint for those who may ask; errors become replies."""
 
     async def guard(request: Request) -> Response:
         status, field = 400, None
@@ -107,8 +127,10 @@ def guarded(answer: Answer, token: str | None, debug: bool) -> Answer:
             sentence, status, field = str(problem), problem.status, problem.field
         except UserError as problem:
             sentence = str(problem)
-        except (StoppedError, ClientDisconnect, asyncio.CancelledError):
+        except (StoppedError, asyncio.CancelledError):
             sentence, status = "the server is being stopped", 503
+        except (GoneError, ClientDisconnect):
+            sentence = "the client has gone"  # and does not read this
         except Exception as problem:
             if debug:
                 traceback.print_exc(file=sys.stderr)
@@ -129,12 +151,13 @@ def check_sender(request: Request, token: str | None) -> None:
         return
     if not is_loopback(request.headers.get("host", "")):
         raise BadRequestError("this server answers requests to 127.0.0.1 and localhost alone", None, 403)
-    if request.method == "POST" and request.headers.get("content-type", "").partition(";")[0] != "application/json":
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.method == "POST" and kind != "application/json":
         raise BadRequestError("the content type must be application/json", None, 415)
 
 
 async def body_of(request: Request) -> Any:
-    """The request's JSON. Raises BadRequestError for what is none, or too large."""
+    """The request's JSON, in UTF-8. Raises BadRequestError for what is none, for text that is none, and too much."""
     parts, size = [], 0
     async for part in request.stream():
         parts.append(part)
@@ -142,6 +165,12 @@ async def body_of(request: Request) -> Any:
         if size > MOST_BYTES:
             raise BadRequestError(f"the request has more than {MOST_BYTES:,} bytes: make it smaller", None, 413)
     try:
-        return json.loads(b"".join(parts))
+        text = b"".join(parts).decode("utf-8-sig")
+        found = json.loads(text)
+        if "\\u" in text:
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
+    except UnicodeEncodeError as problem:
+        raise BadRequestError("the request has half of a surrogate pair in a text: send whole characters") from problem
     except (ValueError, RecursionError) as problem:
         raise BadRequestError(f"the request is not JSON ({first_line(problem)})") from problem

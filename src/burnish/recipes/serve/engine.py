@@ -31,6 +31,10 @@ class StoppedError(Exception):
     """The server is being stopped."""
 
 
+class GoneError(Exception):
+    """Nobody waits for the reply any more."""
+
+
 @dataclass(frozen=True)
 class Piece:
     """What a completion got in one step: a token with its log-probability, the text that is certain now, and why it
@@ -130,11 +134,13 @@ class Engine:
                 "weights_sha256",
             )
 
-    def complete(self, asked: Asked) -> Reply:
-        """All completions of a request."""
+    def complete(self, asked: Asked, gone: threading.Event | None = None) -> Reply:
+        """All completions of a request. Raises GoneError once the event says that nobody waits for them."""
+        gone = gone or threading.Event()
+        self.check_wanted(gone)
         prompts = self.ids(asked)
         drawn: dict[int, list[Piece]] = {}
-        for piece in self.pieces(asked, prompts):
+        for piece in self.pieces(asked, prompts, gone):
             drawn.setdefault(piece.index, []).append(piece)
         choices = [
             Choice(
@@ -149,6 +155,13 @@ class Engine:
         ]
         return Reply(prompts, choices, self.facts)
 
+    def check_wanted(self, gone: threading.Event) -> None:
+        """Raise what ends the drawing of a reply, if there is something."""
+        if self.stopping.is_set():
+            raise StoppedError
+        if gone.is_set():
+            raise GoneError
+
     def ids(self, asked: Asked) -> list[list[int]]:
         """The prompts' ids, none of them cut. Raises UserError for a conversation where there is no chat template."""
         tokenizer = self.policy.tokenizer
@@ -162,23 +175,22 @@ class Engine:
             self.policy.check_token(token, "stop_token_ids")
         return found
 
-    def pieces(self, asked: Asked, prompts: list[list[int]]) -> Iterator[Piece]:
-        """The completions of a request as they grow."""
+    def pieces(self, asked: Asked, prompts: list[list[int]], gone: threading.Event) -> Iterator[Piece]:
+        """The completions of a request as they grow, for as long as somebody waits for them."""
         policy = self.policy
         check_knobs(asked.max_tokens, asked.temperature, asked.top_k, asked.top_p)
         limits = limits_of(policy, prompts, asked.max_tokens)
         repeated = [(p, limit) for p, limit in zip(prompts, limits, strict=True) for _ in range(asked.n)]
         rows = [Row(p, limit, s) for (p, limit), (_, s) in zip(repeated, asked.rows, strict=True)]
         stops = Stops(asked.stop, policy.tokenizer, asked.stop_tokens)
-        told = [Telling(self.decoder, row.prompt, asked, stops) for row in rows]
+        told = [TextPieces(self.decoder, row.prompt, asked, stops) for row in rows]
         place = {id(row): i for i, row in enumerate(rows)}
         drawing = Drawing(asked.seed, asked.temperature, asked.top_k, asked.top_p)
         for same in in_parts(policy, rows):
             for running in steps(
                 policy, same, drawing, ROWS_AT_ONCE, lambda row: stops.reached(row.prompt, row.tokens)
             ):
-                if self.stopping.is_set():
-                    raise StoppedError
+                self.check_wanted(gone)
                 for row in running:
                     i = place[id(row)]
                     yield told[i].next(i, row)
@@ -189,12 +201,11 @@ class Engine:
 
         def produce() -> None:
             try:
+                self.check_wanted(found.enough)
                 prompts = self.ids(asked)
-                for piece in self.pieces(asked, prompts):
+                for piece in self.pieces(asked, prompts, found.enough):
                     if not found.began:  # now nothing is wrong with the request
                         found.begin(prompts, self.facts)
-                    if found.enough.is_set():
-                        break
                     found.queue.put(piece)
                 found.queue.put(None)
             except Exception as error:
@@ -238,7 +249,7 @@ class Stream:
             self.enough.set()
 
 
-class Telling:
+class TextPieces:
     """The text of a completion in the making, in pieces that nothing later takes back.
 
     Bytes that are no character yet wait, and so does what may be the beginning of a stop text. Unless it is read

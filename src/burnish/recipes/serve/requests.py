@@ -13,6 +13,9 @@ from burnish.config.settings import LARGEST_SEED
 from burnish.options import is_number, quoted
 
 MOST_ROWS, MOST_TOKENS, MOST_STOPS, LARGEST_STREAM = 65_536, 1_000_000, 64, 2**62
+MOST_DRAWN = 2**24
+"""The most tokens that a request may ask for: completions times `max_tokens`."""
+
 STREAMS_PER_PROMPT = 2**20
 """As in `burnish sample`: completion k of prompt i has random stream i·2²⁰ + k."""
 
@@ -151,6 +154,13 @@ def common(body: dict[str, Any], kind: Any, prompts: list[Any], tokens: int, log
     n = whole(body, "n", 1, 1, MOST_ROWS)
     if n * len(prompts) > MOST_ROWS:
         raise BadRequestError(f"{n * len(prompts):,} completions are more than {MOST_ROWS:,}: ask for fewer", "n")
+    longest = whole(body, "max_tokens", tokens, 1, MOST_TOKENS)
+    if n * len(prompts) * longest > MOST_DRAWN:
+        raise BadRequestError(
+            f"{n * len(prompts):,} completions of up to {longest:,} tokens are more than {MOST_DRAWN:,} tokens: ask "
+            "for fewer, or for shorter ones",
+            "max_tokens",
+        )
     temperature, top_k = number(body, "temperature", 1.0), whole(body, "top_k", None, -1, 2**31)
     if temperature == 0:
         temperature, top_k = 1.0, 1
@@ -165,7 +175,7 @@ def common(body: dict[str, Any], kind: Any, prompts: list[Any], tokens: int, log
     return Asked(
         kind=kind,
         prompts=prompts,
-        max_tokens=whole(body, "max_tokens", tokens, 1, MOST_TOKENS),
+        max_tokens=longest,
         seed=secrets.randbelow(LARGEST_SEED) if seed is None else seed,
         n=n,
         streams=streams_of(body.get("streams"), len(prompts)),
@@ -205,7 +215,10 @@ def number(body: dict[str, Any], key: str, default: float) -> float:
         return default
     if not is_number(value):
         raise BadRequestError(f"{key} must be a number, not {quoted(value)}", key)
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise BadRequestError(f"{key} is {quoted(value)}: give a smaller number", key) from error
 
 
 def flag(body: dict[str, Any], key: str) -> bool:

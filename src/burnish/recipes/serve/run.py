@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from burnish.config import Settings
+from burnish.policies.language.connection import KEY
 from burnish.policies.language.policy import load_policy
-from burnish.policies.language.served import KEY
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.serve.engine import Engine
 from burnish.recipes.train.models import loading_of, pick_device, say

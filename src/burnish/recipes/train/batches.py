@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from burnish.batches import Drawn
 from burnish.config import Settings
 from burnish.data.walk import batches_per_epoch, in_order, visited, walk
 from burnish.experience.interface import Source, draws
-from burnish.policies.interface import Models
+from burnish.policies.interface import Models, Sampler, Wanted
+from burnish.policies.language.lagged import LaggedSampler, PastWeights
+from burnish.policies.language.policy import LanguagePolicy
 from burnish.recipes.sampler import SAMPLER, sampler_of
 from burnish.recipes.train.models import device_of, loading_of, say, starting_point, with_reference
 from burnish.recipes.train.rewards import environment_of, resolve_reward
@@ -33,11 +35,13 @@ Evaluator = Callable[[], dict[str, float]]
 
 @dataclass(frozen=True)
 class Feed:
-    """The loop's batches from a state on, the models that they need, and what evaluates them."""
+    """The loop's batches from a state on, the models that they need, what evaluates them, and the earlier weights that
+    they are drawn with."""
 
     models: Models
     batches: Callable[[State], Iterator[Drawn]]
     evaluator: Evaluator | None
+    past: PastWeights | None = None
 
 
 def length(algorithm: Algorithm, settings: Settings, rows: int | None) -> tuple[int, int | None]:
@@ -52,9 +56,14 @@ def length(algorithm: Algorithm, settings: Settings, rows: int | None) -> tuple[
         rollout = experience.rollout or rows
         whole, rest = divmod(rows, rollout)
         sizes = [size * experience.rows_per_prompt for size in [rollout] * whole + [rest] * (rest > 0)]
-        per_epoch = algorithm.passes * sum(batches_per_epoch(size, settings.batch_size) for size in sizes)
+        per_epoch = sum(updates(algorithm, settings, size) for size in sizes)
     steps = settings.steps or max(1, round((settings.epochs or 1.0) * per_epoch))
     return with_warmup(settings, steps), per_epoch
+
+
+def updates(algorithm: Algorithm, settings: Settings, rows: int) -> int:
+    """The updates of a rollout of so many rows, where the method ends none early."""
+    return algorithm.passes * batches_per_epoch(rows, settings.batch_size)
 
 
 def with_warmup(settings: Settings, steps: int) -> int:
@@ -129,10 +138,14 @@ def online(
 ) -> Feed:
     """Batches that the experience draws with the policy as it is then, and its evaluation on held-out prompts.
 
-    A sampler elsewhere is handed the weights in a folder of the `run`.
+    A sampler elsewhere is handed the weights in a folder of the `run`. With a staleness the weights are those of an
+    earlier turn; an evaluation is always with the policy as it is.
     """
     experience, held = settings.experience, data.held
-    sampler = sampler_of(models.policy, settings, world, None if run is None else run / SAMPLER)
+    lag, folder = settings.staleness, None if run is None else run / SAMPLER
+    sampler = sampler_of(models.policy, settings, world, folder, scoring=lag > 0)
+    lagged = LaggedSampler(sampler, PastWeights(models.policy, lag)) if lag else None
+    drawing = lagged or sampler
     loading = loading_of(settings)
     reward = resolve_reward(experience.reward, models.policy, loading) if "reward" in experience.needs else None
     environment = environment_of(experience, models.policy)
@@ -141,14 +154,14 @@ def online(
     states = [State()]
 
     def batches(state: State) -> Iterator[Drawn]:
-        source = Source(models, data.rows, sampler, reward, settings.seed, say_once, environment, data.texts, world)
+        source = Source(models, data.rows, drawing, reward, settings.seed, say_once, environment, data.texts, world)
         states[:] = [state]
-        sampler.load(models.policy.parameters(), state.step)
-        for drawn in watched(
-            by_whole_weights(models, draws(experience, source, state.batches, state.experience)), say_once
-        ):
-            yield drawn
-            sampler.load(models.policy.parameters(), state.step)
+        drawn = by_whole_weights(models, draws(experience, source, state.batches, state.experience))
+        if lagged is not None:
+            each = updates(algorithm, settings, (experience.rollout or len(data.rows)) * experience.rows_per_prompt)
+            left = lambda: -(-(steps - state.step) // each)  # noqa: E731
+            return behind(watched(drawn, say_once), lagged, state.batches, left, partial(experience.ahead, source))
+        return fresh(watched(drawn, say_once), sampler, models.policy, state)
 
     evaluator = None
     if held is not None and experience.evaluates:
@@ -156,10 +169,42 @@ def online(
         count = min(len(held), EVALUATED_PROMPTS)
 
         def evaluator() -> dict[str, float]:
-            sampler.load(models.policy.parameters(), states[0].step)  # in the middle of a rollout's updates, too
+            drawing.load(models.policy.parameters(), states[0].step)  # in the middle of a rollout's updates, too
             return experience.evaluate(held_source, count)
 
-    return Feed(models, batches, evaluator)
+    return Feed(models, batches, evaluator, None if lagged is None else lagged.past)
+
+
+def fresh(rollouts: Iterator[Drawn], sampler: Sampler, policy: LanguagePolicy, state: State) -> Iterator[Drawn]:
+    """The rollouts, each with the policy's weights as they are when it is asked for."""
+    sampler.load(policy.parameters(), state.step)
+    for drawn in rollouts:
+        yield drawn
+        sampler.load(policy.parameters(), state.step)
+
+
+def behind(
+    rollouts: Iterator[Drawn],
+    sampler: LaggedSampler,
+    turn: int,
+    left: Callable[[], int],
+    wanted: Callable[[int], Wanted | None],
+) -> Iterator[Drawn]:
+    """The rollouts from `turn` on, each with the weights of an earlier turn, and the event of which these were.
+
+    `left` gives how many turns there are, this one included, and `wanted` what a turn asks the sampler for.
+    """
+    try:
+        while True:
+            sampler.begin(turn, turn + left() - 1, wanted)
+            drawn = next(rollouts, None)
+            if drawn is None:
+                return
+            metrics = drawn.metrics | {"sampler/staleness": turn - sampler.version}
+            yield replace(drawn, metrics=metrics, events=[{"turn": turn, "weights": sampler.version}])
+            turn += 1
+    finally:
+        sampler.close()
 
 
 def by_whole_weights(models: Models, rollouts: Iterator[Drawn]) -> Iterator[Drawn]:

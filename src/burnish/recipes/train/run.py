@@ -256,13 +256,13 @@ def _fit(
             say(settings, "the reference's log-probabilities of more rows round in another way: training starts again")
         if world.is_main:
             reopen(run, settings, keep)
-    state = restore(run, feed.models, optimizer, tell, steps) if settings.resume else State()
+    state = restore(run, feed.models, optimizer, tell, steps, feed.past) if settings.resume else State()
     if settings.from_ and state.step == 0:
         start_from(Path(settings.from_), feed.models, optimizer, tell)
     if steps > before:
         say(settings, f"{run.path} goes on from step {state.step} to step {steps}")
     follow(state.step)
-    learner = GradientLearner(algorithm, feed.models, optimizer, settings, steps, per_epoch, run)
+    learner = GradientLearner(algorithm, feed.models, optimizer, settings, steps, per_epoch, run, feed.past)
     learner.saved = state.step
     with Progress(name_of(algorithm).upper(), steps, state.step, settings.quiet) as progress:
         state = train_loop(

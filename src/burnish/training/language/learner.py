@@ -17,7 +17,7 @@ from burnish.run.shards import gathered
 from burnish.run.world import ALONE, World
 from burnish.training.checkpoint import Saving
 from burnish.training.language.schedule import schedule
-from burnish.training.resume import State, parameters_of, save
+from burnish.training.resume import Past, State, parameters_of, save
 from burnish.training.step import NonFiniteLossError, gradient, mean_metrics, microbatches, prepared
 
 LATEST = frozenset({"epoch", "learning_rate", "num_tokens", "rollout", "rows_dropped", "rows_read"})
@@ -35,6 +35,7 @@ class GradientLearner:
     steps: int
     steps_per_epoch: int | None
     run: RunFolder
+    past: Past | None = None
 
     def __post_init__(self) -> None:
         self.dropout = self.algorithm.dropout
@@ -122,7 +123,7 @@ class GradientLearner:
     def save(self, state: State, goes_on: bool = False) -> None:
         before = self.run.world.waited[0]
         self.wait()  # one at a time
-        self.saving = save(self.run, self.models, self.optimizer, state, self.settings.keep_checkpoints)
+        self.saving = save(self.run, self.models, self.optimizer, state, self.settings.keep_checkpoints, self.past)
         self.saved = state.step
         if not goes_on:
             self.wait()

@@ -1,0 +1,56 @@
+"""A thread that does one thing after the other."""
+
+import threading
+from concurrent.futures import CancelledError
+
+import pytest
+
+from burnish.run.background import Background
+
+
+def test_things_are_done_in_their_order_and_what_fails_is_raised() -> None:
+    background, done = Background("test"), list[int]()
+    futures = [
+        background.call(lambda number=number: done.append(number) or number / (number - 2)) for number in range(4)
+    ]
+    assert (futures[0].result(10), futures[1].result(10), futures[3].result(10)) == (0, -1, 3)
+    with pytest.raises(ZeroDivisionError):
+        futures[2].result(10)
+    assert done == [0, 1, 2, 3]
+    background.close()
+
+
+def test_it_is_another_thread_that_does_not_keep_the_process() -> None:
+    background = Background("test")
+    thread = background.call(threading.current_thread).result(10)
+    assert thread is not threading.current_thread()
+    assert thread.daemon
+    background.close()
+    assert not thread.is_alive()
+
+
+def test_what_has_not_begun_is_left_out() -> None:
+    background, going, end = Background("test"), threading.Event(), threading.Event()
+
+    def wait() -> bool:
+        going.set()
+        return end.wait(10)
+
+    first, second = background.call(wait), background.call(threading.current_thread)
+    assert going.wait(10)
+    threading.Timer(0.05, end.set).start()
+    background.close()
+    assert first.result(10)
+    with pytest.raises(CancelledError):
+        second.result(10)
+
+
+def test_to_settle_is_to_wait_for_all() -> None:
+    background, end = Background("test"), threading.Event()
+    background.settle()  # nothing is there
+    futures = [background.call(lambda: end.wait(10)), background.call(lambda: 1 / 0)]
+    threading.Timer(0.05, end.set).start()
+    background.settle()
+    assert all(future.done() for future in futures)
+    background.close()
+    background.close()
