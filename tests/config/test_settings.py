@@ -88,5 +88,5 @@ def test_the_defaults_are_settings() -> None:
 def test_every_number_has_a_range() -> None:
     """A setting that is a number and may have any value would have to be checked somewhere else."""
     numbers = [f for f in dataclasses.fields(Settings) if f.type in (int, float, int | None, float | None)]
-    assert len(numbers) == 30
+    assert len(numbers) == 31
     assert [f.name for f in numbers if not shown(f)] == []

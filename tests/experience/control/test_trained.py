@@ -12,6 +12,7 @@ from gymnasium.spaces import Box, Discrete
 from recipes.classic_worlds import HERE
 from trained_policies import write_group
 
+from burnish.algorithms.ppo import PPO
 from burnish.experience.control.environments import make_environments
 from burnish.experience.control.normalise import ObservationNormaliser
 from burnish.experience.control.player import OBSERVATIONS, Player, statistics
@@ -20,14 +21,14 @@ from burnish.experience.control.saved import Saved, save_policies
 from burnish.experience.control.trained import TrainedPolicy, load_policies
 from burnish.policies.control.policy import ControlPolicy
 from burnish.policies.interface import Models
-from burnish.recipes.control.group import network_of
+from burnish.recipes.control.models import network_of
 from burnish.run import UserError
 
 
 def in_training(folder: Path, env: str, normalised: bool = True) -> Player:
     """A player of two runs in the middle of training, with normalised observations or not, whose policies are saved."""
     environments = make_environments(env, [5, 6], 3)
-    network = network_of(environments, (4,))
+    network = network_of(environments, (4,), PPO())
     models = Models(policy=network.policy([5, 6]))
     theta: Any = models.policy.parameters()["theta"]  # type: ignore[union-attr]
     theta.data += torch.randn(theta.shape, generator=torch.Generator().manual_seed(0)) / 4  # or all actions are alike

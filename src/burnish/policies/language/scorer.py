@@ -173,7 +173,8 @@ def load_scorer(
             tokenizer = load_tokenizer(source.tokenizer, source.loading)
             kind = classifier_class(config)
             vocabulary = getattr(config.get_text_config(), "vocab_size", 0)
-            grows = not issubclass(kind, ScalarHead) and padding(tokenizer) >= vocabulary
+            pad = len(tokenizer) if no_padding(tokenizer) else tokenizer.pad_token_id  # added last, see pad_apart
+            grows = not issubclass(kind, ScalarHead) and pad >= vocabulary
             whole = grows or (source.adapter is not None and lora is None)  # a row is added, or the adapter is
             model, found = load_parts(kind, source.base, config, source.loading, device, precision, whole)
         check_loaded(model, found, f"{option} {name}")
@@ -225,10 +226,15 @@ def new_head(head: nn.Linear, seed: int) -> None:
         head.bias.zero_()
 
 
+def no_padding(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokenizer has no padding token that texts cannot have."""
+    others = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id)
+    return tokenizer.pad_token_id is None or tokenizer.pad_token_id in others
+
+
 def padding(tokenizer: PreTrainedTokenizerBase) -> int:
     """The tokenizer's padding token, which is added where no text would be without it."""
-    others = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id)
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id in others:
+    if no_padding(tokenizer):
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
     return tokenizer.pad_token_id
 

@@ -11,10 +11,10 @@ from functools import cache
 
 import numpy as np
 from jaxtyping import Float
-from transformers import AutoTokenizer
 
 from burnish.data import builtin
 from burnish.evaluation.text import repetition
+from burnish.policies.language.loading import Loading, load_tokenizer
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.gold import gold_judge
 from burnish.rewards.ngrams import NGrams
@@ -49,7 +49,7 @@ class StudyJudge:
 @cache
 def study_judge() -> StudyJudge:
     """The built-in judge with trigrams of the built-in model's tokens, counted in the texts that it was trained on."""
-    tokenizer = AutoTokenizer.from_pretrained(resolve_model("builtin"))
+    tokenizer = load_tokenizer(str(resolve_model("builtin")), Loading())
 
     def ids(texts: Sequence[str]) -> list[list[int]]:
         return list(tokenizer(list(texts), add_special_tokens=False)["input_ids"])
