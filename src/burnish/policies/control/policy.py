@@ -25,7 +25,29 @@ from burnish.run import UserError
 Actions: TypeAlias = Categorical | Categoricals | DiagonalGaussian
 
 
-class StackedMLP:
+class Stacked:
+    """What R runs train in lockstep as one leaf, theta [R, n]: a row of numbers per run."""
+
+    theta: nn.Parameter
+
+    @property
+    def runs(self) -> int:
+        """The number of remaining runs."""
+        return self.theta.shape[0]
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The only leaf, [R, n]."""
+        return {"theta": self.theta}
+
+    def dropout(self, on: bool) -> None:
+        """Does nothing: there is no dropout."""
+
+    def keep(self, index: Int[Tensor, "kept"]) -> None:
+        """Keep only the runs at these positions, in this order. The leaf is replaced."""
+        self.theta = nn.Parameter(self.theta.detach()[index.to(self.theta.device)])
+
+
+class StackedMLP(Stacked):
     """R networks of one shape with tanh hidden layers, and `beside` more parameters outside the layers.
 
     Images (`image`: channels, height, width) are read by convolutions, whose features the layers get; their parameters
@@ -64,22 +86,6 @@ class StackedMLP:
                 self.images.initialise(row[:, self._own :], generator)
         self.theta = nn.Parameter(theta.to(dtype=dtype, device=device))
         self._views: tuple[list[Tensor], Tensor] | None = None
-
-    @property
-    def runs(self) -> int:
-        """The number of remaining runs."""
-        return self.theta.shape[0]
-
-    def parameters(self) -> dict[str, nn.Parameter]:
-        """The only leaf, [R, n]."""
-        return {"theta": self.theta}
-
-    def dropout(self, on: bool) -> None:
-        """Does nothing: these networks have no dropout."""
-
-    def keep(self, index: Int[Tensor, "kept"]) -> None:
-        """Keep only the runs at these positions, in this order. The leaf is replaced."""
-        self.theta = nn.Parameter(self.theta.detach()[index.to(self.theta.device)])
 
     def named(self) -> dict[str, Tensor]:
         """A copy of the weights by layer, [R, …], each run's in the layout of `torch.nn.Linear`, or of

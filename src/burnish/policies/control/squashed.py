@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from burnish.functional import squashed_gaussian_sample
 from burnish.policies.control.networks import networks
-from burnish.policies.control.policy import StackedMLP
+from burnish.policies.control.policy import Stacked, StackedMLP
 from burnish.run import UserError
 
 LEAST_LOG_STD, MOST_LOG_STD = -20.0, 2.0
@@ -89,22 +89,11 @@ class ActionNetwork(StackedMLP):
         return self._outputs(given)[0].squeeze(-1)
 
 
-class Temperature:
+class Temperature(Stacked):
     """The price of entropy of R runs, one positive number each; theta is its logarithm, [R, 1], which starts at 0."""
 
     def __init__(self, runs: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> None:
         self.theta = nn.Parameter(torch.zeros(runs, 1, dtype=dtype, device=device))
-
-    def parameters(self) -> dict[str, nn.Parameter]:
-        """The only leaf, [R, 1]."""
-        return {"theta": self.theta}
-
-    def dropout(self, on: bool) -> None:
-        """Does nothing: a number has no dropout."""
-
-    def keep(self, index: Int[Tensor, "kept"]) -> None:
-        """Keep only the runs at these positions, in this order. The leaf is replaced."""
-        self.theta = nn.Parameter(self.theta.detach()[index.to(self.theta.device)])
 
     def named(self) -> dict[str, Tensor]:
         """A copy of the logarithms, [R, 1], for saving."""
@@ -113,5 +102,5 @@ class Temperature:
     def load_named(self, weights: dict[str, Tensor]) -> None:
         """Load numbers in the format of `named`. Raises UserError where they do not match."""
         if {name: x.shape for name, x in weights.items()} != {LOG_TEMPERATURE: self.theta.shape}:
-            raise UserError(f"saved temperatures {', '.join(weights)} do not match {len(self.theta)} runs")
+            raise UserError(f"saved temperatures {', '.join(weights)} do not match {self.runs} runs")
         self.theta.detach().copy_(weights[LOG_TEMPERATURE])

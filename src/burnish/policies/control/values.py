@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 
-from burnish.policies.control.policy import StackedMLP
+from burnish.policies.control.policy import Stacked, StackedMLP
 from burnish.run import UserError
 
 TABLE = "table"
@@ -57,7 +57,7 @@ class ValuePolicy(Greedy, StackedMLP):
         return self._outputs_now(observations)[0]
 
 
-class TablePolicy(Greedy):
+class TablePolicy(Greedy, Stacked):
     """Q(s, a) of R runs by tables of S states, whose observations are one-hot, and A actions; 0 at the start.
 
     theta is [R, S · A], as the networks' parameters are one row per run.
@@ -74,22 +74,6 @@ class TablePolicy(Greedy):
     ) -> None:
         self.states, self.actions = states, actions
         self.theta = nn.Parameter(torch.zeros(len(seeds), states * actions, dtype=dtype, device=device))
-
-    @property
-    def runs(self) -> int:
-        """The number of remaining runs."""
-        return self.theta.shape[0]
-
-    def parameters(self) -> dict[str, nn.Parameter]:
-        """The only leaf, [R, S · A]."""
-        return {"theta": self.theta}
-
-    def dropout(self, on: bool) -> None:
-        """Does nothing: a table has no dropout."""
-
-    def keep(self, index: Int[Tensor, "kept"]) -> None:
-        """Keep only the runs at these positions, in this order. The leaf is replaced."""
-        self.theta = nn.Parameter(self.theta.detach()[index.to(self.theta.device)])
 
     def named(self) -> dict[str, Tensor]:
         """A copy of the tables, [R, S, A], for saving."""
