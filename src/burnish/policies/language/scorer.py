@@ -232,13 +232,6 @@ def no_padding(tokenizer: PreTrainedTokenizerBase) -> bool:
     return tokenizer.pad_token_id is None or tokenizer.pad_token_id in others
 
 
-def padding(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The tokenizer's padding token, which is added where no text would be without it."""
-    if no_padding(tokenizer):
-        tokenizer.add_special_tokens({"pad_token": "<pad>"})
-    return tokenizer.pad_token_id
-
-
 @torch.no_grad()
 def pad_apart(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Give model and tokenizer a padding token that no text ends with.
@@ -247,7 +240,9 @@ def pad_apart(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Non
     without a padding token it refuses batches: then `<pad>` is added, with an embedding of zeros. Raises UserError
     where it would not be the first token without an embedding.
     """
-    words, pad = embedding(model).num_embeddings, padding(tokenizer)
+    if no_padding(tokenizer):
+        tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    words, pad = embedding(model).num_embeddings, tokenizer.pad_token_id
     if pad >= words:
         if any(words <= token < pad for token in tokenizer.get_vocab().values()):
             raise UserError(
