@@ -12,8 +12,6 @@ from burnish.recipes.label.pairs import Pair, keywords
 from burnish.run import UserError, config_differences, read_mapping, without_keys, write_atomically
 
 ENDING = ".pairs.json"
-MOST = 2**20
-"""As in `burnish sample`: answer k to prompt i of one model has random stream i·2²⁰ + k."""
 
 
 def pairs_of_models(
@@ -50,11 +48,12 @@ def pairs_of_models(
 def drawn(
     models: Sequence[str], data: Any, limit: int | None, max_new_tokens: int, temperature: float, base: Settings
 ) -> list[Pair]:
-    """The answers, drawn now."""
+    """The answers, drawn now: both models answer prompt i from the same random stream, as in `burnish compare`, and one
+    model that answers each prompt twice from streams as in `burnish sample`."""
     from burnish.policies.language.policy import load_policy
     from burnish.policies.language.sampler import check_knobs
     from burnish.recipes.answers import answers, writer
-    from burnish.recipes.sample import prompts_of
+    from burnish.recipes.sample import MOST, prompts_of
     from burnish.recipes.train.models import loading_of, pick_device, say
     from burnish.recipes.train.run import prepare_torch
     from burnish.report.runs import short_names
@@ -62,13 +61,13 @@ def drawn(
     check_knobs(max_new_tokens, temperature, None, None)
     prepare_torch(base)
     names = short_names([Path(one) for one in models])
-    written = []
+    written, scale = [], 1 if len(models) > 1 else MOST
     for name, model in zip(names, models, strict=True):
         policy = load_policy(writer(model), pick_device(base.device), base.precision, loading=loading_of(base))
         asked = prompts_of(data, limit, policy, base.max_length, max_new_tokens)
         say(base, asked.describe())
         for k in range(3 - len(models)):
-            streams = own_streams if len(models) > 1 else partial(streams_of_one, k)
+            streams = partial(stream_of, scale, k)
             found = answers(policy, asked, name, max_new_tokens, temperature, base, streams=streams)
             written.append(found.completed)
     a, b = written
@@ -80,11 +79,6 @@ def drawn(
     return pairs
 
 
-def own_streams(row: int) -> int:
-    """Both models answer prompt i from stream i, as in `burnish compare`."""
-    return row
-
-
-def streams_of_one(k: int, row: int) -> int:
-    """The stream of answer k to prompt `row` of a model that answers each prompt twice."""
-    return row * MOST + k
+def stream_of(scale: int, k: int, row: int) -> int:
+    """The random stream of answer k to prompt `row`."""
+    return scale * row + k

@@ -162,9 +162,9 @@ def told(session: Session, address: str) -> list[str]:
     """Who has how many comparisons, and the address for each; Ctrl-C ends it."""
     lines = []
     for rater in session.plan.raters:
-        order = session.orders[rater]
+        order, answered = session.orders[rater], session.answered(rater)
         again = sum(place.showing > 0 for place in order)
-        done = len([one for one in order if one in session.answered(rater)])
+        done = sum(one in answered for one in order)
         twice = f", {again} of them for the second time" if again else ""
         begun = f", {done} answered" if done else ""
         where = address if len(session.plan.raters) == 1 else f"{address}?rater={quote(rater)}"
