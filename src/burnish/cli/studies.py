@@ -10,11 +10,21 @@ import click
 from burnish.cli.flags import common, settings_of
 from burnish.run import UserError, printable
 
+quick_option = click.option(
+    "--quick", is_flag=True, help="a short version that shows that everything works, not how well"
+)
+jobs_option = click.option(
+    "--jobs", type=click.IntRange(1, 256), default=None, help="processes  [default: as many as cores]"
+)
+resume_option = click.option(
+    "--resume", is_flag=True, help="go on with the study in --out: what is finished is not computed again"
+)
+
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True, help="folder")
 @click.option("--runs", type=click.IntRange(1, 1000), default=1, show_default=True, help="repeat over so many seeds")
-@click.option("--quick", is_flag=True, help="a short version that shows that everything works, not how well")
+@quick_option
 @click.option("--overwrite", is_flag=True, help="delete an earlier demo in --out first")
 @common("seed", "resume", "device", "threads", "quiet", "debug")
 def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> None:
@@ -37,11 +47,11 @@ def study() -> None:
 
 @study.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/checked"), show_default=True, help="folder")
-@click.option("--quick", is_flag=True, help="a short version that shows that everything works, not how well")
+@quick_option
 @click.option("--tasks", default=None, help="comma-separated names  [default: all five; with --quick reverse]")
 @click.option("--seeds", type=click.IntRange(1, 100), default=None, help="seeds per task  [default: 5; with --quick 2]")
-@click.option("--jobs", type=click.IntRange(1, 256), default=None, help="processes  [default: as many as cores]")
-@click.option("--resume", is_flag=True, help="go on with the study in --out: what is finished is not computed again")
+@jobs_option
+@resume_option
 @common("quiet", "debug")
 def checked(
     out: Path, quick: bool, tasks: str | None, seeds: int | None, jobs: int | None, resume: bool, **flags: Any
@@ -61,11 +71,11 @@ def checked(
 
 @study.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/frontier"), show_default=True, help="folder")
-@click.option("--quick", is_flag=True, help="a short version that shows that everything works, not how well")
+@quick_option
 @click.option("--full", is_flag=True, help="every setting of every method, for more updates")
 @click.option("--seeds", type=click.IntRange(1, 100), default=None, help="seeds  [default: 3; with --quick 2]")
-@click.option("--jobs", type=click.IntRange(1, 256), default=None, help="processes  [default: as many as cores]")
-@click.option("--resume", is_flag=True, help="go on with the study in --out: what is finished is not computed again")
+@jobs_option
+@resume_option
 @common("quiet", "debug")
 def frontier(
     out: Path, quick: bool, full: bool, seeds: int | None, jobs: int | None, resume: bool, **flags: Any
