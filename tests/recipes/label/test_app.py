@@ -102,6 +102,7 @@ def test_what_a_form_of_another_site_can_send_is_refused(server: Server) -> None
     view, before = server.ask("show?rater=anna")[1], len(written(server))
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
         assert server.ask("answer", reply(view, "left", 1), Content_Type=kind)[0] == 415
+    assert server.ask("answer", [], Content_Type="Application/JSON ; charset=utf-8")[0] == 400  # of JSON, and no answer
     assert server.ask("answer", method="OPTIONS", Origin="http://evil.example")[0] == 405
     assert len(written(server)) == before
 
@@ -120,6 +121,7 @@ def test_the_own_page_and_a_link_to_it_are_answered(server: Server) -> None:
         (b"{", 400, "not JSON"),
         (b"[" * 100_000, 400, "not JSON"),
         (b"[]", 400, "must be a JSON object"),
+        (b'{"note": "\\ud800"}', 400, "half of a surrogate pair"),
         (b'"' + b"x" * 2**17 + b'"', 413, "more than 131,072 bytes"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from labelling import reply, rows
 
 from burnish.recipes.label.plan import Place
-from burnish.recipes.label.session import RefusedError
+from burnish.recipes.web import RefusedError
 
 
 @pytest.fixture

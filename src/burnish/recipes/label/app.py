@@ -6,7 +6,6 @@ another site's page read a reply.
 """
 
 import hmac
-import json
 import secrets
 import sys
 import traceback
@@ -20,7 +19,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from burnish.recipes.label.session import RefusedError, Session
+from burnish.recipes.label.session import Session
+from burnish.recipes.web import RefusedError, check_json, json_of
 from burnish.report.language.label import label_page
 from burnish.run import UserError, first_line
 from burnish.run.web import is_loopback
@@ -86,10 +86,10 @@ class Pages:
         return JSONResponse(self.session.view(str(query.get("rater")), None if place is None else int(place)))
 
     async def answer(self, request: Request) -> Response:
-        return JSONResponse(self.session.answer(await body_of(request)))
+        return JSONResponse(self.session.answer(await json_of(request, MOST_BYTES)))
 
     async def finish(self, request: Request) -> Response:
-        body = await body_of(request)
+        body = await json_of(request, MOST_BYTES)
         rater = body.get("rater") if isinstance(body, dict) else None
         self.session.order(rater)
         if not self.session.finished(str(rater)):
@@ -141,19 +141,4 @@ def check_sender(request: Request, token: str) -> None:
         raise RefusedError("this server answers its own page alone", 403)
     if not hmac.compare_digest(request.path_params["token"].encode(), token.encode()):
         raise RefusedError("the address is not that of this server: open the one that burnish label printed", 403)
-    if request.method == "POST" and request.headers.get("content-type", "").partition(";")[0] != "application/json":
-        raise RefusedError("the content type must be application/json", 415)
-
-
-async def body_of(request: Request) -> Any:
-    """The request's JSON. Raises RefusedError for what is none, or too large."""
-    parts, size = [], 0
-    async for part in request.stream():
-        parts.append(part)
-        size += len(part)
-        if size > MOST_BYTES:
-            raise RefusedError(f"the request has more than {MOST_BYTES:,} bytes", 413)
-    try:
-        return json.loads(b"".join(parts))
-    except (ValueError, RecursionError) as problem:
-        raise RefusedError(f"the request is not JSON ({first_line(problem)})") from problem
+    check_json(request)

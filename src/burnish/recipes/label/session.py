@@ -15,6 +15,7 @@ from burnish.options import is_number, quoted
 from burnish.recipes.label.file import LabelFile
 from burnish.recipes.label.pairs import Pair, blocks
 from burnish.recipes.label.plan import Place, Plan, next_place
+from burnish.recipes.web import RefusedError
 
 LEFT, RIGHT = "left", "right"
 SPOKEN = (LEFT, RIGHT, TIE, BAD, SKIP)
@@ -22,14 +23,6 @@ SPOKEN = (LEFT, RIGHT, TIE, BAD, SKIP)
 
 LONGEST_NOTE = 10_000
 _ID = re.compile(r"[A-Za-z0-9-]{8,64}")
-
-
-class RefusedError(Exception):
-    """An answer or a question that is refused, with the HTTP status; 409 where the page is behind the file."""
-
-    def __init__(self, sentence: str, status: int = 400) -> None:
-        super().__init__(sentence)
-        self.status = status
 
 
 @dataclass
@@ -88,7 +81,7 @@ class Session:
         """Write an answer, and return what the page shows next.
 
         An answer whose id is in the file is not written again. Raises RefusedError for an answer that is not valid or
-        that is to a place with another answer than the page knew, and UserError if it cannot be written.
+        that is to a place with another answer than the page knew (status 409), and UserError if it cannot be written.
         """
         rater, number, at = self._addressed(body)
         known = self.file.ids.get(body["id"])

@@ -5,7 +5,6 @@ Whatever is wrong with a request is answered with an error in OpenAI's format: o
 
 import asyncio
 import hmac
-import json
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from starlette.routing import Route
 from burnish.recipes.serve import replies, requests
 from burnish.recipes.serve.engine import Engine, GoneError, StoppedError
 from burnish.recipes.serve.requests import Asked, BadRequestError, check_fields, is_whole
+from burnish.recipes.web import RefusedError, check_json, json_of
 from burnish.run import UserError, first_line, lacks_memory
 from burnish.run.web import is_loopback
 
@@ -42,13 +42,13 @@ def app_of(engine: Engine, token: str | None = None, debug: bool = False) -> Sta
         return JSONResponse({"object": "list", "data": [engine.described()]})
 
     async def completions(request: Request) -> Response:
-        return await answered(request, requests.completion(await body_of(request), engine.name))
+        return await answered(request, requests.completion(await json_of(request, MOST_BYTES), engine.name))
 
     async def chat(request: Request) -> Response:
-        return await answered(request, requests.chat(await body_of(request), engine.name))
+        return await answered(request, requests.chat(await json_of(request, MOST_BYTES), engine.name))
 
     async def load(request: Request) -> Response:
-        body = await body_of(request)
+        body = await json_of(request, MOST_BYTES)
         check_fields(body, {"model", "path", "weights_version", "weights_sha256"}, engine.name)
         version, path, sha256 = (body.get(key) for key in ("weights_version", "path", "weights_sha256"))
         if not is_whole(version, 0, 2**62):
@@ -125,6 +125,8 @@ def guarded(answer: Answer, token: str | None, debug: bool) -> Answer:
             return await answer(request)
         except BadRequestError as problem:
             sentence, status, field = str(problem), problem.status, problem.field
+        except RefusedError as problem:
+            sentence, status = str(problem), problem.status
         except UserError as problem:
             sentence = str(problem)
         except (StoppedError, asyncio.CancelledError):
@@ -143,7 +145,7 @@ def guarded(answer: Answer, token: str | None, debug: bool) -> Answer:
 
 
 def check_sender(request: Request, token: str | None) -> None:
-    """Raise BadRequestError for a request without the server's token, or one that a web page may have sent."""
+    """Raise RefusedError for a request without the server's token, or one that a web page may have sent."""
     if token is not None:
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not hmac.compare_digest(given.encode(), token.encode()):
@@ -151,26 +153,4 @@ def check_sender(request: Request, token: str | None) -> None:
         return
     if not is_loopback(request.headers.get("host", "")):
         raise BadRequestError("this server answers requests to 127.0.0.1 and localhost alone", None, 403)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if request.method == "POST" and kind != "application/json":
-        raise BadRequestError("the content type must be application/json", None, 415)
-
-
-async def body_of(request: Request) -> Any:
-    """The request's JSON, in UTF-8. Raises BadRequestError for what is none, for text that is none, and too much."""
-    parts, size = [], 0
-    async for part in request.stream():
-        parts.append(part)
-        size += len(part)
-        if size > MOST_BYTES:
-            raise BadRequestError(f"the request has more than {MOST_BYTES:,} bytes: make it smaller", None, 413)
-    try:
-        text = b"".join(parts).decode("utf-8-sig")
-        found = json.loads(text)
-        if "\\u" in text:
-            json.dumps(found, ensure_ascii=False).encode()
-        return found
-    except UnicodeEncodeError as problem:
-        raise BadRequestError("the request has half of a surrogate pair in a text: send whole characters") from problem
-    except (ValueError, RecursionError) as problem:
-        raise BadRequestError(f"the request is not JSON ({first_line(problem)})") from problem
+    check_json(request)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from burnish.config.settings import LARGEST_SEED
 from burnish.options import is_number, quoted
+from burnish.recipes.web import RefusedError
 
 MOST_ROWS, MOST_TOKENS, MOST_STOPS, LARGEST_STREAM = 65_536, 1_000_000, 64, 2**62
 MOST_DRAWN = 2**24
@@ -44,12 +45,12 @@ COMMON = {
 }
 
 
-class BadRequestError(Exception):
+class BadRequestError(RefusedError):
     """A request that cannot be answered, with the field that is wrong and the HTTP status."""
 
     def __init__(self, sentence: str, field: str | None = None, status: int = 400) -> None:
-        super().__init__(sentence)
-        self.field, self.status = field, status
+        super().__init__(sentence, status)
+        self.field = field
 
 
 @dataclass(frozen=True)
