@@ -3,14 +3,13 @@
 import http.client
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import uvicorn
+from running import running
 
 from burnish.recipes.label.app import Pages
 from burnish.recipes.label.file import LabelFile
@@ -83,15 +82,8 @@ def serving(one: Session, guideline: str = "", port: int = 0) -> Iterator[Server
     pages = Pages(one, TOKEN, guideline)
     found = Server(listening.getsockname()[1], pages)
     pages.end = found.ended.set
-    config = uvicorn.Config(pages.app(), log_level="critical", access_log=False, lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
     try:
-        while not server.started:
-            time.sleep(0.002)
-        yield found
+        with running(pages.app(), listening):
+            yield found
     finally:
-        server.should_exit = server.force_exit = True
-        thread.join(20)
         one.file.close()

@@ -2,13 +2,11 @@
 
 import asyncio
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import uvicorn
+from running import running
 
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.recipes.serve.app import app_of
@@ -63,6 +61,24 @@ class Server:
     def __init__(self, engine: Engine, endpoints: Faulty, url: str) -> None:
         self.engine, self.endpoints, self.url = engine, endpoints, url
 
+    @contextmanager
+    def pretending(self) -> Iterator[None]:
+        """Inside, it says of every weights but the first that it has them, and samples with those that it had."""
+        engine, real = self.engine, self.engine.load
+
+        def pretended(folder: str | None, version: int, sha256: str | None) -> dict[str, Any]:
+            if version == 0:
+                return real(folder, version, sha256)
+            engine.sha256, engine.version = str(sha256), version
+            return engine.facts
+
+        engine.load = pretended  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            engine.load = real  # type: ignore[method-assign]
+            engine.sha256 = ""
+
     def well(self) -> None:
         """Take all faults out."""
         self.endpoints.change, self.endpoints.delay = None, 0.0
@@ -75,20 +91,13 @@ def serving(policy: LanguagePolicy, name: str = "tiny", token: str | None = None
     engine = Engine(policy, name)
     endpoints = Faulty(app_of(engine, token))
     listening = opened("127.0.0.1", port)
-    config = uvicorn.Config(
-        endpoints, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
     try:
-        while not server.started:
-            time.sleep(0.002)
-        yield Server(engine, endpoints, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        with running(endpoints, listening, timeout_graceful_shutdown=1):
+            try:
+                yield Server(engine, endpoints, f"http://127.0.0.1:{listening.getsockname()[1]}")
+            finally:
+                engine.stopping.set()
     finally:
-        engine.stopping.set()
-        server.should_exit = server.force_exit = True
-        thread.join(10)
         engine.close()
 
 

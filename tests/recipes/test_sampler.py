@@ -133,21 +133,9 @@ def test_a_server_that_dies_leaves_a_run_that_goes_on_to_the_same_bits(
 
 def test_weights_that_are_not_taken_stop_the_run(files: Path, tmp_path: Path, well: Server) -> None:
     """After the first update the server says that it has the new weights, and samples with the old ones."""
-    engine, real = well.engine, well.engine.load
-
-    def pretended(folder: str | None, version: int, sha256: str | None) -> dict[str, Any]:
-        if version == 0:
-            return real(folder, version, sha256)
-        engine.sha256, engine.version = str(sha256), version
-        return engine.facts
-
-    engine.load = pretended  # type: ignore[method-assign]
-    try:
-        with pytest.raises(UserError, match=r"^step 2: .*weights of version 1, but its log-probabilities .* Step 1 is"):
-            trained(files, tmp_path / "run", sampler=well.url, **SHORT)
-    finally:
-        engine.load = real  # type: ignore[method-assign]
-        engine.sha256 = ""
+    wrong = pytest.raises(UserError, match=r"^step 2: .*weights of version 1, but its log-probabilities .* Step 1 is")
+    with well.pretending(), wrong:
+        trained(files, tmp_path / "run", sampler=well.url, **SHORT)
 
 
 def test_a_server_that_is_slow_is_a_sentence(files: Path, tmp_path: Path, well: Server) -> None:

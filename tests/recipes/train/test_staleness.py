@@ -321,14 +321,6 @@ def test_it_goes_on_at_another_server_to_the_same_bits(files: Path, tmp_path: Pa
 
 def test_wrong_weights_do_not_pass(files: Path, tmp_path: Path, server: Server) -> None:
     """The server says that it has the weights of turn 1, and samples turn 3 with those of turn 0."""
-    engine, real = server.engine, server.engine.load
-
-    def pretended(folder: str | None, version: int, sha256: str | None) -> dict[str, Any]:
-        if version == 0:
-            return real(folder, version, sha256)
-        engine.sha256, engine.version = str(sha256), version
-        return engine.facts
-
-    engine.load = pretended  # type: ignore[method-assign]
-    with pytest.raises(UserError, match=r"^step 4: .*weights of version 1, but its log-probabilities .* Step 3 is"):
+    wrong = pytest.raises(UserError, match=r"^step 4: .*weights of version 1, but its log-probabilities .* Step 3 is")
+    with server.pretending(), wrong:
         trained(files, tmp_path / "run", sampler=server.url, staleness=LAG)
