@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributed.checkpoint import HuggingFaceStorageWriter
 
-from burnish.run import UserError, shards
+from burnish.run import UserError
 from burnish.run.shards import Copies, gathered
 from burnish.run.world import World, joined
 from burnish.training import checkpoint, sharded
@@ -42,7 +42,7 @@ def write(folder: str) -> None:
     tensors = divided(VALUES, world) | EVERYWHERE
     own = {f"of process {world.rank}": torch.tensor([world.rank])}
     for step, more in ((1, own), (2, {})):
-        checkpoint.Saving(Path(folder), step, tensors | more, STATE | {"step": step}, 2, world).wait()
+        checkpoint.save_together(Path(folder), step, tensors | more, STATE | {"step": step}, 2, world)
 
 
 def read(folder: str) -> dict[str, Any]:
@@ -62,9 +62,9 @@ def killed(folder: str) -> str:
     """The second process is killed while it writes."""
     world = joined()
     if world.rank == 1:
-        checkpoint.begin = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+        sharded.write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
     try:
-        checkpoint.Saving(Path(folder), 3, divided(VALUES, world), STATE, 2, world).wait()
+        checkpoint.save_together(Path(folder), 3, divided(VALUES, world), STATE, 2, world)
     except (RuntimeError, UserError) as error:
         return str(error)
     return "saved"
@@ -108,7 +108,7 @@ def killed_meanwhile(folder: str, rank: int, place: str) -> str:
 def unwritable(path: str) -> None:
     """A file is where the folder should be."""
     joined()
-    shards.write(Path(path), EVERYWHERE)
+    sharded.write(Path(path), EVERYWHERE)
 
 
 def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:

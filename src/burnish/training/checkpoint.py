@@ -26,7 +26,6 @@ from torch import Tensor
 
 from burnish.run import UserError, clean_leftovers, remove_folder_atomically, save_folder_atomically, sha256
 from burnish.run.atomic import cannot_write, unfinished
-from burnish.run.shards import begin
 from burnish.run.world import CONNECTION, LostError, World
 from burnish.training import sharded
 
@@ -66,12 +65,32 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, A
     """
     if keep < 1:
         raise ValueError(f"keep must be at least 1, not {keep}")
-    text, final = _to_json(state), _place(folder, step)
-    with save_folder_atomically(final) as new:
-        save_file(_unshared(tensors), new / TENSORS)
-        _conclude(new, step, text)
-    _keep(folder, step, keep)
-    return final
+    return _save(folder, step, state, keep, lambda new: save_file(_unshared(tensors), new / TENSORS))
+
+
+def save_together(
+    folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any], keep: int, world: World
+) -> None:
+    """`save` by all processes of the `world`, each of which writes its shards of the tensors.
+
+    The main one then writes the manifest, and gives the folder its name: it is complete or absent.
+    A `Saving` may be under way meanwhile: it communicates in a process group of its own, and two of them would mix
+    their messages there.
+    """
+
+    def write(new: Path) -> None:
+        world.barrier()  # the folder is there
+        sharded.write(new / SHARDS, tensors)
+
+    if world.is_main:
+        _save(folder, step, state, keep, write)
+    else:
+        final = _place(folder, step)
+        try:
+            write(unfinished(final))
+        except OSError as error:
+            raise cannot_write(final, error) from error
+    world.barrier()
 
 
 class Saving:
@@ -88,13 +107,13 @@ class Saving:
         group, executor = world.beside(), ThreadPoolExecutor(1)
         if not world.is_main:
             world.barrier()  # the folder is there
-            self.done = executor.submit(begin(unfinished(self.final) / SHARDS, tensors, group))
+            self.done = executor.submit(sharded.begin(unfinished(self.final) / SHARDS, tensors, group))
         else:
             text = _to_json(state)
             with ExitStack() as begun:
                 new = begun.enter_context(save_folder_atomically(self.final))
                 world.barrier()
-                finish = begin(new / SHARDS, tensors, group)
+                finish = sharded.begin(new / SHARDS, tensors, group)
                 stack = begun.pop_all()
 
             def complete() -> None:
@@ -124,6 +143,16 @@ class Saving:
 
 def _place(folder: Path, step: int) -> Path:
     return folder / f"step-{step:06d}"
+
+
+def _save(folder: Path, step: int, state: dict[str, Any], keep: int, write: Callable[[Path], None]) -> Path:
+    """`save`, in which `write` writes the tensors into a folder."""
+    text, final = _to_json(state), _place(folder, step)
+    with save_folder_atomically(final) as new:
+        write(new)
+        _conclude(new, step, text)
+    _keep(folder, step, keep)
+    return final
 
 
 def _conclude(new: Path, step: int, state: str) -> None:

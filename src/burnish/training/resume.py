@@ -285,7 +285,7 @@ def save_best(run: RunFolder, models: Models, step: int) -> None:
     if run.world.is_main:
         run.check_there()
     if models.divided:
-        checkpoint.Saving(run.path / BEST, step, weights(models), {}, 2, run.world).wait()
+        checkpoint.save_together(run.path / BEST, step, weights(models), {}, 2, run.world)
     elif run.world.is_main:
         checkpoint.save(run.path / BEST, step, weights(models), {}, keep=2)
 

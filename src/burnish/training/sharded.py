@@ -1,4 +1,4 @@
-"""Reading tensors that several processes have written together with PyTorch's distributed checkpoints (DCP).
+"""Tensors that several processes write and read together, each its own shards: PyTorch's distributed checkpoints (DCP).
 
 They are kept as safetensors files, one for each process, which say where in the whole tensor a shard belongs. DCP's own
 format has an index that is pickled; this one has none, and nothing is unpickled. Any number of processes can read what
@@ -12,6 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from burnish.run.shards import begin, write
+
+__all__ = ["begin", "names", "read", "read_whole", "write"]
 
 Place = Callable[[str, torch.Size, torch.dtype], Tensor | None]
 """The tensor, of which the process may have a shard, to read a name into, or None to leave it out."""
