@@ -70,6 +70,19 @@ def test_transformers_gets_the_same_while_decoding_and_its_own_otherwise(shared:
         torch.testing.assert_close(inside, own)
 
 
+def test_bfloat16_weights_are_the_rounded_ones_with_and_without_a_gradient() -> None:
+    """Values that are the identity give the weights. Softmax in float32 is rounded once; softmax in bfloat16 alone
+    would be off by more than that in many places."""
+    generator = torch.Generator().manual_seed(0)
+    query = (8 * torch.randn(64, 2, 1, COLUMNS, generator=generator)).bfloat16()
+    identity = torch.eye(COLUMNS).bfloat16().expand(64, 2, -1, -1)
+    exact = query.float().softmax(-1).bfloat16().transpose(1, 2)
+    for needed in (False, True):
+        found = attention(query.clone().requires_grad_(needed), identity, identity, None, 1.0)
+        assert (found != exact).float().mean() < 1e-3
+        torch.testing.assert_close(found, exact, rtol=2**-7, atol=0)
+
+
 def test_the_default_scale_is_that_of_the_width() -> None:
     given: Any = (nn.Module(), *parts(), None)
     with decoding():

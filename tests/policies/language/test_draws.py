@@ -87,3 +87,16 @@ def test_the_largest_logits_have_all_that_equal_the_last() -> None:
     assert ids.tolist() == [[0, 2, 3, 4], [0, 2, 3, 4]]
     assert values.tolist() == [[2, 2, 3, 2], [5, 4, 2, 3]]
     assert largest(torch.full((1, 3), torch.nan), 2)[0].isnan().all()
+
+
+@pytest.mark.parametrize("levels", [2, 5, 60])
+def test_the_largest_logits_with_few_and_with_many_equal_ones(levels: int) -> None:
+    """From as many as all of 60 to hardly any logits equal the last: each row has all of them, and each row as many."""
+    logits = torch.randint(levels, (4, 60), generator=torch.Generator().manual_seed(levels)).float()
+    values, ids = largest(logits, 3)
+    thresholds = logits.sort(descending=True).values[:, 2:3]
+    counts = (logits >= thresholds).sum(-1)
+    assert values.shape == ids.shape == (4, int(counts.max()))
+    assert torch.equal(values, logits.gather(1, ids))
+    assert torch.equal(ids, ids.sort().values)
+    assert torch.equal((values >= thresholds).sum(-1), counts)

@@ -56,7 +56,9 @@ def attention(
         scores.view(rows, heads, count, -1).masked_fill_(~mask, torch.finfo(scores.dtype).min)
     elif mask is not None:
         scores.view(rows, heads, count, -1).add_(mask)
-    weights = nn.functional.dropout(scores.softmax(-1, dtype=wide).to(query.dtype), dropout)
+    # softmax computes bfloat16 in float32 and rounds once; only the gradient needs the wide numbers themselves
+    weights = scores.softmax(-1, dtype=wide).to(query.dtype) if scores.requires_grad else scores.softmax(-1)
+    weights = nn.functional.dropout(weights, dropout)
     return torch.bmm(weights, value.flatten(0, 1)).view(rows, heads, count, -1).transpose(1, 2)
 
 

@@ -60,9 +60,18 @@ def next_tokens(
 
 def largest(logits: Float[Tensor, "N V"], top_k: int) -> tuple[Float[Tensor, "N k"], Int[Tensor, "N k"]]:
     """The `top_k` largest logits of each row and those that equal the last of them, in order of their ids: of a large
-    vocabulary the rest costs more than it is worth. All rows have as many as the longest one."""
-    found = logits.topk(min(top_k, logits.shape[-1]))
-    if (count := int((logits >= found.values[:, -1:]).sum(-1).max())) > found.values.shape[-1]:
+    vocabulary the rest costs more than it is worth. All rows have as many as the longest one.
+
+    The first look is at twice as many, because in bfloat16 several logits often equal the last one, and to count them
+    in the whole vocabulary costs more than to find them.
+    """
+    size = logits.shape[-1]
+    few = min(top_k, size)
+    found = logits.topk(min(2 * few, size))
+    last = found.values[:, few - 1 : few]
+    count = max(few, int((found.values >= last).sum(-1).max()))
+    if count == found.values.shape[-1] < size:
+        count = int((logits >= last).sum(-1).max())
         found = logits.topk(count)
-    ids = found.indices.sort(-1).values
+    ids = found.indices[:, :count].sort(-1).values
     return logits.gather(1, ids), ids
