@@ -5,7 +5,6 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +46,7 @@ from burnish.report.runs import short_names
 from burnish.rewards.completed import Completed
 from burnish.rewards.model import ModelReward, check_same_tokenizer
 from burnish.run import UserError, printable, read_mapping, results_folder, write_atomically
+from burnish.run.versions import versions
 from burnish.run.web import address
 from burnish.training.progress import Progress
 
@@ -126,7 +126,8 @@ def compare(
         found |= text_findings([one.statistics() for one in written], names, began_as(a, b), temperature)
         found |= judge_findings(judging, verdicts)
         found["same_text"] = sum(x == y for x, y in zip(*(one.completed.responses for one in written), strict=True))
-        found |= {"command": command, "seconds": round(time.perf_counter() - began, 1), "versions": versions()}
+        used = versions("burnish", "torch", "transformers") | {"python": platform.python_version()}
+        found |= {"command": command, "seconds": round(time.perf_counter() - began, 1), "versions": used}
         compared = Comparison(found, comparison_rows(written[0].completed, written[1].completed, verdicts))
         if out is not None:
             write(compared, out)
@@ -237,12 +238,6 @@ def comparison_rows(a: Completed, b: Completed, verdicts: list[Verdict]) -> list
                 line["problem"] = one.problem
         lines.append(line)
     return lines
-
-
-def versions() -> dict[str, str]:
-    return {n: metadata.version(n) for n in ("burnish", "torch", "transformers")} | {
-        "python": platform.python_version()
-    }
 
 
 def write(compared: Comparison, out: Path) -> None:

@@ -96,7 +96,7 @@ def test_threads_and_versions_are_in_the_key(policy: LanguagePolicy, monkeypatch
     for module, name in ((torch, "__version__"), (reference.transformers, "__version__")):
         monkeypatch.setattr(module, name, "0.0")
         keys.add(reference_key(policy, "data"))
-    monkeypatch.setattr(reference.metadata, "version", lambda name: "0.0")
+    monkeypatch.setattr(reference, "version", lambda name: "0.0")
     keys.add(reference_key(policy, "data"))
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)

@@ -396,8 +396,8 @@ def other_version(files: str, out: str) -> str | None:
     from burnish.recipes.train import environment
 
     if os.environ["RANK"] == "1":
-        original = environment.metadata.version
-        environment.metadata.version = lambda name: "0.1" if name == "tokenizers" else original(name)
+        original = environment.versions
+        environment.versions = lambda *names: original(*names) | {"tokenizers": "0.1"}
     return sft(files, out, {})
 
 

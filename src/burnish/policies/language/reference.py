@@ -13,7 +13,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from burnish.policies.language.adapters import arithmetic
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.run import UserError, write_atomically
 from burnish.run.shards import gathered
+from burnish.run.versions import version
 from burnish.run.world import ALONE, World
 
 MOST_BYTES = 4 * 2**30
@@ -173,7 +173,7 @@ def reference_key(policy: LanguagePolicy, fingerprint: str) -> str:
         str(torch.get_num_threads()),
         torch.__version__,
         transformers.__version__,
-        metadata.version("burnish"),
+        version("burnish"),
     )
     parts += () if policy.adapter is None else (arithmetic(policy.adapter),)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

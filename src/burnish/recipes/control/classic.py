@@ -4,7 +4,6 @@ import json
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from burnish.recipes.control.longer import GROUPS, earlier_of, going_on, tidy
 from burnish.recipes.control.settings import Experiment, experiment
 from burnish.report.control.classic import classic_page
 from burnish.run import RunFolder, UserError, first_line, hushed, printable, warn, write_atomically
+from burnish.run.versions import versions
 
 FREE = ("resume", "quiet", "debug", "processes", "out", "track")
 """Settings that a resumed experiment may change."""
@@ -129,11 +129,10 @@ def conclude(plan: Experiment, frame: pd.DataFrame, folder: Path, command: str |
 
 def describe(run: RunFolder, plan: Experiment) -> None:
     """Record versions and seed, which the numbers depend on."""
-    packages = ("burnish", "torch", "gymnasium", "numpy")
     now = {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: metadata.version(name) for name in packages},
+        "packages": versions("burnish", "torch", "gymnasium", "numpy"),
         "seed": plan.settings.seed,
     }
     if (differences := run.describe(now)) and not plan.settings.quiet:

@@ -8,7 +8,6 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from burnish.recipes.control.settings import ClassicSettings, checked, method
 from burnish.recipes.processes import cores
 from burnish.report.control.comparisons import comparisons_page
 from burnish.run import RunFolder, UserError, hushed, write_atomically
+from burnish.run.versions import versions
 
 TRUE = "true_reward"
 LAST = 0.2  # the share of a run's episodes that its final return is over
@@ -100,7 +100,7 @@ def run_comparisons(
         knobs = {"ppo": groups[0].method.as_dict(), "variants": {v.name: v.as_dict() for v in study}}
         del knobs["ppo"]["normalise_rewards"]  # of the true reward alone
         run.claim({key: value for key, value in asdict(settings).items() if key != "steps"} | knobs, free=FREE)
-        packages = {name: metadata.version(name) for name in ("burnish", "torch", "gymnasium", "numpy")}
+        packages = versions("burnish", "torch", "gymnasium", "numpy")
         run.describe({"python": platform.python_version(), "packages": packages, "seed": settings.seed})
         processes = settings.processes or cores()
         failed = compute(groups, run, processes, settings.quiet, run_variant)

@@ -4,7 +4,6 @@ import json
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from burnish.recipes.demo.measure import Measured
 from burnish.recipes.evaluate.written import statistics_of
 from burnish.rewards.gold import GoldJudge
 from burnish.run import read_jsonl
+from burnish.run.versions import versions
 
 BASELINE = "SFT"
 SHOWN_SAMPLES = 10
@@ -53,8 +53,7 @@ def summarise(
         "training": {name: training(folders, stage) for name, stage in TRAINED.items()},
         "samples": [sample(i, prompt, repetitions[0].measured) for i, prompt in enumerate(prompts[:SHOWN_SAMPLES])],
         "data": data_counts(plan),
-        "versions": {n: metadata.version(n) for n in ("burnish", "torch", "transformers")}
-        | {"python": platform.python_version()},
+        "versions": versions("burnish", "torch", "transformers") | {"python": platform.python_version()},
     }
 
 

@@ -4,12 +4,12 @@ import json
 import platform
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from burnish.recipes.study.cell import WORK
 from burnish.run import RunFolder, hushed, make_folder, write_atomically
+from burnish.run.versions import versions
 
 SUMMARY = "summary.json"
 PACKAGES = ("burnish", "torch", "transformers", "numpy")
@@ -31,7 +31,7 @@ def opened(
     """
     with hushed(quiet), RunFolder.open(out, resume=resume) as run:
         run.claim(config, free=free)
-        packages = {name: metadata.version(name) for name in PACKAGES}
+        packages = versions(*PACKAGES)
         run.describe({"python": platform.python_version(), "packages": packages, **(inputs or {})})
         run.write_config(config)
         make_folder(run.path / WORK)

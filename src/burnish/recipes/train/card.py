@@ -7,7 +7,6 @@ the same card to the byte.
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from burnish.recipes.assets import NAMES
 from burnish.report.wording import flatten, value
 from burnish.run import read_jsonl, write_atomically
 from burnish.run.records import HARMLESS
+from burnish.run.versions import version
 
 CARD = "README.md"
 BEGIN, END = "<!-- burnish evaluate: begin -->", "<!-- burnish evaluate: end -->"
@@ -76,8 +76,8 @@ def write_card(
     data = (facts("training", settings.data, rows), facts("evaluation", settings.eval_data or settings.data, held))
     values = {
         "front": front_matter(name, settings, scorer, adapter),
-        "burnish": metadata.version("burnish"),
-        "versions": ", ".join(f"{one} {metadata.version(one)}" for one in ("torch", "transformers")),
+        "burnish": version("burnish"),
+        "versions": ", ".join(f"{one} {version(one)}" for one in ("torch", "transformers")),
         "method": name,
         "summary": summary_of(name),
         "model": shown(settings.model),

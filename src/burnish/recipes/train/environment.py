@@ -4,7 +4,6 @@ import json
 import platform
 from collections.abc import Iterator
 from datetime import datetime
-from importlib import metadata
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from burnish.rewards.ensemble import Ensemble
 from burnish.rewards.model import ModelReward
 from burnish.run import RunFolder, UserError, config_differences, read_mapping, write_atomically
 from burnish.run.folder import MODELS
+from burnish.run.versions import version, versions
 
 READERS = ("transformers", "tokenizers", "peft")
 """Packages that may read the same files in another way from one version to the next."""
@@ -64,8 +64,8 @@ def note_models(run: RunFolder, settings: Settings, now: Fingerprints) -> None:
         return
     if not path.exists() or not (differences := model_differences(read_mapping(path), now)):
         return
-    versions = run.noted().get("packages", {})
-    if any(versions.get(name) != metadata.version(name) for name in READERS):
+    then = run.noted().get("packages", {})
+    if any(then.get(name) != version(name) for name in READERS):
         say(settings, f"warning: with other versions of {', '.join(READERS)}, {', '.join(differences)}")
         return
     raise UserError(
@@ -112,7 +112,7 @@ def note_environment(
     now = {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: metadata.version(name) for name in packages},
+        "packages": versions(*packages),
         "device": pick_device(settings.device),
         "threads": torch.get_num_threads(),
         "seed": settings.seed,
