@@ -46,6 +46,8 @@ def test_a_study_has_its_flags(command: str, burnish: Any) -> None:
         (["study", "frontier", "--quick", "--full"], "--quick and --full exclude each other"),
         (["study", "frontier", "--seeds", "0"], "--seeds"),
         (["study", "frontier", "--out", "{taken}"], "{taken} exists and is not empty"),
+        (["study", "selection", "--seeds", "0"], "--seeds"),
+        (["study", "selection", "--out", "{taken}"], "{taken} exists and is not empty"),
         (["study", "checked", "--out", "{taken}"], "{taken} exists and is not empty"),
         (["study", "checked", "--resume", "--out", "{taken}"], "{taken} does not contain a run"),
     ],

@@ -53,10 +53,10 @@ def rows_of(plan: Plan, found: Mapping[Cell, Found], order: str) -> list[dict[st
         if not seeds:
             continue
         both = [seed for seed in seeds if cell(seed, RANDOM) in found]
-        mine = {seed: np.array(found[cell(seed, order)]["right"]) for seed in seeds}
+        mine = {seed: np.array(found[cell(seed, order)]["right"], dtype=float) for seed in seeds}
         difference = None
         if order != RANDOM and labels != plan.first and both:
-            difference = interval_of(np.stack([mine[s] - np.array(found[cell(s, RANDOM)]["right"]) for s in both]))
+            difference = interval_of(np.stack([mine[one] - found[cell(one, RANDOM)]["right"] for one in both]))
         rows.append(
             {
                 "order": order,
