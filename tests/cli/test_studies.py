@@ -12,6 +12,7 @@ COMMON = {
     "judge": "",
     "study checked": "",
     "study frontier": "",
+    "study selection": "",
 }
 OWN = {
     "demo": "--out --runs --quick --overwrite",
@@ -20,6 +21,7 @@ OWN = {
     "judge": "--out",
     "study checked": "--out --quick --tasks --seeds --jobs --resume",
     "study frontier": "--out --quick --full --seeds --jobs --resume",
+    "study selection": "--out --quick --seeds --jobs --resume",
 }
 
 
