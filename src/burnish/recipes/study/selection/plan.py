@@ -34,7 +34,7 @@ class Plan:
 
 
 FULL = Plan()
-QUICK = replace(FULL, seeds=2, pool=160, held_out=80, members=2, first=32, labels=(64,), epochs=1)
+QUICK = replace(FULL, seeds=2, pool=96, held_out=64, members=2, first=32, labels=(64,), epochs=1)
 """Shows that everything works, not how well."""
 
 
