@@ -16,6 +16,12 @@ Run = Callable[..., tuple[int, str, str]]
         (["label", "--out", "{tmp}/l.jsonl"], "burnish: there is nothing to label"),
         (["label", "x.jsonl", "--out", "{tmp}/l.jsonl", "--raters", "anna,b c"], "the rater's name 'b c' may have"),
         (["label", "x.jsonl", "--out", "{tmp}/l.jsonl", "--port", "0"], "burnish: x.jsonl does not exist"),
+        (["label", "x.jsonl", "--out", "{tmp}/l.jsonl", "--select", "best"], "'best' is not one of"),
+        (["label", "x.jsonl", "--out", "{tmp}/l.jsonl", "--port", "0", "--reward", "a,b"], "--reward is for --select"),
+        (
+            ["label", "x.jsonl", "--out", "{tmp}/l.jsonl", "--port", "0", "--select", "disagreement", "--reward", "a"],
+            "burnish: --select disagreement needs at least two reward models, and 1 is given",
+        ),
         (["agreement", "{tmp}/none.jsonl"], "none.jsonl cannot be read"),
         (["compare", "a", "b", "--raters", "anna"], "burnish: --raters is for --judge people"),
         (["compare", "a", "b", "--judge", "people"], "burnish: --judge people needs --out"),

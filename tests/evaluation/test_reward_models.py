@@ -15,6 +15,7 @@ from burnish.evaluation.reward_models import (
     accuracy_by_gap,
     calibration_curve,
     centre_on,
+    disagreement,
     length_correlation,
     score_pairs,
     score_texts,
@@ -173,3 +174,9 @@ def test_what_is_returned_is_ready_for_json() -> None:
     read = json.loads(json.dumps(asdict(curve)))
     assert read["error"] == curve.error
     assert read["bins"][0]["agreement"]["mean"] == curve.bins[0].agreement.mean
+
+
+def test_disagreement_is_of_probabilities() -> None:
+    """Of ½ and ¾ it is 1/8; of 1 and 1 none, however far the margins lie apart; and of 1 and 0 the most, ½."""
+    margins = np.array([[0.0, 1e3, 1e3, np.nan], [math.log(3), 2e3, -1e3, 0.0]])
+    assert disagreement(margins) == pytest.approx([0.125, 0.0, 0.5, math.nan], nan_ok=True)

@@ -9,6 +9,8 @@ from burnish.cli.flags import common, named, repeated, settings_of
 from burnish.cli.models import LOADING, TEMPERATURE
 from burnish.run import printable
 
+SELECT = "which pairs first: any, or those on which reward models disagree most"
+
 
 @click.command()
 @click.argument("models", metavar="[A] [B]", nargs=-1)
@@ -17,6 +19,11 @@ from burnish.run import printable
 @click.option("--raters", callback=named, help="names of those who label, with commas  [default: your user name]")
 @click.option("--shared", type=float, default=0.2, show_default=True, help="share of pairs that all raters get")
 @click.option("--repeat", type=float, default=0.1, show_default=True, help="share that a rater gets twice, at most 0.5")
+@click.option(
+    "--select", type=click.Choice(["random", "disagreement"]), default="random", show_default=True, help=SELECT
+)
+@repeated("--reward", help="finished `burnish reward` runs with commas, two or more, for --select disagreement")
+@click.option("--random-share", type=float, help="share that --select disagreement leaves random  [default: 0.2]")
 @click.option("--strength", "strengths", is_flag=True, help="ask how much better an answer is: it becomes the margin")
 @click.option("--guideline", type=click.Path(path_type=Path), help="text file that is shown beside the pairs")
 @click.option("--prompts", type=click.IntRange(min=1), help="take the first so many rows")
@@ -32,7 +39,8 @@ def label(models: tuple[str, ...], data: str | None, out: Path, **flags: Any) ->
     """
     from burnish.recipes.label.run import label as run_label
 
-    names = ("raters", "shared", "repeat", "strengths", "guideline", "prompts", "max_new_tokens", "temperature", "port")
+    names = ["raters", "shared", "repeat", "select", "reward", "random_share", "strengths", "guideline", "prompts"]
+    names += ["max_new_tokens", "temperature", "port"]
     own = {name: flags.pop(name) for name in names}
     click.echo(printable(run_label(models, data, out, **own, base=settings_of(flags))))
 

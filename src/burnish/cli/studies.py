@@ -96,6 +96,29 @@ def frontier(
     click.echo(printable(out / "report.html"))
 
 
+@study.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("runs/selection"), show_default=True, help="folder"
+)
+@quick_option
+@click.option("--seeds", type=click.IntRange(1, 100), default=None, help="seeds  [default: 5; with --quick 2]")
+@jobs_option
+@resume_option
+@common("quiet", "debug")
+def selection(out: Path, quick: bool, seeds: int | None, jobs: int | None, resume: bool, **flags: Any) -> None:
+    """Compare random pairs to label with those on which reward models disagree.
+
+    The built-in human comparisons are replayed in each order: held-out accuracy of an ensemble of reward models
+    against the number of labels, with intervals, and a page. docs/study_selection.md describes it.
+    """
+    from burnish.recipes.study.selection.plan import plan_for
+    from burnish.recipes.study.selection.study import selection_study
+
+    command = shlex.join(["burnish", *sys.argv[1:]])
+    selection_study(out, plan_for(quick, seeds), jobs, resume, settings_of(flags).quiet, command)
+    click.echo(printable(out / "report.html"))
+
+
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="folder to write")
 @click.option("--texts", type=click.IntRange(min=1), default=65_536, show_default=True, help="how many, of 80 words")

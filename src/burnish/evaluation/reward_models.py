@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Num
 from numpy.typing import ArrayLike
+from scipy.special import expit
 
 from burnish.batches import Demonstrations, Preferences
 from burnish.evaluation.preferences import accuracy_scores
@@ -83,6 +84,15 @@ def accuracy(margins: Float[np.ndarray, "N"]) -> Interval:
     """Fraction of labels that the margins agree with, ties counting half, with Wilson's interval."""
     agreed = accuracy_scores(margins)
     return proportion(float(agreed.sum()), len(agreed))
+
+
+def disagreement(margins: Float[np.ndarray, "M N"]) -> Float[np.ndarray, "N"]:
+    """How much M reward models disagree on each pair: √((1/M) Σ (pᵢ − mean)²), pᵢ = σ(marginᵢ), between 0 and ½.
+
+    Probabilities, so that a member with large scores counts no more than the others, and a pair of which all are sure
+    counts little. Source: Christiano et al. (2017), section 2.2.4. Not a number where a member's margin is none.
+    """
+    return np.asarray(expit(margins)).std(0)
 
 
 def calibration_curve(margins: Float[np.ndarray, "N"], bins: int = 10) -> Calibration:

@@ -1,10 +1,11 @@
 """Who sees which pair, when, and on which side: counted and enumerated."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from burnish.recipes.label.plan import Place, Plan, next_place, rater_names, shuffled
+from burnish.recipes.label.plan import Place, Plan, Selection, next_place, rater_names, shuffled
 from burnish.run import UserError
 
 RATERS = ("anna", "ben", "cem")
@@ -32,6 +33,31 @@ def test_a_pair_is_shown_again_when_half_of_the_others_were() -> None:
     assert places == expected + [Place(pair) for pair in order[12:]]
     assert len(Plan(("anna",), repeat=0.5).places("anna", 21, {})) == 21 + 10
     assert Plan(("anna",), repeat=0.5).places("anna", 1, {}) == [Place(0)]
+
+
+def test_a_selection_comes_first_but_for_the_share_that_is_random() -> None:
+    """Of ten places at a share of 0.4 the 3rd, 5th, 8th and 10th are random: there ⌊0.4 · n⌋ grows."""
+    best = Selection(tuple(range(10)), 0.4)
+    assert best.mixed([9, 0, 8, 1, 7, 2, 6, 3, 5, 4]) == [0, 1, 9, 2, 8, 3, 4, 7, 5, 6]
+    assert replace(best, share=0.0).mixed(shuffled(10, 1)) == list(range(10))
+    assert replace(best, share=1.0).mixed(shuffled(10, 1)) == shuffled(10, 1)
+    for share in (0.1, 0.29, 0.5, 0.99):
+        assert sorted(replace(best, share=share).mixed(shuffled(10, 1))) == list(range(10))
+
+
+def test_each_rater_has_the_selection_of_their_own_pairs() -> None:
+    """The order of a pair before another does not depend on who the other raters are, so that a restart keeps it."""
+    selection = Selection(tuple(reversed(range(30))), 0.0)
+    plan = Plan(RATERS, seed=3, repeat=0.0, selection=selection)
+    orders = {rater: [place.pair for place in plan.places(rater, 30, {})] for rater in RATERS}
+    assert all(order == sorted(order, reverse=True) for order in orders.values())
+    assert [len(order) for order in orders.values()] == [14, 14, 14]
+    some = replace(plan, selection=replace(selection, share=0.3))
+    more = replace(some, raters=("anna", "ben"))
+    before, after = ([place.pair for place in one.places("anna", 30, {})] for one in (some, more))
+    both = {*before} & {*after}
+    assert [pair for pair in before if pair in both] == [pair for pair in after if pair in both]
+    assert before != orders["anna"]
 
 
 def test_a_pair_stays_with_who_has_voted_on_it_first() -> None:

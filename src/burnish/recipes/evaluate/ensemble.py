@@ -87,6 +87,15 @@ def evaluate_named(
     return evaluate_ensemble(str(run), data, base)
 
 
+def check_member(run: Path) -> None:
+    """Raise UserError unless `run` is a finished run whose model is an intact reward model."""
+    if not (run / "config.yaml").exists() or not (run / "model").exists():
+        raise UserError(f"{run} has no finished model: give the folders of finished `burnish reward` runs")
+    check_intact(run / "model")
+    if "scorer" not in build_from(run)[0].roles:
+        raise UserError(f"{run} is not a reward model, and an ensemble needs reward models: leave it out")
+
+
 def evaluate_ensemble(text: str, data: Any, base: Settings) -> dict[str, Any]:
     """What `reward_model_findings` says of an ensemble of finished runs, and each member's accuracy beside it.
 
@@ -98,11 +107,7 @@ def evaluate_ensemble(text: str, data: Any, base: Settings) -> dict[str, Any]:
     folders, how, penalty = found
     runs = [Path(folder) for folder in folders]
     for run in runs:
-        if not (run / "config.yaml").exists() or not (run / "model").exists():
-            raise UserError(f"{run} has no finished model: give the folders of finished `burnish reward` runs")
-        check_intact(run / "model")
-        if "scorer" not in build_from(run)[0].roles:
-            raise UserError(f"{run} is not a reward model, and an ensemble needs reward models: leave it out")
+        check_member(run)
     world, base = together(base)
     prepare_torch(base)
     algorithm, settings = build_from(runs[0])

@@ -4,6 +4,7 @@ A pair that is not shared belongs to one rater: the one who voted on it first, o
 raters may be added and removed between two starts, and nobody labels again what somebody else has labelled.
 """
 
+import math
 import random
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
@@ -25,14 +26,32 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Selection:
+    """The pairs in the order in which they are worth most, and the `share` of places that have random ones instead."""
+
+    ranked: tuple[int, ...]
+    share: float
+
+    def mixed(self, random_order: Sequence[int]) -> list[int]:
+        """All pairs: of every n places, n times `share` (rounded down) have the first pair of `random_order` that had
+        no place before, and the others the first such pair of `ranked`."""
+        sources, found = (iter(self.ranked), iter(random_order)), dict[int, None]()
+        for place in range(len(random_order)):
+            at_random = math.floor((place + 1) * self.share) > math.floor(place * self.share)
+            found[next(pair for pair in sources[at_random] if pair not in found)] = None
+        return list(found)
+
+
+@dataclass(frozen=True)
 class Plan:
     """Who labels what: `shared` is the share of pairs that all raters get, `repeat` the share of a rater's pairs that
-    the rater gets twice, at most ½."""
+    the rater gets twice, at most ½. Without a `selection` the order is random."""
 
     raters: tuple[str, ...]
     seed: int = 0
     shared: float = 0.2
     repeat: float = 0.1
+    selection: Selection | None = None
 
     def owners(self, pairs: int, voted: Mapping[int, Sequence[str]]) -> dict[int, str]:
         """The rater of each pair that is not shared; `voted` are the raters of each pair's votes, the first one first.
@@ -45,9 +64,14 @@ class Plan:
         return {pair: (voted.get(pair) or [dealt[pair]])[0] for pair in range(pairs) if pair not in shared}
 
     def places(self, rater: str, pairs: int, voted: Mapping[int, Sequence[str]]) -> list[Place]:
-        """The rater's order: own and shared pairs at random, and half of them later those that are shown again."""
-        owners = self.owners(pairs, voted)
-        order = [pair for pair in shuffled(pairs, self.seed, rater) if owners.get(pair, rater) == rater]
+        """The rater's order: own and shared pairs, and half of them later those that are shown again.
+
+        The own order of each rater is random, or that of the selection with random pairs of the rater's own.
+        """
+        owners, order = self.owners(pairs, voted), shuffled(pairs, self.seed, rater)
+        if self.selection is not None:
+            order = self.selection.mixed(order)
+        order = [pair for pair in order if owners.get(pair, rater) == rater]
         half = len(order) // 2
         again = {*order[: int(self.repeat * len(order))]}
         found: list[Place] = []

@@ -5,6 +5,7 @@ import os
 import secrets
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from burnish.data.files import ENDINGS, ending
 from burnish.recipes.label.file import LabelFile
 from burnish.recipes.label.pairs import Pair, checksum, different, pairs_in
 from burnish.recipes.label.plan import Plan, rater_names
+from burnish.recipes.label.selected import RANDOM, selecting
 from burnish.recipes.label.session import Session
 from burnish.recipes.web import opened, run_server, server_of, web_server
 from burnish.run import UserError, first_line, printable, refuse_special, writable_file
@@ -33,6 +35,9 @@ def label(
     raters: Sequence[str] = (),
     shared: float = 0.2,
     repeat: float = 0.1,
+    select: str = RANDOM,
+    reward: str | Sequence[str | Path] | None = None,
+    random_share: float | None = None,
     strengths: bool = False,
     guideline: str | Path | None = None,
     prompts: int | None = None,
@@ -44,8 +49,9 @@ def label(
     """Let people label pairs of answers, and append what they answer to the file `out`.
 
     The pairs are of two `models` that answer the prompts of `data`, of one model that answers each twice, or of `data`
-    itself, which then has both answers; a data file may also stand in the place of the models. Raises UserError for
-    invalid input.
+    itself, which then has both answers; a data file may also stand in the place of the models. Their order is random;
+    with `select="disagreement"` those come first on which the reward models `reward` disagree most, but for a
+    `random_share` (0.2). Raises UserError for invalid input.
     """
     base = base or Settings()
     if out is None:
@@ -56,12 +62,15 @@ def label(
     web = web_server()
     with opened(HOST, port, f"--port {port}") as listening:
         path = writable_file(out)
+        selector = selecting(select, reward, random_share, path)
         if models:
             from burnish.recipes.label.drawn import pairs_of_models
 
             pairs = pairs_of_models(models, data, path, prompts, max_new_tokens, temperature, base)
         else:
             pairs = pairs_in(data, prompts)
+        if selector is not None and (shown := different(pairs)):
+            plan = replace(plan, selection=selector.selection(shown, path, base))
         session = opened_session(pairs, plan, path, strengths)
         try:
             serve(web, session, listening, text, base)

@@ -1,0 +1,51 @@
+"""Put the results of `burnish study selection` into docs/study_selection.md: give its folder, as runs/selection.
+
+The table stands between two comments, `<!-- results -->` and `<!-- /results -->`; the figure is copied beside the page.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent
+sys.path[:0] = [str(DOCS), str(DOCS.parent / "src")]
+
+import studies  # noqa: E402
+
+from burnish.report import wording  # noqa: E402
+from burnish.report.language.selection import result_sentences, warnings  # noqa: E402
+
+PAGE = "study_selection.md"
+FIGURES = {"selection.svg": "study_selection.svg"}
+
+
+def results(found: Mapping[str, Any]) -> str:
+    """The sentences of the study's page, its figure, and its table."""
+    lines = [f"`{found['command']}`", "", *(f"- {one}" for one in [*warnings(found), *result_sentences(found)]), ""]
+    lines += ["![held-out accuracy against the number of labels](study_selection.svg)", ""]
+    lines += ["| order | labels | accuracy, % | minus random | one member | seeds |", "|---|---|---|---|---|---|"]
+    for row in found["rows"]:
+        cells = [found["labels"][row["order"]], f"{row['labels']:,}", interval(row["accuracy"])]
+        cells += [interval(row["difference"], signed=True), wording.number(100 * row["alone"], 1), str(row["seeds"])]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def interval(one: Mapping[str, Any] | None, signed: bool = False) -> str:
+    """A share in percent with the ends of its interval."""
+    if one is None:
+        return ""
+    mean = wording.number(100 * one["mean"], 1, signed)
+    if one["low"] is None:
+        return mean
+    return f"{mean} [{', '.join(wording.number(100 * one[end], 1, signed) for end in ('low', 'high'))}]"
+
+
+def put(run: Path, docs: Path = DOCS) -> None:
+    """Write the results of the study in `run` into the page, and copy its figure."""
+    studies.put(run, docs / PAGE, results, FIGURES)
+
+
+if __name__ == "__main__":
+    put(Path(sys.argv[1]))
