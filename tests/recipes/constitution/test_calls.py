@@ -23,6 +23,7 @@ def test_a_question_has_the_options_in_the_order_of_the_call() -> None:
     assert call(0).question == begun + "(A) Because.\n\n(B) No idea."
     assert call(1).question == begun + "(A) No idea.\n\n(B) Because."
     braces = Call(Pair(0, "{first}", "{prompt}", "b"), "{second}", 0, "j")
+    assert Call(Pair(0, "", "a", "b"), "Rule.", 0, "j").question == "Rule.\n\nOptions:\n\n(A) a\n\n(B) b"
     assert "{first}\n\n{second}\n\nOptions:\n\n(A) {prompt}" in braces.question
 
 

@@ -216,6 +216,14 @@ def test_other_pairs_are_refused_and_the_labels_stay(tmp_path: Path) -> None:
         assert constitution(written(tmp_path), RULES, server.url, out, base=BASE).found["requests"] == 12
 
 
+def test_a_file_that_is_not_of_labels_is_not_replaced(tmp_path: Path) -> None:
+    data = Path(written(tmp_path))
+    before = data.read_bytes()
+    with pytest.raises(UserError, match=r"pairs\.jsonl exists, without the calls .*: choose another --out"):
+        constitution(str(data), RULES, "builtin", data, base=BASE)
+    assert data.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [

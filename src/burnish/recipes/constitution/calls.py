@@ -15,7 +15,8 @@ from burnish.recipes.journal import Journal
 from burnish.recipes.label.pairs import Pair, blocks
 from burnish.run import UserError
 
-QUESTION = "Consider the following conversation:\n\n{prompt}\n\n{principle}\n\nOptions:\n\n(A) {first}\n\n(B) {second}"
+BEFORE = "Consider the following conversation:\n\n{prompt}\n\n"
+QUESTION = "{principle}\n\nOptions:\n\n(A) {first}\n\n(B) {second}"
 ENDING = ".calls.jsonl"
 
 
@@ -31,8 +32,9 @@ class Call:
     @cached_property
     def question(self) -> str:
         first, second = (self.pair.a, self.pair.b) if self.order == 0 else (self.pair.b, self.pair.a)
-        texts = {"prompt": spoken(self.pair.prompt), "first": spoken(first), "second": spoken(second)}
-        return QUESTION.format(principle=self.principle, **texts)
+        prompt = spoken(self.pair.prompt)
+        asked = QUESTION.format(principle=self.principle, first=spoken(first), second=spoken(second))
+        return BEFORE.format(prompt=prompt) + asked if prompt.strip() else asked
 
     @cached_property
     def key(self) -> str:

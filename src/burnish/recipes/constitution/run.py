@@ -62,10 +62,13 @@ def constitution(
     check(judge, judge_model, judge_timeout, budget)
     written = principles_in(principles) if isinstance(principles, str | Path) else checked(list(principles), "the list")
     path = writable_file(out)
+    calls = path.with_name(path.name.removesuffix(".jsonl") + ENDING)
+    if path.exists() and not calls.exists():
+        raise UserError(f"{path} exists, without the calls that labels are made from: choose another --out")
     pairs = different(pairs_in(data, prompts))
     if not pairs:
         raise UserError(f"{data} has no pair of answers that differ: there is nothing to compare")
-    file = CallFile(path.with_name(path.name.removesuffix(".jsonl") + ENDING), {pair.key for pair in pairs})
+    file = CallFile(calls, {pair.key for pair in pairs})
     try:
         judging = resolved(judge, judge_model, judge_timeout, base)
         asked: list[tuple[Call, Call]] = []
@@ -73,7 +76,7 @@ def constitution(
             principle = drawn(written, base.seed, pair.key)
             asked.append((Call(pair, principle, 0, judging.identity), Call(pair, principle, 1, judging.identity)))
         ask(judging, asked, file, budget, base)
-        made = [one for calls in asked if (one := labels.judged(calls, file.readings))]
+        made = [one for both in asked if (one := labels.judged(both, file.readings))]
         found = {"judge": judging.name} | labels.summary(asked, made, file.readings, file.requests)
     finally:
         file.close()
