@@ -63,7 +63,8 @@ def judge_server(rule: Rule, models: list[str] | int = 200, key: str | None = No
                 return
             if self.page() != "/v1/chat/completions":
                 return self.send(404, {"error": "no such page"})
-            found = _QUESTION.search(body["messages"][1]["content"])
+            asked = next(one for one in body["messages"] if one["role"] == "user")
+            found = _QUESTION.search(asked["content"])
             pair = found.groups() if found else ("", "")
             seen = Seen(*pair, body, dict(self.headers), sum((s.first, s.second) == pair for s in log.requests))
             log.requests.append(seen)

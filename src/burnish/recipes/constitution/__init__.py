@@ -1,0 +1,1 @@
+"""`burnish constitution`: a judge's probabilities by written principles, as soft labels."""

@@ -1,0 +1,59 @@
+"""`burnish constitution` at the command line."""
+
+import json
+from collections.abc import Callable
+from math import log
+from pathlib import Path
+
+import pytest
+from judge_servers import judge_server
+
+Run = Callable[..., tuple[int, str, str]]
+PAIR = {"prompt": "p", "a": "x", "b": "y"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(PAIR) + "\n")
+    (tmp_path / "rules.yaml").write_text("- Be kind.\n")
+    (tmp_path / "empty.yaml").write_text("")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Missing option '--data'"),
+        (["--data", "{tmp}/pairs.jsonl"], "Missing option '--principles'"),
+        (["--principles", "{tmp}/empty.yaml"], "empty.yaml has no principles"),
+        (["--judge", "http://"], "--judge http:// has no host"),
+        (["--judge", "{tmp}/none"], "no such folder"),
+        (["--judge-model", "m"], "--judge-model m is for a judge at a URL"),
+        (["--judge-timeout", "0"], "--judge-timeout must lie in (0, 86400] seconds, not 0"),
+        (["--budget", "0"], "0 is not in the range x>=1"),
+        (["--data", "{tmp}/none.jsonl"], "none.jsonl does not exist"),
+        (["--out", "{tmp}"], "is a folder: name a file in it"),
+    ],
+)
+def test_a_mistake_is_one_sentence(arguments: list[str], said: str, folder: Path, burnish: Run) -> None:
+    """What is not given is right, but for the first two."""
+    given = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    right = {"--data": "{tmp}/pairs.jsonl", "--principles": "{tmp}/rules.yaml", "--judge": "builtin"}
+    whole = (right | {"--out": "{tmp}/l.jsonl"} | given) if "Missing" not in said else given
+    status, out, err = burnish("constitution", *(one.format(tmp=folder) for pair in whole.items() for one in pair))
+    assert (status, out) == (2, "")
+    assert said in " ".join(err.split())
+    assert "Traceback" not in err
+    assert not (folder / "l.jsonl").exists()
+
+
+def test_labels_are_written_and_what_became_of_them_is_said(folder: Path, burnish: Run) -> None:
+    listed = [{"token": "A", "logprob": log(0.6)}, {"token": "B", "logprob": log(0.2)}]
+    with judge_server(lambda _: {"choices": [{"logprobs": {"content": [{"top_logprobs": listed}]}}]}) as server:
+        options = ["--data", folder / "pairs.jsonl", "--principles", folder / "rules.yaml", "--judge", server.url]
+        status, out, err = burnish("constitution", *options, "--out", folder / "l.jsonl", "--budget", 2)
+    assert (status, out) == (0, f"{folder / 'l.jsonl'}\n")
+    assert "1 of 1 pairs are labelled (2 requests)" in err
+    assert "position bias: the option shown first has 75.0% [75.0%, 75.0%]" in err
+    assert "the orders disagree in 1 pairs" in err
+    assert json.loads((folder / "l.jsonl").read_text())["confidence"] == pytest.approx(0.5)

@@ -1,0 +1,85 @@
+"""Labels and totals, worked by hand."""
+
+from math import log
+
+import pytest
+
+from burnish.evaluation.option_judges import Reading
+from burnish.recipes.constitution.calls import Call
+from burnish.recipes.constitution.labels import judged, row, sentences, summary
+from burnish.recipes.label.pairs import Pair
+
+
+def calls(number: int) -> tuple[Call, Call]:
+    pair = Pair(number, f"p{number}", "x", "y", {"tools": ["t"]} if number == 1 else {})
+    return Call(pair, "Be kind.", 0, "j"), Call(pair, "Be kind.", 1, "j")
+
+
+def readings(number: int, *options: tuple[float, float] | None) -> dict[str, Reading]:
+    """Probabilities of A and B among all tokens, when a is option A and when it is option B."""
+    found = {}
+    for call, one in zip(calls(number), options, strict=False):
+        found[call.key] = Reading(None, "no B") if one is None else Reading((log(one[0]), log(one[1])))
+    return found
+
+
+def test_both_orders_are_averaged_and_the_likelier_answer_is_chosen() -> None:
+    """a has 0.3/0.4 = 0.75 as option A and 0.4/0.8 = 0.5 as option B: 0.625 in the mean. The option tokens have 0.4 and
+    0.8 of all tokens. In the mean of both orders the first option has (0.75 + 0.5) / 2."""
+    one = judged(calls(0), readings(0, (0.3, 0.1), (0.4, 0.4)))
+    assert one is not None
+    assert one.shares == pytest.approx((0.75, 0.5))
+    assert (one.better, one.first, one.mass, one.turns) == (
+        pytest.approx(0.625),
+        pytest.approx(0.625),
+        pytest.approx(0.6),
+        False,
+    )
+    label = row(one, "judge j")
+    assert label == {
+        "prompt": "p0",
+        "chosen": "x",
+        "rejected": "y",
+        "confidence": pytest.approx(0.625),
+        "principle": "Be kind.",
+        "probabilities": pytest.approx([0.75, 0.5]),
+        "judge": "judge j",
+        "row": 0,
+    }
+
+
+def test_where_b_is_better_it_is_chosen_with_its_own_probabilities() -> None:
+    """a has 0.6 as option A and 0.1 as option B, so b has 0.9 as option A and 0.4 as option B: 0.65 in the mean."""
+    one = judged(calls(1), readings(1, (0.6, 0.4), (0.9, 0.1)))
+    assert one is not None
+    label = row(one, "j")
+    assert (label["chosen"], label["rejected"], label["tools"]) == ("y", "x", ["t"])
+    assert label["probabilities"] == pytest.approx([0.9, 0.4])
+    assert label["confidence"] == pytest.approx(0.65)
+    assert one.turns
+
+
+def test_a_judge_that_always_prefers_the_first_option_decides_nothing() -> None:
+    one = judged(calls(0), readings(0, (0.9, 0.1), (0.9, 0.1)))
+    assert one is not None
+    assert row(one, "j")["confidence"] == pytest.approx(0.5)
+    assert one.first == pytest.approx(0.9)
+
+
+def test_what_was_not_read_has_no_label_and_is_counted() -> None:
+    found = readings(0, (0.3, 0.1), (0.4, 0.4)) | readings(1, (0.5, 0.5), None) | readings(2, (0.5, 0.5))
+    asked = [calls(number) for number in range(4)]
+    made = [judged(one, found) for one in asked]
+    assert [one is None for one in made] == [False, True, True, True]
+    totals = summary(asked, [one for one in made if one], found, 9)
+    assert [totals[key] for key in ("pairs", "labels", "unread", "not_asked")] == [4, 1, 1, 2]
+    assert [totals[key] for key in ("calls", "unread_calls", "requests")] == [5, 1, 9]
+    assert totals["problems"] == {"no B": 1}
+    assert totals["position_bias"]["mean"] == pytest.approx(0.625)
+    assert totals["principles"] == {"Be kind.": 1}
+    assert sentences(totals)[:3] == [
+        "1 of 4 pairs are labelled (9 requests)",
+        "1 pairs have an answer that cannot be read, and no label: no B",
+        "2 pairs are not asked about yet: raise --budget to go on",
+    ]
+    assert summary(asked, [], {}, 0)["not_asked"] == 4

@@ -1,0 +1,247 @@
+"""`burnish constitution` from its arguments to its files, with a real process that is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from math import exp, log
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from judge_servers import Seen, Status, judge_server
+
+from burnish.config import Settings
+from burnish.data import adapters, sources
+from burnish.recipes.constitution.calls import spoken
+from burnish.recipes.constitution.run import constitution
+from burnish.run import UserError
+
+BASE = Settings(quiet=True, threads=1, device="cpu")
+PAIRS = [{"prompt": f"p{i}", "a": "x" * (i + 1), "b": f"y{i}"} for i in range(6)]
+RULES = ["Choose the longer.", "Choose the better."]
+
+
+def written(folder: Path, rows: list[dict[str, Any]] = PAIRS) -> str:
+    return str(tiny.write_rows(folder / "pairs.jsonl", rows))
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def question(seen: Seen) -> str:
+    return str(seen.body["messages"][0]["content"])
+
+
+def options(seen: Seen) -> tuple[str, str]:
+    first, second = question(seen).split("(A) ")[1].split("\n\nWhich")[0].split("\n\n(B) ")
+    return first, second
+
+
+def reply(a: float, b: float) -> dict[str, Any]:
+    listed = [{"token": "A", "logprob": log(a)}, {"token": "B", "logprob": log(b)}]
+    return {"choices": [{"logprobs": {"content": [{"top_logprobs": listed}]}}]}
+
+
+def longer(seen: Seen) -> dict[str, Any]:
+    """0.6 for the longer option and 0.2 for the other; if both have two letters, 0.5 for the first and 0.3."""
+    first, second = map(len, options(seen))
+    return reply(0.5, 0.3) if first == second else reply(0.6, 0.2) if first > second else reply(0.2, 0.6)
+
+
+def test_labels_are_read_as_comparisons_with_confidences(tmp_path: Path) -> None:
+    """x has 1 to 6 letters and y0 to y5 have 2: y0 is better by 0.75, x and y1 are even, then x by 0.75."""
+    out = tmp_path / "labels.jsonl"
+    with judge_server(longer) as server:
+        made = constitution(written(tmp_path), RULES, server.url, out, base=BASE)
+        assert len(server.requests) == 12
+        constitution(written(tmp_path), RULES, server.url, out, base=BASE)
+        assert len(server.requests) == 12  # all of it is on disk
+    assert rows(out) == made.rows
+    assert [one["chosen"] for one in made.rows] == ["y0", "xx", "xxx", "xxxx", "xxxxx", "xxxxxx"]
+    assert [one["confidence"] for one in made.rows] == pytest.approx([0.75, 0.5, 0.75, 0.75, 0.75, 0.75])
+    assert made.rows[1]["probabilities"] == pytest.approx([0.625, 0.375])
+    assert {one["principle"] for one in made.rows} == set(RULES)
+    assert all(f"{one['principle']}\n\nOptions" in "".join(map(question, server.requests)) for one in made.rows)
+    assert {one["judge"] for one in made.rows} == {f"ruler at {server.url}"}
+    summary = json.loads((tmp_path / "labels.summary.json").read_text())
+    assert (summary["labels"], summary["orders_disagree"], summary["requests"]) == (6, 1, 12)
+    assert summary["position_bias"]["mean"] == pytest.approx((5 * 0.5 + 0.625) / 6)
+    assert summary["option_mass"] == pytest.approx(0.8)
+    ((name, dataset),) = sources.load_parts(str(out))
+    examples = list(adapters.preferences(dataset, name, chat=False).examples)
+    assert [one.confidence for one in examples] == [one["confidence"] for one in made.rows]
+    assert examples[0].responses == ("y0", "x")
+
+
+def test_a_model_in_this_process_is_asked_the_same(tmp_path: Path) -> None:
+    """The probabilities are those of a forward pass of the model on the question, written out."""
+    import torch
+
+    words = (*tiny.WORDS, "(A", "(B")
+    model = tiny.make_model("llama", vocab_size=len(words) + 3, max_position_embeddings=200)
+    model.save_pretrained(tmp_path / "judge")
+    tokenizer = tiny.make_tokenizer(words)
+    tokenizer.save_pretrained(tmp_path / "judge")
+    data = written(tmp_path, [{"prompt": "the film", "a": "is good", "b": "was very dull and bad"}])
+    made = constitution(data, ["good is not bad"], tmp_path / "judge", tmp_path / "l.jsonl", base=BASE)
+    shares = []
+    for first, second in (("is good", "was very dull and bad"), ("was very dull and bad", "is good")):
+        text = f"Consider the following conversation: the film good is not bad Options: (A) {first} (B) {second} "
+        ids = torch.tensor([tokenizer(f"{text} The answer is:")["input_ids"]])
+        logits = model(input_ids=ids).logits[0, -1].detach().double()
+        a, b = (exp(logits[words.index(option) + 3]) for option in ("(A", "(B"))
+        shares.append(a / (a + b))
+    better = (shares[0] + 1 - shares[1]) / 2
+    assert made.rows[0]["confidence"] == pytest.approx(max(better, 1 - better), abs=1e-6)
+    assert made.rows[0]["chosen"] == ("is good" if better >= 0.5 else "was very dull and bad")
+    assert made.rows[0]["judge"].startswith(f"{tmp_path / 'judge'} (")
+
+
+def test_a_killed_run_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
+    """The process is killed at its seventh request: what is on disk is not asked again, all else is."""
+    out, data = tmp_path / "labels.jsonl", written(tmp_path)
+    (tmp_path / "principles.yaml").write_text("".join(f"- {one}\n" for one in RULES))
+    command = [sys.executable, "-m", "burnish", "constitution", "--data", data, "--out", str(out), "--quiet"]
+    process: list[subprocess.Popen[bytes]] = []
+
+    def killing(seen: Seen) -> dict[str, Any]:
+        if len(server.requests) == 7:
+            process[0].send_signal(signal.SIGKILL)
+            process[0].wait(60)
+        return longer(seen)
+
+    with judge_server(killing) as server:
+        command += ["--principles", str(tmp_path / "principles.yaml"), "--judge", server.url]
+        process.append(subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}))
+        assert process[0].wait(120) == -signal.SIGKILL
+        known = {one["key"] for one in rows(tmp_path / "labels.calls.jsonl")}
+        assert 4 <= len(known) < 12
+        assert not out.exists()
+        before = len(server.requests)
+        made = constitution(data, tmp_path / "principles.yaml", server.url, out, base=BASE)
+        assert len(server.requests) - before == 12 - len(known)
+        whole = constitution(data, RULES, server.url, tmp_path / "whole.jsonl", base=BASE)
+    assert made.rows == whole.rows
+    assert len({one["key"] for one in rows(tmp_path / "labels.calls.jsonl")}) == 12
+
+
+def test_the_budget_holds_over_runs_and_a_larger_one_goes_on(tmp_path: Path) -> None:
+    with judge_server(longer) as server:
+        arguments = (written(tmp_path), RULES, server.url, tmp_path / "l.jsonl")
+        for _ in range(2):
+            found = constitution(*arguments, budget=5, base=BASE).found
+            assert (len(server.requests), found["requests"], found["labels"], found["not_asked"]) == (5, 5, 2, 4)
+        assert constitution(*arguments, budget=100, base=BASE).found["labels"] == 6
+        assert len(server.requests) == 12
+
+
+def test_what_cannot_be_read_is_kept_and_counted_and_not_asked_again(tmp_path: Path) -> None:
+    """The judge says nothing of B where x is three letters long: one pair in both orders."""
+
+    def rule(seen: Seen) -> dict[str, Any]:
+        found = longer(seen)
+        if "xxx" in options(seen):
+            del found["choices"][0]["logprobs"]["content"][0]["top_logprobs"][1]
+        return found
+
+    with judge_server(rule) as server:
+        arguments = (written(tmp_path), RULES, server.url, tmp_path / "l.jsonl")
+        found = constitution(*arguments, base=BASE).found
+        assert constitution(*arguments, base=BASE).found == found
+        assert len(server.requests) == 12
+    assert (found["labels"], found["unread"], found["unread_calls"]) == (5, 1, 2)
+    assert found["problems"] == {"B not among the 1 likeliest tokens ('A')": 2}
+    kept = [one for one in rows(tmp_path / "l.calls.jsonl") if one["outcome"] == "unread"]
+    assert [one["row"] for one in kept] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (400, r"failed \(HTTP 400: not now\): 0 answers are kept"),
+        ("A", r"failed \(a reply without the likeliest tokens"),
+        (401, r"failed \(the judge at .* refused the request \(HTTP 401: not now\): correct the key"),
+    ],
+)
+def test_a_judge_that_refuses_everything_is_left_at_once(tmp_path: Path, answer: Any, said: str) -> None:
+    """Nothing of it counts as read: a judge that is put right is asked again."""
+    broken = True
+
+    def rule(seen: Seen) -> Any:
+        if broken and isinstance(answer, int):
+            raise Status(answer)
+        return answer if broken else longer(seen)
+
+    with judge_server(rule) as server:
+        arguments = (written(tmp_path), RULES, server.url, tmp_path / "l.jsonl")
+        with pytest.raises(UserError, match=said):
+            constitution(*arguments, base=BASE)
+        assert len(server.requests) == 4
+        broken = False
+        assert constitution(*arguments, base=BASE).found["labels"] == 6
+
+
+def test_a_failing_server_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    fails = True
+
+    def rule(seen: Seen) -> dict[str, Any]:
+        if fails and "p3" in question(seen):
+            raise Status(503)
+        return longer(seen)
+
+    with judge_server(rule) as server:
+        arguments = (written(tmp_path), RULES, server.url, tmp_path / "l.jsonl")
+        with pytest.raises(
+            UserError, match=r"HTTP 503: not now\): 6 answers are kept in .*give the same command again"
+        ):
+            constitution(*arguments, base=BASE)
+        fails = False
+        found = constitution(*arguments, base=BASE).found
+    assert (found["labels"], found["requests"]) == (6, 12 + 2 * 3)
+
+
+def test_other_pairs_are_refused_and_the_labels_stay(tmp_path: Path) -> None:
+    out = tmp_path / "l.jsonl"
+    with judge_server(longer) as server:
+        constitution(written(tmp_path, PAIRS[:2]), RULES, server.url, out, base=BASE)
+        before = out.read_bytes()
+        with pytest.raises(UserError, match=r"l\.calls\.jsonl has calls about 2 pairs that are not in the data"):
+            constitution(written(tmp_path, PAIRS[2:]), RULES, server.url, out, base=BASE)
+        assert out.read_bytes() == before
+        assert constitution(written(tmp_path), RULES, server.url, out, base=BASE).found["requests"] == 12
+
+
+def test_a_file_that_is_not_of_labels_is_not_replaced(tmp_path: Path) -> None:
+    data = Path(written(tmp_path))
+    before = data.read_bytes()
+    with pytest.raises(UserError, match=r"pairs\.jsonl exists, without the calls .*: choose another --out"):
+        constitution(str(data), RULES, "builtin", data, base=BASE)
+    assert data.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"prompt": "p", "a": "x"}, r"pairs\.jsonl has prompts without answers"),
+        ({"prompt": "p", "a": "x", "b": ""}, r"row 0: the prompt has one answer"),
+        ({"prompt": "p", "a": "x", "b": "x"}, r"pairs\.jsonl has no pair of answers that differ"),
+    ],
+)
+def test_data_without_pairs_are_refused(tmp_path: Path, row: dict[str, str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        constitution(written(tmp_path, [row]), RULES, "builtin", tmp_path / "l.jsonl", base=BASE)
+
+
+def test_conversations_are_judged_and_kept_as_they_are(tmp_path: Path) -> None:
+    talk = [{"role": "user", "content": "Hi"}]
+    a, b = ([{"role": "assistant", "content": text}] for text in ("long one", "no"))
+    with judge_server(longer) as server:
+        data = written(tmp_path, [{"prompt": talk, "a": a, "b": b}])
+        (label,) = constitution(data, RULES, server.url, tmp_path / "l.jsonl", base=BASE).rows
+        assert f"{spoken(talk)}\n\nChoose" in question(server.requests[0])
+    assert (label["prompt"], label["chosen"], label["rejected"]) == (talk, a, b)
