@@ -151,7 +151,7 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
         view = server.ask("show?rater=anna")[1]
         with monkeypatch.context() as patched:
-            patched.setattr("burnish.recipes.label.file.write_whole", full)
+            patched.setattr("burnish.recipes.journal.write_whole", full)
             status, found, _ = server.ask("answer", reply(view, "left", 1))
         assert (status, "No space left on device): make room there" in found["error"]) == (507, True)
         assert server.ask("answer", reply(view, "left", 1))[0] == 200
