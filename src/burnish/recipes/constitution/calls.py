@@ -57,11 +57,17 @@ class CallFile(Journal):
     def __init__(self, path: str | Path, pairs: Collection[str]) -> None:
         self.pairs = pairs
         self.readings: dict[str, Reading] = {}
+        self.requests = 0
+        """How often a judge was asked in all, failures included."""
+        self.read = False
+        """Whether a judge has given an answer that could be read."""
         super().__init__(path)
 
     def keep(self, record: dict[str, Any]) -> None:
         reading = self._reading(record, len(self.records) + 1)
         super().keep(record)
+        self.requests += reading.requests
+        self.read |= reading.kind == READ
         if not reading.failed:
             self.readings[str(record.get("key"))] = reading
 
@@ -72,11 +78,6 @@ class CallFile(Journal):
                 f"{self.path} has calls about {len(others):,} pairs that are not in the data: choose another --out, or "
                 "give the data that it was begun with"
             )
-
-    @property
-    def requests(self) -> int:
-        """How often a judge was asked in all, failures included."""
-        return sum(int(one["requests"]) for one in self.records)
 
     def add(self, call: Call, reading: Reading) -> None:
         """Write what was read; when this returns, it is on disk."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from burnish.config import Settings
 from burnish.evaluation.judge_server import JUDGE, server_judge
-from burnish.evaluation.option_judges import READ, OptionJudge, PolicyOptions, Reading, ServerOptions
+from burnish.evaluation.option_judges import OptionJudge, PolicyOptions, Reading, ServerOptions
 from burnish.policies.language.fingerprint import fingerprint, hash_of
 from burnish.policies.language.policy import load_policy
 from burnish.recipes.answers import writer
@@ -125,10 +125,9 @@ def ask(
             now, waiting = waiting[: min(judge.at_once, left)], waiting[min(judge.at_once, left) :]
             if not now:
                 return
-            known = any(one.kind == READ for one in file.readings.values())
             answers = judge([call.question for call in now], None if budget is None else left)
             problem = ""
-            for number, reading in answers if known else all_refused(answers):
+            for number, reading in answers if file.read else all_refused(answers):
                 file.add(now[number], reading)
                 problem = problem or (reading.problem if reading.failed else "")
                 progress.step()

@@ -1,12 +1,14 @@
 """The folder of a study: its plan, what it was computed with, its cells, and a summary that the page is made from."""
 
+import hashlib
 import json
 import platform
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from burnish.recipes.assets import resolve_model
 from burnish.recipes.study.cell import WORK
 from burnish.run import RunFolder, hushed, make_folder, write_atomically
 from burnish.run.versions import versions
@@ -36,6 +38,15 @@ def opened(
         run.write_config(config)
         make_folder(run.path / WORK)
         yield run
+
+
+def input_hashes(texts: Sequence[Any], model: str) -> dict[str, str]:
+    """Hashes of the data and of the weights that a study begins with, see `opened`."""
+    weights = hashlib.sha256()
+    for file in sorted(Path(resolve_model(model)).glob("*.safetensors")):
+        weights.update(file.read_bytes())
+    data = hashlib.sha256(json.dumps(texts, ensure_ascii=False).encode()).hexdigest()
+    return {"data_sha256": data, "model_sha256": weights.hexdigest()}
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:

@@ -5,18 +5,15 @@ learns from these pairs, through a reward model trained on them where it needs o
 held-out prefixes: the judge's score there, and the KL divergence from the start.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from burnish.data import builtin
-from burnish.recipes.assets import resolve_model
 from burnish.recipes.processes import cores
 from burnish.recipes.study.cell import WORK, Found, known
-from burnish.recipes.study.folder import opened, reasons, write_summary
+from burnish.recipes.study.folder import input_hashes, opened, reasons, write_summary
 from burnish.recipes.study.frontier.cells import Cell, Frontier, held_out, prefixes
 from burnish.recipes.study.frontier.plan import METHODS, REDUCED, Plan
 from burnish.recipes.study.frontier.summary import cells_of, every_cell, summarise, table
@@ -115,8 +112,4 @@ def study(plan: Plan, run: RunFolder, jobs: int, progress: Progress, results: Re
 def inputs_of(plan: Plan) -> dict[str, str]:
     """Hashes of the data and of the model that the study begins with."""
     texts = [prefixes(plan), held_out(plan), list(builtin.demonstrations("train")["text"])]
-    weights = hashlib.sha256()
-    for file in sorted(Path(resolve_model(plan.model)).glob("*.safetensors")):
-        weights.update(file.read_bytes())
-    data = hashlib.sha256(json.dumps(texts, ensure_ascii=False).encode()).hexdigest()
-    return {"data_sha256": data, "model_sha256": weights.hexdigest()}
+    return input_hashes(texts, plan.model)

@@ -5,17 +5,14 @@ reward models learns from the first labels of each order, and is measured on hel
 disagreement is that of `burnish label --select disagreement`.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from burnish.recipes.assets import resolve_model
 from burnish.recipes.processes import cores
 from burnish.recipes.study.cell import WORK, Found
-from burnish.recipes.study.folder import opened, reasons, write_summary
+from burnish.recipes.study.folder import input_hashes, opened, reasons, write_summary
 from burnish.recipes.study.pool import computed
 from burnish.recipes.study.selection.cells import Cell, Replay, held_out, pool_of
 from burnish.recipes.study.selection.plan import FULL, Plan
@@ -75,8 +72,4 @@ def cells_of(plan: Plan, run: RunFolder, jobs: int, quiet: bool) -> tuple[dict[C
 def inputs_of(plan: Plan) -> dict[str, str]:
     """Hashes of the data and of the model that the study begins with."""
     texts: Sequence[Any] = [[(one.a, one.b) for one in part] for part in (pool_of(plan), held_out(plan))]
-    weights = hashlib.sha256()
-    for file in sorted(Path(resolve_model(plan.model)).glob("*.safetensors")):
-        weights.update(file.read_bytes())
-    data = hashlib.sha256(json.dumps(texts, ensure_ascii=False).encode()).hexdigest()
-    return {"data_sha256": data, "model_sha256": weights.hexdigest()}
+    return input_hashes(texts, plan.model)
