@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from scipy.special import expit
 
 from burnish.batches import Demonstrations
 from burnish.data import tokenise
@@ -74,8 +75,7 @@ class OptionJudge(Protocol):
 
 def share(logprobs: Sequence[float]) -> float:
     """The probability of the first option among the two: σ(log p₁ − log p₂)."""
-    lead = logprobs[0] - logprobs[1]
-    return 1 / (1 + math.exp(-lead)) if lead >= 0 else math.exp(lead) / (1 + math.exp(lead))
+    return float(expit(logprobs[0] - logprobs[1]))
 
 
 @dataclass(frozen=True)
