@@ -1,11 +1,15 @@
 """The recipe of the embedded model, on a model so small that it learns nothing, and the facts of the one that ships."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
+import ranks
 import torch
 from datasets import Dataset
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from burnish.algorithms.sft import SFT
@@ -13,10 +17,12 @@ from burnish.config import Settings
 from burnish.data import builtin
 from burnish.policies.interface import Models
 from burnish.policies.language.policy import LanguagePolicy, load_policy
+from burnish.recipes import pretrain as recipe
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.pretrain import Recipe, add_dropout, export, save_start, training_facts
+from burnish.recipes.pretrain import Recipe, add_dropout, export, pretrain, save_start, training_facts
 from burnish.recipes.train.given import Given
 from burnish.recipes.train.run import run_training
+from burnish.run.world import joined
 
 TINY = Recipe(vocabulary=300, width=16, layers=1, heads=2, context=64)
 TEXTS = ["a warm and funny film", "a dull film about nothing"] * 4
@@ -138,3 +144,33 @@ def test_two_trainings_with_dropout_give_the_same_weights(tmp_path: Path) -> Non
         run_training(SFT(), settings, Given(rows), change=partial(add_dropout, share=share))
         found[name] = (tmp_path / name / "model" / "model.safetensors").read_bytes()
     assert found["one"] == found["same"] != found["without"]
+
+
+def whole(out: Path) -> int:
+    """The recipe on few texts, without what a measurement takes: how often this process measured."""
+    found, held = {"film": TEXTS, "news": TEXTS[:1]}, {"train": TEXTS, "validation": TEXTS[:2]}
+    short = replace(TINY, dropout=0.0, epochs=2.0, batch_size=5, precision="float32")
+    with (
+        patch.object(recipe, "freeze", return_value=[]),
+        patch.object(recipe, "parts", return_value=found),
+        patch.object(recipe.builtin, "pretraining_texts", return_value=held),
+        patch.object(recipe, "measure", return_value={"words": joined().rank}) as measured,
+    ):
+        pretrain(out, short, Settings(quiet=True, threads=1))
+    return measured.call_count
+
+
+def test_processes_share_the_training(tmp_path: Path) -> None:
+    """The weights are those of one process, up to rounding; the first process alone measures."""
+    assert whole(tmp_path / "one") == 1
+    assert ranks.together(2, tmp_path / "ends", whole, tmp_path / "two") == [1, 0]
+    one, two = (load_file(tmp_path / name / "run" / "model" / "model.safetensors") for name in ("one", "two"))
+    start = load_file(tmp_path / "one" / "start" / "model.safetensors")
+    assert max((one[name] - tensor).abs().max() for name, tensor in start.items()) > 1e-3
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+    for name in ("one", "two"):
+        report = json.loads((tmp_path / name / "film.json").read_text())
+        assert report["words"] == 0
+        assert report["tokens_seen"] > 100
+        assert (tmp_path / name / "film" / "model.safetensors").exists()

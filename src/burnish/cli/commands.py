@@ -43,7 +43,7 @@ OTHERS = {
 }
 
 
-DIVIDED = {*METHODS, "evaluate", "sample", "rewardbench"}
+DIVIDED = {*METHODS, "evaluate", "sample", "rewardbench", "pretrain"}
 """The commands that several processes can share."""
 
 

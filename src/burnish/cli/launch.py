@@ -16,9 +16,9 @@ from burnish.run import UserError
 def launch(processes: int, command: tuple[str, ...]) -> int:
     """Run in several PROCESSES on this machine, as in `burnish launch 2 -- dpo --data pairs.jsonl --out runs/pairs`.
 
-    The COMMAND is a method, evaluate, sample or rewardbench. It calls `torchrun --standalone --nproc-per-node PROCESSES
-    -m burnish COMMAND`. The result is the same as with one process, apart from rounding and dropout. Each process has
-    an equal part of the processor's cores, unless --threads or OMP_NUM_THREADS say otherwise.
+    The COMMAND is a method, evaluate, sample, rewardbench or pretrain. It calls `torchrun --standalone
+    --nproc-per-node PROCESSES -m burnish COMMAND`. The result is the same as with one process, apart from rounding and
+    dropout. Each process has an equal part of the processor's cores, unless --threads or OMP_NUM_THREADS say otherwise.
     """
     command = command[1:] if command[0] == "--" else command
     if not command:

@@ -25,6 +25,7 @@ from burnish.data.walk import batches_per_epoch
 from burnish.evaluation.english import vocabulary
 from burnish.policies.interface import Models
 from burnish.policies.language.policy import load_policy
+from burnish.recipes.together import together
 from burnish.recipes.train.given import Given
 from burnish.recipes.train.models import say
 from burnish.recipes.train.run import prepare_torch, run_training
@@ -62,17 +63,21 @@ def pretrain(out: Path, recipe: Recipe, base: Settings, text: Path | None = None
     """Train the embedded model into `out/film` (bfloat16, with its tokenizer) and measure it into `out/film.json`.
 
     `text` is a folder of `burnish write`, whose shards are read beside the written text that ships. A resumed training
-    goes on with the text that it began with, see `freeze`.
+    goes on with the text that it began with, see `freeze`. Several processes share the training; the main one measures.
     """
+    world, base = together(base)
     writable_folder(out)
     prepare_torch(base)
-    found = parts(freeze(out, text))
+    with world.main_first():  # the others read what it keeps
+        written = freeze(out, text)
+    found = parts(written)
     say(base, f"texts ({out / FACTS}): " + ", ".join(f"{name} {len(texts):,}" for name, texts in found.items()))
     texts = {"train": epoch(found), "validation": builtin.pretraining_texts()["validation"]}
     start = out / "start"
-    if not start.exists():
-        with save_folder_atomically(start) as folder:
-            save_start(folder, texts["train"], recipe, base.seed)
+    with world.main_first():
+        if not start.exists():
+            with save_folder_atomically(start) as folder:
+                save_start(folder, texts["train"], recipe, base.seed)
     per_epoch = batches_per_epoch(len(texts["train"]), recipe.batch_size)
     settings = Settings(
         model=str(start),
@@ -98,6 +103,13 @@ def pretrain(out: Path, recipe: Recipe, base: Settings, text: Path | None = None
     rows = {part: Dataset.from_dict({"text": found}) for part, found in texts.items()}
     dropout = partial(add_dropout, share=recipe.dropout)
     run_training(SFT(), settings, Given(rows["train"], rows["validation"]), dropout)
+    if world.is_main:
+        conclude(out, found, base)
+    return out / "film"
+
+
+def conclude(out: Path, found: dict[str, list[str]], base: Settings) -> None:
+    """Write `out/film`, what ships, and `out/film.json`, what is measured of it."""
     with save_folder_atomically(out / "film") as folder:
         export(out / "run" / "model", folder)
     say(base, "measuring")
@@ -105,7 +117,6 @@ def pretrain(out: Path, recipe: Recipe, base: Settings, text: Path | None = None
     exists = dictionary(vocabulary(training, FEWEST_TEXTS))
     report = measure(load_policy(out / "film"), training, exists) | training_facts(out / "run")
     write_atomically(out / "film.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    return out / "film"
 
 
 def save_start(folder: Path, texts: list[str], recipe: Recipe, seed: int) -> None:
