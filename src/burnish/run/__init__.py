@@ -24,6 +24,7 @@ from burnish.run.checksums import damage, sha256, write_checksums
 from burnish.run.folder import RunFolder
 from burnish.run.growing import growing_jsonl
 from burnish.run.imported import find_here, imported
+from burnish.run.memory import keep_freed_memory
 from burnish.run.noise import BurnishWarning, hushed, silence_libraries, warn
 from burnish.run.places import results_folder, writable_file, writable_folder
 from burnish.run.process import alive_and_unchanged
@@ -47,6 +48,7 @@ __all__ = [
     "growing_jsonl",
     "hushed",
     "imported",
+    "keep_freed_memory",
     "lacks_memory",
     "make_folder",
     "never_fail_to_print",

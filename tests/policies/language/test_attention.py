@@ -154,3 +154,18 @@ def test_dropout_leaves_out_weights() -> None:
     kept = found.unique()
     assert kept.tolist() == pytest.approx([0, 1 / 40 / 0.75], rel=0.01)
     assert 0.1 < (found == 0).float().mean() < 0.4
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_under_autocast_float32_queries_are_rounded_first(causal: bool) -> None:
+    """Rotary models give them beside values in bfloat16: they take the two products too."""
+    query, key, value = (one.float() for one in parts(count=5))
+    mask = None if causal else (torch.arange(COLUMNS) >= 7)[None, None, None].expand(ROWS, 1, 5, -1)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = sdpa(nn.Module(), query, key, value.bfloat16(), mask)[0]
+        expected = sdpa(nn.Module(), query.bfloat16(), key.bfloat16(), value.bfloat16(), mask)[0]
+        own = FUSED(nn.Module(), query, key, value.bfloat16(), mask)[0]
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, expected)
+    assert not torch.equal(found, own)
+    torch.testing.assert_close(found, own, rtol=0.05, atol=0.05)

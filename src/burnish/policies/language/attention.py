@@ -75,6 +75,8 @@ def sdpa(
 ) -> tuple[Tensor, None]:
     """transformers' sdpa; on a CPU `attention` where one token of each text is decoded, and for short rows in
     bfloat16."""
+    if torch.is_autocast_enabled(query.device.type):  # as PyTorch does itself; rotary positions are in float32
+        query, key, value = (_rounded(one) for one in (query, key, value))
     count, columns = query.shape[2], key.shape[2]
     plain = options.get("position_bias") is None and options.get("softcap") is None
     here = query.device.type == "cpu" and query.dtype == key.dtype == value.dtype and query.dtype in KNOWN
@@ -92,6 +94,11 @@ def sdpa(
         return attention(query, key, value, attention_mask, scaling, dropout), None
     given = (module, query, key, value, attention_mask)
     return FUSED(*given, dropout=dropout, scaling=scaling, is_causal=is_causal, **options)
+
+
+def _rounded(one: Tensor) -> Tensor:
+    """A float32 tensor in the dtype of autocast; any other as it is."""
+    return one.to(torch.get_autocast_dtype(one.device.type)) if one.dtype == torch.float32 else one
 
 
 AttentionInterface.register("sdpa", sdpa)

@@ -18,6 +18,7 @@ from burnish.functional import action_logprobs, entropy
 from burnish.policies.language import adapters
 from burnish.policies.language.adapters import Lora
 from burnish.policies.language.balance import load_balance
+from burnish.policies.language.chosen import chosen_logprobs
 from burnish.policies.language.contract import check_contract, slot_problem
 from burnish.policies.language.dtypes import Dtype
 from burnish.policies.language.loading import (
@@ -70,7 +71,7 @@ class LanguagePolicy(TokenReader):
 
         A row's numbers do not depend on its padding, its neighbours or their order.
         """
-        return self._per_token(batch, lambda logits, targets: (action_logprobs(logits, targets),))[0]
+        return self._per_token(batch, lambda logits, targets: (chosen_logprobs(logits, targets),))[0]
 
     def logprobs_and_entropy(self, batch: Any) -> tuple[Float[Tensor, "*lead T"], Float[Tensor, "*lead T"]]:
         """`logprobs`, and the entropy in nats of the distribution that each chosen token was drawn from."""

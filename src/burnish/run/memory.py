@@ -1,0 +1,19 @@
+"""Memory that the C library keeps when it is freed."""
+
+import ctypes
+
+TRIM_THRESHOLD, MMAP_MAX = -1, -4
+"""Of `mallopt`, in glibc's malloc.h."""
+
+
+def keep_freed_memory() -> bool:
+    """Let glibc keep freed memory for the next tensor, rather than give it back to the system, which clears every page
+    when it is asked for again. Whether that was done: other C libraries have no such switch.
+
+    Work that makes and drops large tensors all the time takes less time, up to half of it, and some more memory.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(mallopt(MMAP_MAX, 0) and mallopt(TRIM_THRESHOLD, 2**31 - 1))
