@@ -25,7 +25,7 @@ from burnish.run.folder import RunFolder
 from burnish.run.growing import growing_jsonl
 from burnish.run.imported import find_here, imported
 from burnish.run.noise import BurnishWarning, hushed, silence_libraries, warn
-from burnish.run.places import results_folder, writable_file, writable_folder
+from burnish.run.places import companion, results_folder, writable_file, writable_folder
 from burnish.run.process import alive_and_unchanged
 from burnish.run.records import config_differences, read_jsonl, read_mapping
 from burnish.run.surroundings import lacks_memory, refuse_few_threads, refuse_special, threads_allowed
@@ -39,6 +39,7 @@ __all__ = [
     "UserError",
     "alive_and_unchanged",
     "clean_leftovers",
+    "companion",
     "config_differences",
     "damage",
     "described",
