@@ -47,6 +47,55 @@ def test_a_mistake_is_one_sentence(arguments: list[str], said: str, folder: Path
     assert not (folder / "l.jsonl").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--judge", None], "--part feedback needs a --judge: a language model, or the URL of a server"),
+        (["--revisions", "2"], "--revisions is for --part supervised: leave it out, or give that part"),
+        (["--server", "http://h"], "--server is for --part supervised"),
+        (["--part", "supervised"], "--judge is for --part feedback: leave it out, or give that part"),
+        (["--part", "supervised", "--judge", None], "--part supervised needs a --model that answers"),
+        (["--part", "supervised", "--judge", None, "--reason", ""], "--reason is for --part feedback"),
+        (["--part", "supervised", "--judge", None, "--model", "{tmp}/none"], "no such folder"),
+        (
+            ["--part", "supervised", "--judge", None, "--server", "http://h", "--load-in-4bit", ""],
+            "--load-in-4bit is for a model in this process: leave it out, or --server",
+        ),
+        (["--part", "other"], "'other' is not one of 'feedback', 'supervised'"),
+        (["--clamp", "0.1 0.6"], "--clamp 0.1 0.6 must lie around 0.5 evenly"),
+        (["--people", "{tmp}/pairs.jsonl"], "--people needs an --ai-share in [0, 1]"),
+        (["--max-new-tokens", "4"], "--max-new-tokens 4 is for --reason"),
+    ],
+)
+def test_an_option_of_the_other_part_is_one_sentence(
+    arguments: list[str | None], said: str, folder: Path, burnish: Run
+) -> None:
+    """What is None is not given."""
+    right = {"--data": "{tmp}/pairs.jsonl", "--principles": "{tmp}/rules.yaml", "--judge": "builtin"}
+    whole = right | {"--out": "{tmp}/l.jsonl"} | dict(zip(arguments[::2], arguments[1::2], strict=True))
+    given = [word for name, value in whole.items() if value is not None for word in (str(name), *value.split(" "))]
+    status, out, err = burnish("constitution", *(one.format(tmp=folder) for one in given if one))
+    assert (status, out) == (2, "")
+    assert said in " ".join(err.split())
+    assert "Traceback" not in err
+
+
+def test_answers_are_revised_and_what_became_of_them_is_said(folder: Path, burnish: Run) -> None:
+    with judge_server(lambda seen: f"said {len(seen.body['messages'])}") as server:
+        options = ["--data", folder / "pairs.jsonl", "--principles", folder / "rules.yaml", "--server", server.url]
+        options += ["--part", "supervised", "--revisions", 2, "--temperature", 0, "--max-new-tokens", 7]
+        status, out, err = burnish("constitution", *options, "--out", folder / "r.jsonl")
+    assert (status, out) == (0, f"{folder / 'r.jsonl'}\n")
+    assert "1 of 1 answers are revised (5 requests)" in err
+    assert (
+        "0 last revisions are equal to the first answer, and 0 to the critique before them; the mean length goes from "
+        "6 to 6 characters" in err
+    )
+    row = json.loads((folder / "r.jsonl").read_text())
+    assert (row["completion"], row["principles"]) == ([{"role": "assistant", "content": "said 5"}], ["Be kind."] * 2)
+    assert {(seen.body["temperature"], seen.body["max_tokens"]) for seen in server.requests} == {(0.0, 7)}
+
+
 def test_labels_are_written_and_what_became_of_them_is_said(folder: Path, burnish: Run) -> None:
     listed = [{"token": "A", "logprob": log(0.6)}, {"token": "B", "logprob": log(0.2)}]
     with judge_server(lambda _: {"choices": [{"logprobs": {"content": [{"top_logprobs": listed}]}}]}) as server:

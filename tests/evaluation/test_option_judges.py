@@ -9,21 +9,13 @@ import tiny
 import torch
 from judge_servers import Seen, Status, judge_server
 
-from burnish.evaluation.option_judges import (
-    FAILED,
-    READ,
-    UNREAD,
-    PolicyOptions,
-    Reading,
-    ServerOptions,
-    in_reply,
-    share,
-)
+from burnish.evaluation.option_judges import PolicyOptions, Question, ServerOptions, in_reply, reasoning, share
+from burnish.evaluation.readings import FAILED, READ, UNREAD, Reading
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.run import UserError
 
 WORDS = (*tiny.WORDS, "(A", "(B")
-QUESTIONS = ["the film is good", "the plot was very dull and not fine", "bad"]
+QUESTIONS = [Question(text) for text in ("the film is good", "the plot was very dull and not fine", "bad")]
 
 
 def judge(chat: bool = False, **changes: Any) -> PolicyOptions:
@@ -52,7 +44,7 @@ def test_log_probabilities_are_those_of_the_two_tokens_after_the_question() -> N
     one = judge()
     found = dict(one(QUESTIONS))
     for number, question in enumerate(QUESTIONS):
-        ids = one.policy.tokenizer(f"{question}\n\nThe answer is:")["input_ids"]
+        ids = one.policy.tokenizer(f"{question.text}\n\nThe answer is:")["input_ids"]
         logprobs = one.policy.model(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)
         expected = (logprobs[WORDS.index("(A") + 3].item(), logprobs[WORDS.index("(B") + 3].item())
         assert found[number].logprobs == pytest.approx(expected, abs=1e-9)
@@ -62,7 +54,7 @@ def test_log_probabilities_are_those_of_the_two_tokens_after_the_question() -> N
 def test_a_chat_model_begins_its_own_answer() -> None:
     """Its template writes `the`, the question, `plot`, `a`, and the answer, which is not ended."""
     one = judge(chat=True)
-    first, second = one.rows("film")
+    first, second = one.rows(Question("film"))
     words = ["<s>", "</s>", "<unk>", *WORDS]
     said = [words[token] for token in first]
     assert said[:2] == ["the", "film"]
@@ -71,9 +63,30 @@ def test_a_chat_model_begins_its_own_answer() -> None:
     assert [words[token] for token in second] == [*said[:-1], "(B"]
 
 
+def test_a_judge_that_reasons_reads_its_thought_before_the_options() -> None:
+    """Without a template the thought stands behind its request; with one it is a turn of the judge's own."""
+    thought = Question("the film", " was dull")
+    one = judge()
+    text = "the film\n\nLet's think step by step: was dull\n\nThe answer is:"
+    assert one.rows(thought)[0][:-1] == one.policy.tokenizer(text)["input_ids"]
+    assert [message["role"] for message in thought.messages] == ["user", "assistant", "user"]
+    assert thought.messages[0] == reasoning("the film").messages[0]
+    assert thought.messages[1:] == [
+        {"role": "assistant", "content": " was dull"},
+        {"role": "user", "content": "Which option is better? Say A or B, and nothing else."},
+    ]
+    chat = judge(chat=True)
+    words = ["<s>", "</s>", "<unk>", *WORDS]
+    said = [words[token] for token in chat.rows(thought)[0]]
+    assert "plot a was dull plot the" in " ".join(said)
+    with judge_server(lambda seen: top(A=-0.5, B=-1.0)) as log:
+        list(ServerOptions(log.url, "ruler")([thought]))
+    assert log.requests[0].body["messages"] == thought.messages
+
+
 def test_what_is_too_long_is_not_read_and_nothing_is_cut() -> None:
     one = judge()
-    found = dict(one([QUESTIONS[0], "good " * tiny.CONTEXT, QUESTIONS[2]]))
+    found = dict(one([QUESTIONS[0], Question("good " * tiny.CONTEXT), QUESTIONS[2]]))
     assert [found[i].kind for i in range(3)] == [READ, UNREAD, READ]
     assert found[1].problem == f"the question has {tiny.CONTEXT + 5} tokens, and the judge reads {tiny.CONTEXT}"
     alone = dict(one([QUESTIONS[2]]))[0]
@@ -100,7 +113,7 @@ def test_a_reply_is_read_exactly_or_not_at_all() -> None:
 
 def test_a_server_is_asked_for_one_token_and_the_likeliest() -> None:
     with judge_server(lambda seen: top(A=-0.5, B=-1.0)) as log:
-        found = dict(ServerOptions(log.url, "ruler")(["which?", "and now?"]))
+        found = dict(ServerOptions(log.url, "ruler")([Question("which?"), Question("and now?")]))
     assert found == {0: Reading((-0.5, -1.0)), 1: Reading((-0.5, -1.0))}
     body = log.requests[0].body
     assert (body["max_tokens"], body["logprobs"], body["top_logprobs"], body["temperature"]) == (1, True, 20, 0)
@@ -116,9 +129,11 @@ def test_a_failure_is_tried_again_within_the_budget_and_then_said() -> None:
         return top(A=-0.5, B=-1.0)
 
     with judge_server(late) as log:
-        assert dict(ServerOptions(log.url, "ruler", pause=0.0)(["q"])) == {0: Reading((-0.5, -1.0), requests=3)}
+        assert dict(ServerOptions(log.url, "ruler", pause=0.0)([Question("q")])) == {
+            0: Reading((-0.5, -1.0), requests=3)
+        }
     with judge_server(lambda seen: b"<html>") as log:
-        found = dict(ServerOptions(log.url, "ruler", pause=0.0)(["q", "r"], most=5))
+        found = dict(ServerOptions(log.url, "ruler", pause=0.0)([Question("q"), Question("r")], most=5))
         assert len(log.requests) == 4  # two tries each, as a third would be six
     assert all((one.kind, one.requests) == (FAILED, 2) for one in found.values())
     assert "the response is not JSON" in found[0].problem
@@ -130,7 +145,7 @@ def test_a_refusal_is_not_repeated(status: int, kind: str, requests: int) -> Non
         raise Status(status)
 
     with judge_server(rule) as log:
-        found = dict(ServerOptions(log.url, "ruler", pause=0.0)(["q"]))[0]
+        found = dict(ServerOptions(log.url, "ruler", pause=0.0)([Question("q")]))[0]
     assert (found.kind, found.requests, len(log.requests)) == (kind, requests, requests)
     assert f"HTTP {status}" in found.problem
     assert found.refused == (status == 400)

@@ -43,7 +43,7 @@ def test_whoever_refuses_the_records_leaves_the_file_unlocked(tmp_path: Path) ->
     with pytest.raises(UserError, match="13 is not counted"):
         Numbers(path)
     path.write_text("[1]\n")
-    with pytest.raises(UserError, match="line 1: is not a number: remove it"):
+    with pytest.raises(UserError, match="line 1, is not a number: remove it"):
         Numbers(path)
     path.write_text('{"n": 1}\n')
     file = Numbers(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from burnish.run import RunFolder, UserError, results_folder, writable_file, writable_folder
+from burnish.run import RunFolder, UserError, companion, results_folder, writable_file, writable_folder
 
 
 def places(tmp_path: Path) -> dict[str, tuple[Path, str]]:
@@ -98,3 +98,8 @@ def test_results_stay_where_nothing_fails_and_no_folder_is_needed_without_result
     assert (tmp_path / "a" / "one").read_text() == "all"
     with results_folder(None, ("one",)):
         pass
+
+
+def test_a_file_beside_a_jsonl_file_is_named_after_it(tmp_path: Path) -> None:
+    assert companion(tmp_path / "labels.jsonl", ".calls.jsonl") == tmp_path / "labels.calls.jsonl"
+    assert companion(str(tmp_path / "a.b"), ".order.json") == tmp_path / "a.b.order.json"

@@ -31,7 +31,7 @@ OTHERS = {
     "serve": Place("serve", "serve", "Serve a model in OpenAI's protocol"),
     "label": Place("label", "label", "Compare answers on a page, as data for training"),
     "agreement": Place("label", "agreement", "Measure how far those who labelled agree"),
-    "constitution": Place("constitution", "constitution", "Let a judge compare answers by written principles"),
+    "constitution": Place("constitution", "constitution", "Let a model judge or revise answers by written principles"),
     "rewardbench": Place("models", "rewardbench", "Score a model on data in RewardBench's format"),
     "launch": Place("launch", "launch", "Run a command in several processes"),
     "merge": Place("models", "merge", "Merge a LoRA adapter into its base model"),

@@ -5,16 +5,14 @@ verdict are retried; if no retry succeeds, the pair is marked as unjudged, never
 """
 
 import re
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from burnish.evaluation.judges import TIE, A, B, Verdict, both_orders
+from burnish.evaluation.served_model import ServedModel, found_at
 from burnish.rewards.completed import Completed
-from burnish.run import UserError, without_keys
-from burnish.run.web import FailedRequestError, Peer, api, endpoint, request
+from burnish.run.web import FailedRequestError, Peer
 
 KEY = "BURNISH_JUDGE_KEY"
 """Environment variable with the server's API key, if it needs one."""
@@ -35,38 +33,21 @@ _VERDICT = re.compile(r"\W*(?:(?:final )?(?:verdict|answer)\W+)?(first|second|ti
 
 
 @dataclass(frozen=True)
-class ServerJudge:
-    """Judges with `model` on the server at `url` (up to `/v1`).
+class ServerJudge(ServedModel):
+    """Judges with a served model. `at_once` pairs are judged concurrently; `passing` is called after each pair, and a
+    verdict may have `tokens` tokens."""
 
-    Each request may take `timeout` seconds; each question gets up to `tries` requests, with pauses after failures that
-    start at `pause` seconds and double. `at_once` pairs are judged concurrently; `passing` is called after each pair.
-    """
-
-    url: str
-    model: str
-    timeout: float = 60.0
-    tries: int = 3
-    pause: float = 1.0
-    at_once: int = 4
     tokens: int = 1024
     passing: Callable[[], None] = lambda: None
-
-    @property
-    def name(self) -> str:
-        return f"{self.model} at {without_keys(self.url)}"
+    peer: Peer = field(default=JUDGE, kw_only=True)
 
     def __call__(self, a: Completed, b: Completed) -> list[Verdict]:
         triples = list(zip(map(spoken, a.prompts), a.responses, b.responses, strict=True))
-        workers = ThreadPoolExecutor(self.at_once)
-        try:
-            waiting = [workers.submit(self.compare, *triple) for triple in triples]
-            found = []
-            for one in waiting:
-                found.append(one.result())
-                self.passing()
-            return found
-        finally:
-            workers.shutdown(wait=False, cancel_futures=True)
+        found: dict[int, Verdict] = {}
+        for number, verdict in self.each(lambda triple: self.compare(*triple), triples):
+            found[number] = verdict
+            self.passing()
+        return [found[number] for number in range(len(triples))]
 
     def compare(self, prompt: str, a: str, b: str) -> Verdict:
         """Judge one pair in both orders; the second is skipped if the first has no verdict."""
@@ -84,8 +65,7 @@ class ServerJudge:
         messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
         problem, failures = "", 0
         for _ in range(self.tries):
-            if failures:
-                time.sleep(self.pause * 2 ** (failures - 1))
+            self.rest(failures)
             try:
                 reply = self.complete(messages)
             except FailedRequestError as error:
@@ -105,8 +85,7 @@ class ServerJudge:
 
     def complete(self, messages: list[dict[str, str]]) -> str:
         """The reply's text. Raises FailedRequestError for a failed request, UserError if every request would fail."""
-        body = {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": self.tokens, "stream": False}
-        found = request(endpoint(self.url, "chat/completions"), self.timeout, JUDGE, body)
+        found = self.reply(messages, temperature=0, max_tokens=self.tokens)
         try:
             return str(found["choices"][0]["message"]["content"] or "")
         except (KeyError, IndexError, TypeError) as error:
@@ -119,20 +98,8 @@ def server_judge(url: str, model: str | None = None, **options: Any) -> ServerJu
     Raises UserError if the server does not respond, refuses the key, or does not list exactly one model and none is
     named.
     """
-    shown, url = without_keys(url), api(url, JUDGE, "/chat/completions")
-    models: list[str] = []
-    try:
-        listed = request(endpoint(url, "models"), float(options.get("timeout", 60.0)), JUDGE)
-        models = [str(one["id"]) for one in listed["data"]]
-    except FailedRequestError as error:
-        if not error.answered:  # a server that responds without a list of models may still judge
-            raise UserError(f"the judge at {shown} does not respond ({error}): start it or correct --judge") from error
-    except (KeyError, TypeError):
-        pass
-    if model is None and len(models) != 1:
-        listed_models = f"it has {', '.join(models[:8])}" if models else "it does not list its models"
-        raise UserError(f"the judge at {shown} needs a --judge-model: {listed_models}")
-    return ServerJudge(url, model or models[0], **options)
+    url, model = found_at(url, model, float(options.get("timeout", 60.0)), JUDGE, "--judge-model")
+    return ServerJudge(url, model, **options)
 
 
 def verdict_in(reply: str) -> str | None:

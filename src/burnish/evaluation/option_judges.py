@@ -4,11 +4,9 @@ A question ends where the option's letter comes next. A judge without an answer 
 """
 
 import math
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from scipy.special import expit
@@ -16,61 +14,48 @@ from scipy.special import expit
 from burnish.batches import Demonstrations
 from burnish.data import tokenise
 from burnish.evaluation.judge_server import JUDGE
+from burnish.evaluation.readings import Reading
+from burnish.evaluation.served_model import ServedModel
+from burnish.evaluation.writers import Talk
 from burnish.functional import action_logprobs
 from burnish.policies.language.policy import LanguagePolicy
-from burnish.run import UserError, without_keys
-from burnish.run.web import FailedRequestError, endpoint, request
+from burnish.run import UserError
+from burnish.run.web import Peer
 
 OPTIONS = ("A", "B")
 BEGUN = "The answer is: ("
 """How the judge's own answer begins, before the letter."""
+THINK = "Which option is better, and why? Let's think step by step."
+STEPS = "Let's think step by step:"
 SAY = "Which option is better? Say A or B, and nothing else."
 TOP = 20
 """The likeliest tokens that a server is asked for: the most that OpenAI's protocol allows."""
 UNCUT = 2**31
 
-READ, UNREAD, FAILED = "read", "unread", "failed"
-
 
 @dataclass(frozen=True)
-class Reading:
-    """What a judge said to one question.
+class Question:
+    """A question with two options; `thought` is what the judge has said about it, if it reasons first."""
 
-    `logprobs` are those of the two option tokens, in the order of `OPTIONS`, among all tokens; None where it has no
-    answer. Then `problem` says why: the question is UNREAD if asking again would not help, and FAILED if it may.
-    `requests` is how often the judge was asked. A question is `refused` if what it asks for may be at fault, rather
-    than its text: a judge that refuses all questions will not answer others.
-    """
-
-    logprobs: tuple[float, float] | None
-    problem: str = ""
-    requests: int = 1
-    failed: bool = False
-    refused: bool = False
+    text: str
+    thought: str | None = None
 
     @property
-    def kind(self) -> str:
-        return READ if self.logprobs is not None else FAILED if self.failed else UNREAD
-
-
-class OptionJudge(Protocol):
-    """Protocol of these judges; `name` is its name for the user, `identity` says which judge exactly it is."""
-
-    @property
-    def name(self) -> str: ...
+    def messages(self) -> list[dict[str, str]]:
+        if self.thought is None:
+            return [{"role": "user", "content": f"{self.text}\n\n{SAY}"}]
+        begun = [*reasoning(self.text).messages, {"role": "assistant", "content": self.thought}]
+        return [*begun, {"role": "user", "content": SAY}]
 
     @property
-    def identity(self) -> str: ...
+    def plain(self) -> str:
+        """The question for a model without a chat template."""
+        return self.text if self.thought is None else reasoning(self.text).text + self.thought
 
-    @property
-    def at_once(self) -> int:
-        """How many questions it takes at a time."""
-        ...
 
-    def __call__(self, questions: Sequence[str], most: int | None = None) -> Iterator[tuple[int, Reading]]:
-        """The position of each question and what was read, as soon as it is there, with at most `most` requests, which
-        are as many as questions or more."""
-        ...
+def reasoning(text: str) -> Talk:
+    """What a judge is asked for its reasoning about a question."""
+    return Talk([{"role": "user", "content": f"{text}\n\n{THINK}"}], f"{text}\n\n{STEPS}")
 
 
 def share(logprobs: Sequence[float]) -> float:
@@ -92,7 +77,7 @@ class PolicyOptions:
     at_once: int = 8
 
     @torch.no_grad()
-    def __call__(self, questions: Sequence[str], most: int | None = None) -> Iterator[tuple[int, Reading]]:
+    def __call__(self, questions: Sequence[Question], most: int | None = None) -> Iterator[tuple[int, Reading]]:
         rows = [self.rows(question) for question in questions]
         longest = self.policy.context or UNCUT
         fit = [number for number, (first, _) in enumerate(rows) if len(first) <= longest]
@@ -101,14 +86,14 @@ class PolicyOptions:
             problem = f"the question has {len(first)} tokens, and the judge reads {longest}"
             yield number, found.get(number) or Reading(None, problem)
 
-    def rows(self, question: str) -> tuple[list[int], list[int]]:
+    def rows(self, question: Question) -> tuple[list[int], list[int]]:
         """The ids of the question with either option. Raises UserError where the options are not one token each."""
         tokenizer = self.policy.tokenizer
         if tokenizer.chat_template:
-            asked = {"role": "user", "content": f"{question}\n\n{SAY}"}
-            texts: list[Any] = [[asked, {"role": "assistant", "content": BEGUN + option}] for option in OPTIONS]
+            asked = question.messages
+            texts: list[Any] = [[*asked, {"role": "assistant", "content": BEGUN + option}] for option in OPTIONS]
         else:
-            texts = [f"{question}\n\n{BEGUN}{option}" for option in OPTIONS]
+            texts = [f"{question.plain}\n\n{BEGUN}{option}" for option in OPTIONS]
         first, second = tokenise.prompts(texts, tokenizer, UNCUT, "the judge's question")
         if len(first) != len(second) or first[:-1] != second[:-1] or first[-1] == second[-1]:
             raise UserError(
@@ -137,56 +122,19 @@ class PolicyOptions:
 
 
 @dataclass(frozen=True)
-class ServerOptions:
-    """Judges with `model` on the server at `url` (up to `/v1`), which has to give the likeliest first tokens.
+class ServerOptions(ServedModel):
+    """Judges with a served model, whose server has to give the likeliest first tokens."""
 
-    Each request may take `timeout` seconds; each question gets up to `tries` requests, with pauses after failures that
-    start at `pause` seconds and double.
-    """
+    peer: Peer = field(default=JUDGE, kw_only=True)
 
-    url: str
-    model: str
-    timeout: float = 60.0
-    tries: int = 3
-    pause: float = 1.0
-    at_once: int = 4
+    def __call__(self, questions: Sequence[Question], most: int | None = None) -> Iterator[tuple[int, Reading]]:
+        tries = self.tries_for(len(questions), most)
+        return self.each(lambda question: self.ask(question, tries), questions)
 
-    @property
-    def name(self) -> str:
-        return f"{self.model} at {without_keys(self.url)}"
-
-    @property
-    def identity(self) -> str:
-        return self.name
-
-    def __call__(self, questions: Sequence[str], most: int | None = None) -> Iterator[tuple[int, Reading]]:
-        tries = self.tries if most is None else min(self.tries, most // len(questions))
-        workers = ThreadPoolExecutor(self.at_once)
-        try:
-            waiting = {workers.submit(self.ask, text, tries): number for number, text in enumerate(questions)}
-            for one in as_completed(waiting):
-                yield waiting[one], one.result()
-        finally:
-            workers.shutdown(wait=False, cancel_futures=True)
-
-    def ask(self, question: str, tries: int) -> Reading:
+    def ask(self, question: Question, tries: int) -> Reading:
         """What the server says to a question."""
-        message = {"role": "user", "content": f"{question}\n\n{SAY}"}
-        body = {"model": self.model, "messages": [message], "temperature": 0, "max_tokens": 1, "stream": False}
-        body |= {"logprobs": True, "top_logprobs": TOP}
-        problem = ""
-        for number in range(1, tries + 1):
-            if number > 1:
-                time.sleep(self.pause * 2 ** (number - 2))
-            try:
-                return in_reply(request(endpoint(self.url, "chat/completions"), self.timeout, JUDGE, body), number)
-            except FailedRequestError as error:
-                problem = str(error)
-                if not error.again:
-                    return Reading(None, problem, number, refused=True)
-            except UserError as error:  # a refused key or a wrong URL
-                return Reading(None, str(error), number, failed=True)
-        return Reading(None, problem, tries, failed=True)
+        wanted: dict[str, Any] = {"temperature": 0, "max_tokens": 1, "logprobs": True, "top_logprobs": TOP}
+        return self.answer(question.messages, tries, in_reply, **wanted)
 
 
 def in_reply(reply: Any, requests: int = 1) -> Reading:

@@ -1,14 +1,14 @@
 """A file of records that grows by a line at a time, each on disk before anything else happens."""
 
 import fcntl
-import json
 import os
 from pathlib import Path
 from typing import Any, ClassVar
 
-from burnish.run import UserError, first_line, writable_file
+from burnish.run import UserError, writable_file
 from burnish.run.atomic import cannot_write, sync
 from burnish.run.lines import encoded, write_whole
+from burnish.run.records import parse_line
 
 
 class Journal:
@@ -94,12 +94,4 @@ class Journal:
             os.fsync(self.file)
 
     def _parsed(self, line: bytes, number: int) -> dict[str, Any]:
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UserError(
-                f"{self.path}, line {number}: is not JSON ({first_line(error)}): remove it, or choose another --out"
-            ) from error
-        if not isinstance(record, dict):
-            raise UserError(f"{self.path}, line {number}: is not {self.record}: remove it, or choose another --out")
-        return record
+        return parse_line(line, self.path, number, self.record, "remove it, or choose another --out")

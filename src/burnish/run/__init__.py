@@ -26,7 +26,7 @@ from burnish.run.growing import growing_jsonl
 from burnish.run.imported import find_here, imported
 from burnish.run.memory import keep_freed_memory
 from burnish.run.noise import BurnishWarning, hushed, silence_libraries, warn
-from burnish.run.places import results_folder, writable_file, writable_folder
+from burnish.run.places import companion, results_folder, writable_file, writable_folder
 from burnish.run.process import alive_and_unchanged
 from burnish.run.records import config_differences, read_jsonl, read_mapping
 from burnish.run.surroundings import lacks_memory, refuse_few_threads, refuse_special, threads_allowed
@@ -40,6 +40,7 @@ __all__ = [
     "UserError",
     "alive_and_unchanged",
     "clean_leftovers",
+    "companion",
     "config_differences",
     "damage",
     "described",

@@ -70,6 +70,12 @@ def writable_file(path: str | Path) -> Path:
     return path
 
 
+def companion(path: str | Path, ending: str) -> Path:
+    """The file that belongs to a JSONL file and lies beside it: `labels.calls.jsonl` to `labels.jsonl`."""
+    path = Path(path)
+    return path.with_name(path.name.removesuffix(".jsonl") + ending)
+
+
 def refuse_dangling(path: Path) -> None:
     """Raise UserError for a link to something that does not exist."""
     try:

@@ -33,22 +33,27 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         *lines, last = Path(path).read_bytes().split(b"\n")
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): pass the folder of a run") from error
-    records = [_parse_line(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
+    records = [parse_line(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
     if last.strip():
         with contextlib.suppress(UserError):
-            records.append(_parse_line(last, path, len(lines) + 1))
+            records.append(parse_line(last, path, len(lines) + 1))
     return records
 
 
-def _parse_line(line: bytes, path: Path, number: int) -> dict[str, Any]:
+def parse_line(
+    line: bytes,
+    path: Path,
+    number: int,
+    what: str = "a JSON object",
+    remedy: str = "restore the file or remove that line",
+) -> dict[str, Any]:
+    """The record of a line of a `.jsonl` file. Raises UserError where it is not `what` it must be."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path}, line {number}, is not JSON ({first_line(error)}): restore the file or remove that line"
-        ) from error
+        raise UserError(f"{path}, line {number}, is not JSON ({first_line(error)}): {remedy}") from error
     if not isinstance(record, dict):
-        raise UserError(f"{path}, line {number}, is not a JSON object: restore the file or remove that line")
+        raise UserError(f"{path}, line {number}, is not {what}: {remedy}")
     return record
 
 

@@ -1,12 +1,14 @@
 """What is asked, and the file of the calls."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 
-from burnish.evaluation.option_judges import Reading
-from burnish.recipes.constitution.calls import Call, CallFile, spoken
+from burnish.evaluation.readings import Reading
+from burnish.recipes.constitution.calls import OPTIONS, TEXT, CallFile, key_of, spoken
+from burnish.recipes.constitution.comparing import Choice, Thought
 from burnish.recipes.label.pairs import Pair
 from burnish.run import UserError
 
@@ -14,17 +16,8 @@ PAIR = Pair(4, "Why?", "Because.", "No idea.")
 KEYS = {PAIR.key}
 
 
-def call(order: int = 0, **others: str) -> Call:
-    return Call(PAIR, **{"principle": "Choose the true one.", "judge": "j"} | others, order=order)  # type: ignore[arg-type]
-
-
-def test_a_question_has_the_options_in_the_order_of_the_call() -> None:
-    begun = "Consider the following conversation:\n\nWhy?\n\nChoose the true one.\n\nOptions:\n\n"
-    assert call(0).question == begun + "(A) Because.\n\n(B) No idea."
-    assert call(1).question == begun + "(A) No idea.\n\n(B) Because."
-    braces = Call(Pair(0, "{first}", "{prompt}", "b"), "{second}", 0, "j")
-    assert Call(Pair(0, "", "a", "b"), "Rule.", 0, "j").question == "Rule.\n\nOptions:\n\n(A) a\n\n(B) b"
-    assert "{first}\n\n{second}\n\nOptions:\n\n(A) {prompt}" in braces.question
+def call(order: int = 0, **others: str) -> Choice:
+    return Choice(PAIR, **{"principle": "Choose the true one.", "judge": "j"} | others, order=order)  # type: ignore[arg-type]
 
 
 def test_messages_are_told_with_their_roles() -> None:
@@ -33,9 +26,11 @@ def test_messages_are_told_with_their_roles() -> None:
     assert spoken(talk) == "user: Hi\n\nassistant: Hello."
 
 
-def test_equal_calls_have_one_key_and_others_have_others() -> None:
-    assert call().key == call().key
-    assert len({call().key, call(1).key, call(principle="Other.").key, call(judge="k").key}) == 4
+def test_a_key_is_that_of_all_that_is_given() -> None:
+    """SHA-256 of the JSON list."""
+    expected = hashlib.sha256(b'["j", "\\u00fc"]').hexdigest()[:32]
+    assert key_of("j", "ü") == expected
+    assert len({key_of("a", "b"), key_of("ab"), key_of("a", "b", ""), key_of("b", "a")}) == 4
 
 
 def test_readings_come_back_and_failures_are_asked_again_but_counted(tmp_path: Path) -> None:
@@ -45,6 +40,7 @@ def test_readings_come_back_and_failures_are_asked_again_but_counted(tmp_path: P
     file.add(call(1), Reading(None, "HTTP 500", 3, failed=True))
     file.add(call(judge="k"), Reading(None, "B not among", 2, refused=True))
     assert file.requests == 6
+    assert file.read == {OPTIONS}
     file.close()
     again = CallFile(path, KEYS)
     assert again.readings == {
@@ -56,6 +52,26 @@ def test_readings_come_back_and_failures_are_asked_again_but_counted(tmp_path: P
     again.close()
 
 
+def test_texts_come_back_also_those_that_cannot_be_used(tmp_path: Path) -> None:
+    path = tmp_path / "l.calls.jsonl"
+    thoughts = [Thought(call(order), "k") for order in (0, 1)]
+    file = CallFile(path, KEYS)
+    file.add(thoughts[1], Reading(None, "an empty answer", text=""))
+    assert not file.read
+    file.add(thoughts[0], Reading(None, requests=2, text="It is 1.\ud800"))
+    assert file.read == {TEXT}
+    file.close()
+    again = CallFile(path, KEYS)
+    assert again.readings == {
+        thoughts[0].key: Reading(None, requests=2, text="It is 1.\ud800"),
+        thoughts[1].key: Reading(None, "an empty answer", text=""),
+    }
+    assert again.records[0]["outcome"] == "unread"
+    assert (again.records[1]["step"], again.records[1]["order"]) == ("reasoning", 0)
+    assert "logprobs" not in again.records[1]
+    again.close()
+
+
 def test_calls_about_other_data_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "l.calls.jsonl"
     file = CallFile(path, KEYS)
@@ -63,12 +79,23 @@ def test_calls_about_other_data_are_refused(tmp_path: Path) -> None:
     file.close()
     with pytest.raises(UserError, match="has calls about 1 pairs that are not in the data: choose another --out"):
         CallFile(path, {"another"})
+    with pytest.raises(UserError, match="has calls about 1 prompts that are not in the data"):
+        CallFile(path, KEYS, "prompt")
     CallFile(path, {*KEYS, "another"}).close()  # more pairs of the same data
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"logprobs": [1]}, {"logprobs": None}, {"outcome": "unread"}, {"outcome": "?"}, {"requests": "1"}],
+    [
+        {"logprobs": [1]},
+        {"logprobs": None},
+        {"logprobs": None, "text": 3},
+        {"text": "both"},
+        {"problem": "none"},
+        {"outcome": "unread"},
+        {"outcome": "?"},
+        {"requests": "1"},
+    ],
 )
 def test_a_line_that_is_no_call_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
     path = tmp_path / "l.calls.jsonl"

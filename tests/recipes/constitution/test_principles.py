@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from burnish.recipes.constitution.principles import drawn, principles_in
+from burnish.recipes.constitution.principles import Principle, drawn, principles_of
 from burnish.run import UserError
 
 
@@ -19,7 +19,8 @@ def written(folder: Path, text: str) -> Path:
     "text", ["- Be kind.\n- 'Be: true.'\n", "principles:\n  - Be kind.\n  - >\n    Be:\n    true.\n"]
 )
 def test_a_list_is_read_alone_or_under_its_key(tmp_path: Path, text: str) -> None:
-    assert principles_in(written(tmp_path, text)) == ("Be kind.", "Be: true.")
+    assert principles_of(written(tmp_path, text)) == (Principle.of("Be kind."), Principle.of("Be: true."))
+    assert principles_of(["Be kind."]) == (Principle.of("Be kind."),)
 
 
 @pytest.mark.parametrize(
@@ -39,15 +40,42 @@ def test_a_list_is_read_alone_or_under_its_key(tmp_path: Path, text: str) -> Non
 )
 def test_what_is_wrong_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        principles_in(written(tmp_path, text))
+        principles_of(written(tmp_path, text))
+
+
+def test_a_principle_has_requests_made_from_it_or_of_its_own(tmp_path: Path) -> None:
+    one = Principle.of("Be {kind}.")
+    assert one.critique.startswith("Criticize your last answer by this principle: Be {kind}.\n\n")
+    assert one.revision.startswith("Write your last answer again")
+    text = "- Be kind.\n- critique: What is rude?\n  revision: ' Make it polite. '\n"
+    own = Principle("What is rude?", "What is rude?", "Make it polite.")
+    assert principles_of(written(tmp_path, text), requests=True) == (Principle.of("Be kind."), own)
+    with pytest.raises(UserError, match="principle 2, has requests, which are for --part supervised"):
+        principles_of(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- critique: a\n", "principle 1, must have the keys critique and revision, and has critique: correct it"),
+        ("- {}\n", "principle 1, must have the keys critique and revision, and has none"),
+        ("- {critique: a, revision: b, c: d}\n", "has critique, revision, c"),
+        ("- critique: a\n  revision: ' '\n", "principle 1, has no text for revision"),
+        ("- critique: 1\n  revision: b\n", "principle 1, has no text for critique"),
+        ("- {critique: a, revision: b}\n- {critique: a, revision: b}\n", "principle 2, is the same as principle 1"),
+    ],
+)
+def test_requests_that_are_incomplete_are_one_sentence(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        principles_of(written(tmp_path, text), requests=True)
 
 
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.yaml cannot be read \(No such file"):
-        principles_in(tmp_path / "none.yaml")
+        principles_of(tmp_path / "none.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"- \xff\n")
     with pytest.raises(UserError, match=r"bytes\.yaml cannot be read"):
-        principles_in(tmp_path / "bytes.yaml")
+        principles_of(tmp_path / "bytes.yaml")
 
 
 def test_the_draw_is_even_and_a_function_of_seed_and_pair() -> None:

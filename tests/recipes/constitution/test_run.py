@@ -245,3 +245,157 @@ def test_conversations_are_judged_and_kept_as_they_are(tmp_path: Path) -> None:
         (label,) = constitution(data, RULES, server.url, tmp_path / "l.jsonl", base=BASE).rows
         assert f"{spoken(talk)}\n\nChoose" in question(server.requests[0])
     assert (label["prompt"], label["chosen"], label["rejected"]) == (talk, a, b)
+
+
+def reasons(seen: Seen) -> Any:
+    """Says what it sees of the options first; then prefers the option of its thought by 0.9 to 0.1, and where it is
+    asked about them without a thought, as `longer` does."""
+    messages = seen.body["messages"]
+    if "top_logprobs" in seen.body:
+        return reply(0.9, 0.1) if messages[1]["content"].endswith("A") else reply(0.1, 0.9)
+    assert len(messages) == 1
+    assert messages[0]["content"].endswith("Which option is better, and why? Let's think step by step.")
+    first, second = messages[0]["content"].split("(A) ")[1].split("\n\nWhich")[0].split("\n\n(B) ")
+    return f"The longer is {'A' if len(first) > len(second) else 'B'}"
+
+
+def test_a_judge_that_reasons_is_asked_for_its_thought_first_and_its_labels_are_clamped(tmp_path: Path) -> None:
+    """y0 is better by 0.9, xx and y1 are even, as both orders say B; then x by 0.9. Labels are 0.6 at most."""
+    out = tmp_path / "labels.jsonl"
+    with judge_server(reasons) as server:
+        arguments = (written(tmp_path), RULES, server.url, out)
+        made = constitution(*arguments, reason=True, base=BASE)
+        assert len(server.requests) == 24
+        assert constitution(*arguments, reason=True, base=BASE) == made
+        wider = constitution(*arguments, reason=True, clamp=(0.25, 0.75), base=BASE)
+        free = constitution(*arguments, reason=True, clamp=(0.0, 1.0), base=BASE)
+        assert len(server.requests) == 24  # all of it is on disk
+        assert constitution(*arguments, reason=True, max_new_tokens=9, base=BASE).rows == made.rows
+        assert len(server.requests) == 24 + 12  # other thoughts, which say the same, so that the choices are known
+        thoughts = [seen for seen in server.requests if "top_logprobs" not in seen.body]
+    assert [one["chosen"] for one in made.rows] == ["y0", "xx", "xxx", "xxxx", "xxxxx", "xxxxxx"]
+    assert [one["confidence"] for one in made.rows] == pytest.approx([0.6, 0.5, 0.6, 0.6, 0.6, 0.6])
+    assert [one["confidence"] for one in wider.rows] == pytest.approx([0.75, 0.5, 0.75, 0.75, 0.75, 0.75])
+    assert [one["confidence"] for one in free.rows] == pytest.approx([0.9, 0.5, 0.9, 0.9, 0.9, 0.9])
+    assert [one["probabilities"] for one in made.rows] == [one["probabilities"] for one in free.rows]
+    assert [made.found[key] for key in ("reason", "clamp", "clamped", "requests")] == [True, [0.4, 0.6], 5, 24]
+    assert [free.found[key] for key in ("clamp", "clamped")] == [[0.0, 1.0], 0]
+    assert {(one.body["max_tokens"], one.body["temperature"]) for one in thoughts} == {(256, 0.0), (9, 0.0)}
+    kept = [one for one in rows(tmp_path / "labels.calls.jsonl") if one.get("step") == "reasoning"]
+    assert {one["text"] for one in kept} == {"The longer is A", "The longer is B"}
+
+
+def test_without_reasoning_labels_are_clamped_where_it_is_asked_for(tmp_path: Path) -> None:
+    with judge_server(longer) as server:
+        arguments = (written(tmp_path), RULES, server.url, tmp_path / "l.jsonl")
+        assert constitution(*arguments, base=BASE).found["clamp"] == [0.0, 1.0]
+        found = constitution(*arguments, clamp=(0.3, 0.7), base=BASE).rows
+    assert [one["confidence"] for one in found] == pytest.approx([0.7, 0.5, 0.7, 0.7, 0.7, 0.7])
+
+
+def test_a_thought_that_is_empty_leaves_its_pair_without_a_label(tmp_path: Path) -> None:
+    """That of p2 where x is option A: its other thought is known, and neither choice is asked for."""
+
+    def rule(seen: Seen) -> Any:
+        return "" if "(A) xxx\n\n(B) y2" in question(seen) and "logprobs" not in seen.body else reasons(seen)
+
+    with judge_server(rule) as server:
+        arguments = (written(tmp_path), RULES, server.url, tmp_path / "l.jsonl")
+        found = constitution(*arguments, reason=True, base=BASE).found
+        assert constitution(*arguments, reason=True, base=BASE).found == found
+        assert len(server.requests) == 22
+    assert [found[key] for key in ("labels", "unread", "unread_calls", "not_asked")] == [5, 1, 1, 0]
+    assert found["problems"] == {"an empty answer": 1}
+
+
+def test_the_budget_of_a_judge_that_reasons_finishes_pairs(tmp_path: Path) -> None:
+    """Of nine requests two pairs need eight; the ninth is a thought."""
+    with judge_server(reasons) as server:
+        arguments = (written(tmp_path), RULES, server.url, tmp_path / "l.jsonl")
+        found = constitution(*arguments, reason=True, budget=9, base=BASE).found
+        assert [found[key] for key in ("labels", "not_asked", "requests")] == [2, 4, 9]
+        assert constitution(*arguments, reason=True, budget=24, base=BASE).found["labels"] == 6
+
+
+def test_a_server_that_writes_but_gives_no_alternatives_is_left_at_once(tmp_path: Path) -> None:
+    with judge_server(lambda seen: "So.") as server:
+        with pytest.raises(UserError, match=r"failed \(a reply without the likeliest tokens.*: 4 answers are kept"):
+            constitution(written(tmp_path), RULES, server.url, tmp_path / "l.jsonl", reason=True, base=BASE)
+        assert len(server.requests) == 8
+
+
+def test_a_model_in_this_process_reasons_too(tmp_path: Path) -> None:
+    """Its thought is the likeliest text behind the question, and the options come behind it."""
+    import torch
+
+    from burnish.policies.language.policy import LanguagePolicy
+    from burnish.policies.language.sampler import sample
+
+    words = (*tiny.WORDS, "(A", "(B", "step:")
+    model = tiny.make_model("llama", vocab_size=len(words) + 3, max_position_embeddings=200)
+    model.save_pretrained(tmp_path / "judge")
+    tokenizer = tiny.make_tokenizer(words)
+    tokenizer.save_pretrained(tmp_path / "judge")
+    data = written(tmp_path, [{"prompt": "the film", "a": "is good", "b": "was very dull and bad"}])
+    options: dict[str, Any] = {"reason": True, "clamp": (0.0, 1.0), "max_new_tokens": 5, "base": BASE}
+    made = constitution(data, ["good is not bad"], tmp_path / "judge", tmp_path / "l.jsonl", **options)
+    shares = []
+    for first, second in (("is good", "was very dull and bad"), ("was very dull and bad", "is good")):
+        text = f"Consider the following conversation: the film good is not bad Options: (A) {first} (B) {second}"
+        ids = tokenizer(f"{text} Let's think step by step:")["input_ids"]
+        thought = sample(LanguagePolicy(model, tokenizer), [ids], seed=0, max_new_tokens=5, top_k=1).tokens[0]
+        whole = [*ids, *(token for token in thought if token > 2), *tokenizer(" The answer is:")["input_ids"][1:]]
+        logits = model(input_ids=torch.tensor([whole])).logits[0, -1].detach().double()
+        a, b = (exp(logits[words.index(option) + 3]) for option in ("(A", "(B"))
+        shares.append(a / (a + b))
+    better = (shares[0] + 1 - shares[1]) / 2
+    assert made.rows[0]["confidence"] == pytest.approx(max(better, 1 - better), abs=1e-6)
+
+
+def test_people_are_mixed_in_and_training_reads_the_rows(tmp_path: Path) -> None:
+    """People labelled four of the six pairs and two others: of the four two are the judge's, with one pair more it has
+    as many as people, whose other four rows there are; so the judge is asked about four pairs."""
+    people = [{"prompt": f"p{i}", "chosen": f"y{i}", "rejected": "x" * (i + 1), "confidence": 0.9} for i in range(4)]
+    people += [{"prompt": f"q{i}", "chosen": "u", "rejected": "v", "confidence": 1.0} for i in range(2)]
+    path = tiny.write_rows(tmp_path / "people.jsonl", people)
+    out = tmp_path / "mixed.jsonl"
+    with judge_server(longer) as server:
+        options: dict[str, Any] = {"people": str(path), "ai_share": 0.5, "base": BASE}
+        made = constitution(written(tmp_path), RULES, server.url, out, **options)
+        assert len(server.requests) == 8
+        assert constitution(written(tmp_path), RULES, server.url, out, **options) == made
+    assert rows(out) == made.rows
+    assert len({one["prompt"] for one in made.rows}) == len(made.rows) == 8
+    by = {who: [one for one in made.rows if one["by"] == who] for who in ("judge", "people")}
+    assert [len(by[who]) for who in ("judge", "people")] == [4, 4]
+    assert {one["source"] for one in by["people"]} == {str(path)}
+    assert {one["source"] for one in by["judge"]} == {str(tmp_path / "pairs.jsonl")}
+    assert {"p4", "p5"} <= {one["prompt"] for one in by["judge"]}
+    assert made.found["people"] == {
+        "ai_share": 0.5,
+        "comparisons": 6,
+        "left_out": {},
+        "rows": {"judge": 4, "people": 4},
+    }
+    ((name, dataset),) = sources.load_parts(str(out))
+    examples = list(adapters.preferences(dataset, name, chat=False).examples)
+    assert [one.confidence for one in examples] == [one["confidence"] for one in made.rows]
+    assert all(one["confidence"] in (0.9, 1.0) for one in by["people"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"clamp": (0.3, 0.6)}, "--clamp 0.3 0.6 must lie around 0.5 evenly, such as 0.4 0.6"),
+        ({"clamp": (0.6, 0.4)}, "--clamp 0.6 0.4 must lie around"),
+        ({"clamp": (-0.1, 1.1)}, "--clamp -0.1 1.1 must lie around"),
+        ({"max_new_tokens": 5}, "--max-new-tokens 5 is for --reason"),
+        ({"max_new_tokens": 0, "reason": True}, "--max-new-tokens must be at least 1"),
+        ({"ai_share": 0.5}, "--ai-share 0.5 is for --people"),
+        ({"people": "nowhere.jsonl", "ai_share": 0.5}, "nowhere.jsonl"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_one_sentence(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        constitution(written(tmp_path), RULES, "builtin", tmp_path / "l.jsonl", **options, base=BASE)
+    assert not (tmp_path / "l.calls.jsonl").exists()

@@ -65,8 +65,8 @@ def test_two_writers_at_once_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{]\n", "line 1: is not JSON"),
-        ("[]\n", "line 1: is not a label"),
+        ("{]\n", "line 1, is not JSON"),
+        ("[]\n", "line 1, is not a label"),
         ('{"verdict": 1}\n', "row 0: column `verdict`"),
     ],
 )

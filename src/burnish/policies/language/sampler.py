@@ -141,10 +141,10 @@ def limits_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]], max_new_
     log-probabilities in the whole row than those that they were drawn with. Raises UserError for a prompt that is empty
     or leaves no room.
     """
-    context, scaling = policy.context or 2**31, policy.scaling
+    context = policy.context or 2**31
     limits, changes = [], None
     for i, prompt in enumerate(prompts):
-        longest = context if scaling is None else min(context, scaling.longest(len(prompt)) or context)
+        longest = longest_row(policy, len(prompt))
         if not prompt or len(prompt) >= longest:
             problem = "is empty" if not prompt else f"has {len(prompt)} tokens and the model's context {context}"
             if prompt and longest < context:
@@ -157,6 +157,12 @@ def limits_of(policy: LanguagePolicy, prompts: Sequence[Sequence[int]], max_new_
     if changes is not None:
         warn(f"completions end at {changes} tokens, where the model's rotary positions change")
     return limits
+
+
+def longest_row(policy: LanguagePolicy, length: int) -> int:
+    """The most tokens of a prompt of this length together with its completion, by the context and by `scaling`."""
+    context, scaling = policy.context or 2**31, policy.scaling
+    return context if scaling is None else min(context, scaling.longest(length) or context)
 
 
 def in_parts(policy: LanguagePolicy, rows: Sequence[Row]) -> Iterator[list[Row]]:

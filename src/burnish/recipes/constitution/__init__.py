@@ -1,1 +1,1 @@
-"""`burnish constitution`: a judge's probabilities by written principles, as soft labels."""
+"""`burnish constitution`: a model judges or revises answers by written principles."""

@@ -1,46 +1,50 @@
-"""The calls of a judge: what is asked about a pair, and a file of all answers, so that nothing is asked twice."""
+"""The calls of a model: what is asked, and a file of all answers, so that nothing is asked twice."""
 
 import hashlib
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from burnish.evaluation.option_judges import FAILED, READ, UNREAD, Reading
+from burnish.evaluation.readings import FAILED, READ, UNREAD, Reading
 from burnish.options import is_number
 from burnish.recipes.journal import Journal
-from burnish.recipes.label.pairs import Pair, blocks
+from burnish.recipes.label.pairs import blocks
 from burnish.run import UserError
 
-BEFORE = "Consider the following conversation:\n\n{prompt}\n\n"
-QUESTION = "{principle}\n\nOptions:\n\n(A) {first}\n\n(B) {second}"
 ENDING = ".calls.jsonl"
+OPTIONS, TEXT = "options", "text"
+"""What an answer is: log-probabilities of two option tokens, or a text."""
 
 
-@dataclass(frozen=True)
-class Call:
-    """One question about a pair: `order` is 0 where the answer a is option A, and 1 where the answer b is."""
+class Call(Protocol):
+    """Protocol of one question to a model."""
 
-    pair: Pair
-    principle: str
-    order: int
-    judge: str
+    @property
+    def wants(self) -> str:
+        """OPTIONS or TEXT."""
+        ...
 
-    @cached_property
-    def question(self) -> str:
-        first, second = (self.pair.a, self.pair.b) if self.order == 0 else (self.pair.b, self.pair.a)
-        prompt = spoken(self.pair.prompt)
-        asked = QUESTION.format(principle=self.principle, first=spoken(first), second=spoken(second))
-        return BEFORE.format(prompt=prompt) + asked if prompt.strip() else asked
+    @property
+    def asked(self) -> Any:
+        """The question, as who answers it takes it."""
+        ...
 
-    @cached_property
+    @property
     def key(self) -> str:
-        """A checksum of the judge and the question: equal calls have equal answers."""
-        text = json.dumps([self.judge, self.question], ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        """A checksum of who answers and what is asked: equal calls have equal answers."""
+        ...
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the file says about the call, beside the answer."""
+        ...
+
+
+def key_of(*content: Any) -> str:
+    """The key of a call with this content."""
+    return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()[:32]
 
 
 def spoken(value: Any) -> str:
@@ -49,50 +53,57 @@ def spoken(value: Any) -> str:
 
 
 class CallFile(Journal):
-    """The calls in a file, see `Journal`. Raises UserError also where one is about none of these `pairs`: then the file
-    is that of another data set."""
+    """The calls in a file, see `Journal`; each has the key of the pair or prompt that it is `about`. Raises UserError
+    also where one is about none of the `known` keys: then the file is that of another data set."""
 
     command, record, remedy = "burnish constitution", "a call", "make room there, and give the command again"
 
-    def __init__(self, path: str | Path, pairs: Collection[str]) -> None:
-        self.pairs = pairs
+    def __init__(self, path: str | Path, known: Collection[str], about: str = "pair") -> None:
+        self.known, self.about = known, about
         self.readings: dict[str, Reading] = {}
         self.requests = 0
-        """How often a judge was asked in all, failures included."""
-        self.read = False
-        """Whether a judge has given an answer that could be read."""
+        """How often a model was asked in all, failures included."""
+        self.read: set[str] = set()
+        """Which of OPTIONS and TEXT a model has given at least once."""
         super().__init__(path)
 
     def keep(self, record: dict[str, Any]) -> None:
         reading = self._reading(record, len(self.records) + 1)
         super().keep(record)
         self.requests += reading.requests
-        self.read |= reading.kind == READ
+        if reading.kind == READ:
+            self.read.add(TEXT if reading.logprobs is None else OPTIONS)
         if not reading.failed:
             self.readings[str(record.get("key"))] = reading
 
     def check(self) -> None:
-        others = {str(one.get("pair")) for one in self.records} - set(self.pairs)
+        others = {str(one.get(self.about)) for one in self.records} - set(self.known)
         if others:
             raise UserError(
-                f"{self.path} has calls about {len(others):,} pairs that are not in the data: choose another --out, or "
-                "give the data that it was begun with"
+                f"{self.path} has calls about {len(others):,} {self.about}s that are not in the data: choose another "
+                "--out, or give the data that it was begun with"
             )
 
     def add(self, call: Call, reading: Reading) -> None:
         """Write what was read; when this returns, it is on disk."""
-        found = {"key": call.key, "pair": call.pair.key, "row": call.pair.row, "order": call.order}
-        found |= {"principle": call.principle, "judge": call.judge, "outcome": reading.kind}
-        found |= {"logprobs": None if reading.logprobs is None else list(reading.logprobs)}
+        found: dict[str, Any] = {"key": call.key} | call.facts | {"outcome": reading.kind}
+        if call.wants == OPTIONS:
+            found["logprobs"] = None if reading.logprobs is None else list(reading.logprobs)
+        else:
+            found["text"] = reading.text
         found |= {"problem": reading.problem, "requests": reading.requests}
         self.append(found | {"time": datetime.now(UTC).isoformat(timespec="seconds")})
 
     def _reading(self, record: dict[str, Any], line: int) -> Reading:
-        logprobs, outcome, requests = (record.get(key) for key in ("logprobs", "outcome", "requests"))
+        logprobs, text, outcome, requests = (record.get(key) for key in ("logprobs", "text", "outcome", "requests"))
         numbers = logprobs if isinstance(logprobs, list) else []
-        read = len(numbers) == 2 and all(is_number(one) for one in numbers)
-        fine = read if outcome == READ else outcome in (UNREAD, FAILED) and logprobs is None
+        pair = len(numbers) == 2 and all(is_number(one) for one in numbers)
+        has_text, problem = isinstance(text, str), str(record.get("problem") or "")
+        if outcome == READ:
+            fine = pair != has_text and not problem
+        else:
+            fine = outcome in (UNREAD, FAILED) and logprobs is None and (text is None or has_text)
         if not fine or type(requests) is not int:
             raise UserError(f"{self.path}, call {line}: is not one: remove the line, or choose another --out")
-        pair = (float(numbers[0]), float(numbers[1])) if read else None
-        return Reading(pair, str(record.get("problem") or ""), requests, outcome == FAILED)
+        both = (float(numbers[0]), float(numbers[1])) if pair else None
+        return Reading(both, problem, requests, outcome == FAILED, text=text)

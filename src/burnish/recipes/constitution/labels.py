@@ -6,9 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from burnish.evaluation.option_judges import Reading, share
+from burnish.evaluation.option_judges import share
+from burnish.evaluation.readings import Reading
 from burnish.evaluation.statistics import bootstrap_interval
-from burnish.recipes.constitution.calls import Call
+from burnish.recipes.constitution.asking import unreadable
+from burnish.recipes.constitution.comparing import Choice, Comparison
+
+Bounds = tuple[float, float]
+UNCLAMPED: Bounds = (0.0, 1.0)
+REASONED: Bounds = (0.4, 0.6)
+"""What labels are clamped to where the judge reasons first, unless it is given."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +26,7 @@ class Judged:
     `mass` the probability of both option tokens among all tokens, the mean over orders.
     """
 
-    calls: tuple[Call, Call]
+    choices: tuple[Choice, Choice]
     shares: tuple[float, float]
     mass: float
 
@@ -39,51 +46,61 @@ class Judged:
         return (self.shares[0] - 0.5) * (self.shares[1] - 0.5) < 0
 
 
-def judged(calls: tuple[Call, Call], readings: Mapping[str, Reading]) -> Judged | None:
-    """The pair of these calls; None where one of them has no answer."""
-    found = [readings[one.key].logprobs if one.key in readings else None for one in calls]
-    if found[0] is None or found[1] is None:
+def judged(asked: Comparison, readings: Mapping[str, Reading]) -> Judged | None:
+    """The pair that was asked about; None where one of its questions has no answer."""
+    choices = asked.final(readings)
+    found = [readings[one.key].logprobs if one.key in readings else None for one in choices or ()]
+    if choices is None or found[0] is None or found[1] is None:
         return None
     shares = share(found[0]), 1 - share(found[1])
-    return Judged(calls, shares, sum(map(math.exp, (*found[0], *found[1]))) / 2)
+    return Judged(choices, shares, sum(map(math.exp, (*found[0], *found[1]))) / 2)
 
 
-def row(one: Judged, name: str) -> dict[str, Any]:
+def row(one: Judged, name: str, bounds: Bounds = UNCLAMPED) -> dict[str, Any]:
     """A label: a comparison with the confidence that the chosen answer is better, and where it comes from.
 
-    `probabilities` are those of the chosen answer where it was option A, and where it was option B.
+    `probabilities` are those of the chosen answer where it was option A, and where it was option B. The confidence is
+    their mean within the `bounds`.
     """
-    pair, a = one.calls[0].pair, one.better >= 0.5
+    pair, a = one.choices[0].pair, one.better >= 0.5
     chosen, rejected = (pair.a, pair.b) if a else (pair.b, pair.a)
     probabilities = list(one.shares) if a else [1 - one.shares[1], 1 - one.shares[0]]
-    found = {"prompt": pair.prompt, "chosen": chosen, "rejected": rejected, "confidence": sum(probabilities) / 2}
-    found |= {"principle": one.calls[0].principle, "probabilities": probabilities, "judge": name}
+    found = {"prompt": pair.prompt, "chosen": chosen, "rejected": rejected}
+    found["confidence"] = clamped(sum(probabilities) / 2, bounds)
+    found |= {"principle": one.choices[0].principle, "probabilities": probabilities, "judge": name}
     return found | {"row": pair.row} | dict(pair.options)
 
 
+def clamped(probability: float, bounds: Bounds) -> float:
+    """The nearest number within the bounds."""
+    return min(max(probability, bounds[0]), bounds[1])
+
+
 def summary(
-    asked: Sequence[tuple[Call, Call]], found: Sequence[Judged], readings: Mapping[str, Reading], requests: int
+    asked: Sequence[Comparison],
+    found: Sequence[Judged],
+    readings: Mapping[str, Reading],
+    requests: int,
+    bounds: Bounds = UNCLAMPED,
 ) -> dict[str, Any]:
     """What became of the pairs, and what the judge is like."""
-    answers = [readings.get(call.key) for calls in asked for call in calls]
-    unread = [one for one in answers if one is not None and one.logprobs is None]
+    answers = [[readings.get(call.key) for call in one.reached(readings)] for one in asked]
+    every = [one for each in answers for one in each if one is not None]
+    unread = [one for one in every if unreadable(one)]
     totals: dict[str, Any] = {"pairs": len(asked), "labels": len(found)}
-    totals["unread"] = sum(any(unreadable(readings.get(one.key)) for one in calls) for calls in asked)
+    totals["unread"] = sum(any(unreadable(one) for one in each) for each in answers)
     totals["not_asked"] = len(asked) - len(found) - totals["unread"]
-    totals |= {"calls": len(answers) - answers.count(None), "unread_calls": len(unread), "requests": requests}
+    totals |= {"calls": len(every), "unread_calls": len(unread), "requests": requests}
     totals["problems"] = dict(Counter(one.problem for one in unread).most_common(5))
     if found:
         totals["position_bias"] = bootstrap_interval([one.first for one in found]).as_dict()
         totals["orders_disagree"] = sum(one.turns for one in found)
         totals["option_mass"] = sum(one.mass for one in found) / len(found)
-        totals["confidence"] = sum(max(one.better, 1 - one.better) for one in found) / len(found)
-        totals["principles"] = dict(Counter(one.calls[0].principle for one in found).most_common())
+        certain = [max(one.better, 1 - one.better) for one in found]
+        totals["confidence"] = sum(clamped(one, bounds) for one in certain) / len(found)
+        totals["clamped"] = sum(clamped(one, bounds) != one for one in certain)
+        totals["principles"] = dict(Counter(one.choices[0].principle for one in found).most_common())
     return totals
-
-
-def unreadable(reading: Reading | None) -> bool:
-    """Whether a call was made and has no answer."""
-    return reading is not None and reading.logprobs is None
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
@@ -100,8 +117,9 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
             f"position bias: the option shown first has {bias['mean']:.1%} [{bias['low']:.1%}, {bias['high']:.1%}] "
             f"(50 % without one); the orders disagree in {found['orders_disagree']:,} pairs"
         )
+        within = f" ({found['clamped']:,} labels are clamped)" if found["clamped"] else ""
         lines.append(
-            f"mean confidence {found['confidence']:.3f}; A and B together have {found['option_mass']:.1%} of the "
-            "judge's next token"
+            f"mean confidence {found['confidence']:.3f}{within}; A and B together have {found['option_mass']:.1%} of "
+            "the judge's next token"
         )
     return lines

@@ -1,33 +1,35 @@
 """`burnish constitution`: AI feedback on pairs of answers, as in the second half of Constitutional AI.
 
-Source: Bai et al. (2022), "Constitutional AI: Harmlessness from AI Feedback", section 4.1. Differs: each pair is asked
-about in both orders, whose probabilities are averaged, and the judge does not reason before it answers.
+Source: Bai et al. (2022), "Constitutional AI: Harmlessness from AI Feedback", section 4. Differs: each pair is asked
+about in both orders, whose probabilities are averaged before they are clamped, and no examples come before a question.
 """
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from burnish.config import Settings
-from burnish.evaluation.judge_server import JUDGE, server_judge
-from burnish.evaluation.option_judges import OptionJudge, PolicyOptions, Reading, ServerOptions
-from burnish.policies.language.fingerprint import fingerprint, hash_of
-from burnish.policies.language.policy import load_policy
-from burnish.recipes.answers import writer
+from burnish.data.names import IN_MEMORY, text_of
+from burnish.evaluation.judge_server import JUDGE
+from burnish.evaluation.option_judges import PolicyOptions, Question, ServerOptions
+from burnish.evaluation.readings import Answerer
+from burnish.evaluation.served_model import found_at
+from burnish.evaluation.writers import PolicyWriter, ServerWriter, Talk
 from burnish.recipes.compare import LONGEST_TIMEOUT, is_url
 from burnish.recipes.constitution import labels
-from burnish.recipes.constitution.calls import ENDING, Call, CallFile
-from burnish.recipes.constitution.principles import checked, drawn, principles_in
+from burnish.recipes.constitution.asking import Asking
+from burnish.recipes.constitution.calls import ENDING, OPTIONS, TEXT, CallFile
+from burnish.recipes.constitution.comparing import Comparison
+from burnish.recipes.constitution.files import begun, loaded, write
+from burnish.recipes.constitution.people import mixing, sentence
+from burnish.recipes.constitution.principles import drawn, principles_of
 from burnish.recipes.label.pairs import different, pairs_in
-from burnish.recipes.train.models import loading_of, pick_device, say
-from burnish.recipes.train.run import prepare_torch
-from burnish.run import UserError, writable_file, write_atomically
+from burnish.recipes.train.models import say
+from burnish.run import UserError, companion, without_keys
 from burnish.run.web import address
-from burnish.training.progress import Progress
 
-SUMMARY = ".summary.json"
+THOUGHT_TOKENS = 256
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,25 @@ class Feedback:
     found: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Judging:
+    """Who gives the probabilities, and who reasons before, if anybody does."""
+
+    options: Answerer[Question]
+    reasoner: Answerer[Talk] | None = None
+
+
 def constitution(
     data: Any,
     principles: str | Path | Sequence[str],
     judge: str | Path,
     out: str | Path,
     *,
+    reason: bool = False,
+    clamp: tuple[float, float] | None = None,
+    people: Any = None,
+    ai_share: float | None = None,
+    max_new_tokens: int | None = None,
     budget: int | None = None,
     prompts: int | None = None,
     judge_model: str | None = None,
@@ -55,36 +70,67 @@ def constitution(
 
     The judge is a language model, or the URL of a server that speaks OpenAI's protocol and gives log-probabilities. Its
     answers are appended to a file beside `out`, so that the same call goes on where a killed one ended. It is asked at
-    most `budget` times in all, which counts what is in that file and requests that failed. Raises UserError for invalid
-    input, and where the judge does not answer.
+    most `budget` times in all, which counts what is in that file and requests that failed. With `reason` it writes up
+    to `max_new_tokens` tokens before each probability, and labels lie within `clamp`, by default 0.4 and 0.6. With
+    `people`, their comparisons, the judge's labels are the share `ai_share` of what is written. Raises UserError for
+    invalid input, and where the judge does not answer.
     """
     base = base or Settings()
     check(judge, judge_model, judge_timeout, budget)
-    written = principles_in(principles) if isinstance(principles, str | Path) else checked(list(principles), "the list")
-    path = writable_file(out)
-    calls = path.with_name(path.name.removesuffix(".jsonl") + ENDING)
-    if path.exists() and not calls.exists():
-        raise UserError(f"{path} exists, without the calls that labels are made from: choose another --out")
+    bounds = bounds_of(clamp, reason, max_new_tokens)
+    written = [one.text for one in principles_of(principles)]
+    path = begun(out, "labels")
+    mix = mixing(people, ai_share, base.seed)
     pairs = different(pairs_in(data, prompts))
     if not pairs:
         raise UserError(f"{data} has no pair of answers that differ: there is nothing to compare")
-    file = CallFile(calls, {pair.key for pair in pairs})
+    file = CallFile(companion(path, ENDING), {pair.key for pair in pairs})
     try:
-        judging = resolved(judge, judge_model, judge_timeout, base)
-        asked: list[tuple[Call, Call]] = []
-        for pair in pairs:
-            principle = drawn(written, base.seed, pair.key)
-            asked.append((Call(pair, principle, 0, judging.identity), Call(pair, principle, 1, judging.identity)))
-        ask(judging, asked, file, budget, base)
-        made = [one for both in asked if (one := labels.judged(both, file.readings))]
-        found = {"judge": judging.name} | labels.summary(asked, made, file.readings, file.requests)
+        who = resolved(judge, judge_model, judge_timeout, max_new_tokens or THOUGHT_TOKENS if reason else None, base)
+        identities = who.options.identity, None if who.reasoner is None else who.reasoner.identity
+        asked = [
+            Comparison.of(pair, drawn(written, base.seed, pair.key), *identities)
+            for pair in (pairs if mix is None else mix.to_ask(pairs))
+        ]
+        answerers: dict[str, Answerer[Any]] = {OPTIONS: who.options}
+        answerers |= {} if who.reasoner is None else {TEXT: who.reasoner}
+        at_once = max(1, (who.reasoner or who.options).at_once // 2)
+        Asking(answerers, file, budget, 2 * len(answerers)).go_on(asked, at_once, "judging", base.quiet)
+        made = [done for one in asked if (done := labels.judged(one, file.readings))]
+        found: dict[str, Any] = {"judge": who.options.name} | labels.summary(
+            asked, made, file.readings, file.requests, bounds
+        )
     finally:
         file.close()
-    rows = [labels.row(one, judging.name) for one in made]
+    found |= {"reason": reason, "clamp": list(bounds)}
+    rows, told = [labels.row(one, who.options.name, bounds) for one in made], labels.sentences(found)
+    if mix is not None:
+        rows = mix.mixed(pairs, rows, without_keys(text_of(data) or IN_MEMORY))
+        found["people"] = mix.facts(rows)
+        told.append(sentence(found["people"]))
     write(rows, found, path)
-    for line in labels.sentences(found):
+    for line in told:
         say(base, line)
     return Feedback(rows, found)
+
+
+def bounds_of(clamp: tuple[float, float] | None, reason: bool, max_new_tokens: int | None) -> labels.Bounds:
+    """What labels are clamped to. Raises UserError for bounds that are none, and for an option of reasoning without
+    it."""
+    if max_new_tokens is not None:
+        if not reason:
+            raise UserError(f"--max-new-tokens {max_new_tokens} is for --reason: give that too, or leave it out")
+        if max_new_tokens < 1:
+            raise UserError(f"--max-new-tokens must be at least 1, not {max_new_tokens}")
+    if clamp is None:
+        return labels.REASONED if reason else labels.UNCLAMPED
+    low, high = clamp
+    if not (0 <= low < 0.5 < high <= 1 and abs(low + high - 1) < 1e-9):
+        raise UserError(
+            f"--clamp {low:g} {high:g} must lie around 0.5 evenly, such as 0.4 0.6: which answer is named first means "
+            "nothing"
+        )
+    return low, high
 
 
 def check(judge: str | Path, judge_model: str | None, judge_timeout: float, budget: int | None) -> None:
@@ -99,59 +145,15 @@ def check(judge: str | Path, judge_model: str | None, judge_timeout: float, budg
         address(str(judge), JUDGE)
 
 
-def resolved(judge: str | Path, model: str | None, timeout: float, base: Settings) -> OptionJudge:
-    """The judge for `--judge`. Raises UserError for one that does not respond, or that is not a language model."""
+def resolved(judge: str | Path, model: str | None, timeout: float, tokens: int | None, base: Settings) -> Judging:
+    """The judge for `--judge`, which reasons first with up to so many `tokens`, if any. Its thoughts are the likeliest
+    ones. Raises UserError for a judge that does not respond, or that is not a language model."""
     if is_url(judge):
-        found = server_judge(str(judge), model, timeout=timeout)
-        return ServerOptions(found.url, found.model, timeout)
-    prepare_torch(base)
-    policy = load_policy(writer(judge), pick_device(base.device), base.precision, loading=loading_of(base))
-    identity = hash_of(fingerprint(policy))
-    return PolicyOptions(f"{judge} ({identity[:12]})", policy, identity)
-
-
-def ask(
-    judge: OptionJudge, asked: Sequence[tuple[Call, Call]], file: CallFile, budget: int | None, base: Settings
-) -> None:
-    """Ask what the file has no answer to, pair by pair, as far as the budget goes.
-
-    Raises UserError where a question fails for a reason that may pass, and where a judge that has never been read
-    refuses all that it is asked at once; what was read is on disk.
-    """
-    waiting = list({call.key: call for calls in asked for call in calls if call.key not in file.readings}.values())
-    with Progress("judging", len(waiting), quiet=base.quiet) as progress:
-        while waiting:
-            left = len(waiting) if budget is None else max(0, budget - file.requests)
-            now, waiting = waiting[: min(judge.at_once, left)], waiting[min(judge.at_once, left) :]
-            if not now:
-                return
-            answers = judge([call.question for call in now], None if budget is None else left)
-            problem = ""
-            for number, reading in answers if file.read else all_refused(answers):
-                file.add(now[number], reading)
-                problem = problem or (reading.problem if reading.failed else "")
-                progress.step()
-            if problem:
-                raise stopped(judge, problem, file)
-
-
-def all_refused(answers: Iterable[tuple[int, Reading]]) -> list[tuple[int, Reading]]:
-    """The first answers of a judge, as failures if it refuses every question: then it is not asked the others."""
-    found = list(answers)
-    failed = all(reading.refused for _, reading in found)
-    return [(number, replace(reading, failed=reading.failed or failed)) for number, reading in found]
-
-
-def stopped(judge: OptionJudge, problem: str, file: CallFile) -> UserError:
-    """The sentence for a judge that does not answer."""
-    return UserError(
-        f"the judge {judge.name} failed ({problem}): {len(file.readings):,} answers are kept in {file.path}; give the "
-        "same command again to go on"
-    )
-
-
-def write(rows: Sequence[dict[str, Any]], found: dict[str, Any], path: Path) -> None:
-    """Write the labels, and beside them what became of the pairs."""
-    beside = path.with_name(path.name.removesuffix(".jsonl") + SUMMARY)
-    write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    write_atomically(beside, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        url, name = found_at(str(judge), model, timeout, JUDGE, "--judge-model")
+        options = ServerOptions(url, name, timeout)
+        if tokens is None:
+            return Judging(options)
+        return Judging(options, ServerWriter(url, name, timeout, peer=JUDGE, max_new_tokens=tokens, temperature=0.0))
+    policy, name, checksum = loaded(judge, base)
+    local = PolicyOptions(name, policy, checksum)
+    return Judging(local, None if tokens is None else PolicyWriter(name, policy, checksum, tokens, temperature=0.0))

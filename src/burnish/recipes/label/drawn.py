@@ -9,7 +9,7 @@ from typing import Any
 from burnish.config import Settings
 from burnish.data.beside import KEYS
 from burnish.recipes.label.pairs import Pair, keywords
-from burnish.run import UserError, config_differences, read_mapping, without_keys, write_atomically
+from burnish.run import UserError, companion, config_differences, read_mapping, without_keys, write_atomically
 
 ENDING = ".pairs.json"
 
@@ -27,7 +27,7 @@ def pairs_of_models(
 
     They are kept in a file beside `labels`. Raises UserError where that file is of other models, prompts or options.
     """
-    kept = labels.with_name(labels.name.removesuffix(".jsonl") + ENDING)
+    kept = companion(labels, ENDING)
     facts: dict[str, Any] = {
         "models": [str(one) for one in models],
         "data": without_keys(str(data)),

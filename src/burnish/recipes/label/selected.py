@@ -15,7 +15,7 @@ from jaxtyping import Float
 from burnish.config import Settings
 from burnish.recipes.label.pairs import Pair, checksum
 from burnish.recipes.label.plan import Selection
-from burnish.run import UserError, config_differences, printable, read_mapping, write_atomically
+from burnish.run import UserError, companion, config_differences, printable, read_mapping, write_atomically
 
 RANDOM, DISAGREEMENT = "random", "disagreement"
 ENDING = ".order.json"
@@ -120,7 +120,7 @@ def members_of(reward: str | Sequence[str | Path] | None) -> tuple[str, ...]:
 
 def order_file(labels: Path) -> Path:
     """The file beside `labels` with the order."""
-    return labels.with_name(labels.name.removesuffix(".jsonl") + ENDING)
+    return companion(labels, ENDING)
 
 
 def ranked(spread: Float[np.ndarray, "N"]) -> tuple[int, ...]:

@@ -1,0 +1,146 @@
+"""Models that write texts which are kept: a model in this process, or one behind HTTP.
+
+A text is a function of the model, of what it goes on with, and of how it is drawn. One that cannot be used is kept,
+with the reason.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from burnish.data import tokenise
+from burnish.evaluation.readings import Reading
+from burnish.evaluation.served_model import ServedModel
+from burnish.policies.language.decode import Decoder
+from burnish.policies.language.policy import LanguagePolicy
+from burnish.policies.language.sampler import longest_row, sample
+from burnish.policies.language.stops import BEFORE, Stops
+
+UNCUT = 2**31
+THOUGHT = ("<think>", "</think>")
+"""The tags around what a model thinks, which is no part of its text."""
+
+
+@dataclass(frozen=True)
+class Talk:
+    """What a model goes on with: `messages`, or the `text` if it has no chat template.
+
+    `options` are keywords for the template. The text must be `whole`: have an end before the largest number of tokens.
+    """
+
+    messages: Sequence[dict[str, Any]]
+    text: str
+    whole: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def number(self, most: int) -> int:
+        """A number below `most` that the talk alone decides: of a random stream, or a seed."""
+        asked = json.dumps([list(self.messages), self.text, dict(self.options)], sort_keys=True, default=str)
+        return int(hashlib.sha256(asked.encode()).hexdigest(), 16) % most
+
+
+@dataclass(frozen=True)
+class PolicyWriter:
+    """Writes with a language model in this process, at most `max_new_tokens` tokens; at temperature 0 the likeliest.
+
+    The random stream of a text is that of its talk and the `seed`. Where the model has no chat template, its text also
+    ends before one of `stops`. `checksum` says which weights and tokenizer the model has.
+    """
+
+    name: str
+    policy: LanguagePolicy
+    checksum: str
+    max_new_tokens: int
+    temperature: float = 1.0
+    seed: int = 0
+    stops: tuple[str, ...] = ()
+    at_once: int = 32
+
+    @property
+    def identity(self) -> str:
+        return drawn_as(self.checksum, self.max_new_tokens, self.temperature, self.seed)
+
+    def __call__(self, talks: Sequence[Talk], most: int | None = None) -> Iterator[tuple[int, Reading]]:
+        chat = bool(self.policy.tokenizer.chat_template)
+        asked: list[Any] = [list(one.messages) if chat else one.text for one in talks]
+        options = [dict(one.options) if chat else {} for one in talks]
+        ids = tokenise.prompts(asked, self.policy.tokenizer, UNCUT, "what the model is asked", options)
+        room = [longest_row(self.policy, len(one)) for one in ids]
+        fit = [number for number, one in enumerate(ids) if len(one) < room[number]]
+        found = dict(zip(fit, self.drawn([ids[i] for i in fit], [talks[i] for i in fit], chat), strict=True))
+        for number, one in enumerate(ids):
+            problem = f"the question has {len(one)} tokens, and the model reads {room[number]}"
+            yield number, found.get(number) or Reading(None, problem)
+
+    def drawn(self, ids: Sequence[list[int]], talks: Sequence[Talk], chat: bool) -> Iterator[Reading]:
+        """What the model writes behind each prompt; without a template as it stands there, white space included."""
+        if not ids:
+            return
+        stops = None if chat or not self.stops else Stops(self.stops, self.policy.tokenizer)
+        knobs: dict[str, Any] = {"temperature": self.temperature} if self.temperature else {"top_k": 1}
+        streams = [one.number(2**62) for one in talks]
+        limit = self.max_new_tokens
+        sampled = sample(self.policy, ids, seed=self.seed, max_new_tokens=limit, stops=stops, streams=streams, **knobs)
+        decoder, ends = Decoder.of(self.policy), self.policy.ends
+        for prompt, tokens, ended, talk in zip(ids, sampled.tokens, sampled.ended, talks, strict=True):
+            cut = None if stops is None else stops.cut(prompt, ends.without(tokens))
+            before = [] if chat else prompt[-BEFORE:]
+            alone, text = decoder.texts([before] * 2, [[], tokens if cut is None else cut.tokens])
+            text = text[len(alone) :] + ("" if cut is None else cut.rest)
+            yield in_text(text.strip() if chat else text.rstrip(), ended or cut is not None, talk.whole, limit)
+
+
+@dataclass(frozen=True)
+class ServerWriter(ServedModel):
+    """Writes with a served model, at most `max_new_tokens` tokens; the seed of a request is that of its talk and the
+    `seed`."""
+
+    max_new_tokens: int = 512
+    temperature: float = 1.0
+    seed: int = 0
+
+    @property
+    def identity(self) -> str:
+        return drawn_as(self.name, self.max_new_tokens, self.temperature, self.seed)
+
+    def __call__(self, talks: Sequence[Talk], most: int | None = None) -> Iterator[tuple[int, Reading]]:
+        tries = self.tries_for(len(talks), most)
+        return self.each(lambda talk: self.ask(talk, tries), talks)
+
+    def ask(self, talk: Talk, tries: int) -> Reading:
+        """What the server's model writes."""
+        seed = (talk.number(2**31) + self.seed) % 2**31
+        wanted: dict[str, Any] = {"temperature": self.temperature, "max_tokens": self.max_new_tokens, "seed": seed}
+        return self.answer(talk.messages, tries, lambda reply, n: self.read(reply, talk.whole, n), **wanted)
+
+    def read(self, reply: Any, whole: bool, requests: int) -> Reading:
+        """The text in a reply."""
+        try:
+            choice = reply["choices"][0]
+            said, reason = choice["message"]["content"] or "", choice.get("finish_reason")
+        except (KeyError, IndexError, TypeError, AttributeError):
+            said, reason = None, None
+        if not isinstance(said, str):
+            return Reading(None, f"a reply without a message: {str(reply)[:200]}", requests, refused=True)
+        return in_text(said.strip(), reason != "length", whole, self.max_new_tokens, requests)
+
+
+def drawn_as(model: str, max_new_tokens: int, temperature: float, seed: int) -> str:
+    """Which model writes, and how its texts are drawn."""
+    return f"{model}, {max_new_tokens} tokens, temperature {temperature:g}, seed {seed}"
+
+
+def in_text(said: str, ended: bool, whole: bool, most: int, requests: int = 1) -> Reading:
+    """A text without the thought before it, or why it cannot be used."""
+    opened, closed = THOUGHT
+    text = said.rpartition(closed)[2].lstrip() if closed in said else said
+    problem = ""
+    if opened in text:
+        problem = f"a thought without an end within {most} tokens"
+    elif not text.strip():
+        problem = "an empty answer"
+    elif whole and not ended:
+        problem = f"no end within {most} tokens"
+    return Reading(None, problem, requests, text=text)

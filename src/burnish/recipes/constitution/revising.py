@@ -1,0 +1,197 @@
+"""`burnish constitution --part supervised`: answers that a model revises by principles, as data for fine-tuning.
+
+Source: Bai et al. (2022), "Constitutional AI: Harmlessness from AI Feedback", section 3. Differs: no examples come
+before a question, and a principle may be a text, from which the requests for critique and revision are made.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from burnish.config import Settings
+from burnish.evaluation.readings import Reading
+from burnish.evaluation.served_model import found_at
+from burnish.evaluation.writers import PolicyWriter, ServerWriter
+from burnish.options import COLDEST
+from burnish.recipes.compare import LONGEST_TIMEOUT
+from burnish.recipes.constitution.asking import Asking, unreadable
+from burnish.recipes.constitution.calls import ENDING, TEXT, CallFile
+from burnish.recipes.constitution.chains import ANSWER, CRITIQUE, STOPS, Chain, prompts_in
+from burnish.recipes.constitution.files import begun, loaded, write, write_rows
+from burnish.recipes.constitution.principles import principles_of
+from burnish.recipes.remote import SERVER
+from burnish.recipes.train.models import say
+from burnish.run import UserError, companion, warn
+from burnish.run.web import address
+
+CHAINS = ".chains.jsonl"
+TOKENS = 512
+
+
+@dataclass(frozen=True)
+class Revised:
+    """`rows` are the demonstrations, `chains` all that was said to each prompt, `found` what became of the prompts."""
+
+    rows: list[dict[str, Any]]
+    chains: list[dict[str, Any]]
+    found: dict[str, Any]
+
+
+def revise(
+    data: Any,
+    principles: str | Path | Sequence[Any],
+    out: str | Path,
+    *,
+    model: str | Path | None = None,
+    server: str | None = None,
+    revisions: int = 1,
+    max_new_tokens: int = TOKENS,
+    temperature: float = 1.0,
+    budget: int | None = None,
+    prompts: int | None = None,
+    server_timeout: float = 60.0,
+    base: Settings | None = None,
+) -> Revised:
+    """Let a model answer each prompt of `data`, then `revisions` times criticize its latest answer by a principle drawn
+    at random and revise it; the last revisions are written to `out` as demonstrations.
+
+    The model is in this process, or the one of that name at the URL `server`, or its only one. All that it says is
+    appended to a file beside `out`, so that the same call goes on where a killed one ended. It is asked at most
+    `budget` times in all, which counts what is in that file and requests that failed. Raises UserError for invalid
+    input, and where the model does not answer.
+    """
+    base = base or Settings()
+    check(model, server, revisions, max_new_tokens, temperature, budget, server_timeout)
+    written = principles_of(principles, requests=True)
+    path = begun(out, "demonstrations")
+    knobs: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": base.seed}
+    who: PolicyWriter | ServerWriter
+    if server is not None:
+        url, name = found_at(server, None if model is None else str(model), server_timeout, SERVER, "--model")
+        who, chat, checksum = ServerWriter(url, name, server_timeout, peer=SERVER, **knobs), True, None
+        asked = prompts_in(data, prompts, chat)
+        if unread := sum(bool(one.options) for one in asked):
+            warn(f"the server is not told the tools, documents or keywords for the template of {unread:,} rows")
+    else:
+        policy, name, checksum = loaded(str(model), base)
+        who, chat = PolicyWriter(name, policy, checksum, stops=STOPS, **knobs), bool(policy.tokenizer.chat_template)
+        asked = prompts_in(data, prompts, chat, policy.tokenizer)
+    file = CallFile(companion(path, ENDING), {one.key for one in asked}, "prompt")
+    try:
+        chains = [Chain.of(one, written, revisions, base.seed, who.identity) for one in asked]
+        Asking({TEXT: who}, file, budget, 1 + 2 * revisions).go_on(chains, who.at_once, "revising", base.quiet)
+        readings, requests = dict(file.readings), file.requests
+    finally:
+        file.close()
+    told = [chain_row(one, readings) for one in chains]
+    rows = [demonstration(one, readings, who.name, checksum, chat) for one in chains if finished(one, readings)]
+    found = {"model": who.name, "checksum": checksum, "revisions": revisions} | knobs
+    found |= summary(chains, told, readings, requests)
+    write_rows(told, companion(path, CHAINS))
+    write(rows, found, path)
+    for line in sentences(found):
+        say(base, line)
+    return Revised(rows, told, found)
+
+
+def check(
+    model: str | Path | None,
+    server: str | None,
+    revisions: int,
+    max_new_tokens: int,
+    temperature: float,
+    budget: int | None,
+    timeout: float,
+) -> None:
+    """Raise UserError for invalid arguments, before anything is loaded."""
+    if model is None and server is None:
+        raise UserError("--part supervised needs a --model that answers, or the URL of a --server")
+    for name, value in (("revisions", revisions), ("max-new-tokens", max_new_tokens), ("budget", budget)):
+        if value is not None and value < 1:
+            raise UserError(f"--{name} must be at least 1, not {value}")
+    if temperature != 0 and not COLDEST <= temperature < float("inf"):
+        raise UserError(
+            f"--temperature must be 0, for the likeliest tokens, or at least {COLDEST:g}, not {temperature}"
+        )
+    if not 0 < timeout <= LONGEST_TIMEOUT:
+        raise UserError(f"--server-timeout must lie in (0, {LONGEST_TIMEOUT}] seconds, not {timeout:g}")
+    if server is not None:
+        address(server, SERVER)
+
+
+def finished(chain: Chain, readings: Mapping[str, Reading]) -> bool:
+    """Whether the last revision is there."""
+    said = [text for _, text in chain.steps(readings)]
+    return len(said) == 1 + 2 * len(chain.principles) and bool(said[-1])
+
+
+def chain_row(chain: Chain, readings: Mapping[str, Reading]) -> dict[str, Any]:
+    """All that was said to a prompt; `problem` says why the chain ends early, where an answer cannot be used."""
+    row: dict[str, Any] = {"row": chain.prompt.row, "prompt": chain.prompt.value, "answer": None, "revisions": []}
+    problem = ""
+    for step, text in chain.steps(readings):
+        reading = readings.get(step.key)
+        problem = reading.problem if reading is not None else ""
+        if not text:
+            break
+        if step.kind == ANSWER:
+            row["answer"] = text
+        elif step.kind == CRITIQUE:
+            row["revisions"].append({"principle": step.facts["principle"], "critique": text, "revision": None})
+        else:
+            row["revisions"][-1]["revision"] = text
+    return row | {"problem": problem}
+
+
+def demonstration(
+    chain: Chain, readings: Mapping[str, Reading], name: str, checksum: str | None, chat: bool
+) -> dict[str, Any]:
+    """The prompt with its last revision, and where it comes from."""
+    said = list(chain.steps(readings))
+    final = said[-1][1]
+    found: dict[str, Any] = {"prompt": chain.prompt.value}
+    found["completion"] = [{"role": "assistant", "content": final}] if chat else final
+    found |= {"principles": [one.text for one in chain.principles], "model": name, "checksum": checksum}
+    return found | {"calls": [step.key for step, _ in said], "row": chain.prompt.row} | chain.prompt.columns()
+
+
+def summary(
+    chains: Sequence[Chain], told: Sequence[Mapping[str, Any]], readings: Mapping[str, Reading], requests: int
+) -> dict[str, Any]:
+    """What became of the prompts."""
+    answers = [[readings.get(call.key) for call in one.reached(readings)] for one in chains]
+    every = [one for each in answers for one in each if one is not None]
+    unread = [one for one in every if unreadable(one)]
+    done = [row for one, row in zip(chains, told, strict=True) if finished(one, readings)]
+    totals: dict[str, Any] = {"prompts": len(chains), "revised": len(done)}
+    totals["unread"] = sum(any(unreadable(one) for one in each) for each in answers)
+    totals["not_asked"] = len(chains) - len(done) - totals["unread"]
+    totals |= {"calls": len(every), "unread_calls": len(unread), "requests": requests}
+    totals["problems"] = dict(Counter(one.problem for one in unread).most_common(5))
+    if done:
+        totals["unchanged"] = sum(row["revisions"][-1]["revision"] == row["answer"] for row in done)
+        totals["echoes"] = sum(one["revision"] == one["critique"] for row in done for one in row["revisions"][-1:])
+        lengths = [[len(row["answer"]), len(row["revisions"][-1]["revision"])] for row in done]
+        totals["characters"] = [sum(each) / len(done) for each in zip(*lengths, strict=True)]
+        drawn = Counter(one["principle"] for row in done for one in row["revisions"])
+        totals["principles"] = dict(drawn.most_common())
+    return totals
+
+
+def sentences(found: Mapping[str, Any]) -> list[str]:
+    """The summary in words."""
+    lines = [f"{found['revised']:,} of {found['prompts']:,} answers are revised ({found['requests']:,} requests)"]
+    if found["unread"]:
+        problem = next(iter(found["problems"]))
+        lines.append(f"{found['unread']:,} prompts have an answer that cannot be used, and no row: {problem}")
+    if found["not_asked"]:
+        lines.append(f"{found['not_asked']:,} prompts are not finished yet: raise --budget to go on")
+    if found["revised"]:
+        before, after = found["characters"]
+        lines.append(
+            f"{found['unchanged']:,} last revisions are equal to the first answer, and {found['echoes']:,} to the "
+            f"critique before them; the mean length goes from {before:,.0f} to {after:,.0f} characters"
+        )
+    return lines

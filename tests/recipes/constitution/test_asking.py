@@ -1,0 +1,125 @@
+"""Tasks of several calls within a budget, with answerers in this file."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from burnish.evaluation.readings import Reading
+from burnish.recipes.constitution.asking import Asking, all_refused, unreadable, waiting
+from burnish.recipes.constitution.calls import OPTIONS, TEXT, CallFile
+from burnish.run import UserError
+
+
+@dataclass(frozen=True)
+class Asked:
+    asked: str
+    wants: str = TEXT
+
+    @property
+    def key(self) -> str:
+        return self.asked
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"prompt": "p"}
+
+
+@dataclass(frozen=True)
+class Two:
+    """Two calls, the second of which has the answer to the first."""
+
+    name: str
+
+    def reached(self, readings: Mapping[str, Reading]) -> list[Asked]:
+        first = Asked(self.name)
+        said = readings[self.name].text if self.name in readings else None
+        return [first] if said is None else [first, Asked(f"{self.name}+{said}", OPTIONS)]
+
+
+@dataclass
+class Writer:
+    """Answers with the number of its questions so far, or with what is `told` of a question."""
+
+    told: dict[str, Reading] = field(default_factory=dict)
+    wants: str = TEXT
+    at_once: int = 2
+    name: str = "scribe"
+    identity: str = "scribe"
+    seen: list[list[str]] = field(default_factory=list)
+
+    def __call__(self, questions: Sequence[str], most: int | None = None) -> Iterator[tuple[int, Reading]]:
+        assert most is None or most >= len(questions)
+        self.seen.append(list(questions))
+        for number, one in reversed(list(enumerate(questions))):  # in any order
+            read = Reading(None, text="t") if self.wants == TEXT else Reading((-1.0, -2.0))
+            yield number, self.told.get(one, read)
+
+
+def asking(path: Path, budget: int | None = None, **told: Reading) -> tuple[Asking, Writer, Writer]:
+    writer, judge = Writer(told), Writer(told, OPTIONS)
+    return Asking({TEXT: writer, OPTIONS: judge}, CallFile(path, {"p"}, "prompt"), budget, 2), writer, judge
+
+
+TASKS = [Two(name) for name in "abcde"]
+
+
+def test_tasks_are_finished_a_few_at_a_time_and_never_asked_twice(tmp_path: Path) -> None:
+    one, writer, judge = asking(tmp_path / "c.jsonl")
+    one.go_on(TASKS, 2, "asking", quiet=True)
+    assert writer.seen == [["a", "b"], ["c", "d"], ["e"]]
+    assert judge.seen == [["a+t", "b+t"], ["c+t", "d+t"], ["e+t"]]
+    one.file.close()
+    again, *others = asking(tmp_path / "c.jsonl")
+    again.go_on(TASKS, 2, "asking", quiet=True)
+    assert [other.seen for other in others] == [[], []]
+    assert not any(waiting(task, again.file.readings) for task in TASKS)
+
+
+def test_a_budget_finishes_as_many_tasks_as_it_can(tmp_path: Path) -> None:
+    """Of seven requests, three tasks are finished and the fourth is begun."""
+    one, writer, judge = asking(tmp_path / "c.jsonl", 7)
+    one.go_on(TASKS, 4, "asking", quiet=True)
+    assert (writer.seen, judge.seen) == ([["a", "b"], ["c"], ["d"]], [["a+t", "b+t"], ["c+t"]])
+    assert (one.left, one.file.requests) == (0, 7)
+    one.file.close()
+    more, writer, judge = asking(tmp_path / "c.jsonl", 9)
+    more.go_on(TASKS, 4, "asking", quiet=True)
+    assert (writer.seen, judge.seen) == ([["e"]], [["d+t"]])
+    assert more.left == 0
+
+
+def test_what_cannot_be_used_ends_its_task_alone(tmp_path: Path) -> None:
+    one, writer, judge = asking(tmp_path / "c.jsonl", b=Reading(None, "an empty answer", text=""))
+    one.go_on(TASKS[:3], 2, "asking", quiet=True)
+    assert writer.seen == [["a", "b"], ["c"]]
+    assert judge.seen == [["a+t"], ["c+t"]]
+    assert unreadable(one.file.readings["b"])
+    assert not unreadable(one.file.readings["a"])
+    assert not unreadable(None)
+
+
+def test_a_failure_ends_all_and_what_was_read_is_kept(tmp_path: Path) -> None:
+    one, *_ = asking(tmp_path / "c.jsonl", b=Reading(None, "HTTP 500", 3, failed=True))
+    with pytest.raises(
+        UserError, match=r"^the model scribe failed \(HTTP 500\): 1 answers are kept in .*c\.jsonl; give"
+    ):
+        one.go_on(TASKS, 2, "asking", quiet=True)
+    assert (sorted(one.file.readings), one.file.requests) == (["a"], 4)
+
+
+def test_a_model_that_refuses_all_at_first_is_left_and_later_it_is_not(tmp_path: Path) -> None:
+    """The judge refuses everything: its first questions are failures, although the texts were read."""
+    refused = Reading(None, "no top_logprobs", refused=True)
+    one, *_ = asking(tmp_path / "c.jsonl", **{"a+t": refused, "b+t": refused})
+    with pytest.raises(UserError, match=r"failed \(no top_logprobs\): 2 answers are kept"):
+        one.go_on(TASKS, 2, "asking", quiet=True)
+    assert all(reading.failed for _, reading in all_refused([(0, refused), (1, refused)]))
+    mixed = [(0, refused), (1, Reading(None, text="t"))]
+    assert all_refused(mixed) == mixed
+    one.file.close()
+    other, *_ = asking(tmp_path / "d.jsonl", **{"c+t": refused, "d+t": refused})
+    other.go_on(TASKS, 2, "asking", quiet=True)
+    assert (unreadable(other.file.readings["c+t"]), len(other.file.readings)) == (True, 10)
