@@ -1,6 +1,7 @@
 """The study's cells: the start with its labelled pairs, a proxy per number of labels, and how each is optimised."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,8 @@ def trained(seed: int, labels: int, plan: Plan, out: Path, work: Path) -> Found:
 def ordered(scorer: Any, pairs: list[Pair], max_length: int) -> Float[np.ndarray, "N"]:
     """1 for each pair that the scorer orders as the gold judge's scores do, 0 where not, ½ for a tie."""
     rows = tokenise.preferences(Dataset.from_list(comparisons(pairs)), scorer.tokenizer, max_length, "held-out pairs")
-    scores = score_pairs(scorer, in_order(rows, AT_ONCE))
+    batches: Iterable[Any] = in_order(rows, AT_ONCE)
+    scores = score_pairs(scorer, batches)
     agrees = accuracy_scores(scores[:, 0] - scores[:, 1])
     right = np.array([pairs[row]["right"] for row in rows.dataset["row"]])
     return np.where(right, agrees, 1 - agrees)
