@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from burnish.evaluation.text import repetition
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.recipes.study.judge import study_judge
 from burnish.recipes.study.measure import DivergedError, Ruler, completions_of, rounded
@@ -29,6 +30,7 @@ def test_the_start_is_at_no_distance_from_itself(start: LanguagePolicy) -> None:
     assert found["gold"] == rounded(study_judge().score(drawn.texts))
     assert found["length"] == np.mean([len(row) for row in drawn.tokens])
     assert found["entropy"] == pytest.approx(-np.mean([one for row in drawn.logprobs for one in row]))
+    assert found["repetition"] == np.mean([repetition(text) for text in drawn.responses])
     assert found["chosen"] > found["rejected"]  # it is shorter
 
 

@@ -25,6 +25,8 @@ def row(method: str, labels: int, **changes: Any) -> dict[str, Any]:
     found: dict[str, Any] = {"method": method, "labels": labels, "seeds": 3, "far": 3.0, "last": 192, "best": [96]}
     found |= {"fit": fit | {"rms": 0.07, "within": "yes", "curve": curve}}
     found |= {"end": interval(1.2, 0.2), "claimed": interval(6.5, 0.5), "fall": interval(0.8, 0.1)}
+    state = [SCALARS | {"repetition": one} for one in (0.001, 0.437)]
+    found["state"] = state if method == "ppo" else None
     return found | {"gap": interval(5.3, 0.5)} | changes
 
 
@@ -70,7 +72,15 @@ def written(folder: Path, found: dict[str, Any]) -> Page:
 
 def test_the_page_has_every_number_and_figure(tmp_path: Path) -> None:
     page = written(tmp_path, study(missing=["seed 2, best of n"]))
-    for part in ("4,000 labels", "1.75 to 2.25", "+6.50", "0.07", "234,568", "Missing so far: seed 2, best of n."):
+    for part in (
+        "4,000 labels",
+        "1.75 to 2.25",
+        "+6.50",
+        "0.07",
+        "44 %",
+        "234,568",
+        "Missing so far: seed 2, best of n.",
+    ):
         assert part in page.text, part
     assert "so good <b>so good</b>" in page.text  # as the policy wrote it
     assert "burnish study overoptimise --seeds 3" in page.text

@@ -15,7 +15,7 @@ from burnish.data import tokenise
 from burnish.data.walk import in_order
 from burnish.evaluation.continuations import sequence_kl
 from burnish.evaluation.reward_models import score_texts
-from burnish.evaluation.text import distinct_n
+from burnish.evaluation.text import distinct_n, repetition
 from burnish.functional import masked_sum
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.layout import completions_batch
@@ -99,6 +99,7 @@ class Ruler:
             "length": float(drawn.length.mean()),
             "entropy": float(surprise),
             "distinct_2": drawn.distinct_2,
+            "repetition": float(np.mean([repetition(one) for one in drawn.responses])),
             "ended": float(np.mean(drawn.ended)),
             "chosen": chosen,
             "rejected": rejected,

@@ -19,7 +19,7 @@ FAR = (0.0, 1.0, 2.0, 3.0)
 
 def point(step: int, d: float, gain: float, claim: float) -> dict[str, Any]:
     """Two prefixes, on which the start has gold scores of 1 and −1, and proxy scores of 5 and 6."""
-    rest: dict[str, Any] = {"length": 9.0, "entropy": 3.0, "distinct_2": 0.9, "ended": 1.0}
+    rest: dict[str, Any] = {"length": 9.0, "entropy": 3.0, "distinct_2": 0.9, "ended": 1.0, "repetition": step / 100}
     gold, proxy = [1 + gain, gain - 1], [5 + 2 * claim, 6 + 2 * claim]
     return {"step": step, "gold": gold, "proxy": proxy, "kl": [d * d - 0.5 * d, d * d + 0.5 * d]} | rest
 
@@ -139,6 +139,13 @@ def test_reward_models_texts_and_costs(summary: dict[str, Any]) -> None:
     ]
     assert summary["costs"]["ppo"] == {"seconds": 10.0, "wall": 20.0, "sampled": 300.0, "learned": 400.0, "runs": 4}
     assert summary["costs"]["reward"]["wall"] is None
+
+
+def test_the_state_of_texts_is_of_the_start_and_the_end(summary: dict[str, Any]) -> None:
+    before, after = row(summary, "ppo", 10)["state"]
+    assert (before["repetition"], after["repetition"]) == pytest.approx((0.0, 0.36))
+    assert (before["length"], after["entropy"]) == (9.0, 3.0)
+    assert row(summary, "best_of_n", 10)["state"] is None
 
 
 def test_one_seed_gives_no_interval() -> None:

@@ -19,6 +19,8 @@ from burnish.recipes.study.overoptimise.plan import BEST, METHODS, PPO, Plan
 
 FORMS: dict[str, Form] = {BEST: "best_of_n", PPO: "rl"}
 SCALARS = ("length", "entropy", "distinct_2", "ended")
+STATE = (*SCALARS, "repetition")
+"""Of PPO's texts; the best of n chooses among the start's own."""
 COSTS = ("seconds", "wall", "sampled", "learned")
 CURVE = 33
 """Points of a drawn fit."""
@@ -141,7 +143,7 @@ def points_of(method: str, labels: int, by_seed: Mapping[int, Path]) -> list[dic
 
 
 def row_of(method: str, labels: int, by_seed: Mapping[int, Path], fits: Sequence[Fit | None] | None) -> dict[str, Any]:
-    """The fit, where it peaks, and gold and proxy at the end, of a method and a number of labels."""
+    """The fit, where it peaks, gold and proxy at the end, and the `state` of PPO's texts before and after."""
     paths = [*by_seed.values()]
     far, fit = min(path.far for path in paths), fit_of(FORMS[method], [path.run for path in paths])
     shared = min(len(path.points) for path in paths)
@@ -151,6 +153,9 @@ def row_of(method: str, labels: int, by_seed: Mapping[int, Path], fits: Sequence
     row: dict[str, Any] = {"method": method, "labels": labels, "seeds": len(paths), "far": far, "fit": None}
     row |= {"end": interval_of(gold[:, -1]), "claimed": interval_of(proxy[:, -1]), "last": paths[0].points[-1]["step"]}
     row |= {"fall": interval_of(fall), "best": steps, "gap": interval_of(proxy[:, -1] - gold[:, -1])}
+    ends = [[path.points[i] for path in paths] for i in (0, -1)]
+    state = [{key: average([one.get(key) for one in some]) for key in STATE} for some in ends]
+    row["state"] = state if method == PPO else None
     if fit is not None:
         row["fit"] = described(fit, paths, far, [one for one in fits or () if one is not None])
     return row
