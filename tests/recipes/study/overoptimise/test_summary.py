@@ -172,6 +172,7 @@ def test_what_is_missing_and_what_diverged_is_said() -> None:
     many = row(found, "ppo", 40)
     assert (many["seeds"], many["far"]) == (2, pytest.approx(2.0))
     assert many["end"]["mean"] == pytest.approx(rl(2.0, 0.1)(2.0))
+    assert (many["last"], many["state"][1]["repetition"]) == (24, pytest.approx(0.24))
     begun = summarise(PLAN, {}, {}, None)
     assert (begun["points"], begun["rows"], begun["start"], len(begun["missing"])) == ([], [], None, 11)
 

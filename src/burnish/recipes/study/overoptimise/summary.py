@@ -151,9 +151,13 @@ def row_of(method: str, labels: int, by_seed: Mapping[int, Path], fits: Sequence
     fall, best = fallen(gold)
     steps = [paths[0].points[i]["step"] for i in best]
     row: dict[str, Any] = {"method": method, "labels": labels, "seeds": len(paths), "far": far, "fit": None}
-    row |= {"end": interval_of(gold[:, -1]), "claimed": interval_of(proxy[:, -1]), "last": paths[0].points[-1]["step"]}
+    row |= {
+        "end": interval_of(gold[:, -1]),
+        "claimed": interval_of(proxy[:, -1]),
+        "last": paths[0].points[shared - 1]["step"],
+    }
     row |= {"fall": interval_of(fall), "best": steps, "gap": interval_of(proxy[:, -1] - gold[:, -1])}
-    ends = [[path.points[i] for path in paths] for i in (0, -1)]
+    ends = [[path.points[i] for path in paths] for i in (0, shared - 1)]
     state = [{key: average([one.get(key) for one in some]) for key in STATE} for some in ends]
     row["state"] = state if method == PPO else None
     if fit is not None:
