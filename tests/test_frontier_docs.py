@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from report.language.test_frontier import study
 
-from burnish.recipes.study.frontier.judge import MOST, REPEATED, SLOPE, USUAL
 from burnish.recipes.study.frontier.plan import FULL, METHODS, QUICK, REDUCED
+from burnish.recipes.study.judge import MOST, REPEATED, SLOPE, USUAL
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))

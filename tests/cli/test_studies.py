@@ -12,6 +12,7 @@ COMMON = {
     "judge": "",
     "study checked": "",
     "study frontier": "",
+    "study overoptimise": "",
     "study selection": "",
 }
 OWN = {
@@ -21,6 +22,7 @@ OWN = {
     "judge": "--out",
     "study checked": "--out --quick --tasks --seeds --jobs --resume",
     "study frontier": "--out --quick --full --seeds --jobs --resume",
+    "study overoptimise": "--out --quick --seeds --jobs --resume",
     "study selection": "--out --quick --seeds --jobs --resume",
 }
 
@@ -48,6 +50,8 @@ def test_a_study_has_its_flags(command: str, burnish: Any) -> None:
         (["study", "frontier", "--quick", "--full"], "--quick and --full exclude each other"),
         (["study", "frontier", "--seeds", "0"], "--seeds"),
         (["study", "frontier", "--out", "{taken}"], "{taken} exists and is not empty"),
+        (["study", "overoptimise", "--seeds", "0"], "--seeds"),
+        (["study", "overoptimise", "--out", "{taken}"], "{taken} exists and is not empty"),
         (["study", "selection", "--seeds", "0"], "--seeds"),
         (["study", "selection", "--out", "{taken}"], "{taken} exists and is not empty"),
         (["study", "checked", "--out", "{taken}"], "{taken} exists and is not empty"),

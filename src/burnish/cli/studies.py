@@ -98,6 +98,30 @@ def frontier(
 
 @study.command()
 @click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("runs/overoptimise"), show_default=True, help="folder"
+)
+@quick_option
+@click.option("--seeds", type=click.IntRange(1, 100), default=None, help="seeds  [default: 3; with --quick 2]")
+@jobs_option
+@resume_option
+@common("quiet", "debug")
+def overoptimise(out: Path, quick: bool, seeds: int | None, jobs: int | None, resume: bool, **flags: Any) -> None:
+    """Push reward models further than they are right.
+
+    The best of n and PPO without a KL penalty optimise reward models of 250, 1,000 and 4,000 labels: the gold judge's
+    score and what the reward model claims against the distance from the start, with fits and intervals, and a page.
+    docs/study_overoptimise.md describes it.
+    """
+    from burnish.recipes.study.overoptimise.plan import plan_for
+    from burnish.recipes.study.overoptimise.study import overoptimise_study
+
+    command = shlex.join(["burnish", *sys.argv[1:]])
+    overoptimise_study(out, plan_for(quick, seeds), jobs, resume, settings_of(flags).quiet, command)
+    click.echo(printable(out / "report.html"))
+
+
+@study.command()
+@click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs/selection"), show_default=True, help="folder"
 )
 @quick_option

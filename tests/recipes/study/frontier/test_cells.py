@@ -1,35 +1,13 @@
-"""Cells: names, the best of n, what is seen of a training, and which prefixes are whose."""
+"""Cells: names, and a method that diverges."""
 
 import json
-import math
-import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pytest
+from burnish.recipes.study.frontier.cells import Cell, Frontier, learned
 
-from burnish.data import builtin
-from burnish.policies.interface import Models
-from burnish.policies.language.slots import NotFiniteError
-from burnish.recipes.study.frontier.cells import (
-    Cell,
-    Frontier,
-    Watch,
-    best_point,
-    diverged_at,
-    held_out,
-    learned,
-    prefixes,
-)
-from burnish.recipes.study.frontier.judge import study_judge
-from burnish.recipes.study.frontier.measure import Completions, DivergedError
-from burnish.recipes.study.frontier.plan import REDUCED
-from burnish.run import UserError
-from burnish.training.step import NonFiniteLossError
-
-from .worlds import TINY, narrow
+from ..worlds import narrow
+from .worlds import TINY
 
 
 def test_a_cell_has_a_file_of_its_own_and_a_name_for_readers() -> None:
@@ -56,69 +34,6 @@ def test_the_line_of_a_cell() -> None:
     assert job.line(cell, {"points": points, "diverged": None}) == "gold 0.50 at 3.00 nats"
     assert job.line(cell, {"points": points, "diverged": 7}) == "gold 0.50 at 3.00 nats, diverged at step 7"
     assert job.line(cell, {"points": [], "diverged": 1}) == "no measurement"
-
-
-def test_prefixes_are_of_reviews_that_the_judge_was_not_fitted_on() -> None:
-    mine, other = prefixes(REDUCED), held_out(REDUCED)
-    assert (len(mine), len(other)) == (512, 192)
-    gold = {" ".join(text.split(" ")[:n]) for text in builtin.rated("gold")["text"] for n in range(2, 9)}
-    liked = {" ".join(text.split(" ")[:n]) for text in builtin.rated("preferences")["text"] for n in range(2, 9)}
-    assert set(mine) <= liked
-    assert sum(one in gold for one in mine) < 60  # short ones are the same by chance
-    assert not set(other) & set(mine) - gold - liked
-
-
-def test_the_best_of_n_has_the_gold_scores_of_what_the_reward_model_picks() -> None:
-    """Of 3 completions the reward model likes the last best. Of two of them, drawn at random, the third is there in two
-    of three cases, and else the second is the better one."""
-    texts = ["A bad film.", "A film.", "A wonderful film."]
-    drawn = Completions([[1]] * 3, [[5, 6], [5], [5, 6, 7]], [[0.0]] * 3, texts, texts, [True, True, False])
-    proxy = np.array([[0.0, 1.0, 2.0]])
-    gold = study_judge().score(texts)
-    two, three = best_point(2, drawn, proxy), best_point(3, drawn, proxy)
-    assert two["gold"] == pytest.approx([(2 * gold[2] + gold[1]) / 3], abs=1e-5)
-    assert three["gold"] == pytest.approx([gold[2]], abs=1e-5)
-    assert (two["length"], three["length"]) == pytest.approx(((2 * 3 + 1) / 3, 3.0))
-    assert (two["ended"], three["ended"]) == pytest.approx((1 / 3, 0.0))
-    assert (two["kl"], three["kl"]) == ([math.log(2) - 1 / 2], [math.log(3) - 2 / 3])
-
-
-def test_divergence_has_a_step_and_other_mistakes_have_none() -> None:
-    def because(cause: BaseException) -> UserError:
-        error = UserError("no")
-        error.__cause__ = cause
-        return error
-
-    assert diverged_at(because(NonFiniteLossError("loss", [1])), 7) == 8
-    assert diverged_at(NotFiniteError("the sampler"), 7) == 8
-    assert diverged_at(because(DivergedError()), 7) == 7
-    assert diverged_at(because(NotFiniteError("measuring")), 7) == 7
-    assert diverged_at(because(ValueError()), 7) is None
-
-
-def test_time_and_tokens_are_those_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each update takes 1 s, each measurement 100 s. Rollouts of 8 completions of 10 and 20 tokens, two updates each;
-    measured after every second update."""
-    clock = [0.0]
-    monkeypatch.setattr(time, "process_time", lambda: clock[0])
-    monkeypatch.setattr(time, "perf_counter", lambda: 2 * clock[0])
-
-    class Slow:
-        def measured(self, policy: Any) -> dict[str, Any]:
-            clock[0] += 100
-            return {"policy": policy}
-
-    watch = Watch(Slow(), every=2, each=8)  # type: ignore[arg-type]
-    watch.begin(Models(policy="me"))
-    for step in range(1, 5):
-        clock[0] += 1
-        first = {"objective/length": 5.0 * (step + 1)} if step % 2 else {}
-        watch.step(step, {"num_tokens": 7.0 * step} | first)
-    assert watch.points == [
-        {"step": 2, "seconds": 2.0, "sampled": 80.0, "learned": 14.0, "policy": "me"},
-        {"step": 4, "seconds": 4.0, "sampled": 240.0, "learned": 28.0, "policy": "me"},
-    ]
-    assert (watch.at, watch.seconds, watch.wall, watch.sampled, watch.learned) == (4, 4.0, 8.0, 240.0, 28.0)
 
 
 def test_a_method_that_diverges_is_recorded_with_its_step(tmp_path: Path) -> None:

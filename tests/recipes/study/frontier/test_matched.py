@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from burnish.evaluation.statistics import clustered_interval
-from burnish.recipes.study.frontier.matched import Path, highest, interval_of, matched, pareto
+from burnish.recipes.study.frontier.matched import Path, highest, matched, pareto
 
 
 def path(*points: tuple[float, list[float]]) -> Path:
@@ -42,12 +41,6 @@ def test_a_setting_counts_where_every_seed_reaches_the_level() -> None:
     assert found is not None
     assert (found[0].tolist(), found[1]) == ([[1.0], [1.0]], ["B"])
     assert matched({"A": [near, away]}, 1.0) is None
-
-
-def test_intervals_need_two_seeds() -> None:
-    cells = np.array([[0.0, 1.0, 2.0], [1.0, 1.0, 4.0]])
-    assert interval_of(cells) == pytest.approx(clustered_interval(cells).as_dict())
-    assert interval_of(cells[:1]) == {"mean": 1.0, "low": None, "high": None}
 
 
 def test_a_pareto_line_is_the_highest_score_within_a_limit() -> None:

@@ -15,7 +15,8 @@ from burnish.recipes.study.frontier.study import frontier_study
 from burnish.run import UserError, read_jsonl
 from burnish.training.loop import Interrupted
 
-from .worlds import TINY, narrow
+from ..worlds import narrow
+from .worlds import TINY
 
 
 @pytest.fixture(scope="module")
@@ -132,5 +133,5 @@ def test_a_failed_start_computes_nothing(plan: Plan, tmp_path: Path, monkeypatch
         raise UserError("no")
 
     monkeypatch.setattr(pool, "kept", kept)
-    with pytest.raises(UserError, match="no setting was computed: the start and its pairs: no"):
+    with pytest.raises(UserError, match="nothing was computed: the start and its pairs: no"):
         frontier_study(tmp_path / "out", plan, jobs=1, quiet=True)

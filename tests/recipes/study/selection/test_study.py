@@ -14,7 +14,7 @@ from burnish.recipes.study.selection.plan import Plan
 from burnish.recipes.study.selection.study import selection_study
 from burnish.run import UserError
 
-from ..frontier.worlds import narrow
+from ..worlds import narrow
 from .worlds import TINY
 
 

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from burnish.evaluation.statistics import bootstrap_interval, clustered_interval
+from burnish.evaluation.statistics import bootstrap_interval
+from burnish.recipes.study.intervals import FEWEST
 
 RESAMPLES = 2000
-FEWEST = 2
-"""Seeds: of fewer no interval is given."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +66,6 @@ def matched(settings: Settings, level: float) -> tuple[Float[np.ndarray, "S P"],
         cells[:, half] = found[name][:, half]
         picked.append(name)
     return cells, list(dict.fromkeys(picked))
-
-
-def interval_of(cells: Float[np.ndarray, "S P"]) -> dict[str, float | None]:
-    """The mean, and its 95 % interval over seeds and prefixes, crossed; no interval of fewer than two seeds."""
-    if len(cells) < FEWEST:
-        return {"mean": float(cells.mean()), "low": None, "high": None}
-    return {**clustered_interval(cells).as_dict()}
 
 
 def highest(paths: Sequence[Path], limits: Float[np.ndarray, "L"]) -> Float[np.ndarray, "L"]:

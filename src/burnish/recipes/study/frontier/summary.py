@@ -11,8 +11,9 @@ from rich.table import Table
 
 from burnish.recipes.study.cell import Found
 from burnish.recipes.study.frontier.cells import Cell
-from burnish.recipes.study.frontier.matched import Path, interval_of, matched, pareto
+from burnish.recipes.study.frontier.matched import Path, matched, pareto
 from burnish.recipes.study.frontier.plan import METHODS, Plan, name_of
+from burnish.recipes.study.intervals import interval_of
 
 REFERENCE = "dpo"
 """The method that others are compared with; the first one where it is not there."""

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from burnish.data import builtin
 from burnish.recipes.study.cell import Found
-from burnish.recipes.study.frontier.matched import interval_of
+from burnish.recipes.study.intervals import interval_of
 from burnish.recipes.study.selection.cells import Cell
 from burnish.recipes.study.selection.plan import ORDERS, RANDOM, Plan
 

@@ -14,15 +14,17 @@ from burnish.batches import Demonstrations
 from burnish.data import tokenise
 from burnish.data.walk import in_order
 from burnish.evaluation.continuations import sequence_kl
-from burnish.evaluation.text import distinct_n
+from burnish.evaluation.reward_models import score_texts
+from burnish.evaluation.text import distinct_n, repetition
 from burnish.functional import masked_sum
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.layout import completions_batch
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import sample
+from burnish.policies.language.scorer import LanguageScorer
 from burnish.recipes.study.cell import Found
-from burnish.recipes.study.frontier.judge import study_judge
-from burnish.recipes.study.frontier.labels import Pair, comparisons
+from burnish.recipes.study.judge import study_judge
+from burnish.recipes.study.labels import Pair, comparisons
 
 AT_ONCE = 64
 
@@ -70,7 +72,7 @@ def completions_of(
 @dataclass(frozen=True)
 class Ruler:
     """What policies are measured with: the start, held-out prefixes, labelled pairs of its completions of them, and a
-    seed of the completions."""
+    seed of the completions. With a `proxy` its scores are taken too; the first `shown` responses are kept as text."""
 
     start: LanguagePolicy
     prompts: Sequence[str]
@@ -78,9 +80,11 @@ class Ruler:
     seed: int
     max_new_tokens: int
     max_length: int
+    proxy: LanguageScorer | None = None
+    shown: int = 0
 
     def measured(self, policy: LanguagePolicy) -> Found:
-        """One completion of each prefix: `gold` and `kl` of each, and the others as means.
+        """One completion of each prefix: `gold`, `kl` and the `proxy`'s score of each, and the others as means.
 
         The KL divergence is Σ_t log π(y_t) − log π_start(y_t), whose mean is unbiased. Entropy is −log π of a sampled
         token. Raises DivergedError where a number is not finite.
@@ -95,13 +99,19 @@ class Ruler:
             "length": float(drawn.length.mean()),
             "entropy": float(surprise),
             "distinct_2": drawn.distinct_2,
+            "repetition": float(np.mean([repetition(one) for one in drawn.responses])),
             "ended": float(np.mean(drawn.ended)),
             "chosen": chosen,
             "rejected": rejected,
         }
         if not (np.isfinite(kl).all() and np.isfinite(list(numbers.values())).all()):
             raise DivergedError("a measurement is not finite")
-        return {"gold": rounded(study_judge().score(drawn.texts)), "kl": rounded(kl)} | numbers
+        found: Found = {"gold": rounded(study_judge().score(drawn.texts)), "kl": rounded(kl)} | numbers
+        if self.proxy is not None:
+            found["proxy"] = rounded(score_texts(self.proxy, parts_of(drawn.batch)))
+        if self.shown:
+            found["texts"] = drawn.responses[: self.shown]
+        return found
 
     @torch.no_grad()
     def log_probabilities(self, policy: LanguagePolicy) -> tuple[float, float]:

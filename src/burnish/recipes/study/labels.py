@@ -26,8 +26,11 @@ def labelled(
     scores: Float[np.ndarray, "N k"],
     scale: float,
     seed: int,
+    apart: bool = False,
 ) -> list[Pair]:
     """Every two usable, different completions of a prompt as a pair; a draw from `preferred` says which is chosen.
+
+    With `apart` no completion is in two pairs: the first and the second are one, the third and the fourth, and so on.
 
     A completion that was cut at the length limit is not usable, as it would get an end that it never had. Each pair
     has one number of the seed's stream, also where it is left out. `right` says whether the label agrees with the
@@ -36,7 +39,8 @@ def labelled(
     draws = np.random.default_rng(seed)
     found = []
     for i, prompt in enumerate(prompts):
-        for a, b in combinations(range(len(responses[i])), 2):
+        k = len(responses[i])
+        for a, b in zip(range(0, k - 1, 2), range(1, k, 2), strict=True) if apart else combinations(range(k), 2):
             wins = draws.random() < preferred(scores[i, a], scores[i, b], scale)
             if not (usable[i][a] and usable[i][b]) or responses[i][a] == responses[i][b]:
                 continue

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from burnish.data import builtin
-from burnish.recipes.study.frontier.judge import StudyJudge, study_judge
+from burnish.recipes.study.judge import StudyJudge, study_judge
 
 SALAD = "funny moving beautiful best great wonderful delightful fascinating"
 LOOP = "solid performances and moving and solid performances and moving and solid performances and moving"

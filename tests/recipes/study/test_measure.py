@@ -1,14 +1,16 @@
 """Measurements of a random model: the start is at no distance from itself, and the others are drawn again by hand."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from burnish.evaluation.text import repetition
 from burnish.policies.language.policy import LanguagePolicy, load_policy
-from burnish.recipes.study.frontier.judge import study_judge
-from burnish.recipes.study.frontier.measure import DivergedError, Ruler, completions_of, rounded
+from burnish.recipes.study.judge import study_judge
+from burnish.recipes.study.measure import DivergedError, Ruler, completions_of, rounded
 
 from .worlds import narrow
 
@@ -28,6 +30,7 @@ def test_the_start_is_at_no_distance_from_itself(start: LanguagePolicy) -> None:
     assert found["gold"] == rounded(study_judge().score(drawn.texts))
     assert found["length"] == np.mean([len(row) for row in drawn.tokens])
     assert found["entropy"] == pytest.approx(-np.mean([one for row in drawn.logprobs for one in row]))
+    assert found["repetition"] == np.mean([repetition(text) for text in drawn.responses])
     assert found["chosen"] > found["rejected"]  # it is shorter
 
 
@@ -54,3 +57,22 @@ def test_a_completion_has_a_stream_of_its_own(start: LanguagePolicy) -> None:
     assert len(two.tokens) == 6
     assert two.tokens[::2] != two.tokens[1::2]
     assert completions_of(start, PROMPTS[:1], 2, 5, 4, 32).tokens == two.tokens[:2]
+
+
+def test_a_proxy_scores_the_same_completions_and_some_are_kept(start: LanguagePolicy, tmp_path: Path) -> None:
+    """A proxy whose score is the number of tokens, prompt and response."""
+
+    class Longer:
+        device = torch.device("cpu")
+
+        def dropout(self, on: bool) -> None: ...
+
+        def scores(self, batch: Any) -> torch.Tensor:
+            return torch.tensor([len(row) for row in rows[: len(batch)]], dtype=torch.float32)
+
+    drawn = completions_of(start, PROMPTS, 1, 5, 4, 32)
+    rows = [[*ids, *tokens] for ids, tokens in zip(drawn.ids, drawn.tokens, strict=True)]
+    found = Ruler(start, PROMPTS, PAIRS, 5, 4, 32, Longer(), 2).measured(start)  # type: ignore[arg-type]
+    assert found["proxy"] == [len(row) for row in rows]
+    assert found["texts"] == drawn.responses[:2]
+    assert not {"proxy", "texts"} & set(Ruler(start, PROMPTS, PAIRS, 5, 4, 32).measured(start))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from burnish.recipes.study.frontier.labels import comparisons, demonstrations, feedback, labelled, preferred
+from burnish.recipes.study.labels import comparisons, demonstrations, feedback, labelled, preferred
 
 
 def test_the_probability_by_hand() -> None:
@@ -34,6 +34,13 @@ def test_four_completions_are_six_pairs_and_certain_labels_follow_the_scores() -
         ("b", "a"), ("c", "a"), ("d", "a"), ("b", "c"), ("b", "d"), ("d", "c")
     }  # fmt: skip
     assert all(one["right"] and one["prompt"] == "p" for one in pairs)
+
+
+def test_pairs_apart_share_no_completion() -> None:
+    """Of five completions the first four are two pairs; the fifth has no other."""
+    scores = np.array([[0.0, 3.0, 2.0, 1.0, 9.0]])
+    pairs = labelled(["p"], [list("abcde")], [[True] * 5], scores, 1e-3, 0, apart=True)
+    assert [(one["chosen"], one["rejected"]) for one in pairs] == [("b", "a"), ("c", "d")]
 
 
 def test_what_is_left_out_does_not_change_the_other_labels() -> None:

@@ -1,0 +1,67 @@
+"""Put the results of `burnish study overoptimise` into docs/study_overoptimise.md: give its folder.
+
+The table stands between two comments, `<!-- results -->` and `<!-- /results -->`; figures are copied beside the page.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent
+sys.path[:0] = [str(DOCS), str(DOCS.parent / "src")]
+
+import studies  # noqa: E402
+
+from burnish.report import wording  # noqa: E402
+from burnish.report.language.overoptimise_words import peak_range, result_sentences, warnings  # noqa: E402
+
+PAGE = "study_overoptimise.md"
+FIGURES = {f"overoptimise_{name}.svg": f"study_overoptimise_{name}.svg" for name in ("best_of_n", "ppo")}
+
+
+def results(found: Mapping[str, Any]) -> str:
+    """The sentences of the study's page, its figures, its table, and what PPO writes at the end."""
+    lines = [f"`{found['command']}`", "", *(f"- {one}" for one in [*warnings(found), *result_sentences(found)]), ""]
+    for name, label in found["methods"].items():
+        lines += [f"![gold and proxy against √KL, {label}](study_overoptimise_{name}.svg)", ""]
+    lines += ["| | labels | α | β | peak | rms | d at the end | gold | claim | fall | seeds |"]
+    lines += ["|---" * 11 + "|"]
+    lines += [row_of(found, row) for row in found["rows"]]
+    for one in found["texts"]:
+        lines += ["", f"PPO, {one['labels']:,} labels, seed {one['seed']}, update {one['step']}:", ""]
+        lines += [f"    {' '.join(text.split())}" for text in one["texts"]]
+    return "\n".join(lines)
+
+
+def row_of(found: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """A method and a number of labels: its fit, and its end."""
+    fit = row["fit"]
+    cells = [found["methods"][row["method"]], f"{row['labels']:,}"]
+    cells += [interval(fit[name]) for name in ("alpha", "beta")] if fit else ["", ""]
+    cells += [peak(fit["peak"], row["seeds"]), wording.number(fit["rms"])] if fit else ["", ""]
+    cells += [wording.number(row["far"]), *(interval(row[name], signed=True) for name in ("end", "claimed", "fall"))]
+    return "| " + " | ".join([*cells, str(row["seeds"])]) + " |"
+
+
+def interval(one: Mapping[str, Any], signed: bool = False) -> str:
+    """A number with the ends of its interval."""
+    mean = wording.number(one["mean"], 2, signed)
+    if one["low"] is None:
+        return mean
+    return f"{mean} [{wording.number(one['low'], 2, signed)}, {wording.number(one['high'], 2, signed)}]"
+
+
+def peak(one: Mapping[str, Any], seeds: int) -> str:
+    """The distance of a peak, which may be infinite, and so may the ends of its interval."""
+    mean = "none" if one["mean"] is None else wording.number(one["mean"])
+    return mean if seeds < 2 else f"{mean} [{peak_range(one)}]"
+
+
+def put(run: Path, docs: Path = DOCS) -> None:
+    """Write the results of the study in `run` into the page, and copy its figures."""
+    studies.put(run, docs / PAGE, results, FIGURES)
+
+
+if __name__ == "__main__":
+    put(Path(sys.argv[1]))

@@ -1,0 +1,177 @@
+"""The study's cells: the start with its labelled pairs, a proxy per number of labels, and how each is optimised."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from jaxtyping import Float
+
+from burnish.algorithms.table import load
+from burnish.config import build
+from burnish.data import tokenise
+from burnish.data.walk import in_order
+from burnish.evaluation.best_of_n import expected_best
+from burnish.evaluation.preferences import accuracy_scores
+from burnish.evaluation.reward_models import score_pairs, score_texts
+from burnish.policies.language.policy import load_policy
+from burnish.policies.language.scorer import load_scorer
+from burnish.recipes.study.best import best_point
+from burnish.recipes.study.cell import SHARED, Found
+from burnish.recipes.study.judge import study_judge
+from burnish.recipes.study.labels import Pair, comparisons
+from burnish.recipes.study.measure import AT_ONCE, completions_of, parts_of, rounded
+from burnish.recipes.study.overoptimise.plan import BEST, METHODS, PPO, Plan, options_of, reward_steps
+from burnish.recipes.study.start import (
+    HELD_SEED,
+    POOL_SEED,
+    START,
+    begun,
+    held_out,
+    imitated,
+    pairs_of,
+    prefixes,
+    rewarded,
+    ruler_of,
+    start_of,
+    write_rows,
+)
+from burnish.recipes.study.watch import Watch, watched
+from burnish.run import UserError, read_jsonl
+
+Kept = dict[str, list[Pair]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The start and its pairs; with a `seed` the reward model of so many `labels`, PPO on it, or the best of n by all
+    of the seed's reward models, which choose from one pool."""
+
+    seed: int | None = None
+    method: str | None = None
+    labels: int | None = None
+
+    @property
+    def name(self) -> str:
+        if self.seed is None:
+            return START
+        return f"seed-{self.seed}/" + (BEST if self.labels is None else f"{self.method or 'reward'}-{self.labels}")
+
+    @property
+    def label(self) -> str:
+        if self.seed is None:
+            return "the start and its pairs"
+        if self.labels is None:
+            return f"seed {self.seed}, {METHODS[BEST].lower()}"
+        what = "reward model" if self.method is None else METHODS[self.method]
+        return f"seed {self.seed}, {what}, {self.labels:,} labels"
+
+
+@dataclass(frozen=True)
+class Overoptimise:
+    """What computes the cells of the study."""
+
+    plan: Plan
+
+    def compute(self, cell: Cell, out: Path, work: Path) -> Found:
+        if cell.seed is None:
+            return started(self.plan, out, work)
+        if cell.method == BEST:
+            return pooled(cell.seed, self.plan, out)
+        assert cell.labels is not None
+        return (trained if cell.method is None else learned)(cell.seed, cell.labels, self.plan, out, work)
+
+    def is_whole(self, cell: Cell, found: Found) -> bool:
+        mine = (found.get("seed"), found.get("method"), found.get("labels"))
+        return isinstance(found.get("points"), list) and mine == (cell.seed, cell.method, cell.labels)
+
+    def line(self, cell: Cell, found: Found) -> str:
+        if "correct" in found:
+            return f"right about {np.mean(found['correct']):.0%} of held-out pairs"
+        if not found["points"]:
+            return "no measurement"
+        last = found["points"][-1]
+        said = f"gold {np.mean(last['gold']):.2f} at {np.mean(last['kl']):.2f} nats"
+        return said if found.get("diverged") is None else f"{said}, diverged at step {found['diverged']}"
+
+
+def started(plan: Plan, out: Path, work: Path) -> Found:
+    """Train the start, let it complete prefixes, and label pairs of its completions: of training prefixes for the
+    reward models, of held-out ones to measure them."""
+    began = time.process_time()
+    model, prompts = imitated(plan, work), prefixes(plan)
+    policy = load_policy(model, "cpu")
+    pairs, tokens = pairs_of(policy, prompts, plan.completions, 0, plan, apart=True)
+    held, _ = pairs_of(policy, held_out(plan), plan.completions, HELD_SEED, plan, apart=True)
+    if len(pairs) < max(plan.labels):
+        raise UserError(
+            f"the start's completions make {len(pairs):,} pairs that end and differ, fewer than the "
+            f"{max(plan.labels):,} that are to be labelled: give it more prefixes or completions"
+        )
+    rows: Kept = {"pairs": comparisons(pairs), "prompts": [{"prompt": one} for one in prompts], "held": held}
+    begun(model, rows, out)
+    agreed = float(np.mean([one["right"] for one in pairs]))
+    seconds = time.process_time() - began
+    return {"points": [], "pairs": len(pairs), "agreed": agreed, "sampled": tokens, "seconds": seconds}
+
+
+def chosen_rows(seed: int, labels: int, pairs: int) -> list[int]:
+    """Which pairs a seed's reward model of so many labels learns from: the first of the seed's random order, so that
+    the more have the fewer among them."""
+    return np.random.default_rng(seed).permutation(pairs)[:labels].tolist()
+
+
+def trained(seed: int, labels: int, plan: Plan, out: Path, work: Path) -> Found:
+    """Train a reward model on so many labels; which held-out pairs it orders as the gold judge does."""
+    pairs, data = read_jsonl(out / START / "pairs.jsonl"), work / "labels.jsonl"
+    write_rows(data, [pairs[row] for row in chosen_rows(seed, labels, len(pairs))])
+    spent = rewarded(plan, data, reward_steps(plan, labels), seed, out, work, reward_of(seed, labels, out))
+    scorer = load_scorer(reward_of(seed, labels, out), "cpu")
+    correct = ordered(scorer, read_jsonl(out / START / "held.jsonl"), plan.max_length)
+    return {"points": [], "correct": correct.tolist()} | spent
+
+
+def ordered(scorer: Any, pairs: list[Pair], max_length: int) -> Float[np.ndarray, "N"]:
+    """1 for each pair that the scorer orders as the gold judge's scores do, 0 where not, ½ for a tie."""
+    rows = tokenise.preferences(Dataset.from_list(comparisons(pairs)), scorer.tokenizer, max_length, "held-out pairs")
+    batches: Iterable[Any] = in_order(rows, AT_ONCE)
+    scores = score_pairs(scorer, batches)
+    agrees = accuracy_scores(scores[:, 0] - scores[:, 1])
+    right = np.array([pairs[row]["right"] for row in rows.dataset["row"]])
+    return np.where(right, agrees, 1 - agrees)
+
+
+def reward_of(seed: int, labels: int, out: Path) -> Path:
+    """The folder of a reward model."""
+    return out / "rewards" / f"seed-{seed}-{labels}"
+
+
+def pooled(seed: int, plan: Plan, out: Path) -> Found:
+    """The best of n by each of the seed's reward models, for every n, from one pool of samples."""
+    began, clock = time.process_time(), time.perf_counter()
+    prompts, most = held_out(plan), max(plan.sizes)
+    drawn = completions_of(start_of(out), prompts, most, POOL_SEED + seed, plan.max_new_tokens, plan.max_length)
+    gold = study_judge().score(drawn.texts).reshape(-1, most)
+    points = []
+    for labels in plan.labels:
+        scorer = load_scorer(reward_of(seed, labels, out), "cpu")
+        proxy = score_texts(scorer, parts_of(drawn.batch)).reshape(-1, most)
+        for n in plan.sizes:
+            claimed = {"labels": labels, "proxy": rounded(expected_best(proxy, n))}
+            points.append(claimed | best_point(n, drawn, proxy, gold))
+    spent = {"seconds": time.process_time() - began, "wall": time.perf_counter() - clock}
+    return {"points": points, "sampled": int(drawn.length.sum()), "learned": 0, "diverged": None} | spent
+
+
+def learned(seed: int, labels: int, plan: Plan, out: Path, work: Path) -> Found:
+    """PPO on a reward model, measured before it and as it goes. Where it diverges, what was measured is kept."""
+    proxy = reward_of(seed, labels, out)
+    options = SHARED | options_of(plan, seed)
+    options |= {"out": str(work / "run"), "model": str(out / START / "model"), "reward": str(proxy)}
+    options["data"] = str(out / START / "prompts.jsonl")
+    ruler = ruler_of(plan, seed, out, load_scorer(proxy, "cpu"), plan.shown)
+    watch = Watch(ruler, plan.eval_every, plan.rollout, [{"step": 0} | ruler.measured(ruler.start)])
+    return watched(watch, *build(load(PPO), options))

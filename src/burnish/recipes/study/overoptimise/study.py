@@ -1,0 +1,75 @@
+"""The study of over-optimisation: what becomes of the gold score as a proxy for it is optimised further and further.
+
+One start completes prefixes, and the gold judge labels pairs of its completions as a noisy human would. Reward models
+learn from few, some and many of these labels. The best of n and PPO optimise each of them, and are measured on held-out
+prefixes: the gold score, what the reward model claims, and the KL divergence from the start.
+"""
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from burnish.recipes.processes import cores
+from burnish.recipes.study.folder import opened, reasons, write_summary
+from burnish.recipes.study.overoptimise.cells import Cell, Overoptimise
+from burnish.recipes.study.overoptimise.plan import FULL, Plan
+from burnish.recipes.study.overoptimise.summary import cells_of, every_cell, rewards_of, summarise, table
+from burnish.recipes.study.results import Results, staged
+from burnish.recipes.study.start import inputs_of
+from burnish.report.language.overoptimise import overoptimise_page
+from burnish.run import UserError
+
+GROWING = ("seeds",)
+"""What a resumed study may have more of, or less: the cells are the same."""
+
+
+def overoptimise_study(
+    out: Path,
+    plan: Plan = FULL,
+    jobs: int | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    command: str | None = None,
+) -> dict[str, Any]:
+    """Run the study into `out` and return the summary that `summary.json` and `report.html` show.
+
+    Both are written after each seed, and when Ctrl-C ends the study; they then say what is missing. With `resume`, what
+    is finished in `out` is not computed again; seeds may then be others. `command` is how the page says to repeat it.
+    Raises UserError where `out` holds something else or a study of another grid or other data, and where a cell failed;
+    the page is then of the others.
+    """
+
+    def publish(results: Results[Cell]) -> dict[str, Any] | None:
+        summary = summarise(plan, results.found, results.failures, command)
+        if not summary["points"]:
+            return None
+        write_summary(results.run.path, summary)
+        overoptimise_page(results.run.path)
+        return summary
+
+    folder = opened(out, asdict(plan), GROWING, resume, quiet, inputs_of(plan))
+    summary, failures = staged(
+        folder, Overoptimise(plan), len(every_cell(plan)), jobs or cores(), quiet, partial(stages, plan), publish
+    )
+    if not quiet:
+        table(summary)
+    if failures:
+        raise UserError(f"{reasons(failures)}; the other results are in {out}")
+    return summary
+
+
+def stages(plan: Plan, results: Results[Cell]) -> None:
+    """Compute the cells: the start, and then seed by seed the reward models and what optimises them. What a failed
+    cell would have given to others keeps them from being computed."""
+    results.stage([Cell()])
+    if Cell() not in results.found:
+        return
+    for seed in range(plan.seeds):
+        results.stage(rewards_of(plan, seed))
+        there = {cell.labels for cell in rewards_of(plan, seed) if cell in results.found}
+        whole = there == {*plan.labels}
+        results.stage(
+            [cell for cell in cells_of(plan, seed) if cell.labels in there or (cell.labels is None and whole)]
+        )
+        results.write()

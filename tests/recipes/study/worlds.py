@@ -1,0 +1,33 @@
+"""A language model that is small enough for tests of whole studies."""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from burnish.recipes.assets import resolve_model
+
+
+def narrow(folder: Path) -> str:
+    """The built-in model's tokenizer with random weights; about a quarter of all tokens are ends."""
+    tokenizer = AutoTokenizer.from_pretrained(resolve_model("builtin"))
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=False,
+    )
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[:, 0] = 3.0  # so that the first number of every state is about 4
+        model.lm_head.weight[tokenizer.eos_token_id, 0] = 1.8
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)

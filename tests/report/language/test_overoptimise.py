@@ -1,0 +1,127 @@
+"""The page of an invented study of over-optimisation, read as a reader's browser would."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reading import Page
+
+from burnish.report import figures, theme
+from burnish.report.language.overoptimise import distance_chart, overoptimise_page
+from burnish.report.language.overoptimise_words import proxy_name
+from burnish.run import UserError
+
+from ..conftest import interval
+
+METHODS = {"best_of_n": "Best of n", "ppo": "PPO"}
+SCALARS = {"length": 14.0, "entropy": 3.2, "distinct_2": 0.9, "ended": 0.99}
+
+
+def row(method: str, labels: int, **changes: Any) -> dict[str, Any]:
+    """A row of which gold has fallen by 0.8 ± 0.1, from a fit that peaks before the end."""
+    curve = [{"d": d, "gold": d * (2 - d / 2), "low": d - 0.1, "high": d + 0.1} for d in (0.0, 1.5, 3.0)]
+    fit = {"alpha": interval(2.0, 0.1), "beta": interval(0.5, 0.1), "peak": interval(2.0, 0.25)}
+    found: dict[str, Any] = {"method": method, "labels": labels, "seeds": 3, "far": 3.0, "last": 192, "best": [96]}
+    found |= {"fit": fit | {"rms": 0.07, "within": "yes", "curve": curve}}
+    found |= {"end": interval(1.2, 0.2), "claimed": interval(6.5, 0.5), "fall": interval(0.8, 0.1)}
+    state = [SCALARS | {"repetition": one} for one in (0.001, 0.437)]
+    found["state"] = state if method == "ppo" else None
+    return found | {"gap": interval(5.3, 0.5)} | changes
+
+
+def study(**changes: Any) -> dict[str, Any]:
+    """A study as `burnish study overoptimise` writes it."""
+    points = [
+        {"method": method, "labels": labels, "seed": seed, "step": step, "d": step / 64}
+        | {"kl": (step / 64) ** 2, "kl_se": 0.2, "gold": 1.0, "gold_se": 0.1, "proxy": step / 30, "proxy_se": 0.05}
+        | SCALARS
+        for method in METHODS
+        for labels in (250, 4000)
+        for seed in range(3)
+        for step in (0, 96, 192)
+    ]
+    plan = {"labels": [250, 4000], "sizes": [1, 2, 256], "seeds": 3, "held_out": 128, "sft_steps": 100, "epochs": 3}
+    plan |= {"prefixes": 2048, "completions": 8, "scale": 0.5, "reward_rate": 3e-4, "steps": 192, "texts": 64}
+    plan |= {"learning_rate": 1e-4, "beta": 0.0, "eval_every": 12}
+    change = {"few": 250, "many": 4000, "end": interval(0.5, 0.2), "beta": interval(-0.3, 0.1)}
+    return {
+        "plan": plan,
+        "methods": METHODS,
+        "start": {"pairs": 6900, "agreed": 0.82},
+        "rewards": [
+            {"labels": 250, "seeds": 3, "correct": interval(0.655, 0.03)},
+            {"labels": 4000, "seeds": 3, "correct": interval(0.755, 0.03)},
+        ],
+        "points": points,
+        "rows": [row(method, labels) for method in METHODS for labels in (250, 4000)],
+        "differences": [{"method": method} | change for method in METHODS],
+        "texts": [{"labels": 250, "seed": 0, "step": 192, "texts": ["so good <b>so good</b>"]}],
+        "costs": {"ppo": {"seconds": 987.6, "wall": 1234.5, "sampled": 234567.8, "learned": 345678.9, "runs": 6}},
+        "diverged": [],
+        "missing": [],
+        "failures": {},
+        "command": "burnish study overoptimise --seeds 3",
+    } | changes
+
+
+def written(folder: Path, found: dict[str, Any]) -> Page:
+    (folder / "summary.json").write_text(json.dumps(found))
+    return Page(overoptimise_page(folder))
+
+
+def test_the_page_has_every_number_and_figure(tmp_path: Path) -> None:
+    page = written(tmp_path, study(missing=["seed 2, best of n"]))
+    for part in (
+        "4,000 labels",
+        "1.75 to 2.25",
+        "+6.50",
+        "0.07",
+        "44 %",
+        "234,568",
+        "Missing so far: seed 2, best of n.",
+    ):
+        assert part in page.text, part
+    assert "so good <b>so good</b>" in page.text  # as the policy wrote it
+    assert "burnish study overoptimise --seeds 3" in page.text
+    for method in METHODS:
+        assert all((tmp_path / f"overoptimise_{method}.{kind}").stat().st_size > 1000 for kind in ("png", "svg"))
+
+
+def test_an_unfinished_study_of_one_seed_has_points_and_no_band(tmp_path: Path) -> None:
+    bare = {"mean": 0.5, "low": None, "high": None}
+    curve = [{"d": d, "gold": d, "low": None, "high": None} for d in (0.0, 3.0)]
+    fit = dict.fromkeys(("alpha", "beta", "peak"), bare) | {"rms": 0.1, "within": None, "curve": curve}
+    fit["peak"] = {"mean": None, "low": None, "high": None}
+    rows = [row("ppo", 250, seeds=1, fit=fit, end=bare, claimed=bare, fall=bare, gap=bare)]
+    rows.append(row("ppo", 4000, seeds=1, fit=None, end=bare, claimed=bare, fall=bare, gap=bare))
+    rewards = [{"labels": labels, "seeds": 0, "correct": None} for labels in (250, 4000)]
+    points = [one for one in study()["points"] if one["method"] == "ppo" and one["seed"] == 0]
+    found = study(rows=rows, rewards=rewards, points=points, differences=[], start=None, texts=[], costs={})
+    page = written(tmp_path, found)
+    assert "Of fewer than two seeds there is no interval" in page.text
+    colours = theme.series_colours([proxy_name(labels) for labels in (250, 4000)])
+    spec = figures.to_spec(distance_chart(found, "ppo", colours))
+    assert [layer["mark"]["type"] for layer in spec["layer"]] == ["line", "line", "point", "point"]
+    empty = figures.to_spec(distance_chart(found, "best_of_n", colours))
+    assert empty["description"].endswith("Not finished.")
+
+
+def test_every_point_is_drawn_twice_and_says_whether_its_kl_is_a_bound() -> None:
+    colours = theme.series_colours([proxy_name(labels) for labels in (250, 4000)])
+    tips = {}
+    for method in METHODS:
+        spec = figures.to_spec(distance_chart(study(), method, colours))
+        assert [layer["mark"]["type"] for layer in spec["layer"]] == ["area", "line", "line", "point", "point"]
+        dots = [spec["datasets"][layer["data"]["name"]] for layer in spec["layer"][3:]]
+        assert [len(rows) for rows in dots] == [18, 18]
+        assert [{one["kind"] for one in rows} for rows in dots] == [{"the proxy's claim"}, {"gold"}]
+        tips[method] = dots[1][1]
+    assert (tips["best_of_n"]["KL"], tips["best_of_n"]["point"]) == ("at most 2.25", "seed 0, n = 96")
+    assert (tips["ppo"]["KL"], tips["ppo"]["point"]) == ("2.25 ± 0.20", "seed 0, update 96")
+    assert (tips["ppo"]["gold"], tips["ppo"]["claim"]) == ("+1.00 ± 0.10", "+3.20 ± 0.05")
+
+
+def test_a_folder_without_a_summary_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no summary\.json: give the folder of burnish study overoptimise"):
+        overoptimise_page(tmp_path)
