@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import shapes
+import unsynced  # noqa: F401
 
 shapes.install()
 

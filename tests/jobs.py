@@ -9,26 +9,56 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+import unsynced  # noqa: F401
+
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["burnish.recipes.train.run", "burnish.cli", "peft", "pytest"])
+CONTEXT.set_forkserver_preload(["burnish.recipes.train.run", "burnish.cli", "peft", "pytest", "warm"])
+
+
+def serve() -> None:
+    """Start the server, if there is none; it finds `warm` in this folder."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *([before] if before else [])])
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
+def process(target: Callable[..., None], *arguments: Any) -> ForkServerProcess:
+    """A process that is forked from the server when it is started."""
+    serve()
+    return CONTEXT.Process(target=target, args=arguments)
 
 
 def start(arguments: list[str], log: Path, crash: tuple[str, int] | None = None) -> ForkServerProcess:
     """`burnish …` in a process of its own, in the log's folder; output goes to `log`."""
-    process = CONTEXT.Process(target=child, args=(arguments, str(log), crash, dict(os.environ)))
-    process.start()
-    return process
+    started = process(child, arguments, str(log), crash, dict(os.environ))
+    started.start()
+    return started
 
 
-def finish(process: ForkServerProcess, seconds: float = 300) -> int:
+def finish(started: ForkServerProcess, seconds: float = 300) -> int:
     """Wait for the end; the exit status, −9 after SIGKILL."""
-    process.join(seconds)
-    assert process.exitcode is not None, "the process hangs"
-    return process.exitcode
+    started.join(seconds)
+    assert started.exitcode is not None, "the process hangs"
+    return started.exitcode
+
+
+def first_line(started: ForkServerProcess, log: Path) -> str:
+    """What the process says first; all that it said where that is no line."""
+    while started.is_alive() and not (log.exists() and b"\n" in log.read_bytes()):
+        time.sleep(0.01)
+    said = log.read_text()
+    return said.splitlines()[0] if said else said
 
 
 def run(arguments: list[str], log: Path, crash: tuple[str, int] | None = None) -> int:
@@ -41,7 +71,8 @@ def child(arguments: list[str], log: str, crash: tuple[str, int] | None, environ
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, closefd=False)  # a line at a time, as Python has it
     if crash:
         die_at(*crash)
     from burnish.cli import main

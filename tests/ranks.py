@@ -28,7 +28,7 @@ def start(arguments: list[list[str]], log: Path, crash: tuple[int, str, int] | N
     processes = []
     for rank, environment in enumerate(variables(len(arguments))):
         own = crash[1:] if crash and crash[0] == rank else None
-        process = jobs.CONTEXT.Process(target=jobs.child, args=(arguments[rank], str(log), own, environment))
+        process = jobs.process(jobs.child, arguments[rank], str(log), own, environment)
         process.start()
         processes.append(process)
     return processes
@@ -45,7 +45,7 @@ def together(size: int, folder: Path, function: Callable[..., Any], *arguments: 
     processes = []
     for rank, environment in enumerate(variables(size)):
         path = str(folder / f"{rank}.pickle")
-        process = jobs.CONTEXT.Process(target=called, args=(environment, path, function, arguments))
+        process = jobs.process(called, environment, path, function, arguments)
         process.start()
         processes.append(process)
     for process in processes:

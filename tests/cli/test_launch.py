@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from multiprocessing import forkserver
 from pathlib import Path
 
 import jobs
@@ -31,7 +30,7 @@ if "wait" in sys.argv or "die" in sys.argv or "fail" in sys.argv:
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where `burnish launch` writes; the processes that torchrun starts find `PROGRAM` as burnish."""
-    forkserver.ensure_running()  # which has imported the real one
+    jobs.serve()  # who has imported the real one
     (tmp_path / "other/burnish").mkdir(parents=True)
     (tmp_path / "other/burnish/__init__.py").touch()
     (tmp_path / "other/burnish/__main__.py").write_text(PROGRAM)

@@ -1,5 +1,7 @@
 """Short runs that must improve, and that must not notice a kill: pairs, the best of several, and groups."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,16 @@ def test_of_two_answers_the_better_one_gains(model: Path, tmp_path: Path) -> Non
     assert all(0 < share < 1 for share in ties)
 
 
+AGAIN = {"steps": 14, "save_every": 2, "seed": 5}
+"""Runs that something happens to, and those beside them that nothing does."""
+
+
+@pytest.fixture(scope="module")
+def whole(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The run of a method that nothing happened to."""
+    return cache(lambda method: trained(method, model, tmp_path_factory.mktemp("whole") / "run", **AGAIN))
+
+
 class Killed(BaseException):
     """What no code of ours catches."""
 
@@ -111,11 +123,15 @@ class Killed(BaseException):
     ("method", "kills"), [(m, kills) for m in METHODS for kills in ((1,), (2, 1)) if m != "grpo" or kills[1:]]
 )
 def test_a_killed_run_resumes_to_the_same_bits(
-    method: str, kills: tuple[int, ...], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str,
+    kills: tuple[int, ...],
+    model: Path,
+    whole: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Before the n-th checkpoint of its turns, in the middle of their updates' aftermath."""
-    options = {"steps": 14, "save_every": 2}
-    whole, out = trained(method, model, tmp_path / "whole", **options), tmp_path / "killed"
+    out = tmp_path / "killed"
     for number in kills:
         count, save = [0], checkpoint.save
 
@@ -128,25 +144,24 @@ def test_a_killed_run_resumes_to_the_same_bits(
         with monkeypatch.context() as patch:
             patch.setattr(checkpoint, "save", dies)
             with pytest.raises(Killed):
-                trained(method, model, out, resume=True, **options)
-    trained(method, model, out, resume=True, **options)
+                trained(method, model, out, resume=True, **AGAIN)
+    trained(method, model, out, resume=True, **AGAIN)
     for name in ("model/model.safetensors", "metrics.jsonl", "samples.jsonl"):
-        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+        assert (out / name).read_bytes() == (whole(method) / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "grpo"])
 def test_a_reward_that_fails_is_mended_and_the_run_resumes_to_the_same_bits(
-    method: str, model: Path, tmp_path: Path
+    method: str, model: Path, whole: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    broken = {"is": False}
+    broken = {"is": True}
 
     def fragile(prompts: list[str], responses: list[str], number: list[int]) -> list[float]:
         found = film(prompts, responses)
         return [float("nan") if broken["is"] and n == 7 else score for n, score in zip(number, found, strict=True)]
 
-    options = {"steps": 14, "reward": fragile, "seed": 5}
-    whole, out = trained(method, model, tmp_path / "whole", **options), tmp_path / "out"
-    broken["is"] = True
+    options = AGAIN | {"reward": fragile}
+    out = tmp_path / "out"
     with pytest.raises(
         UserError, match=r"returned nan for row 7.*failed_rollout.jsonl, and step \d+ is saved: continue with --resume"
     ):
@@ -155,7 +170,7 @@ def test_a_reward_that_fails_is_mended_and_the_run_resumes_to_the_same_bits(
     broken["is"] = False
     trained(method, model, out, resume=True, **options)
     for name in ("model/model.safetensors", "metrics.jsonl", "samples.jsonl"):
-        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+        assert (out / name).read_bytes() == (whole(method) / name).read_bytes(), name
 
 
 def test_a_reward_that_cannot_tell_moves_nothing(model: Path, tmp_path: Path) -> None:

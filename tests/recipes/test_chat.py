@@ -1,7 +1,7 @@
 """Talking with tiny models: what they are given, what they answer, and when."""
 
 import io
-import subprocess
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +12,7 @@ import tiny
 from data.tokenizers_on_the_spot import CHATML, make
 from rich.console import Console
 
+from burnish.cli import main
 from burnish.config import Settings
 from burnish.policies.language.policy import load_policy
 from burnish.policies.language.sampler import sample
@@ -208,17 +209,20 @@ def test_mistakes_are_sentences(plain: Path, tmp_path: Path) -> None:
     assert loaded([plain], None, BASE)[0].max_new_tokens == 24
 
 
-def test_the_command_reads_a_pipe(plain: Path) -> None:
-    code = "from burnish.cli import main; main()"
+def test_the_command_reads_a_pipe(
+    plain: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = ["chat", str(plain), "--max-new-tokens", "6", "--seed", "3", "--threads", "1", "--device", "cpu"]
-    found = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        input="a film\n/exit\nthe\n",
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert [" ".join(line.split()) for line in found.stdout.splitlines()[2:]] == [answered(plain, [tiny.BOS, 7, 5])[1]]
+    reader, writer = os.pipe()
+    os.write(writer, b"a film\n/exit\nthe\n")
+    os.close(writer)
+    with os.fdopen(reader, encoding="utf-8") as given:
+        monkeypatch.setattr(sys, "stdin", given)
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+    assert ended.value.code == 0
+    lines = capfd.readouterr().out.splitlines()[2:]
+    assert [" ".join(line.split()) for line in lines] == [answered(plain, [tiny.BOS, 7, 5])[1]]
 
 
 @pytest.mark.parametrize(

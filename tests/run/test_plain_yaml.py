@@ -1,8 +1,12 @@
-"""YAML from somebody else: anything that is not valid is a ValueError of one line, and nothing runs away."""
+"""YAML comes back as it was; of somebody else's, what is not valid is a ValueError of one line, and none runs away."""
 
+import hypothesis
 import pytest
+import yaml
+from hypothesis import strategies
 
-from burnish.run.plain_yaml import PlainLoader, read_yaml
+from burnish.run import plain_yaml
+from burnish.run.plain_yaml import PlainLoader, read_yaml, write_yaml
 
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
 
@@ -44,3 +48,23 @@ def test_a_loader_of_ones_own_is_used() -> None:
         yaml_implicit_resolvers: dict = {}  # noqa: RUF012
 
     assert read_yaml("a: 1", Words) == {"a": "1"}
+
+
+@pytest.mark.parametrize("dumper", [plain_yaml.DUMPER, yaml.SafeDumper])
+@hypothesis.given(
+    text=strategies.text(strategies.characters(exclude_characters="\x85\u2028\u2029"))
+    | strategies.text("a b: '\"\\\n#"),
+    number=strategies.floats(allow_nan=False) | strategies.integers(),
+)
+def test_what_is_written_is_what_is_read(dumper: type, text: str, number: float) -> None:
+    """With libyaml and without it; also a file's name that is no UTF-8, which Python has with surrogates."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plain_yaml, "DUMPER", dumper)
+        value = {"b": text, "a": [number, None, True], "name": f"{text}\udcff", "long": f"{text} " * 40, "none": {}}
+        written = write_yaml(value)
+        assert read_yaml(written) == value
+        assert written.startswith("b:")
+
+
+def test_letters_are_written_as_they_are() -> None:
+    assert write_yaml({"say": "über", "steps": 3}) == "say: über\nsteps: 3\n"

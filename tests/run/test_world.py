@@ -97,7 +97,7 @@ def test_processes_that_torchrun_starts_again_meet_anew(tmp_path: Path) -> None:
         processes, paths = [], [tmp_path / f"{attempt}-{rank}.pickle" for rank in range(2)]
         for environment, path in zip(environments, paths, strict=True):
             more = environment | {"TORCHELASTIC_RESTART_COUNT": str(attempt)}
-            process = jobs.CONTEXT.Process(target=ranks.called, args=(more, str(path), meet_and_fail, ()))
+            process = jobs.process(ranks.called, more, str(path), meet_and_fail, ())
             process.start()
             processes.append(process)
         for process in processes:
@@ -113,7 +113,7 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         alone = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         path = tmp_path / "0.pickle"
-        process = jobs.CONTEXT.Process(target=ranks.called, args=(alone, str(path), joined, ()))
+        process = jobs.process(ranks.called, alone, str(path), joined, ())
         process.start()
         jobs.finish(process)
     error = pickle.loads(path.read_bytes())

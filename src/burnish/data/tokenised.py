@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from datasets import Dataset
+from datasets.fingerprint import generate_random_fingerprint
 
 from burnish.batches import Demonstrations, Feedback, Preferences
 from burnish.data.walk import Plan
@@ -252,7 +253,8 @@ def collect(batches: Iterable[list[Row]], kind: str) -> tuple[Dataset, dict[str,
             table = table.append_column(name, pa.array(values, type=type_))
     if set(sizes[1:]) - {2}:  # the lengths of responses do not say where rows end
         numbers["groups"] = np.array(sizes[1:], dtype="<i8")
-    return Dataset(table), counts | {"largest_group": max(sizes)}, fingerprint.hexdigest(kind, numbers)
+    dataset = Dataset(table, fingerprint=generate_random_fingerprint())  # its own would hash all rows once more
+    return dataset, counts | {"largest_group": max(sizes)}, fingerprint.hexdigest(kind, numbers)
 
 
 def _lists(values: pa.Array, lengths: np.ndarray) -> pa.Array:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from burnish.evaluation.statistics import Interval, Statistic, bootstrap_interval, win_scores
 from burnish.report import wording
@@ -103,6 +102,8 @@ def interquartile_mean(values: ArrayLike, axis: int = -1) -> Any:
     Less sensitive to outliers than the mean, and less noisy than the median.
     Source: Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4.2.
     """
+    from scipy import stats  # its import takes long, and a process that only trains needs none of it
+
     return stats.trim_mean(np.asarray(values, dtype=float), 0.25, axis=axis)
 
 
@@ -315,6 +316,5 @@ def _check(frame: pd.DataFrame) -> None:
         (frame.duplicated(["algorithm", "run", "episode"]).to_numpy(), "occurs twice"),
     ):
         if wrong.any():
-            row = frame[wrong].iloc[0]
-            where = f"Episode {row.episode} of run {row.run} of {row.algorithm}"
+            where = "Episode {episode} of run {run} of {algorithm}".format(**frame[wrong].iloc[0])
             raise UserError(f"{where} {why}: correct or remove it in the table of returns.")

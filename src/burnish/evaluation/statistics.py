@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 Statistic = Callable[..., float]
 _CELLS_AT_ONCE = 4_000_000  # limits the memory of resampling to some tens of megabytes
@@ -52,6 +51,8 @@ def bootstrap_interval(
     estimate = float(statistic(sample))
     if sample.size == 1 or bool(np.all(sample == sample[0])):
         return Interval(estimate, estimate, estimate)
+    from scipy import stats  # here and below: its import takes long, and what only trains needs none of it
+
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # handled below
         result = stats.bootstrap(
@@ -158,6 +159,8 @@ def proportion(k: int | float, n: int, confidence: float = 0.95) -> Interval:
         raise ValueError("a proportion needs at least one trial")
     if not 0 <= k <= n:
         raise ValueError(f"{k} successes in {n} trials is not a proportion")
+    from scipy import stats
+
     p = k / n
     z = float(stats.norm.ppf(0.5 + confidence / 2))
     scale = 1 + z * z / n
@@ -179,6 +182,8 @@ def correlation(
         raise ValueError("a correlation needs at least three pairs")
     if np.ptp(pairs, axis=0).min() == 0:
         raise ValueError("a correlation needs two columns that vary")
+    from scipy import stats
+
     rng = np.random.default_rng(seed)
     found = []
     for size in _batches(resamples, pairs.size):

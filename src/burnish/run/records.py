@@ -93,9 +93,9 @@ def yaml_with_checksum(config: dict[str, Any]) -> str:
 
     A YAML file that is cut at the end of a line would otherwise look whole.
     """
-    import yaml
+    from burnish.run.plain_yaml import write_yaml
 
-    text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
+    text = write_yaml(plain(config))
     return f"{CHECKSUM}{sha256(text.encode()).hexdigest()}\n{text}"
 
 

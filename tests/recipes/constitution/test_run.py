@@ -1,14 +1,14 @@
 """`burnish constitution` from its arguments to its files, with a real process that is killed."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
+import time
 from math import exp, log
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+import jobs
 import pytest
 import tiny
 from judge_servers import Seen, Status, judge_server
@@ -105,19 +105,20 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
     """The process is killed at its seventh request: what is on disk is not asked again, all else is."""
     out, data = tmp_path / "labels.jsonl", written(tmp_path)
     (tmp_path / "principles.yaml").write_text("".join(f"- {one}\n" for one in RULES))
-    command = [sys.executable, "-m", "burnish", "constitution", "--data", data, "--out", str(out), "--quiet"]
-    process: list[subprocess.Popen[bytes]] = []
+    command = ["constitution", "--data", data, "--out", str(out), "--quiet"]
+    process: list[ForkServerProcess] = []
 
     def killing(seen: Seen) -> dict[str, Any]:
         if len(server.requests) == 7:
-            process[0].send_signal(signal.SIGKILL)
-            process[0].wait(60)
+            process[0].kill()
+            while Path(f"/proc/{process[0].pid}").exists():
+                time.sleep(0.001)
         return longer(seen)
 
     with judge_server(killing) as server:
         command += ["--principles", str(tmp_path / "principles.yaml"), "--judge", server.url]
-        process.append(subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}))
-        assert process[0].wait(120) == -signal.SIGKILL
+        process.append(jobs.start(command, tmp_path / "log"))
+        assert jobs.finish(process[0], 120) == -signal.SIGKILL
         known = {one["key"] for one in rows(tmp_path / "labels.calls.jsonl")}
         assert 4 <= len(known) < 12
         assert not out.exists()

@@ -3,12 +3,11 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
+import jobs
 import labelling
 import pytest
 import tiny
@@ -32,22 +31,21 @@ def written(folder: Path, name: str = "pairs.jsonl", rows: list[dict[str, Any]] 
     return str(path)
 
 
-def test_an_answer_survives_a_killed_server_and_the_next_one_goes_on(tmp_path: Path) -> None:
+def test_an_answer_survives_a_killed_server_and_the_next_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is in the file when the reply comes, and the process is killed right then."""
-    out = tmp_path / "labels.jsonl"
-    command = [sys.executable, "-m", "burnish", "label", written(tmp_path), "--out", str(out)]
-    command += ["--raters", "anna", "--port", "0", "--repeat", "0", "--quiet"]
-    environment = os.environ | {"BURNISH_LABEL_TOKEN": labelling.TOKEN}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    said = process.stdout.readline()
-    assert said.startswith("anna: 3 comparisons: http://127.0.0.1:"), said + process.stderr.read()
+    out, log = tmp_path / "labels.jsonl", tmp_path / "log"
+    monkeypatch.setenv("BURNISH_LABEL_TOKEN", labelling.TOKEN)
+    command = ["label", written(tmp_path), "--out", str(out), "--raters", "anna", "--port", "0", "--repeat", "0"]
+    process = jobs.start([*command, "--quiet"], log)
+    said = jobs.first_line(process, log)
+    assert said.startswith("anna: 3 comparisons: http://127.0.0.1:"), log.read_text()
     server = labelling.Server(int(said.split(":")[4].split("/")[0]), None)  # type: ignore[arg-type]
     view = server.ask("show?rater=anna")[1]
     following = server.ask("answer", reply(view, "left", 1))[1]
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.kill()
+    assert jobs.finish(process, 60) == -signal.SIGKILL
     assert len(rows(out)) == 1
     pairs = [Pair(i, **one) for i, one in enumerate(PAIRS)]
     session = opened_session(pairs, Plan(("anna",), repeat=0.0), out, strengths=False)

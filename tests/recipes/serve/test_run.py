@@ -3,11 +3,10 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
+import jobs
 import pytest
 import tiny
 
@@ -56,23 +55,17 @@ def test_a_port_in_use_is_refused_before_the_model_is_loaded() -> None:
 def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
     """With status 0; nothing is printed but where it is and that it stopped, and never the token."""
     model = tiny.save_model(tmp_path / "tiny")
-    command = [sys.executable, "-m", "burnish", "serve", model, "--port", "0", "--threads", "1", "--token-file"]
     (tmp_path / "token").write_text("sesame")
-    process = subprocess.Popen(
-        [*map(str, command), str(tmp_path / "token")],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
-    )
-    assert process.stderr is not None
-    said = process.stderr.readline()
-    assert said.startswith("tiny is served at http://127.0.0.1:"), said + process.stderr.read()
+    command = ["serve", str(model), "--port", "0", "--threads", "1", "--token-file", str(tmp_path / "token")]
+    process = jobs.start(command, tmp_path / "log")
+    said = jobs.first_line(process, tmp_path / "log")
+    assert said.startswith("tiny is served at http://127.0.0.1:"), (tmp_path / "log").read_text()
     url = said.split()[4].rstrip(";")
     asked = urllib.request.Request(f"{url}/models", headers={"Authorization": "Bearer sesame"})
     with urllib.request.urlopen(asked, timeout=30) as reply:
         assert json.loads(reply.read())["data"][0]["id"] == "tiny"
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (0, "", "stopped\n")
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGINT)
+    assert jobs.finish(process, 60) == 0
+    assert (tmp_path / "log").read_text() == f"{said}\nstopped\n"
     assert "sesame" not in said

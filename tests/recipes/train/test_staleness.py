@@ -3,6 +3,7 @@
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache as shared
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "grpo, dialogues": {"max_turns": 2, "completions_per_prompt": 2, "rollout": 2, "max_length": 40, "steps": TURNS},
     "rloo, adapter": {"completions_per_prompt": 2, "rollout": 2, "steps": TURNS, "lora_rank": 2},
 }
+KILLED = {"grpo": [1, 3], "grpo, dialogues": [2, 4], "rloo, adapter": [3], "ppo": [5]}
+"""The steps of a run that is killed, and goes on."""
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,23 @@ def trained(
     algorithm, settings = build(load(method), chosen)
     given = NOTHING if on_step is None else Given(on_step=lambda number, metrics: on_step(number))
     return run_training(algorithm, settings, given)
+
+
+@pytest.fixture(scope="module")
+def lagging(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The run of a case, and beside it copies of the folder as it was in the middle of the turns of `KILLED`."""
+
+    @shared
+    def run(case: str) -> Path:
+        folder = tmp_path_factory.mktemp("lagging")
+
+        def copy(number: int) -> None:
+            if number in KILLED.get(case, []):
+                shutil.copytree(folder / "whole", folder / f"killed-{number}")
+
+        return trained(files, folder / "whole", case, copy, staleness=LAG)
+
+    return run
 
 
 def words(prompts: list[str], responses: list[str]) -> list[float]:
@@ -171,9 +191,9 @@ def end_of(run: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("case", [case for case in METHODS if case != "grpo, dialogues"])
 def test_a_run_is_the_loop_that_samples_with_the_weights_of_two_turns_before(
-    files: Path, tmp_path: Path, case: str
+    files: Path, lagging: Callable[[str], Path], case: str
 ) -> None:
-    run = trained(files, tmp_path / "run", case, staleness=LAG)
+    run = lagging(case)
     expected, rollouts = by_hand(files, case, LAG)
     found = end_of(run)
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
@@ -213,21 +233,12 @@ def same_run(run: Path, whole: Path, *others: str) -> bool:
     return len(weights) == 1 and all((run / name).read_bytes() == (whole / name).read_bytes() for name in names)
 
 
-@pytest.mark.parametrize(
-    ("case", "steps"), [("grpo", [1, 2, 3, 4]), ("grpo, dialogues", [2, 4]), ("rloo, adapter", [3]), ("ppo", [5])]
-)
-def test_a_run_that_is_killed_goes_on_to_the_same_bits(
-    files: Path, tmp_path: Path, case: str, steps: list[int]
-) -> None:
+@pytest.mark.parametrize("case", KILLED)
+def test_a_run_that_is_killed_goes_on_to_the_same_bits(files: Path, lagging: Callable[[str], Path], case: str) -> None:
     """What lies on the disk in the middle of a turn is what a kill there leaves behind."""
-
-    def copy(number: int) -> None:
-        if number in steps:
-            shutil.copytree(tmp_path / "whole", tmp_path / f"killed-{number}")
-
-    whole = trained(files, tmp_path / "whole", case, copy, staleness=LAG)
-    for number in steps:
-        killed = tmp_path / f"killed-{number}"
+    whole = lagging(case)
+    for number in KILLED[case]:
+        killed = whole.with_name(f"killed-{number}")
         assert not (killed / "model").exists()
         assert same_run(trained(files, killed, case, resume=True, staleness=LAG), whole, "metrics.jsonl")
 
@@ -245,13 +256,12 @@ def test_a_checkpoint_has_the_weights_that_the_next_turns_need(files: Path, tmp_
             assert all(torch.equal(tensors[f"past/{before}/{name}"], then[f"policy/{name}"]) for name in names)
 
 
-def test_an_evaluation_is_of_the_present_weights(files: Path, tmp_path: Path) -> None:
+def test_an_evaluation_is_of_the_present_weights(files: Path, lagging: Callable[[str], Path], tmp_path: Path) -> None:
     """The first three turns of a run are sampled with the weights that it begins with; what it evaluates changes."""
     run = trained(files, tmp_path / "run", staleness=LAG, eval_data=str(files / "prompts.jsonl"), eval_every=1)
     found = [line["eval_objective/entropy"] for line in read_jsonl(run / "metrics.jsonl")]
     assert len(set(found)) == TURNS
-    plain = trained(files, tmp_path / "plain", staleness=LAG)
-    assert (run / "model/model.safetensors").read_bytes() == (plain / "model/model.safetensors").read_bytes()
+    assert (run / "model/model.safetensors").read_bytes() == (lagging("grpo") / "model/model.safetensors").read_bytes()
 
 
 def test_another_staleness_is_refused_where_a_run_goes_on(files: Path, tmp_path: Path) -> None:
@@ -270,12 +280,14 @@ def server(files: Path) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("case", ["grpo", "ppo", "grpo, redraws"])
-def test_a_sampler_elsewhere_gives_the_same_bits(files: Path, tmp_path: Path, server: Server, case: str) -> None:
+def test_a_sampler_elsewhere_gives_the_same_bits(
+    files: Path, lagging: Callable[[str], Path], tmp_path: Path, server: Server, case: str
+) -> None:
     """Whether the turns are drawn ahead, or not before they are asked for: `redraws` depend on scores. An evaluation
     in between has the server draw with other weights."""
     more: dict[str, Any] = {"staleness": LAG}
     more |= {"eval_data": str(files / "prompts.jsonl"), "eval_every": 3} if case == "ppo" else {}
-    own = trained(files, tmp_path / "own", case, **more)
+    own = trained(files, tmp_path / "own", case, **more) if case == "ppo" else lagging(case)
     run = trained(files, tmp_path / "run", case, sampler=server.url, **more)
     assert same_run(run, own)
     assert not (run / "sampler").exists()
@@ -302,8 +314,9 @@ def test_the_next_turns_are_drawn_while_this_one_is_learned_from(files: Path, tm
     assert len(every) == TURNS  # and no turn that the run does not have
 
 
-def test_it_goes_on_at_another_server_to_the_same_bits(files: Path, tmp_path: Path, server: Server) -> None:
-    whole = trained(files, tmp_path / "whole", staleness=LAG)
+def test_it_goes_on_at_another_server_to_the_same_bits(
+    files: Path, lagging: Callable[[str], Path], tmp_path: Path, server: Server
+) -> None:
     seen = 0
 
     def later(path: str, body: bytes) -> bytes | None:
@@ -316,7 +329,9 @@ def test_it_goes_on_at_another_server_to_the_same_bits(files: Path, tmp_path: Pa
     with pytest.raises(UserError, match=sentence):
         trained(files, tmp_path / "run", sampler=server.url, staleness=LAG)
     with serving(load_policy(files / "model")) as other:
-        assert same_run(trained(files, tmp_path / "run", sampler=other.url, staleness=LAG, resume=True), whole)
+        assert same_run(
+            trained(files, tmp_path / "run", sampler=other.url, staleness=LAG, resume=True), lagging("grpo")
+        )
 
 
 def test_wrong_weights_do_not_pass(files: Path, tmp_path: Path, server: Server) -> None:

@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from burnish.algorithms.interface import name_of
@@ -23,6 +22,7 @@ from burnish.policies.language.dtypes import dtype_in
 from burnish.recipes.assets import NAMES
 from burnish.report.wording import flatten, value
 from burnish.run import read_jsonl, write_atomically
+from burnish.run.plain_yaml import write_yaml
 from burnish.run.records import HARMLESS
 from burnish.run.versions import version
 
@@ -142,7 +142,7 @@ def front_matter(name: str, settings: Settings, scorer: bool, adapter: bool) -> 
     if datasets := [part.base for part in parts if on_hub(part.base, owner=True)]:
         front["datasets"] = list(dict.fromkeys(datasets))
     front["tags"] = ["burnish", name, *(["reward-model"] if scorer else [])]
-    return yaml.safe_dump(front, sort_keys=False)
+    return write_yaml(front)
 
 
 def on_hub(name: str, owner: bool = False) -> bool:
@@ -191,7 +191,7 @@ def configuration(algorithm: Any, settings: Settings) -> str:
     for key in PATHS:
         if isinstance(config.get(key), str):
             config[key] = shown_data(config[key]) if key in ("data", "eval_data") else shown(config[key])
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    return write_yaml(config)
 
 
 def cell(text: Any) -> str:

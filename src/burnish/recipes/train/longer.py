@@ -21,6 +21,8 @@ LENGTH = frozenset({"steps", "epochs"})
 
 def as_begun(run: RunFolder, settings: Settings) -> Settings:
     """The settings with the length that the run began with."""
+    if not run.resumed:
+        return settings
     saved = run.claimed()
     return dataclasses.replace(settings, **{key: saved.get(key, getattr(settings, key)) for key in LENGTH})
 

@@ -11,8 +11,9 @@ class TensorBoard:
     """A run as event files in its folder."""
 
     def __init__(self, place: Place) -> None:
-        import yaml
         from torch.utils.tensorboard import SummaryWriter
+
+        from burnish.run.plain_yaml import write_yaml
 
         folder = place.folder / FOLDER
         begun = place.noted is not None and any(folder.glob("events.*"))
@@ -20,7 +21,7 @@ class TensorBoard:
         # What lies behind the step that the run goes on from is hidden, and written again.
         self._writer = SummaryWriter(str(folder), purge_step=place.step + 1 if begun else None)
         if not begun:
-            config = yaml.safe_dump(place.config, sort_keys=False, allow_unicode=True)
+            config = write_yaml(place.config)
             self._writer.add_text("config", "".join(f"    {line}\n" for line in config.splitlines()), 0)
         self._writer.flush()
 
