@@ -18,7 +18,7 @@ COMMON = {
 OWN = {
     "demo": "--out --runs --quick --overwrite",
     "write": "--out --texts",
-    "pretrain": "--out --text",
+    "pretrain": "--out --text --epochs",
     "judge": "--out",
     "study checked": "--out --quick --tasks --seeds --jobs --resume",
     "study frontier": "--out --quick --full --seeds --jobs --resume",
@@ -42,6 +42,7 @@ def test_a_study_has_its_flags(command: str, burnish: Any) -> None:
         (["demo", "--out", "{taken}"], "{taken} "),
         (["pretrain"], "Missing option '--out'"),
         (["pretrain", "--out", "{taken}/out", "--text", "{taken}"], "{taken} has no shard-00000.jsonl"),
+        (["pretrain", "--out", "{taken}/out", "--epochs", "0"], "--epochs"),
         (["judge", "--seed", "1"], "No such option"),
         (["study", "checkd"], "No such command 'checkd'"),
         (["study", "checked", "--jobs", "0"], "--jobs"),

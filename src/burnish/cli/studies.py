@@ -167,8 +167,15 @@ def write(out: Path, texts: int, **flags: Any) -> None:
     default=None,
     help="folder of burnish write: its complete shards are read beside the written text that comes with Burnish",
 )
+@click.option(
+    "--epochs",
+    type=click.FloatRange(min=0, min_open=True),
+    default=6.0,
+    show_default=True,
+    help="passes over the text, in which film reviews are three times",
+)
 @common("seed", "threads", "quiet", "debug")
-def pretrain(out: Path, text: Path | None, **flags: Any) -> None:
+def pretrain(out: Path, text: Path | None, epochs: float, **flags: Any) -> None:
     """Train the embedded model again (hours).
 
     Tokenizer, weights and what is measured of them. A killed run goes on where it was when the command is given again,
@@ -177,7 +184,7 @@ def pretrain(out: Path, text: Path | None, **flags: Any) -> None:
     from burnish.recipes.pretrain import Recipe
     from burnish.recipes.pretrain import pretrain as run_pretrain
 
-    click.echo(printable(run_pretrain(out, Recipe(), settings_of(flags), text)))
+    click.echo(printable(run_pretrain(out, Recipe(epochs=epochs), settings_of(flags), text)))
 
 
 @click.command()
