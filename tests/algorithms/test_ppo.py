@@ -118,7 +118,7 @@ def test_sequences_by_hand() -> None:
 
 
 def test_weights_multiply_the_policys_term_alone() -> None:
-    """Weights 2 and 3 in the first row, 4 in the second: −1.2·2 − 0.5·3 + 1.5·4 = 2.1. Masked places may hold anything."""
+    """Weights 2 and 3 in the first row, 4 in the second: −1.2·2 − 0.5·3 + 1.5·4 = 2.1, whatever masked places hold."""
     algorithm = PPO(lambda_=0.5, standardise_advantages=False)
     weights = f64([[math.nan, 2, 3], [1e30, 4, math.nan]])
     batch = ready(algorithm, models_of(before()), dataclasses.replace(two_rows(), weights=weights))

@@ -13,6 +13,7 @@ COMMON = {
     "study checked": "",
     "study frontier": "",
     "study selection": "",
+    "study onoff": "",
 }
 OWN = {
     "demo": "--out --runs --quick --overwrite",
@@ -22,6 +23,7 @@ OWN = {
     "study checked": "--out --quick --tasks --seeds --jobs --resume",
     "study frontier": "--out --quick --full --seeds --jobs --resume",
     "study selection": "--out --quick --seeds --jobs --resume",
+    "study onoff": "--out --quick --runs --jobs --resume",
 }
 
 
@@ -50,6 +52,8 @@ def test_a_study_has_its_flags(command: str, burnish: Any) -> None:
         (["study", "frontier", "--out", "{taken}"], "{taken} exists and is not empty"),
         (["study", "selection", "--seeds", "0"], "--seeds"),
         (["study", "selection", "--out", "{taken}"], "{taken} exists and is not empty"),
+        (["study", "onoff", "--runs", "0"], "--runs"),
+        (["study", "onoff", "--out", "{taken}"], "{taken} exists and is not empty"),
         (["study", "checked", "--out", "{taken}"], "{taken} exists and is not empty"),
         (["study", "checked", "--resume", "--out", "{taken}"], "{taken} does not contain a run"),
     ],

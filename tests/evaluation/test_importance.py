@@ -40,7 +40,7 @@ def test_the_variance_of_a_product_of_independent_choices(outcomes: list[float],
 
 
 def test_prefixes_by_hand() -> None:
-    """Log-ratios 1, 2, 4 in places 2, 3, 5 of the first episode, and 8 in place 1 of the second, which has ended then."""
+    """Log-ratios 1, 2, 4 in places 2, 3, 5 of the first episode, and 8 in place 1 of the second, which ends there."""
     mask = torch.tensor([[False, True, True, False, True], [True, False, False, False, False]])
     new = torch.tensor([[9.0, 1, 2, 9, 4], [8, 9, 9, 9, torch.nan]])
     found = prefix_log_weights(new, torch.zeros(2, 5), mask, [1, 2, 3, 7])

@@ -11,7 +11,7 @@ from burnish.report import theme, wording
 from burnish.report.control.classic_figures import save_curves
 from burnish.report.figures import Chart
 from burnish.report.onoff_words import missing, result_sentences, title_of, warnings
-from burnish.report.page import Figure, figure, write_page
+from burnish.report.page import figure, write_page
 from burnish.run import UserError, read_mapping
 
 AXES = {"steps": "environment steps", "seconds": "CPU seconds"}
@@ -22,8 +22,8 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def onoff_page(folder: Path) -> Path:
-    """Write `report.html` and the figures `efficiency`, `weights` and `late` (PNG, SVG), as far as there is something to
-    draw, to `folder`; returns the page's path.
+    """Write `report.html` and the figures `efficiency`, `weights` and `late` (PNG, SVG), those with something to draw, to
+    `folder`; returns the page's path.
 
     Raises UserError if the summary is missing.
     """
@@ -31,7 +31,9 @@ def onoff_page(folder: Path) -> Path:
         raise UserError(f"{folder} has no summary.json: give the folder of burnish study onoff")
     found = read_mapping(folder / "summary.json")
     panels = panels_of(found)
-    figures = {name: [figure(f"{name}-{i}", chart) for i, chart in enumerate(charts)] for name, charts in panels.items()}
+    figures = {
+        name: [figure(f"{name}-{i}", chart) for i, chart in enumerate(charts)] for name, charts in panels.items()
+    }
     note = missing(found)
     for name, charts in panels_of(found, for_file=True).items():
         if charts:
@@ -146,6 +148,9 @@ def lines(
     y = alt.Y("y:Q", title=titles[1], scale=scale, axis=y_axis)
     layers.append(alt.Chart(rows).mark_line(strokeWidth=2, point=len(rows) < 60).encode(x=x, y=y, color=tint))
     ends = rows.sort_values("x").groupby("name", sort=False).tail(1)
-    said = "; ".join(f"{one.name_}: {wording.number(one.y, 2)} at {one.x:g}" for one in ends.rename(columns={"name": "name_"}).itertuples())
+    said = "; ".join(
+        f"{one.name_}: {wording.number(one.y, 2)} at {one.x:g}"
+        for one in ends.rename(columns={"name": "name_"}).itertuples()
+    )
     spoken = f"{title}: {titles[1]} against {titles[0]}. {said}."
     return alt.layer(*layers).properties(width="container", height=HEIGHT, title=title, description=spoken)

@@ -27,9 +27,9 @@ def late(how: Behind, player: Any, count: int) -> Iterator[Drawn]:
 @torch.no_grad()
 def shift(player: Any) -> None:
     """A policy that has learned: its parameters are others."""
-    player.models.policy.theta += 0.1 * torch.arange(player.models.policy.theta.numel()).view_as(
-        player.models.policy.theta
-    ).sin()
+    player.models.policy.theta += (
+        0.1 * torch.arange(player.models.policy.theta.numel()).view_as(player.models.policy.theta).sin()
+    )
 
 
 def test_without_a_lag_the_rollouts_are_the_same_objects() -> None:
@@ -39,7 +39,7 @@ def test_without_a_lag_the_rollouts_are_the_same_objects() -> None:
 
 
 def test_turn_t_learns_from_what_the_policy_of_turn_t_minus_lag_did() -> None:
-    """The log-probabilities of the policy that acted are those of the policy as it was two turns before, or the first."""
+    """The policy that acted is the policy as it was two turns before, or the first."""
     player = player_of(world(), KNOBS, episodes=50)
     fresh = player_of(world(), KNOBS, episodes=50)
     policies, weights = [], []
@@ -107,7 +107,9 @@ def test_runs_that_have_left_leave_the_rollouts_that_wait() -> None:
 def test_runs_by_position() -> None:
     """A second run is the first with other rewards."""
     one = rows()
-    both = {name: torch.cat([value, value]) for name, value in vars(one).items() if value is not None and name != "rows"}
+    both = {
+        name: torch.cat([value, value]) for name, value in vars(one).items() if value is not None and name != "rows"
+    }
     both["rewards"] = torch.stack([torch.zeros(2, 3), torch.ones(2, 3)])
     picked = of_runs(Transitions(**both, rows=one.rows), [1])
     assert picked.rewards.tolist() == [[[1.0] * 3] * 2]

@@ -1,7 +1,7 @@
 """Rollouts that are learned from some turns after they were made, as if they had come out of a replay buffer.
 
-A turn is a rollout and the updates on it. Turn t learns from the rollout that the policy of turn max(0, t − lag) made, as
-with `--staleness` of a language model: the policy acts `lag` rollouts ahead of what it learns from.
+A turn is a rollout and the updates on it. Turn t learns from the rollout that the policy of turn max(0, t − lag) made,
+as with `--staleness` of a language model: the policy acts `lag` rollouts ahead of what it learns from.
 """
 
 from collections import deque
@@ -59,7 +59,9 @@ class Behind:
         """What the loss of each step is multiplied by, from the acting policy's log-probabilities in the batch."""
         if self.correction == "none":
             return None
-        logs = log_weights(logprobs, batch.old_logprobs, batch.mask, "token" if self.correction == "action" else "sequence")
+        logs = log_weights(
+            logprobs, batch.old_logprobs, batch.mask, "token" if self.correction == "action" else "sequence"
+        )
         return truncated(logs, 0.0, self.high if self.correction == "truncated" else float("inf"))
 
 

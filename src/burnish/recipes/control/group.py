@@ -114,7 +114,8 @@ def run_group(
     """Train the group's runs to the end and write their episodes and weights; returns the content of `group.json`.
 
     `progress` is called now and then with the number of the group's episodes that have ended, or of its environment
-    steps. Rollouts go `through` a function first. The returns of every run that ended normally are written, even if other runs failed.
+    steps. Rollouts go `through` a function first. The returns of every run that ended normally are written, even if
+    other runs failed.
     """
     began = time.perf_counter()
     with RunFolder.open(folder) as run:

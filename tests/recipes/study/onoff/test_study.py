@@ -77,9 +77,7 @@ def test_only_what_is_not_finished_is_computed_and_again_the_same(done: Path, pl
     assert [one | {"seconds": 0} for one in after] == [one | {"seconds": 0} for one in before]
 
 
-def test_other_sizes_and_hyperparameters_are_refused(
-    done: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_sizes_and_hyperparameters_are_refused(done: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="exists and is not empty: use --resume"):
         onoff_study(done, plan, quiet=True)
     with pytest.raises(UserError, match=r"begun with another config, .*late_steps"):
@@ -102,10 +100,16 @@ def test_what_fails_is_named_and_the_page_is_of_the_others(
         return {"value": 9.0, "failed": None, "seconds": 1.0, "ends": [9], "returns": [9.0], "clock": [[10, 1.0, 1.0]]}
 
     monkeypatch.setattr(pool, "kept", kept)
-    with pytest.raises(UserError, match="PPO on CartPole, run 0: no; .*the other results are in"):
+    with pytest.raises(UserError, match=r"PPO on CartPole, run 0: no; .*the other results are in"):
         onoff_study(tmp_path / "out", plan, jobs=1, quiet=True)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "weights in Language, run 0 failed: no" in page
+
+
+def test_where_everything_fails_there_is_no_page(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kept(one: Cell, job: OnOff, out: Path) -> Found:
+        raise UserError("no")
+
+    monkeypatch.setattr(pool, "kept", kept)
     with pytest.raises(UserError, match="nothing was computed: PPO on CartPole, run 0: no"):
-        monkeypatch.setattr(pool, "kept", lambda *_: (_ for _ in ()).throw(UserError("no")))
         onoff_study(tmp_path / "none", plan, jobs=1, quiet=True)

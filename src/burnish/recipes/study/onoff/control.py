@@ -45,7 +45,7 @@ def group_of(plan: Plan, task: str, name: str, run: int, steps: int, **options: 
 
 def efficiency(plan: Plan, task: str, name: str, run: int, work: Path) -> Found:
     """Train, and write down when episodes ended, in environment steps, what they returned, and the run's clock."""
-    return trained(group_of(plan, task, name, run, plan.steps), work)
+    return trained(group_of(plan, task, name, run, plan.steps[task]), work)
 
 
 def late(plan: Plan, run: int, lag: int, correction: str, work: Path) -> Found:

@@ -40,7 +40,7 @@ class Run:
         return float(self.ends[there[0] + latest - 1]) if len(there) else None
 
 
-def timed(ends: Sequence[float], clock: Sequence[Sequence[float]], column: int) -> Float[np.ndarray, "E"]:
+def timed(ends: Sequence[int | float], clock: Sequence[Sequence[int | float]], column: int) -> Float[np.ndarray, "E"]:
     """When a run had made so many steps, by its clock: rows of steps and times, linear between them."""
     marks = np.array([[0.0, *[0.0] * (len(clock[0]) - 1)], *clock])
     return np.interp(np.array(ends, float), marks[:, 0], marks[:, column])
@@ -65,7 +65,7 @@ def areas(runs: Sequence[Run], grid: Float[np.ndarray, "P"]) -> Float[np.ndarray
     return np.trapezoid(values, grid, axis=1) / (grid[-1] - grid[0])
 
 
-def interval(values: Sequence[float] | Float[np.ndarray, "R"]) -> dict[str, float | None]:
+def interval(values: Sequence[int | float] | Float[np.ndarray, "R"]) -> dict[str, float | None]:
     """The mean over runs and its 95 % bootstrap interval; no interval of fewer than two runs."""
     if len(values) < FEWEST:
         return {"mean": float(np.mean(values)), "low": None, "high": None}

@@ -33,12 +33,12 @@ OF_LANGUAGE: dict[Correction, dict[str, Any]] = {
 class Plan:
     """Sizes of the study.
 
-    Each of the `learners` has `runs` runs of `steps` environment steps. PPO on CartPole with episodes of at most `longest`
-    steps has as many runs of `late_steps` steps for each of `lags`, in turns, and each correction. A language model has
-    `language_runs` trainings of `updates` turns of one update of `texts` completions, `group` of each prompt, for each
-    of `language_lags`.
+    Each of the `learners` has `runs` runs of its environment's `steps`. PPO on CartPole with episodes of at most
+    `longest` steps has as many runs of `late_steps` steps for each of `lags`, in turns, and each correction. A language
+    model has `language_runs` trainings of `updates` turns of one update of `texts` completions, `group` of each prompt,
+    for each of `language_lags`.
 
-    Weights are measured in a training without lag: after each of the `anchors` turns, `episodes` episodes are drawn, and
+    Weights are measured in a training without lag: after each of the `anchors` turns `episodes` episodes are drawn, and
     weighed by the policies of `lags` turns later, for the first of `counts` actions. Language models are trained on the
     first `prefixes` prefixes and measured on the first `held_out` held-out ones.
     """
@@ -46,18 +46,18 @@ class Plan:
     learners: dict[str, tuple[str, ...]] = field(default_factory=lambda: LEARNERS)
     runs: int = 10
     language_runs: int = 5
-    steps: int = 50_000
-    late_steps: int = 50_000
+    steps: dict[str, int] = field(default_factory=lambda: {CARTPOLE: 50_000, PENDULUM: 20_000})
+    late_steps: int = 25_600
     longest: int = 200
     lags: tuple[int, ...] = (0, 1, 2, 4, 8)
     language_lags: tuple[int, ...] = (0, 2, 8)
-    anchors: tuple[int, ...] = (16, 64, 128)
-    language_anchors: tuple[int, ...] = (8, 24, 48)
+    anchors: tuple[int, ...] = (16, 48, 80)
+    language_anchors: tuple[int, ...] = (8, 16, 32)
     counts: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100, 200)
     episodes: int = 256
     model: str = "builtin"
-    updates: int = 64
-    texts: int = 64
+    updates: int = 48
+    texts: int = 32
     group: int = 4
     learning_rate: float = 1e-4
     prefixes: int = 512
@@ -87,7 +87,7 @@ QUICK = replace(
     FULL,
     runs=2,
     language_runs=2,
-    steps=1_500,
+    steps={CARTPOLE: 1_500, PENDULUM: 900},
     late_steps=3_072,
     lags=(0, 2),
     language_lags=(0, 2),

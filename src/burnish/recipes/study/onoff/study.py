@@ -75,7 +75,9 @@ def written(
 
 def config_of(plan: Plan) -> dict[str, Any]:
     """What a study with this plan is begun with: its sizes, and the hyperparameters of its algorithms."""
-    methods = {f"{task}/{name}": method_of(task, name).as_dict() for task, names in plan.learners.items() for name in names}
+    methods = {
+        f"{task}/{name}": method_of(task, name).as_dict() for task, names in plan.learners.items() for name in names
+    }
     return asdict(plan) | {"high": HIGH, "methods": methods}
 
 

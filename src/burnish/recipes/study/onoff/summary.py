@@ -77,7 +77,9 @@ def run_of(one: Found, axis: str) -> Run:
     """A run's episodes against steps, or against its CPU seconds."""
     ends, column = np.array(one["ends"], float), AXES[axis]
     last = one["clock"][-1][column]
-    return Run(timed(one["ends"], one["clock"], column) if column else ends, np.array(one["returns"], float), float(last))
+    return Run(
+        timed(one["ends"], one["clock"], column) if column else ends, np.array(one["returns"], float), float(last)
+    )
 
 
 def learner_row(task: str, name: str, by_run: Mapping[int, Found], runs: Mapping[int, Run]) -> dict[str, Any]:
