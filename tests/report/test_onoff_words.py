@@ -81,9 +81,9 @@ def test_what_is_missing_and_what_failed() -> None:
     assert missing(study()) is None
     assert warnings(study()) == []
     found = study(missing=[f"run {i}" for i in range(9)], failures={"run 9": "no memory"})
-    assert missing(found) == "Missing so far: run 0, run 1, run 2, run 3, run 4, run 5 and 3 more."
+    assert missing(found) == "Missing so far: run 0; run 1; run 2; run 3; run 4; run 5; 3 more."
     assert warnings(found) == [
-        "Missing so far: run 0, run 1, run 2, run 3, run 4, run 5 and 3 more. The same command with --resume computes "
+        "Missing so far: run 0; run 1; run 2; run 3; run 4; run 5; 3 more. The same command with --resume computes "
         "them.",
         "run 9 failed: no memory",
     ]

@@ -1,8 +1,8 @@
 """How far importance weights are from 1, for episodes of which only the first actions count.
 
 The weight of an episode's first t actions, Π_{s ≤ t} π(a_s)/μ(a_s), is what makes an average over episodes of μ one
-over those of π, for anything that these actions decide. With T independent choices whose single weight has the variance v,
-its variance is (1 + v)^T − 1: it grows exponentially, and the effective sample size falls as (1 + v)^−T.
+over those of π, for anything that these actions decide. With T independent choices whose single weight has the variance
+v, its variance is (1 + v)^T − 1: it grows exponentially, and the effective sample size falls as (1 + v)^−T.
 """
 
 from collections.abc import Sequence

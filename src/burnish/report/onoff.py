@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import altair as alt
@@ -17,13 +18,14 @@ from burnish.run import UserError, read_mapping
 AXES = {"steps": "environment steps", "seconds": "CPU seconds"}
 RETURN = {"CartPole-v1": "return", "Pendulum-v1": "return", "language": "gold score"}
 LATE, ACTIONS, SAMPLE = "turns late", "actions that count", "effective sample"
-WIDTH, HEIGHT = 340, 220
+WIDTH, HEIGHT, LINE = 340, 220, 110
+"""Of a panel in pixels, and of a line in letters."""
 Rows = Sequence[Mapping[str, Any]]
 
 
 def onoff_page(folder: Path) -> Path:
-    """Write `report.html` and the figures `efficiency`, `weights` and `late` (PNG, SVG), those with something to draw, to
-    `folder`; returns the page's path.
+    """Write `report.html` and the figures `efficiency`, `weights` and `late` (PNG, SVG), those with something to draw,
+    to `folder`; returns the page's path.
 
     Raises UserError if the summary is missing.
     """
@@ -38,7 +40,8 @@ def onoff_page(folder: Path) -> Path:
     for name, charts in panels_of(found, for_file=True).items():
         if charts:
             columns = alt.concat(*(chart.properties(width=WIDTH) for chart in charts), columns=2, spacing=30)
-            save_curves(alt.vconcat(columns, title=alt.TitleParams(note or "")), folder / name)
+            said = alt.TitleParams(wrap(note, LINE) if note else "", anchor="start", fontSize=12, fontWeight="normal")
+            save_curves(alt.vconcat(columns, title=said), folder / name)
     return write_page(
         "onoff.html.j2",
         folder / "report.html",
@@ -90,13 +93,21 @@ def panels_of(found: Mapping[str, Any], for_file: bool = False) -> dict[str, lis
                 (ACTIONS, SAMPLE),
                 domain=(0, 1),
                 log=True,
+                few=True,
                 legend=for_file,
             )
             for task in found["tasks"]
             if (rows := [row for row in found["weights"] if row["task"] == task])
         ],
         "late": [
-            lines(late_lines(found, rows), tints["late"], found["tasks"][task], (LATE, RETURN[task]), legend=for_file)
+            lines(
+                late_lines(found, rows),
+                tints["late"],
+                found["tasks"][task],
+                (LATE, RETURN[task]),
+                few=True,
+                legend=for_file,
+            )
             for task in found["tasks"]
             if (rows := [row for row in found["late"] if row["task"] == task])
         ],
@@ -130,23 +141,26 @@ def lines(
     titles: tuple[str, str],
     domain: tuple[float, float] | None = None,
     log: bool = False,
+    few: bool = False,
     legend: bool = False,
 ) -> Chart:
-    """A line with its band for each name; `titles` are those of the axes. A single point is a dot."""
+    """A line with its band for each name; `titles` are those of the axes. Where there are `few` places, they are marked
+    on the axis, and points on the lines."""
     rows = pd.DataFrame(points)
     key = alt.Legend(title=None, orient="top", symbolType="stroke", symbolOpacity=1, columns=2) if legend else None
     tint = alt.Color("name:N", scale=alt.Scale(domain=list(colours), range=list(colours.values())), legend=key)
-    axis = alt.Axis(values=sorted(set(rows.x)), format=",d") if log else alt.Axis(format="~s", tickCount=5)
+    places = alt.Axis(values=sorted(set(rows.x)), format=",d", labelOverlap=False)
+    axis = places if few else alt.Axis(format="~s", tickCount=5)
     x = alt.X("x:Q", title=titles[0], scale=alt.Scale(type="log" if log else "linear", nice=False), axis=axis)
     scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
-    y_axis = alt.Axis(format="%" if domain else "", tickCount=5)
+    y_axis = alt.Axis(format="%" if domain else ".4~g", tickCount=5)
     layers: list[Any] = []
     if len(known := rows.dropna()):
         low = alt.Y("low:Q", title=titles[1], scale=scale, axis=y_axis)
         band = alt.Chart(known).mark_area(opacity=0.15, line=False, aria=False)
         layers.append(band.encode(x=x, y=low, y2="high:Q", color=tint))
     y = alt.Y("y:Q", title=titles[1], scale=scale, axis=y_axis)
-    layers.append(alt.Chart(rows).mark_line(strokeWidth=2, point=len(rows) < 60).encode(x=x, y=y, color=tint))
+    layers.append(alt.Chart(rows).mark_line(strokeWidth=2, point=few).encode(x=x, y=y, color=tint))
     ends = rows.sort_values("x").groupby("name", sort=False).tail(1)
     said = "; ".join(
         f"{one.name_}: {wording.number(one.y, 2)} at {one.x:g}"

@@ -172,7 +172,7 @@ def missing(found: Mapping[str, Any]) -> str | None:
     if not (names := found["missing"]):
         return None
     more = [f"{len(names) - SHOWN} more"] if len(names) > SHOWN else []
-    return f"Missing so far: {wording.listed([*names[:SHOWN], *more])}."
+    return f"Missing so far: {'; '.join([*names[:SHOWN], *more])}."
 
 
 def warnings(found: Mapping[str, Any]) -> list[str]:
