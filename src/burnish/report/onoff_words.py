@@ -134,7 +134,7 @@ def said_of(found: Mapping[str, Any], key: str, how: str, base: str) -> list[str
 
 def reason(found: Mapping[str, Any]) -> list[str]:
     """What the language model says about the reason usually given for on-policy RLHF; nothing where it is not known."""
-    (row,) = [one for one in whole_episodes(found) if one["task"] == "language"] or [None]
+    row = next((one for one in whole_episodes(found) if one["task"] == "language"), None)
     if row is None or not decided(row["ess"]):
         return []
     plain = [one for one in found["late"] if one["task"] == "language" and one["correction"] == "none" and one["lag"]]

@@ -6,7 +6,7 @@ from typing import Any
 from burnish.experience.control.behind import Correction
 
 CARTPOLE, PENDULUM, LANGUAGE = "CartPole-v1", "Pendulum-v1", "language"
-LEARNERS = {CARTPOLE: ("ppo", "dqn"), PENDULUM: ("ppo", "sac")}
+LEARNERS: dict[str, tuple[str, ...]] = {CARTPOLE: ("ppo", "dqn"), PENDULUM: ("ppo", "sac")}
 """By environment, the algorithms whose sample efficiency is compared; the others with the first, which is on-policy."""
 THRESHOLDS = {CARTPOLE: 475.0, PENDULUM: -200.0}
 """Mean returns that count as solved: CartPole's own; Pendulum has none."""
