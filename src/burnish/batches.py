@@ -133,7 +133,8 @@ class Episodes(Rows):
     `old_logprobs` of the trained policy before the rollout's first update, and `ref_logprobs` of the reference, None
     where nothing uses one. `discounts` is gamma, and 0 on the step that terminated. `limit` is the largest number of
     tokens that a completion may have. `ptx` are texts to imitate beside the completions, as many, with the weight of
-    their loss; None where there are none.
+    their loss; None where there are none. `weights` are what the policy's loss of each token is multiplied by where the
+    sampler was not the policy; None: 1.
     """
 
     tokens: Int[Tensor, "B T"]
@@ -148,6 +149,7 @@ class Episodes(Rows):
     ref_logprobs: Float[Tensor, "B T"] | None = None
     ptx: Demonstrations | None = None
     ptx_weight: Float[Tensor, ""] | None = None
+    weights: Float[Tensor, "B T"] | None = None
 
     def counts(self) -> dict[str, Tensor]:
         """`Rows.counts`, as "constant" the tokens that the completions could have at most (Dr. GRPO's divisor), and as
@@ -164,13 +166,11 @@ class GroupEpisodes(Episodes):
     rows, and `place` says which of them is the row's own. So what a group says of a row can be computed from the row
     alone, in whatever minibatch it is. A score is the sum of the row's `rewards`. `peers_kl` are the summed
     log-ratios to the reference of the same completions, Σ_t log π_old(y_t) − log π_ref(y_t), None without a reference.
-    `weights` are what the policy's loss of each token is multiplied by where the sampler was not the policy; None: 1.
     """
 
     peers: Float[Tensor, "B G"]
     place: Int[Tensor, "B"]
     peers_kl: Float[Tensor, "B G"] | None = None
-    weights: Float[Tensor, "B T"] | None = None
 
     def own(self, peers: Float[Tensor, "B G"]) -> Float[Tensor, "B"]:
         """Of one number per completion of the group, the row's own."""
@@ -182,9 +182,9 @@ class Transitions(Rows):
     """Steps of R runs in their environments, in lockstep: a row is an episode, or a piece of one.
 
     `observations` has one column more than there are steps, for the final state; single steps, which an update learns
-    from, have no such column. `old_logprobs` are the log-probabilities of the policy that acted. `discounts` is gamma,
-    and 0 on the step that terminated. `runs` are the numbers of the runs, `progress` the share of its episodes that
-    each run has finished.
+    from, have no such column. `old_logprobs` are the log-probabilities of the policy that acted, or of the one that
+    learns where steps are late; `weights` are then what its loss of each step is multiplied by (None: 1). `discounts`
+    is gamma, and 0 on the step that terminated. `runs` are the numbers of the runs, `progress` the share behind each.
     """
 
     observations: Num[Tensor, "R B T_or_one_more O"]
@@ -197,6 +197,7 @@ class Transitions(Rows):
     discounts: Float[Tensor, "R B T"]
     runs: Int[Tensor, "R"]
     progress: Float[Tensor, "R"]
+    weights: Float[Tensor, "R B T"] | None = None
 
     def counts(self) -> dict[str, Tensor]:
         """Real steps, and rows with one, per run `[R]`."""

@@ -117,6 +117,18 @@ def test_sequences_by_hand() -> None:
     assert found["loss/value_avg"] == pytest.approx(0.74375)
 
 
+def test_weights_multiply_the_policys_term_alone() -> None:
+    """Weights 2 and 3 in the first row, 4 in the second: −1.2·2 − 0.5·3 + 1.5·4 = 2.1, whatever masked places hold."""
+    algorithm = PPO(lambda_=0.5, standardise_advantages=False)
+    weights = f64([[math.nan, 2, 3], [1e30, 4, math.nan]])
+    batch = ready(algorithm, models_of(before()), dataclasses.replace(two_rows(), weights=weights))
+    moved = after()
+    found = gradient(algorithm, models_of(moved), batch)
+    assert found["loss/policy_avg"] == pytest.approx(2.1 / 3)
+    assert found["loss/value_avg"] == pytest.approx(1.85 / 3)
+    torch.testing.assert_close(moved.gradients()["logprobs"], f64([[0, 0, -1.5], [0, 6, 0]]) / 3)
+
+
 def test_clip_is_a_knob_of_each_side() -> None:
     """With clip = 0.6 the ratio 1.6 is at the end of the range, and counts in full: −1.6 − 0.5 + 1.5."""
     found, _ = by_hand(clip=0.6 + 1e-9)

@@ -14,6 +14,7 @@ COMMON = {
     "study frontier": "",
     "study overoptimise": "",
     "study selection": "",
+    "study onoff": "",
 }
 OWN = {
     "demo": "--out --runs --quick --overwrite",
@@ -24,6 +25,7 @@ OWN = {
     "study frontier": "--out --quick --full --seeds --jobs --resume",
     "study overoptimise": "--out --quick --seeds --jobs --resume",
     "study selection": "--out --quick --seeds --jobs --resume",
+    "study onoff": "--out --quick --runs --jobs --resume",
 }
 
 
@@ -55,6 +57,8 @@ def test_a_study_has_its_flags(command: str, burnish: Any) -> None:
         (["study", "overoptimise", "--out", "{taken}"], "{taken} exists and is not empty"),
         (["study", "selection", "--seeds", "0"], "--seeds"),
         (["study", "selection", "--out", "{taken}"], "{taken} exists and is not empty"),
+        (["study", "onoff", "--runs", "0"], "--runs"),
+        (["study", "onoff", "--out", "{taken}"], "{taken} exists and is not empty"),
         (["study", "checked", "--out", "{taken}"], "{taken} exists and is not empty"),
         (["study", "checked", "--resume", "--out", "{taken}"], "{taken} does not contain a run"),
     ],

@@ -30,6 +30,9 @@ class PPO(Algorithm):
     Differs: from the paper by the ½ in the value's error, and in that the penalty joins the clipping and does not
     replace it; with an infinite `clip` it does. The KL is estimated from the actions that the old policy sampled.
 
+    Where another policy μ acted, a batch may have weights π_old/μ, which multiply the policy's term: the decoupled
+    objective of Hilton et al. (2022), "Batch size-invariance for policy optimization".
+
     Rewards, discounts and, for a language model, the KL penalty to the reference and the temperature belong to the
     experience that the episodes come from.
     """
@@ -99,6 +102,8 @@ class PPO(Algorithm):
         logprobs, entropy = models.policy.logprobs_and_entropy(batch.batch)
         logprobs, values = real(logprobs, mask), real(models.critic.values(batch.batch)[..., :-1], mask)
         policy_losses = clipped_surrogate(logprobs, old_logprobs, batch.advantages, self.clip, self.clip)
+        if batch.batch.weights is not None:
+            policy_losses = policy_losses * real(batch.batch.weights, mask)
         plain = value_losses = value_loss(values, batch.returns)
         if self.value_clip is not None:
             value_losses = clipped_value_loss(values, batch.old_values, batch.returns, self.value_clip)

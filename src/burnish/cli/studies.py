@@ -143,6 +143,33 @@ def selection(out: Path, quick: bool, seeds: int | None, jobs: int | None, resum
     click.echo(printable(out / "report.html"))
 
 
+@study.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/onoff"), show_default=True, help="folder")
+@quick_option
+@click.option(
+    "--runs",
+    type=click.IntRange(1, 100),
+    default=None,
+    help="runs of each setting, of language models at most 5  [default: 10 and 5; with --quick 2]",
+)
+@jobs_option
+@resume_option
+@common("quiet", "debug")
+def onoff(out: Path, quick: bool, runs: int | None, jobs: int | None, resume: bool, **flags: Any) -> None:
+    """Compare learning on-policy with learning from old data.
+
+    DQN and SAC beside PPO, in environment steps and in time; PPO and RLOO on data that is some turns old, with and
+    without importance weights; and how unequal these weights are by the number of actions in an episode: with
+    intervals, and a page. docs/study_onoff.md describes it.
+    """
+    from burnish.recipes.study.onoff.plan import plan_for
+    from burnish.recipes.study.onoff.study import onoff_study
+
+    command = shlex.join(["burnish", *sys.argv[1:]])
+    onoff_study(out, plan_for(quick, runs), jobs, resume, settings_of(flags).quiet, command)
+    click.echo(printable(out / "report.html"))
+
+
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="folder to write")
 @click.option("--texts", type=click.IntRange(min=1), default=65_536, show_default=True, help="how many, of 80 words")

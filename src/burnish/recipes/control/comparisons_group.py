@@ -87,7 +87,7 @@ def learn(group: VariantGroup, run: RunFolder, progress: Callable[[int], None] |
     if (knobs := group.variant.comparisons) is None:
         return play(group, run, progress)[0], None
     teacher = Teacher(knobs, actions_of(group.env), group.seeds, group.first)
-    return play(group, run, progress, lambda stream: compared(stream, teacher))[0], teacher
+    return play(group, run, progress, lambda stream, player: compared(stream, teacher))[0], teacher
 
 
 def actions_of(env: str) -> Actions:

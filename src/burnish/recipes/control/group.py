@@ -99,16 +99,28 @@ class Pace:
     keeps_best: bool = False
 
 
-def run_group(group: RunGroup, folder: Path, progress: Callable[[int], None]) -> dict[str, Any]:
+Through = Callable[[Iterator[Drawn], Player], Iterator[Drawn]]
+"""What rollouts go through before the runs learn from them, with the player that makes them."""
+
+
+def as_drawn(stream: Iterator[Drawn], player: Player) -> Iterator[Drawn]:
+    """The rollouts as they are."""
+    return stream
+
+
+def run_group(
+    group: RunGroup, folder: Path, progress: Callable[[int], None], through: Through = as_drawn
+) -> dict[str, Any]:
     """Train the group's runs to the end and write their episodes and weights; returns the content of `group.json`.
 
     `progress` is called now and then with the number of the group's episodes that have ended, or of its environment
-    steps. The returns of every run that ended normally are written, even if other runs failed.
+    steps. Rollouts go `through` a function first. The returns of every run that ended normally are written, even if
+    other runs failed.
     """
     began = time.perf_counter()
     with RunFolder.open(folder) as run:
         run.claim(group.as_dict())
-        player, updates = play(group, run, progress)
+        player, updates = play(group, run, progress, through)
         finished = pd.DataFrame([asdict(episode) for episode in player.ledger.finished])
         frame = pd.DataFrame(columns=["run", "episode", "return_", "length", "steps"]) if finished.empty else finished
         frame = frame.rename(columns={"return_": "return"})
@@ -131,7 +143,7 @@ def play(
     group: RunGroup,
     run: RunFolder,
     progress: Callable[[int], None] | None = None,
-    through: Callable[[Iterator[Drawn]], Iterator[Drawn]] = lambda stream: stream,
+    through: Through = as_drawn,
 ) -> tuple[Player, dict[int, int]]:
     """The group's runs through the loop, until each has had its episodes or steps; rollouts go `through` a function
     first. Also returns the number of updates of each run."""
@@ -164,7 +176,7 @@ def play(
         player.report = report
         train_loop(
             models,
-            through(draws(method.control, player)),
+            through(draws(method.control, player), player),
             learner=learner,
             settings=Pace(group.seed),
             steps=float("inf"),

@@ -1,0 +1,96 @@
+"""Put the results of `burnish study onoff` into docs/study_onoff.md: give its folder, as runs/onoff.
+
+The tables stand between two comments, `<!-- results -->` and `<!-- /results -->`; the figures are copied beside it.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent
+sys.path[:0] = [str(DOCS), str(DOCS.parent / "src")]
+
+import studies  # noqa: E402
+
+from burnish.report import wording  # noqa: E402
+from burnish.report.onoff_words import result_sentences, warnings  # noqa: E402
+
+PAGE = "study_onoff.md"
+FIGURES = {f"{name}.svg": f"study_onoff_{name}.svg" for name in ("efficiency", "weights", "late")}
+SPOKEN = {
+    "efficiency": "return against environment steps and against CPU seconds",
+    "weights": "effective sample size against the number of actions",
+    "late": "return against how many turns late the data are",
+}
+
+
+def results(found: Mapping[str, Any]) -> str:
+    """The sentences of the study's page, its figures, and its tables."""
+    lines = [f"`{found['command']}`", "", *(f"- {one}" for one in [*warnings(found), *result_sentences(found)]), ""]
+    for name, table in (("efficiency", ends(found)), ("weights", weights(found)), ("late", late(found))):
+        if found[name]:
+            lines += [f"![{SPOKEN[name]}](study_onoff_{name}.svg)", "", *table, ""]
+    return "\n".join(lines).strip()
+
+
+def ends(found: Mapping[str, Any]) -> list[str]:
+    """A row per algorithm: its return at the end, when it reached the threshold, and its time."""
+    lines = ["| | return at the end | threshold | reached by | median steps | CPU s |", "|---|---|---|---|---|---|"]
+    for one in found["efficiency"]:
+        for row in one["learners"]:
+            median = "" if row["median"] is None else f"{row['median']:,.0f}"
+            cells = [f"{found['labels'][row['name']]}, {found['tasks'][one['task']]}", interval(row["end"], 1)]
+            cells += [f"{row['threshold']:g}".replace("-", wording.MINUS), f"{row['reached']} of {row['runs']}", median]
+            lines.append("| " + " | ".join([*cells, interval(row["seconds"], 1)]) + " |")
+    return lines
+
+
+def weights(found: Mapping[str, Any]) -> list[str]:
+    """A row per task, lag and number of actions."""
+    lines = [
+        "| | turns late | actions | effective sample, % | largest share, % | log of it | variance of the log | runs |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in found["weights"]:
+        cells = [found["tasks"][row["task"]], str(row["lag"]), str(row["count"])]
+        cells += [interval(row[name], 0, share=True) for name in ("ess", "share")]
+        cells += [interval(row["log_largest"], 2), interval(row["log_variance"], 3), str(row["runs"])]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def late(found: Mapping[str, Any]) -> list[str]:
+    """A row per task, lag and correction."""
+    lines = [
+        "| | turns late | correction | return | minus fresh | minus uncorrected | runs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in found["late"]:
+        digits = 2 if row["task"] == "language" else 1
+        how = found["corrections"][row["correction"]] if row["lag"] else ""
+        cells = [found["tasks"][row["task"]], str(row["lag"]), how, interval(row["value"], digits)]
+        cells += [interval(row[name], digits, signed=True) for name in ("difference", "gain")]
+        lines.append("| " + " | ".join([*cells, str(row["runs"])]) + " |")
+    return lines
+
+
+def interval(one: Mapping[str, Any] | None, digits: int, signed: bool = False, share: bool = False) -> str:
+    """A mean with the ends of its interval."""
+    if one is None:
+        return ""
+    factor = 100 if share else 1
+    mean = wording.number(factor * one["mean"], digits, signed)
+    if one["low"] is None:
+        return mean
+    return f"{mean} [{', '.join(wording.number(factor * one[end], digits, signed) for end in ('low', 'high'))}]"
+
+
+def put(run: Path, docs: Path = DOCS) -> None:
+    """Write the results of the study in `run` into the page, and copy the figures that it has."""
+    there = {name: copy for name, copy in FIGURES.items() if (run / name).is_file()}
+    studies.put(run, docs / PAGE, results, there)
+
+
+if __name__ == "__main__":
+    put(Path(sys.argv[1]))
