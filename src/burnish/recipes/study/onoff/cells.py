@@ -61,7 +61,11 @@ class OnOff:
     def is_whole(self, cell: Cell, found: Found) -> bool:
         if found.get("what") != cell.what or found.get("lag") != cell.lag:
             return False
-        keys = {EFFICIENCY: ("value", "failed", "ends", "returns", "clock"), WEIGHTS: ("rows",), LATE: ("value", "failed")}
+        keys = {
+            EFFICIENCY: ("value", "failed", "ends", "returns", "clock"),
+            WEIGHTS: ("rows",),
+            LATE: ("value", "failed"),
+        }
         return all(key in found for key in keys[cell.part])
 
     def line(self, cell: Cell, found: Found) -> str:

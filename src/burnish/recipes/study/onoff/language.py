@@ -15,11 +15,11 @@ from burnish.data import builtin
 from burnish.policies.interface import Models
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.recipes.study.cell import SHARED, Found
-from burnish.recipes.study.frontier.cells import diverged_at
-from burnish.recipes.study.frontier.judge import study_judge
-from burnish.recipes.study.frontier.measure import completions_of
+from burnish.recipes.study.judge import study_judge
+from burnish.recipes.study.measure import completions_of
 from burnish.recipes.study.onoff.control import MEASURING_SEED, Watch
 from burnish.recipes.study.onoff.plan import LANGUAGE, OF_LANGUAGE, Plan
+from burnish.recipes.study.watch import diverged_at
 from burnish.recipes.train.given import Given
 from burnish.recipes.train.run import run_training
 from burnish.rewards.builtin import TextReward
