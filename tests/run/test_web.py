@@ -1,6 +1,7 @@
 """Requests to servers; most of it is tested where it is used, in tests/evaluation/test_judge_server.py."""
 
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -79,6 +80,18 @@ def test_a_reply_that_is_cut_is_a_failed_request() -> None:
     with answering(b'{"a": ', length=100) as url, pytest.raises(FailedRequestError, match=r"cut off|JSON") as caught:
         request(url, 0.5, PEER, {})
     assert caught.value.again
+
+
+@pytest.mark.parametrize("key", ["tick-tock\n", "tick-tock\r", "tick-tück", "tick-tock\u2028", "tick-tock\x7f"])
+def test_a_key_that_no_header_can_carry_is_named_and_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOCK_KEY", key)
+    with pytest.raises(UserError) as caught:
+        request("http://127.0.0.1:9/v1", 1, PEER, {})
+    assert str(caught.value) == (
+        "the key in the environment variable CLOCK_KEY has a line break or a letter that no header can carry: correct "
+        "it"
+    )
+    assert "tick" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_the_sentence_of_an_error_is_shown() -> None:

@@ -115,6 +115,17 @@ def events(url: str, timeout: float, peer: Peer, body: dict[str, Any]) -> Iterat
     raise FailedRequestError("the reply was cut off", again=True)
 
 
+def key_of(peer: Peer) -> str:
+    """The key for a server; empty if there is none. Raises UserError, without the key, for one that cannot be sent."""
+    key = os.environ.get(peer.key, "")
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(
+            f"the key in the environment variable {peer.key} has a line break or a letter that no header can carry: "
+            "correct it"
+        )
+    return key
+
+
 @contextmanager
 def opened(url: str, timeout: float, peer: Peer, body: dict[str, Any] | None) -> Iterator[Any]:
     """The response to a request, to be read within the block, in which errors of reading are those of the request."""
@@ -124,7 +135,7 @@ def opened(url: str, timeout: float, peer: Peer, body: dict[str, Any] | None) ->
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    if key := os.environ.get(peer.key):
+    if key := key_of(peer):
         headers["Authorization"] = f"Bearer {key}"
     handlers: list[urllib.request.BaseHandler] = [_NoRedirection()]
     if parts.hostname in LOOPBACK:
