@@ -37,7 +37,7 @@ def test_a_request_has_the_model_the_messages_and_the_options() -> None:
     assert log.requests[0].body == expected
 
 
-def test_failures_are_repeated_and_counted_and_refusals_are_not() -> None:
+def test_failures_are_repeated_and_counted() -> None:
     def third(_: Seen) -> Any:
         if len(log.requests) < 3:
             raise Status(500)
@@ -46,8 +46,11 @@ def test_failures_are_repeated_and_counted_and_refusals_are_not() -> None:
     with judge_server(third) as log:
         assert served(log.url).answer(ASKED, 3, read) == Reading(None, requests=3, text="yes")
 
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_what_the_text_may_be_the_cause_of_is_refused_once(status: int) -> None:
     def refuse(_: Seen) -> Any:
-        raise Status(400)
+        raise Status(status)
 
     with judge_server(refuse) as log:
         found = served(log.url).answer(ASKED, 3, read)
@@ -61,6 +64,8 @@ def test_failures_are_repeated_and_counted_and_refusals_are_not() -> None:
         (500, 2, "HTTP 500: not now"),
         (b"<html>Sorry</html>", 2, "the response is not JSON"),
         (b"", 2, "the response is not JSON"),
+        ({"error": {"message": "no credit"}}, 2, "the response is an error: no credit"),
+        *((status, 1, f"HTTP {status}: not now") for status in (302, 307, 402, 405, 410, 415, 451)),
         (401, 1, "the scribe at .* refused the request .*: correct the key in the environment variable SCRIBE_KEY"),
     ],
 )

@@ -1,5 +1,6 @@
 """Requests to servers; most of it is tested where it is used, in tests/evaluation/test_judge_server.py."""
 
+import json
 import threading
 import traceback
 from collections.abc import Iterator
@@ -101,6 +102,26 @@ def test_the_sentence_of_an_error_is_shown() -> None:
     sentence = r"^the clock at .* \(HTTP 401: no clock\): correct the key .*CLOCK_KEY$"
     with answering(b'{"error": {"message": "no clock"}}', 401) as url, pytest.raises(UserError, match=sentence):
         request(url, 5, PEER, {})
+
+
+def test_a_response_that_is_an_error_is_a_failed_request_whatever_its_status() -> None:
+    with answering(b'{"error": {"message": "no time"}}') as url, pytest.raises(FailedRequestError) as caught:
+        request(url, 5, PEER, {})
+    assert (str(caught.value), caught.value.again) == ("the response is an error: no time", True)
+    with answering(b'{"error": null, "time": 5}') as url:
+        assert request(url, 5, PEER, {}) == {"error": None, "time": 5}
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 500])
+def test_no_part_of_a_key_is_shown(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message has the key at its 290th letter, and a second one far beyond."""
+    key = "tick-tock-" * 3
+    monkeypatch.setenv("CLOCK_KEY", key)
+    body = json.dumps({"error": {"message": f"{'x' * 289} {key} {'x' * 1650} {key}"}}).encode()
+    with answering(body, status) as url, pytest.raises((FailedRequestError, UserError)) as caught:
+        request(url, 5, PEER, {})
+    assert "x …" in str(caught.value)
+    assert "tick" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

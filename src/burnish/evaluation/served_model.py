@@ -57,7 +57,10 @@ class ServedModel:
         read: Callable[[Any, int], Reading],
         **options: Any,
     ) -> Reading:
-        """What `read` makes of the reply and the number of requests that it took, at most `tries`."""
+        """What `read` makes of the reply and the number of requests that it took, at most `tries`.
+
+        Only a refusal that the text may be the cause of is UNREAD; others are FAILED, as the server may be put right.
+        """
         problem = ""
         for number in range(1, tries + 1):
             self.rest(number - 1)
@@ -66,7 +69,8 @@ class ServedModel:
             except FailedRequestError as error:
                 problem = str(error)
                 if not error.again:
-                    return Reading(None, problem, number, refused=True)
+                    refused = error.of_the_text
+                    return Reading(None, problem, number, failed=not refused, refused=refused)
             except UserError as error:  # a refused key or a wrong URL
                 return Reading(None, str(error), number, failed=True)
         return Reading(None, problem, tries, failed=True)

@@ -19,11 +19,17 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from burnish.run.addresses import without_keys
 from burnish.run.atomic import UserError
 
+MOST_OF_AN_ERROR = 2**16
+"""The most bytes that are read of an error."""
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Names of this machine: a server there is reached without the environment's proxy."""
 
 PASSING = (408, 409, 425, 429)
 """Statuses after which a request is worth another try, as are those of 500 and above."""
+
+OF_THE_TEXT = (400, 413, 422)
+"""Statuses that the text of a request may be the cause of, such as one that is too long for the model."""
 
 
 def is_loopback(host: str) -> bool:
@@ -34,11 +40,12 @@ def is_loopback(host: str) -> bool:
 
 
 class FailedRequestError(Exception):
-    """A failed request; `again`: a retry may succeed; `answered`: the server responded at all."""
+    """A failed request; `again`: a retry may succeed; `answered`: the server responded at all; `of_the_text`: what the
+    request says may be at fault, and another one may be answered."""
 
-    def __init__(self, problem: str, again: bool, answered: bool = True) -> None:
+    def __init__(self, problem: str, again: bool, answered: bool = True, of_the_text: bool = False) -> None:
         super().__init__(problem)
-        self.again, self.answered = again, answered
+        self.again, self.answered, self.of_the_text = again, answered, of_the_text
 
 
 @dataclass(frozen=True)
@@ -90,13 +97,18 @@ def request(url: str, timeout: float, peer: Peer, body: dict[str, Any] | None = 
     """Send a GET request, or a POST request with `body`, and return the response's JSON.
 
     Redirects are not followed. A user name and password in the URL are sent as basic authentication. Raises
-    FailedRequestError, or UserError for a refused key or a wrong URL.
+    FailedRequestError, also for a response that is an error whatever its status, or UserError for a refused key or a
+    wrong URL.
     """
     with opened(url, timeout, peer, body) as reply:
-        try:
-            return json.loads(reply.read())
-        except ValueError as error:
-            raise FailedRequestError(f"the response is not JSON ({error})", again=True) from error
+        content = reply.read()
+    try:
+        found = json.loads(content)
+    except ValueError as error:
+        raise FailedRequestError(f"the response is not JSON ({error})", again=True) from error
+    if isinstance(found, dict) and found.get("error"):
+        raise FailedRequestError(f"the response is an error: {shown(content, peer)}", again=True)
+    return found
 
 
 def events(url: str, timeout: float, peer: Peer, body: dict[str, Any]) -> Iterator[Any]:
@@ -167,16 +179,23 @@ class _NoRedirection(urllib.request.HTTPRedirectHandler):
 def _refusal(url: str, error: urllib.error.HTTPError, asked: bool, peer: Peer) -> Exception:
     """The exception for a status other than 2xx; `asked` is False for a list of models, which a server may lack."""
     try:
-        message = " ".join(said(error.read(2000)).split())[:300]
+        message = shown(error.read(MOST_OF_AN_ERROR), peer)
     except (OSError, http.client.HTTPException):
         message = ""
-    if key := os.environ.get(peer.key):  # some servers repeat the key that they refuse
-        message = message.replace(key, "…")
     problem = f"HTTP {error.code}{': ' + message if message else ''}"
     if error.code in (401, 403) or (asked and error.code == 404):
         correct = "the URL" if error.code == 404 else f"the key in the environment variable {peer.key}"
         return UserError(f"{peer.who} at {without_keys(url)} refused the request ({problem}): correct {correct}")
-    return FailedRequestError(problem, again=error.code >= 500 or error.code in PASSING)
+    again = error.code >= 500 or error.code in PASSING
+    return FailedRequestError(problem, again, of_the_text=error.code in OF_THE_TEXT)
+
+
+def shown(content: bytes, peer: Peer) -> str:
+    """The beginning of what an error says, without the key, which some servers repeat."""
+    message = said(content)
+    if key := os.environ.get(peer.key):
+        message = message.replace(key, "…")
+    return " ".join(message.split())[:300]
 
 
 def said(content: bytes) -> str:

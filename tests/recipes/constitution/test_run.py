@@ -206,6 +206,30 @@ def test_a_failing_server_loses_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert (found["labels"], found["requests"]) == (6, 12 + 2 * 3)
 
 
+@pytest.mark.parametrize("answer", [302, 402, 405, 410, {"error": {"message": "not now"}}])
+def test_what_the_server_refuses_for_a_while_is_asked_again(
+    tmp_path: Path, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the seventh request on there is no credit, or the server moves: no pair is given up for that."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    broken = True
+
+    def rule(seen: Seen) -> Any:
+        if not broken or len(server.requests) < 7:
+            return longer(seen)
+        if isinstance(answer, int):
+            raise Status(answer)
+        return answer
+
+    with judge_server(rule) as server:
+        arguments = (written(tmp_path), RULES, server.url, tmp_path / "l.jsonl")
+        with pytest.raises(UserError, match=r"not now\): .* answers are kept in .*give the same command again"):
+            constitution(*arguments, base=BASE)
+        broken = False
+        found = constitution(*arguments, base=BASE).found
+    assert (found["labels"], found["unread"]) == (6, 0)
+
+
 def test_other_pairs_are_refused_and_the_labels_stay(tmp_path: Path) -> None:
     out = tmp_path / "l.jsonl"
     with judge_server(longer) as server:
