@@ -24,7 +24,7 @@ class Asked:
 
     @property
     def facts(self) -> dict[str, Any]:
-        return {"prompt": "p"}
+        return {"prompt": "p", "model": "scribe"}
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,25 @@ def test_a_model_that_refuses_all_at_first_is_left_and_later_it_is_not(tmp_path:
     with pytest.raises(UserError, match=r"failed \(no top_logprobs\): 2 answers are kept"):
         one.go_on(TASKS, 2, "asking", quiet=True)
     assert all(reading.failed for _, reading in all_refused([(0, refused), (1, refused)]))
+    failed = Reading(None, "HTTP 429", 3, failed=True)
+    assert all(reading.failed for _, reading in all_refused([(0, refused), (1, failed), (2, refused)]))
     mixed = [(0, refused), (1, Reading(None, text="t"))]
     assert all_refused(mixed) == mixed
     one.file.close()
     other, *_ = asking(tmp_path / "d.jsonl", **{"c+t": refused, "d+t": refused})
     other.go_on(TASKS, 2, "asking", quiet=True)
     assert (unreadable(other.file.readings["c+t"]), len(other.file.readings)) == (True, 10)
+
+
+def test_another_model_that_refuses_all_is_left_too(tmp_path: Path) -> None:
+    """The first judge has answered, the second has not: nothing is given up for its refusals."""
+    one, *_ = asking(tmp_path / "c.jsonl")
+    one.go_on(TASKS[:2], 2, "asking", quiet=True)
+    one.file.close()
+    refused = Reading(None, "no top_logprobs", refused=True)
+    other, _, judge = asking(tmp_path / "c.jsonl", **{"c+t": refused, "d+t": refused})
+    judge.identity = "another"
+    with pytest.raises(UserError, match=r"failed \(no top_logprobs\): 6 answers are kept"):
+        other.go_on(TASKS, 2, "asking", quiet=True)
+    assert judge.seen == [["c+t", "d+t"]]
+    assert not any(unreadable(reading) for reading in other.file.readings.values())

@@ -40,7 +40,7 @@ def test_readings_come_back_and_failures_are_asked_again_but_counted(tmp_path: P
     file.add(call(1), Reading(None, "HTTP 500", 3, failed=True))
     file.add(call(judge="k"), Reading(None, "B not among", 2, refused=True))
     assert file.requests == 6
-    assert file.read == {OPTIONS}
+    assert file.read == {(OPTIONS, "j")}
     file.close()
     again = CallFile(path, KEYS)
     assert again.readings == {
@@ -59,7 +59,7 @@ def test_texts_come_back_also_those_that_cannot_be_used(tmp_path: Path) -> None:
     file.add(thoughts[1], Reading(None, "an empty answer", text=""))
     assert not file.read
     file.add(thoughts[0], Reading(None, requests=2, text="It is 1.\ud800"))
-    assert file.read == {TEXT}
+    assert file.read == {(TEXT, "k")}
     file.close()
     again = CallFile(path, KEYS)
     assert again.readings == {

@@ -77,6 +77,43 @@ def test_no_more_is_asked_than_the_share_needs(tmp_path: Path) -> None:
         assert len(mix.mixed(PAIRS, judged(found), "s")) == rows
 
 
+@pytest.mark.parametrize(
+    ("labels", "pairs", "share", "judge", "people"),
+    [
+        (range(9), 9, 0.95, 9, 0),  # round(8.55) are dealt to the judge
+        (range(3), 3, 0.9, 3, 0),
+        (range(100, 150), 40, 0.01, 40, 50),  # 50 of people have half a row of the judge's beside them
+    ],
+)
+def test_a_share_that_gives_no_row_is_refused_before_anything_is_asked(
+    tmp_path: Path, labels: range, pairs: int, share: float, judge: int, people: int
+) -> None:
+    mix = mixing(labelled(tmp_path, [comparison(i) for i in labels]), share, 0)
+    assert mix is not None
+    said = f"^--ai-share {share} of {judge} labels of the judge and {people} of people gives no row: give more of both"
+    with pytest.raises(UserError, match=said):
+        mix.to_ask(PAIRS[:pairs])
+
+
+def test_a_judge_without_an_answer_gives_no_row(tmp_path: Path) -> None:
+    mix = mixing(labelled(tmp_path, [comparison(i) for i in range(40)]), 0.5, 0)
+    assert mix is not None
+    with pytest.raises(UserError, match=r"^--ai-share 0\.5 of 0 labels of the judge and 20 of people gives no row"):
+        mix.mixed(PAIRS, [], "s")
+
+
+def test_a_larger_share_keeps_the_judges_pairs_also_where_it_needs_fewer(tmp_path: Path) -> None:
+    """Of 10 pairs that both could label, 0.7 deals 7 to the judge, which 3 of people need; 0.75 deals 8, and 2 of
+    people need 6."""
+    asked = []
+    for share in (0.7, 0.75):
+        mix = mixing(labelled(tmp_path, [comparison(i) for i in range(10)]), share, 0)
+        assert mix is not None
+        asked.append({one.row for one in mix.to_ask(PAIRS[:10])})
+    assert [len(one) for one in asked] == [7, 8]
+    assert asked[0] < asked[1]
+
+
 def test_what_the_judge_did_not_answer_shrinks_both_sides(tmp_path: Path) -> None:
     mix = mixing(labelled(tmp_path, [comparison(i) for i in range(40)]), 0.5, 0)
     assert mix is not None
@@ -128,6 +165,11 @@ def test_a_pair_has_one_key_whichever_answer_is_first() -> None:
         ([comparison(0)], None, r"--people needs an --ai-share in \[0, 1\], .* none is given"),
         ([comparison(0)], 1.5, "not 1.5"),
         ([{"prompt": "p", "text": "t"}], 0.5, "comparisons|chosen"),
+        (
+            [{"prompt": "p", "responses": ["x", "y"]}, {"prompt": "q", "responses": ["x", "y", "z"]}],
+            0.5,
+            r"people\.jsonl, row 1: the prompt has 3 ranked responses, and --people takes comparisons of two: write",
+        ),
         ([comparison(0) | {"chosen": "x"}], 0.5, "has no comparison that can be mixed in"),
     ],
 )

@@ -406,6 +406,10 @@ def test_people_are_mixed_in_and_training_reads_the_rows(tmp_path: Path) -> None
     examples = list(adapters.preferences(dataset, name, chat=False).examples)
     assert [one.confidence for one in examples] == [one["confidence"] for one in made.rows]
     assert all(one["confidence"] in (0.9, 1.0) for one in by["people"])
+    before = out.read_bytes()
+    with judge_server(longer) as server, pytest.raises(UserError, match=r"--ai-share 0\.01 of 2 .* no row"):
+        constitution(written(tmp_path), RULES, server.url, out, people=str(path), ai_share=0.01, base=BASE)
+    assert (out.read_bytes(), server.requests) == (before, [])
 
 
 @pytest.mark.parametrize(

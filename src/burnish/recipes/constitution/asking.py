@@ -70,7 +70,7 @@ class Asking:
         now = [one for one in calls if one.wants == wants][: min(who.at_once, self.left)]
         answers = who([one.asked for one in now], most)
         problem = ""
-        for number, reading in answers if wants in self.file.read else all_refused(answers):
+        for number, reading in answers if (wants, who.identity) in self.file.read else all_refused(answers):
             self.file.add(now[number], reading)
             problem = problem or (reading.problem if reading.failed else "")
         if problem:
@@ -82,7 +82,8 @@ class Asking:
 
 
 def all_refused(answers: Iterable[tuple[int, Reading]]) -> list[tuple[int, Reading]]:
-    """The first answers of a model, as failures if it refuses every question: then it is not asked the others."""
+    """The first answers of a model, as failures if it refuses every question, or fails: then it is not asked the
+    others."""
     found = list(answers)
-    failed = all(reading.refused for _, reading in found)
+    failed = all(reading.refused or reading.failed for _, reading in found)
     return [(number, replace(reading, failed=reading.failed or failed)) for number, reading in found]

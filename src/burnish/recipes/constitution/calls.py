@@ -38,7 +38,7 @@ class Call(Protocol):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the file says about the call, beside the answer."""
+        """What the file says about the call, beside the answer: `judge` or `model` is the identity of who answers."""
         ...
 
 
@@ -63,8 +63,8 @@ class CallFile(Journal):
         self.readings: dict[str, Reading] = {}
         self.requests = 0
         """How often a model was asked in all, failures included."""
-        self.read: set[str] = set()
-        """Which of OPTIONS and TEXT a model has given at least once."""
+        self.read: set[tuple[str, str]] = set()
+        """Which of OPTIONS and TEXT the model of an identity has given at least once."""
         super().__init__(path)
 
     def keep(self, record: dict[str, Any]) -> None:
@@ -72,7 +72,8 @@ class CallFile(Journal):
         super().keep(record)
         self.requests += reading.requests
         if reading.kind == READ:
-            self.read.add(TEXT if reading.logprobs is None else OPTIONS)
+            who = str(record.get("judge", record.get("model")))
+            self.read.add((TEXT if reading.logprobs is None else OPTIONS, who))
         if not reading.failed:
             self.readings[str(record.get("key"))] = reading
 

@@ -48,19 +48,21 @@ class Mixing:
         return set(both[: round(self.share * len(both))])
 
     def to_ask(self, pairs: Sequence[Pair]) -> list[Pair]:
-        """The pairs to ask the judge about, no more than the share needs, in the order of the data."""
+        """The pairs to ask the judge about, in the order of the data: those that are dealt to it, and no others than
+        the share needs. Raises UserError where all of them would give no row of the share."""
         mine, labelled = self.dealt(pairs), {one.key for one in self.people}
         keys = {one.key: unordered(one.prompt, one.a, one.b) for one in pairs}
         own = [one for one in pairs if keys[one.key] in mine or keys[one.key] not in labelled]
         own.sort(key=lambda one: (keys[one.key] not in mine, self.rank(keys[one.key])))
         theirs = sum(one.key not in mine for one in self.people)
+        self.check(len(own), theirs)
         wanted = len(own) if self.share == 1 else ceil(round(theirs * self.share / (1 - self.share), 6))
-        chosen = {one.key for one in own[:wanted]}
+        chosen = {one.key for one in own[: max(len(mine), wanted)]}
         return [one for one in pairs if one.key in chosen]
 
     def mixed(self, pairs: Sequence[Pair], judged: Sequence[dict[str, Any]], source: str) -> list[dict[str, Any]]:
         """As many rows of both as have the share, in random order; each says whose it is. A margin is 0 where only
-        other rows have one."""
+        other rows have one. Raises UserError where there are none."""
         mine = self.dealt(pairs)
         theirs = sorted((one for one in self.people if one.key not in mine), key=lambda one: self.rank(one.key))
         own = [
@@ -68,11 +70,20 @@ class Mixing:
             for row in judged
         ]
         own.sort(key=lambda one: (one.key not in mine, self.rank(one.key)))
+        self.check(len(own), len(theirs))
         a, p = sizes(len(own), len(theirs), self.share)
         rows = [one.row for one in sorted([*own[:a], *theirs[:p]], key=lambda one: self.rank(one.key, "row"))]
         if any("margin" in row for row in rows):
             rows = [{"margin": 0.0} | row for row in rows]
         return rows
+
+    def check(self, judged: int, people: int) -> None:
+        """Raise UserError where so many labels of the judge and of people give no row."""
+        if not any(sizes(judged, people, self.share)):
+            raise UserError(
+                f"--ai-share {self.share:g} of {judged:,} labels of the judge and {people:,} of people gives no row: "
+                "give more of both, or another share"
+            )
 
     def facts(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """What became of the labels."""
@@ -98,8 +109,8 @@ def unordered(prompt: Any, a: Any, b: Any) -> str:
 def mixing(data: Any, share: float | None, seed: int) -> Mixing | None:
     """People's comparisons, in any format that training reads, and the share; None where there are none to mix in.
 
-    Raises UserError for a share without labels, labels without a share, a share out of range, and data without
-    comparisons.
+    Raises UserError for a share without labels, labels without a share, a share out of range, a ranking of more than
+    two responses, and data without comparisons.
     """
     if data is None:
         if share is not None:
@@ -115,6 +126,11 @@ def mixing(data: Any, share: float | None, seed: int) -> Mixing | None:
         beside = tuple(key for key in KEYS if key in dataset.column_names)
         rows = dict(cells.rows(dataset, beside)) if beside else {}
         for one in reading.examples:
+            if len(one.responses) != 2:
+                raise UserError(
+                    f"{name}, row {one.row}: the prompt has {len(one.responses)} ranked responses, and --people takes "
+                    "comparisons of two: write each pair of them as a row, or remove it"
+                )
             chosen, rejected = one.responses
             found: dict[str, Any] = {"prompt": one.prompt, "chosen": chosen, "rejected": rejected}
             found["confidence"] = 1.0 if one.confidence is None else one.confidence

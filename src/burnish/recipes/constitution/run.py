@@ -103,14 +103,14 @@ def constitution(
     finally:
         file.close()
     found |= {"reason": reason, "clamp": list(bounds)}
-    rows, told = [labels.row(one, who.options.name, bounds) for one in made], labels.sentences(found)
+    rows = [labels.row(one, who.options.name, bounds) for one in made]
+    for line in labels.sentences(found):
+        say(base, line)
     if mix is not None:
         rows = mix.mixed(pairs, rows, without_keys(text_of(data) or IN_MEMORY))
         found["people"] = mix.facts(rows)
-        told.append(sentence(found["people"]))
+        say(base, sentence(found["people"]))
     write(rows, found, path)
-    for line in told:
-        say(base, line)
     return Feedback(rows, found)
 
 
