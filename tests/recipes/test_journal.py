@@ -1,5 +1,6 @@
 """A file of records: tests/recipes/label/test_file.py breaks it in every way; here is what is the journal's own."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -49,4 +50,22 @@ def test_whoever_refuses_the_records_leaves_the_file_unlocked(tmp_path: Path) ->
     file = Numbers(path)
     with pytest.raises(UserError, match="in use by another burnish count: end it"):
         Numbers(path)
+    file.close()
+
+
+@pytest.mark.parametrize("rest", ['{"n": 2}', '{"n": 2'])
+def test_a_disk_that_is_full_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rest: str) -> None:
+    """The last line lacks its end, or has half a record: the one is ended, the other removed."""
+    path = tmp_path / "numbers.jsonl"
+    path.write_text('{"n": 1}\n' + rest)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("os.fsync", full)
+        with pytest.raises(UserError, match=r"numbers\.jsonl cannot be written \(No space left on device\): make room"):
+            Numbers(path)
+    file = Numbers(path)
+    assert [one["n"] for one in file.records] == ([1, 2] if rest.endswith("}") else [1])
     file.close()

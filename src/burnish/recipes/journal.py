@@ -36,7 +36,7 @@ class Journal:
             self._lock()
             self._read()
             self.check()
-            sync(self.path.parent)
+            self._sync_folder()
         except BaseException:
             self.close()
             raise
@@ -78,20 +78,35 @@ class Journal:
         except OSError:
             pass  # a file system without locks
 
+    def _sync_folder(self) -> None:
+        try:
+            sync(self.path.parent)
+        except OSError as error:
+            raise cannot_write(self.path, error, self.remedy) from error
+
     def _read(self) -> None:
         *lines, last = self.path.read_bytes().split(b"\n")
         for number, line in enumerate(lines, 1):
             if line.strip():
                 self.keep(self._parsed(line, number))
         if last:
-            whole = sum(len(line) + 1 for line in lines)
             try:
                 self.keep(self._parsed(last, len(lines) + 1))
+                whole = True
             except UserError:
-                os.ftruncate(self.file, whole)
+                whole = False
+            self._end(whole, sum(len(line) + 1 for line in lines))
+
+    def _end(self, whole: bool, before: int) -> None:
+        """End the last line if it is `whole`; otherwise remove it, which leaves so many bytes."""
+        try:
+            if whole:
+                write_whole(self.file, b"\n")
             else:
-                os.write(self.file, b"\n")
+                os.ftruncate(self.file, before)
             os.fsync(self.file)
+        except OSError as error:
+            raise cannot_write(self.path, error, self.remedy) from error
 
     def _parsed(self, line: bytes, number: int) -> dict[str, Any]:
         return parse_line(line, self.path, number, self.record, "remove it, or choose another --out")
