@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
         (["--judge", "http://"], "--judge http:// has no host"),
         (["--judge", "{tmp}/none"], "no such folder"),
         (["--judge-model", "m"], "--judge-model m is for a judge at a URL"),
-        (["--judge-timeout", "0"], "--judge-timeout must lie in (0, 86400] seconds, not 0"),
+        (["--judge", "http://h", "--judge-timeout", "0"], "--judge-timeout must lie in (0, 86400] seconds, not 0"),
         (["--budget", "0"], "0 is not in the range x>=1"),
         (["--data", "{tmp}/none.jsonl"], "none.jsonl does not exist"),
         (["--out", "{tmp}"], "is a folder: name a file in it"),
@@ -60,6 +60,14 @@ def test_a_mistake_is_one_sentence(arguments: list[str], said: str, folder: Path
         (
             ["--part", "supervised", "--judge", None, "--server", "http://h", "--load-in-4bit", ""],
             "--load-in-4bit is for a model in this process: leave it out, or --server",
+        ),
+        (["--judge", "http://h", "--load-in-4bit", ""], "--load-in-4bit is for a model in this process: leave it out"),
+        (["--judge", "http://h", "--precision", "bfloat16"], "--precision is for a model in this process"),
+        (["--judge", "http://h", "--threads", "1"], "--threads is for a model in this process"),
+        (["--judge-timeout", "5"], "--judge-timeout is for a judge at a URL: give --judge http://…, or leave it out"),
+        (
+            ["--part", "supervised", "--judge", None, "--model", "builtin", "--server-timeout", "5"],
+            "--server-timeout is for a --server: give its URL, or leave it out",
         ),
         (["--part", "other"], "'other' is not one of 'feedback', 'supervised'"),
         (["--clamp", "0.1 0.6"], "--clamp 0.1 0.6 must lie around 0.5 evenly"),

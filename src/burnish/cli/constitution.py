@@ -70,8 +70,7 @@ def constitution(part: str, data: str, principles: Path, out: Path, **flags: Any
             other = SUPERVISED if part == FEEDBACK else FEEDBACK
             raise UserError(f"--{name.replace('_', '-')} is for --part {other}: leave it out, or give that part")
     here = next((name for name in (*LOADING, "precision", "device", "threads") if flags[name] is not None), None)
-    if "server" in own and here is not None:
-        raise UserError(f"--{here.replace('_', '-')} is for a model in this process: leave it out, or --server")
+    check_places(own, here)
     own |= {name: flags.pop(name) for name in ("budget", "prompts")}
     if part == SUPERVISED:
         from burnish.recipes.constitution.revising import revise
@@ -84,3 +83,18 @@ def constitution(part: str, data: str, principles: Path, out: Path, **flags: Any
 
         run_constitution(data, principles, own.pop("judge"), out, **own, base=settings_of(flags))
     click.echo(printable(out))
+
+
+def check_places(own: dict[str, Any], here: str | None) -> None:
+    """Raise UserError for an option of a model in this process, the first of which is `here`, with a served one, and
+    for one of a server without one."""
+    from burnish.recipes.compare import is_url
+
+    served = "server" if "server" in own else "judge" if is_url(own.get("judge")) else None
+    if served is not None and here is not None:
+        instead = "--server" if served == "server" else "give a judge that is no URL"
+        raise UserError(f"--{here.replace('_', '-')} is for a model in this process: leave it out, or {instead}")
+    if "judge_timeout" in own and "judge" in own and served is None:
+        raise UserError("--judge-timeout is for a judge at a URL: give --judge http://…, or leave it out")
+    if "server_timeout" in own and served is None:
+        raise UserError("--server-timeout is for a --server: give its URL, or leave it out")
