@@ -89,6 +89,7 @@ def test_what_is_too_long_is_not_read_and_nothing_is_cut() -> None:
     found = dict(one([QUESTIONS[0], Question("good " * tiny.CONTEXT), QUESTIONS[2]]))
     assert [found[i].kind for i in range(3)] == [READ, UNREAD, READ]
     assert found[1].problem == f"the question has {tiny.CONTEXT + 5} tokens, and the judge reads {tiny.CONTEXT}"
+    assert [found[i].requests for i in range(3)] == [1, 0, 1]
     alone = dict(one([QUESTIONS[2]]))[0]
     assert found[2].logprobs == pytest.approx(alone.logprobs, abs=1e-12)
 
@@ -109,6 +110,15 @@ def test_a_reply_is_read_exactly_or_not_at_all() -> None:
         found = in_reply(reply)
         assert (found.logprobs, found.kind, found.refused) == (None, UNREAD, True)
         assert found.problem.startswith("a reply without the likeliest tokens: ")
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), 800.0, 1e-5, math.nan, -math.inf])
+def test_a_number_that_is_no_log_probability_is_not_read(number: float) -> None:
+    found = in_reply(top(A=number, B=-1.0))
+    assert (found.logprobs, found.kind, found.refused) == (None, UNREAD, False)
+    assert found.problem.startswith("the judge's log-probabilities of A and B are ")
+    assert in_reply(top(A=-0.5, B=-1.0, C=number)).logprobs == (-0.5, -1.0)
+    assert in_reply(top(A=5e-7, B=-20.0)).kind == READ  # rounding
 
 
 def test_a_server_is_asked_for_one_token_and_the_likeliest() -> None:

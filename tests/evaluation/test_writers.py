@@ -94,7 +94,7 @@ def test_what_leaves_no_room_is_not_asked() -> None:
     long = talk("good " * tiny.CONTEXT)
     found = dict(PolicyWriter("tiny", policy, "c", 4)([TALKS[0], long]))
     problem = f"the question has {tiny.CONTEXT + 3} tokens, and the model reads {tiny.CONTEXT}"
-    assert found[1] == Reading(None, problem)
+    assert found[1] == Reading(None, problem, requests=0)
     assert found[0] == dict(PolicyWriter("tiny", policy, "c", 4)(TALKS))[0]
     assert dict(PolicyWriter("tiny", policy, "c", 4)([long]))[0].problem == problem
 
@@ -126,7 +126,50 @@ def test_a_text_is_what_comes_after_a_thought(said: str, ended: bool, whole: boo
     assert in_text(said, ended, whole, 9) == Reading(None, problem, text=text)
 
 
-def reply(content: Any, reason: str = "stop") -> dict[str, Any]:
+@pytest.mark.parametrize(
+    ("said", "begun", "text", "problem"),
+    [
+        ("Hm. It is", True, "Hm. It is", "a thought without an end within 9 tokens"),
+        ("Hm.[/THINK] yes", True, "yes", ""),
+        ("[THINK]Hm.[/THINK] yes", False, "yes", ""),
+        ("<thinking>Hm.", False, "<thinking>Hm.", "a thought without an end within 9 tokens"),
+        ("<|START_THINKING|>Hm.<|END_THINKING|>yes", False, "yes", ""),
+        ("yes \ud800", False, "yes \ud800", "a text with half of a surrogate pair"),
+    ],
+)
+def test_a_thought_has_the_tags_of_any_family(said: str, begun: bool, text: str, problem: str) -> None:
+    assert in_text(said, True, True, 9, begun=begun) == Reading(None, problem, text=text)
+
+
+@pytest.mark.parametrize("tags", [("<think>", "</think>"), ("[THINK]", "[/THINK]")])
+@pytest.mark.parametrize("special", [False, True])
+def test_a_thought_that_the_template_opens_is_not_the_answer(tags: tuple[str, str], special: bool) -> None:
+    """The oracle reads the sampled words: what stands behind the last end of a thought is the text."""
+    words = (*tiny.WORDS, *tags)
+    tokenizer = tiny.make_tokenizer(words)
+    if special:
+        tokenizer.add_special_tokens({"additional_special_tokens": list(tags)})
+    tokenizer.chat_template = (
+        "{% for m in messages %}the {{ m.content.split('" + tags[1] + "')[-1] }} plot {% endfor %}"
+        "{% if add_generation_prompt %}a " + tags[0] + "\n{% endif %}"
+    )
+    policy = LanguagePolicy(tiny.make_model("llama", vocab_size=3 + len(words)).double(), tokenizer)
+    talks = [talk(text) for text in tiny.sentences(12)]
+    found = dict(PolicyWriter("tiny", policy, "c", 8)(talks))
+    problems = set()
+    for number, one in enumerate(talks):
+        ids = tokenizer.apply_chat_template(list(one.messages), add_generation_prompt=True)["input_ids"]
+        tokens = sample(policy, [ids], seed=0, max_new_tokens=8, streams=[stream(one)]).tokens[0]
+        said = [words[token - 3] for token in tokens if token > 2]
+        after = " ".join(said).rpartition(tags[1])
+        thinks = not after[1] or tags[0] in after[2]
+        assert (found[number].problem == "a thought without an end within 8 tokens") == thinks
+        assert thinks or (found[number].text or "").split() == after[2].split()
+        problems.add(thinks)
+    assert problems == {False, True}
+
+
+def reply(content: Any, reason: str | None = "stop") -> dict[str, Any]:
     return {"choices": [{"message": {"content": content}, "finish_reason": reason}]}
 
 
@@ -144,6 +187,11 @@ def test_a_server_is_sent_the_messages_and_a_seed_of_their_own() -> None:
     ("answer", "kind", "refused", "said"),
     [
         (reply("yes", "length"), UNREAD, False, "no end within 512 tokens"),
+        *(
+            (reply("yes", reason), UNREAD, False, f"no end: the server stopped with '{reason}'")
+            for reason in ("content_filter", "tool_calls", "error", "abort")
+        ),
+        *((reply("yes", reason), READ, False, "") for reason in (None, "stop", "eos")),
         (reply(None), UNREAD, False, "an empty answer"),
         (reply(""), UNREAD, False, "an empty answer"),
         (reply(["yes"]), UNREAD, True, "a reply without a message: "),

@@ -3,7 +3,6 @@
 A question ends where the option's letter comes next. A judge without an answer says why, and never guesses.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ from scipy.special import expit
 from burnish.batches import Demonstrations
 from burnish.data import tokenise
 from burnish.evaluation.judge_server import JUDGE
-from burnish.evaluation.readings import Reading
+from burnish.evaluation.readings import Reading, not_logprobs, number_of
 from burnish.evaluation.served_model import ServedModel
 from burnish.evaluation.writers import Talk
 from burnish.functional import action_logprobs
@@ -84,7 +83,7 @@ class PolicyOptions:
         found = dict(zip(fit, self.read([rows[number] for number in fit]), strict=True))
         for number, (first, _) in enumerate(rows):
             problem = f"the question has {len(first)} tokens, and the judge reads {longest}"
-            yield number, found.get(number) or Reading(None, problem)
+            yield number, found.get(number) or Reading(None, problem, requests=0)
 
     def rows(self, question: Question) -> tuple[list[int], list[int]]:
         """The ids of the question with either option. Raises UserError where the options are not one token each."""
@@ -116,9 +115,8 @@ class PolicyOptions:
         logits = self.policy.logits(self.policy.states(batch))
         options = torch.tensor([[first[-1], second[-1]] for first, second in rows], device=logits.device)
         for one in torch.stack([action_logprobs(logits, side) for side in options.unbind(1)], 1).double().tolist():
-            known = all(math.isfinite(number) for number in one)
-            problem = "" if known else f"the judge's log-probabilities of A and B are {one[0]:g} and {one[1]:g}"
-            yield Reading((one[0], one[1]) if known else None, problem)
+            problem = not_logprobs(one[0], one[1])
+            yield Reading(None if problem else (one[0], one[1]), problem)
 
 
 @dataclass(frozen=True)
@@ -141,12 +139,13 @@ def in_reply(reply: Any, requests: int = 1) -> Reading:
     """The log-probabilities of the tokens `A` and `B` at the first place of a reply."""
     try:
         listed = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-        found = {str(one["token"]): float(one["logprob"]) for one in reversed(listed)}
+        found = {str(one["token"]): number_of(one["logprob"]) for one in reversed(listed)}
     except (KeyError, IndexError, TypeError, ValueError):
         return Reading(None, f"a reply without the likeliest tokens: {str(reply)[:200]}", requests, refused=True)
-    missing = [option for option in OPTIONS if not math.isfinite(found.get(option, math.nan))]
+    missing = [option for option in OPTIONS if option not in found]
     if missing:
         likeliest = ", ".join(map(repr, list(found)[::-1][:5])) or "none"
         problem = f"{' and '.join(missing)} not among the {len(listed)} likeliest tokens ({likeliest})"
         return Reading(None, problem, requests)
-    return Reading((found["A"], found["B"]), "", requests)
+    problem = not_logprobs(found["A"], found["B"])
+    return Reading(None if problem else (found["A"], found["B"]), problem, requests)

@@ -1,10 +1,14 @@
 """What a model answered to a question, and who answers: a model in this process, or one behind HTTP."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 READ, UNREAD, FAILED = "read", "unread", "failed"
+
+ABOVE = 1e-6
+"""How far above 0 rounding may bring a log-probability."""
 
 Q = TypeVar("Q", contravariant=True)
 
@@ -31,6 +35,29 @@ class Reading:
         if not self.problem and (self.logprobs is not None or self.text is not None):
             return READ
         return FAILED if self.failed else UNREAD
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be encoded: whether it has no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def number_of(value: Any) -> float:
+    """A number as a float, infinite where it is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def not_logprobs(a: float, b: float) -> str:
+    """Why two numbers are no log-probabilities of the two options; empty if they are."""
+    fine = all(math.isfinite(one) and one <= ABOVE for one in (a, b))
+    return "" if fine else f"the judge's log-probabilities of A and B are {a:g} and {b:g}"
 
 
 class Answerer(Protocol[Q]):

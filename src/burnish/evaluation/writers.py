@@ -7,11 +7,13 @@ with the reason.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from burnish.data import tokenise
-from burnish.evaluation.readings import Reading
+from burnish.data.thoughts import TAGS, Tags, opens, tags_of
+from burnish.ends import special_tokens
+from burnish.evaluation.readings import Reading, is_unicode
 from burnish.evaluation.served_model import ServedModel
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.policy import LanguagePolicy
@@ -19,8 +21,10 @@ from burnish.policies.language.sampler import longest_row, sample
 from burnish.policies.language.stops import BEFORE, Stops
 
 UNCUT = 2**31
-THOUGHT = ("<think>", "</think>")
-"""The tags around what a model thinks, which is no part of its text."""
+TAIL = 16
+"""So many tokens of a prompt say whether it opens a thought."""
+ENDS = (None, "stop", "eos", "eos_token", "stop_sequence", "end_turn")
+"""What servers say of a text that has an end; None is not to say."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,13 @@ class PolicyWriter:
         found = dict(zip(fit, self.drawn([ids[i] for i in fit], [talks[i] for i in fit], chat), strict=True))
         for number, one in enumerate(ids):
             problem = f"the question has {len(one)} tokens, and the model reads {room[number]}"
-            yield number, found.get(number) or Reading(None, problem)
+            yield number, found.get(number) or Reading(None, problem, requests=0)
+
+    @property
+    def tags(self) -> Tags:
+        """What begins and ends a thought of the model's."""
+        tokenizer = self.policy.tokenizer
+        return tags_of(str(tokenizer.get_chat_template()) if tokenizer.chat_template else "")
 
     def drawn(self, ids: Sequence[list[int]], talks: Sequence[Talk], chat: bool) -> Iterator[Reading]:
         """What the model writes behind each prompt; without a template as it stands there, white space included."""
@@ -83,13 +93,18 @@ class PolicyWriter:
         streams = [one.number(2**62) for one in talks]
         limit = self.max_new_tokens
         sampled = sample(self.policy, ids, seed=self.seed, max_new_tokens=limit, stops=stops, streams=streams, **knobs)
-        decoder, ends = Decoder.of(self.policy), self.policy.ends
+        ends, tokenizer, tags = self.policy.ends, self.policy.tokenizer, self.tags
+        special = special_tokens(tokenizer)
+        decoder = Decoder.of(self.policy)
+        decoder = replace(decoder, hidden=decoder.hidden - {special[tag] for tag in tags if tag in special})
         for prompt, tokens, ended, talk in zip(ids, sampled.tokens, sampled.ended, talks, strict=True):
             cut = None if stops is None else stops.cut(prompt, ends.without(tokens))
             before = [] if chat else prompt[-BEFORE:]
             alone, text = decoder.texts([before] * 2, [[], tokens if cut is None else cut.tokens])
             text = text[len(alone) :] + ("" if cut is None else cut.rest)
-            yield in_text(text.strip() if chat else text.rstrip(), ended or cut is not None, talk.whole, limit)
+            begun = chat and opens(tokenizer.decode(prompt[-TAIL:]), tags)
+            text, whole = text.strip() if chat else text.rstrip(), ended or cut is not None
+            yield in_text(text, whole, talk.whole, limit, tags=(tags,), begun=begun)
 
 
 @dataclass(frozen=True)
@@ -124,7 +139,8 @@ class ServerWriter(ServedModel):
             said, reason = None, None
         if not isinstance(said, str):
             return Reading(None, f"a reply without a message: {str(reply)[:200]}", requests, refused=True)
-        return in_text(said.strip(), reason != "length", whole, self.max_new_tokens, requests)
+        why = "" if reason == "length" else f"no end: the server stopped with {str(reason)[:40]!r}"
+        return in_text(said.strip(), reason in ENDS, whole, self.max_new_tokens, requests, why=why)
 
 
 def drawn_as(model: str, max_new_tokens: int, temperature: float, seed: int) -> str:
@@ -132,15 +148,31 @@ def drawn_as(model: str, max_new_tokens: int, temperature: float, seed: int) -> 
     return f"{model}, {max_new_tokens} tokens, temperature {temperature:g}, seed {seed}"
 
 
-def in_text(said: str, ended: bool, whole: bool, most: int, requests: int = 1) -> Reading:
-    """A text without the thought before it, or why it cannot be used."""
-    opened, closed = THOUGHT
-    text = said.rpartition(closed)[2].lstrip() if closed in said else said
-    problem = ""
-    if opened in text:
+def in_text(
+    said: str,
+    ended: bool,
+    whole: bool,
+    most: int,
+    requests: int = 1,
+    *,
+    tags: Sequence[Tags] = TAGS,
+    begun: bool = False,
+    why: str = "",
+) -> Reading:
+    """A text without the thought before it, between any of these `tags`, or why it cannot be used.
+
+    `begun`: the text stands behind a prompt that opens its thought. `why` it has no end, if it is not for its length.
+    """
+    text, problem = said, ""
+    for _, closed in tags:
+        if closed in text:
+            text, begun = text.rpartition(closed)[2].lstrip(), False
+    if begun or any(opened in text for opened, _ in tags):
         problem = f"a thought without an end within {most} tokens"
     elif not text.strip():
         problem = "an empty answer"
     elif whole and not ended:
-        problem = f"no end within {most} tokens"
+        problem = why or f"no end within {most} tokens"
+    elif not is_unicode(text):
+        problem = "a text with half of a surrogate pair"
     return Reading(None, problem, requests, text=text)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from burnish.evaluation.readings import Reading
+from burnish.evaluation.readings import UNREAD, Reading
 from burnish.recipes.constitution.calls import OPTIONS, TEXT, CallFile, key_of, spoken
 from burnish.recipes.constitution.comparing import Choice, Thought
 from burnish.recipes.label.pairs import Pair
@@ -50,6 +50,17 @@ def test_readings_come_back_and_failures_are_asked_again_but_counted(tmp_path: P
     assert again.requests == 6
     assert (again.records[0]["principle"], again.records[0]["row"]) == ("Choose the true one.", 4)
     again.close()
+
+
+@pytest.mark.parametrize("number", ["800.0", f"1{'0' * 400}", "Infinity", "NaN"])
+def test_a_number_that_is_no_log_probability_is_not_read(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "l.calls.jsonl"
+    line = {"key": "k", "pair": PAIR.key, "outcome": "read", "logprobs": [-1.0, 7], "requests": 1}
+    path.write_text(json.dumps(line).replace("7", number) + "\n")
+    file = CallFile(path, KEYS)
+    file.close()
+    assert (file.readings["k"].kind, file.readings["k"].logprobs, file.read) == (UNREAD, None, set())
+    assert file.readings["k"].problem.startswith("the judge's log-probabilities of A and B are -1 and ")
 
 
 def test_texts_come_back_also_those_that_cannot_be_used(tmp_path: Path) -> None:

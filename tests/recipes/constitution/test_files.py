@@ -8,7 +8,7 @@ import tiny
 
 from burnish.config import Settings
 from burnish.policies.language.fingerprint import fingerprint, hash_of
-from burnish.recipes.constitution.files import begun, loaded, write
+from burnish.recipes.constitution.files import begun, identity_of, loaded, write
 from burnish.run import UserError
 
 
@@ -26,6 +26,8 @@ def test_rows_and_summary_are_written_also_what_is_no_unicode(tmp_path: Path) ->
     first, second = (tmp_path / "l.jsonl").read_text().splitlines()
     assert (first, second) == ('{"text": "ü"}', '{"text": "\\ud800"}')
     assert json.loads((tmp_path / "l.summary.json").read_text()) == {"rows": 2}
+    write([], {"problems": {"HTTP 400: ü \ud800": 2}}, tmp_path / "l.jsonl")
+    assert json.loads((tmp_path / "l.summary.json").read_text()) == {"problems": {"HTTP 400: ü \ud800": 2}}
 
 
 def test_a_model_has_its_checksum_in_its_name(tmp_path: Path) -> None:
@@ -33,5 +35,8 @@ def test_a_model_has_its_checksum_in_its_name(tmp_path: Path) -> None:
     policy, name, checksum = loaded(folder, Settings(quiet=True, threads=1, device="cpu"))
     assert checksum == hash_of(fingerprint(policy))
     assert name == f"{folder} ({checksum[:12]})"
+    assert identity_of(policy, checksum) == checksum
+    half, _, same = loaded(folder, Settings(quiet=True, threads=1, device="cpu", precision="bfloat16"))
+    assert (same, identity_of(half, same)) == (checksum, f"{checksum}, bfloat16")
     with pytest.raises(UserError, match="no such folder"):
         loaded(tmp_path / "none", Settings(quiet=True, threads=1, device="cpu"))

@@ -241,6 +241,16 @@ def test_other_pairs_are_refused_and_the_labels_stay(tmp_path: Path) -> None:
         assert constitution(written(tmp_path), RULES, server.url, out, base=BASE).found["requests"] == 12
 
 
+def test_a_pair_that_is_in_the_data_in_both_orders_is_asked_about_once(tmp_path: Path) -> None:
+    """Calls about the other order, as earlier versions made them, are of the data too."""
+    out, twice = tmp_path / "l.jsonl", [{"prompt": "p", "a": "x", "b": "yy"}, {"prompt": "p", "a": "yy", "b": "x"}]
+    with judge_server(longer) as server:
+        constitution(written(tmp_path, twice[1:]), RULES, server.url, out, base=BASE)
+        made = constitution(written(tmp_path, twice), RULES, server.url, tmp_path / "m.jsonl", base=BASE)
+        assert (len(made.rows), len(server.requests)) == (1, 4)
+        assert len(constitution(written(tmp_path, twice), RULES, server.url, out, base=BASE).rows) == 1
+
+
 def test_a_file_that_is_not_of_labels_is_not_replaced(tmp_path: Path) -> None:
     data = Path(written(tmp_path))
     before = data.read_bytes()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from burnish.evaluation.readings import FAILED, READ, UNREAD, Reading
+from burnish.evaluation.readings import FAILED, READ, UNREAD, Reading, not_logprobs, number_of
 from burnish.options import is_number
 from burnish.recipes.journal import Journal
 from burnish.recipes.label.pairs import blocks
@@ -106,5 +106,7 @@ class CallFile(Journal):
             fine = outcome in (UNREAD, FAILED) and logprobs is None and (text is None or has_text)
         if not fine or type(requests) is not int:
             raise UserError(f"{self.path}, call {line}: is not one: remove the line, or choose another --out")
-        both = (float(numbers[0]), float(numbers[1])) if pair else None
+        both = (number_of(numbers[0]), number_of(numbers[1])) if pair else None
+        if both is not None and (problem := not_logprobs(*both)):
+            both = None
         return Reading(both, problem, requests, outcome == FAILED, text=text)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.config import Settings
+from burnish.evaluation.readings import is_unicode
 from burnish.policies.language.fingerprint import fingerprint, hash_of
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.recipes.answers import writer
@@ -34,10 +35,18 @@ def loaded(model: str | Path, base: Settings) -> tuple[LanguagePolicy, str, str]
     return policy, f"{model} ({checksum[:12]})", checksum
 
 
+def identity_of(policy: LanguagePolicy, checksum: str) -> str:
+    """Which model it is whose answers are kept: another precision gives others."""
+    return checksum if policy.precision == "float32" else f"{checksum}, {policy.precision}"
+
+
 def write(rows: Sequence[dict[str, Any]], found: dict[str, Any], path: Path) -> None:
     """Write the rows, and beside them what became of the data."""
     write_rows(rows, path)
-    write_atomically(companion(path, SUMMARY), json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    if not is_unicode(text):  # half a surrogate pair, which JSON can only represent as an ASCII escape
+        text = json.dumps(found, indent=1)
+    write_atomically(companion(path, SUMMARY), f"{text}\n")
 
 
 def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:

@@ -19,7 +19,7 @@ from burnish.recipes.compare import LONGEST_TIMEOUT
 from burnish.recipes.constitution.asking import Asking, unreadable
 from burnish.recipes.constitution.calls import ENDING, TEXT, CallFile
 from burnish.recipes.constitution.chains import ANSWER, CRITIQUE, STOPS, Chain, prompts_in
-from burnish.recipes.constitution.files import begun, loaded, write, write_rows
+from burnish.recipes.constitution.files import begun, identity_of, loaded, write, write_rows
 from burnish.recipes.constitution.principles import principles_of
 from burnish.recipes.remote import SERVER
 from burnish.recipes.train.models import say
@@ -76,7 +76,8 @@ def revise(
             warn(f"the server is not told the tools, documents or keywords for the template of {unread:,} rows")
     else:
         policy, name, checksum = loaded(str(model), base)
-        who, chat = PolicyWriter(name, policy, checksum, stops=STOPS, **knobs), bool(policy.tokenizer.chat_template)
+        which, chat = identity_of(policy, checksum), bool(policy.tokenizer.chat_template)
+        who = PolicyWriter(name, policy, which, stops=STOPS, **knobs)
         asked = prompts_in(data, prompts, chat, policy.tokenizer)
     file = CallFile(companion(path, ENDING), {one.key for one in asked}, "prompt")
     try:

@@ -21,8 +21,8 @@ from burnish.recipes.constitution import labels
 from burnish.recipes.constitution.asking import Asking
 from burnish.recipes.constitution.calls import ENDING, OPTIONS, TEXT, CallFile
 from burnish.recipes.constitution.comparing import Comparison
-from burnish.recipes.constitution.files import begun, loaded, write
-from burnish.recipes.constitution.people import mixing, sentence
+from burnish.recipes.constitution.files import begun, identity_of, loaded, write
+from burnish.recipes.constitution.people import mixing, sentence, unordered
 from burnish.recipes.constitution.principles import drawn, principles_of
 from burnish.recipes.label.pairs import different, pairs_in
 from burnish.recipes.train.models import say
@@ -81,10 +81,11 @@ def constitution(
     written = [one.text for one in principles_of(principles)]
     path = begun(out, "labels")
     mix = mixing(people, ai_share, base.seed)
-    pairs = different(pairs_in(data, prompts))
+    read = pairs_in(data, prompts)
+    pairs = different(read, lambda one: unordered(one.prompt, one.a, one.b))
     if not pairs:
         raise UserError(f"{data} has no pair of answers that differ: there is nothing to compare")
-    file = CallFile(companion(path, ENDING), {pair.key for pair in pairs})
+    file = CallFile(companion(path, ENDING), {pair.key for pair in read})
     try:
         who = resolved(judge, judge_model, judge_timeout, max_new_tokens or THOUGHT_TOKENS if reason else None, base)
         identities = who.options.identity, None if who.reasoner is None else who.reasoner.identity
@@ -155,5 +156,6 @@ def resolved(judge: str | Path, model: str | None, timeout: float, tokens: int |
             return Judging(options)
         return Judging(options, ServerWriter(url, name, timeout, peer=JUDGE, max_new_tokens=tokens, temperature=0.0))
     policy, name, checksum = loaded(judge, base)
-    local = PolicyOptions(name, policy, checksum)
-    return Judging(local, None if tokens is None else PolicyWriter(name, policy, checksum, tokens, temperature=0.0))
+    which = identity_of(policy, checksum)
+    local = PolicyOptions(name, policy, which)
+    return Judging(local, None if tokens is None else PolicyWriter(name, policy, which, tokens, temperature=0.0))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,12 +38,12 @@ def checksum(pairs: Sequence[Pair]) -> str:
     return hashlib.sha256("".join(pair.key for pair in pairs).encode()).hexdigest()
 
 
-def different(pairs: Iterable[Pair]) -> list[Pair]:
-    """The pairs whose answers differ, each once."""
+def different(pairs: Iterable[Pair], key: Callable[[Pair], str] = lambda pair: pair.key) -> list[Pair]:
+    """The pairs whose answers differ, each once: of those with the same `key` the first."""
     found: dict[str, Pair] = {}
     for pair in pairs:
         if pair.a != pair.b:
-            found.setdefault(pair.key, pair)
+            found.setdefault(key(pair), pair)
     return list(found.values())
 
 
