@@ -56,7 +56,7 @@ def test_readings_come_back_and_failures_are_asked_again_but_counted(tmp_path: P
 def test_a_number_that_is_no_log_probability_is_not_read(tmp_path: Path, number: str) -> None:
     path = tmp_path / "l.calls.jsonl"
     line = {"key": "k", "pair": PAIR.key, "outcome": "read", "logprobs": [-1.0, 7], "requests": 1}
-    path.write_text(json.dumps(line).replace("7", number) + "\n")
+    path.write_text(json.dumps(line).replace(" 7]", f" {number}]") + "\n")
     file = CallFile(path, KEYS)
     file.close()
     assert (file.readings["k"].kind, file.readings["k"].logprobs, file.read) == (UNREAD, None, set())
