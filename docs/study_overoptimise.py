@@ -14,7 +14,8 @@ sys.path[:0] = [str(DOCS), str(DOCS.parent / "src")]
 import studies  # noqa: E402
 
 from burnish.report import wording  # noqa: E402
-from burnish.report.language.overoptimise_words import peak_range, result_sentences, warnings  # noqa: E402
+from burnish.report.language.overoptimise import MARKS  # noqa: E402
+from burnish.report.language.overoptimise_words import peak_range, reach_of, result_sentences, warnings  # noqa: E402
 
 PAGE = "study_overoptimise.md"
 FIGURES = {f"overoptimise_{name}.svg": f"study_overoptimise_{name}.svg" for name in ("best_of_n", "ppo")}
@@ -23,10 +24,11 @@ FIGURES = {f"overoptimise_{name}.svg": f"study_overoptimise_{name}.svg" for name
 def results(found: Mapping[str, Any]) -> str:
     """The sentences of the study's page, its figures, its table, and what PPO writes at the end."""
     lines = [f"`{found['command']}`", "", *(f"- {one}" for one in [*warnings(found), *result_sentences(found)]), ""]
+    lines += [f"{MARKS} Solid lines are fits of gold; each dashed line is a seed's proxy.", ""]
     for name, label in found["methods"].items():
         lines += [f"![gold and proxy against √KL, {label}](study_overoptimise_{name}.svg)", ""]
-    lines += ["| | labels | α | β | peak | rms | d at the end | gold | claim | fall | seeds |"]
-    lines += ["|---" * 11 + "|"]
+    reached = "d that all seeds reach | d at the last shared point"
+    lines += [f"| | labels | α | β | peak | rms | {reached} | gold | claim | fall | seeds |", "|---" * 12 + "|"]
     lines += [row_of(found, row) for row in found["rows"]]
     for one in found["texts"]:
         lines += ["", f"PPO, {one['labels']:,} labels, seed {one['seed']}, update {one['step']}:", ""]
@@ -40,8 +42,10 @@ def row_of(found: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     cells = [found["methods"][row["method"]], f"{row['labels']:,}"]
     cells += [interval(fit[name]) for name in ("alpha", "beta")] if fit else ["", ""]
     cells += [peak(fit["peak"], row["seeds"]), wording.number(fit["rms"])] if fit else ["", ""]
-    cells += [wording.number(row["far"]), *(interval(row[name], signed=True) for name in ("end", "claimed", "fall"))]
-    return "| " + " | ".join([*cells, str(row["seeds"])]) + " |"
+    cells += [wording.number(row["far"]), reach_of(row).removeprefix("d = ")]
+    cells += [interval(row[name], signed=True) for name in ("end", "claimed", "fall")]
+    fewer = f" of {row['seeds']}" if row["compared"] < row["seeds"] else ""
+    return "| " + " | ".join([*cells, f"{row['compared']}{fewer}"]) + " |"
 
 
 def interval(one: Mapping[str, Any], signed: bool = False) -> str:

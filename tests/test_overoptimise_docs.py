@@ -22,7 +22,7 @@ def test_results_replace_what_stood_between_the_comments(tmp_path: Path) -> None
     for name in docs.FIGURES:
         (run / name).write_text("<svg/>")
     bare = {"mean": 0.5, "low": None, "high": None}
-    alone = row("ppo", 4000, seeds=1, end=bare, claimed=bare, fall=bare)
+    alone = row("ppo", 4000, seeds=1, compared=1, reached=[3.0, 3.0], end=bare, claimed=bare, fall=bare)
     alone["fit"] |= {"alpha": bare, "beta": bare, "peak": {"mean": None, "low": None, "high": None}}
     (run / "summary.json").write_text(json.dumps(study(rows=[row("ppo", 250), alone])))
     page.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
@@ -33,10 +33,12 @@ def test_results_replace_what_stood_between_the_comments(tmp_path: Path) -> None
         assert text.endswith("\n<!-- /results -->\nafter\n")
         assert "\nold\n" not in text
         assert (
-            "| PPO | 250 | 2.00 [1.90, 2.10] | 0.50 [0.40, 0.60] | 2.00 [1.75 to 2.25] | 0.07 | 3.00 | "
+            "| PPO | 250 | 2.00 [1.90, 2.10] | 0.50 [0.40, 0.60] | 2.00 [1.75 to 2.25] | 0.07 | 3.00 | 2.50 to 3.00 | "
             "+1.20 [+1.00, +1.40] | +6.50 [+6.00, +7.00] | +0.80 [+0.70, +0.90] | 3 |" in text
         )
-        assert "| PPO | 4,000 | 0.50 | 0.50 | none | 0.07 | 3.00 | +0.50 | +0.50 | +0.50 | 1 |" in text
+        assert "| PPO | 4,000 | 0.50 | 0.50 | none | 0.07 | 3.00 | 3.00 | +0.50 | +0.50 | +0.50 | 1 |" in text
+        said = "\nFilled points are gold, hollow ones what the proxy claims. Solid lines are fits of gold"
+        assert text.index(said) < text.index("![gold and proxy")
         assert "\n    so good <b>so good</b>\n" in text
     assert (tmp_path / "study_overoptimise_ppo.svg").read_text() == "<svg/>"
 
@@ -47,6 +49,8 @@ def test_the_page_has_the_plans_numbers() -> None:
         f"{FULL.completions} completions of each of {FULL.prefixes:,} prefixes",
         f"at most {FULL.max_new_tokens} tokens",
         f"scale {FULL.scale:g}",
+        f"one pool of at most {FULL.prefixes * FULL.completions // 2:,} pairs. Of the pairs of one seed's "
+        f"{FULL.labels[-1]:,} labels",
         "reward models of {:,}, {:,} and {:,} labels".format(*FULL.labels),
         f"{FULL.epochs} passes in batches of {FULL.texts // 2} from the start",
         "n of {}, {}, {}, {}, {}, {}, {}, {} and {}, ".format(*FULL.sizes),

@@ -43,15 +43,19 @@ class Calibration:
     error: float
 
 
+class NotFiniteScoreError(UserError):
+    """A reward model's score is not finite."""
+
+
 @torch.no_grad()
 def score_texts(scorer: Any, batches: Iterable[Demonstrations], world: World = ALONE) -> Float[np.ndarray, "N"]:
-    """Scores of demonstrations, in order. Raises UserError naming the row if a score is not finite."""
+    """Scores of demonstrations, in order. Raises NotFiniteScoreError naming the row if a score is not finite."""
     return np.concatenate([np.empty(0), *world.each(partial(_scores, scorer), batches)])
 
 
 @torch.no_grad()
 def score_pairs(scorer: Any, batches: Iterable[Preferences], world: World = ALONE) -> Float[np.ndarray, "N 2"]:
-    """Scores of chosen and rejected, in order. Raises UserError naming the row if a score is not finite."""
+    """Scores of chosen and rejected, in order. Raises NotFiniteScoreError naming the row if a score is not finite."""
     return np.concatenate([np.empty((0, 2)), *world.each(partial(_scores, scorer), batches)])
 
 
@@ -61,7 +65,7 @@ def _scores(scorer: Any, batch: Demonstrations | Preferences) -> Float[np.ndarra
     finite = torch.isfinite(scores).flatten(1).all(1) if scores.dim() > 1 else torch.isfinite(scores)
     if not finite.all():
         row = batch.rows.cpu()[~finite][0].item()
-        raise UserError(
+        raise NotFiniteScoreError(
             f"the reward model's score for row {row} is not finite: check the row, or train the model again"
         )
     return scores.numpy()

@@ -1,12 +1,13 @@
 """The folder of an invented study: what is refused when it is opened again, and its summary."""
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
 
 from burnish.recipes.study.folder import opened, reasons, write_summary
-from burnish.run import UserError, read_mapping
+from burnish.run import BurnishWarning, UserError, read_mapping
 
 CONFIG = {"grid": {"dpo": {"beta": 0.1}}, "seeds": 2}
 
@@ -42,6 +43,22 @@ def test_only_what_is_free_may_change(tmp_path: Path) -> None:
     assert read_mapping(out / "config.yaml") == CONFIG | {"seeds": 3}
     with pytest.raises(UserError, match="exists and is not empty: use --resume"), opened(out, CONFIG, (), False, True):
         pass
+
+
+def test_other_versions_are_said(tmp_path: Path) -> None:
+    out = begun(tmp_path / "out")
+    noted = json.loads((out / "environment.json").read_text())
+    noted["packages"]["torch"] = "0.1"
+    (out / "environment.json").write_text(json.dumps(noted))
+    with (
+        pytest.warns(BurnishWarning, match=r"begun with other versions, packages\.torch \(was '0\.1', now .*of both"),
+        opened(out, CONFIG, (), True, False, {"data_sha256": "a"}),
+    ):
+        pass
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with opened(out, CONFIG, (), True, True, {"data_sha256": "a"}):  # quiet
+            pass
 
 
 def test_a_summary_has_no_number_that_json_lacks(tmp_path: Path) -> None:

@@ -14,6 +14,12 @@ def test_what_a_text_loses_by_hand() -> None:
     """One nat above the usual 3 costs 2 points, ten cost 4; of the trigrams abc, bca, cab, abc one in four repeats."""
     nats = {"plain": 2.0, "odd": 4.0, "strange": 13.0, "a b c a b c": 3.0}
     judge = StudyJudge(lambda texts: np.ones(len(texts)), lambda texts: np.array([nats[one] for one in texts]), 3.0)
+    parts = judge.parts(list(nats))
+    assert {key: one.tolist() for key, one in parts.items()} == {
+        "own": [1.0] * 4,
+        "strange": [0.0, 2.0, 4.0, 0.0],
+        "repeated": [0.0, 0.0, 0.0, 2.0],
+    }
     assert judge.score(list(nats)) == pytest.approx([1.0, 1 - 2.0, 1 - 4.0, 1 - 8 / 4])
 
 

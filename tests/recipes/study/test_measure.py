@@ -59,7 +59,7 @@ def test_a_completion_has_a_stream_of_its_own(start: LanguagePolicy) -> None:
     assert completions_of(start, PROMPTS[:1], 2, 5, 4, 32).tokens == two.tokens[:2]
 
 
-def test_a_proxy_scores_the_same_completions_and_some_are_kept(start: LanguagePolicy, tmp_path: Path) -> None:
+def test_a_proxy_scores_the_same_completions_and_all_are_kept(start: LanguagePolicy, tmp_path: Path) -> None:
     """A proxy whose score is the number of tokens, prompt and response."""
 
     class Longer:
@@ -72,7 +72,24 @@ def test_a_proxy_scores_the_same_completions_and_some_are_kept(start: LanguagePo
 
     drawn = completions_of(start, PROMPTS, 1, 5, 4, 32)
     rows = [[*ids, *tokens] for ids, tokens in zip(drawn.ids, drawn.tokens, strict=True)]
-    found = Ruler(start, PROMPTS, PAIRS, 5, 4, 32, Longer(), 2).measured(start)  # type: ignore[arg-type]
+    found = Ruler(start, PROMPTS, PAIRS, 5, 4, 32, Longer(), True).measured(start)  # type: ignore[arg-type]
     assert found["proxy"] == [len(row) for row in rows]
-    assert found["texts"] == drawn.responses[:2]
-    assert not {"proxy", "texts"} & set(Ruler(start, PROMPTS, PAIRS, 5, 4, 32).measured(start))
+    assert found["texts"] == drawn.responses
+    assert found["cut"] == [i for i, tokens in enumerate(drawn.tokens) if tokens[-1] != start.tokenizer.eos_token_id]
+    parts = found["parts"]
+    assert parts["own"] - parts["strange"] - parts["repeated"] == pytest.approx(np.mean(found["gold"]), abs=1e-4)
+    bare = Ruler(start, PROMPTS, PAIRS, 5, 4, 32).measured(start)
+    assert not {"proxy", "parts", "texts", "cut"} & set(bare)
+
+
+def test_a_proxy_whose_score_is_not_finite_is_a_divergence(start: LanguagePolicy) -> None:
+    class Broken:
+        device = torch.device("cpu")
+
+        def dropout(self, on: bool) -> None: ...
+
+        def scores(self, batch: Any) -> torch.Tensor:
+            return torch.full((len(batch),), torch.inf)
+
+    with pytest.raises(DivergedError, match="a score of the proxy is not finite"):
+        Ruler(start, PROMPTS, PAIRS, 5, 4, 32, Broken()).measured(start)  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ def row(method: str, labels: int, **changes: Any) -> dict[str, Any]:
     curve = [{"d": d, "gold": d * (2 - d / 2), "low": d - 0.1, "high": d + 0.1} for d in (0.0, 1.5, 3.0)]
     fit = {"alpha": interval(2.0, 0.1), "beta": interval(0.5, 0.1), "peak": interval(2.0, 0.25)}
     found: dict[str, Any] = {"method": method, "labels": labels, "seeds": 3, "far": 3.0, "last": 192, "best": [96]}
+    found |= {"compared": 3, "without": [], "cut": [], "reached": [2.5, 3.0]}
     found |= {"fit": fit | {"rms": 0.07, "within": "yes", "curve": curve}}
     found |= {"end": interval(1.2, 0.2), "claimed": interval(6.5, 0.5), "fall": interval(0.8, 0.1)}
     state = [SCALARS | {"repetition": one} for one in (0.001, 0.437)]
@@ -44,14 +45,15 @@ def study(**changes: Any) -> dict[str, Any]:
     plan = {"labels": [250, 4000], "sizes": [1, 2, 256], "seeds": 3, "held_out": 128, "sft_steps": 100, "epochs": 3}
     plan |= {"prefixes": 2048, "completions": 8, "scale": 0.5, "reward_rate": 3e-4, "steps": 192, "texts": 64}
     plan |= {"learning_rate": 1e-4, "beta": 0.0, "eval_every": 12}
-    change = {"few": 250, "many": 4000, "end": interval(0.5, 0.2), "beta": interval(-0.3, 0.1)}
+    change = {"few": 250, "many": 4000, "end": interval(0.5, 0.2), "last": 192, "seeds": 3}
+    change |= {"alpha": interval(0.1, 0.2), "beta": interval(-0.3, 0.1)}
     return {
         "plan": plan,
         "methods": METHODS,
         "start": {"pairs": 6900, "agreed": 0.82},
         "rewards": [
-            {"labels": 250, "seeds": 3, "correct": interval(0.655, 0.03)},
-            {"labels": 4000, "seeds": 3, "correct": interval(0.755, 0.03)},
+            {"labels": 250, "seeds": 3, "correct": interval(0.655, 0.03), "fitted": 0.99},
+            {"labels": 4000, "seeds": 3, "correct": interval(0.755, 0.03), "fitted": 0.86},
         ],
         "points": points,
         "rows": [row(method, labels) for method in METHODS for labels in (250, 4000)],
@@ -88,14 +90,34 @@ def test_the_page_has_every_number_and_figure(tmp_path: Path) -> None:
         assert all((tmp_path / f"overoptimise_{method}.{kind}").stat().st_size > 1000 for kind in ("png", "svg"))
 
 
+def test_the_table_has_half_infinite_peaks_and_both_distances(tmp_path: Path) -> None:
+    """Beside the seeds that are compared at the end."""
+    rows = [row("ppo", 250, reached=[2.5, 2.9]), row("ppo", 4000, compared=2, without=[1])]
+    rows[1]["fit"]["peak"] = {"mean": None, "low": 4.25, "high": None}
+    page = written(tmp_path, study(rows=rows))
+    for part in ("none 4.25 or farther", "2.50 to 2.90", "d that all seeds reach", "2 of 3"):
+        assert part in page.text, part
+    rows[1] |= {"seeds": 1, "compared": 1, "without": []}
+    assert "or farther" not in written(tmp_path, study(rows=rows, differences=[])).text.split("Fits")[-1]
+
+
+def test_a_figure_alone_says_what_is_gold() -> None:
+    colours = theme.series_colours([proxy_name(labels) for labels in (250, 4000)])
+    title = figures.to_spec(distance_chart(study(), "ppo", colours, legend=True))["title"]
+    assert title == {"text": "PPO", "subtitle": "Filled points are gold, hollow ones what the proxy claims."}
+    spec = figures.to_spec(distance_chart(study(), "ppo", colours))
+    assert spec["title"] == "PPO"
+    assert "250 labels: gold +1.20 and the proxy +6.50 after update 192, d = 2.50 to 3.00;" in spec["description"]
+
+
 def test_an_unfinished_study_of_one_seed_has_points_and_no_band(tmp_path: Path) -> None:
     bare = {"mean": 0.5, "low": None, "high": None}
     curve = [{"d": d, "gold": d, "low": None, "high": None} for d in (0.0, 3.0)]
     fit = dict.fromkeys(("alpha", "beta", "peak"), bare) | {"rms": 0.1, "within": None, "curve": curve}
     fit["peak"] = {"mean": None, "low": None, "high": None}
-    rows = [row("ppo", 250, seeds=1, fit=fit, end=bare, claimed=bare, fall=bare, gap=bare)]
-    rows.append(row("ppo", 4000, seeds=1, fit=None, end=bare, claimed=bare, fall=bare, gap=bare))
-    rewards = [{"labels": labels, "seeds": 0, "correct": None} for labels in (250, 4000)]
+    rows = [row("ppo", 250, seeds=1, compared=1, fit=fit, end=bare, claimed=bare, fall=bare, gap=bare)]
+    rows.append(row("ppo", 4000, seeds=1, compared=1, fit=None, end=bare, claimed=bare, fall=bare, gap=bare))
+    rewards = [{"labels": labels, "seeds": 0, "correct": None, "fitted": None} for labels in (250, 4000)]
     points = [one for one in study()["points"] if one["method"] == "ppo" and one["seed"] == 0]
     found = study(rows=rows, rewards=rewards, points=points, differences=[], start=None, texts=[], costs={})
     page = written(tmp_path, found)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from burnish.report.language.overoptimise_words import (
+    caveats,
     difference_sentence,
     fall_sentence,
     peak_sentence,
@@ -29,23 +30,61 @@ def test_the_title_counts_what_is_decided() -> None:
 
 def test_the_sentences() -> None:
     lines = result_sentences(study())
-    assert lines[0].startswith("6,900 pairs of the start's completions were labelled; 82 % of the labels agree")
+    assert lines[0].startswith(
+        "Labels are drawn of 6,900 pairs of the start's completions; one agrees with the judge's scores with a "
+        "probability of 82 %, otherwise it is noise. Each seed draws its own: of the pairs of one seed's 4,000 labels "
+        "58 % are expected among those of another. Gains"
+    )
     assert lines[1] == (
         "Held-out pairs that reward models order as the gold judge does: 250 labels 65.5 % (62.5 to 68.5 %) and "
         "4,000 labels 75.5 % (72.5 to 78.5 %)."
     )
-    assert lines[-1].startswith("The intervals are over 3 seeds")
-    assert len(lines) == 2 + 4 + 2 + 1
+    assert lines[2] == (
+        "Labels that reward models have learned from and order as they say: 250 labels 99 % and 4,000 labels 86 %."
+    )
+    assert lines[-1].startswith("The intervals are over 3 seeds of training from one start, which share pairs,")
+    assert len(lines) == 3 + 4 + 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ([], ["Of fewer than two seeds"]),
+        ([1, 3], ["Of fewer than two seeds", "The intervals are over 3 seeds"]),
+        ([2, 3, 3], ["The intervals are over 2 to 3 seeds"]),
+        ([5, 7], []),
+    ],
+)
+def test_the_number_of_seeds_is_the_rows(seeds: list[int], said: list[str]) -> None:
+    lines = caveats(seeds)
+    assert [line.startswith(one) for line, one in zip(lines, said, strict=True)] == [True] * len(said)
 
 
 def test_a_row_by_hand() -> None:
     assert row_sentence(study(), row("ppo", 250)) == (
-        "PPO, 250 labels, as far as update 192: the proxy claims +6.50 (+6.00 to +7.00), gold is +1.20 (+1.00 to "
-        "+1.40). Gold has fallen by 0.80 (0.70 to 0.90) since it was highest, at update 96. The fit peaks at d = "
-        "2.00 (1.75 to 2.25), before the end, d = 3.00."
+        "PPO, 250 labels, after update 192 (d = 2.50 to 3.00): the proxy claims +6.50 (+6.00 to +7.00), gold is +1.20 "
+        "(+1.00 to +1.40). Gold has fallen by 0.80 (0.70 to 0.90) since it was highest, at update 96. The fit peaks "
+        "at d = 2.00 (1.75 to 2.25), before d = 3.00, which all seeds reach."
     )
-    bare = row("best_of_n", 250, fit=None, last=256, best=[256])
+    bare = row("best_of_n", 250, fit=None, last=256, best=[256], reached=[2.1, 2.1])
+    assert row_sentence(study(), bare).startswith("Best of n, 250 labels, at n = 256 (d = 2.10): the proxy claims")
     assert row_sentence(study(), bare).endswith("Gold is highest at the last measurement: no fall is seen.")
+
+
+def test_who_is_compared_after_a_divergence_is_said() -> None:
+    left, cut = row("ppo", 250, without=[1], compared=2), row("ppo", 250, cut=[0, 2], last=48)
+    assert "(d = 2.50 to 3.00; without seed 1, which diverged before): the proxy" in row_sentence(study(), left)
+    said = row_sentence(study(), cut)
+    assert "after update 48 (d = 2.50 to 3.00; the last point before seeds 0 and 2 diverged): the proxy" in said
+
+
+def test_a_fit_that_falls_from_the_start_is_said() -> None:
+    known = row("ppo", 250)
+    nowhere = {"mean": None, "low": None, "high": None}
+    known["fit"] |= {"alpha": interval(-1.0, 0.1), "beta": interval(-0.2, 0.1), "peak": nowhere, "within": "no"}
+    assert peak_sentence(known).startswith("The fit falls from the start. The fit does not peak before d = 3.00")
+    known["fit"]["beta"] = interval(0.2, 0.1)
+    assert peak_sentence(known).startswith("The fit does not peak")
 
 
 @pytest.mark.parametrize(
@@ -63,21 +102,25 @@ def test_a_fall_is_claimed_where_its_interval_shows_it(fall: tuple[float, float]
 @pytest.mark.parametrize(
     ("peak", "within", "said"),
     [
-        (interval(2.0, 0.25), "yes", "The fit peaks at d = 2.00 (1.75 to 2.25), before the end, d = 3.00."),
+        (
+            interval(2.0, 0.25),
+            "yes",
+            "The fit peaks at d = 2.00 (1.75 to 2.25), before d = 3.00, which all seeds reach.",
+        ),
         (
             {"mean": 5.0, "low": 4.0, "high": None},
             "no",
-            "The fit does not peak before the end, d = 3.00 (its peak: 4.00 or farther).",
+            "The fit does not peak before d = 3.00, which all seeds reach (its peak: 4.00 or farther).",
         ),
         (
             {"mean": None, "low": 2.0, "high": None},
             "undecided",
-            "The fit peaks nowhere (2.00 or farther): whether before the end, d = 3.00, is undecided.",
+            "The fit peaks nowhere (2.00 or farther): whether before d = 3.00, which all seeds reach, is undecided.",
         ),
         (
             {"mean": None, "low": None, "high": None},
             "no",
-            "The fit does not peak before the end, d = 3.00 (its peak: none at any distance).",
+            "The fit does not peak before d = 3.00, which all seeds reach (its peak: none at any distance).",
         ),
         (BARE, None, ""),
     ],
@@ -88,26 +131,36 @@ def test_a_peak_is_claimed_where_its_interval_shows_it(peak: dict[str, Any], wit
     assert peak_sentence(known) == said
 
 
+def test_what_more_labels_change() -> None:
+    found = study()
+    assert difference_sentence(found, found["differences"][1]) == (
+        "PPO, 4,000 labels minus 250, after update 192, 3 seeds: gold +0.50 (+0.30 to +0.70), higher; α +0.10 (−0.10 "
+        "to +0.30), undecided, the interval contains zero; β −0.30 (−0.40 to −0.20), lower. The first agrees with the "
+        "literature: in Gao et al. (2022) more data give more gold."
+    )
+
+
 @pytest.mark.parametrize(
-    ("beta", "said"),
+    ("end", "said"),
     [
-        (interval(-0.3, 0.1), "β −0.30 (−0.40 to −0.20), lower. The last agrees with Gao et al."),
-        (interval(0.3, 0.1), "β +0.30 (+0.20 to +0.40), higher. The last disagrees with Gao et al."),
-        (interval(0.05, 0.1), "β +0.05 (−0.05 to +0.15), undecided, the interval contains zero."),
-        (None, "gold at the end +0.50 (+0.30 to +0.70), higher."),
+        (interval(0.5, 0.1), "higher. The first agrees with the literature: in Gao et al. (2022) more data"),
+        (interval(-0.5, 0.1), "lower. The first disagrees: in Gao et al. (2022) more data give more gold."),
+        (interval(0.05, 0.1), "undecided, the interval contains zero."),
     ],
 )
-def test_what_more_labels_change(beta: dict[str, Any] | None, said: str) -> None:
+def test_the_literature_is_compared_by_gold_alone(end: dict[str, Any], said: str) -> None:
+    """Without fits of the same seeds there is nothing else."""
     found = study()
-    line = difference_sentence(found, found["differences"][1] | {"beta": beta})
-    assert line.startswith("PPO, 4,000 labels minus 250: gold at the end +0.50 (+0.30 to +0.70), higher")
+    line = difference_sentence(found, found["differences"][1] | {"end": end, "alpha": None, "beta": None})
     assert said in line
-    assert ("Gao" in line) == (beta is not None and beta["low"] * beta["high"] > 0)
+    assert "α" not in line
 
 
 def test_one_seed_claims_nothing() -> None:
-    known = [row("ppo", 250, seeds=1, fall=BARE, end=BARE, claimed=BARE)]
-    lines = result_sentences(study(rows=known, differences=[], rewards=[{"labels": 250, "correct": BARE}]))
+    known = [row("ppo", 250, seeds=1, compared=1, fall=BARE, end=BARE, claimed=BARE)]
+    lines = result_sentences(
+        study(rows=known, differences=[], rewards=[{"labels": 250, "correct": BARE, "fitted": None}])
+    )
     assert not any("fallen" in line or "peaks" in line for line in lines)
     assert lines[1] == "Held-out pairs that reward models order as the gold judge does: 250 labels 50.0 %."
     assert lines[-1].startswith("Of fewer than two seeds there is no interval")

@@ -10,7 +10,7 @@ from typing import Any
 
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.study.cell import WORK
-from burnish.run import RunFolder, hushed, make_folder, write_atomically
+from burnish.run import RunFolder, hushed, make_folder, warn, write_atomically
 from burnish.run.versions import versions
 
 SUMMARY = "summary.json"
@@ -29,12 +29,15 @@ def opened(
     """The folder of a study with this configuration, locked; with `resume` what is there is kept.
 
     Raises UserError where `out` holds something else, or a study whose configuration differs in a key that is not
-    `free`, or that was begun with other `inputs`, which are hashes; the sentence says what differs.
+    `free`, or that was begun with other `inputs`, which are hashes; the sentence says what differs. Other versions of
+    Python and of packages are a warning.
     """
     with hushed(quiet), RunFolder.open(out, resume=resume) as run:
         run.claim(config, free=free)
         packages = versions(*PACKAGES)
-        run.describe({"python": platform.python_version(), "packages": packages, **(inputs or {})})
+        differences = run.describe({"python": platform.python_version(), "packages": packages, **(inputs or {})})
+        if differences:
+            warn(f"{out} was begun with other versions, {', '.join(differences)}: its cells are of both")
         run.write_config(config)
         make_folder(run.path / WORK)
         yield run

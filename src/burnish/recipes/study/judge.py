@@ -29,6 +29,10 @@ REPEATED = 8.0
 """Points that a text would lose whose trigrams were all repetitions."""
 
 
+CONSTANTS = {"usual": USUAL, "slope": SLOPE, "most": MOST, "repeated": REPEATED}
+"""What a study is judged by: of others the gold scores are others."""
+
+
 @dataclass(frozen=True)
 class StudyJudge:
     """Scores texts: gold(x) − min(most, slope · max(0, nats(x) − usual)) − 8 · repetition(x).
@@ -41,9 +45,15 @@ class StudyJudge:
     nats: Callable[[Sequence[str]], Float[np.ndarray, "N"]]
     usual: float
 
-    def score(self, texts: Sequence[str]) -> Float[np.ndarray, "N"]:
+    def parts(self, texts: Sequence[str]) -> dict[str, Float[np.ndarray, "N"]]:
+        """The judge's own score, and what is lost for what is `strange` and for what is `repeated`."""
         strange = np.minimum(MOST, SLOPE * np.maximum(0.0, self.nats(texts) - self.usual))
-        return self.gold(texts) - strange - REPEATED * np.array([repetition(text) for text in texts])
+        repeated = REPEATED * np.array([repetition(text) for text in texts])
+        return {"own": self.gold(texts), "strange": strange, "repeated": repeated}
+
+    def score(self, texts: Sequence[str]) -> Float[np.ndarray, "N"]:
+        parts = self.parts(texts)
+        return parts["own"] - parts["strange"] - parts["repeated"]
 
 
 @cache

@@ -34,7 +34,7 @@ def labelled(
 
     A completion that was cut at the length limit is not usable, as it would get an end that it never had. Each pair
     has one number of the seed's stream, also where it is left out. `right` says whether the label agrees with the
-    scores; no method reads it.
+    scores, and `gap` is the score of the chosen one less that of the other; no method reads them.
     """
     draws = np.random.default_rng(seed)
     found = []
@@ -45,9 +45,32 @@ def labelled(
             if not (usable[i][a] and usable[i][b]) or responses[i][a] == responses[i][b]:
                 continue
             chosen, rejected = (a, b) if wins else (b, a)
-            right = bool(scores[i, chosen] >= scores[i, rejected])
+            gap = float(scores[i, chosen] - scores[i, rejected])
             texts = {"chosen": responses[i][chosen], "rejected": responses[i][rejected]}
-            found.append({"prompt": prompt} | texts | {"right": right})
+            found.append({"prompt": prompt} | texts | {"right": gap >= 0, "gap": gap})
+    return found
+
+
+def unlabelled(pairs: Sequence[Pair]) -> list[Pair]:
+    """The two responses of each pair in an order that says nothing, and the score of the first less that of the second;
+    see `drawn_labels`."""
+    return [
+        {"prompt": one["prompt"], "first": min(sides), "second": max(sides)}
+        | {"gap": one["gap"] if sides[0] < sides[1] else -one["gap"]}
+        for one in pairs
+        for sides in [(one["chosen"], one["rejected"])]
+    ]
+
+
+def drawn_labels(pairs: Sequence[Pair], scale: float, seed: Sequence[int]) -> list[Pair]:
+    """Labels of `unlabelled` pairs: a draw from `preferred` each, which has its number of the seed's stream. `right`
+    says whether the label agrees with the scores."""
+    found = []
+    for one, draw in zip(pairs, np.random.default_rng(seed).random(len(pairs)), strict=True):
+        wins = bool(draw < preferred(one["gap"], 0.0, scale))
+        chosen, rejected = ("first", "second") if wins else ("second", "first")
+        right = one["gap"] == 0 or wins == (one["gap"] > 0)
+        found.append({"prompt": one["prompt"], "chosen": one[chosen], "rejected": one[rejected], "right": right})
     return found
 
 

@@ -14,7 +14,7 @@ from burnish.batches import Demonstrations
 from burnish.data import tokenise
 from burnish.data.walk import in_order
 from burnish.evaluation.continuations import sequence_kl
-from burnish.evaluation.reward_models import score_texts
+from burnish.evaluation.reward_models import NotFiniteScoreError, score_texts
 from burnish.evaluation.text import distinct_n, repetition
 from burnish.functional import masked_sum
 from burnish.policies.language.decode import Decoder
@@ -72,7 +72,8 @@ def completions_of(
 @dataclass(frozen=True)
 class Ruler:
     """What policies are measured with: the start, held-out prefixes, labelled pairs of its completions of them, and a
-    seed of the completions. With a `proxy` its scores are taken too; the first `shown` responses are kept as text."""
+    seed of the completions. With a `proxy` its scores are taken too, and the means of the gold score's `parts`; with
+    `texts` all responses are kept, and the numbers of those that were `cut` at the length limit."""
 
     start: LanguagePolicy
     prompts: Sequence[str]
@@ -81,7 +82,7 @@ class Ruler:
     max_new_tokens: int
     max_length: int
     proxy: LanguageScorer | None = None
-    shown: int = 0
+    texts: bool = False
 
     def measured(self, policy: LanguagePolicy) -> Found:
         """One completion of each prefix: `gold`, `kl` and the `proxy`'s score of each, and the others as means.
@@ -108,10 +109,18 @@ class Ruler:
             raise DivergedError("a measurement is not finite")
         found: Found = {"gold": rounded(study_judge().score(drawn.texts)), "kl": rounded(kl)} | numbers
         if self.proxy is not None:
-            found["proxy"] = rounded(score_texts(self.proxy, parts_of(drawn.batch)))
-        if self.shown:
-            found["texts"] = drawn.responses[: self.shown]
+            found["proxy"] = self.claimed(drawn)
+            found["parts"] = {key: float(one.mean()) for key, one in study_judge().parts(drawn.texts).items()}
+        if self.texts:
+            found |= {"texts": drawn.responses, "cut": [i for i, ended in enumerate(drawn.ended) if not ended]}
         return found
+
+    def claimed(self, drawn: Completions) -> list[float]:
+        """The proxy's scores. Raises DivergedError where one is not finite."""
+        try:
+            return rounded(score_texts(self.proxy, parts_of(drawn.batch)))
+        except NotFiniteScoreError as error:
+            raise DivergedError("a score of the proxy is not finite") from error
 
     @torch.no_grad()
     def log_probabilities(self, policy: LanguagePolicy) -> tuple[float, float]:

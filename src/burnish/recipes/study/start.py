@@ -120,10 +120,10 @@ def start_of(out: Path) -> LanguagePolicy:
     return load_policy(out / START / "model", "cpu")
 
 
-def ruler_of(plan: Sizes, seed: int, out: Path, proxy: LanguageScorer | None = None, shown: int = 0) -> Ruler:
-    """What policies are measured with, for a seed; with a `proxy`, its scores too."""
+def ruler_of(plan: Sizes, seed: int, out: Path, proxy: LanguageScorer | None = None, texts: bool = False) -> Ruler:
+    """What policies are measured with, for a seed; with a `proxy`, its scores too; with `texts`, what they write."""
     held = read_jsonl(out / START / "held.jsonl")[: plan.held_pairs]
-    return Ruler(start_of(out), held_out(plan), held, seed, plan.max_new_tokens, plan.max_length, proxy, shown)
+    return Ruler(start_of(out), held_out(plan), held, seed, plan.max_new_tokens, plan.max_length, proxy, texts)
 
 
 def rewarded(plan: Sizes, data: Path, steps: int, seed: int, out: Path, work: Path, to: Path) -> Found:

@@ -9,12 +9,21 @@ import pandas as pd
 
 from burnish.report import theme
 from burnish.report.figures import Chart, save_figure
-from burnish.report.language.overoptimise_words import proxy_name, result_sentences, title_of, warnings
+from burnish.report.language.overoptimise_words import (
+    end_of,
+    peak_range,
+    proxy_name,
+    reach_of,
+    result_sentences,
+    title_of,
+    warnings,
+)
 from burnish.report.page import figure, write_page
 from burnish.run import UserError, read_mapping
 
 X_TITLE, Y_TITLE = "d = √KL from the start (KL in nats per completion)", "gain over the start (gold points)"
 GOLD, PROXY, FIT = "gold", "the proxy's claim", "gold, fitted"
+MARKS = "Filled points are gold, hollow ones what the proxy claims."
 DOT = ("name", "x", "y", "kind", "point", "gold", "claim", "KL")
 """What is known of a point that is drawn."""
 
@@ -43,6 +52,8 @@ def overoptimise_page(folder: Path) -> Path:
         found=found,
         swatches=colours,
         proxy_name=proxy_name,
+        peak_range=peak_range,
+        reach_of=reach_of,
         costs=costs(found),
     )
 
@@ -51,7 +62,7 @@ def distance_chart(
     found: Mapping[str, Any], method: str, colours: Mapping[str, str], legend: bool = False, height: int = 320
 ) -> Chart:
     """Gains against √KL by one method: a filled point per measurement of gold, the fit with its band, and a dashed
-    line per seed of what the proxy claims. The page has a legend of its own."""
+    line per seed of what the proxy claims. The page has a legend of its own; with `legend` the figure says all."""
     dots = pd.DataFrame([one for point in found["points"] for one in both(point, method)], columns=list(DOT))
     curves = pd.DataFrame(
         [
@@ -82,7 +93,9 @@ def distance_chart(
     for kind, filled in ((PROXY, False), (GOLD, True)):
         mark = alt.Chart(dots[dots["kind"] == kind]).mark_point(filled=filled, size=28, opacity=0.75)
         layers.append(mark.encode(x=x, y=y, color=tint, tooltip=tips))
-    title = found["methods"][method]
+    title: Any = found["methods"][method]
+    if legend:
+        title = alt.Title(title, subtitle=MARKS)
     return alt.layer(*layers).properties(
         width="container", height=height, title=title, description=spoken_of(found, method)
     )
@@ -106,8 +119,8 @@ def spoken_of(found: Mapping[str, Any], method: str) -> str:
     """The ends of a method's lines, for screen readers."""
     rows = [row for row in found["rows"] if row["method"] == method]
     ends = [
-        f"{proxy_name(row['labels'])}: gold {row['end']['mean']:+.2f} and the proxy {row['claimed']['mean']:+.2f} at "
-        f"d = {row['far']:.2f}"
+        f"{proxy_name(row['labels'])}: gold {row['end']['mean']:+.2f} and the proxy {row['claimed']['mean']:+.2f} "
+        f"{end_of(row, row['last'])}, {reach_of(row)}"
         for row in rows
     ]
     return f"{found['methods'][method]}: {Y_TITLE} against {X_TITLE}. " + ("; ".join(ends) or "Not finished") + "."

@@ -1,6 +1,6 @@
 """What the page of `burnish study overoptimise` says: nothing that its intervals do not support."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.report import wording
@@ -29,28 +29,39 @@ def result_sentences(found: Mapping[str, Any]) -> list[str]:
     """The main results, optimisation by optimisation."""
     lines = []
     if (start := found["start"]) is not None:
+        most = max(found["plan"]["labels"])
         lines.append(
-            f"{start['pairs']:,} pairs of the start's completions were labelled; "
-            f"{wording.percent(start['agreed'])} of the labels agree with the judge's scores, the others are noise. "
-            "Gains are scores less the start's; what a proxy claims is its score times the scale of the labels, and so "
-            "in points of the gold judge. In parentheses are 95 % intervals over seeds and prefixes."
+            f"Labels are drawn of {start['pairs']:,} pairs of the start's completions; one agrees with the judge's "
+            f"scores with a probability of {wording.percent(start['agreed'])}, otherwise it is noise. Each seed draws "
+            f"its own: of the pairs of one seed's {most:,} labels {wording.percent(min(1.0, most / start['pairs']))} "
+            "are expected among those of another. Gains are scores less the start's; what a proxy claims is its score "
+            "times the scale of the labels, and so in points of the gold judge. In parentheses are 95 % intervals over "
+            "seeds and prefixes."
         )
     known = [row for row in found["rewards"] if row["correct"]]
     if known:
         shares = [f"{proxy_name(row['labels'])} {share(row['correct'])}" for row in known]
         lines.append(f"Held-out pairs that reward models order as the gold judge does: {wording.listed(shares)}.")
+        own = [f"{proxy_name(row['labels'])} {wording.percent(row['fitted'])}" for row in known]
+        lines.append(f"Labels that reward models have learned from and order as they say: {wording.listed(own)}.")
     lines += [row_sentence(found, row) for row in found["rows"] if decided(row)]
     lines += [difference_sentence(found, one) for one in found["differences"]]
-    seeds = [row["seeds"] for row in found["rows"]]
-    if not seeds or min(seeds) < 2:
+    return lines + caveats([row["compared"] for row in found["rows"]])
+
+
+def caveats(seeds: Sequence[int]) -> list[str]:
+    """What the rows' numbers of seeds allow to say."""
+    lines, enough = [], [one for one in seeds if one >= 2]
+    if len(enough) < max(1, len(seeds)):
         lines.append(
             "Of fewer than two seeds there is no interval: points and fits are shown, and nothing is said of them."
         )
-    elif found["plan"]["seeds"] < 5:
+    if enough and min(enough) < 5:
+        count = f"{min(enough)}" if min(enough) == max(enough) else f"{min(enough)} to {max(enough)}"
         lines.append(
-            f"The intervals are over {found['plan']['seeds']} seeds of training from one start and over prefixes: they "
-            "are rather too narrow, and say nothing of other starts. The forms are those of Gao et al. (2022); that "
-            "one is fitted does not show that it is the right one."
+            f"The intervals are over {count} seeds of training from one start, which share pairs, and over prefixes: "
+            "they are rather too narrow, and say nothing of other starts. The forms are those of Gao et al. (2022); "
+            "that one is fitted does not show that it is the right one."
         )
     return lines
 
@@ -68,13 +79,35 @@ def gain(one: Mapping[str, Any], signed: bool = True) -> str:
 def row_sentence(found: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     """What a method does to gold by one proxy, as far as its intervals go."""
     who = f"{found['methods'][row['method']]}, {proxy_name(row['labels'])}"
-    said = f"{who}, as far as {point_of(row, row['last'])}: the proxy claims {gain(row['claimed'])}, gold is "
-    said += f"{gain(row['end'])}. {fall_sentence(row)}"
+    said = f"{who}, {end_of(row, row['last'])} ({reach_of(row)}{shortened(row)}): the proxy claims "
+    said += f"{gain(row['claimed'])}, gold is {gain(row['end'])}. {fall_sentence(row)}"
     return f"{said} {peak_sentence(row)}" if row["fit"] else said
 
 
 def point_of(row: Mapping[str, Any], step: int) -> str:
     return f"n = {step}" if row["method"] == "best_of_n" else f"update {step}"
+
+
+def end_of(row: Mapping[str, Any], step: int) -> str:
+    """Where the seeds are compared: their last shared point."""
+    return ("at " if row["method"] == "best_of_n" else "after ") + point_of(row, step)
+
+
+def reach_of(row: Mapping[str, Any]) -> str:
+    """The distances there, which differ between seeds."""
+    ends = [wording.number(one) for one in row["reached"]]
+    return "d = " + (ends[0] if ends[0] == ends[1] else " to ".join(ends))
+
+
+def shortened(row: Mapping[str, Any]) -> str:
+    """Which seeds are left out, or end the comparison, because they diverged."""
+    if row["without"]:
+        return f"; without {seeds_of(row['without'])}, which diverged before"
+    return f"; the last point before {seeds_of(row['cut'])} diverged" if row["cut"] else ""
+
+
+def seeds_of(seeds: Sequence[int]) -> str:
+    return ("seed " if len(seeds) == 1 else "seeds ") + wording.listed(list(map(str, seeds)))
 
 
 def fall_sentence(row: Mapping[str, Any]) -> str:
@@ -91,16 +124,18 @@ def fall_sentence(row: Mapping[str, Any]) -> str:
 
 
 def peak_sentence(row: Mapping[str, Any]) -> str:
-    """Whether the fitted form has its peak within the distances that were reached."""
-    peak, far = row["fit"]["peak"], wording.number(row["far"])
+    """Whether the fitted form has its peak within the distances that all seeds reach."""
+    peak, far = row["fit"]["peak"], f"d = {wording.number(row['far'])}, which all seeds reach"
     where = "nowhere" if peak["mean"] is None else f"at d = {wording.number(peak['mean'])}"
     ends = peak_range(peak)
     said = {
-        "yes": f"The fit peaks {where} ({ends}), before the end, d = {far}.",
-        "no": f"The fit does not peak before the end, d = {far} (its peak: {ends}).",
-        "undecided": f"The fit peaks {where} ({ends}): whether before the end, d = {far}, is undecided.",
+        "yes": f"The fit peaks {where} ({ends}), before {far}.",
+        "no": f"The fit does not peak before {far} (its peak: {ends}).",
+        "undecided": f"The fit peaks {where} ({ends}): whether before {far}, is undecided.",
     }
-    return said.get(str(row["fit"]["within"]), "")
+    falls = row["fit"]["alpha"]["mean"] < 0 and row["fit"]["beta"]["mean"] <= 0
+    found = said.get(str(row["fit"]["within"]), "")
+    return f"The fit falls from the start. {found}" if falls and found else found
 
 
 def peak_range(peak: Mapping[str, Any]) -> str:
@@ -115,17 +150,15 @@ def peak_range(peak: Mapping[str, Any]) -> str:
 def difference_sentence(found: Mapping[str, Any], one: Mapping[str, Any]) -> str:
     """What more labels change, by one method."""
     words = {"better": "higher", "worse": "lower", "undecided": "undecided, the interval contains zero"}
-    said = (
-        f"{found['methods'][one['method']]}, {one['many']:,} labels minus {one['few']:,}: gold at the end "
-        f"{gain(one['end'])}, {words[wording.verdict(one['end'])]}"
-    )
-    beta = one["beta"]
-    if beta is None or beta["low"] is None:
-        return f"{said}."
-    said += f"; β {gain(beta)}, {words[wording.verdict(beta)]}"
-    gao = "Gao et al. (2022), where it falls with the amount of data"
-    agrees = {"worse": f". The last agrees with {gao}", "better": f". The last disagrees with {gao}"}
-    return said + agrees.get(wording.verdict(beta), "") + "."
+    where = f"{end_of(one, one['last'])}, {one['seeds']} seeds"
+    who = f"{found['methods'][one['method']]}, {one['many']:,} labels minus {one['few']:,}"
+    said = f"{who}, {where}: gold {gain(one['end'])}, {words[wording.verdict(one['end'])]}"
+    for name, symbol in (("alpha", "α"), ("beta", "β")):
+        if one[name] is not None and one[name]["low"] is not None:
+            said += f"; {symbol} {gain(one[name])}, {words[wording.verdict(one[name])]}"
+    gao = "in Gao et al. (2022) more data give more gold"
+    agrees = {"better": f". The first agrees with the literature: {gao}", "worse": f". The first disagrees: {gao}"}
+    return said + agrees.get(wording.verdict(one["end"]), "") + "."
 
 
 def warnings(found: Mapping[str, Any]) -> list[str]:

@@ -10,8 +10,18 @@ import torch
 
 from burnish.policies.language.loading import Loading, load_tokenizer
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.study.overoptimise.cells import Cell, Overoptimise, chosen_rows, learned, ordered, started, trained
-from burnish.run import UserError
+from burnish.recipes.study.overoptimise import cells
+from burnish.recipes.study.overoptimise.cells import (
+    Cell,
+    Overoptimise,
+    agreements,
+    chosen_rows,
+    labels_of,
+    learned,
+    started,
+    trained,
+)
+from burnish.run import UserError, read_jsonl
 
 from ..worlds import narrow
 from .worlds import TINY
@@ -51,26 +61,70 @@ def test_more_labels_have_the_fewer_among_them_and_seeds_differ() -> None:
     assert chosen_rows(4, 5, 20) != few
 
 
-def test_pairs_are_ordered_as_the_judge_orders_them() -> None:
-    """The scorer prefers the longer response. The first label agrees with the judge and the scorer with it, the second
-    label is wrong and the scorer agrees with it; the third is wrong and the scorer against it."""
+def test_seeds_share_pairs_and_have_labels_of_their_own(tmp_path: Path) -> None:
+    """Of pairs whose scores say nothing; all of them are labelled, so that the pairs are the same."""
+    (tmp_path / "start").mkdir()
+    pairs = [{"prompt": f"Film {i}", "first": " bad.", "second": " good.", "gap": 0.0} for i in range(64)]
+    (tmp_path / "start" / "pairs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in pairs))
+    one, other = ({row["prompt"]: row["chosen"] for row in labels_of(seed, 64, TINY, tmp_path)} for seed in (0, 1))
+    assert len(one) == 64
+    assert one.keys() == other.keys()
+    assert 12 < sum(one[prompt] != other[prompt] for prompt in one) < 52
+    assert labels_of(0, 8, TINY, tmp_path) == labels_of(0, 64, TINY, tmp_path)[:8]
 
-    class Longer:
-        device = torch.device("cpu")
-        tokenizer = load_tokenizer(str(resolve_model("builtin")), Loading())
 
-        def dropout(self, on: bool) -> None: ...
+class Longer:
+    """A scorer that prefers the longer response."""
 
-        def scores(self, batch: Any) -> torch.Tensor:
-            return batch.mask.sum(-1).float()
+    device = torch.device("cpu")
+    tokenizer = load_tokenizer(str(resolve_model("builtin")), Loading())
 
+    def dropout(self, on: bool) -> None: ...
+
+    def scores(self, batch: Any) -> torch.Tensor:
+        return batch.mask.sum(-1).float()
+
+
+def test_pairs_are_ordered_as_their_labels_say() -> None:
     long, short = " a very long and good one.", " bad."
     pairs = [
-        {"prompt": "The film is", "chosen": long, "rejected": short, "right": True},
-        {"prompt": "The film is", "chosen": long, "rejected": short, "right": False},
-        {"prompt": "The film is", "chosen": short, "rejected": long, "right": False},
+        {"prompt": "The film is", "chosen": long, "rejected": short},
+        {"prompt": "The film is", "chosen": short, "rejected": long},
+        {"prompt": "The film is", "chosen": short, "rejected": " odd."},
     ]
-    assert ordered(Longer(), pairs, 32).tolist() == [1.0, 0.0, 1.0]
+    agrees, rows = agreements(Longer(), pairs, 32)
+    assert (agrees.tolist(), rows) == ([1.0, 0.0, 0.5], [0, 1, 2])
+
+
+def test_a_reward_model_is_measured_on_held_out_pairs_and_on_its_own_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trained model is taken to prefer the longer response, which is the second of all pairs and by far the better
+    one. Held out: a label that the judge agrees with and the model too; one that is wrong and the model agrees with
+    it; and one that is wrong and the model against it."""
+    begun(tmp_path)
+    (tmp_path / "work").mkdir()
+    long, short = " a very long and good one.", " bad."
+    sides = [("A", long, short, True), ("B", long, short, False), ("A", short, long, False)]
+    held = [dict(zip(("prompt", "chosen", "rejected", "right"), one, strict=True)) for one in sides]
+    (tmp_path / "start" / "held.jsonl").write_text("".join(json.dumps(one) + "\n" for one in held))
+    pair = {"first": short, "second": long, "gap": -9.0}
+    lines = [json.dumps({"prompt": f"Film {i}"} | pair | ({"gap": 9.0} if i == 3 else {})) + "\n" for i in range(4)]
+    (tmp_path / "start" / "pairs.jsonl").write_text("".join(lines))
+    read: list[list[dict[str, Any]]] = []
+    monkeypatch.setattr(cells, "rewarded", lambda plan, data, *_: read.append(read_jsonl(data)) or {"seconds": 1.0})
+    monkeypatch.setattr(cells, "load_scorer", lambda *_: Longer())
+    found = trained(0, 4, TINY, tmp_path, tmp_path / "work")
+    assert found == {
+        "points": [],
+        "correct": [1.0, 0.0, 1.0],
+        "prefix": [0, 1, 0],
+        "fitted": 0.75,
+        "agreed": 1.0,
+        "seconds": 1.0,
+    }
+    assert {key for one in read[0] for key in one} == {"prompt", "chosen", "rejected"}  # and no score
+    assert sorted(one["chosen"] for one in read[0]) == [long] * 3 + [short]
 
 
 def test_too_few_pairs_are_refused(tmp_path: Path) -> None:
@@ -81,18 +135,20 @@ def test_too_few_pairs_are_refused(tmp_path: Path) -> None:
 
 
 def begun(folder: Path) -> None:
-    """A start with eight pairs and eight prompts."""
+    """A start with eight pairs, held-out ones and prompts."""
     start = folder / "start"
     start.mkdir()
     narrow(start / "model")
-    pairs = [{"prompt": f"Film {i}", "chosen": " good.", "rejected": " a bad one.", "right": True} for i in range(8)]
-    for name, rows in (("pairs", pairs), ("held", pairs), ("prompts", [{"prompt": one["prompt"]} for one in pairs])):
+    prompts = [{"prompt": f"Film {i}"} for i in range(8)]
+    pairs = [one | {"first": " a bad one.", "second": " good.", "gap": -1.0} for one in prompts]
+    held = [one | {"chosen": " good.", "rejected": " a bad one.", "right": True} for one in prompts]
+    for name, rows in (("pairs", pairs), ("held", held), ("prompts", prompts)):
         (start / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
 
 
-def test_a_ppo_that_diverges_is_recorded_with_its_step(tmp_path: Path) -> None:
+def test_a_ppo_that_diverges_is_recorded_with_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first update at a learning rate of 1e9 leaves weights from which nothing can be sampled or measured: what
-    remains is the start."""
+    remains is the start. Of a proxy whose scores are not finite nothing remains."""
     begun(tmp_path)
     (tmp_path / "work").mkdir()
     trained(0, 2, TINY, tmp_path, tmp_path / "work")
@@ -101,3 +157,11 @@ def test_a_ppo_that_diverges_is_recorded_with_its_step(tmp_path: Path) -> None:
     assert found["diverged"] in (1, 2)
     assert [one["step"] for one in found["points"]] == [0]
     assert found["points"][0]["kl"] == [0.0] * wild.held_out
+    assert len(found["points"][0]["texts"]) == wild.held_out > wild.shown
+    monkeypatch.setattr(cells, "load_scorer", lambda *_: Infinite())
+    assert learned(0, 2, TINY, tmp_path, tmp_path / "work" / "more") == {"points": [], "diverged": 0}
+
+
+class Infinite(Longer):
+    def scores(self, batch: Any) -> torch.Tensor:
+        return torch.full((len(batch),), torch.inf)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from burnish.recipes.study import pool
-from burnish.recipes.study.cell import Found, known
+from burnish.recipes.study.cell import SHARED, Found, known
+from burnish.recipes.study.judge import CONSTANTS
 from burnish.recipes.study.overoptimise.cells import Cell, Overoptimise
-from burnish.recipes.study.overoptimise.plan import Plan
+from burnish.recipes.study.overoptimise.plan import FIXED, Plan
 from burnish.recipes.study.overoptimise.study import overoptimise_study
 from burnish.run import UserError, read_jsonl
 from burnish.training.loop import Interrupted
@@ -49,9 +50,11 @@ def test_every_cell_has_its_file_and_nothing_else_is_left(done: Path) -> None:
 def test_proxies_see_the_labels_alone_and_are_measured_elsewhere(done: Path) -> None:
     pairs, held = (read_jsonl(done / "start" / f"{name}.jsonl") for name in ("pairs", "held"))
     assert len(pairs) == cell(done, "start")["pairs"] >= 4
-    assert {key for one in pairs for key in one} == {"prompt", "chosen", "rejected"}
+    assert {key for one in pairs for key in one} == {"prompt", "first", "second", "gap"}
     assert not {one["prompt"] for one in pairs} & {one["prompt"] for one in held}
-    assert len(cell(done, "seed-0/reward-2")["correct"]) == len(held)
+    found = cell(done, "seed-0/reward-2")
+    assert len(found["correct"]) == len(found["prefix"]) == len(held)
+    assert 0 <= found["fitted"] <= 1
 
 
 def test_points_begin_with_the_start_and_have_gold_proxy_and_kl(done: Path) -> None:
@@ -59,7 +62,8 @@ def test_points_begin_with_the_start_and_have_gold_proxy_and_kl(done: Path) -> N
     assert [one["step"] for one in ppo["points"]] == [0, 1, 2]
     assert ppo["points"][0]["kl"] == [0.0] * 12
     assert ppo["points"][2]["kl"] != [0.0] * 12
-    assert len(ppo["points"][2]["texts"]) == 2
+    assert [len(one["texts"]) for one in ppo["points"]] == [12, 12, 12]
+    assert set(ppo["points"][1]["parts"]) == {"own", "strange", "repeated"}
     assert [(one["labels"], one["step"]) for one in best["points"]] == [(n, k) for n in (2, 4) for k in (1, 2, 3)]
     for one in ppo["points"] + best["points"]:
         assert len(one["gold"]) == len(one["proxy"]) == len(one["kl"]) == 12
@@ -78,14 +82,26 @@ def test_one_seed_has_points_and_fits_and_no_interval(done: Path, plan: Plan, mo
     assert all(row["fall"]["low"] is None for row in summary["rows"])
     assert all(row["fit"]["alpha"]["low"] is None for row in summary["rows"] if row["fit"])
     assert len(summary["points"]) == 2 * (3 + 3)
+    assert [len(one["texts"]) for one in summary["texts"]] == [plan.shown] * 2
     assert "Of fewer than two seeds there is no interval" in (done / "report.html").read_text()
 
 
-def test_another_grid_or_other_data_is_refused(done: Path, plan: Plan) -> None:
+def test_another_grid_other_constants_or_other_data_are_refused(
+    done: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UserError, match="exists and is not empty: use --resume"):
         overoptimise_study(done, plan, quiet=True)
     with pytest.raises(UserError, match=r"begun with another config, .*labels"):
         overoptimise_study(done, replace(plan, labels=(2, 3)), resume=True, quiet=True)
+    for fixed, key, name in (
+        (CONSTANTS, "slope", "judge.slope"),
+        (SHARED, "schedule", "training.schedule"),
+        (FIXED, "update_epochs", "ppo.update_epochs"),
+    ):
+        with monkeypatch.context() as edited:
+            edited.setitem(fixed, key, 3)
+            with pytest.raises(UserError, match=f"begun with another config, {name} "):
+                overoptimise_study(done, plan, resume=True, quiet=True)
     noted = json.loads((done / "environment.json").read_text())
     (done / "environment.json").write_text(json.dumps(noted | {"data_sha256": "other"}))
     with pytest.raises(UserError, match="begun with other inputs, data_sha256"):

@@ -40,10 +40,11 @@ def cells(seeds: int = 2) -> dict[Cell, dict[str, Any]]:
     for seed in range(seeds):
         best = []
         for labels, beta in ((10, 1.5), (40, 0.1)):
-            found[Cell(seed, None, labels)] = {"points": [], "correct": [1.0, 0.0, 1.0, labels / 40], "seconds": 3.0}
+            correct = {"correct": [1.0, 0.0, 1.0, labels / 40], "prefix": [0, 1, 1, 1], "fitted": 0.9 + seed / 100}
+            found[Cell(seed, None, labels)] = {"points": [], "seconds": 3.0} | correct
             gains = [rl(2.0, beta)(d) for d in FAR]
             points = [point(12 * i, d, gains[i], 3 * d) for i, d in enumerate(FAR)]
-            points[-1]["texts"] = [f"text of {labels}"]
+            points[-1]["texts"] = [f"text of {labels}", "a second", "a third", "a fourth"]
             found[Cell(seed, "ppo", labels)] = run(points)
             for n in PLAN.sizes:
                 d = math.sqrt(math.log(n) - (n - 1) / n)
@@ -127,15 +128,20 @@ def test_more_labels_are_compared_with_fewer_by_seed_and_resample(summary: dict[
     assert ppo["end"]["mean"] == pytest.approx(rl(2.0, 0.1)(3.0) - rl(2.0, 1.5)(3.0))
     assert ppo["beta"]["mean"] == pytest.approx(0.1 - 1.5)
     assert ppo["beta"]["high"] < 0
+    assert ppo["alpha"]["mean"] == pytest.approx(0.0)
+    assert (ppo["last"], ppo["seeds"], best["last"]) == (36, 2, 4)
     assert best["beta"]["mean"] == pytest.approx(0.0)
 
 
 def test_reward_models_texts_and_costs(summary: dict[str, Any]) -> None:
+    """One pair of the first prefix and three of the second, each prefix the same weight."""
     few, many = summary["rewards"]
-    assert (few["correct"]["mean"], many["correct"]["mean"]) == pytest.approx((2.25 / 4, 3 / 4))
+    assert (few["correct"]["mean"], many["correct"]["mean"]) == pytest.approx(((1 + 1.25 / 3) / 2, (1 + 2 / 3) / 2))
+    assert (few["fitted"], few["seeds"]) == (pytest.approx(0.905), 2)
+    assert PLAN.shown == 3
     assert [(one["labels"], one["seed"], one["texts"]) for one in summary["texts"]] == [
-        (10, 0, ["text of 10"]),
-        (40, 0, ["text of 40"]),
+        (10, 0, ["text of 10", "a second", "a third"]),
+        (40, 0, ["text of 40", "a second", "a third"]),
     ]
     assert summary["costs"]["ppo"] == {"seconds": 10.0, "wall": 20.0, "sampled": 300.0, "learned": 400.0, "runs": 4}
     assert summary["costs"]["reward"]["wall"] is None
@@ -173,8 +179,44 @@ def test_what_is_missing_and_what_diverged_is_said() -> None:
     assert (many["seeds"], many["far"]) == (2, pytest.approx(2.0))
     assert many["end"]["mean"] == pytest.approx(rl(2.0, 0.1)(2.0))
     assert (many["last"], many["state"][1]["repetition"]) == (24, pytest.approx(0.24))
+    assert (many["compared"], many["without"], many["cut"]) == (2, [], [1])
+    assert many["reached"] == pytest.approx([2.0, 2.0])
     begun = summarise(PLAN, {}, {}, None)
     assert (begun["points"], begun["rows"], begun["start"], len(begun["missing"])) == ([], [], None, 11)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_seed_that_diverges_does_not_shorten_two_that_are_whole(seed: int) -> None:
+    """It diverged after its third point, at d = 2, for both numbers of labels; the others go on to 3."""
+    some = cells(3)
+    for labels in (10, 40):
+        some[Cell(seed, "ppo", labels)] = run(some[Cell(seed, "ppo", labels)]["points"][:3], diverged=30)
+    found = summarise(replace(PLAN, seeds=3), some, {}, None)
+    many = row(found, "ppo", 40)
+    assert (many["seeds"], many["compared"], many["without"], many["cut"]) == (3, 2, [seed], [])
+    assert (many["last"], many["far"], many["reached"]) == (36, pytest.approx(2.0), pytest.approx([3.0, 3.0]))
+    assert many["end"]["mean"] == pytest.approx(rl(2.0, 0.1)(3.0))
+    assert many["state"][1]["repetition"] == pytest.approx(0.36)
+    (ppo,) = [one for one in found["differences"] if one["method"] == "ppo"]
+    assert (ppo["last"], ppo["seeds"]) == (36, 2)
+
+
+def test_few_and_many_labels_are_compared_after_the_same_update() -> None:
+    """The seeds of 40 labels end at d = 2 and at d = 3, those of 10 labels at 3: both are compared at 2."""
+    some = cells()
+    some[Cell(1, "ppo", 40)] = run(some[Cell(1, "ppo", 40)]["points"][:3], diverged=30)
+    (ppo,) = [one for one in summarise(PLAN, some, {}, None)["differences"] if one["method"] == "ppo"]
+    assert ppo["end"]["mean"] == pytest.approx(rl(2.0, 0.1)(2.0) - rl(2.0, 1.5)(2.0))
+    assert (ppo["last"], ppo["seeds"]) == (24, 2)
+
+
+def test_the_distances_at_the_end_are_the_range_over_seeds() -> None:
+    """Seed 0 ends at d = 3, seed 1 comes back from 3 to 2.5: all reach 3, and end between 2.5 and 3."""
+    some = cells()
+    some[Cell(1, "ppo", 10)]["points"].append(point(48, 2.5, 0.0, 1.0))
+    some[Cell(0, "ppo", 10)]["points"].append(point(48, 3.0, 0.0, 1.0))
+    few = row(summarise(PLAN, some, {}, None), "ppo", 10)
+    assert (few["far"], few["reached"]) == (pytest.approx(3.0), pytest.approx([2.5, 3.0]))
 
 
 def test_the_table_is_printed(summary: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

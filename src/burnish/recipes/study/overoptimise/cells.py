@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from jaxtyping import Float
+from scipy.special import expit
 
 from burnish.algorithms.table import load
 from burnish.config import build
@@ -22,8 +23,8 @@ from burnish.policies.language.scorer import load_scorer
 from burnish.recipes.study.best import best_point
 from burnish.recipes.study.cell import SHARED, Found
 from burnish.recipes.study.judge import study_judge
-from burnish.recipes.study.labels import Pair, comparisons
-from burnish.recipes.study.measure import AT_ONCE, completions_of, parts_of, rounded
+from burnish.recipes.study.labels import Pair, comparisons, drawn_labels, unlabelled
+from burnish.recipes.study.measure import AT_ONCE, DivergedError, completions_of, parts_of, rounded
 from burnish.recipes.study.overoptimise.plan import BEST, METHODS, PPO, Plan, options_of, reward_steps
 from burnish.recipes.study.start import (
     HELD_SEED,
@@ -43,6 +44,9 @@ from burnish.recipes.study.watch import Watch, watched
 from burnish.run import UserError, read_jsonl
 
 Kept = dict[str, list[Pair]]
+
+LABEL_SEED = 3_000
+"""With the study's seed, of the draws of labels."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,9 @@ class Overoptimise:
 
 
 def started(plan: Plan, out: Path, work: Path) -> Found:
-    """Train the start, let it complete prefixes, and label pairs of its completions: of training prefixes for the
-    reward models, of held-out ones to measure them."""
+    """Train the start, let it complete prefixes, and pair its completions: of training prefixes for the reward models,
+    which each seed labels anew, and of held-out ones to measure them. `agreed` is the probability that a label agrees
+    with the judge's scores."""
     began = time.process_time()
     model, prompts = imitated(plan, work), prefixes(plan)
     policy = load_policy(model, "cpu")
@@ -111,9 +116,9 @@ def started(plan: Plan, out: Path, work: Path) -> Found:
             f"the start's completions make {len(pairs):,} pairs that end and differ, fewer than the "
             f"{max(plan.labels):,} that are to be labelled: give it more prefixes or completions"
         )
-    rows: Kept = {"pairs": comparisons(pairs), "prompts": [{"prompt": one} for one in prompts], "held": held}
+    rows: Kept = {"pairs": unlabelled(pairs), "prompts": [{"prompt": one} for one in prompts], "held": held}
     begun(model, rows, out)
-    agreed = float(np.mean([one["right"] for one in pairs]))
+    agreed = float(np.mean([expit(abs(one["gap"]) / plan.scale) for one in pairs]))
     seconds = time.process_time() - began
     return {"points": [], "pairs": len(pairs), "agreed": agreed, "sampled": tokens, "seconds": seconds}
 
@@ -125,23 +130,34 @@ def chosen_rows(seed: int, labels: int, pairs: int) -> list[int]:
 
 
 def trained(seed: int, labels: int, plan: Plan, out: Path, work: Path) -> Found:
-    """Train a reward model on so many labels; which held-out pairs it orders as the gold judge does."""
-    pairs, data = read_jsonl(out / START / "pairs.jsonl"), work / "labels.jsonl"
-    write_rows(data, [pairs[row] for row in chosen_rows(seed, labels, len(pairs))])
+    """Train a reward model on so many labels, which are the seed's own. `correct` says which held-out pairs it orders
+    as the gold judge does, and `prefix` whose they are; `fitted` is its accuracy on the labels that it has learned
+    from, and `agreed` the share of them that agree with the judge's scores."""
+    mine, data = labels_of(seed, labels, plan, out), work / "labels.jsonl"
+    write_rows(data, comparisons(mine))
     spent = rewarded(plan, data, reward_steps(plan, labels), seed, out, work, reward_of(seed, labels, out))
-    scorer = load_scorer(reward_of(seed, labels, out), "cpu")
-    correct = ordered(scorer, read_jsonl(out / START / "held.jsonl"), plan.max_length)
-    return {"points": [], "correct": correct.tolist()} | spent
+    scorer, held = load_scorer(reward_of(seed, labels, out), "cpu"), read_jsonl(out / START / "held.jsonl")
+    agrees, rows = agreements(scorer, held, plan.max_length)
+    right = np.array([held[row]["right"] for row in rows])
+    found: Found = {"points": [], "correct": np.where(right, agrees, 1 - agrees).tolist()}
+    numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(one["prompt"] for one in held))}
+    found |= {"prefix": [numbers[held[row]["prompt"]] for row in rows]}
+    found |= {"fitted": float(agreements(scorer, mine, plan.max_length)[0].mean())}
+    return found | {"agreed": float(np.mean([one["right"] for one in mine]))} | spent
 
 
-def ordered(scorer: Any, pairs: list[Pair], max_length: int) -> Float[np.ndarray, "N"]:
-    """1 for each pair that the scorer orders as the gold judge's scores do, 0 where not, ½ for a tie."""
-    rows = tokenise.preferences(Dataset.from_list(comparisons(pairs)), scorer.tokenizer, max_length, "held-out pairs")
+def labels_of(seed: int, labels: int, plan: Plan, out: Path) -> list[Pair]:
+    """What a seed's reward model of so many labels learns from."""
+    pairs = drawn_labels(read_jsonl(out / START / "pairs.jsonl"), plan.scale, (LABEL_SEED, seed))
+    return [pairs[row] for row in chosen_rows(seed, labels, len(pairs))]
+
+
+def agreements(scorer: Any, pairs: list[Pair], max_length: int) -> tuple[Float[np.ndarray, "N"], list[int]]:
+    """1 for each pair that the scorer orders as its label does, 0 where not, ½ for a tie; and which pairs they are."""
+    rows = tokenise.preferences(Dataset.from_list(comparisons(pairs)), scorer.tokenizer, max_length, "pairs")
     batches: Iterable[Any] = in_order(rows, AT_ONCE)
     scores = score_pairs(scorer, batches)
-    agrees = accuracy_scores(scores[:, 0] - scores[:, 1])
-    right = np.array([pairs[row]["right"] for row in rows.dataset["row"]])
-    return np.where(right, agrees, 1 - agrees)
+    return accuracy_scores(scores[:, 0] - scores[:, 1]), list(rows.dataset["row"])
 
 
 def reward_of(seed: int, labels: int, out: Path) -> Path:
@@ -167,11 +183,15 @@ def pooled(seed: int, plan: Plan, out: Path) -> Found:
 
 
 def learned(seed: int, labels: int, plan: Plan, out: Path, work: Path) -> Found:
-    """PPO on a reward model, measured before it and as it goes. Where it diverges, what was measured is kept."""
+    """PPO on a reward model, measured before it and as it goes, with all that it writes then. Where it diverges, what
+    was measured is kept."""
     proxy = reward_of(seed, labels, out)
     options = SHARED | options_of(plan, seed)
     options |= {"out": str(work / "run"), "model": str(out / START / "model"), "reward": str(proxy)}
     options["data"] = str(out / START / "prompts.jsonl")
-    ruler = ruler_of(plan, seed, out, load_scorer(proxy, "cpu"), plan.shown)
-    watch = Watch(ruler, plan.eval_every, plan.rollout, [{"step": 0} | ruler.measured(ruler.start)])
-    return watched(watch, *build(load(PPO), options))
+    ruler = ruler_of(plan, seed, out, load_scorer(proxy, "cpu"), texts=True)
+    try:
+        first = {"step": 0} | ruler.measured(ruler.start)
+    except DivergedError:
+        return {"points": [], "diverged": 0}
+    return watched(Watch(ruler, plan.eval_every, plan.rollout, [first]), *build(load(PPO), options))

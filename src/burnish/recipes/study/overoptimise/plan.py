@@ -65,6 +65,9 @@ QUICK = replace(
 )
 """Shows that everything works, not how well."""
 
+FIXED = {"update_epochs": 2, "keep_samples": 0, "save_every": 0}
+"""What all of PPO's trainings have in common, beside what the plan says."""
+
 
 def plan_for(quick: bool, seeds: int | None) -> Plan:
     """The plan of these flags, with so many seeds."""
@@ -84,12 +87,9 @@ def options_of(plan: Plan, seed: int) -> dict[str, Any]:
         "steps": plan.steps,
         "batch_size": plan.texts,
         "rollout": plan.rollout,
-        "update_epochs": 2,
         "beta": plan.beta,
         "learning_rate": plan.learning_rate,
         "warmup": plan.warmup,
         "max_new_tokens": plan.max_new_tokens,
         "max_length": plan.max_length,
-        "keep_samples": 0,
-        "save_every": 0,
-    }
+    } | FIXED

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from burnish.recipes.processes import cores
+from burnish.recipes.study.cell import SHARED
 from burnish.recipes.study.folder import opened, reasons, write_summary
-from burnish.recipes.study.overoptimise.cells import Cell, Overoptimise
-from burnish.recipes.study.overoptimise.plan import FULL, Plan
+from burnish.recipes.study.judge import CONSTANTS
+from burnish.recipes.study.overoptimise.cells import LABEL_SEED, Cell, Overoptimise
+from burnish.recipes.study.overoptimise.plan import FIXED, FULL, Plan
 from burnish.recipes.study.overoptimise.summary import cells_of, every_cell, rewards_of, summarise, table
 from burnish.recipes.study.results import Results, staged
-from burnish.recipes.study.start import inputs_of
+from burnish.recipes.study.start import HELD_SEED, POOL_SEED, inputs_of
 from burnish.report.language.overoptimise import overoptimise_page
 from burnish.run import UserError
 
@@ -48,7 +50,7 @@ def overoptimise_study(
         overoptimise_page(results.run.path)
         return summary
 
-    folder = opened(out, asdict(plan), GROWING, resume, quiet, inputs_of(plan))
+    folder = opened(out, config_of(plan), GROWING, resume, quiet, inputs_of(plan))
     summary, failures = staged(
         folder, Overoptimise(plan), len(every_cell(plan)), jobs or cores(), quiet, partial(stages, plan), publish
     )
@@ -57,6 +59,12 @@ def overoptimise_study(
     if failures:
         raise UserError(f"{reasons(failures)}; the other results are in {out}")
     return summary
+
+
+def config_of(plan: Plan) -> dict[str, Any]:
+    """The plan, and what the code fixes beside it: a study that is resumed with other numbers would mix two studies."""
+    streams = {"held": HELD_SEED, "pool": POOL_SEED, "labels": LABEL_SEED}
+    return asdict(plan) | {"judge": CONSTANTS, "training": SHARED, "ppo": FIXED, "streams": streams}
 
 
 def stages(plan: Plan, results: Results[Cell]) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,11 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from burnish.evaluation.overoptimisation import Fit, Form, Run, ends_of, fit_of, resampled
+from burnish.evaluation.overoptimisation import Fit, Form, ends_of, fit_of, resampled
 from burnish.recipes.study.cell import Found
 from burnish.recipes.study.intervals import FEWEST, interval_of
 from burnish.recipes.study.overoptimise.cells import Cell
+from burnish.recipes.study.overoptimise.paths import Path, Paths, enough, paths_of, shared_by
 from burnish.recipes.study.overoptimise.plan import BEST, METHODS, PPO, Plan
 
 FORMS: dict[str, Form] = {BEST: "best_of_n", PPO: "rl"}
@@ -41,43 +42,6 @@ def every_cell(plan: Plan) -> list[Cell]:
         Cell(),
         *(cell for seed in range(plan.seeds) for part in (rewards_of, cells_of) for cell in part(plan, seed)),
     ]
-
-
-@dataclass(frozen=True)
-class Path:
-    """One optimisation: its points, the start first. The proxy's scores are times the scale of the labels, and so what
-    it claims in points of the gold judge."""
-
-    points: Sequence[Found]
-    scale: float
-
-    @property
-    def kl(self) -> Float[np.ndarray, "K P"]:
-        return np.array([one["kl"] for one in self.points])
-
-    @property
-    def gold(self) -> Float[np.ndarray, "K P"]:
-        """Gains: less the start's score of the same prefix."""
-        scores = np.array([one["gold"] for one in self.points])
-        return scores - scores[0]
-
-    @property
-    def proxy(self) -> Float[np.ndarray, "K P"]:
-        scores = self.scale * np.array([one["proxy"] for one in self.points])
-        return scores - scores[0]
-
-    @property
-    def run(self) -> Run:
-        return Run(self.kl, self.gold)
-
-    @property
-    def far(self) -> float:
-        """The largest distance √KL."""
-        return math.sqrt(max(0.0, float(self.kl.mean(axis=1).max())))
-
-
-Paths = dict[tuple[str, int], dict[int, Path]]
-"""By method and number of labels, and by seed."""
 
 
 def summarise(
@@ -107,26 +71,6 @@ def summarise(
     }
 
 
-def paths_of(plan: Plan, found: Mapping[Cell, Found]) -> Paths:
-    """The paths that are there. One that diverged before its first measurement but the start's has no distance."""
-    out: Paths = {}
-    for method in METHODS:
-        for labels in plan.labels:
-            cells = {s: Cell(s, method, labels if method == PPO else None) for s in range(plan.seeds)}
-            some = {
-                seed: [one for one in found[cell]["points"] if one.get("labels", labels) == labels]
-                for seed, cell in cells.items()
-                if cell in found
-            }
-            out[method, labels] = {seed: Path(points, plan.scale) for seed, points in some.items() if len(points) > 1}
-    return out
-
-
-def enough(paths: Paths) -> list[tuple[tuple[str, int], dict[int, Path]]]:
-    """Those with as many seeds as an interval needs."""
-    return [(key, by_seed) for key, by_seed in paths.items() if len(by_seed) >= FEWEST]
-
-
 def points_of(method: str, labels: int, by_seed: Mapping[int, Path]) -> list[dict[str, Any]]:
     """Every point with its distance, and the means and standard errors over prefixes of its gains and its KL."""
     found = []
@@ -134,7 +78,7 @@ def points_of(method: str, labels: int, by_seed: Mapping[int, Path]) -> list[dic
         columns = {"kl": path.kl, "gold": path.gold, "proxy": path.proxy}
         for i, one in enumerate(path.points):
             known = {"method": method, "labels": labels, "seed": seed, "step": one["step"]}
-            known["d"] = math.sqrt(max(0.0, float(path.kl[i].mean())))
+            known["d"] = float(path.d[i])
             for name, values in columns.items():
                 spread = float(values[i].std(ddof=1)) if values.shape[1] > 1 else 0.0
                 known |= {name: float(values[i].mean()), f"{name}_se": spread / values.shape[1] ** 0.5}
@@ -143,25 +87,27 @@ def points_of(method: str, labels: int, by_seed: Mapping[int, Path]) -> list[dic
 
 
 def row_of(method: str, labels: int, by_seed: Mapping[int, Path], fits: Sequence[Fit | None] | None) -> dict[str, Any]:
-    """The fit, where it peaks, gold and proxy at the end, and the `state` of PPO's texts before and after."""
-    paths = [*by_seed.values()]
-    far, fit = min(path.far for path in paths), fit_of(FORMS[method], [path.run for path in paths])
-    shared = min(len(path.points) for path in paths)
-    gold, proxy = (np.stack([getattr(path, name)[:shared] for path in paths]) for name in ("gold", "proxy"))
+    """The fit and where it peaks, of all points; and of the seeds that are compared at their last point gold, the
+    proxy and the `state` of PPO's texts there, and how far gold has fallen."""
+    shared = shared_by({seed: len(path.points) for seed, path in by_seed.items()})
+    paths = [by_seed[seed] for seed in shared.seeds]
+    gold, proxy = (np.stack([getattr(path, name)[: shared.points] for path in paths]) for name in ("gold", "proxy"))
     fall, best = fallen(gold)
-    steps = [paths[0].points[i]["step"] for i in best]
-    row: dict[str, Any] = {"method": method, "labels": labels, "seeds": len(paths), "far": far, "fit": None}
-    row |= {
-        "end": interval_of(gold[:, -1]),
-        "claimed": interval_of(proxy[:, -1]),
-        "last": paths[0].points[shared - 1]["step"],
-    }
-    row |= {"fall": interval_of(fall), "best": steps, "gap": interval_of(proxy[:, -1] - gold[:, -1])}
-    ends = [[path.points[i] for path in paths] for i in (0, shared - 1)]
+    end = shared.points - 1
+    row: dict[str, Any] = {"method": method, "labels": labels, "seeds": len(by_seed), "fit": None}
+    row |= {"compared": len(paths), "without": shared.without, "cut": shared.cut}
+    row |= {"far": min(path.far for path in by_seed.values()), "last": paths[0].points[end]["step"]}
+    reached = [float(path.d[end]) for path in paths]
+    row["reached"] = [min(reached), max(reached)]
+    row |= {"end": interval_of(gold[:, -1]), "claimed": interval_of(proxy[:, -1])}
+    row |= {"fall": interval_of(fall), "best": [paths[0].points[i]["step"] for i in best]}
+    row["gap"] = interval_of(proxy[:, -1] - gold[:, -1])
+    ends = [[path.points[i] for path in paths] for i in (0, end)]
     state = [{key: average([one.get(key) for one in some]) for key in STATE} for some in ends]
     row["state"] = state if method == PPO else None
-    if fit is not None:
-        row["fit"] = described(fit, paths, far, [one for one in fits or () if one is not None])
+    every = [*by_seed.values()]
+    if (fit := fit_of(FORMS[method], [path.run for path in every])) is not None:
+        row["fit"] = described(fit, every, row["far"], [one for one in fits or () if one is not None])
     return row
 
 
@@ -210,28 +156,42 @@ def finite(value: float | None) -> float | None:
 def difference(
     plan: Plan, method: str, paths: Paths, fits: Mapping[tuple[str, int], Sequence[Fit | None]]
 ) -> dict[str, Any] | None:
-    """How much more the proxy of the most labels gains than that of the fewest, at the end and by seed and prefix, and
-    how much larger its β is, resample by resample; None where fewer than two seeds have both."""
+    """How much more the proxy of the most labels gains than that of the fewest, at the last point that both have and by
+    seed and prefix, and how much larger its α and β are, resample by resample; None where fewer than two seeds have
+    both."""
     few, many = ((method, labels) for labels in (min(plan.labels), max(plan.labels)))
     both = sorted(set(paths[few]) & set(paths[many]))
     if len(both) < FEWEST or few == many:
         return None
-    ends = [np.stack([paths[key][seed].gold[-1] for seed in both]) for key in (few, many)]
-    found: dict[str, Any] = {"method": method, "few": few[1], "many": many[1], "beta": None}
+    shared = shared_by({seed: min(len(paths[key][seed].points) for key in (few, many)) for seed in both})
+    end = shared.points - 1
+    ends = [np.stack([paths[key][seed].gold[end] for seed in shared.seeds]) for key in (few, many)]
+    found: dict[str, Any] = {"method": method, "few": few[1], "many": many[1], "alpha": None, "beta": None}
+    found |= {"last": paths[few][shared.seeds[0]].points[end]["step"], "seeds": len(shared.seeds)}
     found["end"] = interval_of(ends[1] - ends[0])
     whole = [fit_of(FORMS[method], [one.run for one in paths[key].values()]) for key in (few, many)]
     if set(paths[few]) != set(paths[many]) or whole[0] is None or whole[1] is None:
         return found
-    draws = [b.beta - a.beta for a, b in zip(fits[few], fits[many], strict=True) if a is not None and b is not None]
-    low, high = ends_of(draws) if draws else (None, None)
-    return found | {"beta": {"mean": whole[1].beta - whole[0].beta, "low": low, "high": high}}
+    drawn = [(a, b) for a, b in zip(fits[few], fits[many], strict=True) if a is not None and b is not None]
+    for name in ("alpha", "beta"):
+        low, high = ends_of([getattr(b, name) - getattr(a, name) for a, b in drawn]) if drawn else (None, None)
+        found[name] = {"mean": getattr(whole[1], name) - getattr(whole[0], name), "low": low, "high": high}
+    return found
 
 
 def reward_row(plan: Plan, found: Mapping[Cell, Found], labels: int) -> dict[str, Any]:
-    """How many held-out pairs the reward models of so many labels order as the gold judge does."""
-    known = [found[cell]["correct"] for s in range(plan.seeds) if (cell := Cell(s, None, labels)) in found]
-    correct = interval_of(np.array(known, dtype=float)) if known else None
-    return {"labels": labels, "seeds": len(known), "correct": correct}
+    """How many held-out pairs the reward models of so many labels order as the gold judge does, by seed and prefix; and
+    how many of the labels that they have learned from they order so."""
+    known = [found[cell] for s in range(plan.seeds) if (cell := Cell(s, None, labels)) in found]
+    row: dict[str, Any] = {"labels": labels, "seeds": len(known)}
+    row["correct"] = interval_of(np.stack([by_prefix(one) for one in known])) if known else None
+    return row | {"fitted": average([one.get("fitted") for one in known])}
+
+
+def by_prefix(one: Found) -> Float[np.ndarray, "P"]:
+    """The share of correct pairs of each prefix: pairs of one prefix are no independent draws."""
+    correct, prefix = np.array(one["correct"], dtype=float), np.array(one["prefix"])
+    return np.array([correct[prefix == number].mean() for number in np.unique(prefix)])
 
 
 def texts_of(plan: Plan, paths: Paths) -> list[dict[str, Any]]:
@@ -241,7 +201,9 @@ def texts_of(plan: Plan, paths: Paths) -> list[dict[str, Any]]:
         if by_seed := paths[PPO, labels]:
             seed, path = next(iter(by_seed.items()))
             last = path.points[-1]
-            found.append({"labels": labels, "seed": seed, "step": last["step"], "texts": last.get("texts", [])})
+            found.append(
+                {"labels": labels, "seed": seed, "step": last["step"], "texts": last.get("texts", [])[: plan.shown]}
+            )
     return found
 
 
