@@ -17,7 +17,7 @@ from burnish.recipes.study.onoff.plan import HIGH, NO_LIMIT
 from burnish.run import UserError
 from burnish.training.step import NonFiniteLossError
 
-from ..frontier.worlds import narrow
+from ..worlds import narrow
 from .worlds import TINY
 
 

@@ -15,7 +15,7 @@ from burnish.recipes.study.onoff.plan import CARTPOLE, Plan
 from burnish.recipes.study.onoff.study import config_of, onoff_study
 from burnish.run import UserError
 
-from ..frontier.worlds import narrow
+from ..worlds import narrow
 from .worlds import TINY
 
 LOST = ("late-CartPole-v1-1-product/run-0", "late-language-0-none/run-0", "weights-language/run-0")
