@@ -102,7 +102,7 @@ class PolicyWriter:
             before = [] if chat else prompt[-BEFORE:]
             alone, text = decoder.texts([before] * 2, [[], tokens if cut is None else cut.tokens])
             text = text[len(alone) :] + ("" if cut is None else cut.rest)
-            begun = chat and opens(tokenizer.decode(prompt[-TAIL:]), tags)
+            begun = chat and opens(str(tokenizer.decode(prompt[-TAIL:])), tags)
             text, whole = text.strip() if chat else text.rstrip(), ended or cut is not None
             yield in_text(text, whole, talk.whole, limit, tags=(tags,), begun=begun)
 
