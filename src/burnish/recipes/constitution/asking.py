@@ -1,5 +1,6 @@
 """Asks a model what its file of calls has no answer to, as far as the budget goes."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -29,6 +30,18 @@ def waiting(task: Task, readings: Mapping[str, Reading]) -> list[Call]:
 def unreadable(reading: Reading | None) -> bool:
     """Whether a call was made and has no answer that can be used."""
     return reading is not None and reading.kind != READ
+
+
+def totals(tasks: Sequence[Task], done: int, readings: Mapping[str, Reading], requests: int) -> dict[str, Any]:
+    """What became of tasks of which so many are `done`: how many have an answer that cannot be read, and how many are
+    not asked to their end, with the calls and the commonest problems."""
+    answers = [[readings.get(call.key) for call in one.reached(readings)] for one in tasks]
+    every = [one for each in answers for one in each if one is not None]
+    unread = [one for one in every if unreadable(one)]
+    stuck = sum(any(unreadable(one) for one in each) for each in answers)
+    found: dict[str, Any] = {"unread": stuck, "not_asked": len(tasks) - done - stuck}
+    found |= {"calls": len(every), "unread_calls": len(unread), "requests": requests}
+    return found | {"problems": dict(Counter(one.problem for one in unread).most_common(5))}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from burnish.evaluation.option_judges import share
 from burnish.evaluation.readings import Reading
 from burnish.evaluation.statistics import bootstrap_interval
-from burnish.recipes.constitution.asking import unreadable
+from burnish.recipes.constitution.asking import totals
 from burnish.recipes.constitution.comparing import Choice, Comparison
 
 Bounds = tuple[float, float]
@@ -84,23 +84,17 @@ def summary(
     bounds: Bounds = UNCLAMPED,
 ) -> dict[str, Any]:
     """What became of the pairs, and what the judge is like."""
-    answers = [[readings.get(call.key) for call in one.reached(readings)] for one in asked]
-    every = [one for each in answers for one in each if one is not None]
-    unread = [one for one in every if unreadable(one)]
-    totals: dict[str, Any] = {"pairs": len(asked), "labels": len(found)}
-    totals["unread"] = sum(any(unreadable(one) for one in each) for each in answers)
-    totals["not_asked"] = len(asked) - len(found) - totals["unread"]
-    totals |= {"calls": len(every), "unread_calls": len(unread), "requests": requests}
-    totals["problems"] = dict(Counter(one.problem for one in unread).most_common(5))
+    told: dict[str, Any] = {"pairs": len(asked), "labels": len(found)}
+    told |= totals(asked, len(found), readings, requests)
     if found:
-        totals["position_bias"] = bootstrap_interval([one.first for one in found]).as_dict()
-        totals["orders_disagree"] = sum(one.turns for one in found)
-        totals["option_mass"] = sum(one.mass for one in found) / len(found)
+        told["position_bias"] = bootstrap_interval([one.first for one in found]).as_dict()
+        told["orders_disagree"] = sum(one.turns for one in found)
+        told["option_mass"] = sum(one.mass for one in found) / len(found)
         certain = [max(one.better, 1 - one.better) for one in found]
-        totals["confidence"] = sum(clamped(one, bounds) for one in certain) / len(found)
-        totals["clamped"] = sum(clamped(one, bounds) != one for one in certain)
-        totals["principles"] = dict(Counter(one.choices[0].principle for one in found).most_common())
-    return totals
+        told["confidence"] = sum(clamped(one, bounds) for one in certain) / len(found)
+        told["clamped"] = sum(clamped(one, bounds) != one for one in certain)
+        told["principles"] = dict(Counter(one.choices[0].principle for one in found).most_common())
+    return told
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:

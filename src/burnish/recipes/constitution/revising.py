@@ -16,7 +16,7 @@ from burnish.evaluation.served_model import found_at
 from burnish.evaluation.writers import PolicyWriter, ServerWriter
 from burnish.options import COLDEST
 from burnish.recipes.compare import LONGEST_TIMEOUT
-from burnish.recipes.constitution.asking import Asking, unreadable
+from burnish.recipes.constitution.asking import Asking, totals
 from burnish.recipes.constitution.calls import ENDING, TEXT, CallFile
 from burnish.recipes.constitution.chains import ANSWER, CRITIQUE, STOPS, Chain, prompts_in
 from burnish.recipes.constitution.files import begun, identity_of, loaded, write, write_rows
@@ -162,23 +162,17 @@ def summary(
     chains: Sequence[Chain], told: Sequence[Mapping[str, Any]], readings: Mapping[str, Reading], requests: int
 ) -> dict[str, Any]:
     """What became of the prompts."""
-    answers = [[readings.get(call.key) for call in one.reached(readings)] for one in chains]
-    every = [one for each in answers for one in each if one is not None]
-    unread = [one for one in every if unreadable(one)]
     done = [row for one, row in zip(chains, told, strict=True) if finished(one, readings)]
-    totals: dict[str, Any] = {"prompts": len(chains), "revised": len(done)}
-    totals["unread"] = sum(any(unreadable(one) for one in each) for each in answers)
-    totals["not_asked"] = len(chains) - len(done) - totals["unread"]
-    totals |= {"calls": len(every), "unread_calls": len(unread), "requests": requests}
-    totals["problems"] = dict(Counter(one.problem for one in unread).most_common(5))
+    found: dict[str, Any] = {"prompts": len(chains), "revised": len(done)}
+    found |= totals(chains, len(done), readings, requests)
     if done:
-        totals["unchanged"] = sum(row["revisions"][-1]["revision"] == row["answer"] for row in done)
-        totals["echoes"] = sum(one["revision"] == one["critique"] for row in done for one in row["revisions"][-1:])
+        found["unchanged"] = sum(row["revisions"][-1]["revision"] == row["answer"] for row in done)
+        found["echoes"] = sum(one["revision"] == one["critique"] for row in done for one in row["revisions"][-1:])
         lengths = [[len(row["answer"]), len(row["revisions"][-1]["revision"])] for row in done]
-        totals["characters"] = [sum(each) / len(done) for each in zip(*lengths, strict=True)]
+        found["characters"] = [sum(each) / len(done) for each in zip(*lengths, strict=True)]
         drawn = Counter(one["principle"] for row in done for one in row["revisions"])
-        totals["principles"] = dict(drawn.most_common())
-    return totals
+        found["principles"] = dict(drawn.most_common())
+    return found
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
