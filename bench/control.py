@@ -73,7 +73,7 @@ def learn_ours(share: Share) -> Clocked:
 
 def bounded(group: RunGroup, run: RunFolder, rollouts: int) -> int:
     """The group's runs up to a number of rollouts in place of episodes; the steps made."""
-    player, _ = play(group, run, through=lambda stream: islice(stream, rollouts))
+    player, _ = play(group, run, through=lambda stream, _: islice(stream, rollouts))
     return int(player.ledger.steps.sum())
 
 

@@ -20,6 +20,7 @@ from burnish.algorithms.reinforce import Reinforce
 from burnish.algorithms.reinforce_baseline import ReinforceBaseline
 from burnish.algorithms.trpo import TRPO
 from burnish.batches import Episodes, PreparedEpisodes, Transitions
+from burnish.experience.control.behind import of_runs
 from burnish.functional import action_logprobs, aggregate, entropy
 from burnish.functional.masked import is_last
 from burnish.policies.interface import Models
@@ -356,12 +357,6 @@ def test_control_is_a_language_of_two_words(algorithm: Any) -> None:
 # Lockstep ----------------------------------------------------------------------------------------------------------
 
 
-def alone(batch: Transitions, run: int) -> Transitions:
-    """This run's episodes, with nobody else's."""
-    of_runs = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch) if f.name != "rows"}
-    return dataclasses.replace(batch, **{k: v[run : run + 1] for k, v in of_runs.items()})
-
-
 @pytest.mark.parametrize("algorithm", EVERY_ALGORITHM, ids=lambda a: type(a).__name__)
 def test_runs_in_lockstep_are_runs_alone(algorithm: Any) -> None:
     """Of rewards that differ a hundredfold, prices that differ, and lengths that differ; policies have moved."""
@@ -375,7 +370,7 @@ def test_runs_in_lockstep_are_runs_alone(algorithm: Any) -> None:
     assert group[0].shape == (3,)
     for run in range(3):
         old, new = (models_of(*(x[run : run + 1] for x in both)) for both in tables)
-        one_run = learned(algorithm, new, alone(batch, run), old, kl_penalty=prices[run : run + 1])
+        one_run = learned(algorithm, new, of_runs(batch, [run]), old, kl_penalty=prices[run : run + 1])
         for one, other in zip(group, one_run, strict=True):
             close(one[run : run + 1], other)
 
