@@ -18,6 +18,7 @@ CHECKSUMS = (
     "7daa435df0b50a39ce27ad808de0a1f74b6b342c102960eb101d55d0658afcbe",
     "c52c659d4d4eca34533990d10e0f68c42aec921e4b1cf0e83c3a746c3bedd095",
     "2241da0826b9b96bd5d2178577cd25b8938c6f7a0ca07893863584c3f625df7d",
+    "fe476c65ae32812a30615ca8034396246bf817840160e063cea8bfa54389d4b6",
 )
 """The SHA-256 of every part that ships, in order."""
 
