@@ -41,6 +41,7 @@ from burnish.run.world import World
 from burnish.training.step import (
     NonFiniteLossError,
     added,
+    cuts,
     evaluate,
     faulty,
     gradient,
@@ -390,6 +391,23 @@ def test_what_is_not_finite_behind_the_mask_is_nobodys_fault() -> None:
     values = torch.tensor([[math.nan, -1.0, math.inf], [0.0, -math.inf, math.nan]])
     loss = SFT().loss(Models(policy=tiny.Table(values)), batch)
     assert faulty(loss, batch).tolist() == [False, True]
+
+
+def test_processes_divide_the_tokens_of_a_batch() -> None:
+    """Not its rows: the first of nine has as many tokens as all others."""
+    assert cuts(torch.tensor([8, 1, 1, 1, 1, 1, 1, 1, 1]), 2) == [slice(0, 1), slice(1, 9)]
+    assert cuts(torch.tensor([8, 1, 1, 1, 1, 1, 1, 1, 1]), 4) == [slice(0, 0), slice(0, 1), slice(1, 5), slice(5, 9)]
+    assert cuts(torch.tensor([3, 3, 3, 3, 3]), 2) == [slice(0, 2), slice(2, 5)]
+    assert cuts(torch.tensor([5]), 2) == [slice(0, 0), slice(0, 1)]
+
+
+def test_a_share_has_both_answers_of_its_pairs() -> None:
+    """A pair is as long as its two answers together."""
+    pairs = [(([0, 4], [False, True]), ([0, 4], [False, True]))] * 4
+    long = ([0] + [4] * 7, [False] + [True] * 7)
+    batch = tiny.preferences([(long, long), *pairs])
+    own = [next(rounds(batch, 1, World(rank, 2), together=False))[0] for rank in range(2)]
+    assert [part.rows.tolist() for part in own] == [[0], [1, 2, 3, 4]]
 
 
 @pytest.mark.parametrize("rows", range(1, 8))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import torch
@@ -149,16 +149,29 @@ def gradient(
 
 
 def rounds(batch: Any, pieces: int, world: World, together: bool) -> Iterator[tuple[Any, bool]]:
-    """This process's share of the rows in `pieces` parts, and whether a part counts.
+    """This process's share of the rows, contiguous and of about as many tokens as the others', in `pieces` parts, and
+    whether a part counts.
 
     Where the processes have to compute `together`, one with fewer parts than another has its first row once more for
     each, which does not count.
     """
-    share = world.share(batch)
+    if world.size == 1:
+        yield from ((part, True) for part in microbatches(batch, pieces))
+        return
+    divided = cuts(batch.lengths.flatten(1).sum(1) if batch.lengths.dim() > 1 else batch.lengths, world.size)
+    share = batch.select(divided[world.rank])
     yield from ((part, True) for part in microbatches(share, pieces))
     if together:
-        most = min(pieces, -(-len(batch) // world.size))
+        most = min(pieces, max(rows.stop - rows.start for rows in divided))
         yield from [(batch.select(slice(0, 1)), False)] * (most - min(pieces, len(share)))
+
+
+def cuts(sizes: Tensor, parts: int) -> list[slice]:
+    """Contiguous rows for each of the `parts`, with sizes that sum to about the same: a row is where its middle is."""
+    ends = sizes.double().cumsum(0)
+    bounds = sizes.sum() * torch.arange(1, parts, dtype=torch.float64, device=sizes.device) / parts
+    edges = torch.searchsorted(ends - sizes / 2, bounds).tolist()
+    return [slice(first, last) for first, last in pairwise([0, *edges, len(sizes)])]
 
 
 def on_host(numbers: dict[str, Tensor]) -> dict[str, Tensor]:
