@@ -32,7 +32,7 @@ from burnish.recipes.train.run import prepare_torch, run_training
 from burnish.recipes.writing.dictionary import FEWEST_TEXTS, dictionary
 from burnish.recipes.writing.measure import measure
 from burnish.recipes.writing.text import FACTS, epoch, freeze, parts
-from burnish.run import keep_freed_memory, read_jsonl, save_folder_atomically, writable_folder, write_atomically
+from burnish.run import read_jsonl, save_folder_atomically, writable_folder, write_atomically
 
 SPECIAL = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
 
@@ -68,7 +68,6 @@ def pretrain(out: Path, recipe: Recipe, base: Settings, text: Path | None = None
     world, base = together(base)
     writable_folder(out)
     prepare_torch(base)
-    keep_freed_memory()
     with world.main_first():  # the others read what it keeps
         written = freeze(out, text)
     found = parts(written)
