@@ -309,8 +309,8 @@ class PreparedEpisodes(Prepared):
 class Drawn:
     """A batch with its metrics, samples and resumable state: what an experience draws.
 
-    `metrics` go to `metrics.jsonl`, `samples` to `samples.jsonl`, `events`, what happened in which order, to
-    `events.jsonl`, and `state`, numbers that the next draw starts from, to the checkpoint.
+    `metrics`, `samples` and `events`, what happened in which order, go to their files, `spent`, seconds of drawing, to
+    `timings.jsonl`, and `state`, numbers that the next draw starts from, to the checkpoint.
     """
 
     batch: Any
@@ -318,3 +318,4 @@ class Drawn:
     samples: list[dict[str, Any]] = field(default_factory=list)
     state: dict[str, float] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
+    spent: dict[str, float] = field(default_factory=dict)

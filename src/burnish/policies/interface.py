@@ -179,6 +179,10 @@ class Sampled:
     version: int = 0
 
 
+Spent = dict[str, float]
+"""Seconds, by what they were spent on."""
+
+
 @runtime_checkable
 class Sampler(Protocol):
     """Draws completions, in this process or elsewhere.

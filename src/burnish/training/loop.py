@@ -67,7 +67,7 @@ def train_loop(
     began = time.perf_counter()
     with interruptible() as interrupted:
         while state.step < steps and not out_of_patience(settings, state):
-            first = state.step
+            first, turn_began = state.step, time.perf_counter()
             switch_dropout(models, False)
             drawn = draw(batches, learner, state, run)
             if drawn is None:
@@ -113,6 +113,9 @@ def train_loop(
                 run.append("samples", {"step": first} | sample)
             for event in drawn.events:
                 run.append("events", {"step": first} | event)
+            if drawn.spent:
+                whole = {"turn_seconds": time.perf_counter() - turn_began}
+                run.append("timings", {"step": first} | {k: round(v, 6) for k, v in (drawn.spent | whole).items()})
             state.batches += 1
             state.experience = drawn.state
             stop = run.world.any(interrupted())  # asked once: a later signal must not stop what was not saved

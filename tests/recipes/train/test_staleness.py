@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import cache as shared
 from pathlib import Path
@@ -312,6 +313,40 @@ def test_the_next_turns_are_drawn_while_this_one_is_learned_from(files: Path, tm
     trained(files, tmp_path / "run", on_step=wait, sampler=server.url, staleness=LAG)
     assert seen == [True, True, True]
     assert len(every) == TURNS  # and no turn that the run does not have
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_turn_says_how_long_it_sampled_waited_and_learned(
+    files: Path, tmp_path: Path, server: Server, elsewhere: bool
+) -> None:
+    """The server takes 0.2 s to draw, and the turns 1 and 2 learn for 0.5 s more: what turn 3 needs was drawn meanwhile.
+    In one process a turn waits for all of its sampling."""
+    complete = server.engine.complete
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(0.2)
+        return complete(*arguments)
+
+    server.engine.complete = slowly  # type: ignore[method-assign]
+    more = {"sampler": server.url} if elsewhere else {}
+    run = trained(
+        files, tmp_path / "run", on_step=lambda step: time.sleep(0.5 * (step in (2, 3))), staleness=LAG, **more
+    )
+    rows = read_jsonl(run / "timings.jsonl")
+    turns = [row for row in rows if "turn" in row]
+    assert [(row["step"], row["turn"]) for row in turns] == [(turn, turn) for turn in range(TURNS)]
+    assert [list(row) for row in turns] == [
+        ["step", "turn", "packing", "sampling", "waiting", "turn_seconds"] for _ in range(TURNS)
+    ]
+    assert [row["step"] for row in rows if "turn" not in row] == [step + 1 for step in range(TURNS)]
+    for row in turns:
+        assert row["packing"] > 0
+        assert row["turn_seconds"] > row["packing"] + row["waiting"]
+        assert row["turn_seconds"] > 0.5 or row["turn"] not in (1, 2)
+        assert (row["sampling"] > 0.2) if elsewhere else (row["sampling"] == row["waiting"] > 0)
+    if elsewhere:
+        assert turns[0]["waiting"] > 0.2
+        assert turns[3]["waiting"] < 0.2
 
 
 def test_it_goes_on_at_another_server_to_the_same_bits(

@@ -5,6 +5,7 @@ of itself is compared with what it was given, its completions with what was aske
 the policy's own (`handshake`).
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from burnish.policies.interface import Sampled, SamplerError, SamplingKnobs, Wanted
+from burnish.policies.interface import Sampled, SamplerError, SamplingKnobs, Spent, Wanted
 from burnish.policies.language.connection import Connection, Handed
 from burnish.policies.language.handed import weights_of
 from burnish.policies.language.handshake import bound_for, difference, probe
@@ -115,27 +116,31 @@ class ServedSampler:
         tensors = self.sent() if self.world.is_main else {}
         return Handed(hash_tensors(tensors) if tensors else "", version, lambda: tensors)
 
-    def start(self, handed: Handed, wanted: Wanted) -> Callable[[], Sampled]:
+    def start(self, handed: Handed, wanted: Wanted) -> Callable[[Spent], Sampled]:
         """Begin to draw with these weights in another thread; what is returned waits for the completions, and scores
-        them with the policy's weights as they are then.
+        them with the policy's weights as they are then. It adds the seconds of drawing, and of waiting for that, to
+        what it is given.
 
         What is started is done in its order, so that each has its own weights. Nothing else may be asked before all of
         it is there, see `settle`.
         """
         limits = self.limits(wanted)
-        future: Future[Rows] | None = None
+        future: Future[tuple[Rows, float]] | None = None
         if self.world.is_main:
 
-            def draw() -> Rows:
+            def draw() -> tuple[Rows, float]:
+                began = time.perf_counter()
                 self.connection.hand_over(handed)
-                return self.connection.asked(handed, wanted, limits)
+                return self.connection.asked(handed, wanted, limits), time.perf_counter() - began
 
             future = self.background.call(draw)
 
-        def finish() -> Sampled:
-            found = self.sampled(
-                self.world.from_main(lambda: [] if future is None else future.result()), handed.version
-            )
+        def finish(spent: Spent) -> Sampled:
+            began = time.perf_counter()
+            rows, seconds = self.world.from_main(lambda: ([], 0.0) if future is None else future.result())
+            spent["waiting"] += time.perf_counter() - began
+            spent["sampling"] += seconds
+            found = self.sampled(rows, handed.version)
             self.score(wanted.prompts, found, wanted.knobs, f"{len(wanted.prompts)} completions")
             return found
 
