@@ -68,8 +68,8 @@ def test_with_a_staleness_beyond_the_run_all_turns_are_asked_for_at_the_start() 
 
 
 def test_a_turn_that_samples_long_is_evened_out_by_those_before() -> None:
-    """Turn 3 takes 5 seconds, and learning always 2. With K = 1 it is asked for at 5 and drawn at 10; with K = 4 at once,
-    and drawn at 8, of which one second is waited for."""
+    """Turn 3 takes 5 seconds, and learning always 2. With K = 1 it is asked for at 5 and drawn at 10; with K = 4 it is
+    asked for at once and drawn at 8, of which one second is waited for."""
     made = times([1, 1, 1, 5], [2] * 4)
     one, four = simulate(made, 1), simulate(made, 4)
     assert one.waiting == [1, 0, 0, 3]
@@ -80,7 +80,7 @@ def test_a_turn_that_samples_long_is_evened_out_by_those_before() -> None:
 
 
 def test_weights_are_copied_before_a_turn_is_asked_for() -> None:
-    """Copying takes 1: turn 1 has copied at 5, when its rollout has been there for a second; turn 2's is asked for then."""
+    """Copying takes 1: turn 1 has copied at 5, when its rollout has lain for 2; turn 2's is asked for then."""
     found = simulate(times([1] * 3, [2] * 3, [1] * 3), 1)
     assert found.asked == [1, 1, 5]
     assert found.drawn == [2, 3, 6]
@@ -91,7 +91,7 @@ def test_weights_are_copied_before_a_turn_is_asked_for() -> None:
 
 
 def by_seconds(made: Times, lag: int) -> tuple[list[int], list[int], list[int]]:
-    """When each turn began, was drawn and was taken, with whole seconds: what sampler and trainer do in each of them."""
+    """When each turn began, was drawn and was taken, in whole seconds: what sampler and trainer do in each of them."""
     asked: list[int] = []
     began, drawn, taken = [0], [], []
     now, turn, state, left, drawing, busy = 0, 0, "packing", made.packing[0], -1, 0

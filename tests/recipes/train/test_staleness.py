@@ -12,6 +12,7 @@ import pytest
 import tiny
 import torch
 from caches import cache_with_archive
+from fake_vllm import vllm
 from safetensors.torch import load_file
 from served import Server, serving
 from tiny_scorers import make_classifier
@@ -315,11 +316,29 @@ def test_the_next_turns_are_drawn_while_this_one_is_learned_from(files: Path, tm
     assert len(every) == TURNS  # and no turn that the run does not have
 
 
+@pytest.mark.parametrize("lag", [0, 1])
+@pytest.mark.parametrize("loads", ["all", "nothing"])
+def test_vllm_samples_a_run_or_is_found_out(files: Path, tmp_path: Path, lag: int, loads: str) -> None:
+    """A stand-in that speaks vLLM's calls; one that loads nothing is stopped before the first update."""
+    with vllm(load_policy(files / "model")) as (fake, url):
+        fake.loads = loads
+        if loads == "nothing":
+            with pytest.raises(UserError, match=r"^step 1: .* of a trial with other weights .*Step 0 is saved"):
+                trained(files, tmp_path / "run", sampler=url, staleness=lag)
+            return
+        run = trained(files, tmp_path / "run", sampler=url, staleness=lag)
+    lines = read_jsonl(run / "metrics.jsonl")
+    assert len(lines) == TURNS
+    assert all(line["sampler/kl"] == pytest.approx(0, abs=1e-4) for line in (lines if lag == 0 else lines[:1]))
+    assert fake.loaded == 1 + TURNS - lag  # with other weights once, and turn 1 has those of turn 0
+    assert not (run / "sampler").exists()
+
+
 @pytest.mark.parametrize("elsewhere", [True, False])
 def test_a_turn_says_how_long_it_sampled_waited_and_learned(
     files: Path, tmp_path: Path, server: Server, elsewhere: bool
 ) -> None:
-    """The server takes 0.2 s to draw, and the turns 1 and 2 learn for 0.5 s more: what turn 3 needs was drawn meanwhile.
+    """The server takes 0.2 s to draw, and the turns 1 and 2 learn for 0.5 s more: meanwhile what turn 3 needs is drawn.
     In one process a turn waits for all of its sampling."""
     complete = server.engine.complete
 

@@ -1,4 +1,4 @@
-"""A sampler behind a server: `burnish serve`, in this machine or another.
+"""A sampler behind a server: `burnish serve` or vLLM, in this machine or another.
 
 After every update it is given the policy's weights, and nothing that it answers is taken on trust: what its reply says
 of itself is compared with what it was given, its completions with what was asked for, and its log-probabilities with
@@ -20,6 +20,7 @@ from burnish.policies.language.handshake import bound_for, difference, probe
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.reference import hash_tensors
 from burnish.policies.language.sampler import check_knobs, limits_of
+from burnish.policies.language.vllm import recognised
 from burnish.run.background import Background
 from burnish.run.world import ALONE, World
 
@@ -53,10 +54,16 @@ class ServedSampler:
     ) -> None:
         self.policy, self.world, self.scoring = policy, world, scoring
         self.connection = Connection(policy, url, folder, timeout, tries, pause)
-        self.server = self.connection.server = world.from_main(self.connection.greeted)
+        self.server = self.connection.server = world.from_main(self.greeted)
+        self.proved = "weights_sha256" in self.server
         self.bound = bound_for(self.server, policy) if bound is None else bound
         self.handed = Handed("", -1, dict)
         self.background = Background("sampler")
+
+    def greeted(self) -> dict[str, Any]:
+        """What the server says of itself, in its own dialect, which is spoken from now on."""
+        self.connection = recognised(self.connection)
+        return self.connection.greeted()
 
     @property
     def version(self) -> int:
@@ -69,11 +76,37 @@ class ServedSampler:
         `weights` are the trained ones, which are in the policy already; its others are handed over with them. Raises
         SamplerError where the server does not load them, or samples with others.
         """
+        self.prove()
+        self.given(version)
+        prompts, streams, knobs = probe(self.policy, version)
+        self.score(prompts, self.drawn(prompts, streams, knobs), knobs, "a probe")
+
+    def given(self, version: int) -> None:
+        """Hand over the policy's weights as they are now."""
         tensors = self.sent()
         self.handed = Handed(hash_tensors(tensors), version, self.sent)  # no copy is kept: they are gathered again
         self.world.from_main(lambda: self.connection.hand_over(Handed(self.handed.sha256, version, lambda: tensors)))
-        prompts, streams, knobs = probe(self.policy, version)
-        self.score(prompts, self.drawn(prompts, streams, knobs), knobs, "a probe")
+
+    def prove(self) -> None:
+        """Find out once whether a server loads what it is given, where its replies do not say which weights it has.
+
+        It is handed very different weights, so that the first updates, which move a log-probability by less than
+        rounding does, need not tell. Raises SamplerError where it does not sample with them.
+        """
+        if self.proved:
+            return
+        prompts, streams, knobs = probe(self.policy, 0)
+        with shaken(self.policy):
+            self.given(0)
+            found = self.drawn(prompts, streams, knobs)
+            self.score(prompts, found, knobs, "a trial with other weights")
+        self.policy.dropout(False)
+        if self.within(difference(self.policy, prompts, found, knobs.temperature, self.world)):
+            raise SamplerError(
+                f"a bound of {self.bound:g} does not tell whether the sampler at {self.connection.shown} loads the "
+                "weights that it is given: set a smaller sampler_bound"
+            )
+        self.proved = True
 
     def sent(self) -> dict[str, Tensor]:
         """The policy's weights in the server's dtypes."""
@@ -113,6 +146,7 @@ class ServedSampler:
 
     def packed(self, version: int) -> Handed:
         """The policy's weights as they are now, to `start` with."""
+        self.prove()
         tensors = self.sent() if self.world.is_main else {}
         return Handed(hash_tensors(tensors) if tensors else "", version, lambda: tensors)
 
@@ -161,11 +195,16 @@ class ServedSampler:
 
     def refuse(self, apart: Tensor, where: str, version: int) -> None:
         """Raise SamplerError for differences of log-probabilities above the bound, or a tenth of it on average."""
-        most, mean = (apart.max().item(), apart.mean().item()) if apart.numel() else (0.0, 0.0)
-        if most <= self.bound and mean <= self.bound / 10:  # False where one is NaN
+        if self.within(apart):
             return
+        most, mean = apart.max().item(), apart.mean().item()
         raise SamplerError(
             f"the sampler at {self.connection.shown} says that it has the weights of version {version}, but its "
             f"log-probabilities are not theirs: those of {where} differ by up to {most:.3g} and by {mean:.3g} on "
             f"average, where {self.bound:g} and {self.bound / 10:g} are allowed; start the server again"
         )
+
+    def within(self, apart: Tensor) -> bool:
+        """Whether differences of log-probabilities are at most the bound, and a tenth of it on average."""
+        most, mean = (apart.max().item(), apart.mean().item()) if apart.numel() else (0.0, 0.0)
+        return most <= self.bound and mean <= self.bound / 10  # False where one is NaN
