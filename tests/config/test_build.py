@@ -47,6 +47,7 @@ OTHER = {
     "accumulate": 3,
     "gradient_checkpointing": True,
     "shard": "optimizer",
+    "offload": True,
     "learning_rate": 3e-4,
     "warmup": 0.25,
     "schedule": "cosine",

@@ -252,6 +252,12 @@ def test_what_optimizer_or_schedule_does_not_read_is_refused(options: dict, besi
             "shard optimizer is for optimizers that update every num",
         ),
         ({"shard": "full"}, {"load_in_4bit": True, "lora_rank": 2}, "shard full cannot divide quantised weights: set"),
+        (
+            {"shard": "optimizer"},
+            {"offload": True},
+            "offload only applies to weights that are divided: set shard to full",
+        ),
+        ({}, {"offload": True}, "offload only applies to weights that are divided: set shard to full too"),
     ],
 )
 def test_what_cannot_be_divided_is_refused(options: dict, beside: dict, message: str) -> None:
