@@ -2,7 +2,7 @@
 
 The built-in model learns by GRPO from a reward that costs nothing, with `burnish serve` in another process of this
 machine. `--delay S` has each rollout take S seconds longer, spread as `--spread` says, as a sampler with a way to go
-would: meanwhile nothing computes. For each K the run's seconds are printed beside those that the simulation makes of the
+would: meanwhile nothing computes. For each K the seconds are printed beside those that the simulation makes of the
 run's own times, and of the times of the run with K = 0, which is what one knows beforehand. Both sides share the cores:
 where these are few, each takes longer while the other works, which the second number does not know.
 
