@@ -117,7 +117,9 @@ def test_success_is_not_taken_for_new_weights(
     fake.loads = loads
     sampler = ServedSampler(policy, url, **QUICK)
     own = copy.deepcopy(policy.model.state_dict())
-    with pytest.raises(SamplerError, match=f"but its log-probabilities are not theirs: those of 64 tokens of {where}"):
+    with pytest.raises(
+        SamplerError, match=rf"but its log-probabilities are not theirs: those of \d+ tokens of {where}"
+    ):
         sampler.load(policy.parameters(), 3)
     assert all(torch.equal(tensor, own[name]) for name, tensor in policy.model.state_dict().items())
 
@@ -170,7 +172,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "raw": ({"mode": "raw_logprobs"}, "gives raw_logprobs, which .*--logprobs-mode processed_logprobs"),
     "no development": ({"development": False}, "does not say how it is set .*VLLM_SERVER_DEV_MODE=1"),
     "quantised": ({"quantization": "fp8"}, "has weights in fp8, into which the model's cannot be loaded"),
-    "a dtype": ({"dtype": "int3"}, "has weights in int3"),
+    "a dtype": ({"dtype": "fp3"}, "has weights in fp3"),
 }
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from burnish.policies.interface import Sampled, SamplerError, SamplingKnobs, Spent, Wanted
 from burnish.policies.language.connection import Connection, Handed
 from burnish.policies.language.handed import weights_of
-from burnish.policies.language.handshake import bound_for, difference, probe
+from burnish.policies.language.handshake import bound_for, difference, probe, shaken
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.reference import hash_tensors
 from burnish.policies.language.sampler import check_knobs, limits_of
