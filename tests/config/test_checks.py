@@ -252,18 +252,19 @@ def test_what_optimizer_or_schedule_does_not_read_is_refused(options: dict, besi
             "shard optimizer is for optimizers that update every num",
         ),
         ({"shard": "full"}, {"load_in_4bit": True, "lora_rank": 2}, "shard full cannot divide quantised weights: set"),
-        (
-            {"shard": "optimizer"},
-            {"offload": True},
-            "offload only applies to weights that are divided: set shard to full",
-        ),
-        ({}, {"offload": True}, "offload only applies to weights that are divided: set shard to full too"),
     ],
 )
 def test_what_cannot_be_divided_is_refused(options: dict, beside: dict, message: str) -> None:
     assert refusal("sft", options | beside).startswith(message)
     assert built("sft", beside)
     assert built("sft", options)
+
+
+@pytest.mark.parametrize("options", [{}, {"shard": "optimizer"}])
+def test_offloading_is_for_weights_that_are_divided(options: dict[str, Any]) -> None:
+    message = "offload only applies to weights that are divided: set shard to full too"
+    assert refusal("sft", options | {"offload": True}).startswith(message)
+    assert built("sft", {"shard": "full", "offload": True})
 
 
 def test_divided_weights_are_not_handed_over() -> None:

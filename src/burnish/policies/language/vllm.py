@@ -10,7 +10,7 @@ two completions of a prompt would be equal.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -21,6 +21,7 @@ from burnish.policies.language.connection import SAMPLER, Connection, Handed, bo
 from burnish.policies.language.handed import write_weights
 from burnish.policies.language.replies import check_facts, completions
 from burnish.run import UserError
+from burnish.run.background import at_once
 from burnish.run.web import FailedRequestError, endpoint, request
 
 PROCESSED = "processed_logprobs"
@@ -93,16 +94,9 @@ class VllmConnection(Connection):
 
     def asked(self, handed: Handed, wanted: Wanted, limits: Sequence[int]) -> list[tuple[list[int], list[float]]]:
         """Ids and log-probabilities of one completion per prompt."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            every = [
-                pool.submit(self.one, handed, list(prompt), stream, wanted.knobs, limit)
-                for prompt, stream, limit in zip(wanted.prompts, wanted.streams, limits, strict=True)
-            ]
-            try:
-                return [future.result() for future in every]
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        rows = zip(wanted.prompts, wanted.streams, limits, strict=True)
+        each = [partial(self.one, handed, list(prompt), stream, wanted.knobs, limit) for prompt, stream, limit in rows]
+        return at_once(each, AT_ONCE)
 
     def one(
         self, handed: Handed, prompt: list[int], stream: int, knobs: SamplingKnobs, limit: int
