@@ -10,6 +10,7 @@ where these are few, each takes longer while the other works, which the second n
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -34,6 +35,26 @@ HEAD = (
     "waiting",
     "simulated",
 )
+
+WORDS = (
+    "This",
+    "That",
+    "Her",
+    "His",
+    "Their",
+    "My",
+    "Your",
+    "Our",
+    "The",
+    "A",
+    "Every",
+    "No",
+    "One",
+    "Each",
+    "Some",
+    "Any",
+)
+"""What the prompts begin with."""
 
 
 def longer(prompts: list[str], responses: list[str]) -> list[float]:
@@ -89,17 +110,19 @@ def measured(url: str, out: Path, lag: int, delays: list[float], given: argparse
     from burnish.recipes.train.run import run_training
     from burnish.run import read_jsonl
 
-    rows = given.prompts * given.completions
-    options: dict[str, Any] = {"model": "builtin", "sampler": url, "out": str(out), "staleness": lag, "threads": 1}
+    rows, data = given.prompts * given.completions, out.with_suffix(".jsonl")
+    data.write_text("".join(json.dumps({"prompt": f"{each} film was"}) + "\n" for each in WORDS))
+    options: dict[str, Any] = {"model": "builtin", "data": str(data), "out": str(out), "sampler": url, "threads": 1}
     options |= {"rollout": given.prompts, "completions_per_prompt": given.completions, "batch_size": rows}
     options |= {"steps": len(delays), "max_new_tokens": given.tokens, "save_every": 0, "quiet": True, "device": "cpu"}
+    options |= {"staleness": lag, "reward": longer}
     loads: list[tuple[float, float]] = []
     samples: list[tuple[float, float]] = []
     kept = served.Connection.asked, served.ServedSampler.load, served.ServedSampler.sample
     served.Connection.asked = delayed(kept[0], delays, rows)
     served.ServedSampler.load, served.ServedSampler.sample = noted(kept[1], loads), noted(kept[2], samples)
     try:
-        run_training(*build(load("grpo"), options | {"reward": longer, "eval_every": None}))
+        run_training(*build(load("grpo"), options))
     finally:
         served.Connection.asked, served.ServedSampler.load, served.ServedSampler.sample = kept
     found = read_jsonl(out / "timings.jsonl")
