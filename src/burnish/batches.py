@@ -307,11 +307,8 @@ class PreparedEpisodes(Prepared):
 
 @dataclass(frozen=True)
 class Drawn:
-    """A batch with its metrics, samples and resumable state: what an experience draws.
-
-    `metrics`, `samples` and `events`, what happened in which order, go to their files, `spent`, seconds of drawing, to
-    `timings.jsonl`, and `state`, numbers that the next draw starts from, to the checkpoint.
-    """
+    """What an experience draws: a batch, for files of the run its metrics, samples, events (what happened in which order)
+    and `spent` seconds, and for the checkpoint `state`, numbers that the next draw starts from."""
 
     batch: Any
     metrics: dict[str, float] = field(default_factory=dict)
