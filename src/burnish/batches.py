@@ -307,7 +307,7 @@ class PreparedEpisodes(Prepared):
 
 @dataclass(frozen=True)
 class Drawn:
-    """What an experience draws: a batch, for files of the run its metrics, samples, events (what happened in which order)
+    """What an experience draws: a batch, for files of the run its metrics, samples, events (what happened, in order)
     and `spent` seconds, and for the checkpoint `state`, numbers that the next draw starts from."""
 
     batch: Any
