@@ -37,7 +37,7 @@ class Method:
 
 METHODS = {
     "sft": Method(),
-    "dpo": Method(completions=2, table=True, whole=1),
+    "dpo": Method(completions=2, table=True),
     "ppo": Method(passes=4, sampled=True, critic=True, frozen=("reference", "reward"), whole=2),
     "grpo": Method(completions=8, sampled=True, frozen=("reference",), whole=2),
 }

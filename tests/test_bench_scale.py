@@ -227,7 +227,8 @@ def test_bytes_sent() -> None:
     full = scale_run.replace(run, shard="full")
     passes = 0.75 * 2 * 4 * (2 * 304 + 84)
     assert sent(full) == {"gradients": 0.75 * 2 * 1552, "passes": passes, "whole": 0, "updated": 0}
-    assert sent(scale_run.replace(full, method="dpo", micro=20))["whole"] == 0.75 * 1552
+    assert sent(scale_run.replace(full, method="dpo", micro=20))["whole"] == 0
+    assert sent(scale_run.replace(full, method="grpo"))["whole"] == 2 * 0.75 * 1552
     assert set(sent(scale_run.replace(full, ranks=1)).values()) == {0}
     long = sent(scale_run.replace(full, rows=2500, micro=20_000))  # two passes of at most 16,384 tokens
     assert (long["gradients"], long["passes"]) == (0.75 * 4 * (2 * 304 + 84), 0.75 * 4 * (2 * 2 * 304 + 84))

@@ -307,14 +307,12 @@ class PreparedEpisodes(Prepared):
 
 @dataclass(frozen=True)
 class Drawn:
-    """A batch with its metrics, samples and resumable state: what an experience draws.
-
-    `metrics` go to `metrics.jsonl`, `samples` to `samples.jsonl`, `events`, what happened in which order, to
-    `events.jsonl`, and `state`, numbers that the next draw starts from, to the checkpoint.
-    """
+    """What an experience draws: a batch, for files of the run its metrics, samples, events (what happened, in order)
+    and `spent` seconds, and for the checkpoint `state`, numbers that the next draw starts from."""
 
     batch: Any
     metrics: dict[str, float] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
     state: dict[str, float] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
+    spent: dict[str, float] = field(default_factory=dict)

@@ -47,6 +47,7 @@ OTHER = {
     "accumulate": 3,
     "gradient_checkpointing": True,
     "shard": "optimizer",
+    "offload": True,
     "learning_rate": 3e-4,
     "warmup": 0.25,
     "schedule": "cosine",
@@ -216,6 +217,7 @@ OF_GROUPS["distil"] = TAUGHT | {"teacher": "runs/teacher"}
 KNOWN_BY = [(name, key) for name, knobs in (OF_GROUPS | {"grpo": SCORED}).items() for key in knobs]
 OF_GROUPS |= dict.fromkeys(("grpo", "rloo", "gspo", "cispo", "reinforce_plus_plus"), SCORED)
 WITH: dict[str, dict] = {
+    "offload": {"shard": "full"},
     "patience": {"eval_every": 4},
     "save_best": {"eval_every": 4},
     "kl_horizon": {"kl_target": 4.0},

@@ -260,6 +260,13 @@ def test_what_cannot_be_divided_is_refused(options: dict, beside: dict, message:
     assert built("sft", options)
 
 
+@pytest.mark.parametrize("options", [{}, {"shard": "optimizer"}])
+def test_offloading_is_for_weights_that_are_divided(options: dict[str, Any]) -> None:
+    message = "offload only applies to weights that are divided: set shard to full too"
+    assert refusal("sft", options | {"offload": True}).startswith(message)
+    assert built("sft", {"shard": "full", "offload": True})
+
+
 def test_divided_weights_are_not_handed_over() -> None:
     there = {"reward": "length", "sampler": "http://a"}
     assert refusal("grpo", there | {"shard": "full"}).startswith("sampler needs the whole weights, to hand them over")

@@ -1,11 +1,12 @@
-"""A thread that does one thing after the other."""
+"""A thread that does one thing after the other, and threads that do things at once."""
 
 import threading
 from concurrent.futures import CancelledError
+from functools import partial
 
 import pytest
 
-from burnish.run.background import Background
+from burnish.run.background import Background, at_once
 
 
 def test_things_are_done_in_their_order_and_what_fails_is_raised() -> None:
@@ -54,3 +55,28 @@ def test_to_settle_is_to_wait_for_all() -> None:
     assert all(future.done() for future in futures)
     background.close()
     background.close()
+
+
+def test_things_are_done_at_once_and_come_back_in_order() -> None:
+    """Each of three waits for the others: two threads would never end."""
+    together = threading.Barrier(3, timeout=10)
+
+    def meet(number: int) -> tuple[int, bool]:
+        together.wait()
+        return number, threading.current_thread().daemon
+
+    assert at_once([partial(meet, number) for number in range(3)], 8) == [(0, True), (1, True), (2, True)]
+    assert at_once([partial(pow, 2, number) for number in range(20)], 2) == [2**number for number in range(20)]
+    assert at_once([], 2) == []
+
+
+def test_after_an_error_nothing_more_is_begun() -> None:
+    begun: list[int] = []
+
+    def do(number: int) -> float:
+        begun.append(number)
+        return 1 / (number - 1)
+
+    with pytest.raises(ZeroDivisionError):
+        at_once([partial(do, number) for number in range(1, 5)], 1)
+    assert begun == [1]

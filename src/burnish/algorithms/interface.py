@@ -55,6 +55,8 @@ class Algorithm:
     """Whether it learns from rows that rank more than two responses."""
     whole_episodes: ClassVar[bool] = False
     """Whether a rollout in control consists of whole episodes rather than of a number of steps."""
+    prepares_alone: ClassVar[bool] = False
+    """Whether `statistics` and `prepare` call no model that is trained, so that these need not be whole for them."""
     head: ClassVar[str] = "distribution"
     """What its policy's outputs are in control, see `burnish.policies.control.network.Head`."""
     replays: ClassVar[bool] = False

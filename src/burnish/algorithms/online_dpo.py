@@ -26,6 +26,7 @@ class OnlineDPO(Algorithm):
     name = "online_dpo"
     data = "prompts"
     experience = "burnish.experience.language.pairs:Pairs"
+    prepares_alone = True
     paper = "Guo et al. 2024"
 
     beta: float = beta_option(0.1)

@@ -63,6 +63,7 @@ class Pairwise(Algorithm):
 
     data = "preferences"
     roles: ClassVar[tuple[str, ...]] = ("policy", "reference")
+    prepares_alone = True
     beta: float
 
     def losses(self, pairs: PairLogprobs) -> Tensor:

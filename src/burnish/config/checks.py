@@ -265,4 +265,5 @@ def sharding_problems(settings: Settings) -> dict[str, bool]:
         ),
         "shard full cannot divide quantised weights: set shard to optimizer, or leave out load_in_4bit and "
         "load_in_8bit": full and (settings.load_in_4bit or settings.load_in_8bit),
+        "offload only applies to weights that are divided: set shard to full too": settings.offload and not full,
     }

@@ -139,7 +139,7 @@ INSTEAD = {
     "completion_only_loss": "only responses are trained here: leave it out",
     "assistant_only_loss": "only responses are trained here: leave it out",
     "precompute_ref_log_probs": "the reference's log-probabilities are computed once here: leave it out",
-    "use_vllm": "completions are drawn by Burnish's own sampler: leave it out",
+    "use_vllm": "completions are drawn by Burnish's own sampler, or by the server that sampler names: leave it out",
     "push_to_hub": "upload the folder model in the run with `hf upload` afterwards",
 }
 """What takes the place of other libraries' options that have no counterpart."""

@@ -63,6 +63,9 @@ class Settings:
         "what each of several processes holds a part of, in place of all: the optimizer's state, or the weights and "
         "gradients too",
     )
+    offload: bool = option(
+        False, "with --shard full, keep what a process holds in main memory but for the block that computes"
+    )
     learning_rate: float | None = option(
         None, "peak learning rate; default: the method's own, ten times that with LoRA", gt=0
     )
@@ -136,7 +139,7 @@ class Settings:
         several=True,
     )
     sampler: str | None = option(
-        None, "URL of a `burnish serve` that samples in place of this process, such as http://127.0.0.1:8000"
+        None, "URL of `burnish serve` or vLLM, which samples in place of this process, such as http://127.0.0.1:8000"
     )
     sampler_timeout: float = option(600.0, "with --sampler, seconds for a reply; asked up to three times", gt=0)
     sampler_bound: float | None = option(

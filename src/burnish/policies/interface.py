@@ -179,6 +179,10 @@ class Sampled:
     version: int = 0
 
 
+Spent = dict[str, float]
+"""Seconds, by what they were spent on."""
+
+
 @runtime_checkable
 class Sampler(Protocol):
     """Draws completions, in this process or elsewhere.
@@ -209,6 +213,13 @@ class ComparedSampler(Protocol):
 
 class SamplerError(UserError):
     """A sampler elsewhere does not answer, or not with what the policy would have drawn."""
+
+
+@runtime_checkable
+class Borrowing(Protocol):
+    """A model that is not trained and computes with the weights of one that is."""
+
+    lender: Any
 
 
 ROLES = {
@@ -272,6 +283,11 @@ class Models:
         also where they hold the whole weights of the trained ones."""
         others = self.parts.keys() - self.trained().keys()
         return any(isinstance(model, Divisible) and model.divided for model in map(self.__getattr__, others))
+
+    @property
+    def borrowed(self) -> bool:
+        """Whether a model that is not trained computes with the weights of a trained one."""
+        return any(isinstance(part.model, Borrowing) for part in self.parts.values())
 
     @contextmanager
     def gathered(self) -> Iterator[None]:

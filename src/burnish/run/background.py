@@ -1,9 +1,9 @@
-"""A thread that does one thing after the other while the program goes on."""
+"""Threads that end with the process: one that works while the program goes on, and some that wait for others."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -56,3 +56,37 @@ class Background:
                 future.set_result(function())
             except BaseException as error:
                 future.set_exception(error)
+
+
+def at_once(calls: Sequence[Callable[[], T]], most: int) -> list[T]:
+    """What functions return that are called in up to `most` threads. The first error is raised, and no more begun."""
+    left: SimpleQueue[tuple[int, Callable[[], T]]] = SimpleQueue()
+    done: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
+    enough = threading.Event()
+    for one in enumerate(calls):
+        left.put(one)
+
+    def work() -> None:
+        while not enough.is_set():
+            try:
+                number, call = left.get_nowait()
+            except Empty:
+                return
+            try:
+                done.put((number, call(), None))
+            except BaseException as error:
+                enough.set()
+                done.put((number, None, error))
+
+    for _ in range(min(most, len(calls))):
+        threading.Thread(target=work, daemon=True).start()
+    found: dict[int, T] = {}
+    try:
+        while len(found) < len(calls):
+            number, value, error = done.get()
+            if error is not None:
+                raise error
+            found[number] = value
+    finally:
+        enough.set()
+    return [found[number] for number in range(len(calls))]

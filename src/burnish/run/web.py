@@ -93,15 +93,17 @@ def endpoint(url: str, name: str) -> str:
     return urlunsplit(parts._replace(path=f"{parts.path}/{name}"))
 
 
-def request(url: str, timeout: float, peer: Peer, body: dict[str, Any] | None = None) -> Any:
+def request(url: str, timeout: float, peer: Peer, body: dict[str, Any] | None = None, empty: bool = False) -> Any:
     """Send a GET request, or a POST request with `body`, and return the response's JSON.
 
-    Redirects are not followed. A user name and password in the URL are sent as basic authentication. Raises
-    FailedRequestError, also for a response that is an error whatever its status, or UserError for a refused key or a
-    wrong URL.
+    With `empty`, None is returned for a response that has no text. Redirects are not followed. A user name and password
+    in the URL are sent as basic authentication. Raises FailedRequestError, also for a response that is an error
+    whatever its status, or UserError for a refused key or a wrong URL.
     """
     with opened(url, timeout, peer, body) as reply:
         content = reply.read()
+    if empty and not content.strip():
+        return None
     try:
         found = json.loads(content)
     except ValueError as error:

@@ -67,7 +67,7 @@ def train_loop(
     began = time.perf_counter()
     with interruptible() as interrupted:
         while state.step < steps and not out_of_patience(settings, state):
-            first = state.step
+            first, turn_began = state.step, time.perf_counter()
             switch_dropout(models, False)
             drawn = draw(batches, learner, state, run)
             if drawn is None:
@@ -109,10 +109,7 @@ def train_loop(
                 )
             switch_dropout(models, False)
             learner.conclude(batch, state)
-            for sample in drawn.samples:
-                run.append("samples", {"step": first} | sample)
-            for event in drawn.events:
-                run.append("events", {"step": first} | event)
+            write_turn(run, drawn, first, time.perf_counter() - turn_began)
             state.batches += 1
             state.experience = drawn.state
             stop = run.world.any(interrupted())  # asked once: a later signal must not stop what was not saved
@@ -123,6 +120,17 @@ def train_loop(
             if stop:
                 raise Interrupted(f"{run.path} is saved up to step {state.step}; --resume continues it")
     return state
+
+
+def write_turn(run: RunFolder, drawn: Drawn, first: int, seconds: float) -> None:
+    """Write the samples and events of a turn behind step `first`, and what its seconds were spent on."""
+    for sample in drawn.samples:
+        run.append("samples", {"step": first} | sample)
+    for event in drawn.events:
+        run.append("events", {"step": first} | event)
+    if drawn.spent:
+        spent = drawn.spent | {"turn_seconds": seconds}
+        run.append("timings", {"step": first} | {name: round(value, 6) for name, value in spent.items()})
 
 
 def draw(batches: Iterator[Drawn], learner: Learner, state: State, run: RunFolder) -> Drawn | None:

@@ -7,7 +7,7 @@ import pytest
 import tiny
 import torch
 
-from burnish.policies.interface import Sampled, Sampler, SamplingKnobs, Wanted
+from burnish.policies.interface import Sampled, Sampler, SamplingKnobs, Spent, Wanted
 from burnish.policies.language.lagged import AheadSampler, LaggedSampler, PastWeights, kept
 from burnish.policies.language.policy import LanguagePolicy
 
@@ -57,11 +57,16 @@ class Elsewhere(Noting):
     def packed(self, version: int) -> Any:
         return number_of(self.policy), version
 
-    def start(self, handed: Any, asked: Wanted) -> Callable[[], Sampled]:
+    def start(self, handed: Any, asked: Wanted) -> Callable[[Spent], Sampled]:
         weights, version = handed
         (stream,) = asked.streams
         self.events.append((stream, weights, version))
-        return lambda: Sampled([[stream]], [[weights, number_of(self.policy)]], [False], version)
+
+        def finish(spent: Spent) -> Sampled:
+            spent["sampling"] += 10 * stream
+            return Sampled([[stream]], [[weights, number_of(self.policy)]], [False], version)
+
+        return finish
 
     def settle(self) -> None:
         self.events.append("settle")
@@ -137,6 +142,7 @@ def test_the_sampler_of_this_process_draws_when_it_is_asked() -> None:
         for _ in range(2):  # as in a dialogue
             found = sampler.sample([[0, 5]], [turn], KNOBS)
             assert (found.logprobs, found.version, sampler.version) == ([[source]], source, source)
+            assert 0 < sampler.spent["sampling"] == sampler.spent["waiting"]  # nothing is drawn ahead
         assert number_of(policy) == turn
     assert own.loads == [(0, 0), (1, 1), (2, 2)]
     sampler.load({}, 30)  # an evaluation in the middle of a turn
@@ -160,6 +166,8 @@ def test_one_elsewhere_draws_the_turns_up_to_the_lag() -> None:
         source = max(0, turn - 2)
         found = sampler.sample([[0, 5]], [turn], KNOBS)
         assert (found.tokens, found.logprobs) == ([[turn]], [[source, source]])  # compared with what sampled
+        assert (sampler.spent["sampling"], sampler.spent["waiting"]) == (10 * turn, 0)
+        assert sampler.spent["packing"] > 0
     assert begun == [[(0, 0, 0), (1, 0, 0), (2, 0, 0)], [(3, 1, 1)], [(4, 2, 2)], [], []]
     assert other.loads == []
 

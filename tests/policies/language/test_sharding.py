@@ -48,10 +48,12 @@ def small_passes() -> Any:
         reader.TOKENS_AT_ONCE["cpu"], policies.LOGITS_AT_ONCE = kept
 
 
-def learned(model: Any, world: World, pieces: int = 1, before: Any = None, rows: Any = ROWS) -> dict[str, Any]:
+def learned(
+    model: Any, world: World, pieces: int = 1, before: Any = None, rows: Any = ROWS, offload: bool = False
+) -> dict[str, Any]:
     """Metrics and whole gradients of one update by a model whose weights are divided, where there are processes."""
     if world.size > 1:
-        model.divide(world)
+        model.divide(world, offload)
     if before is not None:
         before(model)
     batch: Any = tiny.demonstrations(rows)
@@ -100,6 +102,7 @@ def everything() -> dict[str, Any]:
         found["pieces"] = learned(tiny.make_policy(), world, pieces=5, rows=ROWS[:5])
         found["one row"] = learned(tiny.make_policy(), world, rows=ROWS[:1])
         found["after different reads"] = learned(tiny.make_policy(), world, before=different_reads(world))
+        found["offloaded"] = learned(tiny.make_policy(), world, 5, different_reads(world), offload=True)
         computed_again = tiny.make_policy()
         recompute_layers(computed_again.model)
         found["computed again"] = learned(computed_again, world)
@@ -150,7 +153,7 @@ NEAR = dict.fromkeys(CASTS, 1e-5) | {"narrow": 1e-5, "bfloat16": 2e-2}
     "case",
     [
         *(*EXACT, *CASTS, "scorer", "pieces", "one row", "after different reads", "computed again", "narrow"),
-        *("bfloat16", "padded"),
+        *("bfloat16", "padded", "offloaded"),
     ],
 )
 def test_gradients_are_those_of_the_whole_model(alone: dict[str, Any], together: list[Any], case: str) -> None:

@@ -240,7 +240,7 @@ def test_ppo_with_adapters_holds_no_second_policy(files: Path) -> None:
     """Policy and critic have an adapter each, and the reference is the policy's own base."""
     models: Any = load_models(PPO(), with_lora(files, reward="gold", temperature=0.7))
     assert isinstance(models.reference, StartingAdapter)
-    assert models.reference.policy is models.policy
+    assert models.reference.lender is models.policy
     assert models.policy.temperature == 0.7
     assert models.policy.adapter is not None
     assert models.critic.adapter is not None

@@ -160,6 +160,7 @@ SHOWN_ELSEWHERE = {
     "load_in_4bit": "test_a_quantised_base_is_trained_evaluated_and_resumed",
     "load_in_8bit": "test_a_quantised_base_is_trained_evaluated_and_resumed",
     "shard": "tests/recipes/train/test_several.py: the numbers do not depend on it",
+    "offload": "tests/recipes/train/test_several.py: the numbers do not depend on it",
     "gradient_checkpointing": "test_gradient_checkpointing_changes_no_bit",
     "eval_data": "test_evaluation_is_written_down",
     "eval_every": "test_evaluation_is_written_down",

@@ -25,7 +25,7 @@ from burnish.policies.interface import Models
 from burnish.policies.language.reference import StartingAdapter
 from burnish.recipes.train.given import NOTHING, Given
 from burnish.recipes.train.run import run_training
-from burnish.recipes.train.several import check_shard, divide, idle, of_process
+from burnish.recipes.train.several import check_shard, divide, of_process, useless
 from burnish.run import UserError, read_jsonl, read_mapping
 from burnish.run.world import ALONE, World, joined
 from burnish.training.checkpoint import newest
@@ -137,6 +137,8 @@ DIVIDED = [
     *("sft, per text", "sft, adapter", "sft, one row", "sft, divided", "sft, untied", "dpo, best", "reward", "kto"),
     *("kto, adapter", "ppo", "ppo, adapter", "grpo, few", "distil"),
 ]
+OFFLOADED = ["sft, untied", "kto, adapter"]
+"""What keeps its shards in main memory, where `--shard full` divides it: on a CPU as always, through FSDP2's policy."""
 CASES = {
     "1": EVERY,
     "2": BY_TWO,
@@ -154,7 +156,8 @@ def train_all(files: str, out: str, cache: str, kind: str) -> None:
     shard = {"shard": kind.split()[1]} if " " in kind else {}
     for case in CASES[kind]:
         method, own = case.split(",")[0], changed(Path(files), MORE.get(case, {}))
-        given = options(Path(files), Path(out, case), method, **own, **shard)
+        offload = {"offload": True} if kind.endswith("full") and case in OFFLOADED else {}
+        given = options(Path(files), Path(out, case), method, **own, **shard, **offload)
         run_training(*build(load(method), given), NOTHING, double)
 
 
@@ -403,8 +406,18 @@ def test_a_process_of_another_version_is_refused(files: Path, tmp_path: Path) ->
 
 def test_more_processes_than_rows_are_warned_of() -> None:
     _, settings = build(load("sft"), {"data": "rows.jsonl", "batch_size": 2})
-    assert idle(settings, World(0, 2)) == ""
-    assert idle(settings, World(0, 3)).startswith("warning: 3 processes share batches of 2, so some have nothing to do")
+    assert useless(settings, World(0, 2)) == []
+    (line,) = useless(settings, World(0, 3))
+    assert line.startswith("warning: 3 processes share batches of 2, so some have nothing to do")
+
+
+def test_weights_that_are_in_main_memory_anyway_are_not_kept_there_in_silence() -> None:
+    _, settings = build(load("sft"), {"data": "rows.jsonl", "shard": "full", "offload": True, "device": "cpu"})
+    (line,) = useless(settings, World(0, 2))
+    assert line == "warning: --offload changes nothing on a CPU, where all weights are in main memory: leave it out"
+    assert of_process(settings, NOTHING, World(0, 2)) == settings
+    with pytest.raises(UserError, match=r"^offload divides the weights among several processes, and this is one"):
+        of_process(settings, NOTHING, ALONE)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import cache as shared
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import tiny
 import torch
 from caches import cache_with_archive
+from fake_vllm import vllm
 from safetensors.torch import load_file
 from served import Server, serving
 from tiny_scorers import make_classifier
@@ -312,6 +314,58 @@ def test_the_next_turns_are_drawn_while_this_one_is_learned_from(files: Path, tm
     trained(files, tmp_path / "run", on_step=wait, sampler=server.url, staleness=LAG)
     assert seen == [True, True, True]
     assert len(every) == TURNS  # and no turn that the run does not have
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+@pytest.mark.parametrize("loads", ["all", "nothing"])
+def test_vllm_samples_a_run_or_is_found_out(files: Path, tmp_path: Path, lag: int, loads: str) -> None:
+    """A stand-in that speaks vLLM's calls; one that loads nothing is stopped before the first update."""
+    with vllm(load_policy(files / "model")) as (fake, url):
+        fake.loads = loads
+        if loads == "nothing":
+            with pytest.raises(UserError, match=r"^step 1: .* of a trial with other weights .*Step 0 is saved"):
+                trained(files, tmp_path / "run", sampler=url, staleness=lag)
+            return
+        run = trained(files, tmp_path / "run", sampler=url, staleness=lag)
+    lines = read_jsonl(run / "metrics.jsonl")
+    assert len(lines) == TURNS
+    assert all(line["sampler/kl"] == pytest.approx(0, abs=1e-4) for line in (lines if lag == 0 else lines[:1]))
+    assert fake.loaded == 1 + TURNS - lag  # with other weights once, and turn 1 has those of turn 0
+    assert not (run / "sampler").exists()
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_turn_says_how_long_it_sampled_waited_and_learned(
+    files: Path, tmp_path: Path, server: Server, elsewhere: bool
+) -> None:
+    """The server takes 0.2 s to draw, and the turns 1 and 2 learn for 0.5 s more: meanwhile what turn 3 needs is drawn.
+    In one process a turn waits for all of its sampling."""
+    complete = server.engine.complete
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(0.2)
+        return complete(*arguments)
+
+    server.engine.complete = slowly  # type: ignore[method-assign]
+    more = {"sampler": server.url} if elsewhere else {}
+    run = trained(
+        files, tmp_path / "run", on_step=lambda step: time.sleep(0.5 * (step in (2, 3))), staleness=LAG, **more
+    )
+    rows = read_jsonl(run / "timings.jsonl")
+    turns = [row for row in rows if "turn" in row]
+    assert [(row["step"], row["turn"]) for row in turns] == [(turn, turn) for turn in range(TURNS)]
+    assert [list(row) for row in turns] == [
+        ["step", "turn", "packing", "sampling", "waiting", "turn_seconds"] for _ in range(TURNS)
+    ]
+    assert [row["step"] for row in rows if "turn" not in row] == [step + 1 for step in range(TURNS)]
+    for row in turns:
+        assert row["packing"] > 0
+        assert row["turn_seconds"] > row["packing"] + row["waiting"]
+        assert row["turn_seconds"] > 0.5 or row["turn"] not in (1, 2)
+        assert (row["sampling"] > 0.2) if elsewhere else (row["sampling"] == row["waiting"] > 0)
+    if elsewhere:
+        assert turns[0]["waiting"] > 0.2
+        assert turns[3]["waiting"] < 0.2
 
 
 def test_it_goes_on_at_another_server_to_the_same_bits(

@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ import tiny
 import torch
 from loop_pieces import BATCH, KNOBS, Own, online_models, optimizer_of, settings, source_of
 
+from burnish.algorithms.dpo import DPO
 from burnish.algorithms.interface import Algorithm
 from burnish.algorithms.ppo import PPO
 from burnish.algorithms.sft import SFT
 from burnish.algorithms.terms import Loss, Term
 from burnish.experience.interface import draws
 from burnish.policies.interface import Models
+from burnish.policies.language.reference import StartingAdapter
 from burnish.run import RunFolder, UserError
 from burnish.training.language.learner import GradientLearner, carried_numbers, minibatches, step
 from burnish.training.resume import State, restore
@@ -143,6 +146,31 @@ def test_in_the_middle_of_a_rollout_nothing_is_saved(run: RunFolder) -> None:
         learner_of(Cliff(), online_models(), run).update(BATCH, State(step=7), first=False)
     assert "is saved" not in str(caught.value)
     assert not (run.path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "reference", "times"),
+    [("dpo", "table", 0), ("dpo", "model", 0), ("dpo", "adapter", 1), ("own", "table", 1), ("sft", "table", 0)],
+)
+def test_trained_weights_are_made_whole_only_where_a_preparation_calls_them(
+    method: str, reference: str, times: int, run: RunFolder
+) -> None:
+    """A starting adapter computes with the weights of the policy; a table and a second model do not."""
+    policy, seen = tiny.make_policy("gpt2"), list[str]()
+    pairs = tiny.preferences(tiny.random_pairs(3))
+
+    @contextmanager
+    def gathered() -> Iterator[None]:
+        seen.append("whole")
+        yield
+
+    policy.gathered = gathered  # type: ignore[method-assign]
+    known = {"table": tiny.Table(torch.zeros(pairs.mask.shape)), "model": tiny.make_policy("gpt2", seed=1)}
+    models = Models(policy=policy, reference=(known | {"adapter": StartingAdapter(policy)})[reference])
+    algorithm: Any = {"dpo": DPO(), "own": Own(), "sft": SFT()}[method]
+    learner_of(algorithm, models, run).prepare(pairs if method == "dpo" else BATCH, State())
+    assert len(seen) == times
+    assert models.borrowed == (reference == "adapter")
 
 
 def test_a_row_has_the_means_since_the_row_before(run: RunFolder) -> None:

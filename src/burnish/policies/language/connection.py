@@ -63,20 +63,31 @@ class Connection:
         self.shown = without_keys(self.url)
         self.server: dict[str, Any] = {}
 
-    def greeted(self) -> dict[str, Any]:
-        """What the server says of its one model. Raises UserError where that cannot sample for the policy."""
+    @property
+    def in_time(self) -> float:
+        """Seconds in which a server says what it is."""
+        return min(self.timeout, 60.0)
+
+    def listed(self) -> dict[str, Any]:
+        """What the server lists of its one model; nothing where it has none, or several. Raises UserError where it does
+        not answer."""
         try:
-            listed = request(endpoint(self.url, "models"), min(self.timeout, 60.0), SAMPLER)
+            listed = request(endpoint(self.url, "models"), self.in_time, SAMPLER)
         except FailedRequestError as error:
             raise UserError(
                 f"the sampler at {self.shown} does not respond ({error}): start `burnish serve`, or correct --sampler"
             ) from error
         found = listed.get("data") if isinstance(listed, dict) else None
         one = found[0] if isinstance(found, list) and len(found) == 1 else None
-        if not isinstance(one, dict) or not all(key in one for key in NEEDED) or not is_typed(one):
+        return one if isinstance(one, dict) else {}
+
+    def greeted(self) -> dict[str, Any]:
+        """What the server says of its one model. Raises UserError where that cannot sample for the policy."""
+        one = self.listed()
+        if not all(key in one for key in NEEDED) or not is_typed(one):
             raise UserError(
                 f"the server at {self.shown} does not say which weights it has, so it cannot be trusted as a sampler: "
-                "start one with `burnish serve`"
+                "start one with `burnish serve`, or vLLM with one model"
             )
         if one["tokenizer_sha256"] != tokenizer_hash(self.policy.tokenizer):
             raise UserError(f"the sampler at {self.shown} has another tokenizer than the model: serve the same model")
@@ -135,14 +146,15 @@ class Connection:
             found += self.ask(endpoint(self.url, "completions"), body, read, handed)
         return found
 
-    def ask(self, url: str, body: dict[str, Any], read: Callable[[Any], T], handed: Handed) -> T:
-        """What `read` makes of the reply. Raises SamplerError where no try gives one that it accepts."""
+    def ask(self, url: str, body: dict[str, Any], read: Callable[[Any], T], handed: Handed, empty: bool = False) -> T:
+        """What `read` makes of the reply, which may be `empty`. Raises SamplerError where no try gives one that it
+        accepts."""
         problem = ""
         for attempt in range(self.tries):
             if attempt:
                 time.sleep(self.pause * 2 ** (attempt - 1))
             try:
-                return read(request(url, self.timeout, SAMPLER, body))
+                return read(request(url, self.timeout, SAMPLER, body, empty))
             except FailedRequestError as error:
                 problem = f"does not answer ({error})" if not error.answered else f"refuses a request ({error})"
                 if not error.again:

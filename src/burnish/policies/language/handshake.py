@@ -1,6 +1,7 @@
 """Does a sampler elsewhere have the policy's weights? A few tokens that it samples are scored by the policy."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -55,3 +56,21 @@ def difference(
         policy.temperature = before
     given = torch.tensor([value for row in found.logprobs for value in row], dtype=torch.float64)
     return (own - given).abs()
+
+
+@contextmanager
+def shaken(policy: LanguagePolicy) -> Iterator[None]:
+    """Inside, every trained weight has noise of half its deviation; afterwards the policy has the very bits that it
+    had. The noise is the same in every process."""
+    own = {name: (p, p.data) for name, p in policy.parameters().items()}
+    generator = torch.Generator().manual_seed(0)
+    try:
+        for name in sorted(own):
+            p, data = own[name]
+            noise = torch.randn(data.shape, generator=generator).to(data.device)
+            scale = 0.5 * (data.float().std(correction=0) + 0.02)  # an adapter begins with zeros
+            p.data = (data.float() + scale * noise).to(data.dtype)
+        yield
+    finally:
+        for p, data in own.values():
+            p.data = data

@@ -5,6 +5,7 @@ function of t alone, and the weights that are still needed are in the checkpoint
 same bits. A sampler elsewhere draws the next turns meanwhile, as far as it is known what they ask for.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
@@ -12,8 +13,11 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from burnish.policies.interface import Sampled, Sampler, SamplingKnobs, Wanted
+from burnish.policies.interface import Sampled, Sampler, SamplingKnobs, Spent, Wanted
 from burnish.policies.language.policy import LanguagePolicy
+
+SPENT = ("packing", "sampling", "waiting")
+"""What a turn spends time on beside learning: copying weights, drawing completions, waiting for these."""
 
 
 class PastWeights:
@@ -72,7 +76,7 @@ class AheadSampler(Sampler, Protocol):
     """A sampler that draws while the policy learns, see `ServedSampler`."""
 
     def packed(self, version: int) -> Any: ...
-    def start(self, handed: Any, wanted: Wanted) -> Callable[[], Sampled]: ...
+    def start(self, handed: Any, wanted: Wanted) -> Callable[[Spent], Sampled]: ...
     def settle(self) -> None: ...
     def close(self) -> None: ...
 
@@ -89,8 +93,9 @@ class LaggedSampler:
     def __init__(self, sampler: Sampler, past: PastWeights) -> None:
         self.sampler, self.past = sampler, past
         self.ahead = sampler if isinstance(sampler, AheadSampler) else None
-        self.started: dict[int, tuple[Wanted, Callable[[], Sampled]]] = {}
+        self.started: dict[int, tuple[Wanted, Callable[[Spent], Sampled]]] = {}
         self.loaded: int | None = None
+        self.spent: Spent = dict.fromkeys(SPENT, 0.0)
 
     @property
     def version(self) -> int:
@@ -101,7 +106,13 @@ class LaggedSampler:
         """Begin a turn with the policy's weights as they are now, and have what can work ahead draw the next ones.
 
         `wanted` gives what a turn asks for first, None where that is not known yet; there are turns up to `last`.
+        `spent` has from now on the seconds of this turn; its sampling may have been in earlier ones.
         """
+        began = time.perf_counter()
+        self._begin(turn, last, wanted)
+        self.spent = dict.fromkeys(SPENT, 0.0) | {"packing": time.perf_counter() - began}
+
+    def _begin(self, turn: int, last: int, wanted: Callable[[int], Wanted | None]) -> None:
         self.past.begin(turn)
         self.started = {number: one for number, one in self.started.items() if number >= turn}
         if self.ahead is None:
@@ -123,12 +134,17 @@ class LaggedSampler:
         asked, finish = self.started.pop(turn, (None, None))
         with self.past.at(self.version):
             if finish is not None and asked == wanted:
-                return finish()
+                return finish(self.spent)
+            began = time.perf_counter()
             self.settle()
             if self.loaded != self.version:
                 self.sampler.load(self.past.policy.parameters(), self.version)
                 self.loaded = self.version
-            return self.sampler.sample(prompts, streams, knobs)
+            found = self.sampler.sample(prompts, streams, knobs)
+            seconds = time.perf_counter() - began
+            for name in ("sampling", "waiting"):  # the turn waits for what is drawn now
+                self.spent[name] += seconds
+            return found
 
     def load(self, weights: Mapping[str, Tensor], version: int) -> None:
         """Sample the next completions with the policy as it is, through the sampler that this one uses: for an

@@ -54,7 +54,7 @@ class Loading:
     a model is run. `dtype` is what the weights are loaded and kept in; "auto" is what they were saved in. With `bits`
     4 or 8, bitsandbytes quantises the linear layers except the head, to NF4 (Dettmers et al. 2023, "QLoRA", section 3)
     or LLM.int8() (Dettmers et al. 2022). With `resize` the embedding gets rows for tokens that have none. The processes
-    of the `world` divide the weights, see `burnish.policies.language.sharding`; all of them have to load the model.
+    of the `world` divide the weights, see `sharding`: all have to load the model. `offload` keeps parts in main memory.
     """
 
     revision: str | None = None
@@ -63,6 +63,7 @@ class Loading:
     bits: Literal[4, 8] | None = None
     resize: bool = False
     world: World = ALONE
+    offload: bool = False
 
     def elsewhere(self) -> "Loading":
         """The same for another model than the one whose `revision` is given, and whose embedding is resized."""
@@ -240,8 +241,7 @@ def load_weights(
 
 
 def noticed(cls: Any, config: PreTrainedConfig, built: Callable[[PreTrainedModel], None]) -> Any:
-    """The class, whose `from_pretrained` calls `built` with the model when it has been built; the class itself for a
-    model with Python code of its own, whose class is not known yet."""
+    """The class, whose `from_pretrained` calls `built` with a new model; for code of its own, not known yet, itself."""
     known = getattr(cls, "_model_mapping", None)
     if known is not None and type(config) not in known:
         return cls

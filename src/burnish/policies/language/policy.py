@@ -187,7 +187,7 @@ def load_policy(
         if source.loading.resize:
             resize_embeddings(base, tokenizer, source.base)
         model, adapter = adapters.with_adapter(base, source, lora, adapters.POLICY, seed)
-        shards = shards_of(model, loading.world, adapter)
+        shards = shards_of(model, loading.world, adapter, loading.offload)
     policy = LanguagePolicy(model, tokenizer, precision, adapter=adapter, shards=shards)
     policy.files = found["dtype"] if source.adapter is None or adapter is not None else None  # merged in float32
     return policy

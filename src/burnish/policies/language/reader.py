@@ -82,10 +82,10 @@ class TokenReader:
         """Whether this process writes what is not divided."""
         return self.shards is None or self.shards.world.is_main
 
-    def divide(self, world: World) -> None:
+    def divide(self, world: World, offload: bool = False) -> None:
         """Divide the weights among the processes, if they are not divided yet, see `Shards`."""
         if self.shards is None:
-            self.shards = shards_of(self.model, world, self.adapter)
+            self.shards = shards_of(self.model, world, self.adapter, offload)
 
     def together(self, function: Callable[[], T]) -> T:
         """What a function returns that calls the model, which all processes have to call together where they divide

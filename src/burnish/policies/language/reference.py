@@ -61,19 +61,19 @@ class StartingAdapter:
     """
 
     def __init__(self, policy: LanguagePolicy) -> None:
-        self.policy = policy
+        self.lender = policy
         self.start = {name: p.detach().clone() for name, p in policy.parameters().items()}
 
     @torch.no_grad()
     def logprobs(self, batch: Any) -> Float[Tensor, "*lead T"]:
         """The log-probabilities of the policy at the start of training, at its current temperature."""
         with self.in_place():
-            return self.policy.logprobs(batch)
+            return self.lender.logprobs(batch)
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
         """Swap the starting weights in, without copying."""
-        parameters = self.policy.parameters()
+        parameters = self.lender.parameters()
         now = {name: p.data for name, p in parameters.items()}
         try:
             for name, parameter in parameters.items():

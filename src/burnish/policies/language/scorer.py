@@ -185,7 +185,7 @@ def load_scorer(
         if not isinstance(model, ScalarHead):
             pad_apart(model, tokenizer)
         model, adapter = adapters.with_adapter(model, source, lora, adapters.SCORER, seed, option)
-        shards = shards_of(model, loading.world, adapter)
+        shards = shards_of(model, loading.world, adapter, loading.offload)
     if source.adapter is not None and (source.adapter / "config.json").exists():
         model.config.score_offset = float(read_mapping(source.adapter / "config.json").get("score_offset", 0.0))
     scorer = LanguageScorer(model, tokenizer, precision, adapter, shards)

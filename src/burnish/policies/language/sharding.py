@@ -11,6 +11,9 @@ time. `TokenReader.numbers` asks `passes` for that number first, and makes up fo
 single token, of which nothing is used: its gradient is zero. Where the processes do different things (sampling,
 evaluation), `gathered` holds the whole weights in each of them, and nothing is communicated inside.
 
+With `offload` the shards are in main memory, where the optimizer updates them, and a block goes to the device of the
+process when it is gathered. On a CPU that is where they are anyway.
+
 The weights are divided when a model has been built, on the meta device, and each process then reads its part of them
 from the files (`load_parts`). Adapters are whole in each process, and so is what else is trained beside frozen weights:
 they are few, and their gradients are summed as those of a model that is not divided.
@@ -49,7 +52,7 @@ def load_parts(
     world = loading.world
     if world.size == 1 or whole or loading.resize:
         return load_weights(cls, name, config, loading, device, precision)
-    built = partial(divide, world=world, device=torch.device(device).type)
+    built = partial(divide, world=world, device=torch.device(device).type, offload=loading.offload)
     model, found = load_weights(cls, name, config, loading, device, precision, built)
     return model, found | {"mismatched_keys": whole_shapes(model, found["mismatched_keys"], world)}
 
@@ -68,24 +71,28 @@ def whole_shapes(model: PreTrainedModel, own: Collection[tuple[Any, ...]], world
     return {(name, added(name, 0), added(name, 1)) for name in wrong}
 
 
-def divide(model: PreTrainedModel, world: World, device: str, apart: Collection[nn.Parameter] = ()) -> None:
+def divide(
+    model: PreTrainedModel, world: World, device: str, apart: Collection[nn.Parameter] = (), offload: bool = False
+) -> None:
     """Divide the weights of a model, which may still be on the meta device, but for those that stay `apart`."""
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 
     if blocks := outermost(model):
         mesh, ignored = init_device_mesh(device, (world.size,)), set(apart)
+        # Memory is pinned for a device's copies; without such a device PyTorch refuses to.
+        policy = CPUOffloadPolicy(pin_memory=device != "cpu") if offload else OffloadPolicy()
         for block in blocks:
-            fully_shard(block, mesh=mesh, reshard_after_forward=True, ignored_params=ignored)
-        fully_shard(model, mesh=mesh, ignored_params=ignored)
+            fully_shard(block, mesh=mesh, reshard_after_forward=True, offload_policy=policy, ignored_params=ignored)
+        fully_shard(model, mesh=mesh, offload_policy=policy, ignored_params=ignored)
 
 
-def shards_of(model: PreTrainedModel, world: World, adapter: Any = None) -> "Shards | None":
+def shards_of(model: PreTrainedModel, world: World, adapter: Any = None, offload: bool = False) -> "Shards | None":
     """The shards of a model with its adapter; None where there is one process."""
     if world.size == 1:
         return None
     trained = [] if adapter is None else [p for p in model.parameters() if p.requires_grad]
-    return Shards(model, world, trained)
+    return Shards(model, world, trained, offload)
 
 
 class Shards:
@@ -94,7 +101,9 @@ class Shards:
     `open` says whether the whole weights are held. Raises UserError for a model without blocks.
     """
 
-    def __init__(self, model: PreTrainedModel, world: World, apart: Collection[nn.Parameter] = ()) -> None:
+    def __init__(
+        self, model: PreTrainedModel, world: World, apart: Collection[nn.Parameter] = (), offload: bool = False
+    ) -> None:
         from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 
         self.model, self.world, self.open, self.stays = model, world, False, False
@@ -102,7 +111,7 @@ class Shards:
         if not self.blocks:
             raise UserError(f"{model.config.name_or_path} ({model.config.model_type}) {NO_BLOCKS}")
         if not isinstance(model, FSDPModule):
-            divide(model, world, model.device.type, apart)
+            divide(model, world, model.device.type, apart, offload)
         self.root = cast(Any, model)
         make_whole(model, apart)
         if len({one.dtype for one in model.parameters() if one.requires_grad and is_divided(one)}) > 1:

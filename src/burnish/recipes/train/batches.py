@@ -201,7 +201,8 @@ def behind(
             if drawn is None:
                 return
             metrics = drawn.metrics | {"sampler/staleness": turn - sampler.version}
-            yield replace(drawn, metrics=metrics, events=[{"turn": turn, "weights": sampler.version}])
+            events = [{"turn": turn, "weights": sampler.version}]
+            yield replace(drawn, metrics=metrics, events=events, spent={"turn": turn} | sampler.spent)
             turn += 1
     finally:
         sampler.close()

@@ -154,7 +154,7 @@ def loading_of(settings: Settings) -> Loading:
     bits: Any = 4 if settings.load_in_4bit else 8 if settings.load_in_8bit else None
     world = joined() if settings.shard == "full" else ALONE
     resize = settings.resize_embeddings
-    return Loading(settings.revision, settings.trust_remote_code, settings.dtype, bits, resize, world)
+    return Loading(settings.revision, settings.trust_remote_code, settings.dtype, bits, resize, world, settings.offload)
 
 
 def lora_of(settings: Settings) -> Lora | None:

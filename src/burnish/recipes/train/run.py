@@ -42,7 +42,7 @@ from burnish.recipes.train.models import (
     with_reward,
 )
 from burnish.recipes.train.rows import Data, read_data, streams_data
-from burnish.recipes.train.several import check_config, check_models, check_shard, divide, idle, in_turn, of_process
+from burnish.recipes.train.several import check_config, check_models, check_shard, divide, in_turn, of_process, useless
 from burnish.run import RunFolder, UserError, hushed, said_if_slow, threads_allowed, without_keys, write_checksums
 from burnish.run.follower import opened
 from burnish.run.log import logged
@@ -172,8 +172,8 @@ def _train(
     with in_turn(settings, world), said_if_slow("loading the model", settings.quiet):
         models = load_models(algorithm, loaded)
     check_models(models, world)
-    if waiting := idle(settings, world):
-        say(settings, waiting)
+    for line in useless(settings, world):
+        say(settings, line)
     if settings.lora_rank is not None:
         say(settings, count_trained(models))
         if settings.lora_targets is None and (sentence := left_out(models)):

@@ -21,6 +21,7 @@ def of_process(settings: Settings, given: Given, world: World) -> Settings:
     Raises UserError for what several processes cannot do yet.
     """
     if world.size == 1:
+        refuse({"offload divides the weights among several processes, and this is one: leave it out": settings.offload})
         return settings
     alone, experience = "start it as one process, without torchrun", settings.experience
     refuse(
@@ -36,14 +37,15 @@ def of_process(settings: Settings, given: Given, world: World) -> Settings:
     return settings if world.is_main else replace(settings, quiet=True, track=None)
 
 
-def idle(settings: Settings, world: World) -> str:
-    """A line for the terminal where some processes never have a row; "" if all have one."""
-    if settings.batch_size >= world.size:
-        return ""
-    return (
+def useless(settings: Settings, world: World) -> list[str]:
+    """Lines for the terminal where some processes never have a row, and where `--offload` changes nothing."""
+    few = (
         f"warning: {world.size} processes share batches of {settings.batch_size}, so some have nothing to do: raise "
         "--batch-size, or start fewer"
     )
+    there = "warning: --offload changes nothing on a CPU, where all weights are in main memory: leave it out"
+    offloads = settings.offload and pick_device(settings.device) == "cpu"
+    return [few] * (settings.batch_size < world.size) + [there] * offloads
 
 
 def check_models(models: Models, world: World) -> None:
@@ -86,7 +88,7 @@ def divide(models: Models, settings: Settings, world: World) -> None:
     )
     if settings.shard == "full" and world.size > 1:
         for model in trained:
-            model.divide(world)
+            model.divide(world, settings.offload)
 
 
 def check_config(config: dict[str, Any], world: World) -> None:

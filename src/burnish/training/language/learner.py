@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,8 @@ class GradientLearner:
         cls = type(self.algorithm)
         if (cls.statistics, cls.prepare) == (Algorithm.statistics, Algorithm.prepare):
             return batch
-        with self.models.gathered():
+        whole = not self.algorithm.prepares_alone or self.models.borrowed
+        with self.models.gathered() if whole else nullcontext():
             (ready,) = prepared(self.algorithm, self.models, [batch], state.algorithm, self.run.world)
         return ready
 
