@@ -2,10 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any, Literal
 
 import pytest
+import shapes
 import torch
-from jaxtyping import TypeCheckError
+from beartype import beartype
+from jaxtyping import Float, TypeCheckError
+from torch import Tensor
 
 import burnish.functional as fn
 
@@ -28,6 +33,39 @@ WRONG = {
 def test_wrong_shapes_and_types_are_refused(name: str) -> None:
     with pytest.raises(TypeCheckError):
         WRONG[name]()
+
+
+class Switch:
+    on = False
+
+
+def total(x: Float[Tensor, "n"], switch: Switch, over: Literal["sum", "mean"] = "sum") -> Float[Tensor, ""]:
+    return x if switch.on else getattr(x, over)()
+
+
+def test_what_has_passed_is_not_checked_again_and_all_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = []
+
+    def counting(function: Callable[..., Any]) -> Callable[..., Any]:
+        check = beartype(function)
+        return lambda *arguments, **named: checks.append(1) or check(*arguments, **named)
+
+    monkeypatch.setattr(shapes, "beartype", counting)
+    checked, switch = shapes.checked(total), Switch()
+    for x in (torch.zeros(3), torch.ones(3), torch.ones(3)):
+        assert checked(x, switch) == x.sum()
+    assert len(checks) == 2  # of what was given, and of what came back
+    assert checked(torch.zeros(4), switch) == 0
+    assert len(checks) == 4
+    for wrong in (torch.zeros(3, 1), torch.zeros(3, dtype=torch.int64), [0.0] * 3):
+        with pytest.raises(TypeCheckError, match="parameters"):
+            checked(wrong, switch)
+    with pytest.raises(TypeCheckError, match="parameters"):
+        checked(torch.zeros(3), switch, over="std")
+    switch.on = True
+    for _ in range(2):
+        with pytest.raises(TypeCheckError, match="return value"):
+            checked(torch.zeros(3), switch)
 
 
 def test_the_check_is_only_there_while_tests_run() -> None:
