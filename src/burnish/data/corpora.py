@@ -61,7 +61,12 @@ def _member(packed: bytes, name: str) -> bytes:
 
 def lexicon() -> dict[str, float]:
     """VADER's sentiment lexicon, from the same archive: the mean valence of each token, −4…4, over ten raters."""
-    lines = _member(archive().read_bytes(), LEXICON).decode("utf-8").splitlines()
+    return dict(_lexicon(archive().resolve()))
+
+
+@cache
+def _lexicon(path: Path) -> dict[str, float]:
+    lines = _member(path.read_bytes(), LEXICON).decode("utf-8").splitlines()
     return {word: float(valence) for word, valence, *_ in (line.split("\t") for line in lines if line.strip())}
 
 
@@ -99,8 +104,8 @@ def parse(name: str, texts: bytes, ratings: bytes) -> list[Snippet]:
 
 
 @cache
-def _corpora(path: Path) -> dict[str, tuple[Snippet, ...]]:
-    """All four corpora from a verified archive; parsed once per process."""
+def corpora_of(path: Path) -> dict[str, tuple[Snippet, ...]]:
+    """All four corpora from a verified archive, whose links are followed; parsed once per process."""
     inner = _member(path.read_bytes(), RATINGS_ARCHIVE)
     with tarfile.open(fileobj=io.BytesIO(inner), mode="r:gz") as tar:
         names = {Path(member.name).name: member for member in tar.getmembers() if member.isfile()}
@@ -118,7 +123,7 @@ def _corpora(path: Path) -> dict[str, tuple[Snippet, ...]]:
 
 def corpora() -> dict[str, tuple[Snippet, ...]]:
     """All four corpora by name: `film`, `product`, `news`, `tweets`."""
-    return _corpora(archive())
+    return corpora_of(archive().resolve())
 
 
 def corpus(name: str) -> list[Snippet]:

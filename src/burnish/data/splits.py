@@ -10,8 +10,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 
-from burnish.data.corpora import Snippet, corpora
+from burnish.data.corpora import FILES, Snippet, archive, corpora_of
 
 RUN = 8  # snippets that share this many consecutive words are near duplicates
 
@@ -21,7 +22,7 @@ OTHER_SPLITS = {"validation": (0.0, 0.057), "train": (0.057, 1.0)}  # as in film
 
 def normalise(text: str) -> str:
     """The text's letters and digits in lower case; a text without any is returned unchanged."""
-    return "".join(c for c in text.casefold() if c.isalnum()) or text
+    return re.sub(r"[\W_]+", "", text.casefold()) or text
 
 
 def fraction(*parts: object) -> float:
@@ -38,8 +39,8 @@ def word_runs(text: str, length: int = RUN) -> set[tuple[str, ...]]:
 
 def groups(texts: Iterable[str]) -> dict[str, str]:
     """Map each normalised text to the smallest one of its group (near duplicates, transitively)."""
-    texts = list(texts)
-    leader = {normalise(text): normalise(text) for text in texts}
+    keys = [(text, normalise(text)) for text in texts]
+    leader = {key: key for _, key in keys}
 
     def find(key: str) -> str:
         while leader[key] != key:
@@ -48,8 +49,7 @@ def groups(texts: Iterable[str]) -> dict[str, str]:
         return key
 
     first: dict[tuple[str, ...], str] = {}
-    for text in texts:
-        key = normalise(text)
+    for text, key in keys:
         for run in word_runs(text):
             twin = first.setdefault(run, key)
             if twin != key:
@@ -63,7 +63,9 @@ def _place(bucket: float, splits: dict[str, tuple[float, float]]) -> str:
 
 
 @cache
-def _assign(all_corpora: tuple[tuple[str, tuple[Snippet, ...]], ...]) -> dict[tuple[str, str], tuple[Snippet, ...]]:
+def _assigned(path: Path) -> dict[tuple[str, str], tuple[Snippet, ...]]:
+    """The parts of all corpora of an archive, by the names of the corpus and of the split."""
+    all_corpora = corpora_of(path).items()
     group = groups(snippet.text for _, snippets in all_corpora for snippet in snippets)
     parts: dict[tuple[str, str], list[Snippet]] = defaultdict(list)
     held_out: set[str] = set()  # groups with a held-out film snippet; film comes first
@@ -85,10 +87,9 @@ def split(corpus: str, name: str) -> list[Snippet]:
     `film` has gold, preferences, validation and held_out; product, news and tweets have train and validation, and
     left_out with their few near duplicates of held-out film snippets.
     """
-    everything = corpora()
-    if corpus not in everything:
-        raise ValueError(f"there is no corpus {corpus!r}; use one of {', '.join(everything)}")
+    if corpus not in FILES:
+        raise ValueError(f"there is no corpus {corpus!r}; use one of {', '.join(FILES)}")
     known = FILM_SPLITS if corpus == "film" else {**OTHER_SPLITS, "left_out": ()}
     if name not in known:
         raise ValueError(f"{corpus} has no split {name!r}; use one of {', '.join(known)}")
-    return list(_assign(tuple(everything.items())).get((corpus, name), ()))
+    return list(_assigned(archive().resolve()).get((corpus, name), ()))
