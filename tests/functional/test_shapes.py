@@ -57,6 +57,7 @@ def test_what_has_passed_is_not_checked_again_and_all_else_is(monkeypatch: pytes
     assert len(checks) == 2  # of what was given, and of what came back
     assert checked(torch.zeros(4), switch) == 0
     assert len(checks) == 4
+    assert checked(torch.ones(3), switch, over="mean") == 1
     for wrong in (torch.zeros(3, 1), torch.zeros(3, dtype=torch.int64), [0.0] * 3):
         with pytest.raises(TypeCheckError, match="parameters"):
             checked(wrong, switch)
