@@ -54,7 +54,7 @@ def test_log_probabilities_are_those_of_the_two_tokens_after_the_question() -> N
 def test_a_chat_model_begins_its_own_answer() -> None:
     """Its template writes `the`, the question, `plot`, `a`, and the answer, which is not ended."""
     one = judge(chat=True)
-    first, second = one.rows(Question("film"))
+    ((first, second),) = one.rows([Question("film")])
     words = ["<s>", "</s>", "<unk>", *WORDS]
     said = [words[token] for token in first]
     assert said[:2] == ["the", "film"]
@@ -68,7 +68,7 @@ def test_a_judge_that_reasons_reads_its_thought_before_the_options() -> None:
     thought = Question("the film", " was dull")
     one = judge()
     text = "the film\n\nLet's think step by step: was dull\n\nThe answer is:"
-    assert one.rows(thought)[0][:-1] == one.policy.tokenizer(text)["input_ids"]
+    assert one.rows([thought])[0][0][:-1] == one.policy.tokenizer(text)["input_ids"]
     assert [message["role"] for message in thought.messages] == ["user", "assistant", "user"]
     assert thought.messages[0] == reasoning("the film").messages[0]
     assert thought.messages[1:] == [
@@ -77,7 +77,7 @@ def test_a_judge_that_reasons_reads_its_thought_before_the_options() -> None:
     ]
     chat = judge(chat=True)
     words = ["<s>", "</s>", "<unk>", *WORDS]
-    said = [words[token] for token in chat.rows(thought)[0]]
+    said = [words[token] for token in chat.rows([thought])[0][0]]
     assert "plot a was dull plot the" in " ".join(said)
     with judge_server(lambda seen: top(A=-0.5, B=-1.0)) as log:
         list(ServerOptions(log.url, "ruler")([thought]))
@@ -92,6 +92,17 @@ def test_what_is_too_long_is_not_read_and_nothing_is_cut() -> None:
     assert [found[i].requests for i in range(3)] == [1, 0, 1]
     alone = dict(one([QUESTIONS[2]]))[0]
     assert found[2].logprobs == pytest.approx(alone.logprobs, abs=1e-12)
+
+
+def test_what_the_template_rejects_is_not_read_and_the_others_are() -> None:
+    one = judge(chat=True)
+    tokenizer = one.policy.tokenizer
+    tokenizer.chat_template = tiny.REJECTING + str(tokenizer.chat_template)
+    found = dict(one([QUESTIONS[0], Question("really dull"), QUESTIONS[2]]))
+    assert found[1] == Reading(None, "the chat template rejects its messages (nothing is really so)", requests=0)
+    alone = dict(judge(chat=True)([QUESTIONS[2]]))[0]
+    assert found[2].logprobs == pytest.approx(alone.logprobs, abs=1e-12)
+    assert found[0].kind == READ
 
 
 def test_options_that_are_the_same_token_are_refused() -> None:
