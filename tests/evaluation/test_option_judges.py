@@ -8,6 +8,7 @@ import pytest
 import tiny
 import torch
 from judge_servers import Seen, Status, judge_server
+from served import serving
 
 from burnish.evaluation.option_judges import PolicyOptions, Question, ServerOptions, in_reply, reasoning, share
 from burnish.evaluation.readings import FAILED, READ, UNREAD, Reading
@@ -141,6 +142,22 @@ def test_a_server_is_asked_for_one_token_and_the_likeliest() -> None:
     assert {seen.body["messages"][0]["content"] for seen in log.requests} == {
         f"{text}\n\nWhich option is better? Say A or B, and nothing else." for text in ("which?", "and now?")
     }
+
+
+def test_our_own_server_can_be_the_judge() -> None:
+    """The oracle runs the model on the rendered question and reads the last place's softmax."""
+    words = (*tiny.WORDS, "A", "B")
+    tokenizer = tiny.make_tokenizer(words)
+    tokenizer.add_special_tokens({"sep_token": "plot"})
+    tokenizer.chat_template = tiny.make_chat_tokenizer().chat_template
+    policy = LanguagePolicy(tiny.make_model("llama", vocab_size=len(words) + 3), tokenizer)
+    with serving(policy) as server:
+        found = dict(ServerOptions(f"{server.url}/v1", "tiny")(QUESTIONS))
+    for number, question in enumerate(QUESTIONS):
+        ids = tokenizer.apply_chat_template(question.messages, add_generation_prompt=True)["input_ids"]
+        logprobs = policy.model(input_ids=torch.tensor([ids])).logits[0, -1].double().log_softmax(-1)
+        expected = tuple(logprobs[words.index(option) + 3].item() for option in "AB")
+        assert found[number].logprobs == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_failure_is_tried_again_within_the_budget_and_then_said() -> None:
