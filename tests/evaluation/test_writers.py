@@ -206,7 +206,7 @@ def test_a_server_is_sent_the_messages_and_a_seed_of_their_own() -> None:
         (reply(["yes"]), UNREAD, True, "a reply without a message: "),
         ({"choices": []}, UNREAD, True, "a reply without a message: "),
         ({"error": "busy"}, FAILED, False, 'the response is an error: {"error": "busy"}'),
-        ({"error": None}, UNREAD, True, "a reply without a message: {'error': None}"),
+        ({"error": None}, UNREAD, True, 'a reply without a message: {"error": null}'),
         ([], UNREAD, True, "a reply without a message: []"),
         (400, UNREAD, True, "HTTP 400"),
         (429, FAILED, False, "HTTP 429"),

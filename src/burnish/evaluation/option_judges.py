@@ -14,7 +14,7 @@ from burnish.batches import Demonstrations
 from burnish.data import tokenise
 from burnish.evaluation.judge_server import JUDGE
 from burnish.evaluation.readings import Reading, not_logprobs, number_of
-from burnish.evaluation.served_model import ServedModel
+from burnish.evaluation.served_model import ServedModel, brief
 from burnish.evaluation.writers import Talk
 from burnish.functional import action_logprobs
 from burnish.policies.language.policy import LanguagePolicy
@@ -153,7 +153,7 @@ def in_reply(reply: Any, requests: int = 1) -> Reading:
         listed = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
         found = {str(one["token"]): number_of(one["logprob"]) for one in reversed(listed)}
     except (KeyError, IndexError, TypeError, ValueError):
-        return Reading(None, f"a reply without the likeliest tokens: {str(reply)[:200]}", requests, refused=True)
+        return Reading(None, f"a reply without the likeliest tokens: {brief(reply)}", requests, refused=True)
     missing = [option for option in OPTIONS if option not in found]
     if missing:
         likeliest = ", ".join(map(repr, list(found)[::-1][:5])) or "none"

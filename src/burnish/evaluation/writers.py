@@ -14,7 +14,7 @@ from burnish.data import tokenise
 from burnish.data.thoughts import TAGS, Tags, opens, tags_of
 from burnish.ends import special_tokens
 from burnish.evaluation.readings import Reading, is_unicode
-from burnish.evaluation.served_model import ServedModel
+from burnish.evaluation.served_model import ServedModel, brief
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import longest_row, sample
@@ -140,7 +140,7 @@ class ServerWriter(ServedModel):
         except (KeyError, IndexError, TypeError, AttributeError):
             said, reason = None, None
         if not isinstance(said, str):
-            return Reading(None, f"a reply without a message: {str(reply)[:200]}", requests, refused=True)
+            return Reading(None, f"a reply without a message: {brief(reply)}", requests, refused=True)
         why = "" if reason == "length" else f"no end: the server stopped with {str(reason)[:40]!r}"
         return in_text(said.strip(), reason in ENDS, whole, self.max_new_tokens, requests, why=why)
 
