@@ -14,7 +14,7 @@ import tiny
 from judge_servers import Seen, Status, judge_server
 
 from burnish.config import Settings
-from burnish.data import adapters, sources
+from burnish.data import adapters, builtin, sources
 from burnish.evaluation.served_model import ServedModel
 from burnish.recipes.constitution.calls import spoken
 from burnish.recipes.constitution.run import constitution
@@ -317,6 +317,20 @@ def test_a_file_that_is_not_of_labels_is_not_replaced(tmp_path: Path) -> None:
 def test_data_without_pairs_are_refused(tmp_path: Path, row: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         constitution(written(tmp_path, [row]), RULES, "builtin", tmp_path / "l.jsonl", base=BASE)
+
+
+def test_builtin_comparisons_are_judged_beside_people(tmp_path: Path) -> None:
+    """The judge prefers the longer review: in how many of the first 50 that is the chosen one is counted here."""
+    with judge_server(longer) as server:
+        made = constitution("builtin", RULES[:1], server.url, tmp_path / "l.jsonl", prompts=50, base=BASE)
+    rows = builtin.comparisons("held_out").select(range(50))
+    lengths = [(len(row["chosen"]), len(row["rejected"])) for row in rows]
+    right = sum((a > b) + (a == b) / 2 for a, b in lengths)
+    told = made.found["agreement"]
+    assert (told["judge"]["mean"], told["judge"]["n"]) == (pytest.approx(right / 50), 50)
+    assert [one["count"] for one in told["judge_by_gap"]] == [25, 25]
+    assert len(told["people_by_gap"]) == 2
+    assert [(row["source"], row["row"]) for row in made.rows] == [("builtin", number) for number in range(50)]
 
 
 def test_conversations_are_judged_and_kept_as_they_are(tmp_path: Path) -> None:

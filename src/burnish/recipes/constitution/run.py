@@ -19,6 +19,7 @@ from burnish.evaluation.served_model import found_at
 from burnish.evaluation.writers import PolicyWriter, ServerWriter, Talk
 from burnish.recipes.compare import is_url
 from burnish.recipes.constitution import labels
+from burnish.recipes.constitution.agreement import agreement, sentences
 from burnish.recipes.constitution.asking import Asking
 from burnish.recipes.constitution.calls import ENDING, FEEDBACK, OPTIONS, TEXT, CallFile
 from burnish.recipes.constitution.comparing import Comparison
@@ -110,7 +111,9 @@ def constitution(
         file.close()
     found |= {"reason": reason, "clamp": list(bounds), "left_out": dict(left_out)}
     rows = [labels.row(one, who.options.name, bounds) for one in made]
-    for line in labels.sentences(found):
+    told = agreement(made)
+    found |= {} if told is None else {"agreement": told}
+    for line in [*labels.sentences(found), *(sentences(told) if told else [])]:
         say(base, line)
     if mix is not None:
         rows = mix.mixed(pairs, rows)
