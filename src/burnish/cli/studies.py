@@ -46,9 +46,7 @@ def study() -> None:
     """Compare methods over seeds, with intervals."""
 
 
-def run(
-    of: Callable[..., object], plan: Any, out: Path, jobs: int | None, resume: bool, flags: dict[str, Any]
-) -> None:
+def run(of: Callable[..., object], plan: Any, out: Path, jobs: int | None, resume: bool, flags: dict[str, Any]) -> None:
     """Run a study by its plan, and print where its page is."""
     of(out, plan, jobs, resume, settings_of(flags).quiet, shlex.join(["burnish", *sys.argv[1:]]))
     click.echo(printable(out / "report.html"))

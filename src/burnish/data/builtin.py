@@ -25,6 +25,7 @@ __all__ = [
     "pretraining_parts",
     "pretraining_texts",
     "rated",
+    "rater_outcomes",
     "split",
 ]
 

@@ -162,9 +162,8 @@ def test_what_the_template_rejects_is_one_row_and_is_named(tmp_path: Path) -> No
     tokenizer = tiny.make_tokenizer(words)
     tokenizer.chat_template = tiny.REJECTING + str(tiny.make_chat_tokenizer().chat_template)
     tokenizer.save_pretrained(tmp_path / "judge")
-    pairs = [{"prompt": prompt, "a": "good", "b": "bad"} for prompt in ("the film", "the plot", "really", "not")]
+    pairs = [{"prompt": prompt, "a": "good", "b": "bad"} for prompt in ("the film", "the plot", "not", "really")]
     files = [str(tiny.write_rows(tmp_path / f"{i}.jsonl", pairs[2 * i : 2 * i + 2])) for i in (0, 1)]
-    files[1] = str(tiny.write_rows(tmp_path / "1.jsonl", pairs[:1:-1]))
     made = constitution(files, ["fine"], tmp_path / "judge", tmp_path / "l.jsonl", base=BASE)
     assert [(row["source"], row["row"]) for row in made.rows] == [(files[0], 0), (files[0], 1), (files[1], 0)]
     problem = "the chat template rejects its messages (nothing is really so)"
@@ -175,16 +174,16 @@ def test_what_the_template_rejects_is_one_row_and_is_named(tmp_path: Path) -> No
 
 
 def test_what_is_left_out_of_the_data_is_counted(tmp_path: Path) -> None:
-    """Of votes a tie is no pair; of pairs one has equal answers, and two are there before, one in the other order."""
+    """Of ratings a tie is no pair; of pairs one has equal answers, and two are there before, one in the other order."""
     pair = {"prompt": "p", "a": "x", "b": "yy"}
     more = [pair, {"prompt": "p", "a": "yy", "b": "x"}, pair, {"prompt": "q", "a": "x", "b": "x"}]
-    vote = {"prompt": "v", "a": "x", "b": "yy", "rater": "u"}
-    votes = [vote | {"verdict": "a"}, vote | {"prompt": "w", "verdict": "tie"}]
-    data = [written(tmp_path, more), str(tiny.write_rows(tmp_path / "votes.jsonl", votes))]
+    ratings = [("g", "x", 1), ("g", "yy", 1), ("h", "x", 1), ("h", "yy", 2)]
+    rated = [{"prompt": prompt, "response": text, "score": score} for prompt, text, score in ratings]
+    data = [written(tmp_path, more), str(tiny.write_rows(tmp_path / "rated.jsonl", rated))]
     with judge_server(longer) as server:
         found = constitution(data, RULES, server.url, tmp_path / "l.jsonl", base=BASE).found
     assert (found["pairs"], found["labels"]) == (2, 2)
-    assert found["left_out"] == {"equal": 1, "repeated": 2}
+    assert found["left_out"] == {"ties": 1, "equal": 1, "repeated": 2}
 
 
 def test_what_cannot_be_read_is_kept_and_counted_and_not_asked_again(tmp_path: Path) -> None:
