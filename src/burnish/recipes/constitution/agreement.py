@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from burnish.data import builtin
 from burnish.evaluation.reward_models import accuracy, accuracy_by_gap
@@ -22,7 +23,7 @@ def agreement(found: Sequence[Judged]) -> dict[str, Any] | None:
     known = [one for one in found if one.choices[0].pair.preferred]
     if not known:
         return None
-    told: dict[str, Any] = {"judge": accuracy(np.array([one.better - 0.5 for one in known])).as_dict()}
+    told: dict[str, Any] = {"judge": counted(np.array([one.better - 0.5 for one in known]))}
     rated = [(one, gap) for one in known if (gap := one.choices[0].pair.gap) is not None]
     if not rated:
         return told
@@ -32,9 +33,14 @@ def agreement(found: Sequence[Judged]) -> dict[str, Any] | None:
     rows = [pair.row for one, _ in rated if (pair := one.choices[0].pair).source == BUILTIN]
     outcomes = builtin.rater_outcomes("held_out") if rows else []
     if agreed := [one for row in rows if (one := outcomes[row]) is not None]:
-        told["people"] = accuracy(np.where(agreed, 1.0, -1.0)).as_dict()
+        told["people"] = counted(np.where(agreed, 1.0, -1.0))
         told["people_by_gap"] = [asdict(one) for one in raters_in(bins, rows)]
     return told
+
+
+def counted(margins: Float[np.ndarray, "N"]) -> dict[str, float]:
+    """The share that the margins agree with, and of how many."""
+    return accuracy(margins).as_dict() | {"n": len(margins)}
 
 
 def sentences(told: Mapping[str, Any]) -> list[str]:

@@ -138,7 +138,7 @@ def by_gap(margins: Float[np.ndarray, "N"], dataset: Dataset, rows: Any) -> tupl
 def raters_in(bins: Sequence[Bin], rows: Iterable[int]) -> tuple[Bin, ...]:
     """How often the rater behind a label agrees with the other raters, on these rows of the built-in held-out
     comparisons, in the same bins."""
-    outcomes, means = builtin.rater_outcomes("held_out"), builtin.comparisons("held_out").select_columns(MEANS)[:]
+    outcomes, means = builtin.rater_outcomes("held_out"), builtin.comparisons("held_out").select_columns(list(MEANS))[:]
     told = [row for row in rows if outcomes[row] is not None]
     gaps = np.array([means[MEANS[0]][row] - means[MEANS[1]][row] for row in told])
     return rebinned(bins, np.array([1.0 if outcomes[row] else -1.0 for row in told]), gaps)
