@@ -137,12 +137,12 @@ def test_an_interruption_comes_behind_what_is_answered(monkeypatch: pytest.Monke
             if len(puts) == 6:  # three questions and their answers
                 there.set()
 
-        def get(self, *_: Any) -> Any:
+        def get(self, *_: Any, **options: Any) -> Any:
             assert there.wait(10)
             if len(puts) == 6:
                 puts.append(None)
                 raise KeyboardInterrupt
-            return super().get()
+            return super().get(**options)
 
     monkeypatch.setattr("burnish.evaluation.served_model.SimpleQueue", Queue)
     found: list[tuple[int, int]] = []

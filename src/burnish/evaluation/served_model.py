@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
@@ -10,6 +11,9 @@ from typing import Any, TypeVar
 from burnish.evaluation.readings import Reading
 from burnish.run import UserError, without_keys
 from burnish.run.web import FailedRequestError, Peer, api, endpoint, request
+
+SOON = 0.2
+"""The seconds in which whoever pauses notices that nobody waits any more."""
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -91,8 +95,8 @@ class ServedModel:
     def each(self, ask: Callable[[A], T], questions: Sequence[A]) -> Iterator[tuple[int, T]]:
         """The position of each question and what `ask` gives for it, as soon as it is there.
 
-        Whoever stops reading ends the asking, without waiting for replies; a KeyboardInterrupt is raised behind what
-        has been answered.
+        Whoever stops reading ends the asking, without waiting for replies. A KeyboardInterrupt is raised behind what
+        has been answered, and what a pause was before.
         """
         asked: SimpleQueue[tuple[int, A]] = SimpleQueue()
         answered: SimpleQueue[tuple[int, T | BaseException]] = SimpleQueue()
@@ -106,9 +110,12 @@ class ServedModel:
                 yield _found(answered.get())
         except BaseException as error:
             self.stopped.set()
-            if isinstance(error, KeyboardInterrupt):
-                while not answered.empty():
-                    yield _found(answered.get())
+            with suppress(Empty):
+                while True:
+                    asked.get_nowait()
+            with suppress(Empty):
+                while isinstance(error, KeyboardInterrupt):
+                    yield _found(answered.get(timeout=SOON))
             raise
 
     def _work(

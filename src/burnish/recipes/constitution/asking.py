@@ -110,7 +110,8 @@ def unless_all_refused(answers: Iterable[tuple[int, Reading]]) -> Iterator[tuple
     """The first answers of a model, as they come. Refusals wait for one that is none: if there is none, or the asking
     is broken off before, they are failures, and the model is asked again."""
     refusals: list[tuple[int, Reading]] = []
-    answered, problem = False, None
+    answered = False
+    problem: BaseException | None = None
     try:
         for number, reading in answers:
             if not answered and reading.refused and not reading.failed:
