@@ -30,7 +30,7 @@ class Mixing:
     """People's labels, and the `share` of the judge's among all rows.
 
     A pair that both could label belongs to one of them, in the same share. All draws are functions of the seed and the
-    pair, and a larger share keeps the judge's pairs of a smaller one.
+    pair, and what belongs to the judge does so with every larger share.
     """
 
     people: tuple[Labelled, ...]
