@@ -56,4 +56,5 @@ def sentences(told: Mapping[str, Any]) -> list[str]:
 
 
 def shown(interval: Mapping[str, float]) -> str:
+    """A share with its interval, in percent."""
     return f"{interval['mean']:.1%} [{interval['low']:.1%}, {interval['high']:.1%}]"
