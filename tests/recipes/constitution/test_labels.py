@@ -44,6 +44,7 @@ def test_both_orders_are_averaged_and_the_likelier_answer_is_chosen() -> None:
         "principle": "Be kind.",
         "probabilities": pytest.approx([0.75, 0.5]),
         "judge": "judge j",
+        "source": "f.jsonl",
         "row": 0,
     }
 

@@ -54,7 +54,7 @@ def part_of(summary: Path) -> str | None:
     except (OSError, ValueError):
         return None
     said = found.get("part") if isinstance(found, dict) else None
-    return said if said in BESIDE else None
+    return said if isinstance(said, str) and said in BESIDE else None
 
 
 def check_limits(budget: int | None, timeout: float, option: str) -> None:
