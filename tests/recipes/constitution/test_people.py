@@ -69,9 +69,10 @@ def test_pairs_that_both_could_label_are_dealt_in_the_share(tmp_path: Path) -> N
 
 
 def test_no_more_is_asked_than_the_share_needs(tmp_path: Path) -> None:
-    """People labelled six other pairs: as many of the judge's make a half, and eighteen three quarters."""
+    """People labelled six other pairs: as many of the judge's make a half, and eighteen three quarters. Of 0.3 they are
+    6 · 3/7 = 2.6: two, beside 2 · 7/3 = 4.7 of people."""
     path = labelled(tmp_path, [comparison(i) for i in range(100, 106)])
-    for share, asked, rows in ((0.5, 6, 12), (0.75, 18, 24), (1.0, 40, 40), (0.0, 0, 6)):
+    for share, asked, rows in ((0.5, 6, 12), (0.75, 18, 24), (0.3, 2, 7), (1.0, 40, 40), (0.0, 0, 6)):
         mix = mixing(path, share, 0)
         assert mix is not None
         found = mix.to_ask(PAIRS)

@@ -331,8 +331,9 @@ def test_a_budget_that_finishes_nothing_leaves_the_rows_that_are_there(tmp_path:
 
 
 def test_prompts_that_are_there_twice_are_counted_and_whether_a_message_is_trained_is_not_sent(tmp_path: Path) -> None:
-    talk = [{"role": "user", "content": "p7", "train": False}]
-    with judge_server(says) as server:
+    talk = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho", "train": False}]
+    talk.append({"role": "user", "content": "p7"})
+    with judge_server(lambda _: "so") as server:
         data = written(tmp_path, [{"prompt": talk}, {"prompt": "p0"}, {"prompt": talk}])
         made = revise(data, RULES, tmp_path / "r.jsonl", server=server.url, base=BASE)
     assert (made.found["prompts"], made.found["repeated"], len(made.rows)) == (2, 1, 2)
