@@ -1,10 +1,12 @@
-"""What the pages of the studies share: results between two comments, and figures beside the page."""
+"""What the pages of the studies share: results between two comments, figures beside the page, and intervals."""
 
 import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from burnish.report import wording
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
@@ -18,3 +20,14 @@ def put(run: Path, page: Path, results: Callable[[Mapping[str, Any]], str], figu
     page.write_text(f"{before}{BEGIN}\n{results(found)}\n{END}{after}", encoding="utf-8")
     for name, copy in figures.items():
         shutil.copyfile(run / name, page.with_name(copy))
+
+
+def interval(one: Mapping[str, Any] | None, digits: int = 2, signed: bool = False, share: bool = False) -> str:
+    """A mean with the ends of its interval, if it has one; a share in percent."""
+    if one is None:
+        return ""
+    factor = 100 if share else 1
+    mean = wording.number(factor * one["mean"], digits, signed)
+    if one["low"] is None:
+        return mean
+    return f"{mean} [{', '.join(wording.number(factor * one[end], digits, signed) for end in ('low', 'high'))}]"

@@ -37,22 +37,12 @@ def at_level(found: Mapping[str, Any], level: Mapping[str, Any]) -> list[str]:
     """A row per method: its gold score and its difference from the reference, with 95 % intervals."""
     lines = [f"| | gold | minus {found['labels'][found['reference']]} | settings | seeds |", "|---|---|---|---|---|"]
     for row in level["rows"]:
-        gold = (
-            interval(row["gold"]) if row["gold"] else "not reached" if found["seeds"][row["name"]] else "not finished"
-        )
-        cells = [found["labels"][row["name"]], gold, interval(row["difference"], signed=True)]
+        missing = "not reached" if found["seeds"][row["name"]] else "not finished"
+        cells = [found["labels"][row["name"]], studies.interval(row["gold"]) or missing]
+        cells += [studies.interval(row["difference"], signed=True)]
         cells += [", ".join(row["settings"]), str(found["seeds"][row["name"]])]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
-
-
-def interval(one: Mapping[str, Any] | None, signed: bool = False) -> str:
-    if one is None:
-        return ""
-    mean = wording.number(one["mean"], 2, signed)
-    if one["low"] is None:
-        return mean
-    return f"{mean} [{wording.number(one['low'], 2, signed)}, {wording.number(one['high'], 2, signed)}]"
 
 
 def ends(found: Mapping[str, Any]) -> list[str]:

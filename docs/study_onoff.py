@@ -40,9 +40,9 @@ def ends(found: Mapping[str, Any]) -> list[str]:
     for one in found["efficiency"]:
         for row in one["learners"]:
             median = "" if row["median"] is None else f"{row['median']:,.0f}"
-            cells = [f"{found['labels'][row['name']]}, {found['tasks'][one['task']]}", interval(row["end"], 1)]
+            cells = [f"{found['labels'][row['name']]}, {found['tasks'][one['task']]}", studies.interval(row["end"], 1)]
             cells += [f"{row['threshold']:g}".replace("-", wording.MINUS), f"{row['reached']} of {row['runs']}", median]
-            lines.append("| " + " | ".join([*cells, interval(row["seconds"], 1)]) + " |")
+            lines.append("| " + " | ".join([*cells, studies.interval(row["seconds"], 1)]) + " |")
     return lines
 
 
@@ -54,8 +54,8 @@ def weights(found: Mapping[str, Any]) -> list[str]:
     ]
     for row in found["weights"]:
         cells = [found["tasks"][row["task"]], str(row["lag"]), str(row["count"])]
-        cells += [interval(row[name], 0, share=True) for name in ("ess", "share")]
-        cells += [interval(row["log_largest"], 2), interval(row["log_variance"], 3), str(row["runs"])]
+        cells += [studies.interval(row[name], 0, share=True) for name in ("ess", "share")]
+        cells += [studies.interval(row["log_largest"], 2), studies.interval(row["log_variance"], 3), str(row["runs"])]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -69,21 +69,10 @@ def late(found: Mapping[str, Any]) -> list[str]:
     for row in found["late"]:
         digits = 2 if row["task"] == "language" else 1
         how = found["corrections"][row["correction"]] if row["lag"] else ""
-        cells = [found["tasks"][row["task"]], str(row["lag"]), how, interval(row["value"], digits)]
-        cells += [interval(row[name], digits, signed=True) for name in ("difference", "gain")]
+        cells = [found["tasks"][row["task"]], str(row["lag"]), how, studies.interval(row["value"], digits)]
+        cells += [studies.interval(row[name], digits, signed=True) for name in ("difference", "gain")]
         lines.append("| " + " | ".join([*cells, str(row["runs"])]) + " |")
     return lines
-
-
-def interval(one: Mapping[str, Any] | None, digits: int, signed: bool = False, share: bool = False) -> str:
-    """A mean with the ends of its interval."""
-    if one is None:
-        return ""
-    factor = 100 if share else 1
-    mean = wording.number(factor * one["mean"], digits, signed)
-    if one["low"] is None:
-        return mean
-    return f"{mean} [{', '.join(wording.number(factor * one[end], digits, signed) for end in ('low', 'high'))}]"
 
 
 def put(run: Path, docs: Path = DOCS) -> None:

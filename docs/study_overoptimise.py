@@ -40,20 +40,12 @@ def row_of(found: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     """A method and a number of labels: its fit, and its end."""
     fit = row["fit"]
     cells = [found["methods"][row["method"]], f"{row['labels']:,}"]
-    cells += [interval(fit[name]) for name in ("alpha", "beta")] if fit else ["", ""]
+    cells += [studies.interval(fit[name]) for name in ("alpha", "beta")] if fit else ["", ""]
     cells += [peak(fit["peak"], row["seeds"]), wording.number(fit["rms"])] if fit else ["", ""]
     cells += [wording.number(row["far"]), reach_of(row).removeprefix("d = ")]
-    cells += [interval(row[name], signed=True) for name in ("end", "claimed", "fall")]
+    cells += [studies.interval(row[name], signed=True) for name in ("end", "claimed", "fall")]
     fewer = f" of {row['seeds']}" if row["compared"] < row["seeds"] else ""
     return "| " + " | ".join([*cells, f"{row['compared']}{fewer}"]) + " |"
-
-
-def interval(one: Mapping[str, Any], signed: bool = False) -> str:
-    """A number with the ends of its interval."""
-    mean = wording.number(one["mean"], 2, signed)
-    if one["low"] is None:
-        return mean
-    return f"{mean} [{wording.number(one['low'], 2, signed)}, {wording.number(one['high'], 2, signed)}]"
 
 
 def peak(one: Mapping[str, Any], seeds: int) -> str:

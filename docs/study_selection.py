@@ -26,20 +26,11 @@ def results(found: Mapping[str, Any]) -> str:
     lines += ["![held-out accuracy against the number of labels](study_selection.svg)", ""]
     lines += ["| order | labels | accuracy, % | minus random | one member | seeds |", "|---|---|---|---|---|---|"]
     for row in found["rows"]:
-        cells = [found["labels"][row["order"]], f"{row['labels']:,}", interval(row["accuracy"])]
-        cells += [interval(row["difference"], signed=True), wording.number(100 * row["alone"], 1), str(row["seeds"])]
+        cells = [found["labels"][row["order"]], f"{row['labels']:,}", studies.interval(row["accuracy"], 1, share=True)]
+        cells += [studies.interval(row["difference"], 1, signed=True, share=True)]
+        cells += [wording.number(100 * row["alone"], 1), str(row["seeds"])]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def interval(one: Mapping[str, Any] | None, signed: bool = False) -> str:
-    """A share in percent with the ends of its interval."""
-    if one is None:
-        return ""
-    mean = wording.number(100 * one["mean"], 1, signed)
-    if one["low"] is None:
-        return mean
-    return f"{mean} [{', '.join(wording.number(100 * one[end], 1, signed) for end in ('low', 'high'))}]"
 
 
 def put(run: Path, docs: Path = DOCS) -> None:

@@ -99,6 +99,13 @@ def make_chat_tokenizer(*special: str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+REJECTING = (
+    "{% for m in messages %}{% if 'really' in m.content %}{{ raise_exception('nothing is really so') }}{% endif %}"
+    "{% endfor %}"
+)
+"""The beginning of a chat template that rejects messages with the word "really"."""
+
+
 def make_model(family: str = "gpt2", seed: int = 0, **changes: Any) -> PreTrainedModel:
     """A random causal language model; `changes` go to its configuration."""
     name, options = FAMILIES[family]

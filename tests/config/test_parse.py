@@ -19,6 +19,7 @@ class Sample:
 
     count: int = option(1, "a whole number", ge=0)
     rate: float | None = option(None, "a number", gt=0, infinite=True)
+    share: float = option(0.0, "a finite number")
     quiet: bool = option(False, "a switch")
     name: str | None = option(None, "a text")
     kind: Literal["plain", "fancy"] = option("plain", "one of two")
@@ -32,7 +33,7 @@ class Sample:
 
 
 def test_options_are_the_fields_with_a_help_text() -> None:
-    assert option_names(Sample) == {"count", "rate", "quiet", "name", "kind", "reward", "pair", "files"}
+    assert option_names(Sample) == {"count", "rate", "share", "quiet", "name", "kind", "reward", "pair", "files"}
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,8 @@ def test_options_are_the_fields_with_a_help_text() -> None:
         ("rate", 1, 1.0),
         ("rate", "1e-4", 1e-4),  # which YAML reads as text
         ("rate", None, None),
+        ("rate", float("inf"), float("inf")),
+        ("rate", "inf", float("inf")),
         ("quiet", True, True),
         ("name", "x", "x"),
         ("name", Path("runs") / "x", "runs/x"),
@@ -78,11 +81,12 @@ def test_what_is_not_given_keeps_its_default() -> None:
         ("name", ["x"], "name must be text, not a list"),
         ("files", ["a", {"b": 1}], "files must be text, or a list of texts, not a list with a dict"),
         ("files", 3, "files must be text, not 3"),
-        ("rate", "fast", "rate must be a finite number, not 'fast'"),
-        ("rate", {}, "rate must be a finite number, not a dict"),
-        ("rate", float("inf"), "rate must be a finite number, not inf"),
-        ("rate", "nan", "rate must be a finite number, not 'nan'"),
-        ("rate", 10**400, f"rate must be a finite number, not 1{'0' * 39}… (401 characters)"),
+        ("share", "fast", "share must be a finite number, not 'fast'"),
+        ("share", float("inf"), "share must be a finite number, not inf"),
+        ("rate", {}, "rate must be a number, not a dict"),
+        ("rate", float("-inf"), "rate must be above 0, not -inf"),
+        ("rate", "nan", "rate must be a number, not 'nan'"),
+        ("share", 10**400, f"share must be a finite number, not 1{'0' * 39}… (401 characters)"),
         ("count", -(10**400), f"count must be at least 0, not -1{'0' * 38}… (402 characters)"),
         pytest.param("count", -(10**5000), "count must be at least 0, not a number of thousands of digits", id="huge"),
         ("count", "x" * 70, f"count must be a whole number, not '{'x' * 39}… (72 characters)"),

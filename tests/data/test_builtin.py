@@ -155,6 +155,13 @@ def test_agreement_leaves_the_labelling_raters_out() -> None:
     assert builtin._agrees(c, builtin.Snippet("d", "d", -1.0, (-1, -1)), 0, 0) is True
 
 
+def test_an_outcome_for_each_comparison() -> None:
+    """Of the 650 held-out ones the other raters' means are equal in one."""
+    outcomes = builtin.rater_outcomes("held_out")
+    assert (len(outcomes), outcomes.count(None)) == (len(builtin.comparisons("held_out")), 1)
+    assert outcomes.count(True) / 649 == builtin.human_ceiling().agreement
+
+
 def test_wilson_interval_of_the_textbook() -> None:
     """81 of 263 (Newcombe 1998, table I): 0.2553 to 0.3662."""
     assert builtin._wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)

@@ -293,6 +293,17 @@ def test_many_rows_keep_their_order_and_errors_name_the_row():
         demonstrations(make(), *conversations)
 
 
+def test_a_question_has_its_ids_or_why_it_has_none():
+    rejecting = make(template="{% if messages[0].content == 'b' %}{{ raise_exception('no b') }}{% endif %}" + LLAMA)
+    found = tokenise.questions([[user("a")], [user("b")], "xyz"], rejecting)
+    assert found[0] == [BOS, *ids("[INST] a [/INST]")]
+    assert found[1:] == ["the chat template rejects its messages (no b)", [BOS, *ids("xyz")]]
+    empty = "the question is empty, and the tokenizer adds no BOS token"
+    assert tokenise.questions(["", "a"], make(bos=None)) == [empty, ids("a")]
+    given = tokenise.questions([[user("a")]], make(template="{{ mood }}"), [{"mood": "bad"}])
+    assert given == [ids("bad")]
+
+
 def test_prompts_for_sampling():
     assert tokenise.prompts(["abc", "", "<s>a"], make(), 3) == [[BOS, 98, 99], [BOS], [BOS, 97]]
     assert tokenise.prompts(["abc"], make(bos=None), 2) == [[98, 99]]

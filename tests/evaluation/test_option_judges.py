@@ -8,6 +8,7 @@ import pytest
 import tiny
 import torch
 from judge_servers import Seen, Status, judge_server
+from served import serving
 
 from burnish.evaluation.option_judges import PolicyOptions, Question, ServerOptions, in_reply, reasoning, share
 from burnish.evaluation.readings import FAILED, READ, UNREAD, Reading
@@ -54,7 +55,7 @@ def test_log_probabilities_are_those_of_the_two_tokens_after_the_question() -> N
 def test_a_chat_model_begins_its_own_answer() -> None:
     """Its template writes `the`, the question, `plot`, `a`, and the answer, which is not ended."""
     one = judge(chat=True)
-    first, second = one.rows(Question("film"))
+    ((first, second),) = one.rows([Question("film")])
     words = ["<s>", "</s>", "<unk>", *WORDS]
     said = [words[token] for token in first]
     assert said[:2] == ["the", "film"]
@@ -68,7 +69,7 @@ def test_a_judge_that_reasons_reads_its_thought_before_the_options() -> None:
     thought = Question("the film", " was dull")
     one = judge()
     text = "the film\n\nLet's think step by step: was dull\n\nThe answer is:"
-    assert one.rows(thought)[0][:-1] == one.policy.tokenizer(text)["input_ids"]
+    assert one.rows([thought])[0][0][:-1] == one.policy.tokenizer(text)["input_ids"]
     assert [message["role"] for message in thought.messages] == ["user", "assistant", "user"]
     assert thought.messages[0] == reasoning("the film").messages[0]
     assert thought.messages[1:] == [
@@ -77,7 +78,7 @@ def test_a_judge_that_reasons_reads_its_thought_before_the_options() -> None:
     ]
     chat = judge(chat=True)
     words = ["<s>", "</s>", "<unk>", *WORDS]
-    said = [words[token] for token in chat.rows(thought)[0]]
+    said = [words[token] for token in chat.rows([thought])[0][0]]
     assert "plot a was dull plot the" in " ".join(said)
     with judge_server(lambda seen: top(A=-0.5, B=-1.0)) as log:
         list(ServerOptions(log.url, "ruler")([thought]))
@@ -92,6 +93,17 @@ def test_what_is_too_long_is_not_read_and_nothing_is_cut() -> None:
     assert [found[i].requests for i in range(3)] == [1, 0, 1]
     alone = dict(one([QUESTIONS[2]]))[0]
     assert found[2].logprobs == pytest.approx(alone.logprobs, abs=1e-12)
+
+
+def test_what_the_template_rejects_is_not_read_and_the_others_are() -> None:
+    one = judge(chat=True)
+    tokenizer = one.policy.tokenizer
+    tokenizer.chat_template = tiny.REJECTING + str(tokenizer.chat_template)
+    found = dict(one([QUESTIONS[0], Question("really dull"), QUESTIONS[2]]))
+    assert found[1] == Reading(None, "the chat template rejects its messages (nothing is really so)", requests=0)
+    alone = dict(judge(chat=True)([QUESTIONS[2]]))[0]
+    assert found[2].logprobs == pytest.approx(alone.logprobs, abs=1e-12)
+    assert found[0].kind == READ
 
 
 def test_options_that_are_the_same_token_are_refused() -> None:
@@ -130,6 +142,22 @@ def test_a_server_is_asked_for_one_token_and_the_likeliest() -> None:
     assert {seen.body["messages"][0]["content"] for seen in log.requests} == {
         f"{text}\n\nWhich option is better? Say A or B, and nothing else." for text in ("which?", "and now?")
     }
+
+
+def test_our_own_server_can_be_the_judge() -> None:
+    """The oracle runs the model on the rendered question and reads the last place's softmax."""
+    words = (*tiny.WORDS, "A", "B")
+    tokenizer = tiny.make_tokenizer(words)
+    tokenizer.add_special_tokens({"sep_token": "plot"})
+    tokenizer.chat_template = tiny.make_chat_tokenizer().chat_template
+    policy = LanguagePolicy(tiny.make_model("llama", vocab_size=len(words) + 3), tokenizer)
+    with serving(policy) as server:
+        found = dict(ServerOptions(f"{server.url}/v1", "tiny")(QUESTIONS))
+    for number, question in enumerate(QUESTIONS):
+        ids = tokenizer.apply_chat_template(question.messages, add_generation_prompt=True)["input_ids"]
+        logprobs = policy.model(input_ids=torch.tensor([ids])).logits[0, -1].double().log_softmax(-1)
+        expected = tuple(logprobs[words.index(option) + 3].item() for option in "AB")
+        assert found[number].logprobs == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_failure_is_tried_again_within_the_budget_and_then_said() -> None:

@@ -17,6 +17,7 @@ from burnish.evaluation.reward_models import (
     centre_on,
     disagreement,
     length_correlation,
+    rebinned,
     score_pairs,
     score_texts,
 )
@@ -134,6 +135,16 @@ def test_accuracy_by_gap_by_hand() -> None:
     assert (near.mean, far.mean) == pytest.approx((0.55, 7 / 3))
     assert (far.low, far.high, far.count) == (1.0, 4.0, 3)
     assert far.agreement.mean == pytest.approx(2.5 / 3)
+
+
+def test_other_margins_of_the_same_pairs_have_the_same_bins() -> None:
+    """Of the gaps 1, 2, 3, 4 in two bins the second has no other margin, and in a third case only one has."""
+    bins = accuracy_by_gap(np.array([1.0, -1.0, 1.0, 1.0]), np.array([1.0, 2.0, 3.0, 4.0]), bins=2)
+    (near,) = rebinned(bins, np.array([1.0, -1.0, -1.0]), np.array([-1.0, 2.0, 1.0]))
+    assert (near.low, near.high, near.count, near.mean) == (1.0, 2.0, 3, pytest.approx(4 / 3))
+    assert near.agreement.mean == pytest.approx(1 / 3)
+    (far,) = rebinned(bins, np.array([1.0]), np.array([3.5]))
+    assert (far.low, far.high, far.count, far.agreement.mean) == (3.0, 4.0, 1, 1.0)
 
 
 def test_quantile_bins_hold_equally_many_and_equal_gaps_stay_together() -> None:

@@ -1,6 +1,8 @@
 """What all users of a served model share, against a real server on this machine."""
 
 import threading
+import time
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -93,10 +95,60 @@ def test_a_server_that_hangs_up_is_a_failure() -> None:
 
 def test_pauses_double(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("time.sleep", pauses.append)
+    monkeypatch.setattr(threading.Event, "wait", lambda _, seconds: pauses.append(seconds))
     for failures in range(4):
         served("http://127.0.0.1:9", pause=0.5).rest(failures)
     assert pauses == [0.5, 1.0, 2.0]
+
+
+def test_whoever_stops_reading_ends_pauses_and_questions() -> None:
+    """The second question waits for its next try, the third is not begun."""
+    asked: list[int] = []
+    waits, done = threading.Event(), threading.Event()
+    one = served("http://127.0.0.1:9", at_once=1, pause=3600.0)
+
+    def ask(number: int) -> int:
+        asked.append(number)
+        if number == 1:
+            waits.set()
+            one.rest(1)
+            done.set()
+        return number
+
+    answers = one.each(ask, [0, 1, 2])
+    assert next(answers) == (0, 0)
+    assert waits.wait(10)
+    answers.close()
+    assert done.wait(10)
+    time.sleep(0.05)
+    assert asked == [0, 1]
+    assert one.answer(ASKED, 3, read) == Reading(None, "nobody waits for the answer", 0, failed=True)
+
+
+def test_an_interruption_comes_behind_what_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes where the first answer is waited for, once all three are there."""
+    puts: list[Any] = []
+    there = threading.Event()
+
+    class Queue(SimpleQueue[Any]):
+        def put(self, one: Any, *_: Any) -> None:
+            super().put(one)
+            puts.append(one)
+            if len(puts) == 6:  # three questions and their answers
+                there.set()
+
+        def get(self, *_: Any, **options: Any) -> Any:
+            assert there.wait(10)
+            if len(puts) == 6:
+                puts.append(None)
+                raise KeyboardInterrupt
+            return super().get(**options)
+
+    monkeypatch.setattr("burnish.evaluation.served_model.SimpleQueue", Queue)
+    found: list[tuple[int, int]] = []
+    with pytest.raises(KeyboardInterrupt):
+        found.extend(served("http://127.0.0.1:9", at_once=1).each(lambda number: 10 * number, [0, 1, 2]))
+    assert found == [(0, 0), (1, 10), (2, 20)]
 
 
 @pytest.mark.parametrize(("questions", "most", "tries"), [(2, None, 3), (2, 100, 3), (2, 5, 2), (4, 4, 1)])

@@ -99,6 +99,15 @@ def test_what_leaves_no_room_is_not_asked() -> None:
     assert dict(PolicyWriter("tiny", policy, "c", 4)([long]))[0].problem == problem
 
 
+def test_what_the_template_rejects_is_not_asked_and_the_others_are() -> None:
+    policy = chat_policy()
+    policy.tokenizer.chat_template = tiny.REJECTING + str(policy.tokenizer.chat_template)
+    found = dict(PolicyWriter("tiny", policy, "c", 4)([TALKS[0], talk("really dull"), TALKS[2]]))
+    assert found[1] == Reading(None, "the chat template rejects its messages (nothing is really so)", requests=0)
+    own = dict(PolicyWriter("tiny", chat_policy(), "c", 4)(TALKS))
+    assert (found[0], found[2]) == (own[0], own[2])
+
+
 def test_how_a_text_is_drawn_is_part_of_who_writes() -> None:
     policy = chat_policy()
     every = [PolicyWriter("tiny", policy, "c", 4), PolicyWriter("tiny", policy, "d", 4)]
@@ -197,7 +206,7 @@ def test_a_server_is_sent_the_messages_and_a_seed_of_their_own() -> None:
         (reply(["yes"]), UNREAD, True, "a reply without a message: "),
         ({"choices": []}, UNREAD, True, "a reply without a message: "),
         ({"error": "busy"}, FAILED, False, 'the response is an error: {"error": "busy"}'),
-        ({"error": None}, UNREAD, True, "a reply without a message: {'error': None}"),
+        ({"error": None}, UNREAD, True, 'a reply without a message: {"error": null}'),
         ([], UNREAD, True, "a reply without a message: []"),
         (400, UNREAD, True, "HTTP 400"),
         (429, FAILED, False, "HTTP 429"),

@@ -25,7 +25,7 @@ OWN = {
     show_default=True,
     help="labels for pairs of answers, or answers that are revised",
 )
-@repeated("--data", required=True, help="prompts with two answers each; of supervised: prompts")
+@repeated("--data", required=True, help="prompts with two answers each, or builtin; of supervised: prompts")
 @click.option("--principles", type=click.Path(path_type=Path), required=True, help="YAML file with a list of texts")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="JSONL file to write")
 @click.option("--budget", type=click.IntRange(min=1), help="ask the model at most so often in all")

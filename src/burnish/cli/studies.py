@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ def study() -> None:
     """Compare methods over seeds, with intervals."""
 
 
+def run(of: Callable[..., object], plan: Any, out: Path, jobs: int | None, resume: bool, flags: dict[str, Any]) -> None:
+    """Run a study by its plan, and print where its page is."""
+    of(out, plan, jobs, resume, settings_of(flags).quiet, shlex.join(["burnish", *sys.argv[1:]]))
+    click.echo(printable(out / "report.html"))
+
+
 @study.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/checked"), show_default=True, help="folder")
 @quick_option
@@ -64,9 +71,7 @@ def checked(
     from burnish.recipes.study.checked.plan import plan_for
     from burnish.recipes.study.checked.study import checked_study
 
-    command = shlex.join(["burnish", *sys.argv[1:]])
-    checked_study(out, plan_for(quick, tasks, seeds), jobs, resume, settings_of(flags).quiet, command)
-    click.echo(printable(out / "report.html"))
+    run(checked_study, plan_for(quick, tasks, seeds), out, jobs, resume, flags)
 
 
 @study.command()
@@ -91,9 +96,7 @@ def frontier(
 
     if quick and full:
         raise UserError("--quick and --full exclude each other: give one of them, or none for the reduced grid")
-    command = shlex.join(["burnish", *sys.argv[1:]])
-    frontier_study(out, plan_for(quick, full, seeds), jobs, resume, settings_of(flags).quiet, command)
-    click.echo(printable(out / "report.html"))
+    run(frontier_study, plan_for(quick, full, seeds), out, jobs, resume, flags)
 
 
 @study.command()
@@ -115,9 +118,7 @@ def overoptimise(out: Path, quick: bool, seeds: int | None, jobs: int | None, re
     from burnish.recipes.study.overoptimise.plan import plan_for
     from burnish.recipes.study.overoptimise.study import overoptimise_study
 
-    command = shlex.join(["burnish", *sys.argv[1:]])
-    overoptimise_study(out, plan_for(quick, seeds), jobs, resume, settings_of(flags).quiet, command)
-    click.echo(printable(out / "report.html"))
+    run(overoptimise_study, plan_for(quick, seeds), out, jobs, resume, flags)
 
 
 @study.command()
@@ -138,9 +139,7 @@ def selection(out: Path, quick: bool, seeds: int | None, jobs: int | None, resum
     from burnish.recipes.study.selection.plan import plan_for
     from burnish.recipes.study.selection.study import selection_study
 
-    command = shlex.join(["burnish", *sys.argv[1:]])
-    selection_study(out, plan_for(quick, seeds), jobs, resume, settings_of(flags).quiet, command)
-    click.echo(printable(out / "report.html"))
+    run(selection_study, plan_for(quick, seeds), out, jobs, resume, flags)
 
 
 @study.command()
@@ -165,9 +164,7 @@ def onoff(out: Path, quick: bool, runs: int | None, jobs: int | None, resume: bo
     from burnish.recipes.study.onoff.plan import plan_for
     from burnish.recipes.study.onoff.study import onoff_study
 
-    command = shlex.join(["burnish", *sys.argv[1:]])
-    onoff_study(out, plan_for(quick, runs), jobs, resume, settings_of(flags).quiet, command)
-    click.echo(printable(out / "report.html"))
+    run(onoff_study, plan_for(quick, runs), out, jobs, resume, flags)
 
 
 @click.command()

@@ -194,10 +194,10 @@ class _Loader(PlainLoader):
 def construct(cls: type, values: dict[str, Any]) -> Any:
     """A dataclass object from values in files or flags. Raises UserError for an invalid value."""
     hints = get_type_hints(cls)
-    several = {f.name for f in fields(cls) if f.metadata.get("several")}
+    several, infinite = ({f.name for f in fields(cls) if f.metadata.get(kind)} for kind in ("several", "infinite"))
     values = {key: _joined(key, value) if key in several else value for key, value in values.items()}
     try:
-        return cls(**{key: _convert(key, value, hints[key]) for key, value in values.items()})
+        return cls(**{key: _convert(key, value, hints[key], key in infinite) for key, value in values.items()})
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -213,8 +213,9 @@ def _joined(key: str, value: Any) -> Any:
     return joined(value)
 
 
-def _convert(key: str, value: Any, hint: Any) -> Any:
-    """The value converted to its field's type; whole numbers may be written as 1e3, paths given as Path."""
+def _convert(key: str, value: Any, hint: Any, infinite: bool) -> Any:
+    """The value converted to its field's type; whole numbers may be written as 1e3, paths given as Path. A number is
+    finite, unless the field allows `infinite` ones."""
     if isinstance(value, str) and "\0" in value:
         raise UserError(f"{key} contains a NUL character, which no name may have: leave it out")
     if hint is Any:
@@ -238,13 +239,15 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
     elif not isinstance(value, bool):
         try:
             number = float(value)  # YAML reads 1e-4 as text
-            if math.isfinite(number) and (kind is float or number.is_integer()):
+            fine = not math.isnan(number) if infinite else math.isfinite(number)
+            if fine and (kind is float or number.is_integer()):
                 return kind(number)
         except (TypeError, ValueError, OverflowError):
             pass
     if kind not in (bool, str, int, float):
         raise UserError(f"{key} cannot be an option of type {kind}: use bool, int, float, str or a Literal of these")
-    noun = {bool: "true or false", str: "text", int: "a whole number", float: "a finite number"}[kind]
+    real = "a number" if infinite else "a finite number"
+    noun = {bool: "true or false", str: "text", int: "a whole number", float: real}[kind]
     given = quoted(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
     raise UserError(f"{key} must be {noun}, not {given}")
 

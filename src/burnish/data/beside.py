@@ -22,6 +22,8 @@ from burnish.run import UserError, warn
 
 TOOLS, KEYWORDS = "tools", "chat_template_kwargs"
 KEYS = (TOOLS, "documents", KEYWORDS)
+MEANS = ("chosen_mean", "rejected_mean")
+"""Columns of comparisons that no method reads: the means of all raters of either response."""
 OWN = {
     *("messages", "conversation", "chat_template", "add_generation_prompt", "continue_final_message", "tokenize"),
     *("padding", "truncation", "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask"),

@@ -25,6 +25,7 @@ __all__ = [
     "pretraining_parts",
     "pretraining_texts",
     "rated",
+    "rater_outcomes",
     "split",
 ]
 
@@ -160,6 +161,17 @@ def _wilson(successes: int, total: int, z: float = 1.959964) -> tuple[float, flo
     return float(centre - half), float(centre + half)
 
 
+def rater_outcomes(name: str) -> list[bool | None]:
+    """For each row of `comparisons(name)`, whether its label orders both snippets as the other raters' means do; None
+    where these are equal."""
+    found = []
+    for a, b in pairs(name):
+        i, j = draw_rater(a, b), draw_rater(b, a)
+        if a.ratings[i] != b.ratings[j]:
+            found.append(_agrees(a, b, i, j))
+    return found
+
+
 def human_ceiling(name: str = "held_out", draws: int | None = None) -> Ceiling:
     """How often two single raters order snippets as the *other* raters' means do: the ceiling for a reward model.
 
@@ -167,12 +179,12 @@ def human_ceiling(name: str = "held_out", draws: int | None = None) -> Ceiling:
     split with random raters (seed 0), which repeat snippets, so that the interval is too narrow. Ties are dropped.
     """
     if draws is None:
-        drawn = [(a, b, draw_rater(a, b), draw_rater(b, a)) for a, b in pairs(name)]
+        found = rater_outcomes(name)
     else:
         snippets, rng = split("film", PAIRINGS[name][0]), np.random.default_rng(0)
         chosen = [(*rng.choice(len(snippets), 2, replace=False), *rng.random(2)) for _ in range(draws)]
         some = [(snippets[i], snippets[j], u, v) for i, j, u, v in chosen]
-        drawn = [(a, b, int(u * len(a.ratings)), int(v * len(b.ratings))) for a, b, u, v in some]
-    outcomes = [outcome for one in drawn if (outcome := _agrees(*one)) is not None]
+        found = [_agrees(a, b, int(u * len(a.ratings)), int(v * len(b.ratings))) for a, b, u, v in some]
+    outcomes = [outcome for outcome in found if outcome is not None]
     low, high = _wilson(sum(outcomes), len(outcomes))
     return Ceiling(sum(outcomes) / len(outcomes), low, high, len(outcomes))

@@ -97,6 +97,11 @@ def unweighted(text: str) -> tuple[Part, ...]:
     return found
 
 
+def named(data: Any) -> str:
+    """What data are called in a sentence, without keys in addresses, and without the rows of a Python object."""
+    return without_keys(text_of(data) or IN_MEMORY)
+
+
 def text_of(data: Any) -> str | None:
     """The text of data given by name, or as a list of names; None for data that are a Python object.
 

@@ -23,6 +23,14 @@ from burnish.run import UserError, first_line
 Span = tuple[int, int]
 
 
+class RejectedError(UserError):
+    """A row that the chat template has no text for: `problem` says why, without the row."""
+
+    def __init__(self, where: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{where}: {problem}{remedy}")
+        self.problem = problem
+
+
 @dataclass(frozen=True)
 class Text:
     """A prompt with its response as one text; characters from `start` on are the response, those of `spans` trained.
@@ -95,7 +103,7 @@ class Template:
         """The template's text for `messages`; with `answer_next`, including the generation prompt; `unfinished`
         messages end within the last one.
 
-        Raises UserError if the tokenizer has no template or the template rejects the messages.
+        Raises UserError if the tokenizer has no template, and RejectedError if the template rejects the messages.
         """
         if not self.tokenizer.chat_template:
             raise UserError(
@@ -109,11 +117,12 @@ class Template:
                 keywords["chat_template"] = stopped(self.source, self.how.clock)
             return rendered(self.tokenizer, shown, **keywords)
         except RunawayTemplateError as error:
-            raise UserError(f"{self.where}: the chat template {error}: fix the template or remove the row.") from error
-        except Exception as error:  # whatever the template's own code raises
-            raise UserError(
-                f"{self.where}: the chat template rejects its messages ({first_line(error)}); fix or remove the row."
+            raise RejectedError(
+                self.where, f"the chat template {error}", ": fix the template or remove the row."
             ) from error
+        except Exception as error:  # whatever the template's own code raises
+            problem = f"the chat template rejects its messages ({first_line(error)})"
+            raise RejectedError(self.where, problem, "; fix or remove the row.") from error
 
     def prompt(self, messages: Messages) -> str:
         """A prompt to sample from: with the generation prompt, or unfinished if it ends with the assistant's words."""

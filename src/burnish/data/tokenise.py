@@ -21,6 +21,7 @@ from burnish.data.formats import Example, Messages
 from burnish.data.holdout import Holdout
 from burnish.data.partners import with_partners
 from burnish.data.rendering import USUAL, Rendering
+from burnish.data.templates import RejectedError
 from burnish.data.tokenised import Row, Tokenised, chunks, collect
 from burnish.run import UserError, warn
 
@@ -229,3 +230,20 @@ def prompts(
                 f"{name}, row {number}: is empty, and the tokenizer adds no BOS token; add text or remove the row."
             )
     return [cut_left(ids, max_length, encoder.bos) for ids in whole]
+
+
+def questions(
+    texts: Sequence[str | Messages],
+    tokenizer: PreTrainedTokenizerBase,
+    options: Sequence[dict[str, Any]] | None = None,
+) -> list[list[int] | str]:
+    """Each of the prompts as `prompts` does it, none of them cut; in the place of one that has no ids, why."""
+    encoder = Encoder.of(tokenizer)
+    found: list[list[int] | str] = []
+    for text, keywords in zip(texts, options or [{}] * len(texts), strict=True):
+        try:
+            ids = encoder.prompts([text], [keywords], "the question")[0]
+            found.append(ids or "the question is empty, and the tokenizer adds no BOS token")
+        except RejectedError as error:
+            found.append(error.problem)
+    return found

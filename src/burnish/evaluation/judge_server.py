@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from burnish.evaluation.judges import TIE, A, B, Verdict, both_orders
-from burnish.evaluation.served_model import ServedModel, found_at
+from burnish.evaluation.served_model import ServedModel, brief, found_at
 from burnish.rewards.completed import Completed
 from burnish.run.web import FailedRequestError, Peer
 
@@ -66,6 +66,8 @@ class ServerJudge(ServedModel):
         problem, failures = "", 0
         for _ in range(self.tries):
             self.rest(failures)
+            if self.stopped.is_set():
+                break
             try:
                 reply = self.complete(messages)
             except FailedRequestError as error:
@@ -89,7 +91,7 @@ class ServerJudge(ServedModel):
         try:
             return str(found["choices"][0]["message"]["content"] or "")
         except (KeyError, IndexError, TypeError) as error:
-            raise FailedRequestError(f"a reply without a message: {str(found)[:80]}", again=True) from error
+            raise FailedRequestError(f"a reply without a message: {brief(found)}", again=True) from error
 
 
 def server_judge(url: str, model: str | None = None, **options: Any) -> ServerJudge:

@@ -14,7 +14,7 @@ from burnish.batches import Demonstrations
 from burnish.data import tokenise
 from burnish.evaluation.judge_server import JUDGE
 from burnish.evaluation.readings import Reading, not_logprobs, number_of
-from burnish.evaluation.served_model import ServedModel
+from burnish.evaluation.served_model import ServedModel, brief
 from burnish.evaluation.writers import Talk
 from burnish.functional import action_logprobs
 from burnish.policies.language.policy import LanguagePolicy
@@ -29,7 +29,6 @@ STEPS = "Let's think step by step:"
 SAY = "Which option is better? Say A or B, and nothing else."
 TOP = 20
 """The likeliest tokens that a server is asked for: the most that OpenAI's protocol allows."""
-UNCUT = 2**31
 
 
 @dataclass(frozen=True)
@@ -77,29 +76,42 @@ class PolicyOptions:
 
     @torch.no_grad()
     def __call__(self, questions: Sequence[Question], most: int | None = None) -> Iterator[tuple[int, Reading]]:
-        rows = [self.rows(question) for question in questions]
-        longest = self.policy.context or UNCUT
-        fit = [number for number, (first, _) in enumerate(rows) if len(first) <= longest]
-        found = dict(zip(fit, self.read([rows[number] for number in fit]), strict=True))
-        for number, (first, _) in enumerate(rows):
-            problem = f"the question has {len(first)} tokens, and the judge reads {longest}"
-            yield number, found.get(number) or Reading(None, problem, requests=0)
+        longest = self.policy.context
+        rows: dict[int, tuple[list[int], list[int]]] = {}
+        for number, row in enumerate(self.rows(questions)):
+            if isinstance(row, str):
+                yield number, Reading(None, row, requests=0)
+            elif longest is not None and len(row[0]) > longest:
+                problem = f"the question has {len(row[0])} tokens, and the judge reads {longest}"
+                yield number, Reading(None, problem, requests=0)
+            else:
+                rows[number] = row
+        yield from zip(rows, self.read(list(rows.values())), strict=True)
 
-    def rows(self, question: Question) -> tuple[list[int], list[int]]:
-        """The ids of the question with either option. Raises UserError where the options are not one token each."""
+    def rows(self, questions: Sequence[Question]) -> list[tuple[list[int], list[int]] | str]:
+        """The ids of each question with either option, or why it has none. Raises UserError where the options are not
+        one token each."""
         tokenizer = self.policy.tokenizer
-        if tokenizer.chat_template:
-            asked = question.messages
-            texts: list[Any] = [[*asked, {"role": "assistant", "content": BEGUN + option}] for option in OPTIONS]
-        else:
-            texts = [f"{question.plain}\n\n{BEGUN}{option}" for option in OPTIONS]
-        first, second = tokenise.prompts(texts, tokenizer, UNCUT, "the judge's question")
-        if len(first) != len(second) or first[:-1] != second[:-1] or first[-1] == second[-1]:
-            raise UserError(
-                f"the tokenizer of {self.name} does not write the options A and B as one token each: choose another "
-                "--judge"
-            )
-        return first, second
+        texts: list[Any] = [self.answered(question, option) for question in questions for option in OPTIONS]
+        ids = tokenise.questions(texts, tokenizer)
+        found: list[tuple[list[int], list[int]] | str] = []
+        for first, second in zip(ids[::2], ids[1::2], strict=True):
+            if isinstance(first, str) or isinstance(second, str):
+                found.append(first if isinstance(first, str) else str(second))
+                continue
+            if len(first) != len(second) or first[:-1] != second[:-1] or first[-1] == second[-1]:
+                raise UserError(
+                    f"the tokenizer of {self.name} does not write the options A and B as one token each: choose "
+                    "another --judge"
+                )
+            found.append((first, second))
+        return found
+
+    def answered(self, question: Question, option: str) -> str | list[dict[str, str]]:
+        """The question with the answer that begins with this option."""
+        if self.policy.tokenizer.chat_template:
+            return [*question.messages, {"role": "assistant", "content": BEGUN + option}]
+        return f"{question.plain}\n\n{BEGUN}{option}"
 
     def read(self, rows: Sequence[tuple[list[int], list[int]]]) -> Iterator[Reading]:
         """What the model gives each pair of rows, which differ in their last ids alone."""
@@ -141,7 +153,7 @@ def in_reply(reply: Any, requests: int = 1) -> Reading:
         listed = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
         found = {str(one["token"]): number_of(one["logprob"]) for one in reversed(listed)}
     except (KeyError, IndexError, TypeError, ValueError):
-        return Reading(None, f"a reply without the likeliest tokens: {str(reply)[:200]}", requests, refused=True)
+        return Reading(None, f"a reply without the likeliest tokens: {brief(reply)}", requests, refused=True)
     missing = [option for option in OPTIONS if option not in found]
     if missing:
         likeliest = ", ".join(map(repr, list(found)[::-1][:5])) or "none"

@@ -5,7 +5,7 @@ half. Results are frozen dataclasses that `dataclasses.asdict` makes JSON-serial
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -126,6 +126,17 @@ def accuracy_by_gap(
     label. Raises ValueError for no pairs, or a number that is not finite.
     """
     return _bins(np.abs(_finite(gaps)), _finite(margins), bins)
+
+
+def rebinned(bins: Iterable[Bin], margins: Float[np.ndarray, "N"], gaps: Num[np.ndarray, "N"]) -> tuple[Bin, ...]:
+    """The bins of `accuracy_by_gap` for other margins of the same pairs; those without a margin are left out."""
+    sizes = np.abs(gaps)
+    inside = [(one, (sizes >= one.low) & (sizes <= one.high)) for one in bins]
+    return tuple(
+        replace(one, mean=float(sizes[i].mean()), count=int(i.sum()), agreement=accuracy(margins[i]))
+        for one, i in inside
+        if i.any()
+    )
 
 
 def length_correlation(scores: ArrayLike, lengths: ArrayLike) -> Interval | None:

@@ -1,14 +1,19 @@
 """A model behind HTTP: any server that implements OpenAI's chat-completions API, with what all of its users share."""
 
-import time
+import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
 from typing import Any, TypeVar
 
 from burnish.evaluation.readings import Reading
 from burnish.run import UserError, without_keys
 from burnish.run.web import FailedRequestError, Peer, api, endpoint, request
+
+SOON = 0.2
+"""The seconds in which whoever pauses notices that nobody waits any more."""
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -30,6 +35,8 @@ class ServedModel:
     at_once: int = 4
     peer: Peer = field(kw_only=True)
     """What errors call the server, and the environment variable with its key."""
+    stopped: Event = field(default_factory=Event, init=False, repr=False, compare=False)
+    """Set where whoever asked does not wait for the answers any more."""
 
     @property
     def name(self) -> str:
@@ -41,14 +48,18 @@ class ServedModel:
         return self.name
 
     def reply(self, messages: Sequence[dict[str, Any]], **options: Any) -> Any:
-        """The JSON of a reply. Raises FailedRequestError for a failed request, UserError if every one would fail."""
-        body = {"model": self.model, "messages": [*messages], "stream": False} | options
+        """The JSON of a reply. Raises FailedRequestError for a failed request, UserError if every one would fail.
+
+        Whether a message is `train`ed concerns Burnish alone, and is not sent.
+        """
+        told = [{key: value for key, value in one.items() if key != "train"} for one in messages]
+        body = {"model": self.model, "messages": told, "stream": False} | options
         return request(endpoint(self.url, "chat/completions"), self.timeout, self.peer, body)
 
     def rest(self, failures: int) -> None:
-        """Pause after so many failures."""
+        """Pause after so many failures, unless nobody waits any more."""
         if failures:
-            time.sleep(self.pause * 2 ** (failures - 1))
+            self.stopped.wait(self.pause * 2 ** (failures - 1))
 
     def answer(
         self,
@@ -64,6 +75,8 @@ class ServedModel:
         problem = ""
         for number in range(1, tries + 1):
             self.rest(number - 1)
+            if self.stopped.is_set():
+                return Reading(None, problem or "nobody waits for the answer", number - 1, failed=True)
             try:
                 return read(self.reply(messages, **options), number)
             except FailedRequestError as error:
@@ -80,14 +93,60 @@ class ServedModel:
         return self.tries if most is None else min(self.tries, most // questions)
 
     def each(self, ask: Callable[[A], T], questions: Sequence[A]) -> Iterator[tuple[int, T]]:
-        """The position of each question and what `ask` gives for it, as soon as it is there."""
-        workers = ThreadPoolExecutor(self.at_once)
+        """The position of each question and what `ask` gives for it, as soon as it is there.
+
+        Whoever stops reading ends the asking, without waiting for replies. A KeyboardInterrupt is raised behind what
+        has been answered, and what a pause was before.
+        """
+        asked: SimpleQueue[tuple[int, A]] = SimpleQueue()
+        answered: SimpleQueue[tuple[int, T | BaseException]] = SimpleQueue()
+        for place in enumerate(questions):
+            asked.put(place)
+        self.stopped.clear()
+        for _ in range(min(self.at_once, len(questions))):
+            Thread(target=self._work, args=(ask, asked, answered), daemon=True).start()
         try:
-            waiting = {workers.submit(ask, one): number for number, one in enumerate(questions)}
-            for one in as_completed(waiting):
-                yield waiting[one], one.result()
-        finally:
-            workers.shutdown(wait=False, cancel_futures=True)
+            for _ in questions:
+                yield _found(answered.get())
+        except BaseException as error:
+            self.stopped.set()
+            with suppress(Empty):
+                while True:
+                    asked.get_nowait()
+            with suppress(Empty):
+                while isinstance(error, KeyboardInterrupt):
+                    yield _found(answered.get(timeout=SOON))
+            raise
+
+    def _work(
+        self,
+        ask: Callable[[A], T],
+        asked: "SimpleQueue[tuple[int, A]]",
+        answered: "SimpleQueue[tuple[int, T | BaseException]]",
+    ) -> None:
+        """Ask until nothing is left, or nobody waits any more."""
+        while not self.stopped.is_set():
+            try:
+                number, one = asked.get_nowait()
+            except Empty:
+                return
+            try:
+                answered.put((number, ask(one)))
+            except BaseException as error:
+                answered.put((number, error))
+
+
+def _found(one: tuple[int, T | BaseException]) -> tuple[int, T]:
+    number, answer = one
+    if isinstance(answer, BaseException):
+        raise answer
+    return number, answer
+
+
+def brief(reply: Any) -> str:
+    """The beginning of a reply's JSON, for a sentence about it."""
+    text = json.dumps(reply, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def found_at(url: str, model: str | None, timeout: float, peer: Peer, option: str) -> tuple[str, str]:

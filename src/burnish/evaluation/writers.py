@@ -14,13 +14,12 @@ from burnish.data import tokenise
 from burnish.data.thoughts import TAGS, Tags, opens, tags_of
 from burnish.ends import special_tokens
 from burnish.evaluation.readings import Reading, is_unicode
-from burnish.evaluation.served_model import ServedModel
+from burnish.evaluation.served_model import ServedModel, brief
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import longest_row, sample
 from burnish.policies.language.stops import BEFORE, Stops
 
-UNCUT = 2**31
 TAIL = 16
 """So many tokens of a prompt say whether it opens a thought."""
 ENDS = (None, "stop", "eos", "eos_token", "stop_sequence", "end_turn")
@@ -70,13 +69,16 @@ class PolicyWriter:
         chat = bool(self.policy.tokenizer.chat_template)
         asked: list[Any] = [list(one.messages) if chat else one.text for one in talks]
         options = [dict(one.options) if chat else {} for one in talks]
-        ids = tokenise.prompts(asked, self.policy.tokenizer, UNCUT, "what the model is asked", options)
-        room = [longest_row(self.policy, len(one)) for one in ids]
-        fit = [number for number, one in enumerate(ids) if len(one) < room[number]]
-        found = dict(zip(fit, self.drawn([ids[i] for i in fit], [talks[i] for i in fit], chat), strict=True))
-        for number, one in enumerate(ids):
-            problem = f"the question has {len(one)} tokens, and the model reads {room[number]}"
-            yield number, found.get(number) or Reading(None, problem, requests=0)
+        ids: dict[int, list[int]] = {}
+        for number, one in enumerate(tokenise.questions(asked, self.policy.tokenizer, options)):
+            if isinstance(one, str):
+                yield number, Reading(None, one, requests=0)
+            elif len(one) >= (room := longest_row(self.policy, len(one))):
+                problem = f"the question has {len(one)} tokens, and the model reads {room}"
+                yield number, Reading(None, problem, requests=0)
+            else:
+                ids[number] = one
+        yield from zip(ids, self.drawn(list(ids.values()), [talks[number] for number in ids], chat), strict=True)
 
     @property
     def tags(self) -> Tags:
@@ -138,7 +140,7 @@ class ServerWriter(ServedModel):
         except (KeyError, IndexError, TypeError, AttributeError):
             said, reason = None, None
         if not isinstance(said, str):
-            return Reading(None, f"a reply without a message: {str(reply)[:200]}", requests, refused=True)
+            return Reading(None, f"a reply without a message: {brief(reply)}", requests, refused=True)
         why = "" if reason == "length" else f"no end: the server stopped with {str(reason)[:40]!r}"
         return in_text(said.strip(), reason in ENDS, whole, self.max_new_tokens, requests, why=why)
 

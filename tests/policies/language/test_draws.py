@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from burnish.options import COLDEST
-from burnish.policies.language.draws import draw, largest, log_distribution, next_tokens, uniforms
+from burnish.policies.language.draws import draw, largest, likeliest, log_distribution, next_tokens, uniforms
 
 
 def test_streams_begin_alike_whatever_their_length_and_are_uniform() -> None:
@@ -78,6 +78,15 @@ def test_next_tokens_are_drawn_from_the_whole_distribution(
     chosen, logprobs = next_tokens(logits, uniform, 0.8, top_k, top_p)
     assert torch.equal(chosen, draw(expected, uniform))
     torch.testing.assert_close(logprobs, expected.gather(1, chosen[:, None])[:, 0])
+
+
+def test_the_likeliest_tokens_are_the_models_and_the_chosen_one_is_behind_them() -> None:
+    """Probabilities 4/8, 1/8, 3/8 and 2/8, 5/8, 1/8 by their logarithms, shifted."""
+    logits = torch.tensor([[4.0, 1.0, 3.0], [2.0, 5.0, 1.0]]).log() + 7
+    ids, logprobs = likeliest(logits, torch.tensor([1, 1]), 2)
+    assert ids.tolist() == [[0, 2, 1], [1, 0, 1]]
+    torch.testing.assert_close(logprobs.exp(), torch.tensor([[4.0, 3.0, 1.0], [5.0, 2.0, 5.0]]) / 8)
+    assert likeliest(logits, torch.tensor([1, 1]), 20)[0].shape == (2, 4)
 
 
 def test_the_largest_logits_have_all_that_equal_the_last() -> None:

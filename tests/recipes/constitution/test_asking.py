@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from burnish.evaluation.readings import Reading
-from burnish.recipes.constitution.asking import Asking, all_refused, unreadable, waiting
-from burnish.recipes.constitution.calls import OPTIONS, TEXT, CallFile
+from burnish.recipes.constitution.asking import Asking, first_unread, totals, unless_all_refused, unreadable, waiting
+from burnish.recipes.constitution.calls import OPTIONS, SUPERVISED, TEXT, CallFile
 from burnish.run import UserError
 
 
@@ -24,7 +24,7 @@ class Asked:
 
     @property
     def facts(self) -> dict[str, Any]:
-        return {"prompt": "p", "model": "scribe"}
+        return {"prompt": "p", "source": "f.jsonl", "row": 3, "model": "scribe"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Writer:
 
 def asking(path: Path, budget: int | None = None, **told: Reading) -> tuple[Asking, Writer, Writer]:
     writer, judge = Writer(told), Writer(told, OPTIONS)
-    return Asking({TEXT: writer, OPTIONS: judge}, CallFile(path, {"p"}, "prompt"), budget, 2), writer, judge
+    return Asking({TEXT: writer, OPTIONS: judge}, CallFile(path, {"p"}, SUPERVISED), budget, 2), writer, judge
 
 
 TASKS = [Two(name) for name in "abcde"]
@@ -99,6 +99,12 @@ def test_what_cannot_be_used_ends_its_task_alone(tmp_path: Path) -> None:
     assert unreadable(one.file.readings["b"])
     assert not unreadable(one.file.readings["a"])
     assert not unreadable(None)
+    found = totals(TASKS[:3], 2, one.file.readings, 5)
+    assert found["first_unread"] == {"source": "f.jsonl", "row": 3, "problem": "an empty answer"}
+    assert first_unread(found) == "the first is f.jsonl, row 3: an empty answer"
+    counts = ("unread", "not_asked", "calls", "unread_calls", "requests", "problems")
+    assert [found[key] for key in counts] == [1, 0, 5, 1, 5, {"an empty answer": 1}]
+    assert "first_unread" not in totals(TASKS[:1], 1, one.file.readings, 5)
 
 
 def test_a_failure_ends_all_and_what_was_read_is_kept(tmp_path: Path) -> None:
@@ -116,15 +122,33 @@ def test_a_model_that_refuses_all_at_first_is_left_and_later_it_is_not(tmp_path:
     one, *_ = asking(tmp_path / "c.jsonl", **{"a+t": refused, "b+t": refused})
     with pytest.raises(UserError, match=r"failed \(no top_logprobs\): 2 answers are kept"):
         one.go_on(TASKS, 2, "asking", quiet=True)
-    assert all(reading.failed for _, reading in all_refused([(0, refused), (1, refused)]))
+    assert all(reading.failed for _, reading in unless_all_refused([(0, refused), (1, refused)]))
     failed = Reading(None, "HTTP 429", 3, failed=True)
-    assert all(reading.failed for _, reading in all_refused([(0, refused), (1, failed), (2, refused)]))
-    mixed = [(0, refused), (1, Reading(None, text="t"))]
-    assert all_refused(mixed) == mixed
+    assert all(reading.failed for _, reading in unless_all_refused([(0, refused), (1, failed), (2, refused)]))
+    mixed = [(0, refused), (1, Reading(None, text="t")), (2, refused)]
+    assert list(unless_all_refused(mixed)) == mixed
     one.file.close()
     other, *_ = asking(tmp_path / "d.jsonl", **{"c+t": refused, "d+t": refused})
     other.go_on(TASKS, 2, "asking", quiet=True)
     assert (unreadable(other.file.readings["c+t"]), len(other.file.readings)) == (True, 10)
+
+
+def test_the_first_answers_are_given_as_they_come() -> None:
+    """Whoever is killed later has them; what is broken off before any answer may be asked again."""
+    refused, answer = Reading(None, "no top_logprobs", refused=True), Reading(None, text="t")
+
+    def answers(*readings: Reading) -> Iterator[tuple[int, Reading]]:
+        yield from enumerate(readings)
+        raise KeyboardInterrupt
+
+    coming = unless_all_refused(answers(refused, answer))
+    assert [next(coming), next(coming)] == [(0, refused), (1, answer)]
+    with pytest.raises(KeyboardInterrupt):
+        next(coming)
+    broken = unless_all_refused(answers(refused))
+    assert next(broken) == (0, Reading(None, "no top_logprobs", refused=True, failed=True))
+    with pytest.raises(KeyboardInterrupt):
+        next(broken)
 
 
 def test_another_model_that_refuses_all_is_left_too(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from burnish.evaluation.readings import UNREAD, Reading
-from burnish.recipes.constitution.calls import OPTIONS, TEXT, CallFile, key_of, spoken
+from burnish.recipes.constitution.calls import OPTIONS, SUPERVISED, TEXT, CallFile, key_of, spoken
 from burnish.recipes.constitution.comparing import Choice, Thought
 from burnish.recipes.label.pairs import Pair
 from burnish.run import UserError
@@ -90,8 +90,8 @@ def test_calls_about_other_data_are_refused(tmp_path: Path) -> None:
     file.close()
     with pytest.raises(UserError, match="has calls about 1 pairs that are not in the data: choose another --out"):
         CallFile(path, {"another"})
-    with pytest.raises(UserError, match="has calls about 1 prompts that are not in the data"):
-        CallFile(path, KEYS, "prompt")
+    with pytest.raises(UserError, match=r"l\.calls\.jsonl has calls of --part feedback: choose another --out, or give"):
+        CallFile(path, KEYS, SUPERVISED)
     CallFile(path, {*KEYS, "another"}).close()  # more pairs of the same data
 
 

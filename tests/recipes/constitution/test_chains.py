@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from burnish.evaluation.readings import Reading
-from burnish.recipes.constitution.chains import Chain, Prompt, Step, prompts_in
+from burnish.recipes.constitution.chains import Chain, Prompt, Step, once, prompts_in
 from burnish.recipes.constitution.principles import Principle
 from burnish.run import UserError
 
@@ -53,6 +53,7 @@ def test_each_round_criticizes_and_revises_the_latest_answer() -> None:
     assert chain.reached(readings) == [step for step, _ in steps]
     assert steps[1][0].facts == {
         "prompt": PROMPT.key,
+        "source": "",
         "row": 3,
         "round": 1,
         "step": "critique",
@@ -108,9 +109,12 @@ def read(folder: Path, rows: list[dict[str, Any]], chat: bool, tokenizer: Any = 
 def test_prompts_are_read_once_each(tmp_path: Path) -> None:
     talk = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
     rows = [{"prompt": "a"}, {"prompt": "b"}, {"prompt": "a"}]
-    assert read(tmp_path, rows, False) == [Prompt(0, "a"), Prompt(1, "b")]
-    assert read(tmp_path, rows, True)[1] == Prompt(1, [{"role": "user", "content": "b"}])
-    assert read(tmp_path, [{"prompt": talk}], True) == [Prompt(0, talk)]
+    source = str(tmp_path / "prompts.jsonl")
+    found = read(tmp_path, rows, False)
+    assert found == [Prompt(i, text, source=source) for i, text in enumerate("aba")]
+    assert once(found) == found[:2]
+    assert read(tmp_path, rows, True)[1] == Prompt(1, [{"role": "user", "content": "b"}], source=source)
+    assert read(tmp_path, [{"prompt": talk}], True) == [Prompt(0, talk, source=source)]
     (own,) = read(tmp_path, [{"prompt": talk, "chat_template_kwargs": {"mood": "good"}}], True)
     assert own.options == {"mood": "good"}
     assert own.columns() == {"chat_template_kwargs": {"mood": "good"}}

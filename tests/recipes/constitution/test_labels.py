@@ -11,7 +11,7 @@ from burnish.recipes.label.pairs import Pair
 
 
 def asked(number: int) -> Comparison:
-    pair = Pair(number, f"p{number}", "x", "y", {"tools": ["t"]} if number == 1 else {})
+    pair = Pair(number, f"p{number}", "x", "y", {"tools": ["t"]} if number == 1 else {}, "f.jsonl")
     return Comparison.of(pair, "Be kind.", "j")
 
 
@@ -44,6 +44,7 @@ def test_both_orders_are_averaged_and_the_likelier_answer_is_chosen() -> None:
         "principle": "Be kind.",
         "probabilities": pytest.approx([0.75, 0.5]),
         "judge": "judge j",
+        "source": "f.jsonl",
         "row": 0,
     }
 
@@ -79,7 +80,7 @@ def test_what_was_not_read_has_no_label_and_is_counted() -> None:
     assert totals["principles"] == {"Be kind.": 1}
     assert sentences(totals)[:3] == [
         "1 of 4 pairs are labelled (9 requests)",
-        "1 pairs have an answer that cannot be read, and no label: no B",
+        "1 pairs have an answer that cannot be read, and no label; the first is f.jsonl, row 1: no B",
         "2 pairs are not asked about yet: raise --budget to go on",
     ]
     assert summary(every, [], {}, 0)["not_asked"] == 4

@@ -24,7 +24,9 @@ def comparison(number: int, **others: Any) -> dict[str, Any]:
 
 def judged(pairs: list[Pair]) -> list[dict[str, Any]]:
     """The judge prefers the answer a."""
-    return [{"prompt": one.prompt, "chosen": one.a, "rejected": one.b, "confidence": 0.7} for one in pairs]
+    return [
+        {"prompt": one.prompt, "chosen": one.a, "rejected": one.b, "confidence": 0.7, "source": "q"} for one in pairs
+    ]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +54,7 @@ def test_pairs_that_both_could_label_are_dealt_in_the_share(tmp_path: Path) -> N
     asked = mix.to_ask(PAIRS)
     assert len(asked) == 10
     assert [one.row for one in asked] == sorted(one.row for one in asked)
-    rows = mix.mixed(PAIRS, judged(asked), "pairs.jsonl")
+    rows = mix.mixed(PAIRS, judged(asked))
     assert len(rows) == 40
     assert {row["prompt"] for row in rows if row["by"] == "judge"} == {one.prompt for one in asked}
     assert len({row["prompt"] for row in rows}) == 40
@@ -67,14 +69,15 @@ def test_pairs_that_both_could_label_are_dealt_in_the_share(tmp_path: Path) -> N
 
 
 def test_no_more_is_asked_than_the_share_needs(tmp_path: Path) -> None:
-    """People labelled six other pairs: as many of the judge's make a half, and eighteen three quarters."""
+    """People labelled six other pairs: as many of the judge's make a half, and eighteen three quarters. Of 0.3 they are
+    6 · 3/7 = 2.6: two, beside 2 · 7/3 = 4.7 of people."""
     path = labelled(tmp_path, [comparison(i) for i in range(100, 106)])
-    for share, asked, rows in ((0.5, 6, 12), (0.75, 18, 24), (1.0, 40, 40), (0.0, 0, 6)):
+    for share, asked, rows in ((0.5, 6, 12), (0.75, 18, 24), (0.3, 2, 7), (1.0, 40, 40), (0.0, 0, 6)):
         mix = mixing(path, share, 0)
         assert mix is not None
         found = mix.to_ask(PAIRS)
         assert len(found) == asked
-        assert len(mix.mixed(PAIRS, judged(found), "s")) == rows
+        assert len(mix.mixed(PAIRS, judged(found))) == rows
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,7 @@ def test_a_judge_without_an_answer_gives_no_row(tmp_path: Path) -> None:
     mix = mixing(labelled(tmp_path, [comparison(i) for i in range(40)]), 0.5, 0)
     assert mix is not None
     with pytest.raises(UserError, match=r"^--ai-share 0\.5 of 0 labels of the judge and 20 of people gives no row"):
-        mix.mixed(PAIRS, [], "s")
+        mix.mixed(PAIRS, [])
 
 
 def test_a_larger_share_keeps_the_judges_pairs_also_where_it_needs_fewer(tmp_path: Path) -> None:
@@ -117,7 +120,7 @@ def test_a_larger_share_keeps_the_judges_pairs_also_where_it_needs_fewer(tmp_pat
 def test_what_the_judge_did_not_answer_shrinks_both_sides(tmp_path: Path) -> None:
     mix = mixing(labelled(tmp_path, [comparison(i) for i in range(40)]), 0.5, 0)
     assert mix is not None
-    rows = mix.mixed(PAIRS, judged(mix.to_ask(PAIRS)[:5]), "s")
+    rows = mix.mixed(PAIRS, judged(mix.to_ask(PAIRS)[:5]))
     assert [sum(row["by"] == who for row in rows) for who in ("judge", "people")] == [5, 5]
 
 
@@ -128,13 +131,13 @@ def test_rows_say_whose_they_are_and_keep_certainty(tmp_path: Path) -> None:
     path = labelled(tmp_path, [comparison(0, confidence=0.8, margin=2.0), comparison(1, margin=0)])
     mix = mixing(path, 0.5, 0)
     assert mix is not None
-    rows = {row["prompt"]: row for row in mix.mixed(PAIRS[5:9], judged(PAIRS[5:9]), "pairs.jsonl")}
+    rows = {row["prompt"]: row for row in mix.mixed(PAIRS[5:9], judged(PAIRS[5:9]))}
     people = {"by": "people", "source": path, "row": 0}
     texts = {"prompt": "p0", "chosen": "y0", "rejected": "x"}
     assert rows["p0"] == texts | {"confidence": 0.8, "margin": 2.0} | people
     assert rows["p1"]["confidence"] == 1.0
     own = next(row for row in rows.values() if row["by"] == "judge")
-    assert (own["margin"], own["confidence"], own["source"]) == (0.0, 0.7, "pairs.jsonl")
+    assert (own["margin"], own["confidence"], own["source"]) == (0.0, 0.7, "q")
 
 
 def test_votes_of_burnish_label_are_counted(tmp_path: Path) -> None:
@@ -145,7 +148,7 @@ def test_votes_of_burnish_label_are_counted(tmp_path: Path) -> None:
     votes += [{"prompt": "p2", "a": "x", "b": "y2", "rater": "u", "verdict": "skip"}]
     mix = mixing(labelled(tmp_path, votes), 0.0, 0)
     assert mix is not None
-    (row,) = mix.mixed(PAIRS, [], "s")
+    (row,) = mix.mixed(PAIRS, [])
     assert (row["chosen"], row["confidence"]) == ("y0", pytest.approx(2 / 3))
     assert sentence(mix.facts([row])) == (
         "1 rows are written: 0 of the judge and 1 of the 1 of people (1 even, 1 skipped are left out)"

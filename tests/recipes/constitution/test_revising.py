@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from served import serving
 
 from burnish.config import Settings
 from burnish.data import adapters, sources
+from burnish.evaluation.served_model import ServedModel
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import sample
 from burnish.recipes.constitution.revising import revise
@@ -222,6 +225,7 @@ def test_what_cannot_be_used_is_kept_and_counted_and_not_asked_again(tmp_path: P
     assert [made.found[key] for key in ("revised", "unread", "unread_calls", "not_asked")] == [4, 2, 2, 0]
     assert made.found["problems"] == {"an empty answer": 1, "no end within 9 tokens": 1}
     assert made.chains[1] == {
+        "source": str(tmp_path / "prompts.jsonl"),
         "row": 1,
         "prompt": [{"role": "user", "content": "p1"}],
         "answer": "p1.0",
@@ -253,7 +257,7 @@ def test_what_cannot_be_used_is_kept_and_counted_and_not_asked_again(tmp_path: P
 def test_a_server_that_does_not_answer_is_a_sentence_and_is_asked_again(
     tmp_path: Path, answer: Any, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr(ServedModel, "rest", lambda *_: None)
     broken = True
 
     def rule(seen: Seen) -> Any:
@@ -310,8 +314,66 @@ def test_other_prompts_and_other_files_are_refused(tmp_path: Path) -> None:
         revise(written(tmp_path, PROMPTS[:2]), RULES, tmp_path / "r.jsonl", server=server.url, base=BASE)
         with pytest.raises(UserError, match=r"r\.calls\.jsonl has calls about 2 prompts that are not in the data"):
             revise(written(tmp_path, PROMPTS[2:]), RULES, tmp_path / "r.jsonl", server=server.url, base=BASE)
-        with pytest.raises(UserError, match=r"prompts\.jsonl exists, without the calls that demonstrations are made"):
+        with pytest.raises(UserError, match=r"prompts\.jsonl is read by this command, which would write it"):
             revise(written(tmp_path), RULES, tmp_path / "prompts.jsonl", server=server.url, base=BASE)
+
+
+def test_a_budget_that_finishes_nothing_leaves_the_rows_that_are_there(tmp_path: Path) -> None:
+    with judge_server(says) as server:
+        revise(written(tmp_path), RULES, tmp_path / "r.jsonl", server=server.url, base=BASE)
+        files = sorted(tmp_path.glob("r.*"))
+        before = {path: path.read_bytes() for path in files}
+        with pytest.raises(UserError, match=r"^there is no row to write, and .*r\.jsonl stays as it is \(--budget is"):
+            revise(written(tmp_path), ["New."], tmp_path / "r.jsonl", server=server.url, budget=18, base=BASE)
+        assert len(server.requests) == 18
+    assert [path.name for path in files] == ["r.calls.jsonl", "r.chains.jsonl", "r.jsonl", "r.summary.json"]
+    assert {path: path.read_bytes() for path in files} == before
+
+
+def test_prompts_that_are_there_twice_are_counted_and_whether_a_message_is_trained_is_not_sent(tmp_path: Path) -> None:
+    talk = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho", "train": False}]
+    talk.append({"role": "user", "content": "p7"})
+    with judge_server(lambda _: "so") as server:
+        data = written(tmp_path, [{"prompt": talk}, {"prompt": "p0"}, {"prompt": talk}])
+        made = revise(data, RULES, tmp_path / "r.jsonl", server=server.url, base=BASE)
+    assert (made.found["prompts"], made.found["repeated"], len(made.rows)) == (2, 1, 2)
+    assert len(server.requests) == 6
+    assert all(set(one) == {"role", "content"} for seen in server.requests for one in seen.body["messages"])
+    assert made.rows[0]["prompt"] == talk
+
+
+def test_an_interrupted_run_ends_at_once_and_keeps_what_it_has(tmp_path: Path) -> None:
+    """The run waits for a reply that does not come before it has ended, and after each failure of others."""
+    (tmp_path / "rules.yaml").write_text("- Be kind.\n")
+    command = [sys.executable, "-m", "burnish", "constitution", "--part", "supervised", "--data", written(tmp_path)]
+    busy, over = threading.Event(), threading.Event()
+
+    def rule(seen: Seen) -> Any:
+        said = says(seen)
+        if said == "p0.0":
+            return said
+        if said == "p1.0":
+            over.wait(600)
+        busy.set()
+        raise Status(503)
+
+    with judge_server(rule) as server:
+        command += ["--principles", str(tmp_path / "rules.yaml"), "--server", server.url, "--server-timeout", "600"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        options: dict[str, Any] = {"env": environment, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen([*command, "--out", str(tmp_path / "r.jsonl"), "--quiet"], **options)
+        assert busy.wait(120)
+        while not (tmp_path / "r.calls.jsonl").read_text().count("\n"):  # the first answer is written as it comes
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        try:
+            _, said = process.communicate(timeout=300)
+        finally:
+            over.set()
+    assert process.returncode != 0
+    assert "1 answers are kept in" in said
+    assert "Traceback" not in said
+    assert [one["text"] for one in rows(tmp_path / "r.calls.jsonl") if one["outcome"] == "read"] == ["p0.0"]
 
 
 @pytest.mark.parametrize(

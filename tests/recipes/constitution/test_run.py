@@ -14,7 +14,8 @@ import tiny
 from judge_servers import Seen, Status, judge_server
 
 from burnish.config import Settings
-from burnish.data import adapters, sources
+from burnish.data import adapters, builtin, sources
+from burnish.evaluation.served_model import ServedModel
 from burnish.recipes.constitution.calls import spoken
 from burnish.recipes.constitution.run import constitution
 from burnish.run import UserError
@@ -140,6 +141,51 @@ def test_the_budget_holds_over_runs_and_a_larger_one_goes_on(tmp_path: Path) -> 
         assert len(server.requests) == 12
 
 
+def test_a_budget_that_labels_nothing_leaves_the_labels_that_are_there(tmp_path: Path) -> None:
+    """The budget of 12 is used up by the labels by one list, and another one is asked for."""
+    out = tmp_path / "l.jsonl"
+    with judge_server(longer) as server:
+        constitution(written(tmp_path), RULES, server.url, out, base=BASE)
+        before = [path.read_bytes() for path in (out, tmp_path / "l.summary.json")]
+        with pytest.raises(UserError) as caught:
+            constitution(written(tmp_path), ["Another."], server.url, out, budget=12, base=BASE)
+        assert len(server.requests) == 12
+    assert [path.read_bytes() for path in (out, tmp_path / "l.summary.json")] == before
+    why = "(--budget is used up: raise it; or choose another --out)"
+    assert str(caught.value) == f"there is no row to write, and {out} stays as it is {why}"
+
+
+def test_what_the_template_rejects_is_one_row_and_is_named(tmp_path: Path) -> None:
+    """The second pair of the second file: the model is asked about the others, which are of the same batch."""
+    words = (*tiny.WORDS, "(A", "(B")
+    tiny.make_model("llama", vocab_size=len(words) + 3, max_position_embeddings=400).save_pretrained(tmp_path / "judge")
+    tokenizer = tiny.make_tokenizer(words)
+    tokenizer.chat_template = tiny.REJECTING + str(tiny.make_chat_tokenizer().chat_template)
+    tokenizer.save_pretrained(tmp_path / "judge")
+    pairs = [{"prompt": prompt, "a": "good", "b": "bad"} for prompt in ("the film", "the plot", "not", "really")]
+    files = [str(tiny.write_rows(tmp_path / f"{i}.jsonl", pairs[2 * i : 2 * i + 2])) for i in (0, 1)]
+    made = constitution(files, ["fine"], tmp_path / "judge", tmp_path / "l.jsonl", base=BASE)
+    assert [(row["source"], row["row"]) for row in made.rows] == [(files[0], 0), (files[0], 1), (files[1], 0)]
+    problem = "the chat template rejects its messages (nothing is really so)"
+    assert made.found["first_unread"] == {"source": files[1], "row": 1, "problem": problem}
+    assert (made.found["unread"], made.found["problems"], made.found["requests"]) == (1, {problem: 2}, 6)
+    kept = [one for one in rows(tmp_path / "l.calls.jsonl") if one["problem"]]
+    assert [(one["source"], one["row"]) for one in kept] == [(files[1], 1)] * 2
+
+
+def test_what_is_left_out_of_the_data_is_counted(tmp_path: Path) -> None:
+    """Of ratings a tie is no pair; of pairs one has equal answers, and two are there before, one in the other order."""
+    pair = {"prompt": "p", "a": "x", "b": "yy"}
+    more = [pair, {"prompt": "p", "a": "yy", "b": "x"}, pair, {"prompt": "q", "a": "x", "b": "x"}]
+    ratings = [("g", "x", 1), ("g", "yy", 1), ("h", "x", 1), ("h", "yy", 2)]
+    rated = [{"prompt": prompt, "response": text, "score": score} for prompt, text, score in ratings]
+    data = [written(tmp_path, more), str(tiny.write_rows(tmp_path / "rated.jsonl", rated))]
+    with judge_server(longer) as server:
+        found = constitution(data, RULES, server.url, tmp_path / "l.jsonl", base=BASE).found
+    assert (found["pairs"], found["labels"]) == (2, 2)
+    assert found["left_out"] == {"ties": 1, "equal": 1, "repeated": 2}
+
+
 def test_what_cannot_be_read_is_kept_and_counted_and_not_asked_again(tmp_path: Path) -> None:
     """The judge says nothing of B where x is three letters long: one pair in both orders."""
 
@@ -187,7 +233,7 @@ def test_a_judge_that_refuses_everything_is_left_at_once(tmp_path: Path, answer:
 
 
 def test_a_failing_server_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr(ServedModel, "rest", lambda *_: None)
     fails = True
 
     def rule(seen: Seen) -> dict[str, Any]:
@@ -211,7 +257,7 @@ def test_what_the_server_refuses_for_a_while_is_asked_again(
     tmp_path: Path, answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the seventh request on there is no credit, or the server moves: no pair is given up for that."""
-    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr(ServedModel, "rest", lambda *_: None)
     broken = True
 
     def rule(seen: Seen) -> Any:
@@ -254,7 +300,7 @@ def test_a_pair_that_is_in_the_data_in_both_orders_is_asked_about_once(tmp_path:
 def test_a_file_that_is_not_of_labels_is_not_replaced(tmp_path: Path) -> None:
     data = Path(written(tmp_path))
     before = data.read_bytes()
-    with pytest.raises(UserError, match=r"pairs\.jsonl exists, without the calls .*: choose another --out"):
+    with pytest.raises(UserError, match=r"pairs\.jsonl is read by this command, which would write it: choose"):
         constitution(str(data), RULES, "builtin", data, base=BASE)
     assert data.read_bytes() == before
 
@@ -270,6 +316,20 @@ def test_a_file_that_is_not_of_labels_is_not_replaced(tmp_path: Path) -> None:
 def test_data_without_pairs_are_refused(tmp_path: Path, row: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         constitution(written(tmp_path, [row]), RULES, "builtin", tmp_path / "l.jsonl", base=BASE)
+
+
+def test_builtin_comparisons_are_judged_beside_people(tmp_path: Path) -> None:
+    """The judge prefers the longer review: in how many of the first 50 that is the chosen one is counted here."""
+    with judge_server(longer) as server:
+        made = constitution("builtin", RULES[:1], server.url, tmp_path / "l.jsonl", prompts=50, base=BASE)
+    rows = builtin.comparisons("held_out").select(range(50))
+    lengths = [(len(row["chosen"]), len(row["rejected"])) for row in rows]
+    right = sum((a > b) + (a == b) / 2 for a, b in lengths)
+    told = made.found["agreement"]
+    assert (told["judge"]["mean"], told["judge"]["n"]) == (pytest.approx(right / 50), 50)
+    assert [one["count"] for one in told["judge_by_gap"]] == [25, 25]
+    assert len(told["people_by_gap"]) == 2
+    assert [(row["source"], row["row"]) for row in made.rows] == [("builtin", number) for number in range(50)]
 
 
 def test_conversations_are_judged_and_kept_as_they_are(tmp_path: Path) -> None:

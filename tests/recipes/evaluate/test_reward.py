@@ -86,7 +86,7 @@ def test_every_number_is_that_of_the_scores(run: Path) -> None:
     (near,) = found["accuracy_by_gap"]
     assert (near["low"], near["high"], near["mean"]) == pytest.approx((0.0, 1.5, 4.5 / 6))
     assert found["score"].keys() == {"chosen", "rejected"}
-    assert "ceiling" not in found
+    assert not {"ceiling", "ceiling_by_gap"} & set(found)
 
 
 def test_on_builtin_data_beside_the_human_ceiling(tmp_path: Path) -> None:
@@ -101,6 +101,11 @@ def test_on_builtin_data_beside_the_human_ceiling(tmp_path: Path) -> None:
     gaps = [abs(row["chosen_mean"] - row["rejected_mean"]) for row in builtin.comparisons("held_out")]
     assert found["accuracy_by_gap"][0]["low"] == min(gaps)
     assert found["accuracy_by_gap"][-1]["high"] == max(gaps)
+    raters = found["ceiling_by_gap"]
+    assert [one["low"] for one in raters] == [one["low"] for one in found["accuracy_by_gap"]]
+    assert sum(one["count"] for one in raters) == ceiling.pairs
+    agreed = sum(one["count"] * one["agreement"]["mean"] for one in raters)
+    assert agreed == pytest.approx(ceiling.agreement * ceiling.pairs)
     centred = found["score"]["demonstrations"]
     assert abs(centred["mean"]) < 4 * (centred["high"] - centred["low"]) / 2
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from burnish.data import builtin
 from burnish.recipes.label.pairs import Pair, blocks, checksum, different, pairs_in
 from burnish.run import UserError
 
@@ -36,6 +37,24 @@ def written(folder: Path, *rows: dict[str, Any]) -> str:
 def test_where_the_answers_are(tmp_path: Path, row: dict[str, Any], expected: tuple[Any, ...]) -> None:
     (one,) = pairs_in(written(tmp_path, row))
     assert (one.prompt, one.a, one.b) == expected
+
+
+def test_comparisons_say_which_answer_is_preferred_and_how_far_apart_means_are(tmp_path: Path) -> None:
+    """Of three rows the last has one mean alone; pairs without labels have none."""
+    means = [(1.5, -1.0), (0, 2), (1.0, None)]
+    rows = [{"prompt": "p", "chosen": "x", "rejected": "y", "chosen_mean": a, "rejected_mean": b} for a, b in means]
+    found = pairs_in(written(tmp_path, *rows))
+    assert [(one.preferred, one.gap) for one in found] == [(True, 2.5), (True, 2.0), (True, None)]
+    (bare,) = pairs_in(written(tmp_path, {"prompt": "p", "a": "x", "b": "y", "chosen_mean": 1, "rejected_mean": 2}))
+    assert (bare.preferred, bare.gap, bare.source) == (False, None, str(tmp_path / "pairs.jsonl"))
+
+
+def test_the_builtin_comparisons_are_the_held_out_ones() -> None:
+    first = builtin.comparisons("held_out")[0]
+    one, two = pairs_in("builtin", 2)
+    assert (one.a, one.b, one.prompt, one.row, one.source) == (first["chosen"], first["rejected"], "", 0, "builtin")
+    assert one.gap == abs(first["chosen_mean"] - first["rejected_mean"])
+    assert two.row == 1
 
 
 def test_tools_stay_beside_a_pair(tmp_path: Path) -> None:

@@ -28,6 +28,26 @@ def server() -> Iterator[Server]:
         yield found
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_alternatives_are_those_of_a_forward_pass(server: Server, streamed: bool) -> None:
+    """After `film` (5) behind the BOS: the three likeliest words of the model's own distribution, at temperature 0."""
+    body = {"prompt": [0, 5], "max_tokens": 1, "temperature": 0, "logprobs": 3, "stream": streamed}
+    status, found = ask(server, "/v1/completions", body)
+    assert status == 200
+    if streamed:
+        found = json.loads(found.split("\n\n")[0].removeprefix("data: "))
+    policy = server.engine.policy
+    with torch.no_grad():
+        own = policy.model(input_ids=torch.tensor([[0, 5]])).logits[0, -1].double().log_softmax(-1)
+    values, ids = own.topk(3)
+    top = {policy.tokenizer.decode([i]): value for i, value in zip(ids.tolist(), values.tolist(), strict=True)}
+    logprobs = found["choices"][0]["logprobs"]
+    assert logprobs["top_logprobs"] == [pytest.approx(top, abs=1e-5)]
+    assert logprobs["tokens"] == list(top)[:1]
+    assert logprobs["token_logprobs"] == pytest.approx([values[0].item()], abs=1e-5)
+    assert found["logprobs_mode"] == "raw_logprobs"
+
+
 def ask(server: Server, path: str, body: Any = None, method: str | None = None, **headers: str) -> tuple[int, Any]:
     connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
     data = body if isinstance(body, bytes | None) else json.dumps(body).encode()

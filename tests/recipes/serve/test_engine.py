@@ -53,6 +53,31 @@ def test_completions_are_those_of_the_sampler(engine: Engine, options: dict[str,
         assert one.text.split() == tokenizer.decode(one.tokens, skip_special_tokens=True).split()
 
 
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.5, "top_k": 2}, {"top_k": 1}])
+def test_alternatives_are_the_models_own_whatever_is_drawn_from(engine: Engine, options: dict[str, Any]) -> None:
+    """The oracle reads prompt and completion in one forward pass; what is drawn is what is drawn without."""
+    reply = engine.complete(asked([PROMPT], n=2, logprobs=True, alternatives=3, **options))
+    plain = engine.complete(asked([PROMPT], n=2, logprobs=True, **options))
+    assert [one.tokens for one in reply.choices] == [one.tokens for one in plain.choices]
+    modes = reply.facts["logprobs_mode"], plain.facts["logprobs_mode"], engine.facts["logprobs_mode"]
+    assert modes == ("raw_logprobs", "processed_logprobs", "processed_logprobs")
+    assert plain.choices[0].likeliest == [{}] * len(plain.choices[0].tokens)
+    for one in reply.choices:
+        with torch.no_grad():
+            logits = engine.policy.model(input_ids=torch.tensor([PROMPT + one.tokens])).logits[0, len(PROMPT) - 1 : -1]
+        own = logits.double().log_softmax(-1)
+        for place, (token, logprob, likeliest) in enumerate(zip(one.tokens, one.logprobs, one.likeliest, strict=True)):
+            order = own[place].argsort(descending=True).tolist()[:3]
+            assert list(likeliest)[:3] == order
+            assert list(likeliest)[3:] == ([] if token in order else [token])
+            assert list(likeliest.values()) == pytest.approx([own[place][i].item() for i in likeliest], abs=1e-5)
+            assert logprob == likeliest[token]
+
+
+def test_a_token_is_called_by_its_text(engine: Engine) -> None:
+    assert [engine.called(token) for token in (5, 1, 5)] == ["film", "</s>", "film"]
+
+
 def test_a_text_is_read_as_its_ids(engine: Engine) -> None:
     """film = 5, plot = 6, behind the BOS."""
     assert engine.complete(asked(["film plot"])).prompts == [PROMPT]

@@ -41,7 +41,9 @@ def test_every_field_arrives() -> None:
     )
     assert found == Asked("completion", ["a film"], 3, 9, 2, (2**40,), 0.5, 4, 0.9, ("a", "b"), (7,), True, True, True)
     assert found.rows == [("a film", 2**40), ("a film", 2**40 + 1)]
-    assert chat({"messages": SAID, "max_completion_tokens": 5, "logprobs": True}, "tiny").max_tokens == 5
+    spoken = chat({"messages": SAID, "max_completion_tokens": 5, "logprobs": True, "top_logprobs": 20}, "tiny")
+    assert (spoken.max_tokens, spoken.logprobs, spoken.alternatives) == (5, True, 20)
+    assert chat({"messages": SAID, "top_logprobs": 0}, "tiny").logprobs is False
 
 
 def test_random_streams_are_those_of_burnish_sample() -> None:
@@ -59,6 +61,8 @@ def test_random_streams_are_those_of_burnish_sample() -> None:
         ({"stop": "a"}, {"stop": ("a",)}),
         ({"logprobs": False}, {"logprobs": False}),
         ({"logprobs": None}, {"logprobs": False}),
+        ({"logprobs": 0}, {"logprobs": True, "alternatives": 0}),
+        ({"logprobs": 20}, {"logprobs": True, "alternatives": 20}),
         ({"prompt": [1, 2]}, {"prompts": [[1, 2]]}),
         ({"presence_penalty": 0, "best_of": 1, "echo": False, "logit_bias": {}}, {"n": 1}),
     ],
@@ -94,8 +98,15 @@ def test_other_ways_to_say_something(fields: dict[str, Any], expected: dict[str,
         ({"stop_token_ids": ["a"]}, "stop_token_ids", "a list of token ids"),
         ({"stream": "yes"}, "stream", "true or false"),
         ({"stream": 1}, "stream", "true or false"),
-        ({"logprobs": 5}, "logprobs", "set it to 0"),
-        ({"logprobs": True}, "logprobs", "set it to 0"),
+        ({"logprobs": 21}, "logprobs", "a whole number from 0 to 20, not 21"),
+        ({"logprobs": -1}, "logprobs", "a whole number from 0 to 20"),
+        ({"logprobs": True}, "logprobs", "a whole number from 0 to 20"),
+        ({"top_logprobs": 5}, "top_logprobs", "has no top_logprobs"),
+        (
+            {"logprobs": 20, "max_tokens": 10**6},
+            "max_tokens",
+            "1 completions of up to 1,000,000 tokens, each with 20 alternatives, are more than 16,777,216 tokens",
+        ),
         ({"echo": True}, "echo", "this server has no echo: leave it out"),
         ({"presence_penalty": 0.5}, "presence_penalty", "has no presence_penalty"),
         ({"tools": [{}]}, "tools", "has no tools"),
@@ -131,5 +142,9 @@ def test_the_rest_that_is_refused() -> None:
     with pytest.raises(BadRequestError, match="'big' here: this server has 'tiny'") as caught:
         asked(model="big")
     assert caught.value.status == 404
+    for top, said in ((5, "set logprobs to true"), (21, "from 0 to 20"), (True, "from 0 to 20")):
+        with pytest.raises(BadRequestError, match=said) as caught:
+            chat({"messages": SAID, "logprobs": top != 5, "top_logprobs": top}, "tiny")
+        assert caught.value.field == "top_logprobs"
     with pytest.raises(BadRequestError, match="are one: give one of them"):
         chat({"messages": SAID, "max_tokens": 1, "max_completion_tokens": 2}, "tiny")

@@ -89,6 +89,15 @@ def test_accuracy_by_gap_has_lines_for_guessing_and_for_people(ceiling):
     assert rows(chart, dashed[0])[0]["x"] == pytest.approx(4.4)  # a tenth beyond the last point
 
 
+def test_people_by_gap_stand_beside_the_models():
+    """Then there is no line for all pairs."""
+    people = bins([0.5, 1.7, 4.1], [0.7, 0.9, 1.0])
+    (_, _, found) = reward_model.reward_figures({"rm": evaluation(ceiling_by_gap=people)}, COLOURS)
+    assert found.description.endswith("farthest apart: one rater 70%, 90%, 100%; rm 55%, 71%, 90%.")
+    chart = reward_model.gap_chart({"rm": evaluation(ceiling_by_gap=people)}, COLOURS, interval(0.909, 0.02))
+    assert len([layer for layer in layers(chart) if layer["mark"].get("strokeDash")]) == 1
+
+
 def test_no_interval_leaves_its_plot():
     """The lowest end, 0.30, lies above the axis's own."""
     low = evaluation(calibration={"error": 0.2, "bins": bins([0.6], [0.38])}, accuracy_by_gap=bins([2.0], [0.38]))

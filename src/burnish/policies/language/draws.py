@@ -58,6 +58,17 @@ def next_tokens(
     return (chosen if ids is None else ids.gather(1, chosen))[:, 0], distribution.gather(1, chosen)[:, 0]
 
 
+def likeliest(
+    logits: Float[Tensor, "N V"], chosen: Int[Tensor, "N"], count: int
+) -> tuple[Int[Tensor, "N k"], Float[Tensor, "N k"]]:
+    """The `count` likeliest tokens of the model's own distribution, in falling order and behind them the chosen one,
+    with their log-probabilities: before temperature, top-k and top-p."""
+    logprobs = log_distribution(logits, 1.0)
+    top = logprobs.topk(min(count, logprobs.shape[-1]))
+    ids = torch.cat([top.indices, chosen[:, None]], 1)
+    return ids, logprobs.gather(1, ids)
+
+
 def largest(logits: Float[Tensor, "N V"], top_k: int) -> tuple[Float[Tensor, "N k"], Int[Tensor, "N k"]]:
     """The `top_k` largest logits of each row and those that equal the last of them, in order of their ids: of a large
     vocabulary the rest costs more than it is worth. All rows have as many as the longest one.

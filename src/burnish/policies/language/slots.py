@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from burnish.policies.language.cache import cache_of
-from burnish.policies.language.draws import next_tokens, uniforms
+from burnish.policies.language.draws import likeliest, next_tokens, uniforms
 from burnish.policies.language.parts import head
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.reader import TOKENS_AT_ONCE
@@ -29,17 +29,23 @@ class NotFiniteError(UserError):
 
 @dataclass(frozen=True)
 class Drawing:
-    """How tokens are drawn: the seed of the random streams, and what shapes the distribution."""
+    """How tokens are drawn: the seed of the random streams, and what shapes the distribution. With `alternatives` so
+    many of the likeliest tokens are kept at each place."""
 
     seed: int
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
+    alternatives: int = 0
 
 
 @dataclass
 class Row:
-    """A completion in the making: at most `limit` tokens, drawn from random stream `stream`."""
+    """A completion in the making: at most `limit` tokens, drawn from random stream `stream`.
+
+    `likeliest` has the likeliest tokens of each place, and the one that was drawn, with their log-probabilities in the
+    model's own distribution.
+    """
 
     prompt: Sequence[int]
     limit: int
@@ -47,6 +53,7 @@ class Row:
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     noise: list[float] = field(default_factory=list)
+    likeliest: list[dict[int, float]] = field(default_factory=list)
 
 
 @torch.no_grad()
@@ -168,6 +175,11 @@ def add_tokens(rows: Sequence[Row], logits: Float[Tensor, "N V"], drawing: Drawi
     for row, token, value in zip(rows, chosen.tolist(), picked, strict=True):
         row.tokens.append(token)
         row.logprobs.append(value)
+    if drawing.alternatives:
+        ids, own = likeliest(logits, chosen, drawing.alternatives)
+        for row, tokens, values in zip(rows, ids.tolist(), own.tolist(), strict=True):
+            pairs = zip(tokens, values, strict=True)
+            row.likeliest.append({token: value for token, value in pairs if math.isfinite(value)})
     return chosen
 
 

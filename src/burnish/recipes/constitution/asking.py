@@ -1,12 +1,12 @@
 """Asks a model what its file of calls has no answer to, as far as the budget goes."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from burnish.evaluation.readings import READ, Answerer, Reading
-from burnish.recipes.constitution.calls import Call, CallFile
+from burnish.recipes.constitution.calls import FEEDBACK, Call, CallFile
 from burnish.run import UserError
 from burnish.training.progress import Progress
 
@@ -33,15 +33,23 @@ def unreadable(reading: Reading | None) -> bool:
 
 
 def totals(tasks: Sequence[Task], done: int, readings: Mapping[str, Reading], requests: int) -> dict[str, Any]:
-    """What became of tasks of which so many are `done`: how many have an answer that cannot be read, and how many are
-    not asked to their end, with the calls and the commonest problems."""
-    answers = [[readings.get(call.key) for call in one.reached(readings)] for one in tasks]
-    every = [one for each in answers for one in each if one is not None]
-    unread = [one for one in every if unreadable(one)]
-    stuck = sum(any(unreadable(one) for one in each) for each in answers)
-    found: dict[str, Any] = {"unread": stuck, "not_asked": len(tasks) - done - stuck}
-    found |= {"calls": len(every), "unread_calls": len(unread), "requests": requests}
-    return found | {"problems": dict(Counter(one.problem for one in unread).most_common(5))}
+    """What became of tasks of which so many are `done`: how many have an answer that cannot be read, the first of them
+    with its row, and how many are not asked to their end, with the calls and the commonest problems."""
+    asked = [[(call, readings[call.key]) for call in one.reached(readings) if call.key in readings] for one in tasks]
+    stuck = [unread for each in asked if (unread := [one for one in each if unreadable(one[1])])]
+    problems = [reading.problem for each in stuck for _, reading in each]
+    found: dict[str, Any] = {"unread": len(stuck), "not_asked": len(tasks) - done - len(stuck)}
+    if stuck:
+        call, reading = stuck[0][0]
+        found["first_unread"] = {key: call.facts[key] for key in ("source", "row")} | {"problem": reading.problem}
+    found |= {"calls": sum(map(len, asked)), "unread_calls": len(problems), "requests": requests}
+    return found | {"problems": dict(Counter(problems).most_common(5))}
+
+
+def first_unread(found: Mapping[str, Any]) -> str:
+    """The first of what has an answer that cannot be used, in words."""
+    one = found["first_unread"]
+    return f"the first is {one['source']}, row {one['row']}: {one['problem']}"
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,10 @@ class Asking:
     @property
     def left(self) -> int:
         return 2**62 if self.budget is None else max(0, self.budget - self.file.requests)
+
+    @property
+    def kept(self) -> str:
+        return f"{len(self.file.readings):,} answers are kept in {self.file.path}; give the same command again to go on"
 
     def go_on(self, tasks: Sequence[Task], at_once: int, name: str, quiet: bool) -> None:
         """Finish the tasks, at most `at_once` at a time, and no more than the budget can finish.
@@ -83,20 +95,35 @@ class Asking:
         now = [one for one in calls if one.wants == wants][: min(who.at_once, self.left)]
         answers = who([one.asked for one in now], most)
         problem = ""
-        for number, reading in answers if (wants, who.identity) in self.file.read else all_refused(answers):
-            self.file.add(now[number], reading)
-            problem = problem or (reading.problem if reading.failed else "")
+        try:
+            for number, reading in answers if (wants, who.identity) in self.file.read else unless_all_refused(answers):
+                self.file.add(now[number], reading)
+                problem = problem or (reading.problem if reading.failed else "")
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(self.kept) from error
         if problem:
-            raise UserError(
-                f"{'the judge' if self.file.about == 'pair' else 'the model'} {who.name} failed ({problem}): "
-                f"{len(self.file.readings):,} answers are kept in {self.file.path}; give the same command again to go "
-                "on"
-            )
+            part = "the judge" if self.file.part == FEEDBACK else "the model"
+            raise UserError(f"{part} {who.name} failed ({problem}): {self.kept}")
 
 
-def all_refused(answers: Iterable[tuple[int, Reading]]) -> list[tuple[int, Reading]]:
-    """The first answers of a model, as failures if it refuses every question, or fails: then it is not asked the
-    others."""
-    found = list(answers)
-    failed = all(reading.refused or reading.failed for _, reading in found)
-    return [(number, replace(reading, failed=reading.failed or failed)) for number, reading in found]
+def unless_all_refused(answers: Iterable[tuple[int, Reading]]) -> Iterator[tuple[int, Reading]]:
+    """The first answers of a model, as they come. Refusals wait for one that is none: if there is none, or the asking
+    is broken off before, they are failures, and the model is asked again."""
+    refusals: list[tuple[int, Reading]] = []
+    answered = False
+    problem: BaseException | None = None
+    try:
+        for number, reading in answers:
+            if not answered and reading.refused and not reading.failed:
+                refusals.append((number, reading))
+                continue
+            answered = answered or not reading.failed
+            while answered and refusals:
+                yield refusals.pop()
+            yield number, reading
+    except (Exception, KeyboardInterrupt) as error:
+        problem = error
+    for number, reading in refusals:
+        yield number, replace(reading, failed=True)
+    if problem is not None:
+        raise problem

@@ -14,6 +14,9 @@ from burnish.recipes.label.pairs import blocks
 from burnish.run import UserError
 
 ENDING = ".calls.jsonl"
+FEEDBACK, SUPERVISED = "feedback", "supervised"
+ABOUT = {FEEDBACK: "pair", SUPERVISED: "prompt"}
+"""The parts of the command, and what each call of theirs is about."""
 OPTIONS, TEXT = "options", "text"
 """What an answer is: log-probabilities of two option tokens, or a text."""
 
@@ -53,13 +56,14 @@ def spoken(value: Any) -> str:
 
 
 class CallFile(Journal):
-    """The calls in a file, see `Journal`; each has the key of the pair or prompt that it is `about`. Raises UserError
-    also where one is about none of the `known` keys: then the file is that of another data set."""
+    """The calls of a `part` in a file, see `Journal`; each has the key of the pair or prompt that it is about. Raises
+    UserError also where one is of the other part, or about none of the `known` keys: then the file is that of another
+    data set."""
 
     command, record, remedy = "burnish constitution", "a call", "make room there, and give the command again"
 
-    def __init__(self, path: str | Path, known: Collection[str], about: str = "pair") -> None:
-        self.known, self.about = known, about
+    def __init__(self, path: str | Path, known: Collection[str], part: str = FEEDBACK) -> None:
+        self.known, self.part, self.about = known, part, ABOUT[part]
         self.readings: dict[str, Reading] = {}
         self.requests = 0
         """How often a model was asked in all, failures included."""
@@ -78,6 +82,9 @@ class CallFile(Journal):
             self.readings[str(record.get("key"))] = reading
 
     def check(self) -> None:
+        for part, about in ABOUT.items():
+            if part != self.part and any(about in one for one in self.records):
+                raise UserError(f"{self.path} has calls of --part {part}: choose another --out, or give that part")
         others = {str(one.get(self.about)) for one in self.records} - set(self.known)
         if others:
             raise UserError(

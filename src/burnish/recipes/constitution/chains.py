@@ -3,17 +3,18 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from burnish.data import adapters, sources
 from burnish.data.beside import KEYS, KEYWORDS, template_variables
+from burnish.data.names import named
 from burnish.evaluation.readings import READ, Reading
 from burnish.evaluation.writers import Talk
 from burnish.recipes.constitution.calls import TEXT, Call, key_of
 from burnish.recipes.constitution.principles import Principle, drawn
-from burnish.run import UserError
+from burnish.run import UserError, without_keys
 
 ANSWER, CRITIQUE, REVISION = "answer", "critique", "revision"
 BEFORE_CRITIQUE, BEFORE_REVISION = "\n\nCritique request: ", "\n\nRevision request: "
@@ -23,11 +24,13 @@ STOPS = (BEFORE_CRITIQUE.rstrip(), BEFORE_REVISION.rstrip(), "\n\nHuman:", "\n\n
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt to answer, at a row of the data: messages, or a text. `options` are its keywords for the template."""
+    """A prompt to answer, at a row of the data set `source`: messages, or a text. `options` are its keywords for the
+    template."""
 
     row: int
     value: Any
     options: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
 
     @cached_property
     def key(self) -> str:
@@ -46,18 +49,18 @@ class Prompt:
 
 
 def prompts_in(data: Any, limit: int | None, chat: bool, tokenizer: Any = None) -> list[Prompt]:
-    """The prompts of a data set, each once, as messages if the model has a chat template (`chat`): that of the
-    `tokenizer`, or one of a server.
+    """The prompts of a data set, as messages if the model has a chat template (`chat`): that of the `tokenizer`, or one
+    of a server.
 
     Raises UserError where there are none, and for a conversation that does not end before an answer.
     """
-    found: dict[str, Prompt] = {}
+    found: list[Prompt] = []
     variables = None if tokenizer is None else template_variables(tokenizer)
     for name, dataset in sources.load_parts(data, limit):
         for one in adapters.read("prompts", dataset, name, chat, variables).examples:
-            prompt = Prompt(one.row, one.prompt, one.template_options)
+            prompt = Prompt(one.row, one.prompt, one.template_options, without_keys(name))
             if chat:
-                prompt = Prompt(one.row, prompt.messages, one.template_options)
+                prompt = replace(prompt, value=prompt.messages)
                 if not prompt.value or prompt.value[-1]["role"] == "assistant":
                     last = "ends with the assistant's words" if prompt.value else "has no message"
                     raise UserError(f"{name}, row {one.row}: the prompt {last}: end it with a message of the user")
@@ -66,9 +69,17 @@ def prompts_in(data: Any, limit: int | None, chat: bool, tokenizer: Any = None) 
                     f"{name}, row {one.row}: the prompt is a conversation, and the model has no chat template: give "
                     "texts, or another --model"
                 )
-            found.setdefault(prompt.key, prompt)
+            found.append(prompt)
     if not found:
-        raise UserError(f"{data} has no prompt: there is nothing to answer")
+        raise UserError(f"{named(data)} has no prompt: there is nothing to answer")
+    return found
+
+
+def once(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts, each once."""
+    found: dict[str, Prompt] = {}
+    for one in prompts:
+        found.setdefault(one.key, one)
     return list(found.values())
 
 
@@ -92,7 +103,8 @@ class Step:
 
     @property
     def facts(self) -> dict[str, Any]:
-        found = {"prompt": self.prompt.key, "row": self.prompt.row, "round": self.round, "step": self.kind}
+        found: dict[str, Any] = {"prompt": self.prompt.key, "source": self.prompt.source, "row": self.prompt.row}
+        found |= {"round": self.round, "step": self.kind}
         return found | {"principle": None if self.principle is None else self.principle.text, "model": self.model}
 
 

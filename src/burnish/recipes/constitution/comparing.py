@@ -47,7 +47,7 @@ class Choice:
 
     @property
     def facts(self) -> dict[str, Any]:
-        found = {"pair": self.pair.key, "row": self.pair.row, "order": self.order}
+        found = {"pair": self.pair.key, "source": self.pair.source, "row": self.pair.row, "order": self.order}
         return found | {"principle": self.principle, "judge": self.judge}
 
 

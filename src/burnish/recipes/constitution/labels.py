@@ -9,7 +9,8 @@ from typing import Any
 from burnish.evaluation.option_judges import share
 from burnish.evaluation.readings import Reading
 from burnish.evaluation.statistics import bootstrap_interval
-from burnish.recipes.constitution.asking import totals
+from burnish.recipes.constitution.asking import first_unread, totals
+from burnish.recipes.constitution.calls import FEEDBACK
 from burnish.recipes.constitution.comparing import Choice, Comparison
 
 Bounds = tuple[float, float]
@@ -68,7 +69,7 @@ def row(one: Judged, name: str, bounds: Bounds = UNCLAMPED) -> dict[str, Any]:
     found = {"prompt": pair.prompt, "chosen": chosen, "rejected": rejected}
     found["confidence"] = clamped(sum(probabilities) / 2, bounds)
     found |= {"principle": one.choices[0].principle, "probabilities": probabilities, "judge": name}
-    return found | {"row": pair.row} | dict(pair.options)
+    return found | {"source": pair.source, "row": pair.row} | dict(pair.options)
 
 
 def clamped(probability: float, bounds: Bounds) -> float:
@@ -84,7 +85,7 @@ def summary(
     bounds: Bounds = UNCLAMPED,
 ) -> dict[str, Any]:
     """What became of the pairs, and what the judge is like."""
-    told: dict[str, Any] = {"pairs": len(asked), "labels": len(found)}
+    told: dict[str, Any] = {"part": FEEDBACK, "pairs": len(asked), "labels": len(found)}
     told |= totals(asked, len(found), readings, requests)
     if found:
         told["position_bias"] = bootstrap_interval([one.first for one in found]).as_dict()
@@ -100,9 +101,13 @@ def summary(
 def sentences(found: Mapping[str, Any]) -> list[str]:
     """The summary in words."""
     lines = [f"{found['labels']:,} of {found['pairs']:,} pairs are labelled ({found['requests']:,} requests)"]
+    if found.get("left_out"):
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["left_out"].items())
+        lines.append(f"{sum(found['left_out'].values()):,} pairs of the data are left out: {reasons}")
     if found["unread"]:
-        problem = next(iter(found["problems"]))
-        lines.append(f"{found['unread']:,} pairs have an answer that cannot be read, and no label: {problem}")
+        lines.append(
+            f"{found['unread']:,} pairs have an answer that cannot be read, and no label; {first_unread(found)}"
+        )
     if found["not_asked"]:
         lines.append(f"{found['not_asked']:,} pairs are not asked about yet: raise --budget to go on")
     if found["labels"]:

@@ -5,14 +5,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 from burnish.data import adapters, cells, sources
 from burnish.data.beside import KEYS
 from burnish.data.labels import pair_key
+from burnish.data.names import named
 from burnish.recipes.label.pairs import Pair, keywords
-from burnish.run import UserError
+from burnish.run import UserError, without_keys
 
 JUDGE, PEOPLE = "judge", "people"
 
@@ -30,7 +30,7 @@ class Mixing:
     """People's labels, and the `share` of the judge's among all rows.
 
     A pair that both could label belongs to one of them, in the same share. All draws are functions of the seed and the
-    pair, and a larger share keeps the judge's pairs of a smaller one.
+    pair, and what belongs to the judge does so with every larger share.
     """
 
     people: tuple[Labelled, ...]
@@ -56,18 +56,17 @@ class Mixing:
         own.sort(key=lambda one: (keys[one.key] not in mine, self.rank(keys[one.key])))
         theirs = sum(one.key not in mine for one in self.people)
         self.check(len(own), theirs)
-        wanted = len(own) if self.share == 1 else ceil(round(theirs * self.share / (1 - self.share), 6))
+        wanted, _ = sizes(len(own), theirs, self.share)
         chosen = {one.key for one in own[: max(len(mine), wanted)]}
         return [one for one in pairs if one.key in chosen]
 
-    def mixed(self, pairs: Sequence[Pair], judged: Sequence[dict[str, Any]], source: str) -> list[dict[str, Any]]:
+    def mixed(self, pairs: Sequence[Pair], judged: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """As many rows of both as have the share, in random order; each says whose it is. A margin is 0 where only
         other rows have one. Raises UserError where there are none."""
         mine = self.dealt(pairs)
         theirs = sorted((one for one in self.people if one.key not in mine), key=lambda one: self.rank(one.key))
         own = [
-            Labelled(unordered(row["prompt"], row["chosen"], row["rejected"]), row | {"by": JUDGE, "source": source})
-            for row in judged
+            Labelled(unordered(row["prompt"], row["chosen"], row["rejected"]), row | {"by": JUDGE}) for row in judged
         ]
         own.sort(key=lambda one: (one.key not in mine, self.rank(one.key)))
         self.check(len(own), len(theirs))
@@ -93,7 +92,8 @@ class Mixing:
 
 
 def sizes(judged: int, people: int, share: float) -> tuple[int, int]:
-    """The largest numbers of rows of both, of which the judge's are the share, to the nearest row of people."""
+    """The largest numbers of rows of both, of which the judge's are the share: the judge's rounded down, and then those
+    of people to the nearest."""
     if share in (0, 1):
         return (judged, 0) if share else (0, people)
     own = min(judged, int(people * share / (1 - share) + 1e-6))
@@ -135,12 +135,15 @@ def mixing(data: Any, share: float | None, seed: int) -> Mixing | None:
             found: dict[str, Any] = {"prompt": one.prompt, "chosen": chosen, "rejected": rejected}
             found["confidence"] = 1.0 if one.confidence is None else one.confidence
             found |= {} if one.margin is None else {"margin": one.margin}
-            found |= {"by": PEOPLE, "source": name, "row": one.row} | keywords(rows.get(one.row, {}), beside)
-            if chosen != rejected:
+            found |= {"by": PEOPLE, "source": without_keys(name), "row": one.row}
+            found |= keywords(rows.get(one.row, {}), beside)
+            if chosen == rejected:
+                left_out["equal"] += 1
+            else:
                 people.append(Labelled(unordered(one.prompt, chosen, rejected), found))
         left_out.update(reading.left_out)
     if not people:
-        raise UserError(f"{data} has no comparison that can be mixed in: label pairs first, with burnish label")
+        raise UserError(f"{named(data)} has no comparison that can be mixed in: label pairs first, with burnish label")
     return Mixing(tuple(people), left_out, share, seed)
 
 

@@ -15,18 +15,25 @@ from burnish.evaluation.readings import Reading
 from burnish.evaluation.served_model import found_at
 from burnish.evaluation.writers import PolicyWriter, ServerWriter
 from burnish.options import COLDEST
-from burnish.recipes.compare import LONGEST_TIMEOUT
-from burnish.recipes.constitution.asking import Asking, totals
-from burnish.recipes.constitution.calls import ENDING, TEXT, CallFile
-from burnish.recipes.constitution.chains import ANSWER, CRITIQUE, STOPS, Chain, prompts_in
-from burnish.recipes.constitution.files import begun, identity_of, loaded, write, write_rows
+from burnish.recipes.constitution.asking import Asking, first_unread, totals
+from burnish.recipes.constitution.calls import ENDING, SUPERVISED, TEXT, CallFile
+from burnish.recipes.constitution.chains import ANSWER, CRITIQUE, STOPS, Chain, once, prompts_in
+from burnish.recipes.constitution.files import (
+    CHAINS,
+    begun,
+    check_limits,
+    check_rows,
+    identity_of,
+    loaded,
+    write,
+    write_rows,
+)
 from burnish.recipes.constitution.principles import principles_of
 from burnish.recipes.remote import SERVER
 from burnish.recipes.train.models import say
 from burnish.run import UserError, companion, warn
 from burnish.run.web import address
 
-CHAINS = ".chains.jsonl"
 TOKENS = 512
 
 
@@ -63,23 +70,26 @@ def revise(
     input, and where the model does not answer.
     """
     base = base or Settings()
-    check(model, server, revisions, max_new_tokens, temperature, budget, server_timeout)
+    check(model, server, revisions, max_new_tokens, temperature)
+    check_limits(budget, server_timeout, "--server-timeout")
     written = principles_of(principles, requests=True)
-    path = begun(out, "demonstrations")
+    path = begun(out, SUPERVISED, data, principles if isinstance(principles, str | Path) else None)
     knobs: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": base.seed}
     who: PolicyWriter | ServerWriter
     if server is not None:
         url, name = found_at(server, None if model is None else str(model), server_timeout, SERVER, "--model")
         who, chat, checksum = ServerWriter(url, name, server_timeout, peer=SERVER, **knobs), True, None
-        asked = prompts_in(data, prompts, chat)
+        read = prompts_in(data, prompts, chat)
+        asked = once(read)
         if unread := sum(bool(one.options) for one in asked):
             warn(f"the server is not told the tools, documents or keywords for the template of {unread:,} rows")
     else:
         policy, name, checksum = loaded(str(model), base)
         which, chat = identity_of(policy, checksum), bool(policy.tokenizer.chat_template)
         who = PolicyWriter(name, policy, which, stops=STOPS, **knobs)
-        asked = prompts_in(data, prompts, chat, policy.tokenizer)
-    file = CallFile(companion(path, ENDING), {one.key for one in asked}, "prompt")
+        read = prompts_in(data, prompts, chat, policy.tokenizer)
+        asked = once(read)
+    file = CallFile(companion(path, ENDING), {one.key for one in asked}, SUPERVISED)
     try:
         chains = [Chain.of(one, written, revisions, base.seed, who.identity) for one in asked]
         Asking({TEXT: who}, file, budget, 1 + 2 * revisions).go_on(chains, who.at_once, "revising", base.quiet)
@@ -89,11 +99,12 @@ def revise(
     told = [chain_row(one, readings) for one in chains]
     rows = [demonstration(one, readings, who.name, checksum, chat) for one in chains if finished(one, readings)]
     found = {"model": who.name, "checksum": checksum, "revisions": revisions} | knobs
-    found |= summary(chains, told, readings, requests)
-    write_rows(told, companion(path, CHAINS))
-    write(rows, found, path)
+    found |= {"repeated": len(read) - len(asked)} | summary(chains, told, readings, requests)
     for line in sentences(found):
         say(base, line)
+    check_rows(rows, found, path)
+    write_rows(told, companion(path, CHAINS))
+    write(rows, found, path)
     return Revised(rows, told, found)
 
 
@@ -103,21 +114,17 @@ def check(
     revisions: int,
     max_new_tokens: int,
     temperature: float,
-    budget: int | None,
-    timeout: float,
 ) -> None:
     """Raise UserError for invalid arguments, before anything is loaded."""
     if model is None and server is None:
         raise UserError("--part supervised needs a --model that answers, or the URL of a --server")
-    for name, value in (("revisions", revisions), ("max-new-tokens", max_new_tokens), ("budget", budget)):
-        if value is not None and value < 1:
+    for name, value in (("revisions", revisions), ("max-new-tokens", max_new_tokens)):
+        if value < 1:
             raise UserError(f"--{name} must be at least 1, not {value}")
     if temperature != 0 and not COLDEST <= temperature < float("inf"):
         raise UserError(
             f"--temperature must be 0, for the likeliest tokens, or at least {COLDEST:g}, not {temperature}"
         )
-    if not 0 < timeout <= LONGEST_TIMEOUT:
-        raise UserError(f"--server-timeout must lie in (0, {LONGEST_TIMEOUT}] seconds, not {timeout:g}")
     if server is not None:
         address(server, SERVER)
 
@@ -130,7 +137,8 @@ def finished(chain: Chain, readings: Mapping[str, Reading]) -> bool:
 
 def chain_row(chain: Chain, readings: Mapping[str, Reading]) -> dict[str, Any]:
     """All that was said to a prompt; `problem` says why the chain ends early, where an answer cannot be used."""
-    row: dict[str, Any] = {"row": chain.prompt.row, "prompt": chain.prompt.value, "answer": None, "revisions": []}
+    row: dict[str, Any] = {"source": chain.prompt.source, "row": chain.prompt.row, "prompt": chain.prompt.value}
+    row |= {"answer": None, "revisions": []}
     problem = ""
     for step, text in chain.steps(readings):
         reading = readings.get(step.key)
@@ -155,7 +163,8 @@ def demonstration(
     found: dict[str, Any] = {"prompt": chain.prompt.value}
     found["completion"] = [{"role": "assistant", "content": final}] if chat else final
     found |= {"principles": [one.text for one in chain.principles], "model": name, "checksum": checksum}
-    return found | {"calls": [step.key for step, _ in said], "row": chain.prompt.row} | chain.prompt.columns()
+    found |= {"calls": [step.key for step, _ in said], "source": chain.prompt.source, "row": chain.prompt.row}
+    return found | chain.prompt.columns()
 
 
 def summary(
@@ -163,7 +172,7 @@ def summary(
 ) -> dict[str, Any]:
     """What became of the prompts."""
     done = [row for one, row in zip(chains, told, strict=True) if finished(one, readings)]
-    found: dict[str, Any] = {"prompts": len(chains), "revised": len(done)}
+    found: dict[str, Any] = {"part": SUPERVISED, "prompts": len(chains), "revised": len(done)}
     found |= totals(chains, len(done), readings, requests)
     if done:
         found["unchanged"] = sum(row["revisions"][-1]["revision"] == row["answer"] for row in done)
@@ -178,9 +187,12 @@ def summary(
 def sentences(found: Mapping[str, Any]) -> list[str]:
     """The summary in words."""
     lines = [f"{found['revised']:,} of {found['prompts']:,} answers are revised ({found['requests']:,} requests)"]
+    if found.get("repeated"):
+        lines.append(f"{found['repeated']:,} prompts of the data are left out: they are there more than once")
     if found["unread"]:
-        problem = next(iter(found["problems"]))
-        lines.append(f"{found['unread']:,} prompts have an answer that cannot be used, and no row: {problem}")
+        lines.append(
+            f"{found['unread']:,} prompts have an answer that cannot be used, and no row; {first_unread(found)}"
+        )
     if found["not_asked"]:
         lines.append(f"{found['not_asked']:,} prompts are not finished yet: raise --budget to go on")
     if found["revised"]:

@@ -4,29 +4,31 @@ Source: Bai et al. (2022), "Constitutional AI: Harmlessness from AI Feedback", s
 about in both orders, whose probabilities are averaged before they are clamped, and no examples come before a question.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from burnish.config import Settings
-from burnish.data.names import IN_MEMORY, text_of
+from burnish.data.names import named
 from burnish.evaluation.judge_server import JUDGE
 from burnish.evaluation.option_judges import PolicyOptions, Question, ServerOptions
 from burnish.evaluation.readings import Answerer
 from burnish.evaluation.served_model import found_at
 from burnish.evaluation.writers import PolicyWriter, ServerWriter, Talk
-from burnish.recipes.compare import LONGEST_TIMEOUT, is_url
+from burnish.recipes.compare import is_url
 from burnish.recipes.constitution import labels
+from burnish.recipes.constitution.agreement import agreement, sentences
 from burnish.recipes.constitution.asking import Asking
-from burnish.recipes.constitution.calls import ENDING, OPTIONS, TEXT, CallFile
+from burnish.recipes.constitution.calls import ENDING, FEEDBACK, OPTIONS, TEXT, CallFile
 from burnish.recipes.constitution.comparing import Comparison
-from burnish.recipes.constitution.files import begun, identity_of, loaded, write
+from burnish.recipes.constitution.files import begun, check_limits, check_rows, identity_of, loaded, write
 from burnish.recipes.constitution.people import mixing, sentence, unordered
 from burnish.recipes.constitution.principles import drawn, principles_of
 from burnish.recipes.label.pairs import different, pairs_in
 from burnish.recipes.train.models import say
-from burnish.run import UserError, companion, without_keys
+from burnish.run import UserError, companion
 from burnish.run.web import address
 
 THOUGHT_TOKENS = 256
@@ -76,15 +78,19 @@ def constitution(
     invalid input, and where the judge does not answer.
     """
     base = base or Settings()
-    check(judge, judge_model, judge_timeout, budget)
+    check(judge, judge_model)
+    check_limits(budget, judge_timeout, "--judge-timeout")
     bounds = bounds_of(clamp, reason, max_new_tokens)
     written = [one.text for one in principles_of(principles)]
-    path = begun(out, "labels")
+    path = begun(out, FEEDBACK, data, people, principles if isinstance(principles, str | Path) else None)
     mix = mixing(people, ai_share, base.seed)
-    read = pairs_in(data, prompts)
+    left_out: Counter[str] = Counter()
+    read = pairs_in(data, prompts, left_out)
     pairs = different(read, lambda one: unordered(one.prompt, one.a, one.b))
     if not pairs:
-        raise UserError(f"{data} has no pair of answers that differ: there is nothing to compare")
+        raise UserError(f"{named(data)} has no pair of answers that differ: there is nothing to compare")
+    equal = sum(one.a == one.b for one in read)
+    left_out += Counter(equal=equal, repeated=len(read) - equal - len(pairs))  # without what is 0
     file = CallFile(companion(path, ENDING), {pair.key for pair in read})
     try:
         who = resolved(judge, judge_model, judge_timeout, max_new_tokens or THOUGHT_TOKENS if reason else None, base)
@@ -103,14 +109,17 @@ def constitution(
         )
     finally:
         file.close()
-    found |= {"reason": reason, "clamp": list(bounds)}
+    found |= {"reason": reason, "clamp": list(bounds), "left_out": dict(left_out)}
     rows = [labels.row(one, who.options.name, bounds) for one in made]
-    for line in labels.sentences(found):
+    told = agreement(made)
+    found |= {} if told is None else {"agreement": told}
+    for line in [*labels.sentences(found), *(sentences(told) if told else [])]:
         say(base, line)
     if mix is not None:
-        rows = mix.mixed(pairs, rows, without_keys(text_of(data) or IN_MEMORY))
+        rows = mix.mixed(pairs, rows)
         found["people"] = mix.facts(rows)
         say(base, sentence(found["people"]))
+    check_rows(rows, found, path)
     write(rows, found, path)
     return Feedback(rows, found)
 
@@ -134,14 +143,10 @@ def bounds_of(clamp: tuple[float, float] | None, reason: bool, max_new_tokens: i
     return low, high
 
 
-def check(judge: str | Path, judge_model: str | None, judge_timeout: float, budget: int | None) -> None:
-    """Raise UserError for invalid arguments, before anything is loaded."""
+def check(judge: str | Path, judge_model: str | None) -> None:
+    """Raise UserError for a judge that is none, before anything is loaded."""
     if judge_model is not None and not is_url(judge):
         raise UserError(f"--judge-model {judge_model} is for a judge at a URL: give --judge http://…, or leave it out")
-    if not 0 < judge_timeout <= LONGEST_TIMEOUT:
-        raise UserError(f"--judge-timeout must lie in (0, {LONGEST_TIMEOUT}] seconds, not {judge_timeout:g}")
-    if budget is not None and budget < 1:
-        raise UserError(f"--budget must be at least 1, not {budget}")
     if is_url(judge):
         address(str(judge), JUDGE)
 

@@ -1,6 +1,6 @@
 """What `burnish evaluate` finds of a reward model: how often it is right, how surely, and on which pairs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +14,7 @@ from torch import Tensor
 from burnish.batches import Demonstrations, Preferences
 from burnish.config import Settings
 from burnish.data import builtin, names, sources, tokenise
+from burnish.data.beside import MEANS
 from burnish.data.tokenised import Tokenised
 from burnish.data.walk import in_order
 from burnish.evaluation.reward_models import (
@@ -22,6 +23,7 @@ from burnish.evaluation.reward_models import (
     accuracy_by_gap,
     calibration_curve,
     length_correlation,
+    rebinned,
     score_pairs,
     score_texts,
 )
@@ -35,7 +37,6 @@ from burnish.run import UserError
 from burnish.run.world import ALONE, World
 from burnish.training.step import evaluate
 
-MEANS = ("chosen_mean", "rejected_mean")
 CURVE_BINS, GAP_BINS = 10, 5
 DRAWS = 200
 PAIRS_A_BIN = 25  # with fewer, a bin's interval is wider than the whole curve
@@ -72,8 +73,9 @@ def scorer_findings(scorer: Any, algorithm: Any, settings: Settings, data: Any, 
 
     Accuracy with its interval, on built-in data beside how often one rater agrees with the others; the calibration
     curve; accuracy by how far apart the raters' means are, where the data tell them as `chosen_mean` and
-    `rejected_mean`; the correlation of score with the response's length in tokens; and mean scores: of chosen, of
-    rejected, and on built-in data of held-out demonstrations, which ought to be near 0.
+    `rejected_mean`, on built-in data beside that of one rater; the correlation of score with the response's length in
+    tokens; and mean scores: of chosen, of rejected, and on built-in data of held-out demonstrations, which ought to be
+    near 0.
     """
     rows: Tokenised = tokenised(algorithm, settings, scorer, data, "held_out")
     say(settings, rows.describe())
@@ -96,6 +98,8 @@ def scorer_findings(scorer: Any, algorithm: Any, settings: Settings, data: Any, 
         dataset = builtin.comparisons("held_out") if data == "builtin" else sources.load(source)
         if bins := by_gap(margins, dataset, rows.dataset["row"]):
             found["accuracy_by_gap"] = [asdict(one) for one in bins]
+            if data == "builtin":
+                found["ceiling_by_gap"] = [asdict(one) for one in raters_in(bins, rows.dataset["row"])]
     correlated = length_correlation(scores, everything.mask.sum(-1).numpy())
     found["length_correlation"] = None if correlated is None else correlated.as_dict()
     found["score"] = mean_scores(scorer, scores, settings, data, world)
@@ -129,6 +133,15 @@ def by_gap(margins: Float[np.ndarray, "N"], dataset: Dataset, rows: Any) -> tupl
     if not rated.any():
         return ()
     return accuracy_by_gap(margins[rated], gaps[rated], bins=bins_for(int(rated.sum()), GAP_BINS))
+
+
+def raters_in(bins: Sequence[Bin], rows: Iterable[int]) -> tuple[Bin, ...]:
+    """How often the rater behind a label agrees with the other raters, on these rows of the built-in held-out
+    comparisons, in the same bins."""
+    outcomes, means = builtin.rater_outcomes("held_out"), builtin.comparisons("held_out").select_columns(list(MEANS))[:]
+    told = [row for row in rows if outcomes[row] is not None]
+    gaps = np.array([means[MEANS[0]][row] - means[MEANS[1]][row] for row in told])
+    return rebinned(bins, np.array([1.0 if outcomes[row] else -1.0 for row in told]), gaps)
 
 
 def is_number(feature: Any) -> bool:

@@ -2,13 +2,19 @@
 
 import hashlib
 import json
+import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from burnish.data.beside import KEYS
+from burnish.data.beside import KEYS, MEANS
 from burnish.data.labels import pair_key
-from burnish.run import UserError
+from burnish.options import is_number
+from burnish.run import UserError, without_keys
+
+BUILTIN = "builtin"
+"""The name of the built-in comparisons, the held-out ones."""
 
 SIDES = (("a", "b"), ("response_a", "response_b"), ("answer_a", "answer_b"))
 """Names of the columns with the two answers, beside those of comparisons."""
@@ -19,14 +25,21 @@ LISTS = (("responses",), ("completions",))
 
 @dataclass(frozen=True)
 class Pair:
-    """A prompt with two answers, text or lists of messages, from a row of the data; `options` are the row's keywords
-    for the chat template."""
+    """A prompt with two answers, text or lists of messages, from a row of the data set `source`; `options` are the
+    row's keywords for the chat template.
+
+    Of comparisons a is the answer that is `preferred`, and `gap` how far apart the means of all raters are, if the data
+    tell them.
+    """
 
     row: int
     prompt: Any
     a: Any
     b: Any
     options: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    preferred: bool = False
+    gap: float | None = None
 
     @property
     def key(self) -> str:
@@ -47,15 +60,21 @@ def different(pairs: Iterable[Pair], key: Callable[[Pair], str] = lambda pair: p
     return list(found.values())
 
 
-def pairs_in(data: Any, limit: int | None = None) -> list[Pair]:
+def pairs_in(data: Any, limit: int | None = None, left_out: Counter[str] | None = None) -> list[Pair]:
     """The pairs of a data set that has the answers: in columns of their own, as a list of two, or as comparisons in any
-    format that training reads. Raises UserError, naming the row, for a prompt without two answers."""
-    from burnish.data import sources
+    format that training reads, where `left_out` counts by reason what is none; "builtin" are the held-out ones. Raises
+    UserError, naming the row, for a prompt without two answers."""
+    from burnish.data import builtin, sources
 
-    return [pair for name, dataset in sources.load_parts(data, limit) for pair in _pairs(dataset, name)]
+    skipped: Counter[str] = Counter() if left_out is None else left_out
+    if isinstance(data, str) and data == BUILTIN:
+        parts = [(BUILTIN, sources.load(builtin.comparisons("held_out"), row_limit=limit))]
+    else:
+        parts = sources.load_parts(data, limit)
+    return [pair for name, dataset in parts for pair in _pairs(dataset, name, skipped)]
 
 
-def _pairs(dataset: Any, name: str) -> Iterator[Pair]:
+def _pairs(dataset: Any, name: str, left_out: Counter[str]) -> Iterator[Pair]:
     from burnish.data import adapters, cells
 
     names = set(dataset.column_names)
@@ -71,10 +90,22 @@ def _pairs(dataset: Any, name: str) -> Iterator[Pair]:
             f"{name} {lacking} (its columns are {', '.join(sorted(names))}): give the columns `prompt`, `a` and `b`, "
             "or models that write the answers, burnish label A B --data PROMPTS"
         )
-    rows = dict(cells.rows(dataset, beside)) if beside else {}
-    for one in adapters.preferences(dataset, name, chat=True).examples:
+    means = MEANS if set(MEANS) <= names else ()
+    rows = dict(cells.rows(dataset, (*beside, *means))) if beside or means else {}
+    reading = adapters.preferences(dataset, name, chat=True)
+    for one in reading.examples:
         a, b = one.responses
-        yield Pair(one.row, one.prompt, a, b, keywords(rows.get(one.row, {}), beside))
+        row = rows.get(one.row, {})
+        yield Pair(
+            one.row, one.prompt, a, b, keywords(row, beside), without_keys(name), True, gap_of([row[m] for m in means])
+        )
+    left_out.update(reading.left_out)
+
+
+def gap_of(means: Sequence[Any]) -> float | None:
+    """How far apart two means are; None where there are none."""
+    numbers = [float(one) for one in means if is_number(one) and math.isfinite(one)]
+    return abs(numbers[0] - numbers[1]) if len(numbers) == 2 else None
 
 
 def keywords(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -100,7 +131,7 @@ def _pair_of(
     read = [cells.value(one, at) for one, at in zip(answers, places, strict=True)]
     made = formats.explicit(number, prompt, read, places)
     a, b = made.responses
-    return Pair(number, made.prompt, a, b, options)
+    return Pair(number, made.prompt, a, b, options, without_keys(name))
 
 
 def blocks(value: Any) -> list[dict[str, Any]]:

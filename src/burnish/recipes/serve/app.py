@@ -62,17 +62,15 @@ def app_of(engine: Engine, token: str | None = None, debug: bool = False) -> Sta
 
     async def answered(request: Request, asked: Asked) -> Response:
         number, created = next(numbers), int(time.time())
-        name = engine.policy.tokenizer.convert_ids_to_tokens
         if not asked.streamed:
             async with watching(request, threading.Event()) as gone:
                 reply = await in_worker(engine, engine.complete, asked, gone)
-            ids = [token for one in reply.choices for token in one.tokens] if asked.logprobs else []
-            return JSONResponse(replies.whole(asked, reply, number, list(name(ids)), created))
+            return JSONResponse(replies.whole(asked, reply, number, engine.called, created))
         stream = engine.stream(asked)
         async with watching(request, stream.enough):
             _, facts = await asyncio.to_thread(stream.head)
         head = replies.head(asked, facts, number, created, replies.KINDS[asked.kind][1])
-        return StreamingResponse(replies.events(asked, stream, head, name), media_type="text/event-stream")
+        return StreamingResponse(replies.events(asked, stream, head, engine.called), media_type="text/event-stream")
 
     def endpoint(path: str, answer: Answer, method: str) -> Route:
         return Route(path, guarded(answer, token, debug), methods=[method])

@@ -1,9 +1,9 @@
 """The served model: it draws the completions that requests ask for, one request after the other."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -22,9 +22,9 @@ from burnish.run import UserError
 
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 ROWS_AT_ONCE = 256
-MODE = "processed_logprobs"
-"""vLLM's word for what the log-probabilities are: those of the distribution that tokens were drawn from, behind
-temperature, top-k and top-p."""
+MODE, OWN = "processed_logprobs", "raw_logprobs"
+"""vLLM's words for what the log-probabilities are: those of the distribution that tokens were drawn from, behind
+temperature, top-k and top-p; or where alternatives are asked for, those of the model's own."""
 
 
 class StoppedError(Exception):
@@ -38,7 +38,7 @@ class GoneError(Exception):
 @dataclass(frozen=True)
 class Piece:
     """What a completion got in one step: a token with its log-probability, the text that is certain now, and why it
-    ended, if it did: "stop" or "length", with the stop text or id, if it was one."""
+    ended, if it did: "stop" or "length", with the stop text or id, if it was one. `likeliest` as in `slots.Row`."""
 
     index: int
     token: int
@@ -46,6 +46,7 @@ class Piece:
     text: str
     finish: str | None = None
     reason: str | int | None = None
+    likeliest: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Choice:
     text: str
     finish: str
     reason: str | int | None
+    likeliest: Sequence[Mapping[int, float]] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,17 @@ class Engine:
         self.tokenizer_sha256 = tokenizer_hash(policy.tokenizer)
         self.stopping = threading.Event()
         self.worker = ThreadPoolExecutor(1, "sampler")
+        self.names: dict[int, str] = {}
+
+    def called(self, token: int) -> str:
+        """The text of a token alone."""
+        if token not in self.names:
+            self.names[token] = str(self.policy.tokenizer.decode([token], clean_up_tokenization_spaces=False))
+        return self.names[token]
+
+    def facts_for(self, asked: Asked) -> dict[str, Any]:
+        """The facts, with what the log-probabilities of this request are."""
+        return self.facts | {"logprobs_mode": OWN if asked.alternatives else MODE}
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -150,10 +163,11 @@ class Engine:
                 "".join(one.text for one in pieces),
                 pieces[-1].finish or "length",
                 pieces[-1].reason,
+                [one.likeliest for one in pieces],
             )
             for index, pieces in sorted(drawn.items())
         ]
-        return Reply(prompts, choices, self.facts)
+        return Reply(prompts, choices, self.facts_for(asked))
 
     def check_wanted(self, gone: threading.Event) -> None:
         """Raise what ends the drawing of a reply, if there is something."""
@@ -185,7 +199,7 @@ class Engine:
         stops = Stops(asked.stop, policy.tokenizer, asked.stop_tokens)
         told = [TextPieces(self.decoder, row.prompt, asked, stops) for row in rows]
         place = {id(row): i for i, row in enumerate(rows)}
-        drawing = Drawing(asked.seed, asked.temperature, asked.top_k, asked.top_p)
+        drawing = Drawing(asked.seed, asked.temperature, asked.top_k, asked.top_p, asked.alternatives)
         for same in in_parts(policy, rows):
             for running in steps(
                 policy, same, drawing, ROWS_AT_ONCE, lambda row: stops.reached(row.prompt, row.tokens)
@@ -205,7 +219,7 @@ class Engine:
                 prompts = self.ids(asked)
                 for piece in self.pieces(asked, prompts, found.enough):
                     if not found.began:  # now nothing is wrong with the request
-                        found.begin(prompts, self.facts)
+                        found.begin(prompts, self.facts_for(asked))
                     found.queue.put(piece)
                 found.queue.put(None)
             except Exception as error:
@@ -272,16 +286,16 @@ class TextPieces:
         stopped = by_id or cut is not None or ids[-1] in ends
         finish = "stop" if stopped else "length" if len(ids) == row.limit else None
         if finish is None and not self.live:
-            return Piece(index, ids[-1], row.logprobs[-1], "")
+            return piece(index, row)
         whole = self.text(cut.tokens) + cut.rest if cut else self.text(ids[:-1] if by_id else ids)
         if finish is None:
             if whole.endswith(UNFINISHED):
-                return Piece(index, ids[-1], row.logprobs[-1], "")
+                return piece(index, row)
             whole = whole[: len(whole) - self.held] if self.held else whole
         new = whole[len(self.said) :]
         self.said += new
         reason = cut.stop if cut else ids[-1] if by_id else None
-        return Piece(index, ids[-1], row.logprobs[-1], new, finish, reason)
+        return piece(index, row, new, finish, reason)
 
     def text(self, ids: list[int]) -> str:
         """The text of these ids, as it goes on behind the prompt: alone, some tokenizers leave out the first space."""
@@ -289,3 +303,9 @@ class TextPieces:
             return self.decoder.responses([ids])[0]
         before, whole = self.decoder.texts([self.prompt] * 2, [[], ids])
         return whole[len(before) :] if whole.startswith(before) else self.decoder.responses([ids])[0]
+
+
+def piece(index: int, row: Row, text: str = "", finish: str | None = None, reason: str | int | None = None) -> Piece:
+    """The newest token of a row, with the text that it makes certain."""
+    token, likeliest = row.tokens[-1], row.likeliest[-1] if row.likeliest else {}
+    return Piece(index, token, likeliest.get(token, row.logprobs[-1]), text, finish, reason, likeliest)

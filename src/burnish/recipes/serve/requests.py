@@ -15,7 +15,8 @@ from burnish.recipes.web import RefusedError
 
 MOST_ROWS, MOST_TOKENS, MOST_STOPS, LARGEST_STREAM = 65_536, 1_000_000, 64, 2**62
 MOST_DRAWN = 2**24
-"""The most tokens that a request may ask for: completions times `max_tokens`."""
+"""The most tokens that a request may ask for: completions times `max_tokens`, each with its alternatives."""
+MOST_ALTERNATIVES = 20
 
 STREAMS_PER_PROMPT = 2**20
 """As in `burnish sample`: completion k of prompt i has random stream i·2²⁰ + k."""
@@ -74,6 +75,8 @@ class Asked:
     streamed: bool = False
     logprobs: bool = False
     token_ids: bool = False
+    alternatives: int = 0
+    """How many of the likeliest tokens of each place the reply names."""
 
     @property
     def rows(self) -> list[tuple[Any, int]]:
@@ -87,17 +90,13 @@ def completion(body: Any, served: str) -> Asked:
     if "prompt" not in body:
         raise BadRequestError("the request has no prompt: give a text, or token ids", "prompt")
     prompts = prompts_of(body["prompt"])
-    logprobs = body.get("logprobs")
-    if logprobs not in (None, False, 0):
-        raise BadRequestError(
-            f"logprobs is {quoted(logprobs)}, but this server has the chosen tokens' alone: set it to 0", "logprobs"
-        )
-    return common(body, "completion", prompts, COMPLETION_TOKENS, logprobs is not None and logprobs is not False)
+    given = None if body.get("logprobs") is False else whole(body, "logprobs", None, 0, MOST_ALTERNATIVES)
+    return common(body, "completion", prompts, COMPLETION_TOKENS, given is not None, given or 0)
 
 
 def chat(body: Any, served: str) -> Asked:
     """A request to `/v1/chat/completions`. Raises BadRequestError."""
-    check_fields(body, COMMON | {"messages", "max_completion_tokens"}, served)
+    check_fields(body, COMMON | {"messages", "max_completion_tokens", "top_logprobs"}, served)
     messages = body.get("messages")
     fine = isinstance(messages, list) and messages and all(is_message(one) for one in messages)
     if not fine:
@@ -109,7 +108,10 @@ def chat(body: Any, served: str) -> Asked:
         if body.get("max_tokens") is not None:
             raise BadRequestError("max_tokens and max_completion_tokens are one: give one of them", "max_tokens")
         body = body | {"max_tokens": body["max_completion_tokens"]}
-    return common(body, "chat", [messages], CHAT_TOKENS, flag(body, "logprobs"))
+    logprobs, alternatives = flag(body, "logprobs"), whole(body, "top_logprobs", 0, 0, MOST_ALTERNATIVES)
+    if alternatives and not logprobs:
+        raise BadRequestError("top_logprobs are for log-probabilities: set logprobs to true", "top_logprobs")
+    return common(body, "chat", [messages], CHAT_TOKENS, logprobs, alternatives)
 
 
 def is_message(one: Any) -> bool:
@@ -121,7 +123,7 @@ def check_fields(body: Any, known: set[str], served: str) -> None:
     if not isinstance(body, dict):
         raise BadRequestError("the request must be a JSON object")
     for key, value in body.items():
-        if key in NEUTRAL:
+        if key in NEUTRAL and key not in known:
             if value not in NEUTRAL[key]:
                 raise BadRequestError(f"this server has no {key}: leave it out", key)
         elif key not in known:
@@ -150,16 +152,19 @@ def is_whole(value: Any, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def common(body: dict[str, Any], kind: Any, prompts: list[Any], tokens: int, logprobs: bool) -> Asked:
+def common(
+    body: dict[str, Any], kind: Any, prompts: list[Any], tokens: int, logprobs: bool, alternatives: int
+) -> Asked:
     """The fields that both kinds of requests have."""
     n = whole(body, "n", 1, 1, MOST_ROWS)
     if n * len(prompts) > MOST_ROWS:
         raise BadRequestError(f"{n * len(prompts):,} completions are more than {MOST_ROWS:,}: ask for fewer", "n")
     longest = whole(body, "max_tokens", tokens, 1, MOST_TOKENS)
-    if n * len(prompts) * longest > MOST_DRAWN:
+    if n * len(prompts) * longest * (1 + alternatives) > MOST_DRAWN:
+        each = f", each with {alternatives} alternatives," if alternatives else ""
         raise BadRequestError(
-            f"{n * len(prompts):,} completions of up to {longest:,} tokens are more than {MOST_DRAWN:,} tokens: ask "
-            "for fewer, or for shorter ones",
+            f"{n * len(prompts):,} completions of up to {longest:,} tokens{each} are more than {MOST_DRAWN:,} tokens: "
+            "ask for fewer, or for shorter ones",
             "max_tokens",
         )
     temperature, top_k = number(body, "temperature", 1.0), whole(body, "top_k", None, -1, 2**31)
@@ -188,6 +193,7 @@ def common(body: dict[str, Any], kind: Any, prompts: list[Any], tokens: int, log
         streamed=flag(body, "stream"),
         logprobs=logprobs,
         token_ids=flag(body, "return_token_ids"),
+        alternatives=alternatives,
     )
 
 

@@ -11,7 +11,7 @@ from burnish.report.figures import Chart, Colours, intervals, tint_of
 from burnish.report.page import Figure, figure
 
 Evaluations = Mapping[str, Mapping[str, Any]]
-DRAWN = ("calibration.bins", "accuracy_by_gap")
+DRAWN = ("calibration.bins", "accuracy_by_gap", "ceiling_by_gap")
 """Keys of a flattened evaluation that are drawn as figures, and left out of the table."""
 GUESSING = 0.5
 HUMAN = "one rater"
@@ -100,8 +100,11 @@ def calibration_chart(models: Evaluations, colours: Colours) -> Chart:
 
 
 def gap_chart(models: Evaluations, colours: Colours, ceiling: Mapping[str, Any] | None) -> Chart:
-    """Accuracy over the gap between the raters' means, with lines for one rater and for guessing."""
-    table = _table({name: found.get("accuracy_by_gap") or [] for name, found in models.items()})
+    """Accuracy over the gap between the raters' means, beside that of one rater, and with a line for guessing."""
+    bins = {name: found.get("accuracy_by_gap") or [] for name, found in models.items()}
+    if people := next((one["ceiling_by_gap"] for one in models.values() if one.get("ceiling_by_gap")), None):
+        bins[HUMAN], colours, ceiling = people, {**colours, HUMAN: theme.colour("ink")}, None
+    table = _table(bins)
     right = float(table.x.max()) * 1.1
     low = min(GUESSING, float(table.low.min())) - 0.02
     x_scale, y_scale = alt.Scale(domain=[0, right], nice=False), alt.Scale(domain=[low, 1], nice=False)
