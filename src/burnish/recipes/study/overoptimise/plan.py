@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-PPO, BEST = "ppo", "best_of_n"
+PPO, BEST, MONITOR = "ppo", "best_of_n", "monitor"
 METHODS = {BEST: "Best of n", PPO: "PPO"}
 
 

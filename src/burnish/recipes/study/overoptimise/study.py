@@ -15,8 +15,15 @@ from burnish.recipes.study.cell import SHARED
 from burnish.recipes.study.folder import opened, reasons, write_summary
 from burnish.recipes.study.judge import CONSTANTS
 from burnish.recipes.study.overoptimise.cells import LABEL_SEED, Cell, Overoptimise
-from burnish.recipes.study.overoptimise.plan import FIXED, FULL, Plan
-from burnish.recipes.study.overoptimise.summary import cells_of, every_cell, rewards_of, summarise, table
+from burnish.recipes.study.overoptimise.plan import FIXED, FULL, PPO, Plan
+from burnish.recipes.study.overoptimise.summary import (
+    cells_of,
+    every_cell,
+    judged_of,
+    rewards_of,
+    summarise,
+    table,
+)
 from burnish.recipes.study.results import Results, staged
 from burnish.recipes.study.start import HELD_SEED, POOL_SEED, inputs_of
 from burnish.report.language.overoptimise import overoptimise_page
@@ -68,8 +75,9 @@ def config_of(plan: Plan) -> dict[str, Any]:
 
 
 def stages(plan: Plan, results: Results[Cell]) -> None:
-    """Compute the cells: the start, and then seed by seed the reward models and what optimises them. What a failed
-    cell would have given to others keeps them from being computed."""
+    """Compute the cells: the start, then seed by seed the reward models and what optimises them, and last what the
+    reward models of other seeds say of PPO's texts. What a failed cell would have given to others keeps them from being
+    computed."""
     results.stage([Cell()])
     if Cell() not in results.found:
         return
@@ -81,3 +89,12 @@ def stages(plan: Plan, results: Results[Cell]) -> None:
             [cell for cell in cells_of(plan, seed) if cell.labels in there or (cell.labels is None and whole)]
         )
         results.write()
+    there = {*results.found}
+    results.stage(
+        [
+            cell
+            for cell in judged_of(plan)
+            if Cell(cell.seed, PPO, cell.labels) in there
+            and {Cell(seed, None, cell.labels) for seed in range(plan.seeds)} <= there
+        ]
+    )
