@@ -68,6 +68,9 @@ QUICK = replace(
 FIXED = {"update_epochs": 2, "keep_samples": 0, "save_every": 0}
 """What all of PPO's trainings have in common, beside what the plan says."""
 
+KEPT = ("texts", "tokens", "margins")
+"""What is kept of each measurement of PPO, so that the monitor can be applied to it."""
+
 
 def plan_for(quick: bool, seeds: int | None) -> Plan:
     """The plan of these flags, with so many seeds."""

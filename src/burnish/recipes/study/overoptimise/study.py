@@ -15,7 +15,7 @@ from burnish.recipes.study.cell import SHARED
 from burnish.recipes.study.folder import opened, reasons, write_summary
 from burnish.recipes.study.judge import CONSTANTS
 from burnish.recipes.study.overoptimise.cells import LABEL_SEED, Cell, Overoptimise
-from burnish.recipes.study.overoptimise.plan import FIXED, FULL, PPO, Plan
+from burnish.recipes.study.overoptimise.plan import FIXED, FULL, KEPT, PPO, Plan
 from burnish.recipes.study.overoptimise.summary import (
     cells_of,
     every_cell,
@@ -71,7 +71,7 @@ def overoptimise_study(
 def config_of(plan: Plan) -> dict[str, Any]:
     """The plan, and what the code fixes beside it: a study that is resumed with other numbers would mix two studies."""
     streams = {"held": HELD_SEED, "pool": POOL_SEED, "labels": LABEL_SEED}
-    return asdict(plan) | {"judge": CONSTANTS, "training": SHARED, "ppo": FIXED, "streams": streams}
+    return asdict(plan) | {"judge": CONSTANTS, "training": SHARED, "ppo": FIXED, "streams": streams, "kept": KEPT}
 
 
 def stages(plan: Plan, results: Results[Cell]) -> None:
