@@ -89,12 +89,9 @@ def stages(plan: Plan, results: Results[Cell]) -> None:
             [cell for cell in cells_of(plan, seed) if cell.labels in there or (cell.labels is None and whole)]
         )
         results.write()
-    there = {*results.found}
-    results.stage(
-        [
-            cell
-            for cell in judged_of(plan)
-            if Cell(cell.seed, PPO, cell.labels) in there
-            and {Cell(seed, None, cell.labels) for seed in range(plan.seeds)} <= there
-        ]
-    )
+    results.stage([cell for cell in judged_of(plan) if {*needed_by(plan, cell)} <= results.found.keys()])
+
+
+def needed_by(plan: Plan, cell: Cell) -> list[Cell]:
+    """What a cell of `judged_of` reads: a PPO, and the reward models of all seeds."""
+    return [Cell(cell.seed, PPO, cell.labels), *(Cell(seed, None, cell.labels) for seed in range(plan.seeds))]
