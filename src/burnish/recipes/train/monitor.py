@@ -64,7 +64,7 @@ class Monitor:
         if self.run.world.is_main:
             said = [asdict(one) | {"sentence": one.sentence} for one in self.warnings]
             found = {"start": self.start.as_dict(), "warnings": said}
-            write_atomically(self.run.path / WATCH, json.dumps(found, indent=2) + "\n")
+            write_atomically(self.run.path / WATCH, json.dumps(found) + "\n")
 
 
 def monitored(
