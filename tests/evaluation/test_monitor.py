@@ -61,7 +61,7 @@ def test_the_gap_is_the_rewards_claim_less_what_the_labels_agree_with() -> None:
 
 
 def test_pairs_that_the_policy_has_moved_to() -> None:
-    assert moved_to(np.array([-1.0, 3.0, 0.0]), np.array([-2.0, 4.0, 0.0])) == 0.5
+    assert moved_to(np.array([-1.0, 3.0, 0.0, 9.0]), np.array([-2.0, 4.0, 0.0, 1.0])) == 2.5 / 4
 
 
 def test_disagreement_by_hand_and_by_nested_loops() -> None:
