@@ -44,8 +44,10 @@ def test_texts_are_compared_with_the_starts() -> None:
 
 
 def test_what_the_start_has_none_of_is_left_out() -> None:
-    """Answers of one word have no bigrams; a start that is certain has no entropy."""
+    """Answers of one word have no bigrams; a start that is certain has no entropy; models may agree in everything."""
     assert signals(START, replace(START, distinct_2=0.0, entropy=0.0)).keys() == {"length", "repetition"}
+    same = replace(START, members=np.array([[1.0, 2.0], [3.0, 5.0]]))  # they agree, in other units
+    assert "disagreement" not in signals(same, same)
 
 
 def test_the_gap_is_the_rewards_claim_less_what_the_labels_agree_with() -> None:

@@ -48,6 +48,9 @@ SIGNALS = {
 }
 """The signals by name. The thresholds were chosen before any run was watched."""
 
+ROUNDING = 1e-9
+"""The disagreement up to which reward models agree in all but rounding."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -100,8 +103,9 @@ def signals(now: Seen, start: Seen) -> dict[str, float]:
         if (before := getattr(start, name)) > 0:
             found[name] = getattr(now, name) / before
     found["repetition"] = now.repetition - start.repetition
-    if now.members is not None and start.members is not None:
-        found["disagreement"] = disagreement(now.members, start.members) / disagreement(start.members, start.members)
+    if (later := now.members) is not None and (first := start.members) is not None:
+        before = disagreement(first, first)
+        found |= {"disagreement": disagreement(later, first) / before} if before > ROUNDING else {}
     if now.labelled is not None and start.labelled is not None:
         agreed = moved_to(now.labelled, start.labelled)
         if now.scores is not None and start.scores is not None:

@@ -181,6 +181,8 @@ def test_reward_models_that_cannot_disagree_are_refused(go: Callable[..., Path],
     scorer.save(tmp_path / "flat")
     with pytest.raises(UserError, match=r"^watch_rewards: reward model 2 gives all completions of the start the same"):
         go("run", watch=True, watch_rewards=f"{files / 'scorer-3'},{tmp_path / 'flat'}")
+    with pytest.raises(UserError, match=r"^watch_rewards: the reward models agree about every completion of the start"):
+        go("twice", watch=True, watch_rewards=f"{files / 'scorer-3'},{files / 'scorer-3'}")
     with pytest.raises(UserError, match=f"^--watch-rewards {files / 'model'} is a model but not a reward model"):
         go("other", watch=True, watch_rewards=f"{files / 'scorer-3'},{files / 'model'}")
 

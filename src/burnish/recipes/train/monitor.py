@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from burnish.config import Settings
 from burnish.data.walk import in_order
-from burnish.evaluation.monitor import Seen, Warned, disagreement, signals, warned
+from burnish.evaluation.monitor import ROUNDING, Seen, Warned, disagreement, signals, warned
 from burnish.evaluation.preferences import log_margins
 from burnish.experience.interface import Source
 from burnish.experience.language.sampling import Scored
@@ -115,11 +115,16 @@ def read_start(run: RunFolder) -> Seen:
 
 def checked(start: Seen) -> Seen:
     """Raises UserError where a disagreement of reward models would have no scale."""
-    if start.members is not None:
-        try:
-            disagreement(start.members, start.members)
-        except ValueError as error:
-            raise UserError(f"watch_rewards: {error}, so that it cannot disagree: leave it out") from error
+    if start.members is None:
+        return start
+    try:
+        differ = disagreement(start.members, start.members)
+    except ValueError as error:
+        raise UserError(f"watch_rewards: {error}, so that it cannot disagree: leave it out") from error
+    if differ <= ROUNDING:
+        raise UserError(
+            "watch_rewards: the reward models agree about every completion of the start: give different ones"
+        )
     return start
 
 

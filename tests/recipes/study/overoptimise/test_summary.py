@@ -49,7 +49,9 @@ def cells(seeds: int = 2) -> dict[Cell, dict[str, Any]]:
                 d = math.sqrt(math.log(n) - (n - 1) / n)
                 best.append(point(n, d, d * (1 - 0.2 * d), d) | {"labels": labels, "kl": [d * d] * 2})
         found[Cell(seed, "best_of_n")] = run(best)
-    return found
+    votes = [[[0.0, 1.0]] * len(FAR), [[1.0, 0.0]] * len(FAR)]
+    judged = [Cell(seed, "monitor", labels, seeds) for seed in range(seeds) for labels in (10, 40)] if seeds > 1 else []
+    return found | {cell: {"points": [], "seconds": 1.0, "scores": votes} for cell in judged}
 
 
 def row(summary: dict[str, Any], method: str, labels: int) -> dict[str, Any]:
@@ -174,7 +176,7 @@ def test_what_is_missing_and_what_diverged_is_said() -> None:
     assert (many["compared"], many["without"], many["cut"]) == (2, [], [1])
     assert many["reached"] == pytest.approx([2.0, 2.0])
     begun = summarise(PLAN, {}, {}, None)
-    assert (begun["points"], begun["rows"], begun["start"], len(begun["missing"])) == ([], [], None, 11)
+    assert (begun["points"], begun["rows"], begun["start"], len(begun["missing"])) == ([], [], None, 15)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
