@@ -133,7 +133,8 @@ def scorer(name: str, settings: Settings, option: str = "--model") -> LanguageSc
 def with_reward(models: Models, settings: Settings) -> Settings:
     """The settings with the experience's reward itself in the place of its name, and so the reward models that it is
     watched with."""
-    experience, reward = settings.experience, None
+    experience = settings.experience
+    reward: Any = None
     if experience is not None and "reward" in experience.needs:
         reward = resolve_reward(experience.reward, models.policy, loading_of(settings))
         settings = dataclasses.replace(settings, experience=dataclasses.replace(experience, reward=reward))
