@@ -15,7 +15,14 @@ import studies  # noqa: E402
 
 from burnish.report import wording  # noqa: E402
 from burnish.report.language.overoptimise import MARKS  # noqa: E402
-from burnish.report.language.overoptimise_words import peak_range, reach_of, result_sentences, warnings  # noqa: E402
+from burnish.report.language.overoptimise_words import (  # noqa: E402
+    monitor_rows,
+    monitor_sentences,
+    peak_range,
+    reach_of,
+    result_sentences,
+    warnings,
+)
 
 PAGE = "study_overoptimise.md"
 FIGURES = {f"overoptimise_{name}.svg": f"study_overoptimise_{name}.svg" for name in ("best_of_n", "ppo")}
@@ -30,6 +37,10 @@ def results(found: Mapping[str, Any]) -> str:
     reached = "d that all seeds reach | d at the last shared point"
     lines += [f"| | labels | α | β | peak | rms | {reached} | gold | claim | fall | seeds |", "|---" * 12 + "|"]
     lines += [row_of(found, row) for row in found["rows"]]
+    if rows := monitor_rows(found):
+        lines += ["", "### The monitor", "", *(f"- {one}" for one in monitor_sentences(found)), ""]
+        lines += ["| signal | warns | detected | false alarms | updates later |", "|---" * 5 + "|"]
+        lines += [f"| {' | '.join(row.values())} |" for row in rows]
     for one in found["texts"]:
         lines += ["", f"PPO, {one['labels']:,} labels, seed {one['seed']}, update {one['step']}:", ""]
         lines += [f"    {' '.join(text.split())}" for text in one["texts"]]

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from report.language.test_overoptimise import row, study
+from report.language.test_overoptimise import monitor, row, study
 
 from burnish.evaluation.best_of_n import best_of_n_kl
 from burnish.recipes.study.overoptimise.plan import FULL
@@ -24,7 +24,7 @@ def test_results_replace_what_stood_between_the_comments(tmp_path: Path) -> None
     bare = {"mean": 0.5, "low": None, "high": None}
     alone = row("ppo", 4000, seeds=1, compared=1, reached=[3.0, 3.0], end=bare, claimed=bare, fall=bare)
     alone["fit"] |= {"alpha": bare, "beta": bare, "peak": {"mean": None, "low": None, "high": None}}
-    (run / "summary.json").write_text(json.dumps(study(rows=[row("ppo", 250), alone])))
+    (run / "summary.json").write_text(json.dumps(study(rows=[row("ppo", 250), alone], monitor=monitor())))
     page.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
     for _ in range(2):  # the second time replaces what the first has written
         docs.put(run, tmp_path)
@@ -37,6 +37,7 @@ def test_results_replace_what_stood_between_the_comments(tmp_path: Path) -> None
             "+1.20 [+1.00, +1.40] | +6.50 [+6.00, +7.00] | +0.80 [+0.70, +0.90] | 3 |" in text
         )
         assert "| PPO | 4,000 | 0.50 | 0.50 | none | 0.07 | 3.00 | 3.00 | +0.50 | +0.50 | +0.50 | 1 |" in text
+        assert "| length | below 0.67 or above 1.50 | 1 of 2 (25 to 75 %) | 1 of 3 (13 to 53 %) | 18 |" in text
         said = "\nFilled points are gold, hollow ones what the proxy claims. Solid lines are fits of gold"
         assert text.index(said) < text.index("![gold and proxy")
         assert "\n    so good <b>so good</b>\n" in text

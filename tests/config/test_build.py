@@ -74,6 +74,9 @@ OTHER = {
     "eval_data": "held.jsonl",
     "holdout": 0.05,
     "eval_every": 4,
+    "watch": True,
+    "watch_labels": "labels.jsonl",
+    "watch_rewards": "runs/a,runs/b",
     "patience": 2,
     "log_every": 5,
     "save_every": 9,
@@ -226,6 +229,8 @@ WITH: dict[str, dict] = {
 WITH |= {key: {"schedule": "warmup_stable_decay"} for key in ("decay", "decay_type")} | {
     "momentum": {"optimizer": "sgd"},
 }
+WITH |= {"watch": {"eval_every": 4}}
+WITH |= {f"watch_{name}": {"watch": True, "eval_every": 4} for name in ("labels", "rewards")}
 WITH |= {f"load_in_{n}bit": {"lora_rank": 8} for n in (4, 8)}
 NEEDS_GROUPS = {"reinforce_plus_plus": {"completions_per_prompt": 2}}
 STREAMED = {"streaming": True, "data": "mine.jsonl", "steps": 3}
@@ -281,7 +286,13 @@ def reads_back(name: str, algorithm: Algorithm, settings: Settings, folder: Path
 
 @pytest.mark.parametrize("key", OTHER)
 def test_every_key_arrives_and_reads_back(key: str, tmp_path: Path) -> None:
-    name = "dpo" if key == "mask_formatting" else "ppo" if key.startswith(("sampler", "staleness")) else "sft"
+    name = (
+        "dpo"
+        if key == "mask_formatting" or key.startswith("watch")
+        else "ppo"
+        if key.startswith(("sampler", "staleness"))
+        else "sft"
+    )
     algorithm, settings = built(name, {key: OTHER[key]} | WITH.get(key, {}))
     assert getattr(settings, key) == OTHER[key] != getattr(Settings(), key)
     reads_back(name, algorithm, settings, tmp_path)

@@ -78,6 +78,39 @@ def test_what_is_next_to_a_refused_combination_is_accepted() -> None:
     assert built("sft", {"data": "mine.jsonl", "eval_data": "held.jsonl", "eval_every": 3})
 
 
+UNWATCHED = "watch is for policies that learn from the reward of their completions or from comparisons, and "
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("dpo", {"watch": True}, "watch compares evaluations with the start: set eval_every too"),
+        ("ppo", {"watch_labels": "a.jsonl"}, "watch_labels only applies to what is watched: set watch too"),
+        ("ppo", {"watch_rewards": "a,b"}, "watch_rewards only applies to what is watched: set watch too"),
+        (
+            "ppo",
+            {"watch": True, "eval_every": 2, "watch_rewards": "runs/a,"},
+            "watch_rewards runs/a, is one reward model, and it takes two to disagree: give more, with commas",
+        ),
+        ("ppo", {"watch": True, "eval_every": 2, "watch_labels": ""}, "watch_labels is empty: give a value, or leave"),
+        ("dpo", {"watch": True, "eval_every": 2, "watch_rewards": ""}, "watch_rewards is empty: give a value, or"),
+        ("sft", {"watch": True, "eval_every": 2}, f"{UNWATCHED}sft as it is set here does not: leave it out"),
+        ("kto", {"watch": True, "eval_every": 2}, f"{UNWATCHED}kto as it is set here does not: leave it out"),
+        ("reward", {"watch": True, "eval_every": 2}, f"{UNWATCHED}reward as it is set here does not: leave it out"),
+        ("distil", {"watch": True, "eval_every": 2, "reward": "lexicon"}, f"{UNWATCHED}distil as it is set here does"),
+        ("ppo", {"watch": True, "eval_every": 2, "environment": "guess"}, f"{UNWATCHED}ppo as it is set here does not"),
+    ],
+)
+def test_a_monitor_that_would_see_nothing_is_refused(name: str, options: dict, message: str) -> None:
+    assert refusal(name, options).startswith(message)
+
+
+@pytest.mark.parametrize("name", ["ppo", "online_dpo", "grpo", "dpo", "ipo"])
+def test_what_learns_from_a_reward_or_from_comparisons_is_watched(name: str) -> None:
+    more = {"watch_labels": "a.jsonl", "watch_rewards": ["runs/a", "runs/b"]}
+    assert built(name, {"watch": True, "eval_every": 2} | more)[1].watch_rewards == "runs/a,runs/b"
+
+
 def test_what_needs_all_rows_at_once_is_not_streamed() -> None:
     options = {"streaming": True, "steps": 3, "data": "a.jsonl", "shuffle_buffer": 5}
     assert built("dpo", options)

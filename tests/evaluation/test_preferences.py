@@ -5,7 +5,7 @@ import pytest
 import tiny
 import torch
 
-from burnish.evaluation.preferences import accuracy_scores, implicit_margins
+from burnish.evaluation.preferences import accuracy_scores, implicit_margins, log_margins
 
 
 def test_margins_are_the_oracles_in_order() -> None:
@@ -33,3 +33,13 @@ def test_a_policy_that_is_its_reference_prefers_nothing() -> None:
 
 def test_ties_are_half_right() -> None:
     assert accuracy_scores(np.array([2.0, -1e-9, 0.0, 1e-9])).tolist() == [1.0, 0.0, 0.5, 1.0]
+
+
+def test_log_margins_are_the_oracles_in_order() -> None:
+    policy, pairs = tiny.make_policy("gpt2", resid_pdrop=0.5), tiny.random_pairs(5, seed=2)
+    policy.dropout(True)
+    batch = tiny.preferences(pairs)
+    found = log_margins(policy, [batch.select(slice(0, 2)), batch.select(slice(2, 5))])
+    with torch.no_grad():
+        sums = [[sum(tiny.naive_logprobs(policy.model, *row)).item() for row in pair] for pair in pairs]
+    assert found == pytest.approx([chosen - rejected for chosen, rejected in sums], abs=1e-9)

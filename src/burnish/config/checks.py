@@ -36,7 +36,7 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
     refuse(
         {
             f"{key} is empty: give a value, or leave it out": getattr(settings, key) == ""
-            for key in ("model", "out", "from_", "revision", "device", "lora_targets")
+            for key in ("model", "out", "from_", "revision", "device", "lora_targets", "watch_labels", "watch_rewards")
         }
         | {
             "steps and epochs both set the length of the run: give one of them": settings.steps is not None
@@ -50,6 +50,7 @@ def checked(algorithm: Algorithm, settings: Settings) -> Settings:
             and settings.model not in (Settings.model, settings.from_),
         }
         | evaluation_problems(settings)
+        | watch_problems(name, algorithm, settings)
         | rendering_problems(algorithm, settings)
         | streaming_problems(name, settings)
         | holdout_problems(settings)
@@ -89,6 +90,26 @@ def evaluation_problems(settings: Settings) -> dict[str, bool]:
             settings.experience is not None
             and not settings.experience.evaluates
             and (settings.eval_data is not None or settings.eval_every is not None)
+        ),
+    }
+
+
+def watch_problems(method: str, algorithm: Algorithm, settings: Settings) -> dict[str, bool]:
+    """What may be wrong with what is watched at evaluations, and whether it is."""
+    experience, members = settings.experience, settings.watch_rewards
+    pairs = experience is None and algorithm.data == "preferences" and "policy" in algorithm.roles
+    alone = {
+        f"{key} only applies to what is watched: set watch too": not settings.watch
+        and getattr(settings, key) is not None
+        for key in ("watch_labels", "watch_rewards")
+    }
+    return alone | {
+        "watch is for policies that learn from the reward of their completions or from comparisons, and "
+        f"{method} as it is set here does not: leave it out": settings.watch
+        and not (pairs if experience is None else experience.watches),
+        "watch compares evaluations with the start: set eval_every too": settings.watch and settings.eval_every is None,
+        f"watch_rewards {members} is one reward model, and it takes two to disagree: give more, with commas": (
+            isinstance(members, str) and len([one for one in members.split(",") if one.strip()]) < 2
         ),
     }
 

@@ -117,6 +117,23 @@ class Settings:
         0.0, "share of the rows of --data that is never trained on, and evaluated on instead of --eval-data", ge=0, lt=1
     )
     eval_every: int | None = option(None, "steps between evaluations; default: only at the end", ge=1)
+    watch: bool = option(
+        False,
+        "at evaluations, compare completions of held-out prompts with the start's, and warn where they show that the "
+        "reward, or the labels, are gamed; needs --eval-every",
+    )
+    watch_labels: str | None = option(
+        None,
+        "with --watch, comparisons with labels that are to be trusted, as --data takes them, which nothing is trained "
+        "on: warn where the reward claims more than they agree with",
+        several=True,
+    )
+    watch_rewards: Any = option(
+        None,
+        "with --watch, folders of at least two reward models, with commas: warn where they disagree more than at the "
+        "start",
+        several=True,
+    )
     patience: int = option(
         0, "stop after this many evaluations without a lower loss and keep the best weights; 0 never stops", ge=0
     )

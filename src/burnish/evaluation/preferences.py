@@ -1,4 +1,4 @@
-"""Implicit rewards of a policy on preference pairs."""
+"""Log-probabilities and implicit rewards of a policy on preference pairs."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,21 @@ from jaxtyping import Float
 
 from burnish.batches import Preferences
 from burnish.functional import implicit_reward, masked_sum
+from burnish.policies.interface import Divisible
 from burnish.policies.language.policy import LanguagePolicy
+from burnish.run.world import ALONE, World
+
+
+@torch.no_grad()
+def log_margins(policy: LanguagePolicy, batches: Iterable[Preferences], world: World = ALONE) -> Float[np.ndarray, "N"]:
+    """log π(chosen) − log π(rejected) of every pair."""
+    policy.dropout(False)
+    together, margins = isinstance(policy, Divisible) and policy.divided, []
+    for batch in batches:
+        logprobs = world.by_rows(policy.logprobs, batch.to(policy.device), together)
+        sums = masked_sum(logprobs, batch.mask.to(logprobs.device), dim=-1).double().cpu()
+        margins.append(sums[:, 0] - sums[:, 1])
+    return torch.cat(margins).numpy()
 
 
 @torch.no_grad()

@@ -96,6 +96,11 @@ class Experience:
         """Whether it has an `evaluate` of its own."""
         return type(self).evaluate is not Experience.evaluate
 
+    @property
+    def watches(self) -> bool:
+        """Whether its completions of held-out prompts can be watched, see `burnish.evaluation.monitor`."""
+        return False
+
     def problems(self, method: str, settings: Any) -> dict[str, bool]:
         """Sentences about combinations with the run's settings that make no sense, and whether they apply."""
         return {}

@@ -12,6 +12,7 @@ import pandas as pd
 
 from burnish.run import UserError, described, read_jsonl, read_mapping
 from burnish.run.checksums import check_metrics
+from burnish.run.folder import WATCH
 
 Record = dict[str, Any]
 POINTS = 400  # points drawn per series; more would only make the page larger
@@ -29,6 +30,7 @@ class RunFiles:
     environment: Record
     samples: list[Record]
     evaluation: Record
+    watch: Record
 
 
 def read_runs(folders: Sequence[Path]) -> list[RunFiles]:
@@ -61,6 +63,7 @@ def read_run(folder: Path, name: str = "") -> RunFiles:
         environment=_mapping(folder / "environment.json"),
         samples=read_jsonl(samples) if samples.is_file() else [],
         evaluation=_mapping(folder / "evaluation.json"),
+        watch=_mapping(folder / WATCH),
     )
 
 

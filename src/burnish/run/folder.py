@@ -32,14 +32,18 @@ from burnish.run.world import ALONE, World
 APPENDED = ("metrics", "timings", "samples", "events")
 """The append-only files: `append("metrics", …)` writes to `metrics.jsonl`."""
 
-INPUTS = ("seed", "data_sha256", "ptx_data_sha256", "model_sha256", "critic_sha256")
+INPUTS = (
+    *("seed", "data_sha256", "ptx_data_sha256", "model_sha256", "critic_sha256"),
+    *("watch_prompts_sha256", "watch_labels_sha256"),
+)
 """Entries of `environment.json` that a resumed run must not change; a change of others may change the rounding."""
 
 LOCK = ".lock"
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
 MODELS = "models.json"
-PRELIMINARIES = {CONFIG, ENVIRONMENT, MODELS, LOGS, "base"}
+WATCH = "watch.json"
+PRELIMINARIES = {CONFIG, ENVIRONMENT, MODELS, WATCH, LOGS, "base"}
 
 
 class RunFolder:

@@ -76,10 +76,13 @@ def test_a_proxy_scores_the_same_completions_and_all_are_kept(start: LanguagePol
     assert found["proxy"] == [len(row) for row in rows]
     assert found["texts"] == drawn.responses
     assert found["cut"] == [i for i, tokens in enumerate(drawn.tokens) if tokens[-1] != start.tokenizer.eos_token_id]
+    assert found["tokens"] == drawn.tokens
+    assert len(found["margins"]) == len(PAIRS)
+    assert np.mean(found["margins"]) == pytest.approx(found["chosen"] - found["rejected"], abs=1e-5)
     parts = found["parts"]
     assert parts["own"] - parts["strange"] - parts["repeated"] == pytest.approx(np.mean(found["gold"]), abs=1e-4)
     bare = Ruler(start, PROMPTS, PAIRS, 5, 4, 32).measured(start)
-    assert not {"proxy", "parts", "texts", "cut"} & set(bare)
+    assert not {"proxy", "parts", "texts", "cut", "tokens", "margins"} & set(bare)
 
 
 def test_a_proxy_whose_score_is_not_finite_is_a_divergence(start: LanguagePolicy) -> None:

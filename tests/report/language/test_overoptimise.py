@@ -67,6 +67,16 @@ def study(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def monitor(**changes: Any) -> dict[str, Any]:
+    """What the monitor said of three runs, two of them hacked."""
+    rows = [
+        {"signal": "length", "threshold": "below 0.67 or above 1.50", "clean": 3, "hacked": 2, "delay": 18.0}
+        | {"detected": interval(0.5, 0.25), "false": interval(1 / 3, 0.2)},
+        {"signal": "any", "threshold": "", "clean": 0, "hacked": 0, "delay": None, "detected": None, "false": None},
+    ]
+    return {"rows": rows, "hacked": 2, "runs": [{"seed": seed} for seed in range(3)]} | changes
+
+
 def written(folder: Path, found: dict[str, Any]) -> Page:
     (folder / "summary.json").write_text(json.dumps(found))
     return Page(overoptimise_page(folder))
@@ -99,6 +109,14 @@ def test_the_table_has_half_infinite_peaks_and_both_distances(tmp_path: Path) ->
         assert part in page.text, part
     rows[1] |= {"seeds": 1, "compared": 1, "without": []}
     assert "or farther" not in written(tmp_path, study(rows=rows, differences=[])).text.split("Fits")[-1]
+
+
+def test_the_page_has_the_rates_of_the_monitor(tmp_path: Path) -> None:
+    page = written(tmp_path, study(monitor=monitor()))
+    for part in ("How often the monitor warns", "2 of 3 runs of PPO are hacked", "1 of 2 (25 to 75 %)", "no run"):
+        assert part in page.text, part
+    for nothing in (study(), study(monitor={"rows": [], "hacked": 0, "runs": []})):
+        assert "the monitor" not in written(tmp_path, nothing).text
 
 
 def test_a_figure_alone_says_what_is_gold() -> None:

@@ -8,6 +8,8 @@ from burnish.report.language.overoptimise_words import (
     caveats,
     difference_sentence,
     fall_sentence,
+    monitor_rows,
+    monitor_sentences,
     peak_sentence,
     result_sentences,
     row_sentence,
@@ -16,7 +18,7 @@ from burnish.report.language.overoptimise_words import (
 )
 
 from ..conftest import interval
-from .test_overoptimise import row, study
+from .test_overoptimise import monitor, row, study
 
 BARE = {"mean": 0.5, "low": None, "high": None}
 
@@ -177,3 +179,27 @@ def test_what_is_missing_failed_or_diverged_is_said() -> None:
     assert second == "seed 0, PPO, 250 labels failed: no"
     assert third == "seed 1, PPO, 250 labels, diverged at step 17: what was measured before is shown."
     assert warnings(study()) == []
+
+
+def test_rates_of_the_monitor_in_words() -> None:
+    assert monitor_rows(study(monitor=monitor())) == [
+        {
+            "signal": "length",
+            "threshold": "below 0.67 or above 1.50",
+            "detected": "1 of 2 (25 to 75 %)",
+            "false": "1 of 3 (13 to 53 %)",
+            "delay": "18",
+        },
+        {"signal": "at least one", "threshold": "–", "detected": "no run", "false": "no run", "delay": "–"},
+    ]
+    assert monitor_rows(study()) == []
+
+
+def test_without_hacked_runs_nothing_is_said_of_detection() -> None:
+    said = monitor_sentences(study(monitor=monitor()))
+    assert said[0].startswith("2 of 3 runs of PPO are hacked: gold has fallen since it was highest,")
+    assert len(said) == 2
+    assert (
+        monitor_sentences(study(monitor=monitor(hacked=0)))[-1] == "Without a hacked run nothing is said of detection."
+    )
+    assert monitor_sentences(study()) == []

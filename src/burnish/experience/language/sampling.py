@@ -73,6 +73,11 @@ class Sampling(Experience):
         return () if self.reward is None and self.environment is not None else ("reward",)
 
     @property
+    def watches(self) -> bool:
+        """Those that a reward scores: the messages of a dialogue are no completions of its prompt."""
+        return "reward" in self.needs and self.environment is None
+
+    @property
     def most_tokens(self) -> int:
         """The largest number of tokens that the policy writes for a prompt."""
         return self.max_new_tokens * (1 if self.environment is None else self.max_turns)

@@ -33,6 +33,11 @@ class TaughtCompletions(Sampling):
         return () if self.reward is None else ("reward",)
 
     @property
+    def watches(self) -> bool:
+        """No: nothing is learned from the reward, so that nothing games it."""
+        return False
+
+    @property
     def teacher_model(self) -> str | None:
         return self.teacher
 

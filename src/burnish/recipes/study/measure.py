@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from jaxtyping import Float
+from torch import Tensor
 
 from burnish.batches import Demonstrations
 from burnish.data import tokenise
@@ -73,7 +74,8 @@ def completions_of(
 class Ruler:
     """What policies are measured with: the start, held-out prefixes, labelled pairs of its completions of them, and a
     seed of the completions. With a `proxy` its scores are taken too, and the means of the gold score's `parts`; with
-    `texts` all responses are kept, and the numbers of those that were `cut` at the length limit."""
+    `texts` all responses are kept, their `tokens`, the numbers of those that were `cut` at the length limit, and of
+    each pair the `margins`, log π(chosen) − log π(rejected)."""
 
     start: LanguagePolicy
     prompts: Sequence[str]
@@ -90,7 +92,8 @@ class Ruler:
         The KL divergence is Σ_t log π(y_t) − log π_start(y_t), whose mean is unbiased. Entropy is −log π of a sampled
         token. Raises DivergedError where a number is not finite.
         """
-        chosen, rejected = self.log_probabilities(policy)
+        pairs = self.log_probabilities(policy)
+        chosen, rejected = pairs.mean(dim=0).tolist()
         if not np.isfinite([chosen, rejected]).all():
             raise DivergedError("a log-probability is not finite")  # nothing could be sampled
         drawn = completions_of(policy, self.prompts, 1, self.seed, self.max_new_tokens, self.max_length)
@@ -113,6 +116,7 @@ class Ruler:
             found["parts"] = {key: float(one.mean()) for key, one in study_judge().parts(drawn.texts).items()}
         if self.texts:
             found |= {"texts": drawn.responses, "cut": [i for i, ended in enumerate(drawn.ended) if not ended]}
+            found |= {"tokens": drawn.tokens, "margins": rounded((pairs[:, 0] - pairs[:, 1]).numpy())}
         return found
 
     def claimed(self, drawn: Completions) -> list[float]:
@@ -123,14 +127,13 @@ class Ruler:
             raise DivergedError("a score of the proxy is not finite") from error
 
     @torch.no_grad()
-    def log_probabilities(self, policy: LanguagePolicy) -> tuple[float, float]:
-        """The mean log-probability of the chosen and of the rejected responses."""
+    def log_probabilities(self, policy: LanguagePolicy) -> Float[Tensor, "N 2"]:
+        """The log-probabilities of the chosen and of the rejected response of each pair."""
         data = Dataset.from_list(comparisons(self.pairs))
         rows = tokenise.preferences(data, policy.tokenizer, self.max_length, "the held-out pairs")
         policy.dropout(False)
         sums = [masked_sum(policy.logprobs(one), one.mask, dim=-1) for one in in_order(rows, AT_ONCE)]
-        chosen, rejected = torch.cat(sums).double().mean(dim=0).tolist()
-        return chosen, rejected
+        return torch.cat(sums).double()
 
 
 def parts_of(batch: Demonstrations) -> list[Demonstrations]:

@@ -21,7 +21,8 @@ from burnish.policies.language.adapters import is_adapter
 from burnish.policies.language.dtypes import dtype_in
 from burnish.recipes.assets import NAMES
 from burnish.report.wording import flatten, value
-from burnish.run import read_jsonl, write_atomically
+from burnish.run import read_jsonl, read_mapping, write_atomically
+from burnish.run.folder import WATCH
 from burnish.run.plain_yaml import write_yaml
 from burnish.run.records import HARMLESS
 from burnish.run.versions import version
@@ -29,7 +30,7 @@ from burnish.run.versions import version
 CARD = "README.md"
 BEGIN, END = "<!-- burnish evaluate: begin -->", "<!-- burnish evaluate: end -->"
 NOT_YET = "None yet: `burnish evaluate` on the run's folder writes here what it finds, with intervals."
-PATHS = ("model", "data", "eval_data", "reward", "critic")
+PATHS = ("model", "data", "eval_data", "watch_labels", "watch_rewards", "reward", "critic")
 """Settings that may name a file or folder."""
 
 LIMITS = {
@@ -91,6 +92,7 @@ def write_card(
         "data": [part for part in data if part],
         "result": final(read_jsonl(metrics), best=settings.keeps_best),
         "best": settings.keeps_best,
+        "warnings": watched(metrics.parent) if settings.watch else None,
         "config": configuration(algorithm, settings),
         "limits": [*limits, *([LIMITS_OF[settings.model]] if settings.model in NAMES else [])],
         "evaluation": marked(NOT_YET),
@@ -185,12 +187,20 @@ def final(records: list[dict[str, Any]], best: bool) -> dict[str, Any]:
     return records[-1] if records else {}
 
 
+def watched(run: Path) -> list[str]:
+    """What the monitor of a run has warned of, a sentence each."""
+    return [str(one["sentence"]) for one in read_mapping(run / WATCH)["warnings"]]
+
+
 def configuration(algorithm: Any, settings: Settings) -> str:
     """The configuration as YAML, without the keys that do not affect the result."""
     config = {key: item for key, item in as_dict(algorithm, settings).items() if key not in HARMLESS}
     for key in PATHS:
         if isinstance(config.get(key), str):
-            config[key] = shown_data(config[key]) if key in ("data", "eval_data") else shown(config[key])
+            if key == "watch_rewards":
+                config[key] = ",".join(map(shown, config[key].split(",")))
+            else:
+                config[key] = shown_data(config[key]) if "data" in key or "labels" in key else shown(config[key])
     return write_yaml(config)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,8 +15,8 @@ from burnish.policies.language.fingerprint import fingerprint
 from burnish.policies.language.precision import resolved
 from burnish.recipes.train.given import hashes
 from burnish.recipes.train.models import pick_device, say
+from burnish.recipes.train.rewards import reward_models
 from burnish.recipes.train.rows import Data
-from burnish.rewards.ensemble import Ensemble
 from burnish.rewards.model import ModelReward
 from burnish.run import RunFolder, UserError, config_differences, read_mapping, write_atomically
 from burnish.run.folder import MODELS
@@ -28,26 +28,18 @@ READERS = ("transformers", "tokenizers", "peft")
 Fingerprints = dict[str, dict[str, Any]]
 
 
-def fingerprints(models: Models, experience: Any) -> Fingerprints:
-    """The fingerprint of every model of a run, those of the experience's reward among them, before the first update.
+def fingerprints(models: Models, experience: Any, jury: Sequence[ModelReward] = ()) -> Fingerprints:
+    """The fingerprint of every model of a run, those of the experience's reward and of the `jury` that it is watched
+    with among them, before the first update.
 
     A reference is the policy as it is then.
     """
     found = {"reward model" if part == "scorer" else part: model for part, model in models.trained().items()}
     if "teacher" in models:
         found["teacher"] = models.teacher
-    if experience is not None and "reward" in experience.needs:
-        found |= {f"reward model {one.name}": one.scorer for one in reward_models(experience.reward)}
+    rewards = [] if experience is None or "reward" not in experience.needs else [*reward_models(experience.reward)]
+    found |= {f"reward model {one.name}": one.scorer for one in (*rewards, *jury)}
     return {name: fingerprint(model) for name, model in found.items()}
-
-
-def reward_models(reward: Any) -> Iterator[ModelReward]:
-    """The reward models in a reward."""
-    if isinstance(reward, Ensemble):
-        for member in reward.members:
-            yield from reward_models(member)
-    elif isinstance(reward, ModelReward):
-        yield reward
 
 
 def note_models(run: RunFolder, settings: Settings, now: Fingerprints) -> None:
@@ -128,6 +120,8 @@ def note_environment(
         now["data_files_sha256"] = data.rows.files_digest
     if data.texts is not None:
         now["ptx_data_sha256"] = data.texts.fingerprint
+    watched = {"prompts": data.prompts, "labels": data.labels}
+    now |= {f"watch_{name}_sha256": one.fingerprint for name, one in watched.items() if one is not None}
     if "critic" in weights:
         now["critic_sha256"] = weights["critic"]
     now |= hashes(settings)

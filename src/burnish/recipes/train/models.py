@@ -24,7 +24,7 @@ from burnish.policies.language.recompute import recompute_layers
 from burnish.policies.language.reference import StartingAdapter, cached_reference
 from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.train.rewards import is_scorer, resolve_reward, reward_folder
+from burnish.recipes.train.rewards import is_scorer, resolve_jury, resolve_reward, reward_folder
 from burnish.run import UserError, printable
 from burnish.run.world import ALONE, World, joined
 from burnish.training.progress import Progress
@@ -131,12 +131,17 @@ def scorer(name: str, settings: Settings, option: str = "--model") -> LanguageSc
 
 
 def with_reward(models: Models, settings: Settings) -> Settings:
-    """The settings with the experience's reward itself in the place of its name."""
+    """The settings with the experience's reward itself in the place of its name, and so the reward models that it is
+    watched with."""
     experience = settings.experience
-    if experience is None or "reward" not in experience.needs:
+    reward: Any = None
+    if experience is not None and "reward" in experience.needs:
+        reward = resolve_reward(experience.reward, models.policy, loading_of(settings))
+        settings = dataclasses.replace(settings, experience=dataclasses.replace(experience, reward=reward))
+    if settings.watch_rewards is None:
         return settings
-    reward = resolve_reward(experience.reward, models.policy, loading_of(settings))
-    return dataclasses.replace(settings, experience=dataclasses.replace(experience, reward=reward))
+    jury = resolve_jury(settings.watch_rewards, reward, models.policy, loading_of(settings))
+    return dataclasses.replace(settings, watch_rewards=jury)
 
 
 def loading_of(settings: Settings) -> Loading:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from burnish.rewards.checkers import CHECKERS, Checker, checker
 from burnish.rewards.completed import Reward
 from burnish.rewards.ensemble import HOW, Ensemble, read_ensemble
 from burnish.rewards.function import function_reward, is_reward, load_function
-from burnish.rewards.model import model_reward
+from burnish.rewards.model import ModelReward, model_reward
 from burnish.rewards.sandbox.timed import timed
 from burnish.rewards.weighted import Weighted, keys_of, read_weighted
 from burnish.run import UserError, read_mapping
@@ -136,20 +137,38 @@ def reward_folder(reward: Any) -> str:
     return resolve_model(found[0][0] if found else reward)
 
 
-def reward_model(folder: str, policy: LanguagePolicy, loading: Loading = PLAIN) -> Reward:
+def reward_model(
+    folder: str, policy: LanguagePolicy, loading: Loading = PLAIN, option: str = "--reward"
+) -> ModelReward:
     """The reward model of a run folder or a model's folder, on the policy's device."""
     model = resolve_model(folder)
     if not (Path(model) / "config.json").exists() and not is_adapter(model):
         problem = "an unfinished run" if (Path(folder) / "config.yaml").exists() else "a folder without a model"
-        raise UserError(f"--reward {folder} is {problem}: give the folder of a finished `burnish reward` run")
+        raise UserError(f"{option} {folder} is {problem}: give the folder of a finished `burnish reward` run")
     if not is_scorer(model):
         raise UserError(
-            f"--reward {folder} is a model but not a reward model: train one with `burnish reward --model {folder}`"
+            f"{option} {folder} is a model but not a reward model: train one with `burnish reward --model {folder}`"
         )
     how = dataclasses.replace(loading.elsewhere(), bits=None)  # its scores are what is learned from
-    scorer = load_scorer(model, str(policy.device), policy.precision, option="--reward", loading=how)
+    scorer = load_scorer(model, str(policy.device), policy.precision, option=option, loading=how)
     freeze(scorer, loading.dtype)
     return model_reward(scorer, policy.tokenizer, folder)
+
+
+def reward_models(reward: Any) -> Iterator[ModelReward]:
+    """The reward models in a reward."""
+    if isinstance(reward, Ensemble):
+        for member in reward.members:
+            yield from reward_models(member)
+    elif isinstance(reward, ModelReward):
+        yield reward
+
+
+def resolve_jury(text: str, reward: Any, policy: LanguagePolicy, loading: Loading = PLAIN) -> tuple[ModelReward, ...]:
+    """The reward models that `--watch-rewards` names; those of the run's own `reward` are not loaded twice."""
+    there = {one.name: one for one in reward_models(reward)}
+    names = [one.strip() for one in text.split(",") if one.strip()]
+    return tuple(there.get(name) or reward_model(name, policy, loading, "--watch-rewards") for name in names)
 
 
 def is_scorer(model: str | Path) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from datasets import IterableDataset
 
+from burnish.algorithms.dpo import DPO
 from burnish.algorithms.interface import Algorithm
 from burnish.algorithms.sft import SFT
 from burnish.batches import Demonstrations, Preferences
@@ -23,6 +24,7 @@ from burnish.data.rendering import Rendering
 from burnish.data.streamed import Stream, Streamed
 from burnish.data.tokenised import CHUNK
 from burnish.data.walk import Plan
+from burnish.experience.language.sampling import Sampling
 from burnish.recipes.train.models import say
 from burnish.run import BurnishWarning, UserError
 
@@ -45,11 +47,18 @@ LARGE = 32 * 2**20
 @dataclass(frozen=True)
 class Data:
     """What a run reads, tokenised: the rows that it trains on, and, or None, held-out rows and the `texts` that its
-    experience draws beside its samples."""
+    experience draws beside its samples; and where it is watched the held-out `prompts` and the pairs with `labels`."""
 
     rows: Any
     held: Any = None
     texts: Any = None
+    prompts: Any = None
+    labels: Any = None
+
+    @property
+    def named(self) -> list[Any]:
+        """Those that are there and not the same, to be described."""
+        return [one for one in (self.rows, self.held, self.texts, self.labels) if one is not None]
 
 
 def rendering_of(settings: Settings, clock: datetime | None) -> Rendering:
@@ -113,7 +122,26 @@ def read_data(
     if settings.group_by_length:
         rows = rows.by_length(settings.batch_size)
     held = evaluation_rows(algorithm, settings, policy, eval_data, data, clock)
-    return Data(rows, held, texts_of(settings, policy))
+    prompts = held if settings.watch else None
+    if settings.watch and settings.experience is None:
+        prompts = evaluation_rows(algorithm, completing(settings), policy, eval_data, data, clock)
+    return Data(rows, held, texts_of(settings, policy), prompts, labels_of(settings, policy, clock))
+
+
+def completing(settings: Settings) -> Settings:
+    """The settings with an experience: their own, or for a method that samples nothing one that completes prompts."""
+    if settings.experience is not None:
+        return settings
+    length = max(1, min(Sampling.max_new_tokens, settings.max_length // 2))
+    return replace(settings, experience=Sampling(max_new_tokens=length), quiet=True)
+
+
+def labels_of(settings: Settings, policy: Any, clock: datetime | None) -> Any:
+    """The labelled pairs that a run is watched with, tokenised; None where it names none."""
+    if settings.watch_labels is None:
+        return None
+    plain = replace(settings, experience=None, holdout=0.0)
+    return tokenised(DPO(), plain, policy, settings.watch_labels, "validation", clock)
 
 
 def streamed(

@@ -41,6 +41,7 @@ from burnish.recipes.train.models import (
     warn_of_rounding,
     with_reward,
 )
+from burnish.recipes.train.monitor import monitored
 from burnish.recipes.train.rows import Data, read_data, streams_data
 from burnish.recipes.train.several import check_config, check_models, check_shard, divide, in_turn, of_process, useless
 from burnish.run import RunFolder, UserError, hushed, said_if_slow, threads_allowed, without_keys, write_checksums
@@ -183,7 +184,7 @@ def _train(
     if change is not None:
         change(models)
     rewarding = with_reward(models, loaded)
-    found = fingerprints(models, rewarding.experience)
+    found = fingerprints(models, rewarding.experience, rewarding.watch_rewards or ())
     note_models(run, settings, found)
     trained = models.main
     clock = world.from_main(lambda: clock_of(run, trained.tokenizer))
@@ -191,9 +192,8 @@ def _train(
     held_data = settings.eval_data if given.eval_data is None else given.eval_data
     with world.main_first(), said_if_slow("reading and tokenising the data", settings.quiet):
         read = read_data(algorithm, settings, trained, data, held_data, clock)
-    for data_set in (read.rows, read.held, read.texts):
-        if data_set is not None:
-            say(settings, data_set.describe())
+    for data_set in read.named:
+        say(settings, data_set.describe())
     note_environment(run, settings, read, found, clock)
 
     def follow(step: int) -> None:
@@ -239,8 +239,7 @@ def _fit(
 ) -> Models:
     """Reference, optimizer, resumption and the loop. `rewarding` are the settings with the reward itself; `follow` is
     called with the step from which the run goes on."""
-    rows = data.rows
-    world = run.world
+    rows, world = data.rows, run.world
     earlier, count = world.from_main(lambda: as_begun(run, settings)), None if rows.plan is None else len(rows.plan)
     before, _ = length(algorithm, earlier, count)
     steps, per_epoch = length(algorithm, settings, count)
@@ -264,6 +263,7 @@ def _fit(
     follow(state.step)
     learner = GradientLearner(algorithm, feed.models, optimizer, settings, steps, per_epoch, run, feed.past)
     learner.saved = state.step
+    evaluator = monitored(feed.evaluator, feed.models, rewarding, data, run, state, tell)
     with Progress(name_of(algorithm).upper(), steps, state.step, settings.quiet) as progress:
         state = train_loop(
             feed.models,
@@ -273,7 +273,7 @@ def _fit(
             steps=steps,
             run=run,
             state=state,
-            evaluator=feed.evaluator,
+            evaluator=evaluator,
             progress=progress,
         )
     learner.save_end(state)

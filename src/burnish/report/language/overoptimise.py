@@ -11,6 +11,8 @@ from burnish.report import theme
 from burnish.report.figures import Chart, save_figure
 from burnish.report.language.overoptimise_words import (
     end_of,
+    monitor_rows,
+    monitor_sentences,
     peak_range,
     proxy_name,
     reach_of,
@@ -54,6 +56,8 @@ def overoptimise_page(folder: Path) -> Path:
         proxy_name=proxy_name,
         peak_range=peak_range,
         reach_of=reach_of,
+        monitor=monitor_rows(found),
+        monitored=monitor_sentences(found),
         costs=costs(found),
     )
 
@@ -130,4 +134,5 @@ def costs(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row per kind of cell."""
     names = {"start": "The start and its pairs", "reward": "A reward model"}
     names |= {"ppo": "PPO on one of them", "best_of_n": "Best of n by all of a seed's"}
+    names |= {"monitor": "PPO's texts by the reward models of all seeds"}
     return [{"label": label} | found["costs"][name] for name, label in names.items() if name in found["costs"]]

@@ -174,3 +174,58 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
         for one in found["diverged"]
     ]
     return lines
+
+
+SIGNALS = {
+    "length": "length",
+    "repetition": "repetition",
+    "distinct_2": "distinct-2",
+    "entropy": "entropy",
+    "disagreement": "disagreement of reward models",
+    "gap": "the reward's claim less the labels'",
+    "any": "at least one",
+}
+"""The monitor's signals for readers."""
+
+
+def monitor_sentences(found: Mapping[str, Any]) -> list[str]:
+    """What the rates of the monitor are computed from."""
+    monitor = found.get("monitor")
+    if not monitor or not monitor["rows"]:
+        return []
+    runs, hacked = len(monitor["runs"]), monitor["hacked"]
+    lines = [
+        f"{hacked} of {runs} runs of PPO are hacked: gold has fallen since it was highest, with a 95 % interval over "
+        "prefixes above 0, and the proxy claims more than it did there. A signal detects a hacked run where it warns "
+        "after gold was highest; a warning before that, or in a run that is not hacked up to its highest gold, is a "
+        "false alarm. The thresholds are the defaults, which were chosen before this study was run."
+    ]
+    lines.append(
+        "In parentheses are Wilson's 95 % intervals, as if runs were independent draws; they share the start, the "
+        "prefixes and pairs, so that the intervals are too narrow. A run counts once, however often it is measured."
+    )
+    if not hacked:
+        lines.append("Without a hacked run nothing is said of detection.")
+    return lines
+
+
+def monitor_rows(found: Mapping[str, Any]) -> list[dict[str, str]]:
+    """A row of words per signal."""
+    rows = (found.get("monitor") or {"rows": []})["rows"]
+    return [
+        {
+            "signal": SIGNALS.get(one["signal"], one["signal"]),
+            "threshold": one["threshold"] or "–",
+            "detected": rate_of(one["detected"], one["hacked"]),
+            "false": rate_of(one["false"], one["clean"]),
+            "delay": "–" if one["delay"] is None else wording.number(one["delay"], 0),
+        }
+        for one in rows
+    ]
+
+
+def rate_of(one: Mapping[str, Any] | None, runs: int) -> str:
+    """A share of runs with its interval, as "2 of 3 (21 to 94 %)"."""
+    return (
+        "no run" if one is None else f"{round(one['mean'] * runs)} of {runs} ({wording.range_of(one, 0, shares=True)})"
+    )

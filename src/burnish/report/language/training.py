@@ -16,6 +16,7 @@ from burnish.report.page import Figure, figure, write_page
 from burnish.report.runs import RunFiles, as_written, read_runs, series
 from burnish.report.wording import flatten
 from burnish.run import read_jsonl, writable_file
+from burnish.run.folder import WATCH
 
 # key in metrics.jsonl, figure title, number format, whether it is noisy enough for a running mean
 METRICS: list[tuple[str, str, str, bool]] = [
@@ -42,6 +43,13 @@ METRICS: list[tuple[str, str, str, bool]] = [
     ("rewards/rejected", "Reward of rejected", ".3~g", True),
     ("logps/chosen", "Log-probability of chosen", ".4~g", True),
     ("logps/rejected", "Log-probability of rejected", ".4~g", True),
+    ("watch/length", "Watched: length of completions, times the start's", ".3~g", False),
+    ("watch/repetition", "Watched: share of repeated trigrams, less the start's", ".3~g", False),
+    ("watch/distinct_2", "Watched: share of distinct bigrams, times the start's", ".3~g", False),
+    ("watch/entropy", "Watched: entropy of a token, times the start's", ".3~g", False),
+    ("watch/disagreement", "Watched: disagreement of reward models, times the start's", ".3~g", False),
+    ("watch/gap", "Watched: the reward's wins less what labelled pairs agree with", ".3~g", False),
+    ("watch/own_gap", "Watched: held-out pairs that agree, less labelled ones", ".3~g", False),
     ("perplexity", "Perplexity", ".4~g", True),
     ("kl", "KL to the reference", ".3~g", True),
     ("entropy", "Entropy", ".3~g", True),
@@ -86,6 +94,9 @@ def training_page(run_folders: Sequence[Path], out: Path) -> Path:
         judged = reward_model.reward_figures(evaluations, colours)
         said = {name: reward_model.sentences(name, one) for name, one in evaluations.items() if is_reward_model(one)}
         warnings = {name: [str(one) for one in found.get("warnings") or []] for name, found in evaluations.items()}
+    with as_written(f"{WATCH} of {' or '.join(names)}"):
+        for run in runs:
+            warnings[run.name] += [str(one["sentence"]) for one in run.watch.get("warnings", [])]
     settings = comparison([flatten(run.config) for run in runs])
     return write_page(
         "runs.html.j2",

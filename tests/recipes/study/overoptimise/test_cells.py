@@ -16,6 +16,7 @@ from burnish.recipes.study.overoptimise.cells import (
     Overoptimise,
     agreements,
     chosen_rows,
+    judged,
     labels_of,
     learned,
     started,
@@ -28,13 +29,15 @@ from .worlds import TINY
 
 
 def test_a_cell_has_a_file_of_its_own_and_a_name_for_readers() -> None:
-    every = [Cell(), Cell(2, None, 250), Cell(2, "ppo", 4000), Cell(2, "best_of_n")]
-    assert [one.name for one in every] == ["start", "seed-2/reward-250", "seed-2/ppo-4000", "seed-2/best_of_n"]
+    every = [Cell(), Cell(2, None, 250), Cell(2, "ppo", 4000), Cell(2, "best_of_n"), Cell(2, "monitor", 4000, 3)]
+    names = ["start", "seed-2/reward-250", "seed-2/ppo-4000", "seed-2/best_of_n", "seed-2/monitor-4000-of-3"]
+    assert [one.name for one in every] == names
     assert [one.label for one in every] == [
         "the start and its pairs",
         "seed 2, reward model, 250 labels",
         "seed 2, PPO, 4,000 labels",
         "seed 2, best of n",
+        "seed 2, PPO's texts by 3 reward models of 4,000 labels",
     ]
 
 
@@ -43,6 +46,7 @@ def test_a_cell_is_damaged_without_points_or_as_another_one() -> None:
     assert not job.is_whole(Cell(0, "ppo", 2), mine)
     assert not job.is_whole(Cell(0, "ppo", 4), mine | {"points": []})
     assert job.is_whole(Cell(0, "ppo", 2), mine | {"points": []})
+    assert not job.is_whole(Cell(0, "ppo", 2, 3), mine | {"points": []})
 
 
 def test_the_line_of_a_cell() -> None:
@@ -51,6 +55,9 @@ def test_the_line_of_a_cell() -> None:
     assert job.line(cell, {"points": points, "diverged": None}) == "gold 0.50 at 3.00 nats"
     assert job.line(cell, {"points": points, "diverged": 7}) == "gold 0.50 at 3.00 nats, diverged at step 7"
     assert job.line(cell, {"points": []}) == "no measurement"
+    assert job.line(Cell(0, "monitor", 2, 3), {"points": [], "scores": [[[1.0]] * 2] * 3}) == (
+        "3 reward models at 2 measurements"
+    )
     assert job.line(Cell(0, None, 2), {"points": [], "correct": [1, 0.5]}) == "right about 75% of held-out pairs"
 
 
@@ -94,6 +101,22 @@ def test_pairs_are_ordered_as_their_labels_say() -> None:
     ]
     agrees, rows = agreements(Longer(), pairs, 32)
     assert (agrees.tolist(), rows) == ([1.0, 0.0, 0.5], [0, 1, 2])
+
+
+def test_reward_models_of_all_seeds_score_the_ids_that_ppo_sampled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is taken to count the ids of a response."""
+    tokens = [[5] * (1 + i % 3) for i in range(TINY.held_out)]
+    (tmp_path / "cells" / "seed-1").mkdir(parents=True)
+    points = [{"tokens": tokens}, {"tokens": tokens[::-1]}]
+    (tmp_path / "cells" / "seed-1" / "ppo-2.json").write_text(json.dumps({"points": points}))
+    asked: list[str] = []
+    monkeypatch.setattr(cells, "load_scorer", lambda folder, _: asked.append(folder.name) or Longer())
+    found = judged(1, 2, 3, TINY, tmp_path)
+    lengths = [float(len(one)) for one in tokens]
+    assert found["scores"] == [[lengths, lengths[::-1]]] * 3
+    assert asked == ["seed-0-2", "seed-1-2", "seed-2-2"]
 
 
 def test_a_reward_model_is_measured_on_held_out_pairs_and_on_its_own_labels(

@@ -1,8 +1,9 @@
 """How far paths of several seeds are compared: enough whole ones, or as far as all go."""
 
+import numpy as np
 import pytest
 
-from burnish.recipes.study.overoptimise.paths import Path, Shared, shared_by
+from burnish.recipes.study.overoptimise.paths import Path, Shared, fallen, shared_by
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,12 @@ def test_gains_distances_and_claims_by_hand() -> None:
     assert (path.d.tolist(), path.far) == ([0.0, 2.0, 0.0], 2.0)
     assert path.gold.tolist() == [[0.0, 0.0], [1.0, 0.5], [-1.0, -2.0]]
     assert path.proxy.tolist() == [[0.0, 0.0], [1.0, 0.5], [0.0, 0.0]]
+
+
+def test_luck_is_no_fall() -> None:
+    """The first prefix is highest at the second point, the second at the first: each is measured where the other is
+    highest, and so neither has fallen."""
+    gold = np.array([[[0.0, 3.0], [2.0, 1.0], [1.0, 1.0]]])
+    cells, best = fallen(gold)
+    assert cells.tolist() == [[0.0 - 1.0, 1.0 - 1.0]]
+    assert best == [0, 1]

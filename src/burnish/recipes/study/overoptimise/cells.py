@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from burnish.data.walk import in_order
 from burnish.evaluation.best_of_n import expected_best
 from burnish.evaluation.preferences import accuracy_scores
 from burnish.evaluation.reward_models import score_pairs, score_texts
+from burnish.policies.language.layout import completions_batch
 from burnish.policies.language.policy import load_policy
 from burnish.policies.language.scorer import load_scorer
 from burnish.recipes.study.best import best_point
-from burnish.recipes.study.cell import SHARED, Found
+from burnish.recipes.study.cell import CELLS, SHARED, Found
 from burnish.recipes.study.judge import study_judge
 from burnish.recipes.study.labels import Pair, comparisons, drawn_labels, unlabelled
 from burnish.recipes.study.measure import AT_ONCE, DivergedError, completions_of, parts_of, rounded
@@ -41,7 +42,7 @@ from burnish.recipes.study.start import (
     write_rows,
 )
 from burnish.recipes.study.watch import Watch, watched
-from burnish.run import UserError, read_jsonl
+from burnish.run import UserError, read_jsonl, read_mapping
 
 Kept = dict[str, list[Pair]]
 
@@ -52,17 +53,20 @@ LABEL_SEED = 3_000
 @dataclass(frozen=True)
 class Cell:
     """The start and its pairs; with a `seed` the reward model of so many `labels`, PPO on it, or the best of n by all
-    of the seed's reward models, which choose from one pool."""
+    of the seed's reward models, which choose from one pool; with `members` what the reward models of so many seeds say
+    of PPO's texts."""
 
     seed: int | None = None
     method: str | None = None
     labels: int | None = None
+    members: int | None = None
 
     @property
     def name(self) -> str:
         if self.seed is None:
             return START
-        return f"seed-{self.seed}/" + (BEST if self.labels is None else f"{self.method or 'reward'}-{self.labels}")
+        own = BEST if self.labels is None else f"{self.method or 'reward'}-{self.labels}"
+        return f"seed-{self.seed}/{own}" + ("" if self.members is None else f"-of-{self.members}")
 
     @property
     def label(self) -> str:
@@ -70,6 +74,8 @@ class Cell:
             return "the start and its pairs"
         if self.labels is None:
             return f"seed {self.seed}, {METHODS[BEST].lower()}"
+        if self.members is not None:
+            return f"seed {self.seed}, PPO's texts by {self.members} reward models of {self.labels:,} labels"
         what = "reward model" if self.method is None else METHODS[self.method]
         return f"seed {self.seed}, {what}, {self.labels:,} labels"
 
@@ -86,15 +92,18 @@ class Overoptimise:
         if cell.method == BEST:
             return pooled(cell.seed, self.plan, out)
         assert cell.labels is not None
+        if cell.members is not None:
+            return judged(cell.seed, cell.labels, cell.members, self.plan, out)
         return (trained if cell.method is None else learned)(cell.seed, cell.labels, self.plan, out, work)
 
     def is_whole(self, cell: Cell, found: Found) -> bool:
-        mine = (found.get("seed"), found.get("method"), found.get("labels"))
-        return isinstance(found.get("points"), list) and mine == (cell.seed, cell.method, cell.labels)
+        return isinstance(found.get("points"), list) and all(found.get(key) == one for key, one in asdict(cell).items())
 
     def line(self, cell: Cell, found: Found) -> str:
         if "correct" in found:
             return f"right about {np.mean(found['correct']):.0%} of held-out pairs"
+        if "scores" in found:
+            return f"{len(found['scores'])} reward models at {len(found['scores'][0])} measurements"
         if not found["points"]:
             return "no measurement"
         last = found["points"][-1]
@@ -195,3 +204,18 @@ def learned(seed: int, labels: int, plan: Plan, out: Path, work: Path) -> Found:
     except DivergedError:
         return {"points": [], "diverged": 0}
     return watched(Watch(ruler, plan.eval_every, plan.rollout, [first]), *build(load(PPO), options))
+
+
+def judged(seed: int, labels: int, members: int, plan: Plan, out: Path) -> Found:
+    """What the reward models of so many seeds, all of as many labels, say of the texts of a seed's PPO: `scores` by
+    reward model, measurement and prefix. They score the ids that were sampled."""
+    began, clock = time.process_time(), time.perf_counter()
+    points = read_mapping(out / CELLS / f"{Cell(seed, PPO, labels).name}.json")["points"]
+    scores = []
+    for member in range(members):
+        scorer = load_scorer(reward_of(member, labels, out), "cpu")
+        ids = tokenise.prompts(held_out(plan), scorer.tokenizer, plan.max_length - plan.max_new_tokens)
+        batches = [completions_batch(ids, one["tokens"]) for one in points]
+        scores.append([rounded(score_texts(scorer, parts_of(batch))) for batch in batches])
+    spent = {"seconds": time.process_time() - began, "wall": time.perf_counter() - clock}
+    return {"points": [], "scores": scores} | spent

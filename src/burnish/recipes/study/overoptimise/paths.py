@@ -93,3 +93,19 @@ def shared_by(lengths: Mapping[int, int]) -> Shared:
     if len(whole) >= min(FEWEST, len(lengths)):
         return Shared(whole, most, [seed for seed in lengths if seed not in whole], [])
     return Shared([*lengths], fewest, [], [seed for seed, length in lengths.items() if length == fewest])
+
+
+def fallen(gold: Float[np.ndarray, "S K P"]) -> tuple[Float[np.ndarray, "S P"], list[int]]:
+    """How much gold falls from its highest point to the last one, by seed and prefix, and which points are the highest.
+
+    Without rewarding luck: for the even prefixes the point that is highest on the odd ones, and the other way round.
+    """
+    cells = np.zeros((gold.shape[0], gold.shape[2]))
+    even = np.arange(gold.shape[2]) % 2 == 0
+    best = []
+    for half in (even, ~even):
+        judged_on = ~half if (~half).any() else half
+        top = int(gold[:, :, judged_on].mean(axis=(0, 2)).argmax())
+        cells[:, half] = (gold[:, top] - gold[:, -1])[:, half]
+        best.append(top)
+    return cells, list(dict.fromkeys(best))

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-PPO, BEST = "ppo", "best_of_n"
+PPO, BEST, MONITOR = "ppo", "best_of_n", "monitor"
 METHODS = {BEST: "Best of n", PPO: "PPO"}
 
 
@@ -67,6 +67,9 @@ QUICK = replace(
 
 FIXED = {"update_epochs": 2, "keep_samples": 0, "save_every": 0}
 """What all of PPO's trainings have in common, beside what the plan says."""
+
+KEPT = ("texts", "tokens", "margins")
+"""What is kept of each measurement of PPO, so that the monitor can be applied to it."""
 
 
 def plan_for(quick: bool, seeds: int | None) -> Plan:

@@ -15,8 +15,15 @@ from burnish.recipes.study.cell import SHARED
 from burnish.recipes.study.folder import opened, reasons, write_summary
 from burnish.recipes.study.judge import CONSTANTS
 from burnish.recipes.study.overoptimise.cells import LABEL_SEED, Cell, Overoptimise
-from burnish.recipes.study.overoptimise.plan import FIXED, FULL, Plan
-from burnish.recipes.study.overoptimise.summary import cells_of, every_cell, rewards_of, summarise, table
+from burnish.recipes.study.overoptimise.plan import FIXED, FULL, KEPT, PPO, Plan
+from burnish.recipes.study.overoptimise.summary import (
+    cells_of,
+    every_cell,
+    judged_of,
+    rewards_of,
+    summarise,
+    table,
+)
 from burnish.recipes.study.results import Results, staged
 from burnish.recipes.study.start import HELD_SEED, POOL_SEED, inputs_of
 from burnish.report.language.overoptimise import overoptimise_page
@@ -64,12 +71,13 @@ def overoptimise_study(
 def config_of(plan: Plan) -> dict[str, Any]:
     """The plan, and what the code fixes beside it: a study that is resumed with other numbers would mix two studies."""
     streams = {"held": HELD_SEED, "pool": POOL_SEED, "labels": LABEL_SEED}
-    return asdict(plan) | {"judge": CONSTANTS, "training": SHARED, "ppo": FIXED, "streams": streams}
+    return asdict(plan) | {"judge": CONSTANTS, "training": SHARED, "ppo": FIXED, "streams": streams, "kept": KEPT}
 
 
 def stages(plan: Plan, results: Results[Cell]) -> None:
-    """Compute the cells: the start, and then seed by seed the reward models and what optimises them. What a failed
-    cell would have given to others keeps them from being computed."""
+    """Compute the cells: the start, then seed by seed the reward models and what optimises them, and last what the
+    reward models of other seeds say of PPO's texts. What a failed cell would have given to others keeps them from being
+    computed."""
     results.stage([Cell()])
     if Cell() not in results.found:
         return
@@ -81,3 +89,9 @@ def stages(plan: Plan, results: Results[Cell]) -> None:
             [cell for cell in cells_of(plan, seed) if cell.labels in there or (cell.labels is None and whole)]
         )
         results.write()
+    results.stage([cell for cell in judged_of(plan) if {*needed_by(plan, cell)} <= results.found.keys()])
+
+
+def needed_by(plan: Plan, cell: Cell) -> list[Cell]:
+    """What a cell of `judged_of` reads: a PPO, and the reward models of all seeds."""
+    return [Cell(cell.seed, PPO, cell.labels), *(Cell(seed, None, cell.labels) for seed in range(plan.seeds))]

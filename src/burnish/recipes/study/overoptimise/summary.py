@@ -15,8 +15,9 @@ from burnish.evaluation.overoptimisation import Fit, Form, ends_of, fit_of, resa
 from burnish.recipes.study.cell import Found
 from burnish.recipes.study.intervals import FEWEST, interval_of
 from burnish.recipes.study.overoptimise.cells import Cell
-from burnish.recipes.study.overoptimise.paths import Path, Paths, enough, paths_of, shared_by
-from burnish.recipes.study.overoptimise.plan import BEST, METHODS, PPO, Plan
+from burnish.recipes.study.overoptimise.monitor import calibrated
+from burnish.recipes.study.overoptimise.paths import Path, Paths, enough, fallen, paths_of, shared_by
+from burnish.recipes.study.overoptimise.plan import BEST, METHODS, MONITOR, PPO, Plan
 
 FORMS: dict[str, Form] = {BEST: "best_of_n", PPO: "rl"}
 SCALARS = ("length", "entropy", "distinct_2", "ended")
@@ -36,11 +37,18 @@ def rewards_of(plan: Plan, seed: int) -> list[Cell]:
     return [Cell(seed, None, labels) for labels in plan.labels]
 
 
+def judged_of(plan: Plan) -> list[Cell]:
+    """PPO's texts by the reward models of all seeds, of which one alone agrees with itself."""
+    seeds = range(plan.seeds) if plan.seeds > 1 else ()
+    return [Cell(seed, MONITOR, labels, plan.seeds) for seed in seeds for labels in plan.labels]
+
+
 def every_cell(plan: Plan) -> list[Cell]:
     """All cells in the order in which they are needed."""
     return [
         Cell(),
         *(cell for seed in range(plan.seeds) for part in (rewards_of, cells_of) for cell in part(plan, seed)),
+        *judged_of(plan),
     ]
 
 
@@ -58,6 +66,7 @@ def summarise(
         "points": [point for key, by_seed in paths.items() for point in points_of(*key, by_seed)],
         "rows": [row_of(*key, by_seed, fits.get(key)) for key, by_seed in paths.items() if by_seed],
         "differences": [one for method in METHODS if (one := difference(plan, method, paths, fits))],
+        "monitor": calibrated(plan, paths, found),
         "texts": texts_of(plan, paths),
         "costs": costs_of(found),
         "diverged": [
@@ -109,22 +118,6 @@ def row_of(method: str, labels: int, by_seed: Mapping[int, Path], fits: Sequence
     if (fit := fit_of(FORMS[method], [path.run for path in every])) is not None:
         row["fit"] = described(fit, every, row["far"], [one for one in fits or () if one is not None])
     return row
-
-
-def fallen(gold: Float[np.ndarray, "S K P"]) -> tuple[Float[np.ndarray, "S P"], list[int]]:
-    """How much gold falls from its highest point to the last one, by seed and prefix, and which points are the highest.
-
-    Without rewarding luck: for the even prefixes the point that is highest on the odd ones, and the other way round.
-    """
-    cells = np.zeros((gold.shape[0], gold.shape[2]))
-    even = np.arange(gold.shape[2]) % 2 == 0
-    best = []
-    for half in (even, ~even):
-        judged_on = ~half if (~half).any() else half
-        top = int(gold[:, :, judged_on].mean(axis=(0, 2)).argmax())
-        cells[:, half] = (gold[:, top] - gold[:, -1])[:, half]
-        best.append(top)
-    return cells, list(dict.fromkeys(best))
 
 
 def described(fit: Fit, paths: Sequence[Path], far: float, draws: Sequence[Fit]) -> dict[str, Any]:
