@@ -92,7 +92,9 @@ class Seen:
     def from_dict(cls, found: Mapping[str, Any]) -> "Seen":
         """What `as_dict` gave, to the bit. Raises TypeError or ValueError for anything else."""
         known = {one.name for one in fields(cls)}
-        values = {key: np.asarray(one, dtype=float) if isinstance(one, list) else one for key, one in found.items()}
+        values: dict[str, Any] = {
+            key: np.asarray(one, dtype=float) if isinstance(one, list) else one for key, one in found.items()
+        }
         return cls(**{key: one for key, one in values.items() if key in known})
 
 
