@@ -9,7 +9,6 @@ from typing import Any
 import probed  # noqa: F401
 import torch
 import transformers
-import unhashed  # noqa: F401
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast

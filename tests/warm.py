@@ -3,7 +3,6 @@ out when it loads its first model. It computes no tensor, as the threads for tha
 
 import transformers.models.gpt2.modeling_gpt2
 import transformers.models.llama.modeling_llama  # noqa: F401
-import unhashed  # noqa: F401
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 import burnish.cli.methods  # noqa: F401
