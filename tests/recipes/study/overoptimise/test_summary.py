@@ -209,6 +209,9 @@ def test_the_distances_at_the_end_are_the_range_over_seeds() -> None:
     some = cells()
     some[Cell(1, "ppo", 10)]["points"].append(point(48, 2.5, 0.0, 1.0))
     some[Cell(0, "ppo", 10)]["points"].append(point(48, 3.0, 0.0, 1.0))
+    for seed in (0, 1):
+        judged = some[Cell(seed, "monitor", 10, 2)]
+        judged["scores"] = [[*votes, [0.0, 1.0]] for votes in judged["scores"]]
     few = row(summarise(PLAN, some, {}, None), "ppo", 10)
     assert (few["far"], few["reached"]) == (pytest.approx(3.0), pytest.approx([2.5, 3.0]))
 
