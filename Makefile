@@ -44,9 +44,10 @@ demo: $(INSTALLED)
 	$(BIN)/burnish demo --out runs/demo --resume --overwrite $(ARGS)
 
 # One thread a worker: two workers with a thread for every core each would only be in each other's way. A file goes to one
-# worker, so that what its tests share is made once.
+# worker, so that what its tests share is made once. Compiled modules are kept, whatever the environment says: tests start
+# many processes, and compiling the tests themselves is two thirds of collecting them.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check src tests bench
