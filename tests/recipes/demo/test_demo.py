@@ -25,7 +25,7 @@ TINY = Plan(
 MODELS = ["base", "SFT", "DPO", "PPO", "DPO on samples", "best of 2", "best of 3"]
 
 
-ROWS = {"train": 40, "held_out": 60}
+ROWS = {"train": 40, "held_out": 60, "validation": 20}
 
 
 def part_of(read: Callable[[str], Dataset]) -> Callable[[str], Dataset]:
