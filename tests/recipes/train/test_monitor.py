@@ -152,7 +152,7 @@ def test_it_warns_once_on_the_terminal_in_the_folder_and_in_its_pages(
     assert f"The monitor warned:\n\n- {sentence}\n" in (run / "model" / "README.md").read_text()
     page = training_page([run], tmp_path / "page.html").read_text()
     assert sentence in page
-    assert "Watched: length of completions" in page
+    assert "Watched: length, times the start's" in page
 
 
 def test_a_run_that_warns_of_nothing_says_so(
