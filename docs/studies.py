@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,11 @@ def put(run: Path, page: Path, results: Callable[[Mapping[str, Any]], str], figu
     page.write_text(f"{before}{BEGIN}\n{results(found)}\n{END}{after}", encoding="utf-8")
     for name, copy in figures.items():
         shutil.copyfile(run / name, page.with_name(copy))
+
+
+def table(heads: str, rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown, whose first line is `heads`."""
+    return [heads, "|" + "---|" * (heads.count("|") - 1), *(f"| {' | '.join(cells)} |" for cells in rows)]
 
 
 def interval(one: Mapping[str, Any] | None, digits: int = 2, signed: bool = False, share: bool = False) -> str:

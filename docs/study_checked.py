@@ -34,10 +34,8 @@ def results(found: Mapping[str, Any]) -> str:
 def table(found: Mapping[str, Any], task: str) -> list[str]:
     """A row per method, in percent, and what was gained in percentage points with its 95 % interval."""
     n = found["plan"]["samples"]
-    lines = [
-        f"| | pass@1 | minus before | pass@{n} | minus before | length | entropy | tokens | CPU s | learning rate |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    heads = f"| | pass@1 | minus before | pass@{n} | minus before | length | entropy | tokens | CPU s | learning rate |"
+    rows = []
     for row in found["results"][task]:
         cells = [found["labels"].get(row["name"], "before")]
         for key in ("pass_1", "pass_n"):
@@ -46,8 +44,8 @@ def table(found: Mapping[str, Any], task: str) -> list[str]:
         if row["name"] != START:
             cells += [f"{row['tokens']:,.0f}", f"{row['seconds']:.0f}"]
             cells += [] if task == ALL else [f"{found['rates'][task][row['name']]:g}"]
-        lines.append("| " + " | ".join(cells + [""] * (10 - len(cells))) + " |")
-    return lines
+        rows.append(cells + [""] * (10 - len(cells)))
+    return studies.table(heads, rows)
 
 
 def gain(one: Mapping[str, float] | None) -> str:

@@ -35,38 +35,34 @@ def results(found: Mapping[str, Any]) -> str:
 
 def at_level(found: Mapping[str, Any], level: Mapping[str, Any]) -> list[str]:
     """A row per method: its gold score and its difference from the reference, with 95 % intervals."""
-    lines = [f"| | gold | minus {found['labels'][found['reference']]} | settings | seeds |", "|---|---|---|---|---|"]
+    rows = []
     for row in level["rows"]:
         missing = "not reached" if found["seeds"][row["name"]] else "not finished"
         cells = [found["labels"][row["name"]], studies.interval(row["gold"]) or missing]
         cells += [studies.interval(row["difference"], signed=True)]
-        cells += [", ".join(row["settings"]), str(found["seeds"][row["name"]])]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        rows.append([*cells, ", ".join(row["settings"]), str(found["seeds"][row["name"]])])
+    return studies.table(f"| | gold | minus {found['labels'][found['reference']]} | settings | seeds |", rows)
 
 
 def ends(found: Mapping[str, Any]) -> list[str]:
     """A row per setting: its last point, and how far log-probabilities have moved."""
-    lines = [
-        "| | gold | KL | entropy | length | distinct-2 | chosen moved | rejected moved |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    heads = "| | gold | KL | entropy | length | distinct-2 | chosen moved | rejected moved |"
+    rows = []
     for row in found["ends"]:
         cells = [row["setting"], *(wording.number(row[key]) for key in ("gold", "kl", "entropy"))]
         cells += [wording.number(row["length"], 1), wording.number(row["distinct_2"])]
-        cells += [wording.number(row[f"{key}_moved"], 1, signed=True) for key in ("chosen", "rejected")]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        rows.append([*cells, *(wording.number(row[f"{key}_moved"], 1, signed=True) for key in ("chosen", "rejected"))])
+    return studies.table(heads, rows)
 
 
 def spent(found: Mapping[str, Any]) -> list[str]:
     """A row per method: seconds and tokens."""
-    lines = ["| | CPU s | wall s | tokens sampled | tokens learned from | trainings |", "|---|---|---|---|---|---|"]
+    rows = []
     for row in costs(found):
         numbers = [row[key] for key in ("seconds", "wall", "sampled", "learned")]
         cells = ["" if one is None else f"{one:,.0f}" for one in numbers]
-        lines.append("| " + " | ".join([row["label"], *cells, str(row["runs"])]) + " |")
-    return lines
+        rows.append([row["label"], *cells, str(row["runs"])])
+    return studies.table("| | CPU s | wall s | tokens sampled | tokens learned from | trainings |", rows)
 
 
 def put(run: Path, docs: Path = DOCS) -> None:

@@ -36,43 +36,40 @@ def results(found: Mapping[str, Any]) -> str:
 
 def ends(found: Mapping[str, Any]) -> list[str]:
     """A row per algorithm: its return at the end, when it reached the threshold, and its time."""
-    lines = ["| | return at the end | threshold | reached by | median steps | CPU s |", "|---|---|---|---|---|---|"]
+    rows = []
     for one in found["efficiency"]:
         for row in one["learners"]:
             median = "" if row["median"] is None else f"{row['median']:,.0f}"
             cells = [f"{found['labels'][row['name']]}, {found['tasks'][one['task']]}", studies.interval(row["end"], 1)]
             cells += [f"{row['threshold']:g}".replace("-", wording.MINUS), f"{row['reached']} of {row['runs']}", median]
-            lines.append("| " + " | ".join([*cells, studies.interval(row["seconds"], 1)]) + " |")
-    return lines
+            rows.append([*cells, studies.interval(row["seconds"], 1)])
+    return studies.table("| | return at the end | threshold | reached by | median steps | CPU s |", rows)
 
 
 def weights(found: Mapping[str, Any]) -> list[str]:
     """A row per task, lag and number of actions."""
-    lines = [
-        "| | turns late | actions | effective sample, % | largest share, % | log of it | variance of the log | runs |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    heads = (
+        "| | turns late | actions | effective sample, % | largest share, % | log of it | variance of the log | runs |"
+    )
+    rows = []
     for row in found["weights"]:
         cells = [found["tasks"][row["task"]], str(row["lag"]), str(row["count"])]
         cells += [studies.interval(row[name], 0, share=True) for name in ("ess", "share")]
-        cells += [studies.interval(row["log_largest"], 2), studies.interval(row["log_variance"], 3), str(row["runs"])]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        cells += [studies.interval(row["log_largest"], 2), studies.interval(row["log_variance"], 3)]
+        rows.append([*cells, str(row["runs"])])
+    return studies.table(heads, rows)
 
 
 def late(found: Mapping[str, Any]) -> list[str]:
     """A row per task, lag and correction."""
-    lines = [
-        "| | turns late | correction | return | minus fresh | minus uncorrected | runs |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for row in found["late"]:
         digits = 2 if row["task"] == "language" else 1
         how = found["corrections"][row["correction"]] if row["lag"] else ""
         cells = [found["tasks"][row["task"]], str(row["lag"]), how, studies.interval(row["value"], digits)]
         cells += [studies.interval(row[name], digits, signed=True) for name in ("difference", "gain")]
-        lines.append("| " + " | ".join([*cells, str(row["runs"])]) + " |")
-    return lines
+        rows.append([*cells, str(row["runs"])])
+    return studies.table("| | turns late | correction | return | minus fresh | minus uncorrected | runs |", rows)
 
 
 def put(run: Path, docs: Path = DOCS) -> None:

@@ -35,19 +35,19 @@ def results(found: Mapping[str, Any]) -> str:
     for name, label in found["methods"].items():
         lines += [f"![gold and proxy against √KL, {label}](study_overoptimise_{name}.svg)", ""]
     reached = "d that all seeds reach | d at the last shared point"
-    lines += [f"| | labels | α | β | peak | rms | {reached} | gold | claim | fall | seeds |", "|---" * 12 + "|"]
-    lines += [row_of(found, row) for row in found["rows"]]
+    heads = f"| | labels | α | β | peak | rms | {reached} | gold | claim | fall | seeds |"
+    lines += studies.table(heads, [row_of(found, row) for row in found["rows"]])
     if rows := monitor_rows(found):
         lines += ["", "### The monitor", "", *(f"- {one}" for one in monitor_sentences(found)), ""]
-        lines += ["| signal | warns | detected | false alarms | updates later |", "|---" * 5 + "|"]
-        lines += [f"| {' | '.join(row.values())} |" for row in rows]
+        heads = "| signal | warns | detected | false alarms | updates later |"
+        lines += studies.table(heads, [[*row.values()] for row in rows])
     for one in found["texts"]:
         lines += ["", f"PPO, {one['labels']:,} labels, seed {one['seed']}, update {one['step']}:", ""]
         lines += [f"    {' '.join(text.split())}" for text in one["texts"]]
     return "\n".join(lines)
 
 
-def row_of(found: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+def row_of(found: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
     """A method and a number of labels: its fit, and its end."""
     fit = row["fit"]
     cells = [found["methods"][row["method"]], f"{row['labels']:,}"]
@@ -56,7 +56,7 @@ def row_of(found: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     cells += [wording.number(row["far"]), reach_of(row).removeprefix("d = ")]
     cells += [studies.interval(row[name], signed=True) for name in ("end", "claimed", "fall")]
     fewer = f" of {row['seeds']}" if row["compared"] < row["seeds"] else ""
-    return "| " + " | ".join([*cells, f"{row['compared']}{fewer}"]) + " |"
+    return [*cells, f"{row['compared']}{fewer}"]
 
 
 def peak(one: Mapping[str, Any], seeds: int) -> str:

@@ -24,13 +24,13 @@ def results(found: Mapping[str, Any]) -> str:
     """The sentences of the study's page, its figure, and its table."""
     lines = [f"`{found['command']}`", "", *(f"- {one}" for one in [*warnings(found), *result_sentences(found)]), ""]
     lines += ["![held-out accuracy against the number of labels](study_selection.svg)", ""]
-    lines += ["| order | labels | accuracy, % | minus random | one member | seeds |", "|---|---|---|---|---|---|"]
+    rows = []
     for row in found["rows"]:
         cells = [found["labels"][row["order"]], f"{row['labels']:,}", studies.interval(row["accuracy"], 1, share=True)]
         cells += [studies.interval(row["difference"], 1, signed=True, share=True)]
-        cells += [wording.number(100 * row["alone"], 1), str(row["seeds"])]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append([*cells, wording.number(100 * row["alone"], 1), str(row["seeds"])])
+    heads = "| order | labels | accuracy, % | minus random | one member | seeds |"
+    return "\n".join([*lines, *studies.table(heads, rows)])
 
 
 def put(run: Path, docs: Path = DOCS) -> None:

@@ -332,8 +332,9 @@ def test_asking_for_no_exercise_lists_them(capsys: pytest.CaptureFixture[str]) -
     assert "name one exercise: returns, exact_gradient" in capsys.readouterr().err
 
 
-def test_the_lists_of_methods_are_those_of_the_table() -> None:
-    """A new method fails here until `make docs` has written it into README.md and docs/papers.md."""
+def test_lists_in_pages_are_those_of_the_code() -> None:
+    """A new method fails here until `make docs` has written it into README.md and docs/papers.md, and so does another
+    threshold of the monitor until docs/watch.md has it."""
     import lists
 
     for path, text in lists.pages().items():
@@ -341,3 +342,18 @@ def test_the_lists_of_methods_are_those_of_the_table() -> None:
     for name in lists.LANGUAGE:
         assert f"| `burnish {name}` |" in lists.readme()
         assert f"| {name} |" in lists.papers()
+
+
+def test_the_page_of_the_monitor_has_its_numbers() -> None:
+    import lists
+
+    from burnish.recipes.train.monitor import PREFIX, WATCHED
+    from burnish.training.resume import EVALUATED
+
+    assert list(lists.WATCHES) == list(lists.SIGNALS)
+    rows = [line for line in lists.watch().splitlines() if line.startswith(f"| `{EVALUATED}{PREFIX}")]
+    assert len(rows) == len(lists.SIGNALS) == 7
+    assert rows[0].endswith(" | below 0.67 or above 1.50 |")
+    text = (ROOT / "docs" / "watch.md").read_text(encoding="utf-8")
+    assert f"at most {WATCHED} held-out prompts" in text
+    assert f"at most {WATCHED} held-out pairs" in text

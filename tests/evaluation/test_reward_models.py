@@ -13,6 +13,7 @@ from tiny_scorers import make_scorer, naive_score
 from burnish.evaluation.reward_models import (
     accuracy,
     accuracy_by_gap,
+    agreement_by_gap,
     calibration_curve,
     centre_on,
     disagreement,
@@ -137,10 +138,15 @@ def test_accuracy_by_gap_by_hand() -> None:
     assert far.agreement.mean == pytest.approx(2.5 / 3)
 
 
-def test_other_margins_of_the_same_pairs_have_the_same_bins() -> None:
-    """Of the gaps 1, 2, 3, 4 in two bins the second has no other margin, and in a third case only one has."""
+def test_a_pair_may_be_agreed_on_in_part() -> None:
+    near, far = agreement_by_gap(np.array([0.25, 1.0, 0.5]), np.array([1.0, 2.0, -3.0]), bins=[2.0])
+    assert (near.count, near.agreement.mean, far.count, far.agreement.mean) == (1, 0.25, 2, 0.75)
+
+
+def test_what_others_agree_on_has_the_same_bins() -> None:
+    """Others know three of the first of two bins, and in another case one of the second."""
     bins = accuracy_by_gap(np.array([1.0, -1.0, 1.0, 1.0]), np.array([1.0, 2.0, 3.0, 4.0]), bins=2)
-    (near,) = rebinned(bins, np.array([1.0, -1.0, -1.0]), np.array([-1.0, 2.0, 1.0]))
+    (near,) = rebinned(bins, np.array([1.0, 0.0, 0.0]), np.array([-1.0, 2.0, 1.0]))
     assert (near.low, near.high, near.count, near.mean) == (1.0, 2.0, 3, pytest.approx(4 / 3))
     assert near.agreement.mean == pytest.approx(1 / 3)
     (far,) = rebinned(bins, np.array([1.0]), np.array([3.5]))

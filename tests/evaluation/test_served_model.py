@@ -2,7 +2,6 @@
 
 import threading
 import time
-from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -123,32 +122,6 @@ def test_whoever_stops_reading_ends_pauses_and_questions() -> None:
     time.sleep(0.05)
     assert asked == [0, 1]
     assert one.answer(ASKED, 3, read) == Reading(None, "nobody waits for the answer", 0, failed=True)
-
-
-def test_an_interruption_comes_behind_what_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It comes where the first answer is waited for, once all three are there."""
-    puts: list[Any] = []
-    there = threading.Event()
-
-    class Queue(SimpleQueue[Any]):
-        def put(self, one: Any, *_: Any) -> None:
-            super().put(one)
-            puts.append(one)
-            if len(puts) == 6:  # three questions and their answers
-                there.set()
-
-        def get(self, *_: Any, **options: Any) -> Any:
-            assert there.wait(10)
-            if len(puts) == 6:
-                puts.append(None)
-                raise KeyboardInterrupt
-            return super().get(**options)
-
-    monkeypatch.setattr("burnish.evaluation.served_model.SimpleQueue", Queue)
-    found: list[tuple[int, int]] = []
-    with pytest.raises(KeyboardInterrupt):
-        found.extend(served("http://127.0.0.1:9", at_once=1).each(lambda number: 10 * number, [0, 1, 2]))
-    assert found == [(0, 0), (1, 10), (2, 20)]
 
 
 @pytest.mark.parametrize(("questions", "most", "tries"), [(2, None, 3), (2, 100, 3), (2, 5, 2), (4, 4, 1)])

@@ -1,12 +1,15 @@
 """A thread that does one thing after the other, and threads that do things at once."""
 
 import threading
+import time
 from concurrent.futures import CancelledError
 from functools import partial
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
-from burnish.run.background import Background, at_once
+from burnish.run.background import Background, as_they_come, at_once
 
 
 def test_things_are_done_in_their_order_and_what_fails_is_raised() -> None:
@@ -80,3 +83,66 @@ def test_after_an_error_nothing_more_is_begun() -> None:
     with pytest.raises(ZeroDivisionError):
         at_once([partial(do, number) for number in range(1, 5)], 1)
     assert begun == [1]
+
+
+def test_what_is_done_comes_as_soon_as_it_is() -> None:
+    """The first waits for the second."""
+    second = threading.Event()
+
+    def do(number: int) -> int:
+        if number == 0:
+            assert second.wait(10)
+        else:
+            second.set()
+        return 10 * number
+
+    assert list(as_they_come(do, [0, 1], 2, threading.Event())) == [(1, 10), (0, 0)]
+
+
+def test_whoever_stops_reading_stops_what_goes_on_and_has_no_more_begun() -> None:
+    begun: list[int] = []
+    waits, stop, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def do(number: int) -> int:
+        begun.append(number)
+        if number == 1:
+            waits.set()
+            assert stop.wait(10)
+            stop.clear()  # whoever asks next clears it
+            ended.set()
+        return number
+
+    results = as_they_come(do, [0, 1, 2], 1, stop)
+    assert next(results) == (0, 0)
+    assert waits.wait(10)
+    results.close()
+    assert ended.wait(10)
+    time.sleep(0.05)
+    assert begun == [0, 1]
+
+
+def test_an_interruption_comes_behind_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes where the first is waited for, once all three are there."""
+    puts: list[Any] = []
+    there, stop = threading.Event(), threading.Event()
+
+    class Queue(SimpleQueue[Any]):
+        def put(self, one: Any, *_: Any) -> None:
+            super().put(one)
+            puts.append(one)
+            if len(puts) == 3:
+                there.set()
+
+        def get(self, *_: Any, **options: Any) -> Any:
+            assert there.wait(10)
+            if len(puts) == 3:
+                puts.append(None)
+                raise KeyboardInterrupt
+            return super().get(**options)
+
+    monkeypatch.setattr("burnish.run.background.SimpleQueue", Queue)
+    found: list[tuple[int, int]] = []
+    with pytest.raises(KeyboardInterrupt):
+        found.extend(as_they_come(lambda number: 10 * number, [0, 1, 2], 1, stop))
+    assert stop.is_set()
+    assert found == [(0, 0), (1, 10), (2, 20)]

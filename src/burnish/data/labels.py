@@ -128,23 +128,32 @@ def tallies(votes: Iterable[Vote]) -> list[Tally]:
 
 def tally(votes: Sequence[Vote], row: int) -> Tally:
     """The tally of one pair's votes."""
-    share = _by_rater(votes, [one.worth for one in votes])
-    margin = _by_rater(votes, [one.lead for one in votes])
+    share = _mean(by_rater(votes))
+    margin = _mean(_rater_means(votes, [one.lead for one in votes]))
     good = tuple(
-        _by_rater(votes, [None if one.verdict in (TIE, SKIP) else float(one.verdict == side) for one in votes])
+        _mean(
+            _rater_means(votes, [None if one.verdict in (TIE, SKIP) else float(one.verdict == side) for one in votes])
+        )
         for side in (A, B)
     )
     return Tally(row, tuple(votes), share, margin, (good[0], good[1]))
 
 
-def _by_rater(votes: Sequence[Vote], values: Sequence[float | None]) -> float | None:
-    """The mean over raters of the means of their values; None without any."""
+def by_rater(votes: Sequence[Vote]) -> list[float]:
+    """Of each rater who compared the answers the mean worth of their votes, 1 for a."""
+    return _rater_means(votes, [one.worth for one in votes])
+
+
+def _rater_means(votes: Sequence[Vote], values: Sequence[float | None]) -> list[float]:
     raters: dict[str, list[float]] = {}
     for vote, value in zip(votes, values, strict=True):
         if value is not None:
             raters.setdefault(vote.rater, []).append(value)
-    means = [sum(found) / len(found) for found in raters.values()]
-    return sum(means) / len(means) if means else None
+    return [sum(found) / len(found) for found in raters.values()]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def comparisons(source: Source) -> Iterator[Example]:
@@ -154,10 +163,10 @@ def comparisons(source: Source) -> Iterator[Example]:
     strength towards the chosen answer, at least 0. Pairs whose votes are even, that are only bad or skipped, or that
     have an empty answer are left out and counted. Raises UserError if only some votes have a strength.
     """
-    texts, found = _read(source)
+    texts, found = read(source)
     used = [one for one in found if _usable(source, texts[one.row], one)]
     confident = any(one.share not in (0.0, 1.0) for one in used)
-    strengths = _have_strengths(source, used)
+    strengths = have_strengths(source, used)
     for one in used:
         if one.share is None:
             continue
@@ -175,7 +184,7 @@ def singles(source: Source) -> Iterator[Example]:
     An empty answer, and one with even votes or without any, is left out and counted. An example's number is twice that
     of the pair's first row, and one more for the answer b.
     """
-    texts, found = _read(source)
+    texts, found = read(source)
     for one in found:
         prompt, answers, where = _texts(source, texts[one.row], one.row)
         for side, good in enumerate(one.good):
@@ -186,9 +195,9 @@ def singles(source: Source) -> Iterator[Example]:
             yield replace(made, row=2 * one.row + side, desirable=good > 0.5)
 
 
-def _read(source: Source) -> tuple[dict[int, dict[str, Any]], list[Tally]]:
-    """The first row of each pair, and the tallies of all pairs."""
-    names = (*VOTES, *(name for name in BESIDE if name in source.dataset.column_names))
+def read(source: Source, more: Sequence[str] = ()) -> tuple[dict[int, dict[str, Any]], list[Tally]]:
+    """The first row of each pair, with what it has in the columns `more`, and the tallies of all pairs."""
+    names = (*VOTES, *(name for name in BESIDE if name in source.dataset.column_names), *more)
     first: dict[str, int] = {}
     texts: dict[int, dict[str, Any]] = {}
 
@@ -216,7 +225,8 @@ def _usable(source: Source, row: Mapping[str, Any], one: Tally) -> bool:
     return reason is None
 
 
-def _have_strengths(source: Source, found: Sequence[Tally]) -> bool:
+def have_strengths(source: Source, found: Sequence[Tally]) -> bool:
+    """Whether votes for an answer have a strength. Raises UserError if only some have one."""
     decided = [vote for one in found for vote in one.votes if vote.verdict in (A, B)]
     without = [vote.row for vote in decided if vote.strength is None]
     if without and len(without) < len(decided):

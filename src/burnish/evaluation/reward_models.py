@@ -86,8 +86,7 @@ def centre_on(scorer: LanguageScorer, batches: Iterable[Demonstrations]) -> floa
 
 def accuracy(margins: Float[np.ndarray, "N"]) -> Interval:
     """Fraction of labels that the margins agree with, ties counting half, with Wilson's interval."""
-    agreed = accuracy_scores(margins)
-    return proportion(float(agreed.sum()), len(agreed))
+    return _share(accuracy_scores(margins))
 
 
 def disagreement(margins: Float[np.ndarray, "M N"]) -> Float[np.ndarray, "N"]:
@@ -111,7 +110,7 @@ def calibration_curve(margins: Float[np.ndarray, "N"], bins: int = 10) -> Calibr
     Raises ValueError for no pairs, or a margin that is not finite.
     """
     predicted = 1 / (1 + np.exp(-np.abs(_finite(margins))))
-    curve = _bins(predicted, margins, bins)
+    curve = _bins(predicted, accuracy_scores(margins), bins)
     error = sum(b.count / len(margins) * abs(b.mean - b.agreement.mean) for b in curve)
     return Calibration(curve, float(error))
 
@@ -125,15 +124,22 @@ def accuracy_by_gap(
     Touvron et al. (2023), "Llama 2", table 8: the closer two responses are, the less often a model agrees with the
     label. Raises ValueError for no pairs, or a number that is not finite.
     """
-    return _bins(np.abs(_finite(gaps)), _finite(margins), bins)
+    return agreement_by_gap(accuracy_scores(_finite(margins)), gaps, bins)
 
 
-def rebinned(bins: Iterable[Bin], margins: Float[np.ndarray, "N"], gaps: Num[np.ndarray, "N"]) -> tuple[Bin, ...]:
-    """The bins of `accuracy_by_gap` for other margins of the same pairs; those without a margin are left out."""
+def agreement_by_gap(
+    agreed: Float[np.ndarray, "N"], gaps: Num[np.ndarray, "N"], bins: int | Sequence[float] = 5
+) -> tuple[Bin, ...]:
+    """The same where it is known how far each pair is `agreed` on, from 0 to 1."""
+    return _bins(np.abs(_finite(gaps)), _finite(agreed), bins)
+
+
+def rebinned(bins: Iterable[Bin], agreed: Float[np.ndarray, "N"], gaps: Num[np.ndarray, "N"]) -> tuple[Bin, ...]:
+    """The bins of `agreement_by_gap` with how far pairs of the same data are agreed on by others."""
     sizes = np.abs(gaps)
     inside = [(one, (sizes >= one.low) & (sizes <= one.high)) for one in bins]
     return tuple(
-        replace(one, mean=float(sizes[i].mean()), count=int(i.sum()), agreement=accuracy(margins[i]))
+        replace(one, mean=float(sizes[i].mean()), count=int(i.sum()), agreement=_share(agreed[i]))
         for one, i in inside
         if i.any()
     )
@@ -150,13 +156,17 @@ def length_correlation(scores: ArrayLike, lengths: ArrayLike) -> Interval | None
     return correlation(one, other)
 
 
-def _bins(x: Float[np.ndarray, "N"], margins: Float[np.ndarray, "N"], bins: int | Sequence[float]) -> tuple[Bin, ...]:
+def _share(agreed: Float[np.ndarray, "N"]) -> Interval:
+    return proportion(float(agreed.sum()), len(agreed))
+
+
+def _bins(x: Float[np.ndarray, "N"], agreed: Float[np.ndarray, "N"], bins: int | Sequence[float]) -> tuple[Bin, ...]:
     """Bin pairs by `x`; equal values share a bin, and empty bins are left out."""
     edges = np.quantile(x, np.linspace(0, 1, bins + 1)[1:-1]) if isinstance(bins, int) else np.asarray(bins, float)
     place: Int[np.ndarray, "N"] = np.searchsorted(np.sort(edges), x, side="right")
     inside = [place == i for i in range(len(edges) + 1)]
     return tuple(
-        Bin(float(x[i].min()), float(x[i].max()), float(x[i].mean()), int(i.sum()), accuracy(margins[i]))
+        Bin(float(x[i].min()), float(x[i].max()), float(x[i].mean()), int(i.sum()), _share(agreed[i]))
         for i in inside
         if i.any()
     )

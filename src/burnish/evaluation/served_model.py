@@ -2,18 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
-from threading import Event, Thread
+from threading import Event
 from typing import Any, TypeVar
 
 from burnish.evaluation.readings import Reading
 from burnish.run import UserError, without_keys
+from burnish.run.background import as_they_come
 from burnish.run.web import FailedRequestError, Peer, api, endpoint, request
-
-SOON = 0.2
-"""The seconds in which whoever pauses notices that nobody waits any more."""
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -98,49 +94,8 @@ class ServedModel:
         Whoever stops reading ends the asking, without waiting for replies. A KeyboardInterrupt is raised behind what
         has been answered, and what a pause was before.
         """
-        asked: SimpleQueue[tuple[int, A]] = SimpleQueue()
-        answered: SimpleQueue[tuple[int, T | BaseException]] = SimpleQueue()
-        for place in enumerate(questions):
-            asked.put(place)
         self.stopped.clear()
-        for _ in range(min(self.at_once, len(questions))):
-            Thread(target=self._work, args=(ask, asked, answered), daemon=True).start()
-        try:
-            for _ in questions:
-                yield _found(answered.get())
-        except BaseException as error:
-            self.stopped.set()
-            with suppress(Empty):
-                while True:
-                    asked.get_nowait()
-            with suppress(Empty):
-                while isinstance(error, KeyboardInterrupt):
-                    yield _found(answered.get(timeout=SOON))
-            raise
-
-    def _work(
-        self,
-        ask: Callable[[A], T],
-        asked: "SimpleQueue[tuple[int, A]]",
-        answered: "SimpleQueue[tuple[int, T | BaseException]]",
-    ) -> None:
-        """Ask until nothing is left, or nobody waits any more."""
-        while not self.stopped.is_set():
-            try:
-                number, one = asked.get_nowait()
-            except Empty:
-                return
-            try:
-                answered.put((number, ask(one)))
-            except BaseException as error:
-                answered.put((number, error))
-
-
-def _found(one: tuple[int, T | BaseException]) -> tuple[int, T]:
-    number, answer = one
-    if isinstance(answer, BaseException):
-        raise answer
-    return number, answer
+        yield from as_they_come(ask, questions, self.at_once, self.stopped)
 
 
 def brief(reply: Any) -> str:

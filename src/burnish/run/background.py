@@ -1,14 +1,19 @@
 """Threads that end with the process: one that works while the program goes on, and some that wait for others."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 ENDING = 5.0
+SOON = 0.2
+"""The seconds in which whoever pauses notices that nobody waits any more."""
 
 
 class Background:
@@ -58,35 +63,48 @@ class Background:
                 future.set_exception(error)
 
 
-def at_once(calls: Sequence[Callable[[], T]], most: int) -> list[T]:
-    """What functions return that are called in up to `most` threads. The first error is raised, and no more begun."""
-    left: SimpleQueue[tuple[int, Callable[[], T]]] = SimpleQueue()
+def as_they_come(do: Callable[[A], T], items: Sequence[A], most: int, stop: threading.Event) -> Iterator[tuple[int, T]]:
+    """The position of each item and what `do` returns for it, as soon as it is there, from up to `most` threads.
+
+    The first error is raised, and no more begun. Whoever stops reading sets `stop` and has no more begun, without
+    waiting for what is. A KeyboardInterrupt is raised behind what is done, and what ends soon as `stop` is set.
+    """
+    left = deque(enumerate(items))
     done: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
-    enough = threading.Event()
-    for one in enumerate(calls):
-        left.put(one)
 
     def work() -> None:
-        while not enough.is_set():
+        while True:
             try:
-                number, call = left.get_nowait()
-            except Empty:
+                number, item = left.popleft()
+            except IndexError:
                 return
             try:
-                done.put((number, call(), None))
+                done.put((number, do(item), None))
             except BaseException as error:
-                enough.set()
+                left.clear()
                 done.put((number, None, error))
 
-    for _ in range(min(most, len(calls))):
+    for _ in range(min(most, len(items))):
         threading.Thread(target=work, daemon=True).start()
-    found: dict[int, T] = {}
     try:
-        while len(found) < len(calls):
-            number, value, error = done.get()
-            if error is not None:
-                raise error
-            found[number] = value
-    finally:
-        enough.set()
+        for _ in items:
+            yield _found(*done.get())
+    except BaseException as error:
+        left.clear()
+        stop.set()
+        with suppress(Empty):
+            while isinstance(error, KeyboardInterrupt):
+                yield _found(*done.get(timeout=SOON))
+        raise
+
+
+def _found(number: int, value: T, error: BaseException | None) -> tuple[int, T]:
+    if error is not None:
+        raise error
+    return number, value
+
+
+def at_once(calls: Sequence[Callable[[], T]], most: int) -> list[T]:
+    """What functions return that are called in up to `most` threads. The first error is raised, and no more begun."""
+    found = dict(as_they_come(lambda call: call(), calls, most, threading.Event()))
     return [found[number] for number in range(len(calls))]

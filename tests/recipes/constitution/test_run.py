@@ -332,6 +332,20 @@ def test_builtin_comparisons_are_judged_beside_people(tmp_path: Path) -> None:
     assert [(row["source"], row["row"]) for row in made.rows] == [("builtin", number) for number in range(50)]
 
 
+def test_labels_of_people_are_judged_pair_by_pair(tmp_path: Path) -> None:
+    """The judge prefers the longer answer a of p and b of q: Anna and Ben both say a of p, Anna b and Ben a of q. The
+    pair with an empty answer is left out."""
+    beside = [("p", "longer", "x", "anna", "a"), ("q", "x", "longer", "anna", "b"), ("p", "longer", "x", "ben", "a")]
+    beside += [("q", "x", "longer", "ben", "a"), ("r", "x", "", "ben", "a")]
+    rows = [dict(zip(("prompt", "a", "b", "rater", "verdict"), one, strict=True)) for one in beside]
+    with judge_server(longer) as server:
+        made = constitution(written(tmp_path, rows), RULES, server.url, tmp_path / "l.jsonl", base=BASE)
+    assert [(row["chosen"], row["row"]) for row in made.rows] == [("longer", 0), ("longer", 1)]
+    assert made.found["left_out"] == {"empty": 1}
+    told = made.found["agreement"]
+    assert [(told[who]["mean"], told[who]["n"]) for who in ("judge", "people")] == [(0.75, 2), (0.5, 2)]
+
+
 def test_conversations_are_judged_and_kept_as_they_are(tmp_path: Path) -> None:
     talk = [{"role": "user", "content": "Hi"}]
     a, b = ([{"role": "assistant", "content": text}] for text in ("long one", "no"))

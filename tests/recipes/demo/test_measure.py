@@ -40,9 +40,12 @@ def test_a_seed_repeats_and_another_differs(policy: LanguagePolicy, prompts: lis
     assert one != other
 
 
-def test_no_margin_without_training(policy: LanguagePolicy) -> None:
+def test_no_margin_without_training(policy: LanguagePolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More comparisons than a batch of 64, so that the last batch is another size."""
+    first = builtin.comparisons("validation").select(range(70))
+    monkeypatch.setattr(builtin, "comparisons", {"validation": first}.__getitem__)
     margins = preference_margins(policy, policy, "validation", beta=0.1)
-    assert len(margins) == len(builtin.comparisons("validation"))
+    assert len(margins) == len(first) == 70
     np.testing.assert_allclose(margins, 0.0, atol=1e-4)
 
 

@@ -1,6 +1,7 @@
 """Pairs from data that have the answers, in the formats of comparisons and in columns of their own."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,48 @@ def test_comparisons_say_which_answer_is_preferred_and_how_far_apart_means_are(t
     means = [(1.5, -1.0), (0, 2), (1.0, None)]
     rows = [{"prompt": "p", "chosen": "x", "rejected": "y", "chosen_mean": a, "rejected_mean": b} for a, b in means]
     found = pairs_in(written(tmp_path, *rows))
-    assert [(one.preferred, one.gap) for one in found] == [(True, 2.5), (True, 2.0), (True, None)]
+    assert [(one.votes, one.gap) for one in found] == [((1.0,), 2.5), ((1.0,), 2.0), ((1.0,), None)]
     (bare,) = pairs_in(written(tmp_path, {"prompt": "p", "a": "x", "b": "y", "chosen_mean": 1, "rejected_mean": 2}))
-    assert (bare.preferred, bare.gap, bare.source) == (False, None, str(tmp_path / "pairs.jsonl"))
+    assert (bare.votes, bare.gap, bare.source) == ((), None, str(tmp_path / "pairs.jsonl"))
+
+
+def vote(prompt: str, rater: str, verdict: str, strength: int | None = None, **others: Any) -> dict[str, Any]:
+    """A line of a labels file, whose pair is that of the prompt."""
+    return {"prompt": prompt, "a": "x", "b": "y", "rater": rater, "verdict": verdict, "strength": strength} | others
+
+
+def test_labels_give_each_pair_once_with_a_vote_of_each_rater(tmp_path: Path) -> None:
+    """Anna's first vote on p is replaced; then she says that a is much better and that both are the same, worth ¾ and
+    3/2, and Ben that b is, worth 0 and −3: −¾ in the mean. On q nobody compares."""
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    rows = [
+        vote("p", "anna", "b", 2, showing=0, tools=tools),
+        vote("q", "anna", "skip", showing=0),
+        vote("p", "ben", "b", 3, showing=0),
+        vote("p", "anna", "a", 3, showing=0),
+        vote("p", "anna", "tie", showing=1),
+        vote("q", "ben", "bad", showing=0),
+    ]
+    one, other = pairs_in(written(tmp_path, *rows))
+    assert (one.row, one.prompt, one.a, one.b, one.options) == (0, "p", "x", "y", {"tools": tools})
+    assert (one.votes, one.strength, one.gap) == ((0.75, 0.0), 0.75, None)
+    assert (other.row, other.votes, other.strength) == (1, (), None)
+
+
+def test_labels_without_strengths_have_none_and_some_need_all(tmp_path: Path) -> None:
+    (one,) = pairs_in(written(tmp_path, vote("p", "anna", "a"), vote("p", "ben", "a")))
+    assert (one.votes, one.strength) == ((1.0, 1.0), None)
+    with pytest.raises(UserError, match="row 1: has no `strength`, which other rows have"):
+        pairs_in(written(tmp_path, vote("p", "anna", "a", 2), vote("p", "ben", "a")))
+
+
+def test_labels_of_an_empty_answer_are_left_out_where_it_is_counted(tmp_path: Path) -> None:
+    data = written(tmp_path, vote("p", "anna", "a", b=""), vote("q", "anna", "a"), vote("p", "ben", "a", b=""))
+    left_out: Counter[str] = Counter()
+    assert [one.prompt for one in pairs_in(data, None, left_out)] == ["q"]
+    assert left_out == {"empty": 1}
+    with pytest.raises(UserError, match="row 0: the prompt has one answer, and two are needed"):
+        pairs_in(data)
 
 
 def test_the_builtin_comparisons_are_the_held_out_ones() -> None:

@@ -12,15 +12,13 @@ from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.recipes.study.judge import study_judge
 from burnish.recipes.study.measure import DivergedError, Ruler, completions_of, rounded
 
-from .worlds import narrow
-
 PROMPTS = ["The film is", "A smart and", "With its"]
 PAIRS = [{"prompt": "The film is", "chosen": " good.", "rejected": " a bad one.", "right": True}]
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> LanguagePolicy:
-    return load_policy(narrow(tmp_path_factory.mktemp("models") / "narrow"), "cpu")
+def start(narrow_model: str) -> LanguagePolicy:
+    return load_policy(narrow_model, "cpu")
 
 
 def test_the_start_is_at_no_distance_from_itself(start: LanguagePolicy) -> None:
@@ -34,8 +32,10 @@ def test_the_start_is_at_no_distance_from_itself(start: LanguagePolicy) -> None:
     assert found["chosen"] > found["rejected"]  # it is shorter
 
 
-def test_another_policy_has_its_log_ratios_and_a_broken_one_is_an_error(start: LanguagePolicy, tmp_path: Path) -> None:
-    other = load_policy(narrow(tmp_path / "narrow"), "cpu")
+def test_another_policy_has_its_log_ratios_and_a_broken_one_is_an_error(
+    start: LanguagePolicy, narrow_model: str
+) -> None:
+    other = load_policy(narrow_model, "cpu")
     with torch.no_grad():
         other.model.lm_head.weight.mul_(0.8)
     ruler = Ruler(start, PROMPTS, PAIRS, 5, 4, 32)

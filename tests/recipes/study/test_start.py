@@ -12,7 +12,6 @@ from burnish.recipes.study.start import START, begun, held_out, inputs_of, pairs
 from burnish.run import UserError, read_jsonl
 
 from .frontier.worlds import TINY
-from .worlds import narrow
 
 
 def test_prefixes_are_of_reviews_that_the_judge_was_not_fitted_on() -> None:
@@ -25,9 +24,9 @@ def test_prefixes_are_of_reviews_that_the_judge_was_not_fitted_on() -> None:
     assert not set(other) & set(mine) - gold - liked
 
 
-def test_pairs_of_six_completions_that_share_none_are_three_of_fifteen(tmp_path: Path) -> None:
+def test_pairs_of_six_completions_that_share_none_are_three_of_fifteen(narrow_model: str) -> None:
     """The draws are one a pair, so which response is chosen may differ; the two responses are those of the pairs."""
-    policy = load_policy(narrow(tmp_path / "narrow"), "cpu")
+    policy = load_policy(narrow_model, "cpu")
     every, tokens = pairs_of(policy, ["The film is"], 6, 3, TINY)
     apart, same = pairs_of(policy, ["The film is"], 6, 3, TINY, apart=True)
     assert tokens == same > 0
@@ -46,9 +45,9 @@ def test_a_start_without_pairs_is_refused_and_leaves_nothing(tmp_path: Path) -> 
     assert read_jsonl(tmp_path / START / "held.jsonl") == [{"prompt": "y"}]
 
 
-def test_inputs_are_the_data_and_the_model(tmp_path: Path) -> None:
+def test_inputs_are_the_data_and_the_model(narrow_model: str) -> None:
     """Another model has another hash of the model, and more prefixes another hash of the data."""
-    mine = replace(TINY, model=narrow(tmp_path / "narrow"))
+    mine = replace(TINY, model=narrow_model)
     first, more = inputs_of(mine), inputs_of(replace(mine, prefixes=7))
     assert set(first) == {"data_sha256", "model_sha256"}
     assert first["model_sha256"] == more["model_sha256"] != inputs_of(TINY)["model_sha256"]

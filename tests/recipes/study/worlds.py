@@ -1,6 +1,8 @@
-"""A language model that is small enough for tests of whole studies."""
+"""A language model that is small enough for tests of whole studies, and what their cells have found."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -31,3 +33,8 @@ def narrow(folder: Path) -> str:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+def cell(out: Path, name: str) -> dict[str, Any]:
+    """What a cell of the study in `out` has found."""
+    return json.loads((out / "cells" / f"{name}.json").read_text())

@@ -12,6 +12,7 @@ from burnish.evaluation.statistics import bootstrap_interval
 from burnish.recipes.constitution.asking import first_unread, totals
 from burnish.recipes.constitution.calls import FEEDBACK
 from burnish.recipes.constitution.comparing import Choice, Comparison
+from burnish.recipes.label.pairs import Pair
 
 Bounds = tuple[float, float]
 UNCLAMPED: Bounds = (0.0, 1.0)
@@ -30,6 +31,10 @@ class Judged:
     choices: tuple[Choice, Choice]
     shares: tuple[float, float]
     mass: float
+
+    @property
+    def pair(self) -> Pair:
+        return self.choices[0].pair
 
     @property
     def better(self) -> float:
@@ -63,7 +68,7 @@ def row(one: Judged, name: str, bounds: Bounds = UNCLAMPED) -> dict[str, Any]:
     `probabilities` are those of the chosen answer where it was option A, and where it was option B. The confidence is
     their mean within the `bounds`.
     """
-    pair, a = one.choices[0].pair, one.better >= 0.5
+    pair, a = one.pair, one.better >= 0.5
     chosen, rejected = (pair.a, pair.b) if a else (pair.b, pair.a)
     probabilities = list(one.shares) if a else [1 - one.shares[1], 1 - one.shares[0]]
     found = {"prompt": pair.prompt, "chosen": chosen, "rejected": rejected}

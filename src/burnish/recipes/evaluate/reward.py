@@ -141,7 +141,7 @@ def raters_in(bins: Sequence[Bin], rows: Iterable[int]) -> tuple[Bin, ...]:
     outcomes, means = builtin.rater_outcomes("held_out"), builtin.comparisons("held_out").select_columns(list(MEANS))[:]
     told = [row for row in rows if outcomes[row] is not None]
     gaps = np.array([means[MEANS[0]][row] - means[MEANS[1]][row] for row in told])
-    return rebinned(bins, np.array([1.0 if outcomes[row] else -1.0 for row in told]), gaps)
+    return rebinned(bins, np.array([float(bool(outcomes[row])) for row in told]), gaps)
 
 
 def is_number(feature: Any) -> bool:

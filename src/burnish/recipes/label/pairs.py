@@ -5,11 +5,11 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from burnish.data.beside import KEYS, MEANS
-from burnish.data.labels import pair_key
+from burnish.data.labels import VOTES, pair_key
 from burnish.options import is_number
 from burnish.run import UserError, without_keys
 
@@ -28,8 +28,9 @@ class Pair:
     """A prompt with two answers, text or lists of messages, from a row of the data set `source`; `options` are the
     row's keywords for the chat template.
 
-    Of comparisons a is the answer that is `preferred`, and `gap` how far apart the means of all raters are, if the data
-    tell them.
+    `votes` are those of each rater who compared the answers: 1 for a, 0 for b, ½ for a tie, or the mean of several.
+    Comparisons have one, for the chosen answer, which is a. `gap` is how far apart the means of all raters are and
+    `strength` by how much one answer is better, the mean of what raters say, from 0 to 3, if the data tell them.
     """
 
     row: int
@@ -38,8 +39,9 @@ class Pair:
     b: Any
     options: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
-    preferred: bool = False
+    votes: tuple[float, ...] = ()
     gap: float | None = None
+    strength: float | None = None
 
     @property
     def key(self) -> str:
@@ -62,24 +64,27 @@ def different(pairs: Iterable[Pair], key: Callable[[Pair], str] = lambda pair: p
 
 def pairs_in(data: Any, limit: int | None = None, left_out: Counter[str] | None = None) -> list[Pair]:
     """The pairs of a data set that has the answers: in columns of their own, as a list of two, or as comparisons in any
-    format that training reads, where `left_out` counts by reason what is none; "builtin" are the held-out ones. Raises
-    UserError, naming the row, for a prompt without two answers."""
+    format that training reads, where `left_out` counts by reason what is none; "builtin" are the held-out ones. Labels
+    of `burnish label` give each pair once. Raises UserError, naming the row, for a prompt without two answers; labels
+    of an empty one are left out where it is counted."""
     from burnish.data import builtin, sources
 
-    skipped: Counter[str] = Counter() if left_out is None else left_out
     if isinstance(data, str) and data == BUILTIN:
         parts = [(BUILTIN, sources.load(builtin.comparisons("held_out"), row_limit=limit))]
     else:
         parts = sources.load_parts(data, limit)
-    return [pair for name, dataset in parts for pair in _pairs(dataset, name, skipped)]
+    return [pair for name, dataset in parts for pair in _pairs(dataset, name, left_out)]
 
 
-def _pairs(dataset: Any, name: str, left_out: Counter[str]) -> Iterator[Pair]:
+def _pairs(dataset: Any, name: str, left_out: Counter[str] | None) -> Iterator[Pair]:
     from burnish.data import adapters, cells
 
     names = set(dataset.column_names)
     columns = next((one for one in (*SIDES, *LISTS) if {"prompt", *one} <= names), None)
     beside = tuple(key for key in KEYS if key in names)
+    if set(VOTES) <= names:
+        yield from _voted(dataset, name, beside, left_out)
+        return
     if columns is not None:
         for number, row in cells.rows(dataset, ("prompt", *columns, *beside)):
             yield _pair_of(row, columns, number, name, keywords(row, beside))
@@ -96,10 +101,28 @@ def _pairs(dataset: Any, name: str, left_out: Counter[str]) -> Iterator[Pair]:
     for one in reading.examples:
         a, b = one.responses
         row = rows.get(one.row, {})
-        yield Pair(
-            one.row, one.prompt, a, b, keywords(row, beside), without_keys(name), True, gap_of([row[m] for m in means])
-        )
-    left_out.update(reading.left_out)
+        gap = gap_of([row[m] for m in means])
+        yield Pair(one.row, one.prompt, a, b, keywords(row, beside), without_keys(name), (1.0,), gap)
+    if left_out is not None:
+        left_out.update(reading.left_out)
+
+
+def _voted(dataset: Any, name: str, beside: Sequence[str], left_out: Counter[str] | None) -> Iterator[Pair]:
+    """The pairs of labels, in the order of their first votes."""
+    from burnish.data import labels
+    from burnish.data.dialogues import Source
+
+    source = Source(dataset, name)
+    rows, found = labels.read(source, beside)
+    strengths = labels.have_strengths(source, found)
+    for one in found:
+        row = rows[one.row]
+        if left_out is not None and not (row["a"] and row["b"]):
+            left_out["empty"] += 1
+            continue
+        strength = abs(one.margin) if strengths and one.margin is not None else None
+        pair = _pair_of(row, ("a", "b"), one.row, name, keywords(row, beside))
+        yield replace(pair, votes=tuple(labels.by_rater(one.votes)), strength=strength)
 
 
 def gap_of(means: Sequence[Any]) -> float | None:

@@ -10,20 +10,19 @@ import pytest
 from burnish.recipes.study import pool
 from burnish.recipes.study.cell import Found, known
 from burnish.recipes.study.checked.cells import Cell, Checked
-from burnish.recipes.study.checked.plan import FULL, SEARCH_SEED
+from burnish.recipes.study.checked.plan import FULL, SEARCH_SEED, Plan
 from burnish.recipes.study.checked.study import checked_study, chosen, search_cells
 from burnish.run import UserError
 
 from .worlds import TINY
 
 ONE = replace(TINY, seeds=1)
+STUDY = checked_study
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("study") / "done"
-    checked_study(out, ONE, jobs=1, quiet=True)
-    return out
+def plan() -> Plan:
+    return ONE
 
 
 def cell(out: Path, name: str) -> dict[str, Any]:

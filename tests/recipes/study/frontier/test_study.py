@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,24 +14,11 @@ from burnish.recipes.study.frontier.study import frontier_study
 from burnish.run import UserError, read_jsonl
 from burnish.training.loop import Interrupted
 
-from ..worlds import narrow
+from ..worlds import cell
 from .worlds import TINY
 
-
-@pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    return replace(TINY, model=narrow(tmp_path_factory.mktemp("models") / "narrow"))
-
-
-@pytest.fixture(scope="module")
-def done(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("study") / "done"
-    frontier_study(out, plan, jobs=1, quiet=True)
-    return out
-
-
-def cell(out: Path, name: str) -> dict[str, Any]:
-    return json.loads((out / "cells" / f"{name}.json").read_text())
+PLAN = TINY
+STUDY = frontier_study
 
 
 def test_every_cell_has_its_file_and_nothing_else_is_left(done: Path) -> None:

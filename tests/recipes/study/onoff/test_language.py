@@ -17,7 +17,6 @@ from burnish.recipes.study.onoff.plan import HIGH, NO_LIMIT
 from burnish.run import UserError
 from burnish.training.step import NonFiniteLossError
 
-from ..worlds import narrow
 from .worlds import TINY
 
 
@@ -39,9 +38,9 @@ def test_options_of_a_correction(correction: str, expected: tuple[str, str, floa
     assert (knobs.rollout or TINY.texts // TINY.group) * knobs.completions_per_prompt == settings.batch_size
 
 
-def test_completions_to_weigh_are_as_many_as_episodes(tmp_path: Path) -> None:
+def test_completions_to_weigh_are_as_many_as_episodes(narrow_model: str) -> None:
     """8 of 6 prefixes: two of each are sampled, and the first eight kept; another turn has others."""
-    policy = load_policy(narrow(tmp_path / "narrow"), "cpu")
+    policy = load_policy(narrow_model, "cpu")
     batch = drawn(policy, 1, TINY, 0)
     assert len(batch) == TINY.episodes == 8
     assert batch.mask.any(-1).all()

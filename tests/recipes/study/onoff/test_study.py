@@ -2,8 +2,8 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,26 +15,13 @@ from burnish.recipes.study.onoff.plan import CARTPOLE, Plan
 from burnish.recipes.study.onoff.study import config_of, onoff_study
 from burnish.run import UserError
 
-from ..worlds import narrow
+from ..worlds import cell
 from .worlds import TINY
 
+PLAN = TINY
+STUDY = partial(onoff_study, command="burnish study onoff")
+
 LOST = ("late-CartPole-v1-1-product/run-0", "late-language-0-none/run-0", "weights-language/run-0")
-
-
-@pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    return replace(TINY, model=narrow(tmp_path_factory.mktemp("models") / "narrow"))
-
-
-@pytest.fixture(scope="module")
-def done(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("study") / "done"
-    onoff_study(out, plan, jobs=1, quiet=True, command="burnish study onoff")
-    return out
-
-
-def cell(out: Path, name: str) -> dict[str, Any]:
-    return json.loads((out / "cells" / f"{name}.json").read_text())
 
 
 def test_every_cell_has_its_file_and_the_page_is_there(done: Path, plan: Plan) -> None:

@@ -150,8 +150,8 @@ def test_a_reward_model_is_measured_on_held_out_pairs_and_on_its_own_labels(
     assert sorted(one["chosen"] for one in read[0]) == [long] * 3 + [short]
 
 
-def test_too_few_pairs_are_refused(tmp_path: Path) -> None:
-    plan = replace(TINY, model=narrow(tmp_path / "narrow"), labels=(2, 500))
+def test_too_few_pairs_are_refused(tmp_path: Path, narrow_model: str) -> None:
+    plan = replace(TINY, model=narrow_model, labels=(2, 500))
     with pytest.raises(UserError, match=r"pairs that end and differ, fewer than the 500 that are to be labelled"):
         started(plan, tmp_path, tmp_path / "work")
     assert not (tmp_path / "start").exists()

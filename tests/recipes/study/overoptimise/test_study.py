@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,29 +15,16 @@ from burnish.recipes.study.overoptimise.study import overoptimise_study
 from burnish.run import UserError, read_jsonl
 from burnish.training.loop import Interrupted
 
-from ..worlds import narrow
+from ..worlds import cell
 from .worlds import TINY
+
+PLAN = TINY
+STUDY = overoptimise_study
 
 VOTES = [[[sign * (i % 3 + 1.0) * step for i in range(12)] for step in (1, 2, 3)] for sign in (1, -1)]
 """What two reward models say of the texts of three measurements."""
 
 CELLS = ["best_of_n", "ppo-2", "ppo-4", "reward-2", "reward-4"]
-
-
-@pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    return replace(TINY, model=narrow(tmp_path_factory.mktemp("models") / "narrow"))
-
-
-@pytest.fixture(scope="module")
-def done(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("study") / "done"
-    overoptimise_study(out, plan, jobs=1, quiet=True)
-    return out
-
-
-def cell(out: Path, name: str) -> dict[str, Any]:
-    return json.loads((out / "cells" / f"{name}.json").read_text())
 
 
 def test_every_cell_has_its_file_and_nothing_else_is_left(done: Path) -> None:

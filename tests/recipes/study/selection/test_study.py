@@ -14,20 +14,10 @@ from burnish.recipes.study.selection.plan import Plan
 from burnish.recipes.study.selection.study import selection_study
 from burnish.run import UserError
 
-from ..worlds import narrow
 from .worlds import TINY
 
-
-@pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    return replace(TINY, model=narrow(tmp_path_factory.mktemp("models") / "narrow"))
-
-
-@pytest.fixture(scope="module")
-def done(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("study") / "done"
-    selection_study(out, plan, jobs=1, quiet=True)
-    return out
+PLAN = TINY
+STUDY = selection_study
 
 
 def cell(out: Path, name: str) -> dict[str, Any]:
