@@ -37,6 +37,15 @@ def test_advantages_of_grpo_by_hand(library: str, expected: list[float]) -> None
     assert found == pytest.approx(expected, rel=1e-12)
 
 
+def test_gspo_is_grpo_with_the_mean_over_completions() -> None:
+    """In the libraries it is a switch of the same trainer, whose other defaults stay."""
+    for library in libraries("gspo"):
+        grpo, gspo = (LIKES[library][name].options for name in ("grpo", "gspo"))
+        beside = {"completions_per_prompt", "dual_clip"}
+        assert gspo == {key: value for key, value in grpo.items() if key not in beside} | {"over": "sequence"}
+
+
 def test_libraries_of_a_method() -> None:
     assert libraries("rloo") == ["trl", "verl"]
+    assert libraries("gspo") == ["trl", "verl", "openrlhf", "nemo"]
     assert [name for name in LANGUAGE if libraries(name)] == ["grpo", "rloo", "gspo", "cispo", "reinforce_plus_plus"]

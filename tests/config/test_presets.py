@@ -43,7 +43,7 @@ def test_what_is_given_comes_before_a_preset_and_that_before_a_library() -> None
 
 def test_names_that_are_not_known() -> None:
     assert refusal("grpo", {"preset": "dappo"}) == "preset dappo is not known for grpo: give one of dr_grpo, dapo"
-    assert refusal("gspo", {"like": "nemo"}) == "like nemo is not known for gspo: give one of trl, verl"
+    assert refusal("rloo", {"like": "nemo"}) == "like nemo is not known for rloo: give one of trl, verl"
     assert refusal("dpo", {"like": "trl"}) == "like trl is not known for dpo: it has none, leave it out"
     assert refusal("grpo", {"like": ["trl"]}).startswith("like ['trl'] is not known for grpo")
 

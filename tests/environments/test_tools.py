@@ -1,5 +1,6 @@
 """Classes whose methods are tools, as TRL takes them."""
 
+import asyncio
 import sys
 import time
 from typing import Any
@@ -106,6 +107,63 @@ def test_a_call_that_fails_is_answered_and_counted(said: str, answer: str) -> No
     assert (reward, ended) == (0.0, False)
     assert (environment.counts[CALLS], environment.counts[FAILURES]) == (1, 1)
     assert environment.counts[MALFORMED] == (1 if "JSON" in answer else 0)
+
+
+class Door:
+    """As written for TRL, with coroutines, and with a tool that is called as Burnish's own `close`."""
+
+    async def reset(self, **columns: Any) -> str:
+        await asyncio.sleep(0)
+        self.loop, self.shut = asyncio.get_running_loop(), False
+        return "A door."
+
+    async def close(self, door: str) -> str:
+        """
+        Closes a door.
+
+        Args:
+            door: Its name.
+        """
+        await asyncio.sleep(0)
+        self.shut = self.loop is asyncio.get_running_loop()
+        return f"{door} is closed"
+
+    async def wait(self) -> str:
+        """Waits for ever."""
+        await asyncio.sleep(60)
+        return ""
+
+    async def fail(self) -> str:
+        """Fails."""
+        raise KeyError("door")
+
+    async def get_reward(self) -> float:
+        await asyncio.sleep(0)
+        return float(self.shut)
+
+
+def through_a_door() -> Any:
+    environment = ToolEnvironment(Door(), seconds=0.2)
+    (opened,) = environment.reset({"prompt": "Close it."}, 0)
+    said = call("wait") + call("fail") + call("close", '{"door": "It"}')
+    messages, _, _ = environment.step(said)
+    return [opened["content"], *(message["content"] for message in messages), environment.close()]
+
+
+SAID = ["Close it.\nA door.", "error: wait took longer than 0.2 s", "error: KeyError: 'door'", "It is closed", 1.0]
+
+
+def test_coroutines_are_awaited_in_one_loop() -> None:
+    assert through_a_door() == SAID
+
+
+def test_coroutines_are_awaited_in_a_notebook_too() -> None:
+    """Whose thread runs an event loop already."""
+
+    async def cell() -> Any:
+        return through_a_door()
+
+    assert asyncio.run(cell()) == SAID
 
 
 def test_a_tool_that_cannot_be_described_is_refused() -> None:

@@ -299,9 +299,15 @@ INDEX = torch.tensor([[0, 3, 7, 11], [2, 2, 9, 14], [5, 1, 13, 4]])
         (GRPO(clip_low=math.inf, clip_high=math.inf, beta=0.0), GRPO(beta=0.0), 1.0, 0.0),
     ],
 )
-def test_relatives_have_one_gradient(one: GroupGradient, other: GroupGradient, factor: float, moved: float) -> None:
-    """On three groups of four, up to a factor: G/(G − 1) between the means, 1/4 for a limit of four words."""
-    close(step(one, world(moved), INDEX)[1], factor * step(other, world(moved), INDEX)[1])
+def test_relatives_have_one_loss_and_gradient(
+    one: GroupGradient, other: GroupGradient, factor: float, moved: float
+) -> None:
+    """On three groups of four, up to a factor: G/(G − 1) between the means, 1/4 for a limit of four words. The losses
+    too, where both have a ratio: that of REINFORCE has no meaning."""
+    (metrics, slope), (beside, expected) = (step(method, world(moved), INDEX) for method in (one, other))
+    close(slope, factor * expected)
+    if one.name != "cispo" and getattr(other, "ratio", "token") != "none":
+        assert metrics["loss"] == pytest.approx(factor * beside["loss"], rel=1e-12, abs=1e-14)
 
 
 @pytest.mark.parametrize("algorithm", [case[0] for case in CASES.values()] + [ReinforcePlusPlus(), GRPO()], ids=str)

@@ -46,10 +46,12 @@ LIKES: dict[str, dict[str, Like]] = {
     },
     "openrlhf": {
         "grpo": Like(OPENRLHF | {"std_eps": 1e-9}),
+        "gspo": Like(OPENRLHF | {"std_eps": 1e-9, "over": "sequence"}),
         "reinforce_plus_plus": Like(OPENRLHF),
     },
     "nemo": {
         "grpo": Like(NEMO | LEFT_OUT),
+        "gspo": Like(NEMO | LEFT_OUT | {"over": "sequence"}),
         "cispo": Like(NEMO | LEFT_OUT),
         "reinforce_plus_plus": Like(NEMO | {"group_mean": True, "completions_per_prompt": 16}),
     },

@@ -1,5 +1,6 @@
 """Environments by name: what `--environment` accepts."""
 
+import difflib
 import inspect
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +20,7 @@ POSSIBLE = "'calculator', 'lookup', 'guess', textarena/NAME, openenv:ADDRESS, or
 def resolve_environment(given: Any, tokenizer: Any = None, seconds: float = 10.0) -> Maker:
     """What makes the environments that a text names, or a class or function of the user's own.
 
-    A class has one of five interfaces: Burnish's own (`reset(row, seed)`, `step(text)`), Gymnasium's on text, that of
+    A class has one of four interfaces: Burnish's own (`reset(row, seed)`, `step(text)`), Gymnasium's on text, that of
     a text environment (`init(prompt)`), or tools as TRL's `environment_factory` takes them. An object is made and
     looked at once. Raises UserError for anything else.
     """
@@ -39,7 +40,10 @@ def resolve_environment(given: Any, tokenizer: Any = None, seconds: float = 10.0
         return Maker(given, partial(openenv.OpenEnv, address, openenv.field_of(address)))
     if ":" in given:
         return own(given, imported(given, "--environment", "Class"), tokenizer, seconds)
-    raise UserError(f"--environment {given} is no known environment: give {POSSIBLE}")
+    names = {name.partition("/")[0].partition(":")[0]: name for name in (*BUILTIN, textarena.PREFIX, openenv.PREFIX)}
+    near = difflib.get_close_matches(given.partition("/")[0].lower(), names, n=1)
+    hint = f"; did you mean {names[near[0]]}?" if near else ""
+    raise UserError(f"--environment {given} is no known environment: give {POSSIBLE}{hint}")
 
 
 def own(name: str, factory: Any, tokenizer: Any, seconds: float) -> Maker:
@@ -71,5 +75,7 @@ def kind_of(name: str, played: Any, tokenizer: Any, seconds: float) -> Callable[
     if callable(getattr(played, "reset", None)):
         if tools_of(played):
             return partial(ToolEnvironment, tokenizer=tokenizer, seconds=seconds)
-        raise UserError(f"the environment {name} has neither a method step nor a tool: write one, see docs/online.md")
-    raise UserError(f"the environment {name} has no method reset: write one, see docs/online.md")
+        raise UserError(
+            f"the environment {name} has neither a method step nor a tool: write one, see docs/dialogues.md"
+        )
+    raise UserError(f"the environment {name} has no method reset: write one, see docs/dialogues.md")

@@ -13,9 +13,9 @@
             \"\"\"
             return str(self.stock.get(item, 0))
 
-Every public method but `reset`, `get_reward` and `close` is a tool, described to the model by its annotations and its
-docstring. What `reset` returns is put behind the last user message. The dialogue ends with the first message that calls
-no tool; `get_reward`, if there is one, scores it then.
+Every public method but `reset`, `get_reward` and a `close` without parameters is a tool, described to the model by its
+annotations and its docstring. What `reset` returns is put behind the last user message. The dialogue ends with the
+first message that calls no tool; `get_reward`, if there is one, scores it then. All of them may be `async`.
 """
 
 import inspect
@@ -26,11 +26,12 @@ from typing import Any
 from transformers.utils import get_json_schema
 
 from burnish.environments.calls import Call, calls_in
+from burnish.environments.coroutines import awaited
 from burnish.environments.interface import CALLS, FAILURES, MALFORMED, Environment, Messages, Step, opening
 from burnish.environments.limits import TooSlow, limited
 from burnish.run import UserCodeError, UserError, user_code
 
-NOT_TOOLS = {"reset", "get_reward", "close"}
+NOT_TOOLS = {"reset", "get_reward"}
 
 
 class ToolEnvironment(Environment):
@@ -47,16 +48,16 @@ class ToolEnvironment(Environment):
         self.tools = [schema(method) for method in self.methods.values()]
 
     def reset(self, row: dict[str, Any], seed: int) -> Messages:
-        return opening(row.get("prompt"), self.played.reset(**row))
+        return opening(row.get("prompt"), awaited(self.played.reset(**row)))
 
     def step(self, text: str) -> Step:
         calls = calls_in(text, self.tokenizer)
         return [self.answer(call) for call in calls], 0.0, not calls
 
     def close(self) -> Any:
-        given = self.played.get_reward() if hasattr(self.played, "get_reward") else 0.0
-        if hasattr(self.played, "close"):
-            self.played.close()
+        given = awaited(self.played.get_reward()) if hasattr(self.played, "get_reward") else 0.0
+        if hasattr(self.played, "close") and "close" not in self.methods:
+            awaited(self.played.close())
         return given
 
     def answer(self, call: Call) -> dict[str, Any]:
@@ -75,17 +76,25 @@ class ToolEnvironment(Environment):
             return f"error: there is no tool {call.name}: the tools are {', '.join(self.methods)}", True
         try:
             with user_code():
-                return str(limited(partial(self.methods[call.name], **call.arguments), self.seconds)), False
+                return str(limited(partial(self.returned, call), self.seconds)), False
         except UserCodeError as error:
             if isinstance(error.cause, TooSlow):
                 return f"error: {call.name} took longer than {self.seconds:g} s", True
             return f"error: {error}", True
 
+    def returned(self, call: Call) -> Any:
+        return awaited(self.methods[call.name](**call.arguments))
+
 
 def tools_of(played: Any) -> dict[str, Callable[..., Any]]:
     """The methods of an object that are tools, by name."""
     public = {name: method for name, method in inspect.getmembers(played, inspect.ismethod) if name[0] != "_"}
-    return {name: method for name, method in public.items() if name not in NOT_TOOLS}
+    return {name: method for name, method in public.items() if name not in NOT_TOOLS and not ends(name, method)}
+
+
+def ends(name: str, method: Callable[..., Any]) -> bool:
+    """Whether a method is the `close` that ends a dialogue, and no tool that closes something."""
+    return name == "close" and not inspect.signature(method).parameters
 
 
 def schema(method: Callable[..., Any]) -> dict[str, Any]:

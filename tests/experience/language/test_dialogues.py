@@ -319,6 +319,45 @@ def test_a_run_of_dialogues_resumes_to_the_same_bits(tmp_path: Path) -> None:
     assert read_jsonl(whole / "metrics.jsonl")[0]["environment/turns"] > 1
 
 
+class Breaks(Film):
+    """Raises in the second turn of a dialogue, in the second rollout of a run, until it is mended."""
+
+    broken, played = False, 0
+
+    def __init__(self) -> None:
+        Breaks.played += 1
+        self.number, self.turns = Breaks.played, 0
+
+    def step(self, text: str) -> Any:
+        self.turns += 1
+        if Breaks.broken and self.number > 5 and self.turns == 2:
+            raise OSError("no shop here")
+        return super().step(text)
+
+
+def test_a_run_whose_environment_is_mended_goes_on_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tokenizer = tiny.make_model("llama"), tiny.make_chat_tokenizer()
+    rows = [{"prompt": text} for text in ("the film was", "a good film")] * 2
+
+    def run(name: str, broken: bool = False, **more: Any) -> Path:
+        monkeypatch.setattr(Breaks, "broken", broken)
+        monkeypatch.setattr(Breaks, "played", 0)
+        options: dict[str, Any] = {"rollout": 4, "max_new_tokens": 6, "max_turns": 3, "batch_size": 4, "quiet": True}
+        options |= {"model": model, "tokenizer": tokenizer, "data": rows, "environment": Breaks, "steps": 3}
+        return burnish.train(PPO(update_epochs=1), out=str(tmp_path / name), **options | more)
+
+    whole = run("whole")
+    said = r"Breaks failed for row \d, turn 2 \(OSError: no shop here\).*failed_rollout\.jsonl, and step \d is saved"
+    with pytest.raises(UserError, match=said):
+        run("cut", broken=True)
+    (line,) = read_jsonl(tmp_path / "cut" / "failed_rollout.jsonl")
+    assert [message["role"] for message in line["messages"]] == ["user", "assistant", "user", "assistant"]
+    cut = run("cut", resume=True)
+    assert (cut / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+
+
 def test_groups_of_dialogues_have_their_rewards_where_they_were_earned_and_are_drawn_again() -> None:
     policy = real_policy()
     made = resolve_environment(Film)

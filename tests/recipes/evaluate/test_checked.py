@@ -1,4 +1,4 @@
-"""Accuracy and pass@k of a run, before and after, on a task that a tiny model was taught."""
+"""Accuracy and pass@k of a run, before and after: on a task that a tiny model was taught, and in dialogues."""
 
 import json
 from pathlib import Path
@@ -8,9 +8,12 @@ import pytest
 import tiny
 
 from burnish import SFT, train
+from burnish.algorithms.rejection import Rejection
 from burnish.config import Settings
+from burnish.recipes.evaluate import checked
 from burnish.recipes.evaluate.checked import checker_for, summary
 from burnish.recipes.evaluate.run import evaluate_run
+from burnish.rewards.completed import checked_scores
 from burnish.run import UserError
 
 QUIET = Settings(quiet=True)
@@ -88,3 +91,72 @@ def test_a_summary_worked_by_hand() -> None:
     assert found["by_difficulty"]["2"]["mean"] == pytest.approx(0.75)
     assert found["by_difficulty"]["10"] | {"low": 0, "high": 0} == {"mean": 0, "low": 0, "high": 0, "prompts": 1}
     assert "by_difficulty" not in summary([0] * 21, 2, [str(i) for i in range(21)])
+
+
+class Halves:
+    """Asks twice; a message of an even number of characters earns a half."""
+
+    ended: list[tuple[str, float]] = []  # noqa: RUF012
+    open = most = 0
+
+    def reset(self, row: dict[str, Any], seed: int) -> list[dict[str, str]]:
+        Halves.open += 1
+        Halves.most = max(Halves.most, Halves.open)
+        self.prompt, self.said = row["prompt"], list[str]()
+        return [{"role": "user", "content": row["prompt"]}]
+
+    def step(self, text: str) -> tuple[list[dict[str, str]], float, bool]:
+        self.said.append(text)
+        return [{"role": "user", "content": "good film"}], 0.5 * (len(text) % 2 == 0), len(self.said) == 2
+
+    def close(self) -> None:
+        Halves.open -= 1
+        Halves.ended.append((self.prompt, sum(0.5 * (len(one) % 2 == 0) for one in self.said)))
+
+
+@pytest.mark.parametrize("reward", [None, "regex:the|film"])
+def test_where_an_environment_answers_an_answer_is_a_dialogue(
+    reward: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is right by the checker of its last message, or by what the environment gave; as many are open as in
+    training."""
+    tiny.save_model(tmp_path / "model", "llama")
+    tiny.make_chat_tokenizer().save_pretrained(tmp_path / "model")
+    prompts = ["the film was", "a good film", "bad"]
+    tiny.write_rows(tmp_path / "rows.jsonl", [{"prompt": text} for text in prompts])
+    run = train(
+        Rejection(),
+        model=tmp_path / "model",
+        data=tmp_path / "rows.jsonl",
+        eval_data=tmp_path / "rows.jsonl",
+        out=tmp_path / "run",
+        environment=Halves,
+        reward=reward,
+        rollout=2,
+        completions_per_prompt=2,
+        max_new_tokens=9,
+        max_turns=2,
+        steps=2,
+        batch_size=2,
+        learning_rate=0.05,
+        threads=1,
+        quiet=True,
+    )
+    said: list[str] = []
+
+    def scores(checker: Any, completed: Any) -> list[float]:
+        said.extend(completed.responses)
+        return checked_scores(checker, completed)
+
+    monkeypatch.setattr(checked, "checked_scores", scores)
+    Halves.ended, Halves.most = [], 0
+    found = evaluate_run(run, None, None, QUIET, samples_per_prompt=5)["answers"]
+    assert (found["prompts"], found["samples_per_prompt"]) == (3, 5)
+    assert found["checker"] == (reward or f"{__name__}:Halves")
+    assert [prompt for prompt, _ in Halves.ended[-30:]] == [one for one in prompts for _ in range(5)] * 2
+    assert 1 < Halves.most <= 4
+    right = ["the" in one or "film" in one for one in said] if reward else [e >= 1 for _, e in Halves.ended[-30:]]
+    assert len(right) == 30
+    for name, one in (("before", right[:15]), ("after", right[15:])):
+        assert 0 < sum(one) < 15
+        assert found[name]["accuracy"]["mean"] == pytest.approx(sum(one) / 15)

@@ -10,6 +10,7 @@ import torch
 from tiny_mixtures import save_mixture
 from tiny_scorers import make_scorer
 
+from burnish.algorithms.distil import Distil
 from burnish.algorithms.dpo import DPO
 from burnish.algorithms.online_dpo import OnlineDPO
 from burnish.algorithms.ppo import PPO
@@ -20,6 +21,7 @@ from burnish.config import Settings
 from burnish.experience.language.bests import Bests
 from burnish.experience.language.completions import Completions
 from burnish.experience.language.pairs import Pairs
+from burnish.experience.language.taught import TaughtCompletions
 from burnish.policies.interface import Models
 from burnish.policies.language.adapters import Lora
 from burnish.policies.language.frozen import KINDS
@@ -51,6 +53,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stranger = make_scorer(seed=4, double=False)
     stranger.tokenizer = tiny.make_tokenizer(reversed(tiny.WORDS))
     stranger.save(folder / "stranger")
+    tiny.save_model(folder / "other", "gpt2")
+    stranger.tokenizer.save_pretrained(folder / "other")
     return folder
 
 
@@ -155,6 +159,12 @@ def test_a_new_head_is_a_function_of_the_seed(files: Path) -> None:
 def test_a_critic_with_another_tokenizer_is_refused(files: Path) -> None:
     with pytest.raises(UserError, match=r"the critic .*stranger has a different tokenizer than the policy"):
         loaded(files, reward="gold", critic=str(files / "stranger"))
+
+
+def test_a_teacher_with_another_tokenizer_is_refused(files: Path) -> None:
+    taught = dataclasses.replace(settings(files), experience=TaughtCompletions(teacher=str(files / "other")))
+    with pytest.raises(UserError, match=r"the teacher .*other has a different tokenizer than the policy"):
+        load_models(Distil(), taught)
 
 
 def test_a_critic_or_model_that_is_none_is_refused(files: Path) -> None:

@@ -1,6 +1,10 @@
-"""What `burnish evaluate` finds where answers can be checked: accuracy and pass@k, before and after training."""
+"""What `burnish evaluate` finds where answers can be checked: accuracy and pass@k, before and after training.
+
+An answer is a completion, or where an environment answers the policy a dialogue.
+"""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +13,15 @@ from burnish.data import names, sources
 from burnish.data.mixture import read_all_prompts
 from burnish.data.prompts import Prompts
 from burnish.evaluation.pass_at_k import mean_pass_at_k, some_k
+from burnish.experience.interface import Source
+from burnish.experience.language.dialogues import play
 from burnish.experience.language.sampling import Sampling, completed_rows
-from burnish.policies.interface import Sampler, SamplingKnobs
+from burnish.policies.interface import Models, SamplingKnobs
 from burnish.policies.language.decode import Decoder
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.recipes.sampler import loaded_sampler
 from burnish.recipes.train.models import say
-from burnish.recipes.train.rewards import checking_part
+from burnish.recipes.train.rewards import checking_part, environment_of
 from burnish.recipes.train.rows import tokenised
 from burnish.rewards.completed import Reward, checked_scores
 from burnish.rewards.divided import divided
@@ -30,12 +36,18 @@ MOST_DIFFICULTIES = 20
 
 @dataclass(frozen=True)
 class Answers:
-    """What is sampled of each prompt: so many completions, of so many tokens, at a temperature."""
+    """What is sampled of each prompt: so many answers, of so many tokens, at a temperature; `dialogues` are the options
+    of dialogues where these are the answers."""
 
     samples: int
     max_new_tokens: int
     temperature: float = 1.0
     keep_special_tokens: bool = False
+    dialogues: Sampling | None = None
+
+    def knobs(self, seed: int) -> SamplingKnobs:
+        """How a message is drawn."""
+        return SamplingKnobs(seed, self.max_new_tokens, self.temperature)
 
 
 def checker_for(settings: Settings, data: Any) -> Reward | None:
@@ -48,11 +60,18 @@ def checker_for(settings: Settings, data: Any) -> Reward | None:
     return checking_part(reward) if isinstance(reward, str) else None
 
 
+def decided_by_environment(settings: Settings) -> bool:
+    """Whether an environment alone says how good a dialogue is."""
+    own = settings.experience
+    return isinstance(own, Sampling) and own.environment is not None and own.reward is None
+
+
 def answers_of(settings: Settings, samples: int | None, max_new_tokens: int | None) -> Answers:
     """How a run's answers are sampled: with its own limit and temperature, where it learned from samples."""
     own = settings.experience
     if isinstance(own, Sampling):
-        return Answers(samples or SAMPLES, own.max_new_tokens, own.temperature, own.keep_special_tokens)
+        played = None if own.environment is None else own
+        return Answers(samples or SAMPLES, own.max_new_tokens, own.temperature, own.keep_special_tokens, played)
     return Answers(samples or SAMPLES, max_new_tokens or Sampling.max_new_tokens)
 
 
@@ -62,7 +81,7 @@ def answer_findings(
     policy: LanguagePolicy,
     start: LanguagePolicy,
     data: Any,
-    checker: Reward,
+    checker: Reward | None,
     how: Answers,
     count: int | None,
     seed: int,
@@ -70,19 +89,24 @@ def answer_findings(
 ) -> dict[str, Any]:
     """Accuracy and pass@k of the first `count` prompts (256, or all), of the run's model and the one it began as.
 
-    Both answer with the same random streams. An answer is right where its checker gives at least 1.
+    Both answer with the same random streams. An answer is right where its checker gives at least 1; without a checker a
+    dialogue is right where its environment gave at least 1 altogether.
     """
     prompts = prompts_for(algorithm, settings, policy, data, how)
     if count is not None and not 1 <= count <= len(prompts):
         raise UserError(f"--prefixes {count}: {prompts.name} has {len(prompts)} prompts: give a number from 1 to that")
     count = min(len(prompts), count or PROMPTS)
     say(settings, f"{count} prompts are answered {how.samples} times, by the model before training and after")
-    found = {"prompts": count, "samples_per_prompt": how.samples, "checker": checker.name}
+    environment = environment_of(how.dialogues, policy)
+    found: dict[str, Any] = {"prompts": count, "samples_per_prompt": how.samples}
+    found["checker"] = checker.name if checker is not None else environment.name if environment is not None else ""
     difficulties = prompts.columns.get("difficulty")
     groups = [str(one) for one in difficulties[:count]] if difficulties else None
+    says = None if checker is None else divided(checker, world)
     for name, model in (("before", start), ("after", policy)):
         sampler = loaded_sampler(model, settings, world)
-        right = right_answers(model, sampler, prompts, count, divided(checker, world), how, seed)
+        source = Source(Models(policy=model), prompts, sampler, says, seed, environment=environment, world=world)
+        right = right_answers(source, count, how)
         found[name] = summary(right, how.samples, groups)
     return {"answers": found}
 
@@ -94,28 +118,34 @@ def prompts_for(algorithm: Any, settings: Settings, policy: LanguagePolicy, data
     return read_all_prompts(sources.load_parts(data), policy.tokenizer, max(1, room))
 
 
-def right_answers(
-    model: LanguagePolicy,
-    sampler: Sampler,
-    prompts: Prompts,
-    count: int,
-    checker: Reward,
-    how: Answers,
-    seed: int,
-) -> list[int]:
-    """How many of each prompt's completions are right. Completion k of prompt i has random stream i·n + k."""
-    knobs, decoder = (
-        SamplingKnobs(seed, how.max_new_tokens, how.temperature),
-        Decoder.of(model, how.keep_special_tokens),
-    )
+def right_answers(source: Source, count: int, how: Answers) -> list[int]:
+    """How many of each prompt's answers are right. Answer k to prompt i has random stream i·n + k, a dialogue one for
+    each of its turns."""
     right = Counter[int]()
     every = [(i, i * how.samples + k) for i in range(count) for k in range(how.samples)]
-    for first in range(0, len(every), ROWS_AT_ONCE):
-        which, streams = map(list, zip(*every[first : first + ROWS_AT_ONCE], strict=True))
-        sampled = sampler.sample([prompts.ids[i] for i in which], streams, knobs)
-        scores = checked_scores(checker, completed_rows(model, prompts, which, sampled, decoder))
+    size = ROWS_AT_ONCE if how.dialogues is None else at_once(how.dialogues)
+    for first in range(0, len(every), size):
+        which, streams = map(list, zip(*every[first : first + size], strict=True))
+        scores = scores_of(source, which, streams, how)
         right.update(i for i, score in zip(which, scores, strict=True) if score >= 1)
     return [right[i] for i in range(count)]
+
+
+def at_once(knobs: Sampling) -> int:
+    """How many dialogues are played at once: as many as in training, which an environment has to bear."""
+    return max(1, (knobs.rollout or 1) * knobs.rows_per_prompt)
+
+
+def scores_of(source: Source, which: Sequence[int], streams: Sequence[int], how: Answers) -> list[float]:
+    """The scores of answers to the prompts `which`, by the checker or else by the environment."""
+    policy, knobs = source.models.policy, how.knobs(source.seed)
+    if how.dialogues is None:
+        sampled = source.sampler.sample([source.prompts.ids[i] for i in which], streams, knobs)
+        decoder = Decoder.of(policy, how.keep_special_tokens)
+        return checked_scores(source.reward, completed_rows(policy, source.prompts, which, sampled, decoder))
+    limits, turns = how.dialogues.limits(source), how.dialogues.max_turns
+    played = play(source, which, 0, knobs, [stream * turns for stream in streams], limits)
+    return played.earned.sum(-1).tolist() if source.reward is None else checked_scores(source.reward, played.completed)
 
 
 def summary(right: list[int], samples: int, groups: list[str] | None) -> dict[str, Any]:

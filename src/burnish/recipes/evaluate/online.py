@@ -12,7 +12,7 @@ from jaxtyping import Float
 from burnish.config import Settings
 from burnish.config.build import written_value
 from burnish.data.prompts import Prompts
-from burnish.evaluation.collapse import text_statistics
+from burnish.evaluation.collapse import TextStatistics, text_statistics
 from burnish.evaluation.statistics import bootstrap_interval
 from burnish.evaluation.text import distinct_n, word_lengths
 from burnish.experience.interface import Source, silent
@@ -21,7 +21,7 @@ from burnish.policies.interface import Models, Sampler
 from burnish.policies.language.loading import Loading
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.sampler import PolicySampler
-from burnish.recipes.evaluate.written import PROMPTS, beside_start
+from burnish.recipes.evaluate.written import PROMPTS, beside, beside_start
 from burnish.recipes.gold import gold_judge
 from burnish.recipes.sampler import loaded_sampler
 from burnish.recipes.train.models import loading_of, say, teacher
@@ -76,8 +76,22 @@ def online_findings(
     written = measured.completed
     statistics = text_statistics(written.responses, written.ended, measured.logprobs)
     ids, limit = prompts.ids[: min(count, PROMPTS)], knobs.max_new_tokens
-    found |= means(measured) | beside_start(statistics, start, ids, seed, limit, knobs.temperature, world)
+    found |= means(measured)
+    if knobs.environment is None:
+        found |= beside_start(statistics, start, ids, seed, limit, knobs.temperature, world)
+    else:
+        found |= beside(statistics, dialogue_statistics(start, settings, knobs, prompts, seed, world))
     return found, completion_lines(measured)
+
+
+def dialogue_statistics(
+    start: LanguagePolicy, settings: Settings, knobs: Any, prompts: Prompts, seed: int, world: World = ALONE
+) -> TextStatistics:
+    """Statistics of a model's last messages in dialogues about the first prompts."""
+    sampler, environment = loaded_sampler(start, settings, world), environment_of(knobs, start)
+    source = Source(Models(policy=start), prompts, sampler, seed=seed, environment=environment, world=world)
+    found = knobs.complete(source, range(min(knobs.rollout, PROMPTS)), 0)
+    return text_statistics(found.completed.responses, found.completed.ended, found.sampled.logprobs)
 
 
 def held_out_prompts(

@@ -22,7 +22,7 @@ from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.reference import weights_hash
 from burnish.recipes.assets import check_intact
 from burnish.recipes.demo.measure import MAX_LENGTH, MAX_NEW_TOKENS, Measured, measure
-from burnish.recipes.evaluate.checked import answer_findings, answers_of, checker_for
+from burnish.recipes.evaluate.checked import answer_findings, answers_of, checker_for, decided_by_environment
 from burnish.recipes.evaluate.online import online_findings, own_findings
 from burnish.recipes.evaluate.reward import reward_model_findings
 from burnish.recipes.evaluate.written import PROMPTS, beside_start, sampled_statistics, statistics_of
@@ -72,11 +72,15 @@ def evaluate_run(
     if prefixes and scorer:
         raise UserError("--prefixes needs a language model, but this is a reward model: leave it out")
     checker = None if scorer else checker_for(settings, data)
-    if settings.sampler is not None and (scorer or (settings.experience is None and checker is None)):
+    answers = checker is not None or (not scorer and decided_by_environment(settings))
+    if settings.sampler is not None and (scorer or (settings.experience is None and not answers)):
         raise UserError("--sampler needs a method that samples, or answers that can be checked: leave it out")
-    if samples_per_prompt is not None and checker is None:
-        raise UserError("--samples-per-prompt needs answers that can be checked: a task, or a reward such as match")
-    if prefixes and data != "builtin" and settings.experience is None and checker is None:
+    if samples_per_prompt is not None and not answers:
+        raise UserError(
+            "--samples-per-prompt needs answers that can be checked: a task, a reward such as match, or an environment "
+            "that gives the reward"
+        )
+    if prefixes and data != "builtin" and settings.experience is None and not answers:
         raise UserError("--prefixes applies to the built-in held-out reviews: leave it out, or leave --data out")
     prompts = [] if scorer or settings.experience or data != "builtin" else held_out_prefixes(prefixes)
     sampling = isinstance(settings.experience, Sampling)
@@ -103,7 +107,7 @@ def evaluate_run(
                 limit = max_new_tokens or Sampling.max_new_tokens
                 more |= own_texts(policy, start, data, settings, base.seed, limit, world)
         found |= more
-        if checker is not None:
+        if answers:
             how = answers_of(settings, samples_per_prompt, max_new_tokens)
             found |= answer_findings(algorithm, settings, policy, start, data, checker, how, prefixes, base.seed, world)
         if prompts:

@@ -42,7 +42,11 @@ def beside_start(
 ) -> dict[str, Any]:
     """For `evaluation.json`: a policy's statistics `found` on the prompts `ids`, those of its starting model on the
     first of them, and warnings where the policy has collapsed."""
-    before = sampled_statistics(start, ids[:PROMPTS], seed, max_new_tokens, temperature, world)
+    return beside(found, sampled_statistics(start, ids[:PROMPTS], seed, max_new_tokens, temperature, world))
+
+
+def beside(found: TextStatistics, before: TextStatistics) -> dict[str, Any]:
+    """`beside_start` with the statistics of the starting model."""
     warnings = collapse_warnings(found, before)
     summary = {name: getattr(found, name) for name in BESIDE}
     return summary | {"start": before.as_dict(), "warnings": warnings}
