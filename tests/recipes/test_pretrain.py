@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
 import ranks
 import torch
 from datasets import Dataset
@@ -22,6 +23,7 @@ from burnish.recipes.assets import resolve_model
 from burnish.recipes.pretrain import Recipe, add_dropout, export, pretrain, save_start, training_facts
 from burnish.recipes.train.given import Given
 from burnish.recipes.train.run import run_training
+from burnish.run import UserError
 from burnish.run.world import joined
 
 TINY = Recipe(vocabulary=300, width=16, layers=1, heads=2, context=64)
@@ -158,6 +160,25 @@ def whole(out: Path) -> int:
     ):
         pretrain(out, short, Settings(quiet=True, threads=1))
     return measured.call_count
+
+
+def test_a_pretraining_starts_from_another(tmp_path: Path) -> None:
+    """With the first one's layers, and the embeddings of the tokens that both have; another shape is refused."""
+    small, large = replace(TINY, vocabulary=262), replace(TINY, vocabulary=280)
+    save_start(tmp_path / "one" / "run" / "model", TEXTS, small, 0)
+    save_start(tmp_path / "two", TEXTS, large, 1, tmp_path / "one")
+    one, two = (
+        load_file(folder / "model.safetensors") for folder in (tmp_path / "one" / "run" / "model", tmp_path / "two")
+    )
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name][: len(tensor)], tensor, rtol=0, atol=0, msg=name)
+    assert two["model.embed_tokens.weight"].shape == (280, 16)
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "two")) == 280
+    with pytest.raises(UserError, match="has num_hidden_layers 1, and this pretraining 2"):
+        save_start(tmp_path / "three", TEXTS, replace(large, layers=2), 1, tmp_path / "one")
+    with pytest.raises(UserError, match="folder of a pretraining that has finished"):
+        save_start(tmp_path / "three", TEXTS, large, 1, tmp_path / "none")
 
 
 def test_processes_share_the_training(tmp_path: Path) -> None:

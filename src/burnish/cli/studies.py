@@ -198,8 +198,20 @@ def write(out: Path, texts: int, **flags: Any) -> None:
     show_default=True,
     help="passes over the text, in which film reviews are three times",
 )
+@click.option(
+    "--first",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="folder of a finished pretraining, whose weights to start from, with any other vocabulary  [default: random]",
+)
+@click.option(
+    "--vocabulary", type=click.IntRange(min=300), default=8192, show_default=True, help="ids of the tokenizer to train"
+)
+@click.option(
+    "--learning-rate", type=click.FloatRange(min=0, min_open=True), default=1e-3, show_default=True, help="at its peak"
+)
 @common("seed", "threads", "quiet", "debug")
-def pretrain(out: Path, text: Path | None, epochs: float, **flags: Any) -> None:
+def pretrain(out: Path, text: Path | None, first: Path | None, **flags: Any) -> None:
     """Train the embedded model again (hours).
 
     Tokenizer, weights and what is measured of them. A killed run goes on where it was when the command is given again,
@@ -208,7 +220,8 @@ def pretrain(out: Path, text: Path | None, epochs: float, **flags: Any) -> None:
     from burnish.recipes.pretrain import Recipe
     from burnish.recipes.pretrain import pretrain as run_pretrain
 
-    click.echo(printable(run_pretrain(out, Recipe(epochs=epochs), settings_of(flags), text)))
+    recipe = Recipe(**{name: flags.pop(name) for name in ("epochs", "vocabulary", "learning_rate")})
+    click.echo(printable(run_pretrain(out, recipe, settings_of(flags), text, first)))
 
 
 @click.command()

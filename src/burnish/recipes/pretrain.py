@@ -29,10 +29,11 @@ from burnish.recipes.together import together
 from burnish.recipes.train.given import Given
 from burnish.recipes.train.models import say
 from burnish.recipes.train.run import prepare_torch, run_training
+from burnish.recipes.vocabulary import transfer_vocabulary
 from burnish.recipes.writing.dictionary import FEWEST_TEXTS, dictionary
 from burnish.recipes.writing.measure import measure
 from burnish.recipes.writing.text import FACTS, epoch, freeze, parts
-from burnish.run import read_jsonl, save_folder_atomically, writable_folder, write_atomically
+from burnish.run import UserError, read_jsonl, save_folder_atomically, writable_folder, write_atomically
 
 SPECIAL = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
 
@@ -59,11 +60,14 @@ class Recipe:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
-def pretrain(out: Path, recipe: Recipe, base: Settings, text: Path | None = None) -> Path:
+def pretrain(out: Path, recipe: Recipe, base: Settings, text: Path | None = None, first: Path | None = None) -> Path:
     """Train the embedded model into `out/film` (bfloat16, with its tokenizer) and measure it into `out/film.json`.
 
     `text` is a folder of `burnish write`, whose shards are read beside the written text that ships. A resumed training
     goes on with the text that it began with, see `freeze`. Several processes share the training; the main one measures.
+    `first` is the folder of a finished pretraining: its weights are the start, with the vocabulary of this one.
+
+    Raises UserError where `first` is not finished or has another shape, and what `freeze` raises.
     """
     world, base = together(base)
     writable_folder(out)
@@ -77,7 +81,7 @@ def pretrain(out: Path, recipe: Recipe, base: Settings, text: Path | None = None
     with world.main_first():
         if not start.exists():
             with save_folder_atomically(start) as folder:
-                save_start(folder, texts["train"], recipe, base.seed)
+                save_start(folder, texts["train"], recipe, base.seed, first)
     per_epoch = batches_per_epoch(len(texts["train"]), recipe.batch_size)
     settings = Settings(
         model=str(start),
@@ -119,8 +123,9 @@ def conclude(out: Path, found: dict[str, list[str]], base: Settings) -> None:
     write_atomically(out / "film.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
 
-def save_start(folder: Path, texts: list[str], recipe: Recipe, seed: int) -> None:
-    """A tokenizer trained on the training texts alone, which puts BOS before a text, and a model of random weights."""
+def save_start(folder: Path, texts: list[str], recipe: Recipe, seed: int, first: Path | None = None) -> None:
+    """A tokenizer trained on the training texts alone, which puts BOS before a text, and a model of random weights, or
+    of those of the pretraining in `first`."""
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(texts, vocab_size=recipe.vocabulary, special_tokens=list(SPECIAL.values()))
     backend = bpe._tokenizer
@@ -145,8 +150,26 @@ def save_start(folder: Path, texts: list[str], recipe: Recipe, seed: int) -> Non
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model: Any = LlamaForCausalLM(config) if first is None else grown(first / "run" / "model", tokenizer, config)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def grown(folder: Path, tokenizer: PreTrainedTokenizerFast, config: LlamaConfig) -> Any:
+    """The model in `folder` with the vocabulary of `tokenizer`, see `transfer_vocabulary`.
+
+    Raises UserError where there is none, or one whose shape is not that of `config`.
+    """
+    if not (folder / "config.json").exists():
+        raise UserError(f"{folder} is not there: --first is the folder of a pretraining that has finished")
+    start = load_policy(folder)
+    for name in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"):
+        given, asked = getattr(start.model.config, name), getattr(config, name)
+        if given != asked:
+            raise UserError(f"{folder} has {name} {given}, and this pretraining {asked}: it cannot start from there")
+    old: Any = start.tokenizer
+    transfer_vocabulary(start.model, old, tokenizer)
+    return start.model
 
 
 def add_dropout(models: Models, share: float) -> None:

@@ -1,12 +1,13 @@
 """The whole training text of the embedded model: what SmolLM2 wrote, WordNet's examples and the four corpora."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from burnish.data import builtin, wordnet
 from burnish.data.written import pack, shipped, shipped_facts, shipped_shards, unpack
+from burnish.evaluation.english import spelled
 from burnish.recipes.writing.dictionary import dictionary
 from burnish.recipes.writing.filters import Seen, copies, kept, runs_of
 from burnish.recipes.writing.write import RECIPE, shards
@@ -27,11 +28,17 @@ def parts(written: Sequence[str]) -> dict[str, list[str]]:
     """The texts of each part, in the order of `WEIGHTS`.
 
     None is a near duplicate of a held-out review or shares a run of eight words with one: written texts and WordNet's
-    examples because such ones are left out here, the others by their splits (see docs/data.md).
+    examples because such ones are left out here, the others by their splits (see docs/data.md). A text of people with a
+    word that does not exist is left out, as written ones were.
     """
-    reviews = held_out()
-    found = {"written": written, "wordnet": wordnet.examples()}
-    return {name: apart(texts, reviews) for name, texts in found.items()} | builtin.pretraining_parts()
+    reviews, exists = held_out(), dictionary()
+    people = {"wordnet": apart(wordnet.examples(), reviews)} | builtin.pretraining_parts()
+    return {"written": apart(written, reviews)} | {name: existing(texts, exists) for name, texts in people.items()}
+
+
+def existing(texts: Iterable[str], exists: Callable[[str], bool]) -> list[str]:
+    """The texts in which every word exists: a model that reads misspelled words and rare names invents others."""
+    return [text for text in texts if all(map(exists, spelled(text)))]
 
 
 def apart(texts: Iterable[str], reviews: Sequence[str]) -> list[str]:
