@@ -59,21 +59,20 @@ ROWS = (49_152, 8_192, 64)
 
 @dataclass(frozen=True)
 class Study:
-    """What the study is made of; `steps` are the updates of the arm that reads text alone."""
+    """What the study is made of. `minutes` are CPU minutes of an arm; `steps`, the updates of the arm that reads text
+    alone, are by default as many as take so long."""
 
-    steps: int = 400
+    minutes: float = 14.0
+    steps: int | None = None
     batch_size: int = 32
     learning_rate: float = 1e-3
-    completions: int = 32
+    completions: int = 16
     max_new_tokens: int = 64
     taught_rate: float = 3e-4
     divergence: Literal["reverse_kl", "js"] = "reverse_kl"
     samples: int = SAMPLES
     teacher: str = NAME
     student: Recipe = field(default_factory=Recipe)
-
-    def updates(self, share: float) -> int:
-        return max(1, round(share * self.steps))
 
     def method(self) -> burnish.Distil:
         """Reverse KL either way: by the sampled tokens, or of the whole distributions."""
@@ -108,16 +107,8 @@ def material(study: Study) -> Material:
 
 def train_seed(folder: Path, study: Study, seed: int, texts: Sequence[str], openings: Sequence[str]) -> dict[str, Any]:
     """The stages of a seed that are not complete, and what each has cost; a stage that was killed begins again."""
-    first, before = study.updates(SHARED), study.updates(SETTLING)
-    enough = len(texts) // study.batch_size
-    if study.steps > enough:
-        raise UserError(
-            f"{len(texts):,} texts are enough for {enough} updates, not {study.steps}: give a smaller --steps"
-        )
-    order = random.Random(seed).sample(list(texts), study.steps * study.batch_size)
-    rows = [{"text": text} for text in order]
-    common, rest = rows[: first * study.batch_size], rows[first * study.batch_size :]
     prompts = [{"prompt": text} for text in random.Random(seed).sample(list(openings), len(openings))]
+    rows = [{"text": text} for text in random.Random(seed).sample(list(texts), len(texts))]
     start = folder / "start"
     if not start.exists():
         backend = AutoTokenizer.from_pretrained(resolve_model(study.teacher)).backend_tokenizer
@@ -130,14 +121,21 @@ def train_seed(folder: Path, study: Study, seed: int, texts: Sequence[str], open
 
     reading = {"batch_size": study.batch_size, "learning_rate": study.learning_rate}
     falling = reading | {"from_": str(folder / "shared"), "model": str(folder / "shared")}
-    sft = burnish.SFT()
+    sft, size = burnish.SFT(), study.batch_size
+    found = {"probe_text": stage("probe_text", sft, rows[: PROBE * size], PROBE, model=str(start), **reading)}
+    steps = study.steps or max(4, round(60 * study.minutes / found["probe_text"]["per_update"]))
+    if steps * size > len(rows):
+        few = f"{len(rows):,} texts are enough for {len(rows) // size} updates, not {steps}"
+        raise UserError(f"{few}: give smaller --minutes")
+    first, before = max(1, round(SHARED * steps)), max(1, round(SETTLING * steps))
+    common, rest = rows[: first * size], rows[first * size : steps * size]
     common_options = reading | {"schedule": "constant", "warmup": study.student.warmup, "save_every": 10**6}
-    found = {"shared": stage("shared", sft, common, first, model=str(start), **common_options)}
-    found["text"] = stage("text", sft, rest, study.steps - first, **falling)
-    found["before"] = stage("before", sft, rest[: before * study.batch_size], before, **falling)
+    found["shared"] = stage("shared", sft, common, first, model=str(start), **common_options)
+    found["text"] = stage("text", sft, rest, steps - first, **falling)
+    found["before"] = stage("before", sft, rest[: before * size], before, **falling)
     taught = {"model": str(folder / "before"), "teacher": study.teacher, "batch_size": study.completions}
     taught |= {"max_new_tokens": study.max_new_tokens, "learning_rate": study.taught_rate}
-    probe = stage("probe", study.method(), prompts, PROBE, **taught)
+    found["probe"] = probe = stage("probe", study.method(), prompts, PROBE, **taught)
     left = found["text"]["seconds"] - found["before"]["seconds"]
     fixed = probe["seconds"] - PROBE * probe["per_update"]
     count = max(1, round((left - fixed) / probe["per_update"]))
@@ -181,7 +179,7 @@ def work(out: Path, study: Study, seed: int, found: Material | None = None) -> N
     folder.mkdir(parents=True, exist_ok=True)
     found = found or material(study)
     costs = train_seed(folder, study, seed, found.texts, found.openings)
-    judge = load_policy(resolve_model(study.teacher))
+    judge = load_policy(resolve_model(study.teacher), precision=study.student.precision)
     students = {}
     for name in ("text", "taught", "before"):
         policy = load_policy(resolve_model(folder / name))
@@ -263,7 +261,7 @@ def given(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=2, help="students of each arm")
     parser.add_argument("--processes", type=int, default=1, help="seeds at once, one thread each")
     parser.add_argument("--rows", action="store_true", help="only what the rows of the embedding cost")
-    for name in ("steps", "completions", "max_new_tokens", "samples", "taught_rate"):
+    for name in ("minutes", "completions", "max_new_tokens", "samples", "taught_rate"):
         default = getattr(Study, name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     parser.add_argument("--divergence", choices=("reverse_kl", "js"), default=Study.divergence)

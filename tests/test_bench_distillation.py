@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,15 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> distillation.Study:
 
 
 @pytest.fixture(scope="module")
-def out(study: distillation.Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of two seeds of it."""
+def out(study: distillation.Study, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of two seeds of it, with two updates to measure the cost of one."""
     out = tmp_path_factory.mktemp("study") / "out"
     distillation.claim(out, study)
-    for seed in (0, 1):
-        distillation.work(out, study, seed, material())
-    return out
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distillation, "PROBE", 2)
+        for seed in (0, 1):
+            distillation.work(out, study, seed, material())
+        yield out
 
 
 def material() -> distillation.Material:
@@ -55,10 +58,11 @@ def material() -> distillation.Material:
 def test_both_arms_begin_together(study: distillation.Study, out: Path) -> None:
     measured = json.loads((out / "seed-0" / "measured.json").read_text())
     costs = measured["costs"]
-    assert {name: costs[name]["steps"] for name in ("shared", "text", "before")} == {
+    assert {name: costs[name]["steps"] for name in ("shared", "text", "before", "probe")} == {
         "shared": 2,
         "text": 2,
         "before": 1,
+        "probe": 2,
     }
     assert all(cost["seconds"] > 0 and cost["tokens"] > 0 for cost in costs.values())
     for student in measured["students"].values():
@@ -70,7 +74,7 @@ def test_both_arms_begin_together(study: distillation.Study, out: Path) -> None:
     assert f"teacher: {study.teacher}\n" in configs["taught"]
     found = distillation.collected(out, study, [0, 1])
     table = distillation_shown.shown(found)
-    assert table.count("\n| ") == 7 + 1 + 2 * (5 + 2)
+    assert table.count("\n| ") == 7 + 1 + 2 * (6 + 2)
     assert (out / "distillation.json").exists()
 
 
@@ -97,7 +101,7 @@ def test_arms_read_other_texts_after_the_common_ones(study: distillation.Study, 
 
 
 def test_more_updates_than_texts_are_refused(tmp_path: Path, study: distillation.Study) -> None:
-    with pytest.raises(UserError, match="24 texts are enough for 12 updates, not 13: give a smaller --steps"):
+    with pytest.raises(UserError, match="24 texts are enough for 12 updates, not 13: give smaller --minutes"):
         distillation.train_seed(tmp_path, distillation.replace(study, steps=13), 0, material().texts, ["a film"])
 
 
