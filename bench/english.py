@@ -6,6 +6,7 @@ SmolLM2 judges; words exist if WordNet has them or two training texts do. A few 
 
 import argparse
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -31,12 +32,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    training = [
-        text
-        for part in parts(written.unpack(given.text) if given.text else written.shipped()).values()
-        for text in part
-    ]
-    exists = dictionary(vocabulary(training, FEWEST_TEXTS))
+    wrote = written.unpack(given.text) if given.text else written.shipped()
+    training = [text for part in parts(wrote).values() for text in part]
+    exists = words_of(training)
     judge = load_policy(resolve_model(NAME))
     given.out.mkdir(parents=True, exist_ok=True)
     found = {}
@@ -46,6 +44,11 @@ def main() -> None:
         (given.out / f"pairs-{number}.md").write_text(blind_page(found[model]["continuations"]), encoding="utf-8")
     (given.out / "english.json").write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
     print("\n".join(table(found)))
+
+
+def words_of(training: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a word exists: WordNet has it, or two of the training texts do."""
+    return dictionary(vocabulary(training, FEWEST_TEXTS))
 
 
 def table(found: dict) -> list[str]:

@@ -28,6 +28,19 @@ def test_perplexity_is_spread_over_tokens_words_and_bytes() -> None:
         assert value == pytest.approx(math.exp(nats / count), rel=1e-6)
 
 
+def test_every_text_alone_is_in_the_order_of_the_texts() -> None:
+    """Of 4, 1 and 2 tokens; for the judge the second text has none that counts."""
+    policy = tiny.make_policy("llama")
+    each = english.perplexities(policy, TEXTS)
+    assert [(one.tokens, one.words, one.bytes) for one in each] == [(5, 4, 16), (2, 1, 4), (3, 2, 6)]
+    wanted = [oracle(policy, [tiny.BOS], [*ids, tiny.EOS]) for ids in IDS]
+    assert [one.nats for one in each] == pytest.approx(wanted, abs=1e-6)
+    assert english.perplexity(policy, []) == english.Perplexity(0, 0, 0, 0)
+    nats, counts = zip(*english.fluencies(policy, TEXTS), strict=True)
+    assert counts == (3, 0, 1)
+    assert nats == pytest.approx((oracle(policy, [8], [5, 9, 3]), 0, oracle(policy, [7], [6])), abs=1e-6)
+
+
 def test_a_text_that_the_context_does_not_hold_is_refused() -> None:
     """46 words, BOS and EOS fill a context of 48."""
     policy = tiny.make_policy("llama")

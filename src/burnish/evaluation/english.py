@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -42,14 +42,20 @@ class Perplexity:
 
 def perplexity(policy: LanguagePolicy, texts: Sequence[str]) -> Perplexity:
     """The perplexity of texts, each as BOS + text + EOS. Raises ValueError for one that the context does not hold."""
+    each = perplexities(policy, texts)
+    return Perplexity(*(sum(getattr(one, field.name) for one in each) for field in fields(Perplexity)))
+
+
+def perplexities(policy: LanguagePolicy, texts: Sequence[str]) -> list[Perplexity]:
+    """`perplexity` of every text alone. Raises ValueError for one that the context does not hold."""
     begin, end = policy.tokenizer.bos_token_id, policy.tokenizer.eos_token_id
     ids = [[*encoded, end] for encoded in _encoded(policy, texts)]
     longest = max(map(len, ids), default=0) + 1
     if policy.context is not None and longest > policy.context:
         raise ValueError(f"a text has {longest} tokens and the model's context {policy.context}")
-    nats = sum(_nats(policy, [[begin]] * len(ids), ids))
-    counts = [len(text.split()) for text in texts], [len(text.encode()) for text in texts]
-    return Perplexity(nats, sum(map(len, ids)), *map(sum, counts))
+    nats = _nats(policy, [[begin]] * len(ids), ids)
+    counts = [(len(row), len(text.split()), len(text.encode())) for row, text in zip(ids, texts, strict=True)]
+    return [Perplexity(one, *count) for one, count in zip(nats, counts, strict=True)]
 
 
 def fluency(judge: LanguagePolicy, texts: Sequence[str]) -> float:
@@ -58,12 +64,20 @@ def fluency(judge: LanguagePolicy, texts: Sequence[str]) -> float:
     The mean over all tokens but the first of each text, which has nothing before it; ends do not count. Compare it with
     that of people's texts of similar length: repetitive text is lower than any of theirs.
     """
+    each = fluencies(judge, texts)
+    if not (tokens := sum(count for _, count in each)):
+        raise ValueError("no text has two tokens")
+    return sum(nats for nats, _ in each) / tokens
+
+
+def fluencies(judge: LanguagePolicy, texts: Sequence[str]) -> list[tuple[float, int]]:
+    """The judge's nats of every text, and how many tokens they are spread over: those that `fluency` counts."""
     longest = judge.context or 2**31
     ids = [encoded[:longest] for encoded in _encoded(judge, texts)]
-    ids = [row for row in ids if len(row) > 1]
-    if not ids:
-        raise ValueError("no text has two tokens")
-    return sum(_nats(judge, [row[:1] for row in ids], [row[1:] for row in ids])) / sum(len(row) - 1 for row in ids)
+    places = [i for i, row in enumerate(ids) if len(row) > 1]
+    nats = _nats(judge, [ids[i][:1] for i in places], [ids[i][1:] for i in places])
+    found = dict(zip(places, nats, strict=True))
+    return [(found.get(i, 0.0), max(0, len(row) - 1)) for i, row in enumerate(ids)]
 
 
 def _encoded(policy: LanguagePolicy, texts: Iterable[str]) -> list[list[int]]:
@@ -71,14 +85,17 @@ def _encoded(policy: LanguagePolicy, texts: Iterable[str]) -> list[list[int]]:
 
 
 @torch.no_grad()
-def _nats(policy: LanguagePolicy, prompts: list[list[int]], completions: list[list[int]]) -> Iterator[float]:
-    """The negative log-likelihood of each completion, the longest first."""
+def _nats(policy: LanguagePolicy, prompts: list[list[int]], completions: list[list[int]]) -> list[float]:
+    """The negative log-likelihood of each completion; those of similar lengths are computed together."""
     policy.dropout(False)
+    found = [0.0] * len(prompts)
     order = sorted(range(len(prompts)), key=lambda i: -len(completions[i]))
     for start in range(0, len(order), ROWS_AT_ONCE):
         part = order[start : start + ROWS_AT_ONCE]
         batch = completions_batch([prompts[i] for i in part], [completions[i] for i in part]).to(policy.device)
-        yield from (-policy.logprobs(batch).double().sum(-1)).tolist()
+        for i, nats in zip(part, (-policy.logprobs(batch).double().sum(-1)).tolist(), strict=True):
+            found[i] = nats
+    return found
 
 
 @dataclass(frozen=True)

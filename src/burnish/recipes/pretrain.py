@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import torch
 from datasets import Dataset
-from tokenizers import ByteLevelBPETokenizer, processors
+from tokenizers import ByteLevelBPETokenizer, Tokenizer, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from burnish.algorithms.sft import SFT
@@ -128,14 +128,24 @@ def save_start(folder: Path, texts: list[str], recipe: Recipe, seed: int, first:
     of those of the pretraining in `first`."""
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(texts, vocab_size=recipe.vocabulary, special_tokens=list(SPECIAL.values()))
-    backend = bpe._tokenizer
+    save_model(folder, bpe._tokenizer, SPECIAL, recipe, seed, first)
+
+
+def save_model(
+    folder: Path, backend: Tokenizer, special: dict[str, str], recipe: Recipe, seed: int, first: Path | None = None
+) -> None:
+    """A byte-level tokenizer, which is made to put BOS before a text, and a model for it, see `save_start`.
+
+    `special` are the names of BOS, EOS and PAD; of the recipe only shape and context count.
+    """
+    bos = special["bos_token"]
     backend.post_processor = processors.Sequence(
         [
             processors.ByteLevel(trim_offsets=False),
-            processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", bpe.token_to_id("<bos>"))]),
+            processors.TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, backend.token_to_id(bos))]),
         ]
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=recipe.context, **SPECIAL)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=recipe.context, **special)
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
