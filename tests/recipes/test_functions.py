@@ -156,6 +156,39 @@ def test_objects_that_a_run_began_with_are_asked_for_and_taken(tmp_path: Path) -
         burnish.evaluate(run, prompts, model=other, tokenizer=tokenizer, reward=score, quiet=True)
 
 
+def test_an_environment_in_memory_is_asked_for_and_taken(tmp_path: Path) -> None:
+    """A class made within a function cannot be imported again; its dialogues decide what is right."""
+    played: list[str] = []
+
+    class Echo:
+        def reset(self, row: dict[str, Any], seed: int) -> list[dict[str, str]]:
+            return [{"role": "user", "content": row["prompt"]}]
+
+        def step(self, text: str) -> tuple[list[dict[str, str]], float, bool]:
+            played.append(text)
+            return [], float(len(text) % 2), True
+
+    tiny.save_model(tmp_path / "model", "llama")
+    tiny.make_chat_tokenizer().save_pretrained(tmp_path / "model")
+    run = burnish.train(
+        burnish.Rejection(),
+        model=tmp_path / "model",
+        data=[{"prompt": "the film was"}, {"prompt": "a good film"}],
+        environment=Echo,
+        out=tmp_path / "run",
+        rollout=2,
+        max_new_tokens=4,
+        **{key: value for key, value in TRAIN.items() if key != "model"},
+    )
+    prompts = [{"prompt": "a bad film"}]
+    with pytest.raises(UserError, match=r"Echo was an object in memory: give it in Python, with environment=…"):
+        burnish.evaluate(run, prompts, quiet=True)
+    played.clear()
+    found = burnish.evaluate(run, prompts, environment=Echo, samples_per_prompt=3, quiet=True)
+    assert found["answers"]["prompts"] == 1
+    assert 3 <= len(played) <= 6  # three before and three after, but for those that were cut off
+
+
 def test_a_report_is_a_function_and_a_package() -> None:
     assert burnish.report("runs/sft") == Path("runs/sft/report.html")
     page = importlib.import_module("burnish.report.language.training")

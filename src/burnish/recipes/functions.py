@@ -96,6 +96,7 @@ def evaluate(
     model: Any = None,
     tokenizer: Any = None,
     reward: Any = None,
+    environment: Any = None,
     prefixes: int | None = None,
     max_new_tokens: int | None = None,
     samples_per_prompt: int | None = None,
@@ -114,6 +115,7 @@ def evaluate(
         model: The model object that the run began with, if it was one, and its `tokenizer`.
         tokenizer: The tokenizer of that model.
         reward: The reward that the run learned from, if it was an object in memory.
+        environment: The environment that answered it, if that was one.
         prefixes: How many prompts are completed.
         max_new_tokens: The longest completion in tokens.
         samples_per_prompt: How often each prompt is answered, where answers can be checked; default 64.
@@ -135,12 +137,13 @@ def evaluate(
     """
     control, folder_name = {"episodes": episodes, "env_options": env_options}, Path(path_of(run))
     if is_control(folder_name):
-        own = {"data": data, "model": model, "tokenizer": tokenizer, "reward": reward, "prefixes": prefixes}
-        own |= {"max_new_tokens": max_new_tokens, "samples_per_prompt": samples_per_prompt}
+        own = {"data": data, "model": model, "tokenizer": tokenizer, "reward": reward, "environment": environment}
+        own |= {"prefixes": prefixes, "max_new_tokens": max_new_tokens, "samples_per_prompt": samples_per_prompt}
         return evaluated(folder_name, control, own | options)
     refuse_other(control, control=False)
     base = all_shared(options, "evaluate")
-    objects = {} if reward is None else {"reward": reward}
+    given = {"reward": reward, "environment": environment}
+    objects = {name: one for name, one in given.items() if one is not None}
     with hushed(base.quiet), folder_of(model, tokenizer) as folder:
         if folder:
             objects["model"] = folder
