@@ -121,7 +121,7 @@ def task_grade(response: str, row: tuple[Any, ...]) -> float:
 def environment_of(experience: Any, policy: LanguagePolicy) -> Maker | None:
     """What makes the environments of an experience; None where it has none. Raises UserError for an unknown name, and
     for one that was an object in memory."""
-    given = getattr(experience, "environment", None)
+    given: Any = getattr(experience, "environment", None)
     if is_in_memory(given):
         name = given.removeprefix(IN_MEMORY).strip()
         raise UserError(f"the environment {name} was an object in memory: give it in Python, with environment=…")
