@@ -365,6 +365,7 @@ def test_an_interrupted_run_ends_at_once_and_keeps_what_it_has(tmp_path: Path) -
         assert busy.wait(120)
         while not (tmp_path / "r.calls.jsonl").read_text().count("\n"):  # the first answer is written as it comes
             time.sleep(0.01)
+        time.sleep(1)  # until it is on disk, and counts
         process.send_signal(signal.SIGINT)
         try:
             _, said = process.communicate(timeout=300)
