@@ -343,8 +343,8 @@ def test_the_pace_of_each_process_is_noted(runs: Runs) -> None:
                 assert all(0 < share < 1 for share in row["waiting"])
             else:
                 assert row.keys() == {"step", "seconds", "tokens_per_second"}
-    idle = [row["by_process"][0] for row in read_jsonl(runs["3"] / "sft, one row/timings.jsonl")]
-    assert idle == [0, 0]  # the last of three has the one row
+    for row in read_jsonl(runs["3"] / "sft, one row/timings.jsonl"):
+        assert [rate > 0 for rate in row["by_process"]] == [False, True, False]  # the one row is the middle one's
 
 
 def sft(files: str, out: str, own: dict[str, Any]) -> str | None:
