@@ -1,14 +1,16 @@
 """One process of a run is killed at thirty places: the others have to end within seconds, and `--resume` goes on.
 
 The places are spread over the start, sampling, scoring, updates, evaluation and saving of a small run of two processes.
-After each kill a sentence has to name the process that was killed (during the start it may be torchrun alone that does,
-which ends the other one), and the run given again with `--resume` has to leave the same weights and metrics, to the
-bit, as a run that nothing happened to. Then the same once under the real torchrun, which starts both again by itself.
+After each kill a sentence has to name the process that was killed (before the first update and behind the last one it
+may be torchrun alone that does, which ends the other one), and the run given again with `--resume` has to leave the
+same weights and metrics, to the bit, as a run that nothing happened to. Then the same once under the real torchrun,
+which starts both again by itself.
 Prints a Markdown table; exit status 1 if a place broke one of these promises.
 
     python bench/rank_kills.py                 all of it, about ten minutes on a free core
     python bench/rank_kills.py --every 5       every fifth place, without torchrun
     python bench/rank_kills.py --skip 15       all but the first fifteen
+    python bench/rank_kills.py --shard full    other places: where weights are divided, gathered and saved in parts
 """
 
 import argparse
@@ -64,6 +66,25 @@ PLACES: list[tuple[str, str, int, int]] = [
 ]
 """Phase, place (as in tests/jobs.py, or below), the process, and which time that it comes there."""
 
+DIVIDED: list[tuple[str, str, int, int]] = [
+    ("start", "loading", 1, 1),
+    ("start", "dividing", 1, 1),
+    ("sampling", "gathering whole", 0, 1),
+    ("sampling", "mid-rollout", 1, 5),
+    ("scoring", "scoring", 0, 2),
+    ("all-gather", "gathering", 0, 10),
+    ("all-gather", "gathering", 1, 21),
+    ("all-gather", "gathering", 1, 34),
+    ("update", "mid-accumulation", 0, 3),
+    ("evaluation", "mid-evaluation", 1, 1),
+    ("save", "staging", 1, 1),
+    ("end", "writing", 0, 2),
+    ("end", "writing", 1, 2),
+    ("end", "before the model", 0, 1),
+    ("end", "writing the model", 1, 1),
+]
+"""The same for `--shard full`. "gathering" counts every collective of FSDP2 in the loop, forwards and backwards."""
+
 ARGUMENTS = shlex.split(
     "rloo --model model --data prompts.jsonl --eval-data prompts.jsonl --reward rewards:score --out run --threads 1 "
     "--rollout 3 --completions-per-prompt 2 --batch-size 6 --accumulate 2 --max-new-tokens 4 --max-length 40 --steps 4 "
@@ -86,10 +107,13 @@ def prepare(folder: Path) -> Path:
 def dying(arguments: list[str], log: str, place: tuple[str, int] | None, environment: dict[str, str]) -> None:
     """`jobs.child`, with more places to die at."""
     import jobs
+    from torch.distributed.checkpoint import HuggingFaceStorageWriter
 
     from burnish.cli import processes
     from burnish.experience.language import sampling
+    from burnish.policies.language import saving, sharding
     from burnish.recipes.train import run
+    from burnish.run import shards
     from burnish.run.world import World
     from burnish.training.language import learner
 
@@ -101,10 +125,27 @@ def dying(arguments: list[str], log: str, place: tuple[str, int] | None, environ
         "scoring": (sampling, "scored"),
         "preparing": (learner, "prepared"),
         "summing": (World, "sum_gradients"),
+        "dividing": (sharding, "divide"),
+        "gathering": (sharding.Counted, "__call__"),
+        "gathering whole": (sharding.Shards, "gathered"),
+        "staging": (shards.Copies, "stage"),
+        "writing": (HuggingFaceStorageWriter, "write_data"),
+        "writing the model": (saving, "write"),
     }
     if place is not None and place[0] in more:
-        holder, name = more[place[0]]
-        setattr(holder, name, counted(getattr(holder, name), place[1], jobs.die))
+        (holder, name), times, begin = more[place[0]], place[1], run.train_loop
+
+        def place_it() -> None:
+            setattr(holder, name, counted(getattr(holder, name), times, jobs.die))
+
+        def loop(*args: Any, **kwargs: Any) -> Any:
+            place_it()
+            return begin(*args, **kwargs)
+
+        if place[0].startswith("gathering"):  # which is done while models are loaded, too
+            run.train_loop = loop
+        else:
+            place_it()
         place = None
     jobs.child(arguments, log, place, environment)
 
@@ -123,8 +164,8 @@ def counted(original: Callable[..., Any], times: int, die: Callable[[], None]) -
     return wrapped
 
 
-def run(log: Path, crash: tuple[int, str, int] | None = None) -> tuple[list[int], float]:
-    """The exit statuses of two processes, and the seconds from the first end to the last.
+def run(arguments: list[str], log: Path, crash: tuple[int, str, int] | None = None) -> tuple[list[int], float]:
+    """The exit statuses of two processes of a command, and the seconds from the first end to the last.
 
     As torchrun's agent does, it sends SIGTERM to the other when one has failed.
     """
@@ -134,7 +175,7 @@ def run(log: Path, crash: tuple[int, str, int] | None = None) -> tuple[list[int]
     processes = []
     for rank, environment in enumerate(ranks.variables(2)):
         place = crash[1:] if crash and crash[0] == rank else None
-        process = jobs.CONTEXT.Process(target=dying, args=(ARGUMENTS, str(log), place, environment))
+        process = jobs.CONTEXT.Process(target=dying, args=(arguments, str(log), place, environment))
         process.start()
         processes.append(process)
     ended, told = None, False
@@ -162,15 +203,17 @@ def left(folder: Path) -> tuple[bytes, bytes, bytes]:
     return weights, metrics, samples
 
 
-def killed(folder: Path, place: tuple[str, str, int, int], whole: tuple[bytes, bytes, bytes]) -> dict[str, Any]:
+def killed(
+    arguments: list[str], folder: Path, place: tuple[str, str, int, int], whole: tuple[bytes, bytes, bytes]
+) -> dict[str, Any]:
     """One kill and the resumption."""
     phase, name, rank, times = place
     log = prepare(folder)
-    statuses, seconds = run(log, (rank, name, times))
+    statuses, seconds = run(arguments, log, (rank, name, times))
     said = log.read_text() if log.exists() else ""
     other = statuses[1 - rank]
-    names = f"process {rank} of 2 has ended" in said or (phase == "start" and other == -signal.SIGTERM)
-    again, _ = run(log)
+    names = f"process {rank} of 2 has ended" in said or (phase in ("start", "end") and other == -signal.SIGTERM)
+    again, _ = run(arguments, log)
     same = again == [0, 0] and left(folder) == whole
     found = {"phase": phase, "place": f"{name}, time {times}", "killed": rank, "seconds": round(seconds, 1)}
     found |= {"other": other, "named": names, "same bits": same}
@@ -178,11 +221,11 @@ def killed(folder: Path, place: tuple[str, str, int, int], whole: tuple[bytes, b
     return found | {"fine": fine, "traceback": "Traceback" in said}
 
 
-def restarted(folder: Path, whole: tuple[bytes, bytes, bytes]) -> bool:
+def restarted(arguments: list[str], folder: Path, whole: tuple[bytes, bytes, bytes]) -> bool:
     """Whether the real torchrun, with --max-restarts 1 and --resume, goes on after a kill to the same bits."""
     prepare(folder)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["--max-restarts", "1", "-m", "burnish", *ARGUMENTS]
+    command += ["--max-restarts", "1", "-m", "burnish", *arguments]
     running = subprocess.Popen(command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"})
     metrics, log = folder / "run/metrics.jsonl", folder / "run/logs/rank-001.txt"
     while running.poll() is None and not (metrics.exists() and metrics.read_bytes().count(b"\n") >= 1):
@@ -198,22 +241,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--every", type=int, default=1, help="take every so many places, and leave torchrun out")
     parser.add_argument("--skip", type=int, default=0, help="leave so many places out")
+    parser.add_argument("--shard", choices=("none", "full"), default="none")
     options = parser.parse_args()
-    places = PLACES[options.skip :: options.every]
+    places = (DIVIDED if options.shard == "full" else PLACES)[options.skip :: options.every]
+    arguments = [*ARGUMENTS, "--shard", options.shard]
     with tempfile.TemporaryDirectory() as held:
         top = Path(held)
         os.environ["BURNISH_CACHE"] = str(top / "cache")
-        assert run(prepare(top / "whole"))[0] == [0, 0], (top / "whole/log.txt").read_text()
+        assert run(arguments, prepare(top / "whole"))[0] == [0, 0], (top / "whole/log.txt").read_text()
         whole, broken = left(top / "whole"), 0
         keys = ("phase", "place", "killed", "seconds", "other", "named", "same bits")
         print("|", " | ".join(keys), "|\n|", " | ".join("---" for _ in keys), "|", flush=True)
         for number, place in enumerate(places):
-            found = killed(top / str(number), place, whole)
+            found = killed(arguments, top / str(number), place, whole)
             broken += not found["fine"] or found["traceback"]
             print("|", " | ".join(str(found[key]) for key in keys), "|", flush=True)
         print(f"\n{broken} of {len(places)} places broke a promise")
         if options.every == 1 or not places:
-            fine = restarted(top / "torchrun", whole)
+            fine = restarted(arguments, top / "torchrun", whole)
             broken += not fine
             print(f"torchrun --max-restarts 1: {'the same bits' if fine else 'NOT the same bits'}")
     sys.exit(1 if broken else 0)

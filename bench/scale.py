@@ -70,9 +70,9 @@ def memory_table(runs: Named) -> str:
 
 
 def work_table(runs: Named, machine: Machine) -> str:
-    """FLOPs of a token and of a step, and seconds of a step and bytes sent by shard."""
+    """FLOPs of a token and of a step, seconds of a step, tokens learned from a second, and bytes sent by shard."""
     head = ["model, GPUs", "method", "trains", "forward", "and backward", "checkpointing", "prompts apart"]
-    head += ["PFLOP a step", "s computing", "s sampling", *[f"GB, {shard}" for shard in SHARDS]]
+    head += ["PFLOP a step", "s computing", "s sampling", "tokens/s", *[f"GB, {shard}" for shard in SHARDS]]
     rows = []
     for name, run in runs:
         once, apart = (sum(row(run, run.shape, shared).values()) for shared in (True, False))
@@ -80,6 +80,7 @@ def work_table(runs: Named, machine: Machine) -> str:
         took = seconds(run, machine)
         cells = [number(value / run.tokens / 1e9) for value in passes] + [f"× {apart / once:.2f}"]
         cells += [number(sum(flops(run).values()) / 1e15), number(took["computing"]), number(took["sampling"])]
+        cells += [number(run.rows * run.tokens / (took["computing"] + took["sampling"]))]
         bytes_sent = [sum(sent(replace(run, shard=shard)).values()) for shard in SHARDS]
         rows.append([name, run.method, trains(run), *cells, *[number(value / 1e9) for value in bytes_sent]])
     return table(head, rows)

@@ -286,6 +286,14 @@ def test_seconds_of_a_stated_machine() -> None:
     assert seconds(scale_run.replace(run, method="sft"), fast)["sampling"] == 0
 
 
+def test_tokens_of_a_second() -> None:
+    """Two prompts of 6 tokens, each with 8 completions of 2, in the seconds that computing and sampling take."""
+    run, machine = Run(SMALL, "grpo", prompt=6, response=2, rows=2), scale_run.Machine(100, 0.5, 8, 4)
+    took = seconds(run, machine)
+    head, line = (scale.work_table([("small", run)], machine).splitlines()[i].split(" | ") for i in (0, 2))
+    assert line[head.index("tokens/s")] == scale.number(2 * (6 + 8 * 2) / (took["computing"] + took["sampling"]))
+
+
 # What is printed -----------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ranks
 import tiny
 from caches import cache_with_archive
 from safetensors.torch import load_file
@@ -129,6 +130,59 @@ def test_a_server_that_dies_leaves_a_run_that_goes_on_to_the_same_bits(
         run = trained(files, tmp_path / "run", sampler=other.url, resume=True, **SHORT)
     for name in ("model/model.safetensors", "metrics.jsonl", "samples.jsonl"):
         assert (run / name).read_bytes() == (whole / name).read_bytes()
+
+
+def in_each(files: str, out: str, url: str, runs: dict[str, dict[str, Any]]) -> list[str | None]:
+    """Runs of GRPO in one of several processes, and the sentence of each that fails."""
+    ended: list[str | None] = []
+    for name, options in runs.items():
+        try:
+            trained(Path(files), Path(out, name), "grpo", sampler=url, **options)
+            ended.append(None)
+        except UserError as error:
+            ended.append(str(error))
+    return ended
+
+
+PLAIN: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.3, "save_every": 1}
+"""Whose weights do not depend on how gradients near zero round, unlike AdamW's."""
+
+
+def test_several_processes_sample_elsewhere(files: Path, tmp_path: Path, well: Server) -> None:
+    """The first one asks, also while all learn; what each scores of a rollout is its share."""
+    runs = {"present": PLAIN, "ahead": PLAIN | {"staleness": 1}}
+    assert in_each(str(files), str(tmp_path / "one"), well.url, runs) == [None, None]
+    ended = ranks.together(2, tmp_path / "ends", in_each, str(files), str(tmp_path / "two"), well.url, runs)
+    assert ended == [[None, None]] * 2
+    for name in runs:
+        one, two = tmp_path / "one" / name, tmp_path / "two" / name
+        weights, others = (load_file(path / "model/model.safetensors") for path in (one, two))
+        assert all(others[key].sub(weights[key]).abs().max() < 1e-5 for key in weights)
+        texts = [[row["response"] for row in read_jsonl(path / "samples.jsonl")] for path in (one, two)]
+        assert texts[0] == texts[1]
+        assert len(texts[0]) > 4
+        assert not (two / "sampler").exists()
+
+
+def test_where_a_sampler_fails_all_processes_save(files: Path, tmp_path: Path, well: Server) -> None:
+    """It breaks off at the third rollout, and at another address both go on to the same bits."""
+    seen = 0
+
+    def later(path: str, body: bytes) -> bytes | None:
+        nonlocal seen
+        seen += path == "/v1/completions"
+        return None if seen > 4 else body  # a probe and a rollout each
+
+    begin, whole = {"run": PLAIN}, {"whole": PLAIN, "run": PLAIN | {"resume": True}}
+    well.endpoints.change = later
+    ended = ranks.together(2, tmp_path / "ends", in_each, str(files), str(tmp_path), well.url, begin)
+    assert ended[0] == ended[1]
+    assert "Step 2 is saved: continue with --resume" in ended[0][0]
+    with serving(load_policy(files / "model")) as other:
+        ended = ranks.together(2, tmp_path / "ends", in_each, str(files), str(tmp_path), other.url, whole)
+    assert ended == [[None, None]] * 2
+    for name in ("model/model.safetensors", "metrics.jsonl", "samples.jsonl"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_weights_that_are_not_taken_stop_the_run(files: Path, tmp_path: Path, well: Server) -> None:

@@ -46,6 +46,7 @@ def commands(folder: str, size: int) -> list[Any]:
     for run in ("reward", "dpo"):
         found.append(evaluate_run(Path(run), "pairs.jsonl", None, BASE, 4 if run == "dpo" else None))
     found.append(evaluate_run(Path("rloo"), "prompts.jsonl", 5, BASE, objects={"reward": words}))
+    found.append(evaluate_run(Path("checked"), "prompts.jsonl", 5, BASE, samples_per_prompt=4))
     return found
 
 
@@ -61,6 +62,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train(algorithm, model=folder / "model", data=folder / "pairs.jsonl", out=folder / name, **SMALL)
     more = SMALL | {"reward": words, "max_new_tokens": 4}
     train(RLOO(), model=folder / "model", data=folder / "prompts.jsonl", out=folder / "rloo", **more)
+    more |= {"reward": "regex:good|film"}
+    train(RLOO(), model=folder / "model", data=folder / "prompts.jsonl", out=folder / "checked", **more)
     return folder
 
 
@@ -90,6 +93,7 @@ def test_the_output_does_not_depend_on_the_processes(folder: Path) -> None:
     for name in ("bench/rewardbench.json", "bench/rewardbench_rows.jsonl"):
         assert (folder / "3 of 0" / name).read_bytes() == (folder / "1 of 0" / name).read_bytes()
     assert json.loads((folder / "rloo/evaluation.json").read_text())["prefixes"] == 5
+    assert 0 < one[-1]["answers"]["after"]["accuracy"]["mean"] < 1
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ from burnish.training.step import (
     objective,
     prepared,
     rounds,
+    tokens_of,
 )
 
 ALGORITHMS = [
@@ -408,6 +409,16 @@ def test_a_share_has_both_answers_of_its_pairs() -> None:
     batch = tiny.preferences([(long, long), *pairs])
     own = [next(rounds(batch, 1, World(rank, 2), together=False))[0] for rank in range(2)]
     assert [part.rows.tolist() for part in own] == [[0], [1, 2, 3, 4]]
+    assert [tokens_of(batch, World(rank, 2)) for rank in range(2)] == [(32, 16), (32, 16)]
+
+
+def test_the_one_row_of_a_batch_is_the_middle_processs() -> None:
+    """Whose tokens are counted where they are learned from."""
+    batch = tiny.demonstrations([([0, 4, 5], [False, True, True])])
+    own = [list(rounds(batch, 1, World(rank, 3), together=False)) for rank in range(3)]
+    assert [len(parts) for parts in own] == [0, 1, 0]
+    assert [tokens_of(batch, World(rank, 3))[1] for rank in range(3)] == [0, 3, 0]
+    assert tokens_of(batch, World()) == (3, 3)
 
 
 @pytest.mark.parametrize("rows", range(1, 8))

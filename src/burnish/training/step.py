@@ -158,12 +158,24 @@ def rounds(batch: Any, pieces: int, world: World, together: bool) -> Iterator[tu
     if world.size == 1:
         yield from ((part, True) for part in microbatches(batch, pieces))
         return
-    divided = cuts(batch.lengths.flatten(1).sum(1) if batch.lengths.dim() > 1 else batch.lengths, world.size)
+    divided = cuts(sizes_of(batch), world.size)
     share = batch.select(divided[world.rank])
     yield from ((part, True) for part in microbatches(share, pieces))
     if together:
         most = min(pieces, max(rows.stop - rows.start for rows in divided))
         yield from [(batch.select(slice(0, 1)), False)] * (most - min(pieces, len(share)))
+
+
+def sizes_of(batch: Any) -> Tensor:
+    """How many tokens each row has."""
+    lengths: Tensor = batch.lengths
+    return lengths.flatten(1).sum(1) if lengths.dim() > 1 else lengths
+
+
+def tokens_of(batch: Any, world: World) -> tuple[int, int]:
+    """The tokens of a batch, and of those the ones that this process computes a gradient from."""
+    sizes = sizes_of(batch)
+    return int(sizes.sum()), int(sizes[cuts(sizes, world.size)[world.rank]].sum())
 
 
 def cuts(sizes: Tensor, parts: int) -> list[slice]:

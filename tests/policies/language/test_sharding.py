@@ -1,5 +1,6 @@
 """Weights that processes divide among themselves: what the whole model computes, and nobody waits for another."""
 
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
@@ -126,6 +127,17 @@ def everything() -> dict[str, Any]:
     return found
 
 
+def waits() -> float:
+    """The seconds that a process waits in FSDP2's own collectives, where the first one begins late."""
+    world, policy = joined(), tiny.make_policy()
+    policy.divide(world)
+    world.barrier()
+    before = world.waited[0]
+    time.sleep(0.5 * world.is_main)
+    with policy.gathered():
+        return world.waited[0] - before
+
+
 def padded() -> LanguagePolicy:
     policy = tiny.make_policy()
     policy.padded = "is padded"
@@ -184,6 +196,12 @@ def test_each_process_holds_its_part_alone(together: list[Any]) -> None:
     held = [one["held"] for one in together]
     assert sum(held) == every
     assert max(held) < 1.1 * every / len(together)
+
+
+def test_what_fsdp_waits_for_is_counted(tmp_path: Path) -> None:
+    main, other = ranks.together(2, tmp_path, waits)
+    assert other > 0.4
+    assert main < other
 
 
 def test_a_model_without_blocks_is_refused_by_its_configuration(tmp_path: Path) -> None:

@@ -343,8 +343,8 @@ def test_the_pace_of_each_process_is_noted(runs: Runs) -> None:
                 assert all(0 < share < 1 for share in row["waiting"])
             else:
                 assert row.keys() == {"step", "seconds", "tokens_per_second"}
-    idle = [row["by_process"][0] for row in read_jsonl(runs["3"] / "sft, one row/timings.jsonl")]
-    assert idle == [0, 0]  # the last of three has the one row
+    for row in read_jsonl(runs["3"] / "sft, one row/timings.jsonl"):
+        assert [rate > 0 for rate in row["by_process"]] == [False, True, False]  # the one row is the middle one's
 
 
 def sft(files: str, out: str, own: dict[str, Any]) -> str | None:
@@ -388,6 +388,22 @@ def test_a_process_that_sees_other_data_is_refused(files: Path, tmp_path: Path) 
     assert ended[0].startswith("the processes of the run differ in data_sha256 (process 0 has")
 
 
+def no_data(files: str, out: str, place: str) -> str | None:
+    """The second process is on a machine without the file."""
+    os.chdir(place if os.environ["RANK"] == "1" else files)
+    return sft(files, out, {rank: {"data": "texts.jsonl"} for rank in "01"})
+
+
+def test_a_process_without_the_data_says_so(files: Path, tmp_path: Path) -> None:
+    """The other one, which has them, ends too, and names it."""
+    (tmp_path / "elsewhere").mkdir()
+    out, elsewhere = tmp_path / "run", str(tmp_path / "elsewhere")
+    ended = ranks.together(2, tmp_path / "ends", no_data, str(files), str(out), elsewhere)
+    assert ended[1].startswith("texts.jsonl")
+    assert ended[0] == "process 1 of 2 has ended: the others end too; continue with --resume"
+    assert not (out / "metrics.jsonl").exists()
+
+
 def other_version(files: str, out: str) -> str | None:
     """The second process has another version of a package."""
     from burnish.recipes.train import environment
@@ -404,11 +420,32 @@ def test_a_process_of_another_version_is_refused(files: Path, tmp_path: Path) ->
     assert ended[0].startswith("the processes of the run differ in packages")
 
 
+def test_the_main_process_alone_prints_and_tracks() -> None:
+    _, settings = build(load("sft"), {"data": "rows.jsonl", "track": "tensorboard", "device": "cpu"})
+    assert of_process(settings, NOTHING, World(0, 2)) == settings
+    other = of_process(settings, NOTHING, World(1, 2))
+    assert (other.track, other.quiet) == (None, True)
+
+
 def test_more_processes_than_rows_are_warned_of() -> None:
     _, settings = build(load("sft"), {"data": "rows.jsonl", "batch_size": 2})
     assert useless(settings, World(0, 2)) == []
     (line,) = useless(settings, World(0, 3))
-    assert line.startswith("warning: 3 processes share batches of 2, so some have nothing to do")
+    assert line == (
+        "warning: 3 processes share batches of 2, so some have nothing to do: raise --batch-size, or start fewer"
+    )
+    _, settings = build(load("sft"), {"data": "rows.jsonl", "batch_size": 8})
+    assert (
+        useless(settings, World(0, 3))
+        == useless(settings, World(0, 3), "abc")
+        == useless(settings, World(0, 1), "a")
+        == []
+    )
+    (line,) = useless(settings, World(0, 3), "ab")
+    assert line == "warning: 3 processes share batches of 2, so some have nothing to do: give more rows, or start fewer"
+    _, settings = build(load("rloo"), {"data": "rows.jsonl", "reward": "length", "completions_per_prompt": 2})
+    assert useless(settings, World(0, 3), "ab") == []  # of four completions
+    assert len(useless(settings, World(0, 3), "a")) == 1
 
 
 def test_weights_that_are_in_main_memory_anyway_are_not_kept_there_in_silence() -> None:

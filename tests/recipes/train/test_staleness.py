@@ -295,6 +295,13 @@ def test_a_sampler_elsewhere_gives_the_same_bits(
     assert not (run / "sampler").exists()
 
 
+def test_dialogues_are_sampled_elsewhere_too(files: Path, lagging: Callable[[str], Path], tmp_path: Path) -> None:
+    """Each of their turns is asked for when the environment has answered."""
+    with serving(load_policy(files / "chat")) as chat:
+        run = trained(files, tmp_path / "run", "grpo, dialogues", sampler=chat.url, staleness=LAG)
+    assert same_run(run, lagging("grpo, dialogues"))
+
+
 def test_the_next_turns_are_drawn_while_this_one_is_learned_from(files: Path, tmp_path: Path, server: Server) -> None:
     """Turn 0 waits, in the middle of its update, until turn 2 has been drawn."""
     drawn, complete, seen, every = threading.Semaphore(0), server.engine.complete, list[bool](), list[Any]()

@@ -22,7 +22,7 @@ Zhao et al. (2023), "PyTorch FSDP: Experiences on Scaling Fully Sharded Data Par
 """
 
 import types
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -124,6 +124,10 @@ class Shards:
         for unit in (self.root, *self.blocks):
             unit.set_gradient_divide_factor(1.0)  # a loss is divided by counts of the whole batch already
             unit.set_force_sum_reduction_for_comms(True)  # gloo has no other reduction
+            for choose, collective in zip(
+                (unit.set_custom_all_gather, unit.set_custom_reduce_scatter), collectives(), strict=True
+            ):
+                choose(Counted(world, collective))
         self.root.burnish_reading = types.MethodType(lambda model, function: function(), self.root)
         register_fsdp_forward_method(self.root, "burnish_reading")
         self.reading(lambda: None)  # FSDP takes what computes first for the root
@@ -181,6 +185,28 @@ class Shards:
             yield
         finally:
             self.stays = before
+
+
+class Counted:
+    """A collective of FSDP2, in a tensor of its own as FSDP2 has it, whose time is counted as `World.waited`."""
+
+    def __init__(self, world: World, collective: Callable[..., Any]) -> None:
+        self.world, self.collective = world, collective
+
+    def allocate(self, size: Sequence[int], *, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        return torch.empty(*size, dtype=dtype, device=device)
+
+    def __call__(self, output_tensor: torch.Tensor, input_tensor: torch.Tensor, **options: Any) -> Any:
+        with self.world.meeting():
+            return self.collective(output_tensor, input_tensor, **options)
+
+
+def collectives() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Those that FSDP2 calls, to gather weights and to sum gradients; PyTorch before 2.13 has other names for them."""
+    found: Any = torch.distributed
+    if hasattr(found, "all_gather_single"):
+        return found.all_gather_single, found.reduce_scatter_single
+    return found.all_gather_into_tensor, found.reduce_scatter_tensor
 
 
 def make_whole(model: nn.Module, parameters: Collection[nn.Parameter]) -> None:

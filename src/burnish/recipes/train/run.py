@@ -173,8 +173,6 @@ def _train(
     with in_turn(settings, world), said_if_slow("loading the model", settings.quiet):
         models = load_models(algorithm, loaded)
     check_models(models, world)
-    for line in useless(settings, world):
-        say(settings, line)
     if settings.lora_rank is not None:
         say(settings, count_trained(models))
         if settings.lora_targets is None and (sentence := left_out(models)):
@@ -194,6 +192,8 @@ def _train(
         read = read_data(algorithm, settings, trained, data, held_data, clock)
     for data_set in read.named:
         say(settings, data_set.describe())
+    for line in useless(settings, world, read.rows.plan):
+        say(settings, line)
     note_environment(run, settings, read, found, clock)
 
     def follow(step: int) -> None:

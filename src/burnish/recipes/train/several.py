@@ -1,5 +1,6 @@
 """A run in several processes: what it cannot do yet, and that all processes are alike."""
 
+from collections.abc import Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -37,15 +38,20 @@ def of_process(settings: Settings, given: Given, world: World) -> Settings:
     return settings if world.is_main else replace(settings, quiet=True, track=None)
 
 
-def useless(settings: Settings, world: World) -> list[str]:
-    """Lines for the terminal where some processes never have a row, and where `--offload` changes nothing."""
+def useless(settings: Settings, world: World, plan: Sized | None = None) -> list[str]:
+    """Lines for the terminal where some processes never have a row, and where `--offload` changes nothing.
+
+    `plan` has the rows of the data, and no batch has more of them; None where they are not counted.
+    """
+    each, most = 1 if settings.experience is None else settings.experience.rows_per_prompt, settings.batch_size
+    rows = most if plan is None else min(most, len(plan) * each)
     few = (
-        f"warning: {world.size} processes share batches of {settings.batch_size}, so some have nothing to do: raise "
-        "--batch-size, or start fewer"
+        f"warning: {world.size} processes share batches of {rows}, so some have nothing to do: "
+        f"{'raise --batch-size' if rows == most else 'give more rows'}, or start fewer"
     )
     there = "warning: --offload changes nothing on a CPU, where all weights are in main memory: leave it out"
     offloads = settings.offload and pick_device(settings.device) == "cpu"
-    return [few] * (settings.batch_size < world.size) + [there] * offloads
+    return [few] * (rows < world.size) + [there] * offloads
 
 
 def check_models(models: Models, world: World) -> None:

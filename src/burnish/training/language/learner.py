@@ -19,7 +19,7 @@ from burnish.run.world import ALONE, World
 from burnish.training.checkpoint import Saving
 from burnish.training.language.schedule import schedule
 from burnish.training.resume import Past, State, parameters_of, save
-from burnish.training.step import NonFiniteLossError, gradient, mean_metrics, microbatches, prepared
+from burnish.training.step import NonFiniteLossError, gradient, mean_metrics, microbatches, prepared, tokens_of
 
 LATEST = frozenset({"epoch", "learning_rate", "num_tokens", "rollout", "rows_dropped", "rows_read"})
 """Metrics that say where a run is: a row has their value at its step, of all others the mean."""
@@ -58,8 +58,7 @@ class GradientLearner:
         return minibatches(batch, self.settings.batch_size, self.algorithm.passes, self.settings.seed, state.batches)
 
     def update(self, part: Any, state: State, first: bool) -> dict[str, Any] | None:
-        lengths = part.lengths.flatten(1).sum(1) if part.lengths.dim() > 1 else part.lengths
-        tokens, own = int(lengths.sum()), int(lengths[self.run.world.bounds(len(part))].sum())  # before the step waits
+        tokens, own = tokens_of(part, self.run.world)  # before the step waits
         try:
             metrics = step(
                 self.algorithm,
