@@ -18,7 +18,7 @@ from burnish.experience.control.made import IN_MEMORY, Wrappers, spec_of, wrappe
 from burnish.experience.control.spaces import unsuited
 from burnish.experience.control.vector import Environments, Transition, VectorEnvironments
 from burnish.options import quoted
-from burnish.run import UserCodeError, UserError, find_here, user_code
+from burnish.run import UserCodeError, UserError, find_here, placed, user_code
 
 __all__ = ["Environments", "Transition", "cautions", "make_environments", "make_one", "spec_of_id", "time_limit"]
 
@@ -110,7 +110,7 @@ def _built(build: Callable[[], T], name: str) -> T:
     except UserCodeError as error:
         if isinstance(error.cause, gymnasium.error.DependencyNotInstalled | ImportError):
             raise UserError(f"{name} needs a package that is not installed: {error.cause}") from error.cause
-        raise UserError(f"{name} could not be made: {error}") from error.cause
+        raise UserError(f"{name} could not be made: {placed(error)}") from error.cause
 
 
 def spec_of_id(name: str) -> EnvSpec:
@@ -126,7 +126,7 @@ def spec_of_id(name: str) -> EnvSpec:
                 importlib.import_module(module)
         except UserCodeError as error:
             raise UserError(
-                f"the module of the environment {quoted(name)} cannot be imported: {error}"
+                f"the module of the environment {quoted(name)} cannot be imported: {placed(error)}"
             ) from error.cause
     if (spec := gymnasium.registry.get(id_)) is not None:
         return spec
