@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import NormalizeObservation, NormalizeReward, TimeLimit
 
 from burnish.experience.control.cartpole import CartPoles
 from burnish.experience.control.made import IN_MEMORY, Wrappers, spec_of, wrapped
@@ -25,6 +26,14 @@ __all__ = ["Environments", "Transition", "cautions", "make_environments", "make_
 T = TypeVar("T")
 NATIVE_CARTPOLE = "gymnasium.envs.classic_control.cartpole:CartPoleVectorEnv"
 CARTPOLE_OPTIONS = {"max_episode_steps", "sutton_barto_reward"}
+UNSAVED: dict[type, str] = {
+    NormalizeObservation: "its observations go through NormalizeObservation, whose statistics are not saved, so that a "
+    "trained policy plays on other numbers than it learned with: set normalise_observations instead, or scale them by "
+    "fixed numbers",
+    NormalizeReward: "its rewards go through NormalizeReward, so that returns are not the environment's own: set "
+    "normalise_rewards instead",
+}
+"""What is said of Gymnasium's wrappers that keep statistics."""
 
 
 def make_environments(
@@ -66,17 +75,27 @@ def cautions(
     their bounds. An environment is made, and neither reset nor stepped.
     """
     spec, found = wrapped(spec_of_id(name), wrappers), []
-    if _limit(spec, options) is None and not limited:
+    env = None if _native(spec) else _vector(spec, name, 1, options)
+    within = [] if env is None else _layers(env)
+    if _limit(spec, options) is None and not limited and not any(isinstance(one, TimeLimit) for one in within):
         found.append(
             f"{name} has no limit on the steps of an episode, so that one which never ends by itself takes for ever: "
             "set max_episode_steps in env_options, or give the runs a number of steps with --steps"
         )
-    if not _native(spec):
-        env = _vector(spec, name, 1, options)
+    if env is not None:
         if not scaled and (problem := unsuited(env.single_action_space)) is not None:
             found.append(f"{name}: {problem}")
+        found += [f"{name}: {said}" for kind, said in UNSAVED.items() if any(isinstance(one, kind) for one in within)]
         with suppress(UserCodeError), user_code():
             env.close()
+    return found
+
+
+def _layers(env: VectorEnv) -> list[gymnasium.Env]:
+    """The wrappers of a copy, from the outermost on, and what they are around; none of a vector that steps itself."""
+    found = [env.envs[0]] if isinstance(env, SyncVectorEnv) else []
+    while found and isinstance(found[-1], gymnasium.Wrapper):
+        found.append(found[-1].env)
     return found
 
 
