@@ -133,10 +133,11 @@ def test_where_a_module_or_an_environment_broke_is_told(tmp_path: Path, monkeypa
     (tmp_path / "broken_worlds.py").write_text("\ndef lost(): raise KeyError('goal')\ndef odd(): return 1 + 'a'\n")
     (tmp_path / "broken_module.py").write_text("import math\n\nmath.sqrt(-1)\n")
     monkeypatch.syspath_prepend(tmp_path)
+    worlds = tmp_path / "broken_worlds.py"
     for name, said in {
-        "broken_worlds:lost": rf"broken_worlds:lost could not be made: KeyError: 'goal' \({tmp_path}/.*s\.py, line 2\)$",
-        "broken_worlds:odd": rf"could not be made: TypeError: unsupported .* \({tmp_path}/broken_worlds\.py, line 3\)$",
-        "broken_module:any": rf"imported: ValueError: math domain error \({tmp_path}/broken_module\.py, line 3\)$",
+        "broken_worlds:lost": rf"broken_worlds:lost could not be made: KeyError: 'goal' \({worlds}, line 2\)$",
+        "broken_worlds:odd": rf"could not be made: TypeError: unsupported .* \({worlds}, line 3\)$",
+        "broken_module:any": rf"imported: ValueError: math domain error \({tmp_path}/broken_module.py, line 3\)$",
     }.items():
         with pytest.raises(UserError, match=said):
             make_environments(name, [1], 1)

@@ -69,7 +69,12 @@ def test_options_of_a_command_line() -> None:
 
 def test_options_are_what_files_hold() -> None:
     """NumPy's numbers become Python's, tuples lists, as they are when a saved policy plays again."""
-    given = {"gravity": np.float64(9.8), "n": np.int64(3), "sizes": (1, np.float32(0.5)), "deep": {"on": np.bool_(True)}}
+    given = {
+        "gravity": np.float64(9.8),
+        "n": np.int64(3),
+        "sizes": (1, np.float32(0.5)),
+        "deep": {"on": np.bool_(True)},
+    }
     plain = {"gravity": 9.8, "n": 3, "sizes": [1, 0.5], "deep": {"on": True}}
     found = experiment({"env_options": given, "wrappers": [{CLIP: {"max_reward": np.float64(1)}}]})
     assert found.env_options == plain

@@ -96,6 +96,10 @@ def test_where_an_environment_failed_is_told() -> None:
 
     with pytest.raises(UserCodeError) as caught, user_errors():
         broken()
-    (line,) = [i for i, text in enumerate(Path(__file__).read_text().splitlines(), 1) if text.endswith('raise KeyError("goal")')]
+    (line,) = [
+        i
+        for i, text in enumerate(Path(__file__).read_text().splitlines(), 1)
+        if text.endswith('raise KeyError("goal")')
+    ]
     assert str(module.failed(caught.value, "X", 2)).startswith("X failed in episode 2: KeyError: 'goal' (")
     assert str(module.failed(caught.value, "X", 2)).endswith(f"test_play.py, line {line})")

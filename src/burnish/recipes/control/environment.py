@@ -78,8 +78,8 @@ def plain_value(value: Any, where: str) -> Any:
         return value
     kind = f"{value}" if isinstance(value, float) else f"of type {type(value).__name__}"
     raise UserError(
-        f"{where} is {kind}, which no saved policy can hold: give finite numbers, texts, lists and mappings, or let env "
-        "be a function that makes the environment with it"
+        f"{where} is {kind}, which no saved policy can hold: give finite numbers, texts, lists and mappings, or let "
+        "env be a function that makes the environment with it"
     )
 
 

@@ -210,7 +210,9 @@ def caution_of(method: Method, problem: str | None) -> str | None:
     if problem is None:
         return None
     own = "set normalise_observations, or " if "normalise_observations" in method.as_dict() else ""
-    return f"{problem}: {own}scale them in the environment (gymnasium.wrappers.RescaleObservation where they have bounds)"
+    return (
+        f"{problem}: {own}scale them in the environment (gymnasium.wrappers.RescaleObservation where they have bounds)"
+    )
 
 
 def keep_policies(group: RunGroup, player: Player, frame: pd.DataFrame, folder: Path) -> None:
