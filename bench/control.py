@@ -33,7 +33,7 @@ from burnish.run import RunFolder, UserError
 EPISODES = 1000
 NEVER = 10**9  # episodes of a run that is bounded by its steps
 UNITS = ("second", "core_second")
-FAST = {"ppo": 5.0, "actor_critic": 12.0, "trpo": 8.0}  # the ratios to reach
+FAST = {"ppo": 8.0, "actor_critic": 12.0, "trpo": 8.0}  # the ratios to reach
 
 # One share of the runs, within a process -----------------------------------------------------------------------------
 

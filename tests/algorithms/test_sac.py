@@ -17,7 +17,8 @@ INPUTS, ACTIONS, HIDDEN = 3, 2, 5
 
 def some_models(algorithm: SAC) -> Models:
     """Of two runs; targets that are not their critics, and temperatures of e^0.3 and e^−0.4."""
-    models = models_of(algorithm, Network(INPUTS, ACTIONS, True, (HIDDEN,), head="squashed"), [1, 2], torch.float64)
+    network = Network(INPUTS, ACTIONS, True, (HIDDEN,), head="squashed", activation="relu")
+    models = models_of(algorithm, network, [1, 2], torch.float64)
     generator = torch.Generator().manual_seed(3)
     for name in ("policy", "target_1", "target_2", "critic_2"):
         theta = models.parts[name].model.theta
@@ -31,7 +32,7 @@ def layers(model: object, run: int) -> nn.Sequential:
     """The same network as torch's."""
     named = model.named()  # type: ignore[attr-defined]
     shapes = [named[f"layers.{i}.weight"].shape[1:] for i in (0, 1)]
-    net = nn.Sequential(nn.Linear(*reversed(shapes[0])), nn.Tanh(), nn.Linear(*reversed(shapes[1]))).double()
+    net = nn.Sequential(nn.Linear(*reversed(shapes[0])), nn.ReLU(), nn.Linear(*reversed(shapes[1]))).double()
     for layer, i in ((net[0], 0), (net[2], 1)):
         layer.weight.data.copy_(named[f"layers.{i}.weight"][run])
         layer.bias.data.copy_(named[f"layers.{i}.bias"][run])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from burnish.run import UserCodeError, UserError, described, first_line, raised_at, user_code
+from burnish.run import UserCodeError, UserError, described, first_line, placed, raised_at, user_code
 
 
 class SilentError(Exception):
@@ -100,3 +100,22 @@ def test_a_place_is_in_the_users_own_code_however_deep_the_error_was(tmp_path: P
         own["broken"]()
     assert raised_at(caught.value.cause) == f"{file}, line 2"
     assert raised_at(ValueError("never raised")) is None
+
+
+def test_a_place_is_found_behind_an_error_that_a_library_raised_from_it(tmp_path: Path) -> None:
+    """As Gymnasium does with a TypeError of an environment that it makes. What only a package raised has no place in
+    the user's code."""
+    mine, theirs = tmp_path / "mine.py", Path(pytest.__file__).with_name("theirs.py")
+    own: dict[str, Any] = {}
+    exec(compile("\n\ndef broken(): raise TypeError('mine')\n", str(mine), "exec"), own)
+    library = "def made(make):\n  try: make()\n  except TypeError as e: raise TypeError(f'{e}, made') from e\n"
+    exec(compile(library, str(theirs), "exec"), own)
+    exec("def called(block, make):\n  with block(): made(make)\n", own)  # not from this file, which is a user's too
+    with pytest.raises(UserCodeError) as caught:
+        own["called"](user_code, own["broken"])
+    named = f"TypeError: mine, made ({mine}, line 3)"
+    assert placed(caught.value) == named
+    caught.value.cause.__cause__ = None
+    assert str(raised_at(caught.value.cause)).endswith("theirs.py, line 3")
+    assert raised_at(caught.value.cause, packages=False) is None
+    assert placed(caught.value) == "TypeError: mine, made"

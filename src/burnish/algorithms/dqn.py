@@ -34,6 +34,7 @@ class DQN(EpsilonGreedy):
     roles = ("policy", "target")
     paper = "Mnih et al. 2015"
     head = "values"
+    activation = "relu"
     replays = True
     follows = {"target": "policy"}  # noqa: RUF012 - a fact of the class
 

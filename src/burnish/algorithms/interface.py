@@ -15,7 +15,7 @@ hyperparameters by name. Write one outside Burnish like this:
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -59,6 +59,8 @@ class Algorithm:
     """Whether `statistics` and `prepare` call no model that is trained, so that these need not be whole for them."""
     head: ClassVar[str] = "distribution"
     """What its policy's outputs are in control, see `burnish.policies.control.network.Head`."""
+    activation: ClassVar[Literal["tanh", "relu"]] = "tanh"
+    """What the hidden layers of its networks in control end with, where its head is "values" or "squashed"."""
     replays: ClassVar[bool] = False
     """Whether updates in control are on steps drawn from all that the run has made, and not on the last rollout."""
     follows: ClassVar[dict[str, str]] = {}

@@ -35,6 +35,7 @@ class SAC(Algorithm):
     roles = ("policy", "critic", "target")
     paper = "Haarnoja et al. 2018"
     head = "squashed"
+    activation = "relu"
     replays = True
     follows = {"target_1": "critic_1", "target_2": "critic_2"}  # noqa: RUF012 - a fact of the class
 

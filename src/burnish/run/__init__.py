@@ -31,7 +31,7 @@ from burnish.run.process import alive_and_unchanged
 from burnish.run.records import config_differences, read_jsonl, read_mapping
 from burnish.run.surroundings import lacks_memory, refuse_few_threads, refuse_special, threads_allowed
 from burnish.run.terminal import never_fail_to_print, open_closed_streams, printable, said_if_slow
-from burnish.run.user_code import UserCodeError, described, first_line, raised_at, user_code, user_errors
+from burnish.run.user_code import UserCodeError, described, first_line, placed, raised_at, user_code, user_errors
 
 __all__ = [
     "BurnishWarning",
@@ -54,6 +54,7 @@ __all__ = [
     "make_folder",
     "never_fail_to_print",
     "open_closed_streams",
+    "placed",
     "printable",
     "raised_at",
     "read_jsonl",

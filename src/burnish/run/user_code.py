@@ -4,7 +4,7 @@ import os
 import site
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -65,14 +65,34 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"[:LONGEST].rstrip(".") if text else type(error).__name__
 
 
-def raised_at(error: BaseException) -> str | None:
-    """Where an exception was raised, as `file, line n`: the innermost place in a user's own code, or else in an
-    installed package; None where Burnish or Python has raised it."""
-    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    own = [one for one in frames if not one[0].startswith(("<", _HERE + os.sep, *_OTHERS))]
-    if not own and (not frames or not frames[-1][0].startswith(_PACKAGES) or frames[-1][0].startswith(_HERE)):
+def raised_at(error: BaseException, packages: bool = True) -> str | None:
+    """Where an exception, or the one that it was raised from, was raised, as `file, line n`: the innermost place in a
+    user's own code, or else, with `packages`, in an installed one; None where Burnish or Python has raised it."""
+    frames = _places(error)
+    own = _own(frames) or _own(_places(error.__cause__))
+    if not own and (
+        not packages or not frames or not frames[-1][0].startswith(_PACKAGES) or frames[-1][0].startswith(_HERE)
+    ):
         return None
     file, line = (own or frames)[-1]
     with suppress(OSError):  # the working folder was removed
         file = file.removeprefix(os.getcwd() + os.sep)
     return f"{file}, line {line}"
+
+
+def placed(error: UserCodeError) -> str:
+    """What a user's code raised, and the file and line of it where that is known."""
+    place = raised_at(error.cause, packages=False)
+    return f"{error} ({place})" if place else str(error)
+
+
+def _places(error: BaseException | None) -> list[tuple[str, int]]:
+    """The files and lines that an exception has passed, from the outermost on."""
+    if error is None:
+        return []
+    return [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+
+
+def _own(places: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Those in a user's own code."""
+    return [one for one in places if not one[0].startswith(("<", _HERE + os.sep, *_OTHERS))]

@@ -128,6 +128,21 @@ def test_a_module_or_an_environment_that_exits_is_a_user_error(tmp_path: Path, m
         make_environments("Leaving-v0", [1], 1)
 
 
+def test_where_a_module_or_an_environment_broke_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A TypeError comes from Gymnasium, which raises another from it."""
+    (tmp_path / "broken_worlds.py").write_text("\ndef lost(): raise KeyError('goal')\ndef odd(): return 1 + 'a'\n")
+    (tmp_path / "broken_module.py").write_text("import math\n\nmath.sqrt(-1)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    worlds = tmp_path / "broken_worlds.py"
+    for name, said in {
+        "broken_worlds:lost": rf"broken_worlds:lost could not be made: KeyError: 'goal' \({worlds}, line 2\)$",
+        "broken_worlds:odd": rf"could not be made: TypeError: unsupported .* \({worlds}, line 3\)$",
+        "broken_module:any": rf"imported: ValueError: math domain error \({tmp_path}/broken_module.py, line 3\)$",
+    }.items():
+        with pytest.raises(UserError, match=said):
+            make_environments(name, [1], 1)
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [

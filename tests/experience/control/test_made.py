@@ -56,6 +56,28 @@ def test_what_is_warned_of_is_the_environment_in_its_wrappers() -> None:
     assert "its actions have bounds wide, -100 to 100" in cautions("Pendulum-v1", False, wide)[0]
 
 
+def test_a_limit_that_a_function_sets_is_one() -> None:
+    assert "has no limit on the steps" in cautions(f"{HERE}:Told")[0]
+    assert cautions(name_of(lambda: gymnasium.wrappers.TimeLimit(Told(), 9))) == []
+    assert cautions(f"{HERE}:Told", False, [{"gymnasium.wrappers:TimeLimit": {"max_episode_steps": 9}}]) == []
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "said"),
+    [
+        ("NormalizeObservation", "whose statistics are not saved, so that a trained policy plays on other numbers"),
+        ("NormalizeReward", "so that returns are not the environment's own: set normalise_rewards"),
+    ],
+)
+def test_wrappers_that_keep_statistics_are_told(wrapper: str, said: str) -> None:
+    """Whether a configuration or a function puts the environment in them, further in or further out."""
+    (own,) = cautions("Pendulum-v1", False, [{f"gymnasium.wrappers:{wrapper}": {}}, *CLIPPED])
+    assert own.startswith("Pendulum-v1: its ")
+    assert said in own
+    made = name_of(lambda: getattr(gymnasium.wrappers, wrapper)(gymnasium.make("Pendulum-v1")))
+    assert [said in one for one in cautions(made)] == [True]
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [("gymnasium.wrappers:Clip", "has no Clip: name a Wrapper"), ("no_such:Clip", "cannot be imported")],

@@ -157,6 +157,13 @@ def test_bounds_that_a_new_policy_misses_are_told(low: float, high: float, said:
     assert unsuited(Discrete(1000)) is None
 
 
+def test_of_several_bounds_those_that_are_missed_are_told() -> None:
+    """The first number of an action has no bounds, which suits."""
+    told = unsuited(Box(np.array([-np.inf, -50.0]), np.array([np.inf, 50.0]), dtype=np.float64))
+    assert told is not None
+    assert told.startswith("its actions have bounds wide, -50 to 50, ")
+
+
 def test_scaled_actions_reach_from_bound_to_bound() -> None:
     """Bounds −2 to 6 and 0 to 1: the middle is 2 and ½."""
     space = Box(np.array([-2.0, 0.0], np.float32), np.array([6.0, 1.0], np.float32))

@@ -50,6 +50,7 @@ def test_an_action_is_drawn_from_a_number_or_several() -> None:
         {"image": [1, 2, 2]},
         {"image": [3]},
         {"head": "tail"},
+        {"activation": "sine"},
     ],
 )
 def test_another_description_is_refused(change: dict[str, Any]) -> None:
@@ -63,19 +64,21 @@ def test_another_description_is_refused(change: dict[str, Any]) -> None:
     ("head", "kind"), [("values", "ValuePolicy"), ("table", "TablePolicy"), ("squashed", "Squashed")]
 )
 def test_a_description_says_what_the_outputs_are(head: str, kind: str) -> None:
-    network = Network(3, 2, head == "squashed", (5,), head=head)  # type: ignore[arg-type]
+    network = Network(3, 2, head == "squashed", (5,), head=head, activation="relu")  # type: ignore[arg-type]
     again = Network.from_dict(json.loads(json.dumps(network.as_dict())))
     assert again == network
     policy = again.policy([7, 8])
     assert type(policy).__name__.startswith(kind)
     assert (policy.theta == network.policy([7, 8]).theta).all()
+    assert head == "table" or policy.activation == "relu"
     if head == "squashed":
         critic = again.action_critic([7], 2)
+        assert critic.activation == "relu"
         assert critic.sizes == (5, 5, 1)
         assert (critic.theta == network.action_critic([7, 8], 2).theta[0]).all()
 
 
-def test_older_descriptions_name_no_head() -> None:
+def test_older_descriptions_name_no_head_and_no_activation() -> None:
     saved = Network(3, 2, False, (5,)).as_dict()
-    del saved["head"]
+    del saved["head"], saved["activation"]
     assert Network.from_dict(saved) == Network(3, 2, False, (5,))

@@ -1,5 +1,7 @@
 """Policies with bounded actions, critics of actions and temperatures."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -12,17 +14,18 @@ def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def test_actions_are_those_of_torchs_layers_and_distributions() -> None:
-    policy = SquashedPolicy(3, 2, [5, 6], hidden=(6,), dtype=torch.float64)
-    policy.theta.detach().add_(0.5 * numbers(*policy.theta.shape, seed=4))
+@pytest.mark.parametrize(("activation", "layer"), [("tanh", nn.Tanh), ("relu", nn.ReLU)])
+def test_actions_are_those_of_torchs_layers_and_distributions(activation: Any, layer: type[nn.Module]) -> None:
+    policy = SquashedPolicy(3, 2, [5, 6], hidden=(6,), activation=activation, dtype=torch.float64)
+    policy.theta.detach().add_(0.3 * numbers(*policy.theta.shape, seed=4))
     x, noise = numbers(2, 7, 3), numbers(2, 7, 2, seed=1)
     actions, logprobs = policy.draw(x, noise)
     for run in range(2):
-        net = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 4)).double()
+        net = nn.Sequential(nn.Linear(3, 6), layer(), nn.Linear(6, 4)).double()
         named = policy.named()
-        for layer, i in ((net[0], 0), (net[2], 1)):
-            layer.weight.data.copy_(named[f"layers.{i}.weight"][run])
-            layer.bias.data.copy_(named[f"layers.{i}.bias"][run])
+        for linear, i in ((net[0], 0), (net[2], 1)):
+            linear.weight.data.copy_(named[f"layers.{i}.weight"][run])
+            linear.bias.data.copy_(named[f"layers.{i}.bias"][run])
         mean, log_std = net(x[run]).chunk(2, -1)
         base = torch.distributions.Normal(mean, log_std.exp())
         tanh = torch.distributions.TanhTransform(cache_size=1)
@@ -48,11 +51,13 @@ def test_deviations_are_kept_where_they_are_numbers() -> None:
         assert torch.isfinite(logprobs).all()
 
 
-def test_a_critic_reads_observation_and_action() -> None:
-    critic = ActionNetwork(3, 2, [5], 1, hidden=(6,), dtype=torch.float64)
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_a_critic_reads_observation_and_action(activation: Any) -> None:
+    critic = ActionNetwork(3, 2, [5], 1, hidden=(6,), activation=activation, dtype=torch.float64)
     x, actions = numbers(1, 7, 3), numbers(1, 7, 2, seed=1).requires_grad_()
     named = {name: value[0] for name, value in critic.named().items()}
-    hidden = (torch.cat([x[0], actions[0]], -1) @ named["layers.0.weight"].T + named["layers.0.bias"]).tanh()
+    inside = torch.cat([x[0], actions[0]], -1) @ named["layers.0.weight"].T + named["layers.0.bias"]
+    hidden = getattr(torch, activation)(inside)
     expected = (hidden @ named["layers.1.weight"].T + named["layers.1.bias"])[:, 0]
     torch.testing.assert_close(critic.action_values(x, actions)[0], expected)
     frozen = critic.action_values(x, actions, frozen=True)

@@ -1,6 +1,7 @@
 """Policies that take the action of the highest value: networks as torch's, tables, saving and loading."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,15 +11,16 @@ from burnish.policies.control.values import TablePolicy, ValuePolicy
 from burnish.run import UserError
 
 
-def test_values_are_those_of_torchs_layers() -> None:
-    policy = ValuePolicy(3, 4, [5, 6], hidden=(6,), dtype=torch.float64)
+@pytest.mark.parametrize(("activation", "layer"), [("tanh", nn.Tanh), ("relu", nn.ReLU)])
+def test_values_are_those_of_torchs_layers(activation: Any, layer: type[nn.Module]) -> None:
+    policy = ValuePolicy(3, 4, [5, 6], hidden=(6,), activation=activation, dtype=torch.float64)
     x = torch.randn(2, 7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for run in range(2):
-        net = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 4)).double()
+        net = nn.Sequential(nn.Linear(3, 6), layer(), nn.Linear(6, 4)).double()
         named = policy.named()
-        for layer, i in ((net[0], 0), (net[2], 1)):
-            layer.weight.data.copy_(named[f"layers.{i}.weight"][run])
-            layer.bias.data.copy_(named[f"layers.{i}.bias"][run])
+        for linear, i in ((net[0], 0), (net[2], 1)):
+            linear.weight.data.copy_(named[f"layers.{i}.weight"][run])
+            linear.bias.data.copy_(named[f"layers.{i}.bias"][run])
         torch.testing.assert_close(policy.action_values(x)[run], net(x[run]))
         actions, logprobs = policy.act(x, torch.zeros(2, 7))
         assert torch.equal(actions[run], net(x[run]).argmax(-1))
@@ -35,7 +37,7 @@ def test_values_that_are_no_numbers_show_in_the_logprobs(broken: float) -> None:
 
 
 def test_images_have_values_too() -> None:
-    policy = ValuePolicy(192, 2, [5], image=(3, 8, 8), hidden=(4,))
+    policy = ValuePolicy(192, 2, [5], image=(3, 8, 8), hidden=(4,), activation="relu")
     x = torch.randint(0, 256, (1, 2, 192), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     values = policy.action_values(x)
     torch.testing.assert_close(policy._values_now(x), values.detach())

@@ -3,9 +3,11 @@
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 
-from burnish.recipes.control.environment import options_of, with_environment, wrappers_of
+from burnish.recipes.control.environment import options_of, plain_options, with_environment, wrappers_of
+from burnish.recipes.control.settings import experiment
 from burnish.run import UserError
 from recipes.classic_worlds import HERE, Told
 
@@ -63,3 +65,34 @@ def test_options_of_a_command_line() -> None:
             options_of([text])
     with pytest.raises(UserError, match="has a value that cannot be read"):
         options_of(["x=[1"])
+
+
+def test_options_are_what_files_hold() -> None:
+    """NumPy's numbers become Python's, tuples lists, as they are when a saved policy plays again."""
+    given = {
+        "gravity": np.float64(9.8),
+        "n": np.int64(3),
+        "sizes": (1, np.float32(0.5)),
+        "deep": {"on": np.bool_(True)},
+    }
+    plain = {"gravity": 9.8, "n": 3, "sizes": [1, 0.5], "deep": {"on": True}}
+    found = experiment({"env_options": given, "wrappers": [{CLIP: {"max_reward": np.float64(1)}}]})
+    assert found.env_options == plain
+    assert [type(x) for x in found.env_options.values()] == [float, int, list, dict]
+    assert type(found.wrappers[0][CLIP]["max_reward"]) is float
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (np.zeros(2), "map of env_options is of type ndarray, which no saved policy can hold: give finite numbers"),
+        ([{"x": {1}}], "map of env_options is of type set, which no"),
+        (float("inf"), "map of env_options is inf, which no saved policy can hold"),
+        (np.float32("nan"), "map of env_options is nan, which no saved policy can hold"),
+    ],
+)
+def test_options_that_no_file_holds_are_refused(value: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        plain_options({"map": value}, "env_options")
+    with pytest.raises(UserError, match=f"map of {CLIP} is "):
+        wrappers_of({CLIP: {"map": value}})

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from burnish.experience.control.saved import read_policies
 from burnish.policies.control.policy import ControlCritic, ControlPolicy
 from burnish.recipes.control.evaluate import evaluate_control
-from burnish.recipes.control.group import RunGroup, run_group
+from burnish.recipes.control.group import RunGroup, caution_of, run_group
 from burnish.recipes.control.load import load_policy
 from burnish.recipes.control.settings import method
 from burnish.run import UserError, read_jsonl, read_mapping
@@ -325,6 +325,15 @@ def test_observations_of_a_million_are_warned_of(tmp_path: Path) -> None:
     assert run_group(group(env=f"{HERE}:Rich-v0"), tmp_path / "h", unheard)["caution"] is None
     scaled = group(env=f"{HERE}:Rich-v0", options=options, normalise_observations=True)
     assert run_group(scaled, tmp_path / "i", unheard)["caution"] is None
+
+
+def test_what_is_said_of_observations_fits_the_method() -> None:
+    """DQN and SAC have no option normalise_observations."""
+    assert caution_of(method("ppo", KNOBS["ppo"]), None) is None
+    scaling = "scale them in the environment (gymnasium.wrappers.RescaleObservation where they have bounds)"
+    assert caution_of(method("ppo", KNOBS["ppo"]), "large") == f"large: set normalise_observations, or {scaling}"
+    for name in ("dqn", "sac", "q_learning"):
+        assert caution_of(method(name, {}), "large") == f"large: {scaling}"
 
 
 @pytest.mark.parametrize("name", KNOBS)

@@ -11,7 +11,7 @@ import burnish
 from burnish.experience.control.trained import TrainedPolicy, load_policies
 from burnish.recipes.control import play as module
 from burnish.recipes.control.play import episodes_in, has_display, mode_of, without_window
-from burnish.run import UserError
+from burnish.run import UserCodeError, UserError, user_errors
 from recipes.classic_worlds import Stairs, Told
 from recipes.control.test_film import Painted
 
@@ -88,3 +88,18 @@ def test_other_spaces_and_a_fault_are_sentences(tmp_path: Path) -> None:
     assert str(module.failed(burnish.run.UserCodeError(ValueError("it fell")), "X", 2)) == (
         "X failed in episode 2: ValueError: it fell"
     )
+
+
+def test_where_an_environment_failed_is_told() -> None:
+    def broken() -> None:
+        raise KeyError("goal")
+
+    with pytest.raises(UserCodeError) as caught, user_errors():
+        broken()
+    (line,) = [
+        i
+        for i, text in enumerate(Path(__file__).read_text().splitlines(), 1)
+        if text.endswith('raise KeyError("goal")')
+    ]
+    assert str(module.failed(caught.value, "X", 2)).startswith("X failed in episode 2: KeyError: 'goal' (")
+    assert str(module.failed(caught.value, "X", 2)).endswith(f"test_play.py, line {line})")

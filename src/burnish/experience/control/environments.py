@@ -12,19 +12,28 @@ from typing import Any, TypeVar
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import NormalizeObservation, NormalizeReward, TimeLimit
 
 from burnish.experience.control.cartpole import CartPoles
 from burnish.experience.control.made import IN_MEMORY, Wrappers, spec_of, wrapped
 from burnish.experience.control.spaces import unsuited
 from burnish.experience.control.vector import Environments, Transition, VectorEnvironments
 from burnish.options import quoted
-from burnish.run import UserCodeError, UserError, find_here, user_code
+from burnish.run import UserCodeError, UserError, find_here, placed, user_code
 
 __all__ = ["Environments", "Transition", "cautions", "make_environments", "make_one", "spec_of_id", "time_limit"]
 
 T = TypeVar("T")
 NATIVE_CARTPOLE = "gymnasium.envs.classic_control.cartpole:CartPoleVectorEnv"
 CARTPOLE_OPTIONS = {"max_episode_steps", "sutton_barto_reward"}
+UNSAVED: dict[type, str] = {
+    NormalizeObservation: "its observations go through NormalizeObservation, whose statistics are not saved, so that a "
+    "trained policy plays on other numbers than it learned with: set normalise_observations instead, or scale them by "
+    "fixed numbers",
+    NormalizeReward: "its rewards go through NormalizeReward, so that returns are not the environment's own: set "
+    "normalise_rewards instead",
+}
+"""What is said of Gymnasium's wrappers that keep statistics."""
 
 
 def make_environments(
@@ -66,17 +75,27 @@ def cautions(
     their bounds. An environment is made, and neither reset nor stepped.
     """
     spec, found = wrapped(spec_of_id(name), wrappers), []
-    if _limit(spec, options) is None and not limited:
+    env = None if _native(spec) else _vector(spec, name, 1, options)
+    within = [] if env is None else _layers(env)
+    if _limit(spec, options) is None and not limited and not any(isinstance(one, TimeLimit) for one in within):
         found.append(
             f"{name} has no limit on the steps of an episode, so that one which never ends by itself takes for ever: "
             "set max_episode_steps in env_options, or give the runs a number of steps with --steps"
         )
-    if not _native(spec):
-        env = _vector(spec, name, 1, options)
+    if env is not None:
         if not scaled and (problem := unsuited(env.single_action_space)) is not None:
             found.append(f"{name}: {problem}")
+        found += [f"{name}: {said}" for kind, said in UNSAVED.items() if any(isinstance(one, kind) for one in within)]
         with suppress(UserCodeError), user_code():
             env.close()
+    return found
+
+
+def _layers(env: VectorEnv) -> list[gymnasium.Env]:
+    """The wrappers of a copy, from the outermost on, and what they are around; none of a vector that steps itself."""
+    found = [env.envs[0]] if isinstance(env, SyncVectorEnv) else []
+    while found and isinstance(found[-1], gymnasium.Wrapper):
+        found.append(found[-1].env)
     return found
 
 
@@ -110,7 +129,7 @@ def _built(build: Callable[[], T], name: str) -> T:
     except UserCodeError as error:
         if isinstance(error.cause, gymnasium.error.DependencyNotInstalled | ImportError):
             raise UserError(f"{name} needs a package that is not installed: {error.cause}") from error.cause
-        raise UserError(f"{name} could not be made: {error}") from error.cause
+        raise UserError(f"{name} could not be made: {placed(error)}") from error.cause
 
 
 def spec_of_id(name: str) -> EnvSpec:
@@ -126,7 +145,7 @@ def spec_of_id(name: str) -> EnvSpec:
                 importlib.import_module(module)
         except UserCodeError as error:
             raise UserError(
-                f"the module of the environment {quoted(name)} cannot be imported: {error}"
+                f"the module of the environment {quoted(name)} cannot be imported: {placed(error)}"
             ) from error.cause
     if (spec := gymnasium.registry.get(id_)) is not None:
         return spec

@@ -271,13 +271,10 @@ def statistics(prefix: str, normaliser: ObservationNormaliser | RewardNormaliser
 
 
 def ill_scaled(observations: np.ndarray, real: np.ndarray) -> str | None:
-    """What is wrong with the size of observations `[T, R, E, O]`, where they are `real`, for a network, and what helps;
-    None if nothing is. The size is the largest root mean square of a number."""
+    """What is wrong with the size of observations `[T, R, E, O]`, where they are `real`, for a network; None if nothing
+    is. The size is the largest root mean square of a number."""
     seen = observations[real].astype(np.float64)
     size = float(np.sqrt((seen**2).mean(0)).max()) if len(seen) else 0.0
     if SMALL <= size <= LARGE or not size:
         return None
-    return (
-        f"observations are as {'large' if size > 1 else 'small'} as {size:.3g}, at which a network hardly learns: set "
-        "normalise_observations for the algorithms, or wrap the environment in gymnasium.wrappers.NormalizeObservation"
-    )
+    return f"observations are as {'large' if size > 1 else 'small'} as {size:.3g}, at which a network hardly learns"

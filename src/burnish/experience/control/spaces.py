@@ -172,13 +172,15 @@ def unsuited(space: gymnasium.Space) -> str | None:
         return None
     low, high = space.low.astype(np.float64).reshape(-1), space.high.astype(np.float64).reshape(-1)
     half = (high - low) / 2
-    far = (low > 1) | (high < -1)
-    problem = "far from 0" if far.any() else "narrow" if (half < NARROW).any() else None
-    if problem is None and (np.isfinite(half) & (half > WIDE)).any():
-        problem = "wide"
+    problems = {
+        "far from 0": (low > 1) | (high < -1),
+        "narrow": half < NARROW,
+        "wide": np.isfinite(half) & (half > WIDE),
+    }
+    problem = next((name for name, where in problems.items() if where.any()), None)
     if problem is None:
         return None
-    at = int(np.argmax(far if problem == "far from 0" else half < NARROW if problem == "narrow" else half > WIDE))
+    at = int(np.argmax(problems[problem]))
     return (
         f"its actions have bounds {problem}, {low[at]:g} to {high[at]:g}, and a policy begins with actions of mean 0 "
         "and standard deviation 1, so that it may learn nothing: wrap the environment in "

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkabl
 
 import torch
 
+from burnish.policies.control.networks import Activation
 from burnish.policies.control.policy import ControlCritic, ControlPolicy
 from burnish.policies.control.squashed import ActionNetwork, SquashedPolicy
 from burnish.policies.control.values import TablePolicy, ValuePolicy
@@ -39,7 +40,8 @@ class Network:
     """Numbers of inputs and outputs, the kind of actions, and the sizes of the hidden layers.
 
     `choices` are the numbers of values of each choice, where an action is several; their sum is `actions`. `image` is
-    channels, height and width of observations that are images; their product is `observations`.
+    channels, height and width of observations that are images; their product is `observations`. `activation` is of the
+    networks of the heads "values" and "squashed"; those of distributions, and critics of states, have tanh.
     """
 
     observations: int
@@ -49,6 +51,7 @@ class Network:
     choices: tuple[int, ...] = ()
     image: tuple[int, int, int] | None = None
     head: Head = "distribution"
+    activation: Activation = "tanh"
 
     def policy(
         self, seeds: Sequence[int], dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
@@ -57,11 +60,10 @@ class Network:
         if self.head == "table":
             return TablePolicy(self.observations, self.actions, seeds, dtype=dtype, device=device)
         if self.head == "values":
-            kind: dict[str, Any] = {"image": self.image, "hidden": self.hidden, "dtype": dtype, "device": device}
+            kind: dict[str, Any] = {"image": self.image} | self._kind(dtype, device)
             return ValuePolicy(self.observations, self.actions, seeds, **kind)
         if self.head == "squashed":
-            kind = {"hidden": self.hidden, "dtype": dtype, "device": device}
-            return SquashedPolicy(self.observations, self.actions, seeds, **kind)
+            return SquashedPolicy(self.observations, self.actions, seeds, **self._kind(dtype, device))
         kind = {"continuous": self.continuous, "choices": self.choices, "image": self.image}
         kind |= {"hidden": self.hidden, "dtype": dtype, "device": device}
         return ControlPolicy(self.observations, self.actions, seeds, **kind)
@@ -81,8 +83,10 @@ class Network:
         device: str | torch.device = "cpu",
     ) -> ActionNetwork:
         """The critics of actions with this `number`, from 1 on, of one run per seed."""
-        kind: dict[str, Any] = {"hidden": self.hidden, "dtype": dtype, "device": device}
-        return ActionNetwork(self.observations, self.actions, seeds, number, **kind)
+        return ActionNetwork(self.observations, self.actions, seeds, number, **self._kind(dtype, device))
+
+    def _kind(self, dtype: torch.dtype, device: str | torch.device) -> dict[str, Any]:
+        return {"hidden": self.hidden, "activation": self.activation, "dtype": dtype, "device": device}
 
     def as_dict(self) -> dict[str, Any]:
         """The description as JSON has it."""
@@ -92,9 +96,11 @@ class Network:
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> "Network":
         """The description that `as_dict` gave. Raises ValueError where it is of another kind of network."""
-        saved = {"head": "distribution", **saved}  # which older descriptions do not name
-        if saved.keys() != {field.name for field in fields(cls)} or saved["head"] not in get_args(Head):
-            raise ValueError(f"a network is described by {', '.join(saved)}, with the head {saved['head']!r}")
+        saved = {"head": "distribution", "activation": "tanh", **saved}  # which older descriptions do not name
+        kinds = {"head": get_args(Head), "activation": get_args(Activation)}
+        if saved.keys() != {field.name for field in fields(cls)} or any(saved[k] not in v for k, v in kinds.items()):
+            own = f"the head {saved['head']!r} and the activation {saved['activation']!r}"
+            raise ValueError(f"a network is described by {', '.join(saved)}, with {own}")
         hidden, choices = tuple(saved["hidden"]), tuple(saved["choices"])
         image = None if saved["image"] is None else tuple(saved["image"])
         sizes = [saved["observations"], saved["actions"], *hidden, *choices, *(image or ())]
@@ -104,4 +110,5 @@ class Network:
             raise ValueError(f"a network has images of {image} and {saved['observations']} inputs")
         if choices and (saved["continuous"] or sum(choices) != saved["actions"]):
             raise ValueError(f"a network has choices of {choices} and {saved['actions']} outputs")
-        return cls(saved["observations"], saved["actions"], saved["continuous"], hidden, choices, image, saved["head"])
+        named = {name: saved[name] for name in kinds}
+        return cls(saved["observations"], saved["actions"], saved["continuous"], hidden, choices, image, **named)

@@ -19,7 +19,7 @@ from burnish.batches import Transitions
 from burnish.policies.control.choices import Categoricals
 from burnish.policies.control.distributions import Categorical, DiagonalGaussian
 from burnish.policies.control.images import Convolutions
-from burnish.policies.control.networks import Networks, Sizes, networks, outputs, pulled, pushed, split
+from burnish.policies.control.networks import Activation, Networks, Sizes, networks, outputs, pulled, pushed, split
 from burnish.run import UserError
 
 Actions: TypeAlias = Categorical | Categoricals | DiagonalGaussian
@@ -48,7 +48,7 @@ class Stacked:
 
 
 class StackedMLP(Stacked):
-    """R networks of one shape with tanh hidden layers, and `beside` more parameters outside the layers.
+    """R networks of one shape, with tanh or ReLU hidden layers, and `beside` more parameters outside the layers.
 
     Images (`image`: channels, height, width) are read by convolutions, whose features the layers get; their parameters
     are the last of theta.
@@ -69,7 +69,9 @@ class StackedMLP(Stacked):
         image: tuple[int, int, int] | None,
         dtype: torch.dtype,
         device: str | torch.device,
+        activation: Activation = "tanh",
     ) -> None:
+        self.activation = activation
         self.images = None if image is None else Convolutions(image)
         self.sizes = sizes if self.images is None else (self.images.features, *sizes[1:])
         self._own = sum((a + 1) * b for a, b in pairwise(self.sizes)) + beside
@@ -122,20 +124,19 @@ class StackedMLP(Stacked):
     def _outputs_now(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """`_outputs` without gradient, and fast for few rows."""
         parts, beside = self._standing()
-        if self.images is None:
-            return outputs(parts, observations.to(parts[0].dtype)), beside
-        return outputs(parts, self.images(self.theta.detach()[:, self._own :], observations)), beside
+        if self.images is not None:
+            observations = self.images(self.theta.detach()[:, self._own :], observations)
+        return outputs(parts, observations.to(parts[0].dtype), activation=self.activation), beside
 
     def _outputs(self, x: Tensor, fast: bool = True) -> tuple[Tensor, Tensor]:
-        """The networks' outputs for rows of observations [R, N, inputs], and the parameters outside the layers; `fast`
-        with a hand-written gradient where there is one."""
+        """The outputs for rows [R, N, inputs], and the parameters outside the layers; `fast`: by hand where it can."""
         if self.images is not None:
             return self._of_images(self.theta, x)
-        return Networks.apply(self.theta, x, self.sizes) if fast else networks(self.theta, x, self.sizes)
+        return (Networks.apply if fast else networks)(self.theta, x, self.sizes, self.activation)
 
     def _of_images(self, theta: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         assert self.images is not None
-        return networks(theta[:, : self._own], self.images(theta[:, self._own :], x), self.sizes)
+        return networks(theta[:, : self._own], self.images(theta[:, self._own :], x), self.sizes, self.activation)
 
     def _rows(self, observations: Tensor, mask: Tensor) -> Tensor:
         """`select`, in the type of the parameters but for images of bytes."""

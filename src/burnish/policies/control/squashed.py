@@ -1,13 +1,14 @@
 """What SAC trains beside each other: policies with bounded actions, critics of actions, and temperatures, of R runs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from burnish.functional import squashed_gaussian_sample
-from burnish.policies.control.networks import networks
+from burnish.policies.control.networks import Activation, networks
 from burnish.policies.control.policy import Stacked, StackedMLP
 from burnish.run import UserError
 
@@ -30,11 +31,13 @@ class SquashedPolicy(StackedMLP):
         seeds: Sequence[int],
         *,
         hidden: Sequence[int] = (64, 64),
+        activation: Activation = "tanh",
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
     ) -> None:
         sizes = (observations, *hidden, 2 * actions)
-        super().__init__(sizes, seeds, gain=0.01, stream=0, beside=0, image=None, dtype=dtype, device=device)
+        kind: dict[str, Any] = {"image": None, "activation": activation, "dtype": dtype, "device": device}
+        super().__init__(sizes, seeds, gain=0.01, stream=0, beside=0, **kind)
 
     def draw(
         self, observations: Float[Tensor, "runs N inputs"], noise: Float[Tensor, "runs N actions"]
@@ -70,11 +73,13 @@ class ActionNetwork(StackedMLP):
         stream: int,
         *,
         hidden: Sequence[int] = (64, 64),
+        activation: Activation = "tanh",
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
     ) -> None:
         sizes = (observations + actions, *hidden, 1)
-        super().__init__(sizes, seeds, gain=1.0, stream=stream, beside=0, image=None, dtype=dtype, device=device)
+        kind: dict[str, Any] = {"image": None, "activation": activation, "dtype": dtype, "device": device}
+        super().__init__(sizes, seeds, gain=1.0, stream=stream, beside=0, **kind)
 
     def action_values(
         self,
@@ -85,7 +90,7 @@ class ActionNetwork(StackedMLP):
         """The values; `frozen`: with a gradient for the actions alone, and else for the weights alone."""
         given = torch.cat([observations.to(self.theta.dtype), actions.to(self.theta.dtype)], -1)
         if frozen:
-            return networks(self.theta.detach(), given, self.sizes)[0].squeeze(-1)
+            return networks(self.theta.detach(), given, self.sizes, self.activation)[0].squeeze(-1)
         return self._outputs(given)[0].squeeze(-1)
 
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 
+from burnish.policies.control.networks import Activation
 from burnish.policies.control.policy import Stacked, StackedMLP
 from burnish.run import UserError
 
@@ -43,11 +44,13 @@ class ValuePolicy(Greedy, StackedMLP):
         *,
         image: tuple[int, int, int] | None = None,
         hidden: Sequence[int] = (64, 64),
+        activation: Activation = "tanh",
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
     ) -> None:
         sizes = (observations, *hidden, actions)
-        super().__init__(sizes, seeds, gain=1.0, stream=0, beside=0, image=image, dtype=dtype, device=device)
+        kind: dict[str, Any] = {"image": image, "activation": activation, "dtype": dtype, "device": device}
+        super().__init__(sizes, seeds, gain=1.0, stream=0, beside=0, **kind)
 
     def action_values(self, observations: Num[Tensor, "runs N inputs"]) -> Float[Tensor, "runs N actions"]:
         """The values of all actions."""

@@ -1,9 +1,11 @@
 """The environment of an experiment as a user gives it: an id, or what makes one, with options and wrappers."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from burnish.experience.control.made import IN_MEMORY, Wrappers, name_of
 from burnish.options import quoted
@@ -51,10 +53,34 @@ def wrappers_of(given: Any) -> Wrappers:
         elif isinstance(one, str):
             found.append({one: {}})
         elif isinstance(one, Mapping) and all(isinstance(own, Mapping | None) for own in one.values()):
-            found += [{str(name): dict(own or {})} for name, own in one.items()]
+            found += [{str(name): plain_options(own or {}, str(name))} for name, own in one.items()]
         else:
             raise UserError(f"wrappers must be names like module:Class, with their options, not {quoted(one)}")
     return tuple(found)
+
+
+def plain_options(given: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """Options as a configuration and a saved policy hold them, with NumPy's numbers as Python's.
+
+    Raises UserError for a value that they cannot hold; `owner` says what the options are of.
+    """
+    return {str(key): plain_value(value, f"{key} of {owner}") for key, value in given.items()}
+
+
+def plain_value(value: Any, where: str) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, list | tuple):
+        return [plain_value(one, where) for one in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain_value(one, where) for key, one in value.items()}
+    if value is None or isinstance(value, int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    kind = f"{value}" if isinstance(value, float) else f"of type {type(value).__name__}"
+    raise UserError(
+        f"{where} is {kind}, which no saved policy can hold: give finite numbers, texts, lists and mappings, or let "
+        "env be a function that makes the environment with it"
+    )
 
 
 def options_of(texts: Sequence[str]) -> dict[str, Any]:

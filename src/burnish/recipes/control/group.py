@@ -133,7 +133,8 @@ def run_group(
         failed = {str(number): reason for number, reason in sorted(player.failed.items())}
         seconds = time.perf_counter() - began + (group.earlier.seconds if group.earlier else 0.0)
         found = {"seconds": round(seconds, 3), "failed": failed}
-        found |= {"updates": {str(number): count for number, count in updates.items()}, "caution": player.caution}
+        found |= {"updates": {str(number): count for number, count in updates.items()}}
+        found |= {"caution": caution_of(group.method, player.caution)}
         found |= {"went_on_after": list(group.earlier.parts)} if group.earlier else {}
         write_atomically(run.path / FINISHED, json.dumps(found) + "\n")  # last: it says that the group is finished
     return found
@@ -202,6 +203,16 @@ def exploration_of(method: Method, environments: Environments, seeds: Sequence[i
     if algorithm.head == "distribution":
         return None
     return Exploration(algorithm.explores, environments, seeds, control.copies, control.learning_starts)
+
+
+def caution_of(method: Method, problem: str | None) -> str | None:
+    """What is wrong with observations, and what helps the method; None where nothing is."""
+    if problem is None:
+        return None
+    own = "set normalise_observations, or " if "normalise_observations" in method.as_dict() else ""
+    return (
+        f"{problem}: {own}scale them in the environment (gymnasium.wrappers.RescaleObservation where they have bounds)"
+    )
 
 
 def keep_policies(group: RunGroup, player: Player, frame: pd.DataFrame, folder: Path) -> None:

@@ -20,7 +20,7 @@ def network_of(environments: Environments, hidden: tuple[int, ...], algorithm: A
     """The networks of an algorithm for these environments."""
     made = environments
     sizes = (made.observations, made.actions, made.continuous, hidden, made.choices, made.image)
-    return Network(*sizes, algorithm.head)
+    return Network(*sizes, algorithm.head, algorithm.activation)
 
 
 def models_of(algorithm: Any, network: Network, seeds: Sequence[int], dtype: torch.dtype = torch.float32) -> Models:

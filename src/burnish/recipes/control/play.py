@@ -18,7 +18,7 @@ from burnish.experience.control.replay import ENDLESS, endless
 from burnish.experience.control.trained import TrainedPolicy
 from burnish.recipes.control.film import EXTRA, film_of
 from burnish.recipes.control.load import load_policy
-from burnish.run import UserCodeError, UserError, hushed, user_errors
+from burnish.run import UserCodeError, UserError, hushed, placed, user_errors
 
 EPISODES, DRIVER = 10, "SDL_VIDEODRIVER"
 
@@ -188,4 +188,4 @@ def check_spaces(env: gymnasium.Env, policy: TrainedPolicy, name: str) -> None:
 def failed(error: UserCodeError, name: str, episode: int) -> UserError:
     if isinstance(error.cause, gymnasium.error.DependencyNotInstalled | ImportError):
         return UserError(f"{name} needs a package to be watched, {error.cause}; for Gymnasium's own: {EXTRA}")
-    return UserError(f"{name} failed in episode {episode}: {error}")
+    return UserError(f"{name} failed in episode {episode}: {placed(error)}")

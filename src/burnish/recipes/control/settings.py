@@ -111,7 +111,7 @@ def experiment(options: Mapping[str, Any]) -> Experiment:
     Raises UserError for an invalid key or value.
     """
     # The command line reads this module for its flags, and needs no Gymnasium for that.
-    from burnish.recipes.control.environment import with_environment, wrappers_of
+    from burnish.recipes.control.environment import plain_options, with_environment, wrappers_of
 
     given = with_environment({key.replace("-", "_"): value for key, value in options.items()})
     algorithms = given.pop("algorithms", ",".join(PATH))
@@ -126,7 +126,7 @@ def experiment(options: Mapping[str, Any]) -> Experiment:
     asked = asked_for(algorithms)
     presets = PRESETS.get(settings.env.rpartition(":")[2], PRESETS["CartPole-v1"])
     methods = tuple(method(name, presets[name] | own) for name, own in asked.items())
-    return Experiment(settings, methods, env_options, wrappers)
+    return Experiment(settings, methods, plain_options(env_options, "env_options"), wrappers)
 
 
 def asked_for(algorithms: Any) -> dict[str, dict[str, Any]]:
