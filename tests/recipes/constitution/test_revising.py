@@ -338,7 +338,9 @@ def test_a_budget_that_finishes_nothing_leaves_the_rows_that_are_there(tmp_path:
         revise(written(tmp_path), RULES, tmp_path / "r.jsonl", server=server.url, base=BASE)
         files = sorted(tmp_path.glob("r.*"))
         before = {path: path.read_bytes() for path in files}
-        with pytest.raises(UserError, match=r"^there is no row to write, and .*r\.jsonl stays as it is \(the budget is"):
+        with pytest.raises(
+            UserError, match=r"^there is no row to write, and .*r\.jsonl stays as it is \(the budget is"
+        ):
             revise(written(tmp_path), ["New."], tmp_path / "r.jsonl", server=server.url, budget=18, base=BASE)
         assert len(server.requests) == 18
     assert [path.name for path in files] == ["r.calls.jsonl", "r.chains.jsonl", "r.jsonl", "r.summary.json"]

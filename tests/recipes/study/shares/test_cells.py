@@ -13,6 +13,7 @@ from burnish.recipes.study.shares.cells import (
     Judging,
     Training,
     asked,
+    better_of,
     cells,
     chunk_of,
     chunks,
@@ -48,6 +49,12 @@ def test_the_judge_is_asked_about_each_pair_once() -> None:
 def test_names() -> None:
     assert [Chunk(64).name, Chunk(1024).label] == ["judge/00064", "the judge, from pair 1,025"]
     assert [Cell(2, 0.25).name, Cell(2, 0.25).label] == ["seed-2/share-0.25", "seed 2, 25% of the judge"]
+
+
+def test_what_the_judge_says_is_held_against_people() -> None:
+    """It is of one mind with them on the first pair and not on the third; the second has no label."""
+    labels = [{"row": 2, "chosen": "dull", "confidence": 0.75}, {"row": 0, "chosen": "fine", "confidence": 0.6}]
+    assert better_of(labels, ["fine", "good", "great"]) == [0.6, None, 0.25]
 
 
 def test_a_label_has_the_certainty_of_the_likelier_answer() -> None:

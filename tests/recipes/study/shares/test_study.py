@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from math import exp
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +37,17 @@ def test_every_cell_has_its_file_and_the_page_is_there(done: Path) -> None:
 
 
 def test_the_judge_is_asked_in_both_orders(done: Path, plan: Plan) -> None:
-    """The first pair, whose question is written out here."""
-    found = cell(done, "judge/00000")
-    pair = pool()[asked(plan)[0]]
+    """The pairs of the first file, whose questions are written out here."""
     policy = load_policy(plan.judge)
-    told = f"Consider the following conversation:\n\n{pair.prompt}\n\n{plan.principle}\n\nOptions:\n\n"
-    texts = [told + f"(A) {first}\n\n(B) {second}" for first, second in ((pair.a, pair.b), (pair.b, pair.a))]
-    answers = [one.logprobs for _, one in PolicyOptions("judge", policy, "")([Question(text) for text in texts])]
-    assert answers[0] is not None
-    assert answers[1] is not None
-    (a, b), (c, d) = answers
-    expected = (2.718281828459045**a / (2.718281828459045**a + 2.718281828459045**b)) / 2
-    expected += (2.718281828459045**d / (2.718281828459045**c + 2.718281828459045**d)) / 2
-    assert found["better"][0] == pytest.approx(expected, abs=1e-5)
+    expected = []
+    for row in asked(plan)[: plan.chunk]:
+        pair = pool()[row]
+        told = f"Consider the following conversation:\n\n{pair.prompt}\n\n{plan.principle}\n\nOptions:\n\n"
+        texts = [told + f"(A) {first}\n\n(B) {second}" for first, second in ((pair.a, pair.b), (pair.b, pair.a))]
+        answers = [one.logprobs for _, one in PolicyOptions("judge", policy, "")([Question(text) for text in texts])]
+        (a, b), (c, d) = [(exp(one[0]), exp(one[1])) for one in answers if one is not None]
+        expected.append((a / (a + b) + d / (c + d)) / 2)
+    assert cell(done, "judge/00000")["better"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_accuracies_are_of_the_held_out_pairs(done: Path) -> None:

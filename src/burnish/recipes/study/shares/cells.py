@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -71,10 +71,7 @@ class Judging:
         write_atomically(data, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
         base = Settings(device="cpu", threads=1, quiet=True)
         made = constitution(str(data), [self.plan.principle], self.plan.judge, work / "labels.jsonl", base=base)
-        better: list[float | None] = [None] * len(rows)
-        for label in made.rows:
-            right = label["chosen"] == lines[label["row"]]["chosen"]
-            better[label["row"]] = label["confidence"] if right else 1 - label["confidence"]
+        better = better_of(made.rows, [line["chosen"] for line in lines])
         return {"rows": rows, "better": better, "seconds": time.process_time() - began}
 
     def is_whole(self, cell: Chunk, found: Found) -> bool:
@@ -162,6 +159,15 @@ def judged(plan: Plan, out: Path) -> Better:
             raise UserError(f"{chunk.label}: is not there, and reward models learn from it")
         better |= dict(zip(found["rows"], found["better"], strict=True))
     return better
+
+
+def better_of(labels: Sequence[Mapping[str, Any]], chosen: Sequence[Any]) -> list[float | None]:
+    """By the judge's labels the probability that what people have `chosen` is better; None for a row without one."""
+    found: list[float | None] = [None] * len(chosen)
+    for label in labels:
+        right = label["chosen"] == chosen[label["row"]]
+        found[label["row"]] = label["confidence"] if right else 1 - label["confidence"]
+    return found
 
 
 def line_of(pair: Pair, better: float) -> dict[str, Any]:
