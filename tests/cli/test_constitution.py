@@ -69,6 +69,11 @@ def test_a_mistake_is_one_sentence(arguments: list[str], said: str, folder: Path
             ["--part", "supervised", "--judge", None, "--model", "builtin", "--server-timeout", "5"],
             "--server-timeout is for a --server: give its URL, or leave it out",
         ),
+        (["--budget-tokens", "9"], "--budget-tokens is for a model on a server, which counts its tokens"),
+        (
+            ["--judge", None, "--part", "supervised", "--model", "builtin", "--budget-tokens", "9"],
+            "--budget-tokens is for a model on a server, which counts its tokens",
+        ),
         (["--part", "other"], "'other' is not one of 'feedback', 'supervised'"),
         (["--clamp", "0.1 0.6"], "--clamp 0.1 0.6 must lie around 0.5 evenly"),
         (["--people", "{tmp}/pairs.jsonl"], "--people needs an --ai-share in [0, 1]"),

@@ -14,6 +14,7 @@ COMMON = {
     "study frontier": "",
     "study overoptimise": "",
     "study selection": "",
+    "study shares": "",
     "study onoff": "",
 }
 OWN = {
@@ -25,6 +26,7 @@ OWN = {
     "study frontier": "--out --quick --full --seeds --jobs --resume",
     "study overoptimise": "--out --quick --seeds --jobs --resume",
     "study selection": "--out --quick --seeds --jobs --resume",
+    "study shares": "--out --quick --seeds --judge --jobs --resume",
     "study onoff": "--out --quick --runs --jobs --resume",
 }
 
@@ -57,6 +59,8 @@ def test_a_study_has_its_flags(command: str, burnish: Any) -> None:
         (["study", "overoptimise", "--out", "{taken}"], "{taken} exists and is not empty"),
         (["study", "selection", "--seeds", "0"], "--seeds"),
         (["study", "selection", "--out", "{taken}"], "{taken} exists and is not empty"),
+        (["study", "shares", "--seeds", "0"], "--seeds"),
+        (["study", "shares", "--judge", "http://127.0.0.1:1"], "--judge of this study is a language model"),
         (["study", "onoff", "--runs", "0"], "--runs"),
         (["study", "onoff", "--out", "{taken}"], "{taken} exists and is not empty"),
         (["study", "checked", "--out", "{taken}"], "{taken} exists and is not empty"),

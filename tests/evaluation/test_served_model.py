@@ -38,6 +38,16 @@ def test_a_request_has_the_model_the_messages_and_the_options() -> None:
     assert log.requests[0].body == expected
 
 
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [({"total_tokens": 12}, 12), ({}, None), (None, None), ("12", None), ({"total_tokens": -1}, None)]
+    + [({"total_tokens": one}, None) for one in (1.5, True, "12")],
+)
+def test_tokens_are_those_that_the_server_says(usage: Any, tokens: int | None) -> None:
+    with judge_server(lambda _: {"choices": [{"message": {"content": "yes"}}], "usage": usage}) as log:
+        assert served(log.url).answer(ASKED, 3, read) == Reading(None, text="yes", tokens=tokens)
+
+
 def test_failures_are_repeated_and_counted() -> None:
     def third(_: Seen) -> Any:
         if len(log.requests) < 3:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import judge_servers
+import labelling
 import numpy as np
 import pytest
 import tiny
@@ -18,6 +19,7 @@ from burnish.policies.language.policy import load_policy
 from burnish.policies.language.sampler import sample
 from burnish.recipes.compare import ancestors, began_as, compare, print_comparison
 from burnish.recipes.demo.measure import gold_judge
+from burnish.recipes.label.session import Session
 from burnish.run import UserError
 
 BASE = Settings(seed=3, threads=1, quiet=True, device="cpu", max_length=40)
@@ -155,6 +157,32 @@ def test_a_server_judges_and_what_it_cannot_is_marked(models: tuple[Path, Path],
     assert found.found["verdicts"]["unjudged"] == 1
     assert found.found["position_bias"]["mean"] == 0.5
     assert "unjudged and left out: 1" in (tmp_path / "out" / "compare.html").read_text()
+
+
+def test_people_give_a_win_rate_with_its_interval(
+    models: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two people prefer the longer answer, but Ben calls the second pair a tie: the votes of both still prefer it."""
+
+    def label(web: Any, session: Session, *_: Any) -> None:
+        for rater in ("anna", "ben"):
+            view = session.view(rater)
+            while not view["finished"]:
+                left, right = (len(view[side][0]["text"]) for side in ("left", "right"))
+                verdict = "left" if left > right else "right" if right > left else "tie"
+                verdict = "tie" if rater == "ben" and view["prompt"][0]["text"] == ROWS[1]["prompt"] else verdict
+                view = session.answer(labelling.reply(view, verdict, len(session.file.records)))
+
+    monkeypatch.setattr("burnish.recipes.label.judge.serve", label)
+    found = compare(*models, ROWS, "people", out=tmp_path / "out", raters=("anna", "ben"), port=0, **SHORT)
+    leads = longer([], by_hand(models[0]), by_hand(models[1]))
+    assert [row["winner"] for row in found.rows] == ["A" if x > 0 else "B" if x < 0 else "tie" for x in leads]
+    rate = found.found["win_rate"]
+    assert rate["mean"] == np.mean([(np.sign(x) + 1) / 2 for x in leads])
+    assert 0 <= rate["low"] < rate["mean"] < rate["high"] <= 1
+    assert found.found["judge"] == "people"
+    assert f"{100 * rate['mean']:.1f}" in (tmp_path / "out" / "compare.html").read_text()
+    assert len((tmp_path / "out" / "labels.jsonl").read_text().splitlines()) == 2 * len(ROWS)
 
 
 @pytest.mark.parametrize("keep", [False, True])

@@ -29,6 +29,7 @@ OWN = {
 @click.option("--principles", type=click.Path(path_type=Path), required=True, help="YAML file with a list of texts")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="JSONL file to write")
 @click.option("--budget", type=click.IntRange(min=1), help="ask the model at most so often in all")
+@click.option("--budget-tokens", type=click.IntRange(min=1), help="end once a server has counted so many tokens")
 @click.option("--prompts", type=click.IntRange(min=1), help="take the first so many rows")
 @click.option("--judge", help="a language model, or the URL of a server that gives log-probabilities")
 @click.option("--judge-model", help="the server's model; default: its only one; the key is in BURNISH_JUDGE_KEY")
@@ -70,8 +71,8 @@ def constitution(part: str, data: str, principles: Path, out: Path, **flags: Any
             other = SUPERVISED if part == FEEDBACK else FEEDBACK
             raise UserError(f"--{name.replace('_', '-')} is for --part {other}: leave it out, or give that part")
     here = next((name for name in (*LOADING, "precision", "device", "threads") if flags[name] is not None), None)
-    check_places(own, here)
-    own |= {name: flags.pop(name) for name in ("budget", "prompts")}
+    check_places(own | {"budget_tokens": flags["budget_tokens"]}, here)
+    own |= {name: flags.pop(name) for name in ("budget", "budget_tokens", "prompts")}
     if part == SUPERVISED:
         from burnish.recipes.constitution.revising import revise
 
@@ -94,6 +95,10 @@ def check_places(own: dict[str, Any], here: str | None) -> None:
     if served is not None and here is not None:
         instead = "--server" if served == "server" else "give a judge that is no URL"
         raise UserError(f"--{here.replace('_', '-')} is for a model in this process: leave it out, or {instead}")
+    if own["budget_tokens"] is not None and served is None and ("judge" in own or "model" in own):
+        raise UserError(
+            "--budget-tokens is for a model on a server, which counts its tokens: leave it out, or give a URL"
+        )
     if "judge_timeout" in own and "judge" in own and served is None:
         raise UserError("--judge-timeout is for a judge at a URL: give --judge http://…, or leave it out")
     if "server_timeout" in own and served is None:

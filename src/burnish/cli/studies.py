@@ -143,6 +143,28 @@ def selection(out: Path, quick: bool, seeds: int | None, jobs: int | None, resum
 
 
 @study.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/shares"), show_default=True, help="folder")
+@quick_option
+@click.option("--seeds", type=click.IntRange(1, 100), default=None, help="seeds  [default: 3; with --quick 2]")
+@click.option("--judge", default=None, help="the language model that labels  [default: smollm2]")
+@jobs_option
+@resume_option
+@common("quiet", "debug")
+def shares(
+    out: Path, quick: bool, seeds: int | None, judge: str | None, jobs: int | None, resume: bool, **flags: Any
+) -> None:
+    """Compare labels of people with those of a judge at the same cost.
+
+    Of the labels 0, 25, 50 and 100 % are a language model's, which cost a tenth of people's: held-out accuracy of an
+    ensemble of reward models, with intervals, and a page. docs/study_shares.md describes it.
+    """
+    from burnish.recipes.study.shares.plan import plan_for
+    from burnish.recipes.study.shares.study import shares_study
+
+    run(shares_study, plan_for(quick, seeds, judge), out, jobs, resume, flags)
+
+
+@study.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/onoff"), show_default=True, help="folder")
 @quick_option
 @click.option(

@@ -19,8 +19,9 @@ class Reading:
     `text`.
 
     Where that is no answer, `problem` says why: the question is UNREAD if asking again would not help, and FAILED if it
-    may. `requests` is how often the model was asked. A question is `refused` if what it asks for may be at fault,
-    rather than its text: a model that refuses all questions will not answer others.
+    may. `requests` is how often the model was asked, and `tokens` how many its server says that this took, None where
+    it does not say. A question is `refused` if what it asks for may be at fault, rather than its text: a model that
+    refuses all questions will not answer others.
     """
 
     logprobs: tuple[float, float] | None
@@ -29,6 +30,7 @@ class Reading:
     failed: bool = False
     refused: bool = False
     text: str | None = None
+    tokens: int | None = None
 
     @property
     def kind(self) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any, TypeVar
 
@@ -64,7 +64,7 @@ class ServedModel:
         read: Callable[[Any, int], Reading],
         **options: Any,
     ) -> Reading:
-        """What `read` makes of the reply and the number of requests that it took, at most `tries`.
+        """What `read` makes of the reply and the number of requests that it took, at most `tries`, with its tokens.
 
         Only a refusal that the text may be the cause of is UNREAD; others are FAILED, as the server may be put right.
         """
@@ -74,7 +74,8 @@ class ServedModel:
             if self.stopped.is_set():
                 return Reading(None, problem or "nobody waits for the answer", number - 1, failed=True)
             try:
-                return read(self.reply(messages, **options), number)
+                reply = self.reply(messages, **options)
+                return replace(read(reply, number), tokens=tokens_in(reply))
             except FailedRequestError as error:
                 problem = str(error)
                 if not error.again:
@@ -96,6 +97,14 @@ class ServedModel:
         """
         self.stopped.clear()
         yield from as_they_come(ask, questions, self.at_once, self.stopped)
+
+
+def tokens_in(reply: Any) -> int | None:
+    """How many tokens a reply says that its request took, those that were read and those that were written; None where
+    it does not say."""
+    usage = reply.get("usage") if isinstance(reply, dict) else None
+    total = usage.get("total_tokens") if isinstance(usage, dict) else None
+    return total if type(total) is int and total >= 0 else None
 
 
 def brief(reply: Any) -> str:

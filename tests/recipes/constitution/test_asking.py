@@ -1,14 +1,22 @@
 """Tasks of several calls within a budget, with answerers in this file."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from burnish.evaluation.readings import Reading
-from burnish.recipes.constitution.asking import Asking, first_unread, totals, unless_all_refused, unreadable, waiting
+from burnish.recipes.constitution.asking import (
+    Asking,
+    first_unread,
+    spent,
+    totals,
+    unless_all_refused,
+    unreadable,
+    waiting,
+)
 from burnish.recipes.constitution.calls import OPTIONS, SUPERVISED, TEXT, CallFile
 from burnish.run import UserError
 
@@ -89,6 +97,39 @@ def test_a_budget_finishes_as_many_tasks_as_it_can(tmp_path: Path) -> None:
     more.go_on(TASKS, 4, "asking", quiet=True)
     assert (writer.seen, judge.seen) == ([["e"]], [["d+t"]])
     assert more.left == 0
+
+
+def test_tokens_end_the_asking_and_more_go_on(tmp_path: Path) -> None:
+    """An answer takes 10 tokens, and two are asked for at a time: with 25 the third and fourth are the last ones."""
+    told = {name: Reading(None, text="t", tokens=10) for name in "abcde"}
+    told |= {f"{name}+t": Reading((-1.0, -2.0), tokens=10) for name in "abcde"}
+    one, writer, judge = asking(tmp_path / "c.jsonl", **told)
+    replace(one, tokens=25).go_on(TASKS, 2, "asking", quiet=True)
+    assert (one.file.tokens, writer.seen) == (40, [["a", "b"]])
+    assert [len(each) for each in judge.seen] == [2]
+    replace(one, tokens=40).go_on(TASKS, 2, "asking", quiet=True)
+    assert one.file.tokens == 40
+    replace(one, tokens=41).go_on(TASKS, 2, "asking", quiet=True)
+    assert writer.seen == [["a", "b"], ["c", "d"]]
+    one.file.close()
+    again = CallFile(tmp_path / "c.jsonl", {"p"}, SUPERVISED)
+    assert again.tokens == one.file.tokens > 40
+    again.close()
+
+
+def test_a_bound_on_tokens_needs_a_model_that_counts_them(tmp_path: Path) -> None:
+    """Nothing more is asked, and what was read is kept; without the bound nobody has to count."""
+    one, writer, _ = asking(tmp_path / "c.jsonl")
+    with pytest.raises(UserError, match="scribe does not say how many tokens an answer took: give --budget in place"):
+        replace(one, tokens=1000).go_on(TASKS, 2, "asking", quiet=True)
+    assert (writer.seen, len(one.file.readings)) == ([["a", "b"]], 2)
+    one.go_on(TASKS, 2, "asking", quiet=True)
+    assert len(one.file.readings) == 10
+
+
+def test_what_the_calls_took_in_words() -> None:
+    assert spent({"requests": 1200}) == spent({"requests": 1200, "tokens": 0}) == "1,200 requests"
+    assert spent({"requests": 12, "tokens": 3456}) == "12 requests and 3,456 tokens"
 
 
 def test_what_cannot_be_used_ends_its_task_alone(tmp_path: Path) -> None:

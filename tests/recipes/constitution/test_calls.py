@@ -106,6 +106,8 @@ def test_calls_about_other_data_are_refused(tmp_path: Path) -> None:
         {"outcome": "unread"},
         {"outcome": "?"},
         {"requests": "1"},
+        {"tokens": -1},
+        {"tokens": 1.5},
     ],
 )
 def test_a_line_that_is_no_call_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:

@@ -52,7 +52,9 @@ def test_rows_that_are_there_are_not_replaced_by_none(tmp_path: Path) -> None:
     check_rows([], used_up, out)
     out.write_text("{}\n")
     check_rows([{}], used_up, out)
-    with pytest.raises(UserError, match=r"no row to write, and .*l\.jsonl stays as it is \(--budget is used up: raise"):
+    with pytest.raises(
+        UserError, match=r"no row to write, and .*l\.jsonl stays as it is \(the budget is used up: raise"
+    ):
         check_rows([], used_up, out)
     unread = {"not_asked": 0, "first_unread": {"source": "f", "row": 1, "problem": "no end"}}
     with pytest.raises(UserError, match=r"stays as it is \(the first is f, row 1: no end; or choose another --out\)"):

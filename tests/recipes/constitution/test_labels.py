@@ -81,7 +81,7 @@ def test_what_was_not_read_has_no_label_and_is_counted() -> None:
     assert sentences(totals)[:3] == [
         "1 of 4 pairs are labelled (9 requests)",
         "1 pairs have an answer that cannot be read, and no label; the first is f.jsonl, row 1: no B",
-        "2 pairs are not asked about yet: raise --budget to go on",
+        "2 pairs are not asked about yet: raise the budget to go on",
     ]
     assert summary(every, [], {}, 0)["not_asked"] == 4
 

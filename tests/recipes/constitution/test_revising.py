@@ -207,6 +207,21 @@ def test_the_budget_holds_over_runs_and_a_larger_one_goes_on(tmp_path: Path) -> 
         assert len(server.requests) == 18
 
 
+def test_tokens_that_the_server_counts_bound_the_requests(tmp_path: Path) -> None:
+    """The first four answers, which are asked for at once, take all of the tokens."""
+
+    def counted(seen: Seen) -> dict[str, Any]:
+        return {"choices": [{"message": {"content": says(seen)}}], "usage": {"total_tokens": 100}}
+
+    with judge_server(counted) as server:
+        arguments = (written(tmp_path), RULES, tmp_path / "r.jsonl")
+        made = revise(*arguments, server=server.url, budget_tokens=350, base=BASE)
+        assert [chain["answer"] is not None for chain in made.chains] == [True] * 4 + [False] * 2
+        assert (len(server.requests), made.found["tokens"], made.found["not_asked"]) == (4, 400, 6)
+        assert revise(*arguments, server=server.url, budget_tokens=10**6, base=BASE).found["revised"] == 6
+    assert len(server.requests) == 18
+
+
 def test_what_cannot_be_used_is_kept_and_counted_and_not_asked_again(tmp_path: Path) -> None:
     """The critique of p1 is empty, and the revision of p2 is cut off."""
 
@@ -323,7 +338,9 @@ def test_a_budget_that_finishes_nothing_leaves_the_rows_that_are_there(tmp_path:
         revise(written(tmp_path), RULES, tmp_path / "r.jsonl", server=server.url, base=BASE)
         files = sorted(tmp_path.glob("r.*"))
         before = {path: path.read_bytes() for path in files}
-        with pytest.raises(UserError, match=r"^there is no row to write, and .*r\.jsonl stays as it is \(--budget is"):
+        with pytest.raises(
+            UserError, match=r"^there is no row to write, and .*r\.jsonl stays as it is \(the budget is"
+        ):
             revise(written(tmp_path), ["New."], tmp_path / "r.jsonl", server=server.url, budget=18, base=BASE)
         assert len(server.requests) == 18
     assert [path.name for path in files] == ["r.calls.jsonl", "r.chains.jsonl", "r.jsonl", "r.summary.json"]

@@ -141,6 +141,21 @@ def test_the_budget_holds_over_runs_and_a_larger_one_goes_on(tmp_path: Path) -> 
         assert len(server.requests) == 12
 
 
+def test_tokens_that_the_server_counts_bound_the_requests(tmp_path: Path) -> None:
+    """Each request takes 100 tokens, and a pair two requests: after two pairs at a time 400 of 250 are used."""
+    with judge_server(lambda seen: longer(seen) | {"usage": {"total_tokens": 100}}) as server:
+        arguments = (written(tmp_path), RULES, server.url, tmp_path / "l.jsonl")
+        for _ in range(2):
+            found = constitution(*arguments, budget_tokens=250, base=BASE).found
+            assert (len(server.requests), found["tokens"], found["labels"], found["not_asked"]) == (4, 400, 2, 4)
+        assert constitution(*arguments, budget_tokens=5000, base=BASE).found["labels"] == 6
+    with judge_server(longer) as server, pytest.raises(UserError, match="does not say how many tokens"):
+        constitution(written(tmp_path), RULES, server.url, tmp_path / "o.jsonl", budget_tokens=250, base=BASE)
+    assert len(server.requests) == 4
+    with pytest.raises(UserError, match="--budget-tokens must be at least 1, not 0"):
+        constitution(written(tmp_path), RULES, server.url, tmp_path / "o.jsonl", budget_tokens=0, base=BASE)
+
+
 def test_a_budget_that_labels_nothing_leaves_the_labels_that_are_there(tmp_path: Path) -> None:
     """The budget of 12 is used up by the labels by one list, and another one is asked for."""
     out = tmp_path / "l.jsonl"
@@ -151,7 +166,7 @@ def test_a_budget_that_labels_nothing_leaves_the_labels_that_are_there(tmp_path:
             constitution(written(tmp_path), ["Another."], server.url, out, budget=12, base=BASE)
         assert len(server.requests) == 12
     assert [path.read_bytes() for path in (out, tmp_path / "l.summary.json")] == before
-    why = "(--budget is used up: raise it; or choose another --out)"
+    why = "(the budget is used up: raise it; or choose another --out)"
     assert str(caught.value) == f"there is no row to write, and {out} stays as it is {why}"
 
 

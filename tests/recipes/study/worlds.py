@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from burnish.recipes.assets import resolve_model
 
 
-def narrow(folder: Path) -> str:
+def narrow(folder: Path, context: int = 64) -> str:
     """The built-in model's tokenizer with random weights; about a quarter of all tokens are ends."""
     tokenizer = AutoTokenizer.from_pretrained(resolve_model("builtin"))
     torch.manual_seed(0)
@@ -20,7 +20,7 @@ def narrow(folder: Path) -> str:
         intermediate_size=32,
         num_hidden_layers=1,
         num_attention_heads=2,
-        max_position_embeddings=64,
+        max_position_embeddings=context,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

@@ -9,6 +9,8 @@ import pytest
 from browser import CHROMIUM, Browser, Tab, browser
 from labelling import EVIL, rows, serving
 
+from burnish.report import theme
+
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium"), pytest.mark.slow]
 
 
@@ -77,6 +79,67 @@ def test_two_raters_at_once_with_keys_and_mouse(chromium: Browser, tmp_path: Pat
     assert mine[5]["revises"] == mine[4]["id"]
     assert len({row["id"] for row in found}) == 11
     assert all(0.3 < row["seconds"] < 600 for row in found)
+
+
+def spoken(tab: Tab) -> list[tuple[str, str]]:
+    """What a screen reader is told, from the browser's accessibility tree: the role and the name of each element."""
+    nodes = tab.call("Accessibility.getFullAXTree")["nodes"]
+    found = [one for one in nodes if not one["ignored"]]
+    return [(one["role"]["value"], " ".join(str(one.get("name", {}).get("value", "")).split())) for one in found]
+
+
+def test_a_screen_reader_is_told_everything_and_the_keyboard_alone_suffices(chromium: Browser, tmp_path: Path) -> None:
+    """With the keys of the verdicts turned off every button is reached by Tab, and pressed by Enter."""
+    path = tmp_path / "labels.jsonl"
+    with serving(labelling.session(path, count=1, strengths=True), "Be fair.") as server:
+        tab = chromium.open(server.url)
+        ready(tab, 1, 1)
+        found = spoken(tab)
+        for role, name in [
+            ("heading", "Comparison 1 of 1"),
+            ("progressbar", "Comparison 1 of 1"),
+            ("region", "Prompt"),
+            ("region", "Left answer"),
+            ("region", "Right answer"),
+            ("group", "Left answer is better"),
+            ("group", "Right answer is better"),
+            ("complementary", "Guideline"),
+        ]:
+            assert (role, name) in found, (role, name)
+        buttons = [name for role, name in found if role == "button"]
+        words = ["much", "clearly", "slightly"]
+        sides = [f"Left {word} better {n}" for n, word in enumerate(words, 1)]
+        sides += [f"Right {word} better {n}" for n, word in enumerate(words[::-1], 5)]
+        assert sorted(buttons) == sorted([*sides, "Back z", "About the same e", "Both bad x", "Skip s"])
+        assert [name.split(" (")[0] for role, name in found if role == "textbox"] == ["Note"]
+        assert all(name for role, name in found if role in ("button", "checkbox", "textbox", "heading", "region"))
+        tab.value("document.querySelector('#keys').click()")
+        tab.press("x")
+        for _ in range(40):
+            if tab.value("document.activeElement.dataset.verdict") == "bad":
+                break
+            tab.press("Tab")
+        tab.press("Enter")
+        tab.wait("!document.querySelector('#done').hidden")
+        assert tab.value("document.activeElement.textContent") == "All comparisons are answered"
+        for _ in range(2):
+            tab.press("Tab")
+        tab.press("Enter")
+        assert server.ended.wait(20)
+    assert [row["verdict"] for row in rows(path)] == ["bad"]
+
+
+def test_the_page_is_dark_where_it_is_asked_for(chromium: Browser, tmp_path: Path) -> None:
+    """The colours are those of all pages, and nothing is wider than a phone."""
+    with serving(labelling.session(tmp_path / "labels.jsonl", count=1, strengths=True), "Be fair.") as server:
+        for dark, colours in ((False, theme.LIGHT), (True, theme.DARK)):
+            tab = chromium.open(server.url, width=360, height=700, phone=True, dark=dark)
+            ready(tab, 1, 1)
+            for what, colour in (("backgroundColor", colours["page"]), ("color", colours["ink"])):
+                rgb = ", ".join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))
+                assert tab.value(f"getComputedStyle(document.body).{what}") == f"rgb({rgb})"
+            assert tab.value("document.documentElement.scrollWidth <= innerWidth")
+            assert tab.value("[...document.querySelectorAll('.verdict button')].every((one) => one.offsetHeight >= 40)")
 
 
 def test_a_server_that_is_killed_loses_and_doubles_nothing(chromium: Browser, tmp_path: Path) -> None:

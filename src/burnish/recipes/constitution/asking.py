@@ -46,6 +46,12 @@ def totals(tasks: Sequence[Task], done: int, readings: Mapping[str, Reading], re
     return found | {"problems": dict(Counter(problems).most_common(5))}
 
 
+def spent(found: Mapping[str, Any]) -> str:
+    """What the calls took, in words."""
+    tokens = f" and {found['tokens']:,} tokens" if found.get("tokens") else ""
+    return f"{found['requests']:,} requests{tokens}"
+
+
 def first_unread(found: Mapping[str, Any]) -> str:
     """The first of what has an answer that cannot be used, in words."""
     one = found["first_unread"]
@@ -54,15 +60,21 @@ def first_unread(found: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Asking:
-    """Asks `who` answers each kind of call, with at most `budget` requests in the whole file; a task needs `calls`."""
+    """Asks `who` answers each kind of call, with at most `budget` requests in the whole file; a task needs `calls`.
+
+    Nothing more is asked once the server has counted `tokens` in the whole file.
+    """
 
     who: Mapping[str, Answerer[Any]]
     file: CallFile
     budget: int | None
     calls: int
+    tokens: int | None = None
 
     @property
     def left(self) -> int:
+        if self.tokens is not None and self.file.tokens >= self.tokens:
+            return 0
         return 2**62 if self.budget is None else max(0, self.budget - self.file.requests)
 
     @property
@@ -72,8 +84,9 @@ class Asking:
     def go_on(self, tasks: Sequence[Task], at_once: int, name: str, quiet: bool) -> None:
         """Finish the tasks, at most `at_once` at a time, and no more than the budget can finish.
 
-        Raises UserError where a question fails for a reason that may pass, and where a model that has never been read
-        refuses all that it is asked at once; what was read is on disk.
+        Raises UserError where a question fails for a reason that may pass, where a model that has never been read
+        refuses all that it is asked at once, and where its tokens are bounded and it does not say how many an answer
+        took; what was read is on disk.
         """
         readings = self.file.readings
         undone = [one for one in tasks if waiting(one, readings)]
@@ -94,16 +107,21 @@ class Asking:
         who = self.who[wants]
         now = [one for one in calls if one.wants == wants][: min(who.at_once, self.left)]
         answers = who([one.asked for one in now], most)
-        problem = ""
+        problem, uncounted = "", False
         try:
             for number, reading in answers if (wants, who.identity) in self.file.read else unless_all_refused(answers):
                 self.file.add(now[number], reading)
                 problem = problem or (reading.problem if reading.failed else "")
+                uncounted = uncounted or (reading.kind == READ and reading.tokens is None)
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(self.kept) from error
         if problem:
             part = "the judge" if self.file.part == FEEDBACK else "the model"
             raise UserError(f"{part} {who.name} failed ({problem}): {self.kept}")
+        if uncounted and self.tokens is not None:
+            raise UserError(
+                f"{who.name} does not say how many tokens an answer took: give --budget in place of --budget-tokens"
+            )
 
 
 def unless_all_refused(answers: Iterable[tuple[int, Reading]]) -> Iterator[tuple[int, Reading]]:

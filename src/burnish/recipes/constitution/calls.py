@@ -67,6 +67,8 @@ class CallFile(Journal):
         self.readings: dict[str, Reading] = {}
         self.requests = 0
         """How often a model was asked in all, failures included."""
+        self.tokens = 0
+        """How many tokens servers say that this took."""
         self.read: set[tuple[str, str]] = set()
         """Which of OPTIONS and TEXT the model of an identity has given at least once."""
         super().__init__(path)
@@ -75,6 +77,7 @@ class CallFile(Journal):
         reading = self._reading(record, len(self.records) + 1)
         super().keep(record)
         self.requests += reading.requests
+        self.tokens += reading.tokens or 0
         if reading.kind == READ:
             who = str(record.get("judge", record.get("model")))
             self.read.add((TEXT if reading.logprobs is None else OPTIONS, who))
@@ -99,7 +102,7 @@ class CallFile(Journal):
             found["logprobs"] = None if reading.logprobs is None else list(reading.logprobs)
         else:
             found["text"] = reading.text
-        found |= {"problem": reading.problem, "requests": reading.requests}
+        found |= {"problem": reading.problem, "requests": reading.requests, "tokens": reading.tokens}
         self.append(found | {"time": datetime.now(UTC).isoformat(timespec="seconds")})
 
     def _reading(self, record: dict[str, Any], line: int) -> Reading:
@@ -111,9 +114,10 @@ class CallFile(Journal):
             fine = pair != has_text and not problem
         else:
             fine = outcome in (UNREAD, FAILED) and logprobs is None and (text is None or has_text)
-        if not fine or type(requests) is not int:
+        tokens = record.get("tokens")
+        if not fine or type(requests) is not int or (tokens is not None and (type(tokens) is not int or tokens < 0)):
             raise UserError(f"{self.path}, call {line}: is not one: remove the line, or choose another --out")
         both = (number_of(numbers[0]), number_of(numbers[1])) if pair else None
         if both is not None and (problem := not_logprobs(*both)):
             both = None
-        return Reading(both, problem, requests, outcome == FAILED, text=text)
+        return Reading(both, problem, requests, outcome == FAILED, text=text, tokens=tokens)

@@ -57,10 +57,13 @@ def part_of(summary: Path) -> str | None:
     return said if isinstance(said, str) and said in BESIDE else None
 
 
-def check_limits(budget: int | None, timeout: float, option: str) -> None:
-    """Raise UserError for a budget of nothing, and for seconds, given by this option, that no request can take."""
+def check_limits(budget: int | None, tokens: int | None, timeout: float, option: str) -> None:
+    """Raise UserError for a budget of nothing, in requests or in tokens, and for seconds, given by this option, that no
+    request can take."""
     if budget is not None and budget < 1:
         raise UserError(f"--budget must be at least 1, not {budget}")
+    if tokens is not None and tokens < 1:
+        raise UserError(f"--budget-tokens must be at least 1, not {tokens}")
     if not 0 < timeout <= LONGEST_TIMEOUT:
         raise UserError(f"{option} must lie in (0, {LONGEST_TIMEOUT}] seconds, not {timeout:g}")
 
@@ -82,7 +85,7 @@ def check_rows(rows: Sequence[Any], found: Mapping[str, Any], path: Path) -> Non
     """Raise UserError where there are no rows, but a file that has some: it stays as it is."""
     if rows or not path.exists() or not path.stat().st_size:
         return
-    why = "--budget is used up: raise it" if found["not_asked"] else first_unread(found)
+    why = "the budget is used up: raise it" if found["not_asked"] else first_unread(found)
     raise UserError(f"there is no row to write, and {path} stays as it is ({why}; or choose another --out)")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from burnish.evaluation.option_judges import share
 from burnish.evaluation.readings import Reading
 from burnish.evaluation.statistics import bootstrap_interval
-from burnish.recipes.constitution.asking import first_unread, totals
+from burnish.recipes.constitution.asking import first_unread, spent, totals
 from burnish.recipes.constitution.calls import FEEDBACK
 from burnish.recipes.constitution.comparing import Choice, Comparison
 from burnish.recipes.label.pairs import Pair
@@ -105,7 +105,7 @@ def summary(
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
     """The summary in words."""
-    lines = [f"{found['labels']:,} of {found['pairs']:,} pairs are labelled ({found['requests']:,} requests)"]
+    lines = [f"{found['labels']:,} of {found['pairs']:,} pairs are labelled ({spent(found)})"]
     if found.get("left_out"):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["left_out"].items())
         lines.append(f"{sum(found['left_out'].values()):,} pairs of the data are left out: {reasons}")
@@ -114,7 +114,7 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
             f"{found['unread']:,} pairs have an answer that cannot be read, and no label; {first_unread(found)}"
         )
     if found["not_asked"]:
-        lines.append(f"{found['not_asked']:,} pairs are not asked about yet: raise --budget to go on")
+        lines.append(f"{found['not_asked']:,} pairs are not asked about yet: raise the budget to go on")
     if found["labels"]:
         bias = found["position_bias"]
         lines.append(

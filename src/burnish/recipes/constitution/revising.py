@@ -15,7 +15,7 @@ from burnish.evaluation.readings import Reading
 from burnish.evaluation.served_model import found_at
 from burnish.evaluation.writers import PolicyWriter, ServerWriter
 from burnish.options import COLDEST
-from burnish.recipes.constitution.asking import Asking, first_unread, totals
+from burnish.recipes.constitution.asking import Asking, first_unread, spent, totals
 from burnish.recipes.constitution.calls import ENDING, SUPERVISED, TEXT, CallFile
 from burnish.recipes.constitution.chains import ANSWER, CRITIQUE, STOPS, Chain, once, prompts_in
 from burnish.recipes.constitution.files import (
@@ -57,6 +57,7 @@ def revise(
     max_new_tokens: int = TOKENS,
     temperature: float = 1.0,
     budget: int | None = None,
+    budget_tokens: int | None = None,
     prompts: int | None = None,
     server_timeout: float = 60.0,
     base: Settings | None = None,
@@ -66,12 +67,12 @@ def revise(
 
     The model is in this process, or the one of that name at the URL `server`, or its only one. All that it says is
     appended to a file beside `out`, so that the same call goes on where a killed one ended. It is asked at most
-    `budget` times in all, which counts what is in that file and requests that failed. Raises UserError for invalid
-    input, and where the model does not answer.
+    `budget` times in all, which counts what is in that file and requests that failed, and no more once a server has
+    counted `budget_tokens`. Raises UserError for invalid input, and where the model does not answer.
     """
     base = base or Settings()
     check(model, server, revisions, max_new_tokens, temperature)
-    check_limits(budget, server_timeout, "--server-timeout")
+    check_limits(budget, budget_tokens, server_timeout, "--server-timeout")
     written = principles_of(principles, requests=True)
     path = begun(out, SUPERVISED, data, principles if isinstance(principles, str | Path) else None)
     knobs: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": base.seed}
@@ -92,13 +93,14 @@ def revise(
     file = CallFile(companion(path, ENDING), {one.key for one in asked}, SUPERVISED)
     try:
         chains = [Chain.of(one, written, revisions, base.seed, who.identity) for one in asked]
-        Asking({TEXT: who}, file, budget, 1 + 2 * revisions).go_on(chains, who.at_once, "revising", base.quiet)
+        asking = Asking({TEXT: who}, file, budget, 1 + 2 * revisions, budget_tokens)
+        asking.go_on(chains, who.at_once, "revising", base.quiet)
         readings, requests = dict(file.readings), file.requests
     finally:
         file.close()
     told = [chain_row(one, readings) for one in chains]
     rows = [demonstration(one, readings, who.name, checksum, chat) for one in chains if finished(one, readings)]
-    found = {"model": who.name, "checksum": checksum, "revisions": revisions} | knobs
+    found = {"model": who.name, "checksum": checksum, "revisions": revisions, "tokens": file.tokens} | knobs
     found |= {"repeated": len(read) - len(asked)} | summary(chains, told, readings, requests)
     for line in sentences(found):
         say(base, line)
@@ -186,7 +188,7 @@ def summary(
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
     """The summary in words."""
-    lines = [f"{found['revised']:,} of {found['prompts']:,} answers are revised ({found['requests']:,} requests)"]
+    lines = [f"{found['revised']:,} of {found['prompts']:,} answers are revised ({spent(found)})"]
     if found.get("repeated"):
         lines.append(f"{found['repeated']:,} prompts of the data are left out: they are there more than once")
     if found["unread"]:
@@ -194,7 +196,7 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
             f"{found['unread']:,} prompts have an answer that cannot be used, and no row; {first_unread(found)}"
         )
     if found["not_asked"]:
-        lines.append(f"{found['not_asked']:,} prompts are not finished yet: raise --budget to go on")
+        lines.append(f"{found['not_asked']:,} prompts are not finished yet: raise the budget to go on")
     if found["revised"]:
         before, after = found["characters"]
         lines.append(

@@ -62,6 +62,7 @@ def constitution(
     ai_share: float | None = None,
     max_new_tokens: int | None = None,
     budget: int | None = None,
+    budget_tokens: int | None = None,
     prompts: int | None = None,
     judge_model: str | None = None,
     judge_timeout: float = 60.0,
@@ -72,14 +73,14 @@ def constitution(
 
     The judge is a language model, or the URL of a server that speaks OpenAI's protocol and gives log-probabilities. Its
     answers are appended to a file beside `out`, so that the same call goes on where a killed one ended. It is asked at
-    most `budget` times in all, which counts what is in that file and requests that failed. With `reason` it writes up
-    to `max_new_tokens` tokens before each probability, and labels lie within `clamp`, by default 0.4 and 0.6. With
-    `people`, their comparisons, the judge's labels are the share `ai_share` of what is written. Raises UserError for
-    invalid input, and where the judge does not answer.
+    most `budget` times in all, which counts what is in that file and requests that failed, and no more once a server
+    has counted `budget_tokens`. With `reason` it writes up to `max_new_tokens` tokens before each probability, and
+    labels lie within `clamp`, by default 0.4 and 0.6. With `people`, their comparisons, the judge's labels are the
+    share `ai_share` of what is written. Raises UserError for invalid input, and where the judge does not answer.
     """
     base = base or Settings()
     check(judge, judge_model)
-    check_limits(budget, judge_timeout, "--judge-timeout")
+    check_limits(budget, budget_tokens, judge_timeout, "--judge-timeout")
     bounds = bounds_of(clamp, reason, max_new_tokens)
     written = [one.text for one in principles_of(principles)]
     path = begun(out, FEEDBACK, data, people, principles if isinstance(principles, str | Path) else None)
@@ -102,14 +103,14 @@ def constitution(
         answerers: dict[str, Answerer[Any]] = {OPTIONS: who.options}
         answerers |= {} if who.reasoner is None else {TEXT: who.reasoner}
         at_once = max(1, (who.reasoner or who.options).at_once // 2)
-        Asking(answerers, file, budget, 2 * len(answerers)).go_on(asked, at_once, "judging", base.quiet)
+        Asking(answerers, file, budget, 2 * len(answerers), budget_tokens).go_on(asked, at_once, "judging", base.quiet)
         made = [done for one in asked if (done := labels.judged(one, file.readings))]
         found: dict[str, Any] = {"judge": who.options.name} | labels.summary(
             asked, made, file.readings, file.requests, bounds
         )
     finally:
         file.close()
-    found |= {"reason": reason, "clamp": list(bounds), "left_out": dict(left_out)}
+    found |= {"tokens": file.tokens, "reason": reason, "clamp": list(bounds), "left_out": dict(left_out)}
     rows = [labels.row(one, who.options.name, bounds) for one in made]
     told = agreement(made)
     found |= {} if told is None else {"agreement": told}

@@ -1,29 +1,21 @@
 """The study's cells: an ensemble of reward models that has learned from so many labels in one of the orders."""
 
-import json
-import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from burnish.algorithms.table import load
-from burnish.config import Settings, build
-from burnish.data import builtin
+from burnish.config import Settings
 from burnish.evaluation.preferences import accuracy_scores
 from burnish.evaluation.reward_models import disagreement
 from burnish.recipes.label.pairs import Pair
 from burnish.recipes.label.plan import Selection, shuffled
 from burnish.recipes.label.selected import margins_of, ranked
-from burnish.recipes.study.cell import SHARED, Found, known
+from burnish.recipes.study.cell import Found, known
+from burnish.recipes.study.replay import pairs_of, trained
 from burnish.recipes.study.selection.plan import ORDERS, RANDOM, RENEWED, Plan
-from burnish.recipes.train.run import run_training
-from burnish.run import UserError, write_atomically
-
-MEMBERS_A_SEED = 100
-"""Seeds of members: this times the study's seed, and the member's number."""
+from burnish.run import UserError
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,8 @@ class Replay:
         pairs, held = pool_of(self.plan), held_out(self.plan)
         rows = rows_of(cell, self.plan, len(pairs), None if cell.order is None else self.selector(cell, out))
         base = Settings(device="cpu", threads=1, quiet=True)
-        runs = [self.trained(cell, member, [pairs[row] for row in rows], work) for member in range(self.plan.members)]
+        labels = [{"prompt": one.prompt, "chosen": one.a, "rejected": one.b} for one in (pairs[row] for row in rows)]
+        runs = trained(self.plan, labels, cell.seed, work)
         margins = np.stack([margins_of(run, held, base) for run in runs])
         found: Found = {
             "rows": rows,
@@ -89,25 +82,6 @@ class Replay:
             raise UserError(f"{before.label}: is not there, and its models select these pairs")
         return found
 
-    def trained(self, cell: Cell, member: int, pairs: Sequence[Pair], work: Path) -> Path:
-        """Train a member on these labels; returns its run folder."""
-        plan, data = self.plan, work / "labels.jsonl"
-        lines = [{"prompt": one.prompt, "chosen": one.a, "rejected": one.b} for one in pairs]
-        write_atomically(data, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-        options = SHARED | {
-            "out": str(work / f"member-{member}"),
-            "model": plan.model,
-            "data": str(data),
-            "seed": MEMBERS_A_SEED * cell.seed + member,
-            "steps": plan.epochs * math.ceil(len(pairs) / plan.batch_size),
-            "batch_size": plan.batch_size,
-            "learning_rate": plan.learning_rate,
-            "max_length": plan.max_length,
-            "save_every": 0,
-        }
-        run_training(*build(load("reward"), options))
-        return work / f"member-{member}"
-
     def is_whole(self, cell: Cell, found: Found) -> bool:
         return len(found.get("rows", ())) == cell.labels and ("ranked" in found) == self.selects(cell)
 
@@ -123,13 +97,6 @@ def pool_of(plan: Plan) -> list[Pair]:
 
 def held_out(plan: Plan) -> list[Pair]:
     return pairs_of("held_out", plan.held_out)
-
-
-def pairs_of(part: str, limit: int | None) -> list[Pair]:
-    rows = builtin.comparisons(part)
-    texts = zip(rows["prompt"], rows["chosen"], rows["rejected"], strict=True)
-    pairs = [Pair(i, *one) for i, one in enumerate(texts)]
-    return [pairs[i] for i in shuffled(len(pairs), "study", part)[:limit]]
 
 
 def rows_of(cell: Cell, plan: Plan, pairs: int, selector: Found | None) -> list[int]:
