@@ -86,6 +86,10 @@ class Page:
     def seconds(self) -> str:
         return f"{self.made()['seconds']:.0f}"
 
+    def cpu(self) -> str:
+        """The seconds of all cores together, which do not depend on what else the machine does."""
+        return f"{self.made()['cpu']:.0f}"
+
     def result(self, of: str, what: str, form: str = ".0f") -> str:
         """A number of the experiment's summary: of an algorithm or variant, by its key there."""
         numbers = self.made()["numbers"]
@@ -148,7 +152,7 @@ class Course:
 
     def page(self, name: str) -> str:
         page = Page(self, name)
-        known = ("source", "diff", "experiment", "figure", "seconds", "result", "interval", "texts", "exercise")
+        known = ("source", "diff", "experiment", "figure", "seconds", "cpu", "result", "interval", "texts", "exercise")
         directives = {word: getattr(page, word) for word in known}
         text = self.templates.get_template(f"{name}.md.j2").render(**directives, steps=self.contents())
         return text.rstrip() + "\n" + self.ways(name)

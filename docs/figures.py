@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import resource
 import shlex
 import subprocess
 import time
@@ -44,20 +45,27 @@ def make(course: Course, only: list[str]) -> None:
         out = ROOT / words[words.index("--out") + 1]
         subprocess.run(["rm", "-rf", str(out)], check=True)
         print(command, flush=True)
-        began = time.monotonic()
+        began, spent = time.monotonic(), of_children()
         program = ROOT / ".venv" / "bin" / words[0].removeprefix(".venv/bin/")
         subprocess.run([program, *words[1:]], cwd=ROOT, check=True)
-        keep(course, name, command, out, time.monotonic() - began)
+        keep(course, name, command, out, time.monotonic() - began, of_children() - spent)
 
 
-def keep(course: Course, name: str, command: str, out: Path, seconds: float) -> None:
+def of_children() -> float:
+    """The CPU seconds of the processes that have ended."""
+    found = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found.ru_utime + found.ru_stime
+
+
+def keep(course: Course, name: str, command: str, out: Path, seconds: float, cpu: float) -> None:
     """The figure of an experiment's folder, the means of its summary and its texts become those of a page."""
     svg = next(out / f"{stem}.svg" for stem in FOUND if (out / f"{stem}.svg").is_file())
     figures = course.folder / "figures"
     figures.mkdir(exist_ok=True)
     (figures / f"{name}.svg").write_text(lightened(svg.read_text(encoding="utf-8")), encoding="utf-8")
     found = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    course.made[name] = {"command": command, "seconds": round(seconds, 1), "numbers": numbers_of(found)}
+    took = {"seconds": round(seconds, 1), "cpu": round(cpu, 1)}
+    course.made[name] = {"command": command, "numbers": numbers_of(found)} | took
     if texts := found.get("texts"):
         course.made[name]["texts"] = texts
     made = json.dumps(course.made, indent=2, sort_keys=True, ensure_ascii=False)

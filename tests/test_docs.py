@@ -34,6 +34,7 @@ class Method:
         default="plain", metadata={"help": "in 'which' way"}
     )
     """The kind."""
+    weight: float = option(0.5, "how much", ge=0)
 
     def __post_init__(self) -> None:
         if self.rate < 0:
@@ -55,6 +56,7 @@ TRIMMED = """@dataclass(frozen=True)
 class Method:
     rate: float = 0.1
     kind: str | None = "plain"
+    weight: float = 0.5
 
     def loss(self, x: float) -> float:
         # Why it is so.
@@ -103,8 +105,9 @@ def test_figures_are_small() -> None:
 
 
 def test_experiments_take_less_than_two_minutes() -> None:
-    """As they were measured when the figures were made."""
-    assert {name: made["seconds"] for name, made in build.Course().made.items() if made["seconds"] >= 120} == {}
+    """As they were measured when the figures were made; of a machine that did other things too, its CPU time."""
+    took = {name: min(made["seconds"], made.get("cpu", math.inf)) for name, made in build.Course().made.items()}
+    assert {name: seconds for name, seconds in took.items() if seconds >= 120} == {}
 
 
 def test_pages_are_short() -> None:
@@ -285,11 +288,13 @@ def test_what_an_experiment_leaves_becomes_the_figure_of_its_page(tmp_path: Path
     (out / "summary.json").write_text(json.dumps({"algorithms": {"ppo": own}}))
     made = course(tmp_path, _1_one=f'# One\n{{{{ experiment("{COMMAND}") }}}}\n')
     assert made.experiments() == {"1-one": COMMAND}
-    figures.keep(made, "1-one", COMMAND, out, 12.34)
+    figures.keep(made, "1-one", COMMAND, out, 12.34, 23.45)
     expected = '<svg><path d="M1.2,6L-7.8,0"/><text y="3.4567">0.123</text></svg>'
     assert (tmp_path / "figures" / "1-one.svg").read_text() == expected
     numbers = {"ppo": {"last_100": 481.235, "mean_std": 3}}
-    assert build.Course(tmp_path).made == {"1-one": {"command": COMMAND, "seconds": 12.3, "numbers": numbers}}
+    assert build.Course(tmp_path).made == {
+        "1-one": {"command": COMMAND, "seconds": 12.3, "cpu": 23.4, "numbers": numbers}
+    }
 
 
 def test_pages_of_html_lie_one_folder_further_down(tmp_path: Path) -> None:
