@@ -69,6 +69,10 @@ class Page:
         self.command = command
         return f"    {command}"
 
+    def ready(self) -> bool:
+        """Whether the page's figure has been made: what a page says of it may wait for that."""
+        return self.name in self.course.made
+
     def made(self) -> dict[str, Any]:
         """What is known of the page's figure."""
         if self.command is None:
@@ -152,7 +156,8 @@ class Course:
 
     def page(self, name: str) -> str:
         page = Page(self, name)
-        known = ("source", "diff", "experiment", "figure", "seconds", "cpu", "result", "interval", "texts", "exercise")
+        known = ("source", "diff", "experiment", "ready", "figure", "seconds", "cpu", "exercise")
+        known += ("result", "interval", "texts")
         directives = {word: getattr(page, word) for word in known}
         text = self.templates.get_template(f"{name}.md.j2").render(**directives, steps=self.contents())
         return text.rstrip() + "\n" + self.ways(name)

@@ -100,14 +100,16 @@ def test_the_committed_pages_are_those_of_the_templates(capsys: pytest.CaptureFi
 
 def test_figures_are_small() -> None:
     found = sorted(build.COURSE.glob("figures/*.svg"), key=lambda path: figures.number_of(path.name))
-    assert [figure.stem for figure in found] == build.Course().steps
+    whole = build.Course()
+    assert [figure.stem for figure in found] == [step for step in whole.steps if step in whole.made]
     assert all(figure.stat().st_size < 60_000 for figure in found)
 
 
-def test_experiments_take_less_than_two_minutes() -> None:
-    """As they were measured when the figures were made; of a machine that did other things too, its CPU time."""
-    took = {name: min(made["seconds"], made.get("cpu", math.inf)) for name, made in build.Course().made.items()}
-    assert {name: seconds for name, seconds in took.items() if seconds >= 120} == {}
+def test_experiments_are_short() -> None:
+    """As they were measured when the figures were made: two minutes, and on language four minutes of one core, which
+    is CPU time because the machine did other things too."""
+    for name, made in build.Course().made.items():
+        assert made["seconds"] < 120 if figures.number_of(name) < 7 else made["cpu"] < 240, name
 
 
 def test_pages_are_short() -> None:
@@ -241,6 +243,14 @@ def test_steps_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     found = course(tmp_path, _2_two="# Two\n", _10_ten="# Ten\n", README="# All\n")
     assert found.names == ["2-two", "10-ten", "README"]
     assert found.page("2-two").endswith("[The course](README.md) · [Ten →](10-ten.md)\n")
+
+
+def test_what_a_page_says_of_its_figure_waits_for_it(tmp_path: Path) -> None:
+    page = f'# One\n\n{{{{ experiment("{COMMAND}") }}}}\n\n'
+    page += '{% if ready() %}\n{{ result("ppo", "last_100") }}\n{% endif %}\n'
+    assert "481" not in course(tmp_path, _1_one=page).page("1-one")
+    made_with(tmp_path, "1-one", COMMAND)
+    assert f"    {COMMAND}\n\n481\n" in build.Course(tmp_path).page("1-one")
 
 
 def test_intervals_and_texts_of_an_experiment(tmp_path: Path) -> None:
