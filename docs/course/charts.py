@@ -24,7 +24,11 @@ def lines(
     colours = theme.series_colours(names)
     x = alt.X("x:Q", title=x_title, axis=alt.Axis(grid=False), scale=alt.Scale(nice=False, zero=True))
     scale = alt.Scale(zero=False)
-    key = alt.Legend(title=None, orient="top", symbolType="stroke", symbolSize=300) if len(names) > 1 else None
+    key = (
+        alt.Legend(title=None, orient="top", symbolType="stroke", symbolSize=300, symbolOpacity=1)
+        if len(names) > 1
+        else None
+    )
     tint = alt.Color("name:N", scale=alt.Scale(domain=names, range=[colours[one] for one in names]), legend=key)
     base = alt.Chart(table).encode(x=x, color=tint)
     y = alt.Y("y:Q", title=y_title, scale=scale)

@@ -61,7 +61,7 @@ def sft(job: Job) -> Result:
     points += job.trained("sft", "sft", ruler, every=12, steps=48, **imitation)
     models = {"before": before, "after": load_policy(job.out / "sft" / "model")}
     prompts = list(builtin.prefixes("held_out", 4)["prompt"])
-    wrote = {name: completions_of(model, prompts, 1, 0, 48, 128).texts for name, model in models.items()}
+    wrote = {name: lines_of(completions_of(model, prompts, 1, 0, 48, 128).texts) for name, model in models.items()}
     rows = [
         {"name": kind, "x": one["step"], "y": one[kind] - points[0][kind]} for kind in ruler.texts for one in points
     ]
@@ -173,7 +173,7 @@ def after(job: Job) -> Result:
         for one in read_jsonl(job.out / folder / "metrics.jsonl"):
             apart = (one["rewards/chosen"] - one["rewards/rejected"]) / sum(own.values())
             rows.append({"name": name, "x": one["step"], "y": apart})
-    title = "log-ratio of the chosen less that of the rejected (nats)"
+    title = "Δ of the chosen less Δ of the rejected (nats)"
     chart = lines(rows, "updates", title, "Differences of log-ratios", (5.0, "IPO's target, 1/(2τ)"))
     made = result(found, chart, [])
     for name in settings:  # of the last pass
@@ -187,10 +187,15 @@ def ends(values: Sequence[float]) -> dict[str, float]:
     return {"y": found["y"], "low": found["y_low"], "high": found["y_high"]}
 
 
+def lines_of(texts: Sequence[str]) -> list[str]:
+    """Each text as one line."""
+    return [" ".join(text.split()) for text in texts]
+
+
 def result(found: dict[str, Point], chart: Any, points: Sequence[Point]) -> Result:
     """The numbers of policies, the start's first, and what they wrote."""
     start = next(iter(found.values()))
-    wrote = {name: one["texts"][:4] for name, one in found.items() if "texts" in one}
+    wrote = {name: lines_of(one["texts"][:4]) for name, one in found.items() if "texts" in one}
     return Result({name: described(one, start) for name, one in found.items()}, chart, without_texts(points), wrote)
 
 

@@ -64,9 +64,9 @@ class Job:
 
     def trained(self, method: str, name: str, ruler: Any, every: int, **options: Any) -> list[Point]:
         """Train into the folder `name`, and measure with `ruler.measured` each so many updates."""
-        steps = self.few(options.pop("steps"))
+        steps, options["batch_size"] = self.few(options["steps"]), self.few(options["batch_size"])
         online = {"rollout": self.few(options.pop("rollout"))} | SAMPLED if "rollout" in options else {}
-        settings = SHARED | {"out": self.out / name, "steps": steps} | options | online
+        settings = SHARED | {"out": self.out / name} | options | {"steps": steps} | online
         if "model" not in settings:
             settings["model"] = self.start
         watch = Watch(ruler, min(every, steps), online.get("rollout", 0))
