@@ -15,14 +15,12 @@ import inspect
 import json
 import os
 import re
-import shlex
-import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import figures
 import jinja2
 import lists
 from excerpts import ROOT, BrokenReferenceError, differences, excerpt, path_of
@@ -33,8 +31,6 @@ from pygments.lexers import get_lexer_by_name
 from references import check_command, check_page
 
 COURSE = ROOT / "docs" / "course"
-DECIMALS = re.compile(r"(\.\d)\d+")
-SVG_PATH = re.compile(r' d="[^"]*"')
 OTHERS = ("README.md", "CONTRIBUTING.md", "docs/*.md")
 
 
@@ -73,6 +69,10 @@ class Page:
         self.command = command
         return f"    {command}"
 
+    def ready(self) -> bool:
+        """Whether the page's figure has been made: what a page says of it may wait for that."""
+        return self.name in self.course.made
+
     def made(self) -> dict[str, Any]:
         """What is known of the page's figure."""
         if self.command is None:
@@ -90,12 +90,28 @@ class Page:
     def seconds(self) -> str:
         return f"{self.made()['seconds']:.0f}"
 
+    def cpu(self) -> str:
+        """The seconds of all cores together, which do not depend on what else the machine does."""
+        return f"{self.made()['cpu']:.0f}"
+
     def result(self, of: str, what: str, form: str = ".0f") -> str:
         """A number of the experiment's summary: of an algorithm or variant, by its key there."""
         numbers = self.made()["numbers"]
         if what not in numbers.get(of, {}):
             raise BrokenReferenceError(f"its experiment has no {what} of {of}")
         return format(numbers[of][what], form)
+
+    def interval(self, of: str, what: str, form: str = ".2f") -> str:
+        """Such a number with the ends of its 95 % interval."""
+        low, high = (self.result(of, f"{what}_{end}", form) for end in ("low", "high"))
+        return f"{self.result(of, what, form)} [{low}, {high}]"
+
+    def texts(self, of: str) -> str:
+        """What a model of the experiment wrote, as a listing."""
+        found = self.made().get("texts", {})
+        if of not in found:
+            raise BrokenReferenceError(f"its experiment has no texts of {of}")
+        return "\n".join(["```text", *(f"{i}. {text}" for i, text in enumerate(found[of], 1)), "```"])
 
     def exercise(self, name: str) -> str:
         """An exercise's beginning, how to check it, and an answer that has been checked."""
@@ -116,14 +132,14 @@ class Course:
 
     def __init__(self, folder: Path = COURSE) -> None:
         self.folder = folder
-        self.names = sorted(path.name.removesuffix(".md.j2") for path in (folder / "src").glob("*.md.j2"))
+        names = [path.name.removesuffix(".md.j2") for path in (folder / "src").glob("*.md.j2")]
+        self.names = sorted(names, key=lambda name: (figures.number_of(name), name))
         self.steps = [name for name in self.names if name[:1].isdigit()]
         loader = jinja2.FileSystemLoader([folder / "src", COURSE / "src"])
         self.templates = jinja2.Environment(
             loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
         )
-        self.figures = folder / "figures"
-        made = self.figures / "made.json"
+        made = folder / "figures" / "made.json"
         self.made: dict[str, Any] = json.loads(made.read_text(encoding="utf-8")) if made.is_file() else {}
 
     def render(self) -> dict[Path, str]:
@@ -140,7 +156,8 @@ class Course:
 
     def page(self, name: str) -> str:
         page = Page(self, name)
-        known = ("source", "diff", "experiment", "figure", "seconds", "result", "exercise")
+        known = ("source", "diff", "experiment", "ready", "figure", "seconds", "cpu", "exercise")
+        known += ("result", "interval", "texts")
         directives = {word: getattr(page, word) for word in known}
         text = self.templates.get_template(f"{name}.md.j2").render(**directives, steps=self.contents())
         return text.rstrip() + "\n" + self.ways(name)
@@ -243,49 +260,6 @@ def coloured(code: str, language: str, _: str) -> str:
     return highlight(code, get_lexer_by_name(language), HtmlFormatter(nowrap=True))
 
 
-# Figures -----------------------------------------------------------------------------------------------------------
-
-
-def make_figures(course: Course, only: list[str]) -> None:
-    """Run the pages' commands, each as it stands there; keep the figure, the time that it took, and the numbers."""
-    for name, command in course.experiments().items():
-        if only and name[:1] not in only:
-            continue
-        words = shlex.split(command)
-        out = ROOT / words[words.index("--out") + 1]
-        subprocess.run(["rm", "-rf", str(out)], check=True)
-        print(command, flush=True)
-        began = time.monotonic()
-        subprocess.run([ROOT / ".venv" / "bin" / words[0], *words[1:]], cwd=ROOT, check=True)
-        keep(course, name, command, out, time.monotonic() - began)
-
-
-def keep(course: Course, name: str, command: str, out: Path, seconds: float) -> None:
-    """The figure of an experiment's folder and the means of its summary become those of a page."""
-    svg = next(out / f"{stem}.svg" for stem in ("labels", "returns") if (out / f"{stem}.svg").is_file())
-    course.figures.mkdir(exist_ok=True)
-    (course.figures / f"{name}.svg").write_text(lightened(svg.read_text(encoding="utf-8")), encoding="utf-8")
-    found = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    course.made[name] = {"command": command, "seconds": round(seconds, 1), "numbers": numbers_of(found)}
-    made = json.dumps(course.made, indent=2, sort_keys=True)
-    (course.figures / "made.json").write_text(made + "\n", encoding="utf-8")
-
-
-def numbers_of(found: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """The means of a summary, by algorithm or variant."""
-    kept = {}
-    for name, own in (found.get("algorithms") or found["variants"]).items():
-        means = {key: value["mean"] for key, value in own.items() if isinstance(value, dict) and "mean" in value}
-        plain = {key: value for key, value in own.items() if isinstance(value, int | float)}
-        kept[name] = {key: round(value, 3) for key, value in (means | plain).items() if value is not None}
-    return kept
-
-
-def lightened(svg: str) -> str:
-    """A drawing whose curves are in tenths of pixels, which no eye sees and which takes a third less room."""
-    return SVG_PATH.sub(lambda path: DECIMALS.sub(r"\1", path[0]), svg)
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Make the course.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a page is not up to date")
@@ -294,7 +268,7 @@ def main(arguments: list[str] | None = None) -> int:
     course = Course()
     try:
         if options.figures is not None:
-            make_figures(course, options.figures)
+            figures.make(course, options.figures)
         pages = course.render()
         check_answers()
         check_others(pages)

@@ -43,6 +43,12 @@ def trimmed(text: str, without: Collection[str] = ()) -> Lines:
         first = first_line(node)
         lines[first - 1 : node.end_lineno] = [None] * ((node.end_lineno or first) - first + 1)
 
+    def shorten(node: ast.AnnAssign, default: ast.expr) -> None:
+        parts = (node.target, node.annotation, default)
+        name, kind, value = (ast.get_source_segment(text, part) for part in parts)
+        drop(node)
+        lines[node.lineno - 1] = f"{' ' * node.col_offset}{name}: {kind} = {value}"
+
     for node in ast.walk(ast.parse(text)):
         match node:
             case ast.Import() | ast.ImportFrom() | ast.Assert():
@@ -54,10 +60,9 @@ def trimmed(text: str, without: Collection[str] = ()) -> Lines:
             case ast.AnnAssign(value=ast.Call(func=ast.Name(id="field"), keywords=keywords)):
                 default = next((k.value for k in keywords if k.arg == "default"), None)
                 if default is not None:
-                    parts = (node.target, node.annotation, default)
-                    name, kind, value = (ast.get_source_segment(text, part) for part in parts)
-                    drop(node)
-                    lines[node.lineno - 1] = f"{' ' * node.col_offset}{name}: {kind} = {value}"
+                    shorten(node, default)
+            case ast.AnnAssign(value=ast.Call(func=ast.Name(id="option"), args=[default, *_])):
+                shorten(node, default)
     return lines
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 
-build, excerpts, references = map(importlib.import_module, ("build", "excerpts", "references"))
+build, excerpts, figures, references = map(importlib.import_module, ("build", "excerpts", "figures", "references"))
 BrokenReferenceError = excerpts.BrokenReferenceError
 
 EXERCISES = build.load_exercises()
@@ -33,6 +34,7 @@ class Method:
         default="plain", metadata={"help": "in 'which' way"}
     )
     """The kind."""
+    weight: float = option(0.5, "how much", ge=0)
 
     def __post_init__(self) -> None:
         if self.rate < 0:
@@ -54,6 +56,7 @@ TRIMMED = """@dataclass(frozen=True)
 class Method:
     rate: float = 0.1
     kind: str | None = "plain"
+    weight: float = 0.5
 
     def loss(self, x: float) -> float:
         # Why it is so.
@@ -96,14 +99,17 @@ def test_the_committed_pages_are_those_of_the_templates(capsys: pytest.CaptureFi
 
 
 def test_figures_are_small() -> None:
-    figures = sorted(build.COURSE.glob("figures/*.svg"))
-    assert [figure.stem for figure in figures] == build.Course().steps
-    assert all(figure.stat().st_size < 60_000 for figure in figures)
+    found = sorted(build.COURSE.glob("figures/*.svg"), key=lambda path: figures.number_of(path.name))
+    whole = build.Course()
+    assert [figure.stem for figure in found] == [step for step in whole.steps if step in whole.made]
+    assert all(figure.stat().st_size < 60_000 for figure in found)
 
 
-def test_experiments_take_less_than_two_minutes() -> None:
-    """As they were measured when the figures were made."""
-    assert {name: made["seconds"] for name, made in build.Course().made.items() if made["seconds"] >= 120} == {}
+def test_experiments_are_short() -> None:
+    """As they were measured when the figures were made: two minutes, and on language four minutes of one core, which
+    is CPU time because the machine did other things too."""
+    for name, made in build.Course().made.items():
+        assert made["seconds"] < 120 if figures.number_of(name) < 7 else made["cpu"] < 240, name
 
 
 def test_pages_are_short() -> None:
@@ -233,6 +239,33 @@ def test_a_page_with_everything(tmp_path: Path) -> None:
     assert two.endswith("[← One](1-one.md) · [The course](README.md)\n")
 
 
+def test_steps_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    found = course(tmp_path, _2_two="# Two\n", _10_ten="# Ten\n", README="# All\n")
+    assert found.names == ["2-two", "10-ten", "README"]
+    assert found.page("2-two").endswith("[The course](README.md) · [Ten →](10-ten.md)\n")
+
+
+def test_what_a_page_says_of_its_figure_waits_for_it(tmp_path: Path) -> None:
+    page = f'# One\n\n{{{{ experiment("{COMMAND}") }}}}\n\n'
+    page += '{% if ready() %}\n{{ result("ppo", "last_100") }}\n{% endif %}\n'
+    assert "481" not in course(tmp_path, _1_one=page).page("1-one")
+    made_with(tmp_path, "1-one", COMMAND)
+    assert f"    {COMMAND}\n\n481\n" in build.Course(tmp_path).page("1-one")
+
+
+def test_intervals_and_texts_of_an_experiment(tmp_path: Path) -> None:
+    made_with(tmp_path, "1-one", COMMAND)
+    made = build.Course(tmp_path).made
+    made["1-one"]["numbers"]["ppo"] |= {"kl": 1.5, "kl_low": 1.25, "kl_high": 2.0}
+    made["1-one"]["texts"] = {"ppo": ["make of it what you will", "`odd` <b>"]}
+    (tmp_path / "figures" / "made.json").write_text(json.dumps(made))
+    page = f'# One\n\n{{{{ experiment("{COMMAND}") }}}}\n\n{{{{ interval("ppo", "kl", ".1f") }}}}\n\n'
+    page += '{{ texts("ppo") }}\n'
+    text = course(tmp_path, _1_one=page).page("1-one")
+    assert "\n1.5 [1.2, 2.0]\n" in text
+    assert "```text\n1. make of it what you will\n2. `odd` <b>\n```\n" in text
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -242,6 +275,8 @@ def test_a_page_with_everything(tmp_path: Path) -> None:
         ("{{ experiment('burnish classic --runs 3 --out runs/x') }}{{ figure('x') }}", "make docs-figures"),
         (f"{{{{ experiment('{COMMAND}') }}}}{{{{ result('trpo', 'last_100') }}}}", "has no last_100 of trpo"),
         (f"{{{{ experiment('{COMMAND}') }}}}{{{{ result('ppo', 'first') }}}}", "has no first of ppo"),
+        (f"{{{{ experiment('{COMMAND}') }}}}{{{{ interval('ppo', 'last_100') }}}}", "has no last_100_low of ppo"),
+        (f"{{{{ experiment('{COMMAND}') }}}}{{{{ texts('ppo') }}}}", "has no texts of ppo"),
         ("{{ figure('x') }}", "has no experiment"),
         ("{{ exercise('sums') }}", "sums"),
         ("{{ nonsense }}", "nonsense"),
@@ -263,11 +298,13 @@ def test_what_an_experiment_leaves_becomes_the_figure_of_its_page(tmp_path: Path
     (out / "summary.json").write_text(json.dumps({"algorithms": {"ppo": own}}))
     made = course(tmp_path, _1_one=f'# One\n{{{{ experiment("{COMMAND}") }}}}\n')
     assert made.experiments() == {"1-one": COMMAND}
-    build.keep(made, "1-one", COMMAND, out, 12.34)
+    figures.keep(made, "1-one", COMMAND, out, 12.34, 23.45)
     expected = '<svg><path d="M1.2,6L-7.8,0"/><text y="3.4567">0.123</text></svg>'
     assert (tmp_path / "figures" / "1-one.svg").read_text() == expected
     numbers = {"ppo": {"last_100": 481.235, "mean_std": 3}}
-    assert build.Course(tmp_path).made == {"1-one": {"command": COMMAND, "seconds": 12.3, "numbers": numbers}}
+    assert build.Course(tmp_path).made == {
+        "1-one": {"command": COMMAND, "seconds": 12.3, "cpu": 23.4, "numbers": numbers}
+    }
 
 
 def test_pages_of_html_lie_one_folder_further_down(tmp_path: Path) -> None:
@@ -290,7 +327,9 @@ def test_every_exercise_has_an_answer_and_a_place_in_the_course() -> None:
     build.check_answers()
     texts = "".join(path.read_text(encoding="utf-8") for path in (build.COURSE / "src").glob("*.md.j2"))
     assert [name for name in EXERCISES.CHECKS if texts.count(f'exercise("{name}")') != 1] == []
-    assert all(path.read_text(encoding="utf-8").count("exercise(") == 2 for path in (build.COURSE / "src").glob("?-*"))
+    steps = list((build.COURSE / "src").glob("*-*.md.j2"))
+    assert len(steps) == len(build.Course().steps)
+    assert all(path.read_text(encoding="utf-8").count("exercise(") == 2 for path in steps)
 
 
 @pytest.mark.parametrize("name", EXERCISES.CHECKS)
@@ -316,7 +355,21 @@ def wrong(name: str) -> Callable[..., Any]:
         "still_pulls": lambda ratio, a, c: 1 - c < ratio < 1 + c,
         "most_to_gain": lambda a, c: c * max(sum(a), 0.0) / len(a),
         "probability_of_label": lambda a, b, e: right(a, b, 0.0),
+        "pull": lambda z, e: right(z, 0.0),
+        "imitation_loss": lambda p, m: sum(right([a], [b]) for a, b in zip(p, m, strict=True)) / len(p),
+        "above_the_least": lambda s, p: -sum(a * math.log(b) for a, b in zip(s, p, strict=True)),
+        "best_accuracy": lambda p: sum(p) / len(p),
+        "worth_gradient": lambda w, labels: [-x for x in right(w, labels)],
+        "shaped_returns": lambda s, a, b, beta: [s - beta * (x - y) for x, y in zip(a, b, strict=True)],
         "best_policy": lambda p, r, b: right(p, r, 1.0),
+        "implied_rewards": lambda p, q, b: [b * math.log(x / y) for x, y in zip(p, q, strict=True)],
+        "dpo_pull": lambda c, r, b: right(c, r, 1.0),
+        "optimum": lambda p, r, b: right(p, r, b)[::-1],
+        "best_of_n": lambda p, r, n: p,
+        "gold_of_best": lambda a, b, n: right(b, b, n),
+        "peak": lambda a, b: (a / (2 * b), a / (2 * b) * (a - b * math.log(a / (2 * b)))),
+        "settles_at": lambda p, b, t: (right(p, b, t)[0], 1 / (2 * t)),
+        "kto_pull": lambda x, good, kl, b: right(x, True, kl, b),
     }
     return mistakes[name]
 

@@ -6,11 +6,12 @@ prints whether it is right, or what is wrong. Arguments and results are plain nu
 Burnish may be used.
 """
 
-import math
+import math  # for your answers, as are torch and functional
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+import checks
+import checks_language
 import torch
 
 from burnish import functional
@@ -83,159 +84,103 @@ def probability_of_label(first: Sequence[float], second: Sequence[float], error:
     raise NotImplementedError("your turn")
 
 
+def pull(difference: float, error: float) -> float:
+    """The first segment, whose predicted worth is greater by `difference`, was preferred. The loss is −log p, where p
+    is this label's probability by the judge of the exercise above. Return the derivative of −log p with respect to the
+    difference. See what is left of it, with and without errors, where the difference is far below 0."""
+    raise NotImplementedError("your turn")
+
+
+def imitation_loss(logprobs: Sequence[Sequence[float]], is_response: Sequence[Sequence[bool]]) -> float:
+    """Several texts of different lengths, each a prompt and a response: the log-probability of every token, and whether
+    it is one of the response. Return the loss of supervised fine-tuning, where every token of a response counts the
+    same, however long its text is."""
+    raise NotImplementedError("your turn")
+
+
+def above_the_least(shown: Sequence[float], policy: Sequence[float]) -> float:
+    """People answer a prompt with answer a with probability shown[a]; the expected loss of a policy that imitates them
+    is −Σ_a shown(a) log π(a). Return by how much it is above the least that any policy can have. Some answers may never
+    be shown."""
+    raise NotImplementedError("your turn")
+
+
+def best_accuracy(certainties: Sequence[float]) -> float:
+    """Of each pair of texts, the probability that a rater prefers the first. A reward model knows these numbers
+    exactly, and is measured against *one* rater's labels. What is the greatest accuracy that it can expect?"""
+    raise NotImplementedError("your turn")
+
+
+def worth_gradient(worths: Sequence[float], labels: Sequence[tuple[int, int]]) -> list[float]:
+    """Texts have worths, and each label names two of them, (chosen, rejected). Return the gradient of the sum of the
+    Bradley–Terry losses with respect to the worths. Its sum is 0, whatever the labels are: what does this say of what
+    comparisons can teach?"""
+    raise NotImplementedError("your turn")
+
+
+def shaped_returns(score: float, logprobs: Sequence[float], ref_logprobs: Sequence[float], beta: float) -> list[float]:
+    """One completion with its score and its tokens' log-probabilities under the policy and under the reference. Return
+    the return of every token, at γ = 1, of the rewards that RLHF gives to PPO."""
+    raise NotImplementedError("your turn")
+
+
 def best_policy(reference: Sequence[float], rewards: Sequence[float], beta: float) -> list[float]:
     """Several answers to one prompt, each with its probability under the reference and its reward. Return the policy
     that maximises E[r] − β·KL(π‖reference). DPO solves the same equation for the reward."""
     raise NotImplementedError("your turn")
 
 
-# The checks: not needed to solve the exercises ------------------------------------------------------------------
-
-GAMES = [([0.5, 0.5], [1.0, 0.0]), ([0.2, 0.3, 0.5], [1.0, -2.0, 4.0]), ([0.9, 0.06, 0.04], [3.0, 3.0, 10.0])]
-
-
-def same(found: Any, expected: Any, where: str) -> None:
-    """Numbers, or lists of them, that agree to six digits."""
-    found, expected = torch.as_tensor(found, dtype=torch.float64), torch.as_tensor(expected, dtype=torch.float64)
-    if found.shape != expected.shape:
-        raise AssertionError(f"{where}: give numbers of shape {list(expected.shape)}, not {list(found.shape)}")
-    if not torch.allclose(found, expected, rtol=1e-6, atol=1e-6):
-        raise AssertionError(f"{where}: it is not {found.tolist()}")
+def implied_rewards(policy: Sequence[float], reference: Sequence[float], beta: float) -> list[float]:
+    """Several answers to one prompt, with their probabilities under a policy and under the reference. Return rewards
+    for which this policy is the best one at this β. Only their differences are determined: let the first be 0."""
+    raise NotImplementedError("your turn")
 
 
-def check_returns(solve: Callable[..., Any]) -> None:
-    same(solve([1.0, 1.0, 1.0], 1.0), [3.0, 2.0, 1.0], "three rewards of 1 at γ = 1")
-    same(solve([0.0, 2.0, 4.0], 0.5), [2.0, 4.0, 4.0], "rewards 0, 2, 4 at γ = ½")
-    same(solve([5.0], 0.9), [5.0], "one reward")
+def dpo_pull(chosen: float, rejected: float, beta: float) -> float:
+    """DPO's loss of one pair with log-ratios log π(y) − log π_ref(y) of the chosen and of the rejected response. Return
+    its derivative with respect to the log-probability of the chosen one; that of the rejected one is the same with the
+    other sign. A pair that is already ordered right by far pulls hardly at all."""
+    raise NotImplementedError("your turn")
 
 
-def estimates(probabilities: Sequence[float], rewards: Sequence[float], baseline: float) -> torch.Tensor:
-    """The estimate that each action would give, one row per action, by differentiation."""
-    rows = []
-    for action, reward in enumerate(rewards):
-        logits = torch.tensor(probabilities, dtype=torch.float64).log().requires_grad_()
-        logprob = functional.action_logprobs(logits, torch.tensor(action))
-        loss = functional.policy_gradient(logprob, logits.new_tensor(reward - baseline))
-        rows.append(-torch.autograd.grad(loss, logits)[0])
-    return torch.stack(rows)
+def optimum(reference: Sequence[float], rewards: Sequence[float], beta: float) -> tuple[float, float]:
+    """Where the best policy of E[r] − β·KL lies in the picture of reward against KL: return its KL from the reference,
+    and its expected reward. No policy with the same KL has a higher one."""
+    raise NotImplementedError("your turn")
 
 
-def check_exact_gradient(solve: Callable[..., Any]) -> None:
-    for probabilities, rewards in GAMES:
-        expected = torch.tensor(probabilities, dtype=torch.float64) @ estimates(probabilities, rewards, 0.0)
-        same(solve(probabilities, rewards), expected, f"π = {probabilities}, r = {rewards}")
+def best_of_n(reference: Sequence[float], rewards: Sequence[float], n: int) -> list[float]:
+    """The probability of each answer as the best of n samples of the reference, in order of `reference`. The rewards
+    all differ. Hint: the best of n is no better than an answer if all n are not."""
+    raise NotImplementedError("your turn")
 
 
-def variance(probabilities: Sequence[float], rewards: Sequence[float], baseline: float) -> float:
-    weight, each = torch.tensor(probabilities, dtype=torch.float64), estimates(probabilities, rewards, baseline)
-    return float(weight @ (each - weight @ each).square().sum(-1))
+def gold_of_best(proxy: Sequence[float], gold: Sequence[float], n: int) -> float:
+    """A pool of samples of one prompt, each with its scores by a reward model, `proxy`, and by people, `gold`. All
+    proxy scores differ. Return the mean gold score of the best of n by the proxy, over all subsets of n of the pool."""
+    raise NotImplementedError("your turn")
 
 
-def check_gradient_variance(solve: Callable[..., Any]) -> None:
-    same(solve([0.5, 0.5], [1.0, 0.0], 0.5), 0.0, "two equal actions, r = 1 and 0, b = ½: both give the same estimate")
-    for probabilities, rewards in GAMES:
-        for baseline in (0.0, 1.0, -3.0):
-            expected = variance(probabilities, rewards, baseline)
-            same(
-                solve(probabilities, rewards, baseline), expected, f"π = {probabilities}, r = {rewards}, b = {baseline}"
-            )
+def peak(alpha: float, beta: float) -> tuple[float, float]:
+    """Gao et al. describe the gold score that reinforcement learning gains at the distance d = √KL by d(α − β log d),
+    with β > 0. Return the distance at which it is highest, and how high."""
+    raise NotImplementedError("your turn")
 
 
-def check_best_baseline(solve: Callable[..., Any]) -> None:
-    for probabilities, rewards in GAMES:
-        found = float(solve(probabilities, rewards))
-        least = variance(probabilities, rewards, found)
-        for step in (0.01, -0.01):
-            if variance(probabilities, rewards, found + step) < least:
-                raise AssertionError(f"π = {probabilities}, r = {rewards}: {found + step:g} is better than {found:g}")
+def settles_at(p: float, beta: float, tau: float) -> tuple[float, float]:
+    """One pair is labelled again and again, and a share p of the labels, 0 < p < 1, prefers the first response. At
+    which difference of log-ratios (first less second) has DPO its least mean loss, and at which IPO? See what each
+    becomes as p goes to 1."""
+    raise NotImplementedError("your turn")
 
 
-def check_advantages(solve: Callable[..., Any]) -> None:
-    rewards, values = [1.0, 0.0, -2.0, 3.0], [0.5, -1.0, 2.0, 0.0, 4.0]
-    for gamma, lambda_ in ((1.0, 1.0), (0.9, 0.0), (0.9, 0.5)):
-        row = [torch.tensor([numbers], dtype=torch.float64) for numbers in (rewards, values, [gamma] * 4)]
-        expected = functional.gae(*row, torch.ones(1, 4, dtype=torch.bool), lambda_)[0]
-        same(solve(rewards, values, gamma, lambda_), expected, f"γ = {gamma}, λ = {lambda_}")
-    same(solve([1.0], [0.0, 10.0], 0.5, 0.3), [6.0], "one reward of 1, then a state worth 10 at γ = ½")
+def kto_pull(logratio: float, desirable: bool, kl: float, beta: float) -> float:
+    """KTO's loss of one response, with both weights 1. Return its derivative with respect to the log-ratio. It vanishes
+    on both sides: for responses that are fine already, and for those that are hopeless."""
+    raise NotImplementedError("your turn")
 
 
-def check_weights(solve: Callable[..., Any]) -> None:
-    rewards, values, gamma = [1.0, 0.0, -2.0, 3.0], [0.5, -1.0, 2.0, 0.0, 4.0], 0.9
-    for lambda_ in (0.0, 0.5, 0.95, 1.0):
-        looks = [sum(gamma**i * rewards[i] for i in range(n)) + gamma**n * values[n] - values[0] for n in range(1, 5)]
-        given = [float(weight) for weight in solve(4, lambda_)]
-        same(sum(given), 1.0, f"λ = {lambda_}: the sum of the weights")
-        row = [torch.tensor([numbers], dtype=torch.float64) for numbers in (rewards, values, [gamma] * 4)]
-        expected = functional.gae(*row, torch.ones(1, 4, dtype=torch.bool), lambda_)[0, 0]
-        same(sum(w * a for w, a in zip(given, looks, strict=True)), expected, f"λ = {lambda_}: the average")
-
-
-def check_fisher_times(solve: Callable[..., Any]) -> None:
-    for probabilities, vector in GAMES:
-        logits = torch.tensor(probabilities, dtype=torch.float64).log()
-        fisher = torch.autograd.functional.hessian(lambda x, at=logits: functional.categorical_kl(at, x), logits)
-        same(solve(probabilities, vector), fisher @ torch.tensor(vector, dtype=torch.float64), f"π = {probabilities}")
-
-
-def check_natural_step(solve: Callable[..., Any]) -> None:
-    for gradient, fisher, max_kl in (([3.0, 4.0], [1.0, 1.0], 0.5), ([1.0, -2.0, 0.5], [0.1, 4.0, 1.0], 0.01)):
-        where = f"g = {gradient}, F = {fisher}, max_kl = {max_kl}"
-        step = [float(x) for x in solve(gradient, fisher, max_kl)]
-        same(sum(f * x * x for f, x in zip(fisher, step, strict=True)) / 2, max_kl, f"{where}: ½ ΔᵀFΔ")
-        gain = sum(g * x for g, x in zip(gradient, step, strict=True))
-        most = math.sqrt(2 * max_kl * sum(g * g / f for g, f in zip(gradient, fisher, strict=True)))  # Cauchy–Schwarz
-        same(gain, most, f"{where}: the gain")
-
-
-def check_still_pulls(solve: Callable[..., Any]) -> None:
-    for ratio in (0.5, 0.79, 0.9, 1.0, 1.1, 1.21, 3.0):
-        for advantage in (-2.0, -0.1, 0.1, 2.0):
-            logprob = torch.tensor(math.log(ratio), requires_grad=True)
-            loss = functional.clipped_surrogate(logprob, torch.zeros(()), torch.tensor(advantage), 0.2, 0.2)
-            (slope,) = torch.autograd.grad(loss, logprob)
-            if bool(solve(ratio, advantage, 0.2)) != bool(slope != 0):
-                raise AssertionError(f"ratio {ratio}, advantage {advantage}, clip 0.2: it is the other way round")
-
-
-def check_most_to_gain(solve: Callable[..., Any]) -> None:
-    ratios = torch.linspace(0, 5, 5001, dtype=torch.float64)
-    for given, clip in (([1.0, -1.0], 0.2), ([0.0, 0.0], 0.2), ([2.0, 0.5, -0.5, -3.0, 0.1], 0.1)):
-        tensor = torch.tensor(given, dtype=torch.float64)[:, None]
-        zeros = torch.zeros(1, dtype=torch.float64)
-        reached = -functional.clipped_surrogate(ratios.log(), zeros, tensor, clip, clip)
-        expected = reached.amax(-1).mean() - tensor.mean()
-        same(solve(given, clip), expected, f"advantages {given}, clip {clip}")
-
-
-def check_probability_of_label(solve: Callable[..., Any]) -> None:
-    same(solve([0.0, 0.0], [0.0, 0.0], 0.1), 0.5, "two equal segments")
-    same(solve([1000.0], [0.0], 0.1), 0.95, "one much better than the other: the judge still errs")
-    same(solve([0.0, 1.0], [0.5, -0.5], 0.0), 0.7310585786300049, "worth 1 against 0, without error")
-    loss = functional.erring_bradley_terry(torch.tensor(-0.7).double(), torch.tensor(1.2).double(), error=0.3)
-    same(solve([0.1, -0.8], [1.0, 0.2], 0.3), float((-loss).exp()), "worth −0.7 against 1.2, error 0.3")
-
-
-def check_best_policy(solve: Callable[..., Any]) -> None:
-    stream = torch.Generator().manual_seed(0)
-    for reference, rewards in GAMES:
-        for beta in (0.5, 5.0):
-            where = f"reference {reference}, rewards {rewards}, β = {beta}"
-            before, earned = (torch.tensor(x, dtype=torch.float64) for x in (reference, rewards))
-            policy = torch.tensor([float(p) for p in solve(reference, rewards, beta)], dtype=torch.float64)
-            same(policy.sum(), 1.0, f"{where}: the sum of the probabilities")
-
-            def worth(p: torch.Tensor, ref: torch.Tensor = before, r: torch.Tensor = earned, b: float = beta) -> float:
-                return float((p * r).sum() - b * functional.categorical_kl(p.log(), ref.log()))
-
-            for _ in range(200):
-                other = (policy.log() + 0.1 * torch.randn(len(policy), generator=stream, dtype=torch.float64)).softmax(
-                    -1
-                )
-                if worth(other) > worth(policy) + 1e-9:
-                    raise AssertionError(f"{where}: {other.tolist()} is better than {policy.tolist()}")
-
-
-CHECKS = {name.removeprefix("check_"): check for name, check in list(globals().items()) if name.startswith("check_")}
+CHECKS = checks.CHECKS | checks_language.CHECKS
 
 
 def main(arguments: Sequence[str]) -> int:
