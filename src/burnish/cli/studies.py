@@ -232,6 +232,9 @@ def write(out: Path, texts: int, **flags: Any) -> None:
 @click.option(
     "--learning-rate", type=click.FloatRange(min=0, min_open=True), default=1e-3, show_default=True, help="at its peak"
 )
+@click.option(
+    "--dropout", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="share left out in training"
+)
 @common("seed", "threads", "quiet", "debug")
 def pretrain(out: Path, text: Path | None, first: Path | None, **flags: Any) -> None:
     """Train the embedded model again (hours).
@@ -242,7 +245,7 @@ def pretrain(out: Path, text: Path | None, first: Path | None, **flags: Any) -> 
     from burnish.recipes.pretrain import Recipe
     from burnish.recipes.pretrain import pretrain as run_pretrain
 
-    recipe = Recipe(**{name: flags.pop(name) for name in ("epochs", "vocabulary", "learning_rate")})
+    recipe = Recipe(**{name: flags.pop(name) for name in ("epochs", "vocabulary", "learning_rate", "dropout")})
     click.echo(printable(run_pretrain(out, recipe, settings_of(flags), text, first)))
 
 
