@@ -10,13 +10,13 @@ import pytest
 
 COURSE = Path(__file__).parents[1] / "docs" / "course"
 sys.path.insert(0, str(COURSE))
-language, measures = map(importlib.import_module, ("language", "measures"))
+experiments, measures = map(importlib.import_module, ("experiments", "measures"))
 sys.path.remove(str(COURSE))
 
 
 def quick(name: str, folder: Path, page: str) -> dict[str, Any]:
     """The summary of a quick experiment."""
-    assert language.main([name, "--quick", "--out", str(folder / page)]) == 0
+    assert experiments.main([name, "--quick", "--out", str(folder / page)]) == 0
     assert (folder / page / "figure.svg").read_text(encoding="utf-8").startswith("<svg")
     found: dict[str, Any] = json.loads((folder / page / "summary.json").read_text(encoding="utf-8"))
     return found
@@ -24,7 +24,7 @@ def quick(name: str, folder: Path, page: str) -> dict[str, Any]:
 
 def test_the_experiments_one_after_the_other(tmp_path: Path) -> None:
     """Each says something of the models that its page names, and finite numbers of all."""
-    pages = dict(zip(language.EXPERIMENTS, range(7, 14), strict=True))
+    pages = dict(zip(experiments.EXPERIMENTS, range(7, 14), strict=True))
     found = {name: quick(name, tmp_path, f"{page}") for name, page in pages.items()}
     assert found["sft"]["variants"]["before"] != found["sft"]["variants"]["after"]
     assert [len(some) for some in found["sft"]["texts"].values()] == [4, 4]
@@ -42,13 +42,13 @@ def test_the_experiments_one_after_the_other(tmp_path: Path) -> None:
 
 
 def test_an_experiment_needs_those_before_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert language.main(["dpo", "--out", str(tmp_path / "10")]) == 1
+    assert experiments.main(["dpo", "--out", str(tmp_path / "10")]) == 1
     assert (
         capsys.readouterr().err
         == f"course: there is no {tmp_path}/7/sft: run the command of page 7 of the course first\n"
     )
     (tmp_path / "10").mkdir(exist_ok=True)
-    assert language.main(["dpo", "--out", str(tmp_path / "10")]) == 1
+    assert experiments.main(["dpo", "--out", str(tmp_path / "10")]) == 1
     assert "choose another --out" in capsys.readouterr().err
 
 
@@ -63,7 +63,7 @@ def test_gains_and_implicit_accuracy() -> None:
 
 
 def test_a_text_is_shown_on_one_line() -> None:
-    assert language.lines_of(["one\n two ", "three"]) == ["one two", "three"]
+    assert experiments.lines_of(["one\n two ", "three"]) == ["one two", "three"]
 
 
 def test_a_mean_and_its_ends() -> None:

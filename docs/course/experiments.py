@@ -1,6 +1,6 @@
 """The experiments of the course's pages on language.
 
-    .venv/bin/python docs/course/language.py sft --out runs/course/7
+    .venv/bin/python docs/course/experiments.py sft --out runs/course/7
 
 trains, measures, and writes `summary.json` and `figure.svg` into --out. An experiment begins with what those before it
 left beside that folder: `7` has the model that imitates reviews, `8` the reward model.
