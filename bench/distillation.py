@@ -26,7 +26,7 @@ import torch
 from distillation_shown import cells_of, intervals, rows_table, shown
 from english import words_of
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, LlamaForCausalLM
 
 import burnish
 from burnish.batches import Demonstrations
@@ -36,7 +36,7 @@ from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.precision import resolved
 from burnish.policies.language.smollm2 import NAME
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.pretrain import Recipe, save_model
+from burnish.recipes.pretrain import Recipe, save_model, shape
 from burnish.recipes.writing.measure import SAMPLES, sampled
 from burnish.recipes.writing.prompts import prompt
 from burnish.recipes.writing.text import held_out, parts
@@ -208,22 +208,14 @@ def rows_cost(student: Recipe, batch: int = 32, length: int = 88, repeats: int =
     """
     found = []
     for vocabulary in ROWS:
-        config = LlamaConfig(
-            vocab_size=vocabulary,
-            hidden_size=student.width,
-            intermediate_size=student.hidden,
-            num_hidden_layers=student.layers,
-            num_attention_heads=student.heads,
-            num_key_value_heads=student.heads,
-            max_position_embeddings=student.context,
-            tie_word_embeddings=True,
-        )
         torch.manual_seed(0)
         tokens = torch.randint(vocabulary, (batch, length))
         mask = (torch.arange(length) > 0).expand(batch, length)
         rows = Demonstrations(tokens, mask, torch.full((batch,), length), torch.arange(batch))
         tokenizer = AutoTokenizer.from_pretrained(resolve_model("builtin"))
-        policy = LanguagePolicy(LlamaForCausalLM(config), tokenizer, resolved(student.precision, "cpu"))
+        policy = LanguagePolicy(
+            LlamaForCausalLM(shape(student, vocabulary)), tokenizer, resolved(student.precision, "cpu")
+        )
         marks = list[float]()
         models, mark = burnish.Models(policy=policy), lambda step, metrics: marks.append(time.process_time())  # noqa: B023
         burnish.fit(models, burnish.SFT(), [rows] * (repeats + 1), on_step=mark)

@@ -147,8 +147,18 @@ def save_model(
     )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=recipe.context, **special)
     torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
+    config = shape(recipe, len(tokenizer))
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(config, name, getattr(tokenizer, name))
+    model: Any = LlamaForCausalLM(config) if first is None else grown(first / "run" / "model", tokenizer, config)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def shape(recipe: Recipe, vocabulary: int) -> LlamaConfig:
+    """The recipe's architecture with so many ids."""
+    return LlamaConfig(
+        vocab_size=vocabulary,
         hidden_size=recipe.width,
         intermediate_size=recipe.hidden,
         num_hidden_layers=recipe.layers,
@@ -156,13 +166,7 @@ def save_model(
         num_key_value_heads=recipe.heads,
         max_position_embeddings=recipe.context,
         tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
     )
-    model: Any = LlamaForCausalLM(config) if first is None else grown(first / "run" / "model", tokenizer, config)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def grown(folder: Path, tokenizer: PreTrainedTokenizerFast, config: LlamaConfig) -> Any:

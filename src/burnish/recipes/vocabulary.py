@@ -23,9 +23,13 @@ def transfer_vocabulary(model: Any, old: PreTrainedTokenizerFast, new: PreTraine
     pieces = [
         [known[token]] if token in known else [piece.id for piece in split.tokenize(token)] for token, _ in tokens
     ]
-    layers = {id(layer.weight): layer for layer in (model.get_input_embeddings(), model.get_output_embeddings())}
-    rows = [torch.stack([layer.weight[ids].mean(0) for ids in pieces]) for layer in layers.values()]
+    rows = [torch.stack([weight[ids].mean(0) for ids in pieces]) for weight in tables(model)]
     model.resize_token_embeddings(len(tokens), mean_resizing=False)
-    resized = {id(layer.weight): layer for layer in (model.get_input_embeddings(), model.get_output_embeddings())}
-    for layer, values in zip(resized.values(), rows, strict=True):
-        layer.weight.copy_(values)
+    for weight, values in zip(tables(model), rows, strict=True):
+        weight.copy_(values)
+
+
+def tables(model: Any) -> list[torch.Tensor]:
+    """The embeddings and the weights of the output layer; one tensor where they are tied."""
+    first, last = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    return [first] if last is first else [first, last]

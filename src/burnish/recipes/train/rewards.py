@@ -49,9 +49,7 @@ def resolve_reward(reward: Any, policy: LanguagePolicy, loading: Loading = PLAIN
     """
     if callable(reward):
         return reward if is_reward(reward) else function_reward(reward)
-    if is_in_memory(reward):
-        name = reward.removeprefix(IN_MEMORY).strip()
-        raise UserError(f"the reward {name} was an object in memory: give it in Python, with reward=…")
+    refuse_in_memory(reward, "reward")
     if not isinstance(reward, str | Path):
         raise UserError(f"the reward is a {type(reward).__name__}: give {POSSIBLE}, or a function in Python")
     text = str(reward)
@@ -118,13 +116,18 @@ def task_grade(response: str, row: tuple[Any, ...]) -> float:
     return float(stream.is_answer(response, str(answer)))
 
 
+def refuse_in_memory(value: Any, option: str) -> None:
+    """Raise UserError for the name of an object that no file could hold."""
+    if is_in_memory(value):
+        name = value.removeprefix(IN_MEMORY).strip()
+        raise UserError(f"the {option} {name} was an object in memory: give it in Python, with {option}=…")
+
+
 def environment_of(experience: Any, policy: LanguagePolicy) -> Maker | None:
     """What makes the environments of an experience; None where it has none. Raises UserError for an unknown name, and
     for one that was an object in memory."""
     given: Any = getattr(experience, "environment", None)
-    if is_in_memory(given):
-        name = given.removeprefix(IN_MEMORY).strip()
-        raise UserError(f"the environment {name} was an object in memory: give it in Python, with environment=…")
+    refuse_in_memory(given, "environment")
     return None if given is None else resolve_environment(given, policy.tokenizer, experience.tool_timeout)
 
 
