@@ -264,7 +264,7 @@ def _fit(
     learner = GradientLearner(algorithm, feed.models, optimizer, settings, steps, per_epoch, run, feed.past)
     learner.saved = state.step
     evaluator = monitored(feed.evaluator, feed.models, rewarding, data, run, state, tell)
-    with Progress(name_of(algorithm).upper(), steps, state.step, settings.quiet) as progress:
+    with Progress(name_of(algorithm).rpartition(":")[2].upper(), steps, state.step, settings.quiet) as progress:
         state = train_loop(
             feed.models,
             feed.batches(state),
