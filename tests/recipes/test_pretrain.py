@@ -16,14 +16,18 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from burnish.algorithms.sft import SFT
 from burnish.config import Settings
 from burnish.data import builtin
+from burnish.evaluation.english import vocabulary
+from burnish.functional import categorical_kl
 from burnish.policies.interface import Models
+from burnish.policies.language.layout import completions_batch
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.recipes import pretrain as recipe
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.pretrain import Recipe, add_dropout, export, pretrain, save_start, training_facts
+from burnish.recipes.pretrain import Recipe, add_dropout, beginnings, export, pretrain, save_start, training_facts
 from burnish.recipes.train.given import Given
 from burnish.recipes.train.run import run_training
-from burnish.run import UserError
+from burnish.recipes.writing.spelling import Lexicon, Speller
+from burnish.run import UserError, read_jsonl
 from burnish.run.world import joined
 
 TINY = Recipe(vocabulary=300, width=16, layers=1, heads=2, context=64)
@@ -148,17 +152,19 @@ def test_two_trainings_with_dropout_give_the_same_weights(tmp_path: Path) -> Non
     assert found["one"] == found["same"] != found["without"]
 
 
-def whole(out: Path) -> int:
+SHORT = replace(TINY, dropout=0.0, epochs=2.0, batch_size=5, precision="float32")
+
+
+def whole(out: Path, short: Recipe = SHORT, first: Path | None = None) -> int:
     """The recipe on few texts, without what a measurement takes: how often this process measured."""
     found, held = {"film": TEXTS, "news": TEXTS[:1]}, {"train": TEXTS, "validation": TEXTS[:2]}
-    short = replace(TINY, dropout=0.0, epochs=2.0, batch_size=5, precision="float32")
     with (
         patch.object(recipe, "freeze", return_value=[]),
         patch.object(recipe, "parts", return_value=found),
         patch.object(recipe.builtin, "pretraining_texts", return_value=held),
         patch.object(recipe, "measure", return_value={"words": joined().rank}) as measured,
     ):
-        pretrain(out, short, Settings(quiet=True, threads=1))
+        pretrain(out, short, Settings(quiet=True, threads=1), first=first)
     return measured.call_count
 
 
@@ -179,6 +185,37 @@ def test_a_pretraining_starts_from_another(tmp_path: Path) -> None:
         save_start(tmp_path / "three", TEXTS, replace(large, layers=2), 1, tmp_path / "one")
     with pytest.raises(UserError, match="folder of a pretraining that has finished"):
         save_start(tmp_path / "three", TEXTS, large, 1, tmp_path / "none")
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_pretraining_learns_which_words_exist(tmp_path: Path, size: int) -> None:
+    """Another one gives less to what no word goes on with, after completions of its own; not the text again."""
+    save_start(tmp_path / "first" / "run" / "model", TEXTS, TINY, 0)
+    taught = replace(SHORT, spelling=12, learning_rate=1e-2)
+    given = (tmp_path / "out", taught, tmp_path / "first")
+    if size == 1:
+        assert whole(*given) == 1
+    else:
+        assert ranks.together(2, tmp_path / "ends", whole, *given) == [1, 0]
+    rows = read_jsonl(tmp_path / "out" / "run" / "metrics.jsonl")
+    assert [row["step"] for row in rows] == list(range(1, 13))
+    found = []
+    for name in ("start", "run/model"):
+        policy = load_policy(tmp_path / "out" / name)
+        lexicon = Lexicon(vocabulary(TEXTS), policy.tokenizer)
+        batch = completions_batch([[0]] * 2, [policy.tokenizer(text)["input_ids"][1:] for text in TEXTS[:2]])
+        apart = policy.divergences(batch, Speller(policy, lexicon), lambda own, other: categorical_kl(other, own))
+        found.append(float(apart.detach().sum()))
+    assert found[1] < 0.8 * found[0]
+
+
+def test_beginnings_of_texts() -> None:
+    """Of all lengths up to eight words, none among them; a function of the seed."""
+    texts = ["one two three four five six seven eight nine ten"]
+    found = beginnings(texts, 200, 0)
+    assert {len(one.split()) for one in found} == set(range(9))
+    assert all(texts[0].startswith(one) for one in found)
+    assert beginnings(texts, 200, 0) == found != beginnings(texts, 200, 1)
 
 
 def test_processes_share_the_training(tmp_path: Path) -> None:

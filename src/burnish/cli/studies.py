@@ -235,6 +235,12 @@ def write(out: Path, texts: int, **flags: Any) -> None:
 @click.option(
     "--dropout", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="share left out in training"
 )
+@click.option(
+    "--spelling",
+    type=click.IntRange(min=1),
+    default=None,
+    help="updates in which the pretraining of --first learns which words exist, in place of training on the text",
+)
 @common("seed", "threads", "quiet", "debug")
 def pretrain(out: Path, text: Path | None, first: Path | None, **flags: Any) -> None:
     """Train the embedded model again (hours).
@@ -245,7 +251,10 @@ def pretrain(out: Path, text: Path | None, first: Path | None, **flags: Any) -> 
     from burnish.recipes.pretrain import Recipe
     from burnish.recipes.pretrain import pretrain as run_pretrain
 
-    recipe = Recipe(**{name: flags.pop(name) for name in ("epochs", "vocabulary", "learning_rate", "dropout")})
+    if flags["spelling"] is not None and first is None:
+        raise UserError("--spelling teaches a finished pretraining: give its folder as --first")
+    names = ("epochs", "vocabulary", "learning_rate", "dropout", "spelling")
+    recipe = Recipe(**{name: flags.pop(name) for name in names})
     click.echo(printable(run_pretrain(out, recipe, settings_of(flags), text, first)))
 
 

@@ -8,9 +8,11 @@ words need.
 
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any, Literal
 
 import torch
@@ -18,12 +20,15 @@ from datasets import Dataset
 from tokenizers import ByteLevelBPETokenizer, Tokenizer, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from burnish.algorithms.distil import Distil
 from burnish.algorithms.sft import SFT
 from burnish.config import Settings
 from burnish.data import builtin
 from burnish.data.walk import batches_per_epoch
 from burnish.evaluation.english import vocabulary
-from burnish.policies.interface import Models
+from burnish.experience.language.taught import TaughtCompletions
+from burnish.policies.interface import Models, Part
+from burnish.policies.language.loading import Loading, load_tokenizer
 from burnish.policies.language.policy import load_policy
 from burnish.recipes.together import together
 from burnish.recipes.train.given import Given
@@ -31,11 +36,15 @@ from burnish.recipes.train.models import say
 from burnish.recipes.train.run import prepare_torch, run_training
 from burnish.recipes.vocabulary import transfer_vocabulary
 from burnish.recipes.writing.dictionary import FEWEST_TEXTS, dictionary
-from burnish.recipes.writing.measure import measure
+from burnish.recipes.writing.measure import MOST_TOKENS, measure
+from burnish.recipes.writing.spelling import Lexicon, Speller
 from burnish.recipes.writing.text import FACTS, epoch, freeze, parts
 from burnish.run import UserError, read_jsonl, save_folder_atomically, writable_folder, write_atomically
 
 SPECIAL = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
+
+MOST_BEGUN = 8
+"""Words of a text that the model completes to learn which words exist; it begins one in nine itself."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,8 @@ class Recipe:
     heads: int = 4
     context: int = 256
     dropout: float = 0.1
+    spelling: int | None = None
+    """Updates that teach the `first` pretraining which words exist, in place of training on the text."""
     epochs: float = 6.0
     batch_size: int = 64
     learning_rate: float = 1e-3
@@ -65,7 +76,8 @@ def pretrain(out: Path, recipe: Recipe, base: Settings, text: Path | None = None
 
     `text` is a folder of `burnish write`, whose shards are read beside the written text that ships. A resumed training
     goes on with the text that it began with, see `freeze`. Several processes share the training; the main one measures.
-    `first` is the folder of a finished pretraining: its weights are the start, with the vocabulary of this one.
+    `first` is the folder of a finished pretraining: its weights are the start, with the vocabulary of this one. With
+    `spelling` it is not trained on the text again, but learns which words exist, see `spell`.
 
     Raises UserError where `first` is not finished or has another shape, and what `freeze` raises.
     """
@@ -82,21 +94,16 @@ def pretrain(out: Path, recipe: Recipe, base: Settings, text: Path | None = None
         if not start.exists():
             with save_folder_atomically(start) as folder:
                 save_start(folder, texts["train"], recipe, base.seed, first)
-    per_epoch = batches_per_epoch(len(texts["train"]), recipe.batch_size)
+    training = [text for part in found.values() for text in part]
+    exists = dictionary(vocabulary(training, FEWEST_TEXTS))
     settings = Settings(
         model=str(start),
-        data="written text, WordNet's examples and the four corpora",
-        eval_data="the four corpora, validation",
         out=str(out / "run"),
-        epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
         warmup=recipe.warmup,
         schedule="cosine",
         max_length=recipe.context,
-        eval_every=max(1, per_epoch // recipe.evaluations),
-        save_best=True,
         save_every=recipe.save_every,
         seed=base.seed,
         precision=recipe.precision,
@@ -104,21 +111,60 @@ def pretrain(out: Path, recipe: Recipe, base: Settings, text: Path | None = None
         quiet=base.quiet,
         resume=True,
     )
-    rows = {part: Dataset.from_dict({"text": found}) for part, found in texts.items()}
-    dropout = partial(add_dropout, share=recipe.dropout)
-    run_training(SFT(), settings, Given(rows["train"], rows["validation"]), dropout)
+    if recipe.spelling is None:
+        read(settings, recipe, texts)
+    else:
+        spell(settings, recipe.spelling, training, exists)
     if world.is_main:
-        conclude(out, found, base)
+        conclude(out, training, exists, base)
     return out / "film"
 
 
-def conclude(out: Path, found: dict[str, list[str]], base: Settings) -> None:
+def read(settings: Settings, recipe: Recipe, texts: dict[str, list[str]]) -> None:
+    """Train on the texts, and keep the weights with the lowest validation loss."""
+    settings = replace(
+        settings,
+        data="written text, WordNet's examples and the four corpora",
+        eval_data="the four corpora, validation",
+        epochs=recipe.epochs,
+        weight_decay=recipe.weight_decay,
+        eval_every=max(1, batches_per_epoch(len(texts["train"]), recipe.batch_size) // recipe.evaluations),
+        save_best=True,
+    )
+    rows = {part: Dataset.from_dict({"text": found}) for part, found in texts.items()}
+    dropout = partial(add_dropout, share=recipe.dropout)
+    run_training(SFT(), settings, Given(rows["train"], rows["validation"]), dropout)
+
+
+def spell(settings: Settings, updates: int, training: list[str], exists: Callable[[str], bool]) -> None:
+    """On-policy distillation: the model completes beginnings of the texts, and learns from its own start without the
+    words that do not exist, see `Speller`. Such texts are new to it, as those are that people will see."""
+    lexicon = Lexicon(filter(exists, vocabulary(training)), load_tokenizer(str(settings.model), Loading()))
+    settings = replace(
+        settings,
+        data="beginnings of the training texts",
+        steps=updates,
+        experience=TaughtCompletions(teacher=settings.model, max_new_tokens=min(MOST_TOKENS, settings.max_length // 2)),
+    )
+    prompts = Dataset.from_dict({"prompt": beginnings(training, updates * settings.batch_size, settings.seed)})
+
+    def correct(models: Models) -> None:
+        models.parts["teacher"] = Part("teacher", Speller(models.teacher, lexicon))
+
+    run_training(Distil(divergence="js", js_beta=0.0), settings, Given(prompts), correct)
+
+
+def beginnings(texts: Sequence[str], count: int, seed: int) -> list[str]:
+    """The first words, up to `MOST_BEGUN` and perhaps none, of texts that are drawn."""
+    random = Random(f"beginnings {seed}")
+    return [" ".join(random.choice(texts).split()[: random.randint(0, MOST_BEGUN)]) for _ in range(count)]
+
+
+def conclude(out: Path, training: list[str], exists: Callable[[str], bool], base: Settings) -> None:
     """Write `out/film`, what ships, and `out/film.json`, what is measured of it."""
     with save_folder_atomically(out / "film") as folder:
         export(out / "run" / "model", folder)
     say(base, "measuring")
-    training = [text for part in found.values() for text in part]
-    exists = dictionary(vocabulary(training, FEWEST_TEXTS))
     report = measure(load_policy(out / "film"), training, exists) | training_facts(out / "run")
     write_atomically(out / "film.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
