@@ -73,9 +73,9 @@ def test_facts_of_a_training_run(tmp_path: Path) -> None:
 
 def test_the_shipped_model_is_small_and_knows_films() -> None:
     folder = Path(resolve_model("builtin"))
-    assert sum(path.stat().st_size for path in folder.iterdir()) < 20 * 2**20
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 24e6
     policy = load_policy(folder)
-    assert 2e6 < sum(p.numel() for p in policy.parameters().values()) < 10e6
+    assert 5e6 < sum(p.numel() for p in policy.parameters().values()) < 12e6
     texts = list(builtin.demonstrations("held_out")["text"])[:64]
     ids = [policy.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     total = sum(map(len, ids))
@@ -84,7 +84,7 @@ def test_the_shipped_model_is_small_and_knows_films() -> None:
             float(policy.model(torch.tensor([[0, *row]]), labels=torch.tensor([[0, *row]])).loss) * len(row)
             for row in ids
         ]
-    assert sum(losses) / total < 5.0  # nats a token; untrained it is log 4096 = 8.3
+    assert sum(losses) / total < 5.6  # nats a token; untrained it is log 24576 = 10.1
 
 
 def small_policy(folder: Path) -> LanguagePolicy:
