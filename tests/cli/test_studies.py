@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 COMMON = {
-    "demo": "--seed --resume --device --threads",
+    "demo": "--seed --resume --precision --device --threads",
     "write": "--seed --threads",
     "pretrain": "--seed --threads",
     "judge": "",

@@ -27,7 +27,7 @@ resume_option = click.option(
 @click.option("--runs", type=click.IntRange(1, 1000), default=1, show_default=True, help="repeat over so many seeds")
 @quick_option
 @click.option("--overwrite", is_flag=True, help="delete an earlier demo in --out first")
-@common("seed", "resume", "device", "threads", "quiet", "debug")
+@common("seed", "resume", "precision", "device", "threads", "quiet", "debug")
 def demo(out: Path, runs: int, quick: bool, overwrite: bool, **flags: Any) -> None:
     """Run the built-in study: SFT, then DPO, measured.
 

@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from burnish.config import Settings
 from burnish.data import builtin
-from burnish.recipes.demo.demo import STAGES, Plan, demo, take
+from burnish.recipes.demo.demo import STAGES, Plan, demo, notes, take, trained
 from burnish.recipes.train.rows import BUILTIN
 from burnish.run import UserError
 
@@ -165,3 +165,15 @@ def test_what_is_no_demo_is_never_deleted(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
         take(tmp_path / "file", JOB, overwrite=True, resume=True)
+
+
+def test_every_stage_is_trained_in_the_precision_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Settings] = []
+    monkeypatch.setattr("burnish.recipes.demo.demo.run_training", lambda _, settings: asked.append(settings))
+    trained("sft", "builtin", tmp_path / "sft", {"steps": 1}, Settings(precision="bfloat16", quiet=True))
+    assert [settings.precision for settings in asked] == ["bfloat16"]
+
+
+def test_a_demo_in_another_precision_says_so(finished: Path) -> None:
+    assert json.loads((finished / "summary.json").read_text())["notes"] == notes("float32", "cpu") == []
+    assert notes("bfloat16", "cpu") == ["Trained in bfloat16; what is measured is computed in float32."]

@@ -17,6 +17,7 @@ from burnish.algorithms.table import load
 from burnish.config import Settings, build
 from burnish.data import builtin
 from burnish.policies.language.policy import load_policy
+from burnish.policies.language.precision import resolved
 from burnish.policies.language.scorer import load_scorer
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.demo.measure import (
@@ -119,7 +120,7 @@ def demo(
     `out` contains something else. `command` is shown on the page.
     """
     seeds = list(range(base.seed, base.seed + runs))
-    take(out, {"plan": asdict(plan), "seeds": seeds}, overwrite, base.resume)
+    take(out, {"plan": asdict(plan), "seeds": seeds, "precision": base.precision}, overwrite, base.resume)
     prepare_torch(base)
     watch = Stopwatch()
     with watch.stage("data and judge"):
@@ -130,7 +131,7 @@ def demo(
     with watch.stage("intervals and figure"):
         summary = summarise(plan, prompts, repetitions, judge, [out / f"seed-{seed}" for seed in seeds])
         draw(out, summary)
-    summary |= watch.facts() | {"command": command}
+    summary |= watch.facts() | {"command": command, "notes": notes(base.precision, pick_device(base.device))}
     page.demo_page(summary, out / "report.html")
     write_atomically(out / SUMMARY, to_json(summary))
     if not base.quiet:
@@ -195,8 +196,14 @@ def repeat(out: Path, plan: Plan, prompts: list[str], base: Settings, seed: int,
 def trained(name: str, model: str | Path, out: Path, options: dict[str, Any], base: Settings) -> None:
     """Run one training stage, unless it is done."""
     common = {"model": str(model), "out": str(out), "resume": True, "max_length": MAX_LENGTH}
-    machine = {key: getattr(base, key) for key in ("seed", "device", "threads", "quiet")}
+    machine = {key: getattr(base, key) for key in ("seed", "precision", "device", "threads", "quiet")}
     run_training(*build(load(name), common | machine | options))
+
+
+def notes(precision: str, device: str) -> list[str]:
+    """What the page says of the precision: nothing where it is float32, the same on every machine."""
+    computed = resolved(precision, device)
+    return [] if computed == "float32" else [f"Trained in {computed}; what is measured is computed in float32."]
 
 
 def draw(out: Path, summary: dict[str, Any]) -> None:
