@@ -9,6 +9,7 @@ import pandas as pd
 
 from burnish.report import theme, wording
 from burnish.report.figures import Chart, save_figure
+from burnish.report.language.replayed import ceiling, unfinished, unmeasured
 from burnish.report.page import figure, write_page
 from burnish.run import UserError, read_mapping
 
@@ -83,21 +84,9 @@ def result_sentences(found: Mapping[str, Any]) -> list[str]:
             lines.append(f"{name}, compared with {base.lower()}: {'; '.join(said)}.")
     if not lines:
         lines.append("No order can be compared with the random one yet.")
-    ends = wording.range_of(found["ceiling"], 1, shares=True)
-    lines.append(
-        f"One rater per text agrees with the means of the others on {wording.percent(found['ceiling']['mean'], 1)} of "
-        f"the held-out comparisons ({ends}): the labels that accuracy is measured with are such raters' own."
-    )
-    return lines
+    return [*lines, ceiling(found)]
 
 
 def warnings(found: Mapping[str, Any]) -> list[str]:
     """What is missing, what failed, and where there are no intervals."""
-    lines = []
-    if found["missing"]:
-        lines.append(f"Missing so far: {wording.listed(found['missing'])}.")
-    if found["failures"]:
-        lines.append("Failed: " + "; ".join(f"{name} ({reason})" for name, reason in found["failures"].items()) + ".")
-    if any(row["accuracy"]["low"] is None for row in found["rows"]):
-        lines.append("Of fewer than two seeds there is no interval.")
-    return lines
+    return [*unfinished(found), *unmeasured(found)]

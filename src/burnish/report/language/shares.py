@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.report import wording
+from burnish.report.language.replayed import ceiling, unfinished, unmeasured
 from burnish.report.page import write_page
 from burnish.run import UserError, read_mapping
 
@@ -46,23 +47,12 @@ def result_sentences(found: Mapping[str, Any]) -> list[str]:
             f"The judge prefers the answer that people prefer in {mean} of the {judge['labelled']:,} pairs that it "
             f"labelled ({ends})."
         )
-    ends = wording.range_of(found["ceiling"], 1, shares=True)
-    lines.append(
-        f"One rater per text agrees with the means of the others on {wording.percent(found['ceiling']['mean'], 1)} of "
-        f"the held-out comparisons ({ends}): the labels that accuracy is measured with are such raters' own."
-    )
-    return lines
+    return [*lines, ceiling(found)]
 
 
 def warnings(found: Mapping[str, Any]) -> list[str]:
     """What is missing, what failed, what the judge did not label, and where there are no intervals."""
-    lines = []
-    if found["missing"]:
-        lines.append(f"Missing so far: {wording.listed(found['missing'])}.")
-    if found["failures"]:
-        lines.append("Failed: " + "; ".join(f"{name} ({reason})" for name, reason in found["failures"].items()) + ".")
+    lines = unfinished(found)
     if unread := found["judge"]["asked"] - found["judge"]["labelled"]:
         lines.append(f"The judge could not label {unread:,} of the {found['judge']['asked']:,} pairs.")
-    if any(row["accuracy"]["low"] is None for row in found["rows"]):
-        lines.append("Of fewer than two seeds there is no interval.")
-    return lines
+    return [*lines, *unmeasured(found)]
