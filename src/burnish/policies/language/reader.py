@@ -178,7 +178,7 @@ class TokenReader:
             return self.placed(self.padded_rows(tokens, mask, lengths, rows), mask, head, width)
         starts = prompt_lengths(mask, lengths) if starts is None else starts
         found = self.placed(self.packed_rows(tokens, mask, starts), mask, head, width)
-        broken = any(bool(one.isnan().any()) for one in found)
+        broken = bool(torch.stack([one.isnan().any() for one in found]).any())
         if broken if self.shards is None else self.shards.any(broken):
             # It reaches neighbours, as 0 · NaN is NaN: each row alone shows whose it is.
             found = self.placed(self.padded_rows(tokens, mask, lengths, rows, at_once=1), mask, head, width)
