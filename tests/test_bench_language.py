@@ -119,12 +119,16 @@ def test_a_row_by_hand() -> None:
     assert language.disagreeing([row]) == ["sft, small: 2.5e-01"]
     assert language.disagreeing([row | {"precision": "bfloat16"}, row | {"loss_difference": 9e-5}]) == []
     assert json.loads(json.dumps(row)) == row
-    assert language.cells(row)[:6] == ["SFT", "small", "float32", "128.0", "64.0", "2.00 ×"]
+    row["peer"]["tokens_per_second"] = 1234.5
+    assert language.cells(row)[3:8] == ["128.0", "3", "64.0", "1,234", "2.00 ×"]
+    assert language.cells(row)[:3] == ["SFT", "small", "float32"]
+    assert language.HEADINGS[3:8] == ("rows/s", "tokens/s", "TRL rows/s", "TRL tokens/s", "ratio")
+    assert len(language.cells(row)) == len(language.HEADINGS)
     assert set(language.cells({"work": "sft", "size": "small", "precision": "bfloat16"})[3:]) == {""}
 
 
 def test_sampled_tokens_are_each_sides_own() -> None:
-    """40 new tokens in 2 seconds against 30 in 3: 20 and 10 a second."""
+    """40 new tokens in 2 seconds against 30 in 3: 20 and 10 a second. They are of 128 completions."""
     ours = side(2, 2, 100, [], batches=[{"starts": [[4], [2]], "lengths": [[24], [22]]}])
     row = language.row(
         ("sample_32", "small", "float32"),
@@ -135,6 +139,7 @@ def test_sampled_tokens_are_each_sides_own() -> None:
     )
     assert (row["burnish"]["tokens_per_second"], row["peer"]["tokens_per_second"], row["ratio"]) == (20.0, 10.0, 2.0)
     assert row["loss_difference"] is None
+    assert language.cells(row)[3:7] == ["64.0", "20", "42.7", "10"]
 
 
 def test_sides_with_other_numbers_of_steps_disagree() -> None:
