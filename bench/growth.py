@@ -2,7 +2,8 @@
 
 Every point is measured in a process of its own, forked after the imports: CPU seconds of an update (the fastest of a
 few behind a warm-up), and the memory that the process had at most beyond what it began with. Models are of GPT-2's
-shape with random weights, tokens are random, and nothing else runs in the process. See README.md beside this file.
+shape with random weights, tokens are random, and nothing else runs in the process. "start" is another matter: whole
+commands. See README.md beside this file.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import json
 import os
 import platform
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -39,6 +41,8 @@ from burnish.report.figures import vega_lite_version
 from burnish.run import write_atomically
 
 MIB = 2**20
+UNIT = 1 if sys.platform == "darwin" else 1024
+"""Bytes in the unit of a peak."""
 
 
 CURVES = {
@@ -55,6 +59,9 @@ CURVES = {
         "log-likelihood",
     ),
     "pairs": Curve("preference pairs on disk", "rows", (1_000, 10_000, 100_000, 1_000_000), work="reading for DPO"),
+    "start": Curve(
+        "preference pairs on disk", "rows", (1_000, 1_000_000), work="burnish dpo to its first update", command=True
+    ),
 }
 TINY = Shape(layers=1, width=16, vocabulary=64, prompt=4, response=4, batch=2)
 
@@ -157,9 +164,43 @@ def reading(path: Path, repeats: int) -> Point:
     return Point(0, per_pair, (held() - before) / MIB, first - began)
 
 
+PEAK = """import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"""
+"""Runs a command and prints its peak; a large process would count its own memory, which it has until the command is
+loaded."""
+
+
+def starting(path: Path, repeats: int) -> Point:
+    """The cost of a start of `burnish dpo` with the built-in model, from the command to its first update: the time on
+    the clock, and all the memory that it had at most."""
+    own = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "BURNISH_CACHE": str(path.parent / "cache")}
+    seconds, peaks = [], []
+    for number in range(repeats):
+        out = path.parent / f"run-{number}"
+        options = ["--data", str(path), "--out", str(out), "--steps", "1", "--save-every", "0"]
+        command = [
+            sys.executable,
+            "-c",
+            PEAK,
+            sys.executable,
+            "-m",
+            "burnish",
+            "dpo",
+            "--streaming",
+            "--quiet",
+            *options,
+        ]
+        began = time.time()
+        done = subprocess.run(command, check=True, env=os.environ | own, stdout=subprocess.PIPE, text=True)
+        seconds.append((out / "metrics.jsonl").stat().st_mtime - began)  # its only line is that of the first update
+        peaks.append(int(done.stdout.split()[-1]) * UNIT / MIB)
+    return Point(0, min(seconds), max(peaks))
+
+
 def held() -> int:
     """The bytes that the process had in memory at most until now."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
 
 
 def alone(work: Callable[[], Point]) -> Point:
@@ -189,7 +230,7 @@ def measured(curve: Curve, repeats: int, tell: Callable[[str], None]) -> list[Po
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "pairs.jsonl"
                 write_pairs(path, value)
-                point = alone(partial(reading, path, repeats))
+                point = alone(partial(starting if curve.command else reading, path, repeats))
         else:
             point = alone(partial(updates, shape, repeats))
         if curve.parameters:
@@ -226,7 +267,8 @@ def tiny(curve: Curve) -> Curve:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--curves", default=",".join(CURVES), help="which curves, with commas; default: all")
-    parser.add_argument("--repeats", type=int, default=2, help="updates per point, of which the fastest counts")
+    parser.add_argument("--repeats", type=int, default=2, help="updates or starts per point: the fastest counts")
+    parser.add_argument("--pairs", help="numbers of pairs on disk, with commas, for the curves pairs and start")
     parser.add_argument("--out", type=Path, default=Path("bench/growth"), help="folder to write")
     parser.add_argument("--tiny", action="store_true", help="two small points per curve: only to see that it runs")
     given = parser.parse_args(arguments)
@@ -235,8 +277,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--curves: no such curve {min(unknown)}; the curves are {', '.join(CURVES)}")
     if given.repeats < 1:
         parser.error("--repeats must be at least 1")
+    try:
+        pairs = tuple(int(number) for number in given.pairs.split(",")) if given.pairs else ()
+    except ValueError:
+        parser.error(f"--pairs: {given.pairs} is not a list of numbers such as 1000,1000000")
     torch.set_num_threads(1)
     chosen = {name: tiny(CURVES[name]) if given.tiny else CURVES[name] for name in names}
+    chosen = {name: replace(c, values=pairs) if pairs and c.field == "rows" else c for name, c in chosen.items()}
     curves = {name: measured(curve, given.repeats, print) for name, curve in chosen.items()}
     save(given.out, curves, given.repeats)
     print((given.out / "growth.md").read_text(), end="")

@@ -26,7 +26,8 @@ class Shape:
 
 @dataclass(frozen=True)
 class Curve:
-    """What is varied, over which values, and from which shape; what an update is, and what its cost is divided by."""
+    """What is varied, over which values, and from which shape; what an update is, and what its cost is divided by. With
+    `command`, a whole command is started, and its time is that of the clock."""
 
     title: str
     field: str
@@ -34,12 +35,18 @@ class Curve:
     shape: Shape = Shape()
     work: str = "DPO, 8 pairs"
     parameters: bool = False
+    command: bool = False
+
+    @property
+    def timed(self) -> str:
+        """What has the time of a point."""
+        return "a start" if self.command else "a pair" if self.field == "rows" else "an update"
 
 
 @dataclass(frozen=True)
 class Point:
-    """What one value costs. `seconds` is CPU time of an update, or of reading a pair; `start` the CPU time before the
-    first batch."""
+    """What one value costs. `seconds` is CPU time of an update, or of reading a pair, or the time on the clock until a
+    command's first update; `start` the CPU time before the first batch."""
 
     x: int
     seconds: float
@@ -60,11 +67,11 @@ def exponent(points: Sequence[Point], name: str) -> float:
 
 def table(found: Found) -> str:
     """A Markdown table: a row per point, and the growth at the end of each curve."""
-    lines = ["| varied | value | CPU ms | memory, MiB |", "|---|---|---|---|"]
+    lines = ["| varied | value | ms | memory, MiB |", "|---|---|---|---|"]
     for curve, points in found:
-        what = "a pair" if curve.field == "rows" else "an update"
+        clock = "ms on the clock of" if curve.command else "CPU ms"
         for i, point in enumerate(points):
-            first = f"{curve.title}; {curve.work}; ms {what}" if i == 0 else ""
+            first = f"{curve.title}; {curve.work}; {clock} {curve.timed}" if i == 0 else ""
             start = f"; first batch after {point.start:.2f} s" if point.start else ""
             lines.append(f"| {first} | {point.x:,} | {point.seconds * 1000:,.2f}{start} | {point.mib:,.0f} |")
         if len(points) > 1:
@@ -81,7 +88,8 @@ def figure(found: Found) -> alt.VConcatChart:
         on_disk = curve.field == "rows"
         scale = alt.Scale(type="log") if on_disk else alt.Scale(zero=True, nice=False)
         x = alt.X("x:Q", title=curve.title, scale=scale, axis=alt.Axis(format="~s", grid=False, tickCount=4))
-        titles = {"ms": f"CPU ms per {'pair' if on_disk else 'update'} ({curve.work})", "MiB": "memory (MiB)"}
+        clock = "ms" if curve.command else "CPU ms"
+        titles = {"ms": f"{clock} per {curve.timed.split()[1]} ({curve.work})", "MiB": "memory (MiB)"}
         sides = []
         for number, (key, title) in enumerate(titles.items(), 1):
             y = alt.Y(f"{key}:Q", title=None, scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4))

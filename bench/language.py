@@ -151,8 +151,10 @@ HEADINGS = (
     "work",
     "size",
     "precision",
-    "Burnish/s",
-    "TRL/s",
+    "rows/s",
+    "tokens/s",
+    "TRL rows/s",
+    "TRL tokens/s",
     "ratio",
     "core time",
     "MB",
@@ -175,19 +177,20 @@ def table(rows: Sequence[Found], plan: Plan) -> Table:
 
 
 def cells(r: Found) -> list[str]:
-    """A line of the table; what was not measured stays empty. The sampler's rates are tokens, all others rows."""
+    """A line of the table; what was not measured stays empty. The sampler's rows are completions."""
     found = [WORKS[r["work"]].title, r["size"], r["precision"]]
     if "burnish" not in r:
         return found + [""] * (len(HEADINGS) - 3)
     if not WORKS[r["work"]].trains:
-        found[0] += f", batch {WORKS[r['work']].batch}, tokens"
-    rate = "rows_per_second" if WORKS[r["work"]].trains else "tokens_per_second"
+        found[0] += f", batch {WORKS[r['work']].batch}"
     ours, theirs = r["burnish"], r.get("peer")
     gap = r.get("loss_difference")
     return [
         *found,
-        f"{ours[rate]:,.1f}",
-        f"{theirs[rate]:,.1f}" if theirs else "",
+        f"{ours['rows_per_second']:,.1f}",
+        f"{ours['tokens_per_second']:,.0f}",
+        f"{theirs['rows_per_second']:,.1f}" if theirs else "",
+        f"{theirs['tokens_per_second']:,.0f}" if theirs else "",
         f"{r['ratio']:.2f} ×" if theirs else "",
         f"{r['ratio_of_core_seconds']:.2f} ×" if theirs else "",
         f"{ours['peak_mb']:,.0f}",
@@ -208,7 +211,7 @@ def disagreeing(rows: Sequence[Found]) -> list[str]:
 
 
 def main(words: Sequence[str]) -> int:
-    plan, console = planned(arguments(words)), Console(width=max(150, Console().width))
+    plan, console = planned(arguments(words)), Console(width=max(170, Console().width))
     where, began = machine(), time.perf_counter()
     console.print(
         f"{where['cpu']}, {', '.join(where['instructions'])}; load {where['load_before'][0]}", highlight=False

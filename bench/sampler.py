@@ -13,10 +13,11 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from language import machine
 from tokenizers import Tokenizer, models
 from transformers import (
     AutoModelForCausalLM,
@@ -102,7 +103,7 @@ def rates(
     return best | {"ratio": best["burnish"] / best["generate"]}
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--family", nargs="+", default=["gpt2", "llama"], choices=["gpt2", "llama"])
     parser.add_argument("--batch", nargs="+", type=int, default=[32, 128, 256])
@@ -110,11 +111,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path)
-    flags = parser.parse_args()
+    flags = parser.parse_args(words)
     torch.set_num_threads(flags.threads)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    found = []
+    where, found = machine(), []
     for family in flags.family:
         policy, model = both_sides(family)
         for batch in flags.batch:
@@ -133,7 +134,8 @@ def main() -> None:
                     flush=True,
                 )
     if flags.out:
-        flags.out.write_text(json.dumps(found, indent=1) + "\n")
+        shared = {"threads": flags.threads, "rounds": flags.rounds, "new": flags.new, "machine": where}
+        flags.out.write_text(json.dumps(shared | {"results": found}, indent=1) + "\n")
 
 
 def _tokenizer() -> Tokenizer:

@@ -25,6 +25,51 @@ def test_curves_are_measured_and_written(tmp_path: Path, capsys: pytest.CaptureF
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_start_is_a_whole_command_up_to_its_first_update(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two starts the faster counts, and what a command does behind its first update does not. The stand-in dates its
+    first update 1,000 and then 500 seconds ahead. The memory is all of the command's."""
+    commands = tmp_path / "commands.txt"
+    (tmp_path / "burnish.py").write_text(COMMAND.format(commands=commands))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    growth.main(["--curves", "start", "--pairs", "3,7", "--repeats", "2", "--out", str(tmp_path / "out")])
+    points = json.loads((tmp_path / "out" / "growth.json").read_text())["curves"]["start"]
+    assert [point["x"] for point in points] == [3, 7]
+    for point in points:
+        assert 500 <= point["seconds"] < 1000
+        assert 60 < point["mib"] < 400
+    ran = [json.loads(line) for line in commands.read_text().splitlines()]
+    assert [one["rows"] for one in ran] == [3, 3, 7, 7]
+    assert all(one["words"][0] == "dpo" and "--streaming" in one["words"] for one in ran)
+    assert "burnish dpo to its first update; ms on the clock of a start" in capsys.readouterr().out
+
+
+COMMAND = """
+import json, os, sys, time
+from pathlib import Path
+
+words = sys.argv[1:]
+given = dict(zip(words, words[1:]))
+held = bytearray(60 * 2**20)
+rows = len(Path(given["--data"]).read_text().splitlines())
+made = Path(given["--out"]) / "metrics.jsonl"
+made.parent.mkdir()
+made.write_text("{{}}")
+moment = time.time() + (500 if made.parent.name == "run-1" else 1000)
+os.utime(made, (moment, moment))
+with Path("{commands}").open("a") as file:
+    file.write(json.dumps({{"words": words, "rows": rows}}) + "\\n")
+"""
+"""Stands in for Burnish."""
+
+
+def test_numbers_of_pairs_are_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        growth.main(["--pairs", "many"])
+    assert "--pairs: many is not a list of numbers such as 1000,1000000" in capsys.readouterr().err
+
+
 def parameters(width: int) -> int:
     """GPT-2's: tokens and positions, four biased matrices a layer (3 + 1 + 4 + 4 squares), two norms, and the last."""
     layer = 12 * width**2 + (3 + 1 + 4 + 1) * width + 2 * 2 * width

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,6 +15,7 @@ import compare
 import language
 import language_limits
 import language_works
+import sampler
 from language_works import PPO_EPOCHS, WORKS, Plan, arguments, planned
 
 SHAPE = {"matrices": 10, "layers": 2, "hidden": 3, "vocabulary": 7}
@@ -119,12 +121,16 @@ def test_a_row_by_hand() -> None:
     assert language.disagreeing([row]) == ["sft, small: 2.5e-01"]
     assert language.disagreeing([row | {"precision": "bfloat16"}, row | {"loss_difference": 9e-5}]) == []
     assert json.loads(json.dumps(row)) == row
-    assert language.cells(row)[:6] == ["SFT", "small", "float32", "128.0", "64.0", "2.00 ×"]
+    row["peer"]["tokens_per_second"] = 1234.5
+    assert language.cells(row)[3:8] == ["128.0", "3", "64.0", "1,234", "2.00 ×"]
+    assert language.cells(row)[:3] == ["SFT", "small", "float32"]
+    assert language.HEADINGS[3:8] == ("rows/s", "tokens/s", "TRL rows/s", "TRL tokens/s", "ratio")
+    assert len(language.cells(row)) == len(language.HEADINGS)
     assert set(language.cells({"work": "sft", "size": "small", "precision": "bfloat16"})[3:]) == {""}
 
 
 def test_sampled_tokens_are_each_sides_own() -> None:
-    """40 new tokens in 2 seconds against 30 in 3: 20 and 10 a second."""
+    """40 new tokens in 2 seconds against 30 in 3: 20 and 10 a second. They are of 128 completions."""
     ours = side(2, 2, 100, [], batches=[{"starts": [[4], [2]], "lengths": [[24], [22]]}])
     row = language.row(
         ("sample_32", "small", "float32"),
@@ -135,6 +141,7 @@ def test_sampled_tokens_are_each_sides_own() -> None:
     )
     assert (row["burnish"]["tokens_per_second"], row["peer"]["tokens_per_second"], row["ratio"]) == (20.0, 10.0, 2.0)
     assert row["loss_difference"] is None
+    assert language.cells(row)[3:7] == ["64.0", "20", "42.7", "10"]
 
 
 def test_sides_with_other_numbers_of_steps_disagree() -> None:
@@ -169,6 +176,43 @@ def test_figures_are_compared_by_name() -> None:
 def test_results_of_control_are_compared_too() -> None:
     old, new = ({"algorithm": "ppo", "ratio": x, "burnish_options": {"clip": x}} for x in (0.0, 2.0))
     assert compare.compared({"results": [old]}, {"results": [new]}) == [("ppo", "ratio", 0.0, 2.0, None)]
+
+
+def test_the_points_of_curves_are_compared_by_what_is_varied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the points at 16 and 32 both files have the second, at 1.5 times the seconds and half the memory."""
+    for name, x, seconds, mib in (("old", 16, 2.0, 100.0), ("new", 64, 3.0, 50.0)):
+        points = [{"x": x, "seconds": 9.0, "mib": 9.0, "start": 0.0}]
+        points.append({"x": 32, "seconds": seconds, "mib": mib, "start": 0.0})
+        pairs = [{"x": 1000, "seconds": 1.0, "mib": 1.0, "start": seconds}]
+        content = {"machine": "Linux", "cpu": "AVX2", "curves": {"prompt": points, "pairs": pairs}}
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    old, new = (compare.read(str(tmp_path / f"{name}.json")) for name in ("old", "new"))
+    assert compare.compared(old, new) == [
+        ("prompt, at 32", "seconds", 2.0, 3.0, 1.5),
+        ("prompt, at 32", "mib", 100.0, 50.0, 0.5),
+        ("pairs, at 1000", "seconds", 1.0, 1.0, 1.0),
+        ("pairs, at 1000", "mib", 1.0, 1.0, 1.0),
+        ("pairs, at 1000", "start", 2.0, 3.0, 1.5),
+    ]
+    compare.main([str(tmp_path / "old.json"), str(tmp_path / "new.json")])
+    assert "old.json: AVX2\n" in capsys.readouterr().out
+
+
+def test_a_file_of_the_sampler_is_compared_with_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sampled for it."""
+    monkeypatch.setattr(sampler, "logging", Mock())
+    monkeypatch.setattr(sampler, "both_sides", lambda family: (Mock(), None))
+    monkeypatch.setattr(sampler, "rates", lambda *given: {"burnish": 30.0, "generate": 20.0, "ratio": 1.5})
+    sampler.main(["--family", "gpt2", "--batch", "8", "--new", "2", "--rounds", "1", "--out", str(tmp_path / "a.json")])
+    found = compare.read(str(tmp_path / "a.json"))
+    lines = compare.compared(found, found)
+    works = ("full length", "random ends", "8 of each prompt")
+    assert [line[:2] for line in lines] == [
+        (f"gpt2, {work}, batch 8", figure) for work in works for figure in ("burnish", "generate", "ratio")
+    ]
+    assert {line[4] for line in lines} == {1.0}
 
 
 def test_files_that_no_bench_wrote_are_refused(tmp_path: Path) -> None:

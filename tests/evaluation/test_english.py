@@ -70,4 +70,5 @@ def test_invented_words_are_counted_with_their_repetitions() -> None:
 def test_a_vocabulary_has_the_words_of_enough_texts() -> None:
     texts = ["The dog’s bark bark bark", "a well-made dog", "well, the end"]
     assert english.vocabulary(texts, 2) == {"the", "dog", "well"}
+    assert english.at_least(3, english.text_counts([*texts, "the"])) == {"the"}
     assert english.vocabulary(texts) == {"the", "dog", "bark", "a", "well", "made", "end"}

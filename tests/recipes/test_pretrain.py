@@ -23,7 +23,16 @@ from burnish.policies.language.layout import completions_batch
 from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.recipes import pretrain as recipe
 from burnish.recipes.assets import resolve_model
-from burnish.recipes.pretrain import Recipe, add_dropout, beginnings, export, pretrain, save_start, training_facts
+from burnish.recipes.pretrain import (
+    Recipe,
+    add_dropout,
+    beginnings,
+    export,
+    pretrain,
+    save_start,
+    training_facts,
+    words_of,
+)
 from burnish.recipes.train.given import Given
 from burnish.recipes.train.run import run_training
 from burnish.recipes.writing.spelling import Lexicon, Speller
@@ -155,17 +164,20 @@ def test_two_trainings_with_dropout_give_the_same_weights(tmp_path: Path) -> Non
 SHORT = replace(TINY, dropout=0.0, epochs=2.0, batch_size=5, precision="float32")
 
 
-def whole(out: Path, short: Recipe = SHORT, first: Path | None = None) -> int:
-    """The recipe on few texts, without what a measurement takes: how often this process measured."""
+def whole(out: Path, short: Recipe = SHORT, first: Path | None = None) -> tuple[int, int, int]:
+    """The recipe on few texts, without what a measurement takes: how often this process measured, counted the words of
+    the texts, and made a dictionary."""
     found, held = {"film": TEXTS, "news": TEXTS[:1]}, {"train": TEXTS, "validation": TEXTS[:2]}
     with (
         patch.object(recipe, "freeze", return_value=[]),
         patch.object(recipe, "parts", return_value=found),
         patch.object(recipe.builtin, "pretraining_texts", return_value=held),
         patch.object(recipe, "measure", return_value={"words": joined().rank}) as measured,
+        patch.object(recipe, "text_counts", wraps=recipe.text_counts) as counted,
+        patch.object(recipe, "dictionary", wraps=recipe.dictionary) as made,
     ):
         pretrain(out, short, Settings(quiet=True, threads=1), first=first)
-    return measured.call_count
+    return measured.call_count, counted.call_count, made.call_count
 
 
 def test_a_pretraining_starts_from_another(tmp_path: Path) -> None:
@@ -194,9 +206,9 @@ def test_a_pretraining_learns_which_words_exist(tmp_path: Path, size: int) -> No
     taught = replace(SHORT, spelling=12, learning_rate=1e-2)
     given = (tmp_path / "out", taught, tmp_path / "first")
     if size == 1:
-        assert whole(*given) == 1
+        assert whole(*given) == (1, 1, 1)
     else:
-        assert ranks.together(2, tmp_path / "ends", whole, *given) == [1, 0]
+        assert ranks.together(2, tmp_path / "ends", whole, *given) == [(1, 1, 1), (0, 1, 1)]
     rows = read_jsonl(tmp_path / "out" / "run" / "metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(1, 13))
     found = []
@@ -209,6 +221,13 @@ def test_a_pretraining_learns_which_words_exist(tmp_path: Path, size: int) -> No
     assert found[1] < 0.8 * found[0]
 
 
+def test_words_exist_that_are_known_or_that_several_texts_have() -> None:
+    """ "plke" has one text, "zorb" two; "film" is known."""
+    found = words_of(["A zorb film", "the ZORB plke", "film's"], {"a", "film", "day"}.__contains__)
+    assert sorted(found.existing) == ["a", "film", "zorb"]
+    assert [word for word in ("zorb", "day", "plke", "the") if found.exists(word)] == ["zorb", "day"]
+
+
 def test_beginnings_of_texts() -> None:
     """Of all lengths up to eight words, none among them; a function of the seed."""
     texts = ["one two three four five six seven eight nine ten"]
@@ -219,9 +238,9 @@ def test_beginnings_of_texts() -> None:
 
 
 def test_processes_share_the_training(tmp_path: Path) -> None:
-    """The weights are those of one process, up to rounding; the first process alone measures."""
-    assert whole(tmp_path / "one") == 1
-    assert ranks.together(2, tmp_path / "ends", whole, tmp_path / "two") == [1, 0]
+    """The weights are those of one process, up to rounding; the first process alone measures, and counts words."""
+    assert whole(tmp_path / "one") == (1, 1, 1)
+    assert ranks.together(2, tmp_path / "ends", whole, tmp_path / "two") == [(1, 1, 1), (0, 0, 1)]
     one, two = (load_file(tmp_path / name / "run" / "model" / "model.safetensors") for name in ("one", "two"))
     start = load_file(tmp_path / "one" / "start" / "model.safetensors")
     assert max((one[name] - tensor).abs().max() for name, tensor in start.items()) > 1e-3

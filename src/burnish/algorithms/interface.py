@@ -106,6 +106,15 @@ class Algorithm:
         """Whether to skip this update and the rest of the rollout, by the metrics of its minibatch; one per run."""
         return False
 
+    @property
+    def watches(self) -> tuple[str, ...] | None:
+        """The metrics that `stops` reads; None: it may read any.
+
+        Of a language model's metrics, these and the loss leave the device in every update, the others when they are
+        logged.
+        """
+        return () if type(self).stops is Algorithm.stops else None
+
     def conclude(self, final_metrics: Callable[[], dict[str, Tensor]], carried: dict[str, Any]) -> dict[str, Any]:
         """Numbers to carry to the next rollout's `prepare`, such as a coefficient that adapts.
 

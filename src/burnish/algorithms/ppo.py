@@ -129,6 +129,10 @@ class PPO(Algorithm):
             metrics["policy/kl_avg"] = kl.detach()
         return Loss(terms, metrics)
 
+    @property
+    def watches(self) -> tuple[str, ...]:
+        return () if self.stop_kl is None else ("policy/approxkl_avg",)
+
     def stops(self, metrics: dict[str, Any]) -> bool | Tensor:
         return False if self.stop_kl is None else metrics["policy/approxkl_avg"] > self.stop_kl
 

@@ -118,7 +118,16 @@ def invented(texts: Iterable[str], exists: Callable[[str], bool]) -> Invented:
 
 def vocabulary(texts: Iterable[str], fewest: int = 1) -> frozenset[str]:
     """The words, as `invented` counts them, that at least `fewest` of the texts have."""
-    counts = Counter(part for text in texts for part in set(spelled(text)))
+    return at_least(fewest, text_counts(texts))
+
+
+def text_counts(texts: Iterable[str]) -> Counter[str]:
+    """How many of the texts have each word, as `invented` counts them."""
+    return Counter(part for text in texts for part in set(spelled(text)))
+
+
+def at_least(fewest: int, counts: Counter[str]) -> frozenset[str]:
+    """The words that are counted so often or more."""
     return frozenset(word for word, count in counts.items() if count >= fewest)
 
 

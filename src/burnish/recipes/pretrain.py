@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -25,7 +25,7 @@ from burnish.algorithms.sft import SFT
 from burnish.config import Settings
 from burnish.data import builtin
 from burnish.data.walk import batches_per_epoch
-from burnish.evaluation.english import vocabulary
+from burnish.evaluation.english import at_least, text_counts
 from burnish.experience.language.taught import TaughtCompletions
 from burnish.policies.interface import Models, Part
 from burnish.policies.language.loading import Loading, load_tokenizer
@@ -35,7 +35,7 @@ from burnish.recipes.train.given import Given
 from burnish.recipes.train.models import say
 from burnish.recipes.train.run import prepare_torch, run_training
 from burnish.recipes.vocabulary import transfer_vocabulary
-from burnish.recipes.writing.dictionary import FEWEST_TEXTS, dictionary
+from burnish.recipes.writing.dictionary import FEWEST_TEXTS, dictionary, with_words
 from burnish.recipes.writing.measure import MOST_TOKENS, measure
 from burnish.recipes.writing.spelling import Lexicon, Speller
 from burnish.recipes.writing.text import FACTS, epoch, freeze, parts
@@ -89,7 +89,8 @@ def pretrain(out: Path, recipe: Recipe, base: Settings, text: Path | None = None
     prepare_torch(base)
     with world.main_first():  # the others read what it keeps
         written = freeze(out, text)
-    found = parts(written)
+    known = dictionary()
+    found = parts(written, known)
     say(base, f"texts ({out / FACTS}): " + ", ".join(f"{name} {len(texts):,}" for name, texts in found.items()))
     texts = {"train": epoch(found), "validation": builtin.pretraining_texts()["validation"]}
     start = out / "start"
@@ -98,7 +99,7 @@ def pretrain(out: Path, recipe: Recipe, base: Settings, text: Path | None = None
             with save_folder_atomically(start) as folder:
                 save_start(folder, texts["train"], recipe, base.seed, first)
     training = [text for part in found.values() for text in part]
-    exists = dictionary(vocabulary(training, FEWEST_TEXTS))
+    words = cache(lambda: words_of(training, known))
     settings = Settings(
         model=str(start),
         out=str(out / "run"),
@@ -117,10 +118,25 @@ def pretrain(out: Path, recipe: Recipe, base: Settings, text: Path | None = None
     if recipe.spelling is None:
         read(settings, recipe, texts)
     else:
-        spell(settings, recipe.spelling, training, exists)
+        spell(settings, recipe.spelling, training, words().existing)
     if world.is_main:
-        conclude(out, training, exists, base)
+        conclude(out, training, words().exists, base)
     return out / "film"
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of the training texts that exist, and whether any word does."""
+
+    existing: list[str]
+    exists: Callable[[str], bool]
+
+
+def words_of(training: Sequence[str], known: Callable[[str], bool]) -> Words:
+    """A word exists if it is `known`, or if several of the texts have it."""
+    counts = text_counts(training)
+    exists = with_words(known, at_least(FEWEST_TEXTS, counts))
+    return Words(list(filter(exists, counts)), exists)
 
 
 def read(settings: Settings, recipe: Recipe, texts: dict[str, list[str]]) -> None:
@@ -139,10 +155,10 @@ def read(settings: Settings, recipe: Recipe, texts: dict[str, list[str]]) -> Non
     run_training(SFT(), settings, Given(rows["train"], rows["validation"]), dropout)
 
 
-def spell(settings: Settings, updates: int, training: list[str], exists: Callable[[str], bool]) -> None:
+def spell(settings: Settings, updates: int, training: list[str], words: Sequence[str]) -> None:
     """On-policy distillation: the model completes beginnings of the texts, and learns from its own start without the
-    words that do not exist, see `Speller`. Such texts are new to it, as those are that people will see."""
-    lexicon = Lexicon(filter(exists, vocabulary(training)), load_tokenizer(str(settings.model), Loading()))
+    words that are not among `words`, see `Speller`. Such texts are new to it, as those are that people will see."""
+    lexicon = Lexicon(words, load_tokenizer(str(settings.model), Loading()))
     settings = replace(
         settings,
         data="beginnings of the training texts",

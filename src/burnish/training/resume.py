@@ -27,7 +27,8 @@ EVALUATED = "eval_"
 class State:
     """The state of a run: updates made, batches drawn, tokens seen, and what the experience and the algorithm carry.
 
-    `unlogged` has the sum and the number of the values of each metric since the last row of `metrics.jsonl`.
+    `unlogged` has the sum and the number of the values of each metric since the last row of `metrics.jsonl`. A sum may
+    be a tensor on the device until the state is saved.
     `best_loss`, `best_step` and `evaluations_since_best` are of the best evaluation and for early stopping. `cut` says
     that the run ended in the middle of a batch's updates, which a longer run would finish first. `ending` is empty
     unless the last row, or its evaluation, was made only because the run ended: then it has that row's record, whether
@@ -39,7 +40,7 @@ class State:
     num_tokens: int = 0
     experience: dict[str, float] = field(default_factory=dict)
     algorithm: dict[str, float] = field(default_factory=dict)
-    unlogged: dict[str, list[float | int]] = field(default_factory=dict)
+    unlogged: dict[str, list[Any]] = field(default_factory=dict)
     best_loss: float = math.inf
     evaluations_since_best: int = 0
     best_step: int = 0

@@ -1,7 +1,7 @@
 """One preparation, one gradient, or one evaluation: the only place where losses are averaged."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import chain, pairwise
@@ -17,6 +17,8 @@ from burnish.functional import aggregate
 from burnish.policies.interface import Models, Regularised
 from burnish.run.shards import is_divided
 from burnish.run.world import ALONE, World
+
+GRADIENT_NORM = "grad_norm"
 
 Share = tuple[Any, bool]
 """Rows of a batch that a process computes with, and whether they count, see `World.own_rows`."""
@@ -106,15 +108,47 @@ def metric_shares(loss: Loss, batch: Any, denominators: dict[str, Tensor]) -> di
 
 
 def gradient(
-    algorithm: Algorithm, models: Models, batch: Any, pieces: int = 1, world: World = ALONE
-) -> dict[str, float]:
+    algorithm: Algorithm,
+    models: Models,
+    batch: Any,
+    pieces: int = 1,
+    world: World = ALONE,
+    norm: Callable[[], Tensor] | None = None,
+    watched: Collection[str] | None = None,
+) -> dict[str, Any]:
     """Add the gradient of the prepared batch's loss to the parameters' `.grad`, piece by piece; return metrics.
 
+    Each process of the `world` computes its share of the rows, in its share of the pieces; all get the sums, the same
+    bits. `norm()`, of the whole gradient, becomes the metric "grad_norm". All metrics leave the device as numbers, in
+    one transfer. Where a process is alone and only some are `watched`, these, the loss and the norm do, and the others
+    stay behind as float64 tensors. Raises NonFiniteLossError, and leaves no gradient, where the loss is not finite.
+    """
+    sums, faults = backwards(algorithm, models, batch, pieces, world)
+    trained = [one for model in models.trained().values() for one in model.parameters().values()]
+    world.sum_gradients([one for one in trained if not is_divided(one)])  # those of others are summed backwards
+    alone = world.size == 1  # others need the sums, which are made of numbers: with the loss they cost no more
+    now = {name: x for name, x in sums.items() if not alone or watched is None or name == "loss" or name in watched}
+    measured = {} if norm is None else {GRADIENT_NORM: norm()}
+    numbers = numbers_of(now | measured)
+    whole = {name: numbers.pop(name) for name in measured}
+    found: dict[str, Any] = {**(sums if alone else {}), **world.sum(numbers), **whole}
+    if not math.isfinite(found["loss"]):
+        for parameter in trained:
+            parameter.grad = None
+        bad = [row for rows, there in faults for row in rows[there].tolist()]
+        raise NonFiniteLossError(f"the loss is {found['loss']}", sorted(chain.from_iterable(world.gather(bad))))
+    return found
+
+
+def backwards(
+    algorithm: Algorithm, models: Models, batch: Any, pieces: int, world: World
+) -> tuple[dict[str, Tensor], list[tuple[Tensor, Tensor]]]:
+    """Add this process's part of the gradient to the parameters' `.grad`. Returns its part of the metrics, and rows
+    with whether their loss is not finite.
+
     The models' own losses are added to the method's. Each is a mean over the tokens of a piece and counts as much as
-    the piece has tokens. Each process of the `world` computes its share of the rows, in its share of the pieces; all
-    get the sums, the same bits. Raises NonFiniteLossError, and leaves no gradient, where the loss is not finite.
-    Nothing here waits for the device between the first piece and the last; models do, where a language model's rows are
-    laid out and where their numbers are looked through for NaN.
+    the piece has tokens. Nothing here waits for the device between the first piece and the last; models do, where a
+    language model's rows are laid out and where their numbers are looked through for NaN.
     """
     denominators, tokens = on_host(batch.counts()), batch.lengths.sum()
     sums: dict[str, Tensor] = {}
@@ -131,21 +165,12 @@ def gradient(
             for name, (weight, mean) in own.items():
                 share = mean * (part.lengths.sum() / tokens)
                 value = value + weight * share
-                _add(sums, {name: share.detach()})
+                _add(sums, {name: share})
             if value.requires_grad:  # a part in which nothing counts has no gradient
                 value.backward()
             faults.append((part.rows, faulty(loss, part)))
-            _add(sums, {"loss": value.detach()} | metric_shares(loss, part, denominators))
-    found = world.sum(numbers_of(sums))
-    if not math.isfinite(found["loss"]):
-        for model in models.trained().values():
-            for parameter in model.parameters().values():
-                parameter.grad = None
-        bad = [row for rows, there in faults for row in rows[there].tolist()]
-        raise NonFiniteLossError(f"the loss is {found['loss']}", sorted(chain.from_iterable(world.gather(bad))))
-    trained = [one for model in models.trained().values() for one in model.parameters().values()]
-    world.sum_gradients([one for one in trained if not is_divided(one)])  # those of others are summed backwards
-    return found
+            _add(sums, {"loss": value} | metric_shares(loss, part, denominators))
+    return sums, faults
 
 
 def rounds(batch: Any, pieces: int, world: World, together: bool) -> Iterator[tuple[Any, bool]]:
@@ -175,7 +200,8 @@ def sizes_of(batch: Any) -> Tensor:
 def tokens_of(batch: Any, world: World) -> tuple[int, int]:
     """The tokens of a batch, and of those the ones that this process computes a gradient from."""
     sizes = sizes_of(batch)
-    return int(sizes.sum()), int(sizes[cuts(sizes, world.size)[world.rank]].sum())
+    every = int(sizes.sum())
+    return every, every if world.size == 1 else int(sizes[cuts(sizes, world.size)[world.rank]].sum())
 
 
 def cuts(sizes: Tensor, parts: int) -> list[slice]:
@@ -188,14 +214,18 @@ def cuts(sizes: Tensor, parts: int) -> list[slice]:
 
 def on_host(numbers: dict[str, Tensor]) -> dict[str, Tensor]:
     """0-d tensors of any device as float64 on the CPU, in one transfer."""
-    if not numbers:
-        return {}
-    return dict(zip(numbers, torch.stack([value.double() for value in numbers.values()]).cpu(), strict=True))
+    return dict(zip(numbers, stacked(numbers).cpu(), strict=True)) if numbers else {}
 
 
 def numbers_of(sums: dict[str, Tensor]) -> dict[str, float]:
     """0-d tensors of any device as numbers, in one transfer."""
-    return {name: value.item() for name, value in on_host(sums).items()}
+    return dict(zip(sums, stacked(sums).tolist(), strict=True)) if sums else {}
+
+
+def stacked(numbers: dict[str, Tensor]) -> Tensor:
+    """0-d tensors as one in float64, on the first one's device."""
+    first, *others = numbers.values()
+    return torch.stack([first.double(), *(one.to(first.device, torch.float64) for one in others)])
 
 
 @contextmanager
@@ -238,7 +268,8 @@ def means(algorithm: Algorithm, models: Models, own: list[Share], world: World) 
 
 def _add(sums: dict[str, Tensor], shares: dict[str, Tensor]) -> None:
     for name, share in shares.items():
-        sums[name] = sums[name] + share.double() if name in sums else share.double()
+        share = share.detach().double()
+        sums[name] = sums[name] + share if name in sums else share
 
 
 def faulty(loss: Loss, batch: Any) -> Bool[Tensor, "B"]:

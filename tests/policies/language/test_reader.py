@@ -1,16 +1,20 @@
 """What policies and scorers read alike, against one prefix at a time through the model's own forward."""
 
+import re
+import warnings
 from typing import Any
 
 import families
 import pytest
 import tiny
 import torch
+from tiny_mixtures import make_mixture
 from tiny_scorers import make_scorer
 from torch import Tensor
 from transformers import BloomConfig, BloomForCausalLM
 
 from burnish.policies.language import reader
+from burnish.policies.language.neftune import Neftune
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.reader import TokenReader
 from burnish.run.noise import BurnishWarning
@@ -143,6 +147,51 @@ def test_a_model_that_cannot_read_packed_rows_says_so_once_and_reads_padded_ones
     for row, (ids, mask) in enumerate(ROWS):
         expected = torch.stack(tiny.naive_logprobs(model, ids, mask))
         torch.testing.assert_close(found[row, : len(ids)], expected, rtol=1e-6, atol=1e-6)
+
+
+def noisy() -> LanguagePolicy:
+    policy = tiny.make_policy("llama")
+    policy.neftune = Neftune(5.0)
+    policy.dropout(True)
+    return policy
+
+
+def scaled() -> LanguagePolicy:
+    return tiny.make_policy("llama", rope_scaling={"rope_type": "dynamic", "factor": 4.0})
+
+
+def balanced() -> LanguagePolicy:
+    return LanguagePolicy(make_mixture("mixtral", output_router_logits=True), tiny.make_tokenizer())
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (noisy, r"\(llama\) gets the noise of --neftune on whole rows"),
+        (scaled, r"\(llama\) has rotary positions that depend on the length of a row"),
+        (balanced, r"\(mixtral\) adds the load-balancing loss of its routers, a mean over whole rows"),
+    ],
+)
+def test_what_depends_on_whole_rows_is_read_padded_and_says_so_once(make: Any, said: str) -> None:
+    policy = make()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", category=BurnishWarning)  # as a command sets it
+        for _ in range(3):
+            policy.logprobs(tiny.demonstrations(ROWS))
+            with warnings.catch_warnings():  # as libraries do, after which Python forgets what it has warned of
+                pass
+    (only,) = (str(one.message) for one in caught)
+    assert re.search(rf"{said}: rows are padded, not packed$", only)
+
+
+def test_without_noise_the_rows_of_an_evaluation_are_packed() -> None:
+    policy = noisy()
+    policy.dropout(False)
+    assert policy.against_packing() is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        policy.logprobs(tiny.demonstrations(ROWS))
 
 
 def test_parameters_are_those_that_are_trained_and_a_tied_one_once() -> None:

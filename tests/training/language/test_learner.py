@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from crossings import crossings
 from loop_pieces import BATCH, KNOBS, Own, online_models, optimizer_of, settings, source_of
 
 from burnish.algorithms.dpo import DPO
@@ -206,6 +208,83 @@ def test_the_end_is_saved_once_where_checkpoints_are_wanted(run: RunFolder, ever
         shutil.rmtree(path)
         learner.save_end(State(step=7))
         assert not path.exists()
+
+
+# What leaves the device ---------------------------------------------------------------------------------------------
+
+
+class Reading(Own):
+    """Stops by a metric, and does not say which of its two."""
+
+    def loss(self, models: Models, batch: Any) -> Loss:
+        found = super().loss(models, batch)
+        return replace(found, metrics=found.metrics | {"own/surprise": found.terms["nll"].losses})
+
+
+class Naming(Reading):
+    """Says which."""
+
+    @property
+    def watches(self) -> tuple[str, ...]:
+        return ("own/logprob",)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "watched"),
+    [
+        (SFT(), []),
+        (PPO(), []),
+        (PPO(stop_kl=1e6), ["policy/approxkl_avg"]),
+        (Naming(), ["own/logprob"]),
+        (Reading(), ["own/logprob", "own/surprise"]),
+    ],
+)
+def test_metrics_leave_the_device_once_a_row(algorithm: Any, watched: list[str], run: RunFolder) -> None:
+    """An update reads the denominators before it begins, and then at once the loss, the gradient's norm, and what the
+    method may stop by; the row reads the sums of all other metrics at once."""
+    models, state, seen = online_models(), State(), list[list[int]]()
+    learner = learner_of(algorithm, models, run)
+    batch = next(draws(KNOBS, source_of(models))).batch if isinstance(algorithm, PPO) else BATCH
+    ready = learner.prepare(batch, state)
+    for _ in range(3):
+        with crossings() as found:
+            metrics = learner.update(ready, state, first=True)
+            assert metrics is not None
+            learner.note(metrics, state)
+        seen.append(found)
+    assert seen == [[len(ready.counts()), 2 + len(watched)]] * 3
+    with crossings() as found:
+        record = learner.record(state)
+    assert all(type(value) in (int, float) for value in record.values())
+    others = record.keys() - {"loss", "grad_norm", "epoch", "learning_rate", "num_tokens", *watched}
+    assert found == ([len(others)] if others else [])
+    assert bool(others) == isinstance(algorithm, PPO | Naming)
+
+
+@pytest.mark.parametrize("algorithm", [PPO(), PPO(stop_kl=1e6)])
+def test_sums_on_the_device_are_those_of_numbers(algorithm: Any, run: RunFolder) -> None:
+    """To the last bit, also where a checkpoint is written between two updates of a row."""
+    rows = []
+    for kind in ("numbers", "device", "saved"):
+        models, state = online_models(), State()
+        learner = learner_of(algorithm, models, run)
+        ready = learner.prepare(next(draws(KNOBS, source_of(models))).batch, state)
+        for number in range(5):
+            if kind == "numbers":
+                metrics = step(algorithm, models, ready, learner.optimizer, learner.rate(state.step))
+                assert all(type(value) is float for value in metrics.values())
+            else:
+                metrics = learner.update(ready, state, first=True)
+            learner.note(metrics, state)
+            if kind == "saved" and number in (1, 3):
+                state.step = number
+                learner.save(state)
+                state.unlogged = restore(run, online_models(), optimizer_of(models), pytest.fail).unlogged
+            state.step = 0
+        rows.append({name: x for name, x in learner.record(state).items() if name not in ("epoch", "num_tokens")})
+    assert rows[0] == rows[1] == rows[2]
+    assert list(rows[0]) == list(rows[1]) == list(rows[2])
+    assert {"loss", "grad_norm", "policy/approxkl_avg", "learning_rate"} < rows[0].keys()
 
 
 # A method that Burnish does not know --------------------------------------------------------------------------------

@@ -41,8 +41,9 @@ class TokenReader:
     `precision` "bfloat16" runs the model under autocast. `adapter` is the peft model that holds the adapter, where only
     an adapter is trained. `neftune` is the noise on the embeddings while dropout is on. `files` is the dtype of the
     files that the model was loaded from, where it was, and `weights_sha256` the hash of its weights before any of them
-    were kept in fewer bits. `shards` are those of its weights, where processes divide them. `padded` says why the
-    model's rows are padded; None if they are packed. `joins` says whether the rows of a pack may be joined.
+    were kept in fewer bits. `shards` are those of its weights, where processes divide them. `padded` says why the model
+    cannot read packed rows, None where it can; `told` is what was said last of padded rows. `joins` says whether the
+    rows of a pack may be joined.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class TokenReader:
         self.neftune: Neftune | None = None
         self.files: torch.dtype | None = None
         self.weights_sha256: str | None = None
+        self.told: str | None = None
         self.shards = shards
         self.scaling = length_scaling(model.config)
         model.train(False)
@@ -178,7 +180,7 @@ class TokenReader:
             return self.placed(self.padded_rows(tokens, mask, lengths, rows), mask, head, width)
         starts = prompt_lengths(mask, lengths) if starts is None else starts
         found = self.placed(self.packed_rows(tokens, mask, starts), mask, head, width)
-        broken = any(bool(one.isnan().any()) for one in found)
+        broken = bool(torch.stack([one.isnan().any() for one in found]).any())
         if broken if self.shards is None else self.shards.any(broken):
             # It reaches neighbours, as 0 · NaN is NaN: each row alone shows whose it is.
             found = self.placed(self.padded_rows(tokens, mask, lengths, rows, at_once=1), mask, head, width)
@@ -201,12 +203,23 @@ class TokenReader:
         )
 
     def unpacked(self) -> bool:
-        """Whether rows are read padded: the model cannot read packed ones, or something depends on the padded row."""
+        """Whether rows are read padded, which is said once."""
+        reason = self.against_packing()
+        if reason is not None and reason != self.told:
+            self.told, config = reason, self.model.config
+            warn(f"{config.name_or_path} ({config.model_type}) {reason}: rows are padded, not packed")
+        return reason is not None
+
+    def against_packing(self) -> str | None:
+        """Why rows are read padded: the model cannot read packed ones, or something depends on the padded row."""
         if self.padded is not None:
-            config = self.model.config
-            warn(f"{config.name_or_path} ({config.model_type}) {self.padded}: rows are padded, not packed")
+            return self.padded
+        if self.scaling is not None:
+            return "has rotary positions that depend on the length of a row"
+        if self.balance is not None:
+            return "adds the load-balancing loss of its routers, a mean over whole rows"
         noisy = self.neftune is not None and self.model.training
-        return noisy or self.padded is not None or self.scaling is not None or self.balance is not None
+        return "gets the noise of --neftune on whole rows" if noisy else None
 
     def packed_rows(
         self, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"], starts: Int[Tensor, "N"]

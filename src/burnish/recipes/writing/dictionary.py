@@ -19,3 +19,8 @@ def dictionary(more: Collection[str] = ()) -> Callable[[str], bool]:
     lemmas = wordnet.lemmas()
     common = vocabulary([*builtin.pretraining_texts()["train"], *wordnet.examples()], FEWEST_TEXTS) | frozenset(more)
     return cache(lambda word: word in common or wordnet.is_form_of(word, lemmas))
+
+
+def with_words(exists: Callable[[str], bool], more: Collection[str]) -> Callable[[str], bool]:
+    """A dictionary that has the words of `more` too."""
+    return lambda word: word in more or exists(word)

@@ -24,14 +24,14 @@ def held_out() -> list[str]:
     return list(builtin.demonstrations("held_out")["text"])
 
 
-def parts(written: Sequence[str]) -> dict[str, list[str]]:
+def parts(written: Sequence[str], exists: Callable[[str], bool] | None = None) -> dict[str, list[str]]:
     """The texts of each part, in the order of `WEIGHTS`.
 
     None is a near duplicate of a held-out review or shares a run of eight words with one: written texts and WordNet's
     examples because such ones are left out here, the others by their splits (see docs/data.md). A text of people with a
-    word that does not exist is left out, as written ones were.
+    word that does not exist is left out, as written ones were: `exists` says which do, by default a `dictionary`.
     """
-    reviews, exists = held_out(), dictionary()
+    reviews, exists = held_out(), exists or dictionary()
     people = {"wordnet": apart(wordnet.examples(), reviews)} | builtin.pretraining_parts()
     return {"written": apart(written, reviews)} | {name: existing(texts, exists) for name, texts in people.items()}
 

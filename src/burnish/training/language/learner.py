@@ -1,9 +1,10 @@
 """Gradient steps of one optimizer on batches of rows."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -19,7 +20,16 @@ from burnish.run.world import ALONE, World
 from burnish.training.checkpoint import Saving
 from burnish.training.language.schedule import schedule
 from burnish.training.resume import Past, State, parameters_of, save
-from burnish.training.step import NonFiniteLossError, gradient, mean_metrics, microbatches, prepared, tokens_of
+from burnish.training.step import (
+    GRADIENT_NORM,
+    NonFiniteLossError,
+    gradient,
+    mean_metrics,
+    microbatches,
+    numbers_of,
+    prepared,
+    tokens_of,
+)
 
 LATEST = frozenset({"epoch", "learning_rate", "num_tokens", "rollout", "rows_dropped", "rows_read"})
 """Metrics that say where a run is: a row has their value at its step, of all others the mean."""
@@ -69,6 +79,7 @@ class GradientLearner:
                 self.settings.max_grad_norm,
                 self.settings.accumulate,
                 self.run.world,
+                self.algorithm.watches,
             )
         except NonFiniteLossError as error:
             raise self.explained(error, state, first) from error
@@ -105,8 +116,15 @@ class GradientLearner:
             total, count = state.unlogged.get(name, (0, 0)) if name not in LATEST else (0, 0)
             state.unlogged[name] = [total + value if count else value, count + 1]
 
+    def fetch(self, state: State) -> None:
+        """Make numbers of the metrics that were noted and are still on the device, in one transfer."""
+        there = {name: total for name, (total, _) in state.unlogged.items() if isinstance(total, Tensor)}
+        for name, total in numbers_of(there).items():
+            state.unlogged[name][0] = total
+
     def record(self, state: State) -> dict[str, float]:
         """Means over the updates that have the metric, but the latest value of those that only go on."""
+        self.fetch(state)
         found = {name: total / count if count > 1 else total for name, (total, count) in state.unlogged.items()}
         state.unlogged = {}
         return found
@@ -124,6 +142,7 @@ class GradientLearner:
     def save(self, state: State, goes_on: bool = False) -> None:
         before = self.run.world.waited[0]
         self.wait()  # one at a time
+        self.fetch(state)
         self.saving = save(self.run, self.models, self.optimizer, state, self.settings.keep_checkpoints, self.past)
         self.saved = state.step
         if not goes_on:
@@ -171,16 +190,18 @@ def step(
     max_grad_norm: float = 1.0,
     accumulate: int = 1,
     world: World = ALONE,
-) -> dict[str, float] | None:
+    watched: Collection[str] | None = None,
+) -> dict[str, Any] | None:
     """One gradient step and its metrics; None, and no step, where the algorithm stops the rollout.
 
-    Each process of the `world` has the whole batch, computes its share and makes the same step. Raises
-    NonFiniteLossError, before anything moves, where loss or gradient is not finite.
+    Each process of the `world` has the whole batch, computes its share and makes the same step. What the step depends
+    on leaves the device in one transfer: the loss, the gradient's norm, and the metrics that are `watched`, by default
+    all of them, see `gradient`. Raises NonFiniteLossError, before anything moves, where loss or gradient is not finite.
     """
-    metrics = gradient(algorithm, models, batch, accumulate, world)
     parameters = parameters_of(optimizer)
-    length = gathered(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
-    norm = length.item()
+    length = cache(lambda: gathered(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])))
+    metrics = gradient(algorithm, models, batch, accumulate, world, length, watched)
+    norm = metrics.pop(GRADIENT_NORM)
     if not math.isfinite(norm):
         optimizer.zero_grad(set_to_none=True)
         raise NonFiniteLossError(f"the gradient's norm is {norm}", batch.rows.tolist())
@@ -188,9 +209,9 @@ def step(
         optimizer.zero_grad(set_to_none=True)
         return None
     if max_grad_norm and norm > max_grad_norm:
-        torch.nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, length)
+        torch.nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, length())
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return metrics | {"grad_norm": norm, "learning_rate": learning_rate}
+    return metrics | {GRADIENT_NORM: norm, "learning_rate": learning_rate}

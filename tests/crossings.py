@@ -1,0 +1,29 @@
+"""What numbers leave their device: on a CPU nothing does, so the calls are counted that would make them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+READS = ("item", "tolist", "cpu", "numpy", "__float__", "__int__", "__bool__", "__index__", "__array__")
+
+
+@contextmanager
+def crossings() -> Iterator[list[int]]:
+    """For each time that tensors of fractions are read in the block, how many numbers they have."""
+    found: list[int] = []
+
+    def counting(name: str) -> Any:
+        original = getattr(torch.Tensor, name)
+
+        def read(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            if tensor.is_floating_point():
+                found.append(tensor.numel())
+            return original(tensor, *args, **kwargs)
+
+        return read
+
+    with patch.multiple(torch.Tensor, **{name: counting(name) for name in READS}):
+        yield found
