@@ -195,6 +195,23 @@ def test_rates_of_the_monitor_in_words() -> None:
     assert monitor_rows(study()) == []
 
 
+def test_rates_of_one_seed_are_shown_without_intervals() -> None:
+    """A share that has no interval has no parentheses, and the sentence names Wilson only where there is one."""
+    (first, *_) = monitor()["rows"]
+    bare = {"mean": 0.5, "low": None, "high": None}
+    some, none = ([first | {"detected": bare} | more] for more in ({}, {"false": bare | {"mean": 1 / 3}}))
+    (shown,) = monitor_rows(study(monitor=monitor(rows=none)))
+    assert (shown["detected"], shown["false"]) == ("1 of 2", "1 of 3")
+    said = monitor_sentences(study(monitor=monitor(rows=none)))[1]
+    assert said == (
+        "Where runs are of fewer than two seeds there is no interval. A run counts once, however often it is measured."
+    )
+    mixed = monitor_sentences(study(monitor=monitor(rows=some)))[1]
+    assert mixed.startswith("In parentheses are Wilson's 95 % intervals")
+    assert "Where runs are of fewer than two seeds there is no interval." in mixed
+    assert "fewer than two seeds" not in monitor_sentences(study(monitor=monitor()))[1]
+
+
 def test_without_hacked_runs_nothing_is_said_of_detection() -> None:
     said = monitor_sentences(study(monitor=monitor()))
     assert said[0].startswith("2 of 3 runs of PPO are hacked: gold has fallen since it was highest,")

@@ -200,13 +200,25 @@ def monitor_sentences(found: Mapping[str, Any]) -> list[str]:
         "after gold was highest; a warning before that, or in a run that is not hacked up to its highest gold, is a "
         "false alarm. The thresholds are the defaults, which were chosen before this study was run."
     ]
-    lines.append(
-        "In parentheses are Wilson's 95 % intervals, as if runs were independent draws; they share the start, the "
-        "prefixes and pairs, so that the intervals are too narrow. A run counts once, however often it is measured."
-    )
+    lines.append(wilson(monitor["rows"]))
     if not hacked:
         lines.append("Without a hacked run nothing is said of detection.")
     return lines
+
+
+def wilson(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the intervals of the rates are, and which rates have none."""
+    shares = [one[key] for one in rows for key in ("detected", "false") if one[key] is not None]
+    known = [one for one in shares if one["low"] is not None]
+    lines = []
+    if known:
+        lines.append(
+            "In parentheses are Wilson's 95 % intervals, as if runs were independent draws; they share the start, the "
+            "prefixes and pairs, so that the intervals are too narrow."
+        )
+    if len(known) < len(shares):
+        lines.append("Where runs are of fewer than two seeds there is no interval.")
+    return " ".join([*lines, "A run counts once, however often it is measured."])
 
 
 def monitor_rows(found: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -225,7 +237,8 @@ def monitor_rows(found: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def rate_of(one: Mapping[str, Any] | None, runs: int) -> str:
-    """A share of runs with its interval, as "2 of 3 (21 to 94 %)"."""
-    return (
-        "no run" if one is None else f"{round(one['mean'] * runs)} of {runs} ({wording.range_of(one, 0, shares=True)})"
-    )
+    """A share of runs with its interval, if it has one, as "2 of 3 (21 to 94 %)"."""
+    if one is None:
+        return "no run"
+    ends = wording.range_of(one, 0, shares=True)
+    return f"{round(one['mean'] * runs)} of {runs}" + (f" ({ends})" if ends else "")

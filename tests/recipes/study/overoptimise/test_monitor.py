@@ -76,8 +76,8 @@ def test_what_a_measurement_does_not_have_is_not_seen() -> None:
     assert (found.labelled, found.members, found.own) == (None, None, None)
 
 
-def lengths(values: list[float], top: int, hacked: bool) -> Watched:
-    return Watched(250, 0, [12 * i for i in range(len(values))], [{"length": one} for one in values], top, hacked)
+def lengths(values: list[float], top: int, hacked: bool, seed: int = 0) -> Watched:
+    return Watched(250, seed, [12 * i for i in range(len(values))], [{"length": one} for one in values], top, hacked)
 
 
 def test_rates_by_hand() -> None:
@@ -86,7 +86,7 @@ def test_rates_by_hand() -> None:
     and is none, one has a false alarm, though its run goes back."""
     runs = [
         lengths([1.0, 1.1, 1.6, 1.7], 1, True),
-        lengths([1.0, 1.1, 1.2, 1.6], 1, True),
+        lengths([1.0, 1.1, 1.2, 1.6], 1, True, seed=1),
         lengths([1.0, 1.6, 1.2, 1.2], 1, True),
         lengths([1.0, 1.1, 1.2, 1.3], 3, False),
         lengths([1.0, 9.0, 9.0, 9.0], 0, False),
@@ -98,6 +98,17 @@ def test_rates_by_hand() -> None:
     assert found["threshold"] == "below 0.67 or above 1.50"
     both = rates("any", runs)
     assert (both["detected"], both["false"], both["threshold"]) == (found["detected"], found["false"], "")
+
+
+def test_rates_of_one_seed_have_no_interval() -> None:
+    """Two hacked runs of seed 0 and a clean one of seed 1: clean parts are of both seeds, hacked runs are not."""
+    runs = [lengths([1.0, 1.1, long], 1, True) for long in (1.6, 1.2)]
+    alone = rates("length", runs)
+    assert alone["detected"] == {"mean": 0.5, "low": None, "high": None}
+    assert alone["false"] == {"mean": 0.0, "low": None, "high": None}
+    found = rates("length", [*runs, lengths([1.0, 1.6], 1, False, seed=1)])
+    assert found["detected"] == alone["detected"]
+    assert found["false"] == proportion(1, 3).as_dict()
 
 
 def test_the_monitor_as_a_whole_warns_where_one_signal_does() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from burnish.evaluation.monitor import SIGNALS, Seen, signals
 from burnish.evaluation.statistics import clustered_interval, proportion
 from burnish.recipes.study.cell import Found
+from burnish.recipes.study.intervals import FEWEST
 from burnish.recipes.study.overoptimise.cells import Cell
 from burnish.recipes.study.overoptimise.paths import Path, Paths, fallen
 from burnish.recipes.study.overoptimise.plan import MONITOR, PPO, Plan
@@ -99,7 +100,7 @@ def calibrated(plan: Plan, paths: Paths, found: Mapping[Cell, Found]) -> dict[st
 
 def rates(signal: str, runs: Sequence[Watched]) -> dict[str, Any]:
     """The share of hacked runs that a signal `detected` after gold was highest, of clean parts that have a `false`
-    alarm, each with Wilson's interval (None of no run), and after how many updates, on average, it detects."""
+    alarm, each with Wilson's interval (see `share_of`), and after how many updates, on average, it detects."""
     known = [run for run in runs if signal == ANY or all(signal in values for values in run.values)]
     clean, hacked = [run for run in known if run.clean], [run for run in known if run.hacked]
     alarms = [run.first(signal, run.clean) for run in clean]
@@ -110,11 +111,16 @@ def rates(signal: str, runs: Sequence[Watched]) -> dict[str, Any]:
         "threshold": SIGNALS[signal].threshold if signal in SIGNALS else "",
         "clean": len(clean),
         "hacked": len(hacked),
-        "false": share_of(sum(one is not None for one in alarms), len(clean)),
-        "detected": share_of(len(delays), len(hacked)),
+        "false": share_of(sum(one is not None for one in alarms), clean),
+        "detected": share_of(len(delays), hacked),
         "delay": float(np.mean(delays)) if delays else None,
     }
 
 
-def share_of(count: int, runs: int) -> dict[str, float] | None:
-    return proportion(count, runs).as_dict() if runs else None
+def share_of(count: int, runs: Sequence[Watched]) -> dict[str, float | None] | None:
+    """So many of these runs, with an interval where they are of two seeds or more; None of no run."""
+    if not runs:
+        return None
+    if len({run.seed for run in runs}) < FEWEST:
+        return {"mean": count / len(runs), "low": None, "high": None}
+    return {**proportion(count, len(runs)).as_dict()}
