@@ -68,13 +68,20 @@ def study(**changes: Any) -> dict[str, Any]:
 
 
 def monitor(**changes: Any) -> dict[str, Any]:
-    """What the monitor said of three runs, two of them hacked."""
+    """What the monitor said of five runs of PPO, two of them hacked and two clean, and of a clean DPO."""
+    some = {"early": interval(0.5, 0.3), "before": 2}
+    none = {"clean": 0, "hacked": 0, "before": 0, "delay": None, "detected": None, "false": None, "early": None}
     rows = [
-        {"signal": "length", "threshold": "below 0.67 or above 1.50", "clean": 3, "hacked": 2, "delay": 18.0}
-        | {"detected": interval(0.5, 0.25), "false": interval(1 / 3, 0.2)},
-        {"signal": "any", "threshold": "", "clean": 0, "hacked": 0, "delay": None, "detected": None, "false": None},
+        {"method": "ppo", "signal": "length", "threshold": "below 0.67 or above 1.50"}
+        | {"clean": 3, "hacked": 2, "delay": 18.0, "detected": interval(0.5, 0.25), "false": interval(1 / 3, 0.2)}
+        | some,
+        {"method": "dpo", "signal": "any", "threshold": ""} | none,
     ]
-    return {"rows": rows, "hacked": 2, "runs": [{"seed": seed} for seed in range(3)]} | changes
+    counts = [
+        {"method": "ppo", "runs": 5, "hacked": 2, "clean": 2},
+        {"method": "dpo", "runs": 1, "hacked": 0, "clean": 1},
+    ]
+    return {"rows": rows, "counts": counts, "runs": [{"seed": seed} for seed in range(6)]} | changes
 
 
 def written(folder: Path, found: dict[str, Any]) -> Page:
@@ -113,9 +120,10 @@ def test_the_table_has_half_infinite_peaks_and_both_distances(tmp_path: Path) ->
 
 def test_the_page_has_the_rates_of_the_monitor(tmp_path: Path) -> None:
     page = written(tmp_path, study(monitor=monitor()))
-    for part in ("How often the monitor warns", "2 of 3 runs of PPO are hacked", "1 of 2 (25 to 75 %)", "no run"):
+    for part in ("How often the monitor warns", "1 of 2 (25 to 75 %)", "no run"):
         assert part in page.text, part
-    for nothing in (study(), study(monitor={"rows": [], "hacked": 0, "runs": []})):
+    assert "Of 5 runs of PPO 2 are hacked, 2 clean and 1 neither" in page.text
+    for nothing in (study(), study(monitor={"rows": [], "counts": [], "runs": []})):
         assert "the monitor" not in written(tmp_path, nothing).text
 
 

@@ -134,5 +134,6 @@ def costs(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row per kind of cell."""
     names = {"start": "The start and its pairs", "reward": "A reward model"}
     names |= {"ppo": "PPO on one of them", "best_of_n": "Best of n by all of a seed's"}
-    names |= {"monitor": "PPO's texts by the reward models of all seeds"}
+    names |= {"ppo_gold": "PPO on the gold score", "online_dpo": "Online DPO on one of them"}
+    names |= {"dpo": "DPO on one's labels", "monitor": "A training's texts by the reward models of all seeds"}
     return [{"label": label} | found["costs"][name] for name, label in names.items() if name in found["costs"]]

@@ -14,8 +14,9 @@ from burnish.recipes.processes import cores
 from burnish.recipes.study.cell import SHARED
 from burnish.recipes.study.folder import opened, reasons, write_summary
 from burnish.recipes.study.judge import CONSTANTS
-from burnish.recipes.study.overoptimise.cells import LABEL_SEED, Cell, Overoptimise
-from burnish.recipes.study.overoptimise.plan import FIXED, FULL, KEPT, PPO, Plan
+from burnish.recipes.study.overoptimise.cells import Cell, Overoptimise
+from burnish.recipes.study.overoptimise.plan import BEST, FIXED, FULL, KEPT, Plan
+from burnish.recipes.study.overoptimise.proxies import LABEL_SEED
 from burnish.recipes.study.overoptimise.summary import (
     cells_of,
     every_cell,
@@ -76,22 +77,22 @@ def config_of(plan: Plan) -> dict[str, Any]:
 
 def stages(plan: Plan, results: Results[Cell]) -> None:
     """Compute the cells: the start, then seed by seed the reward models and what optimises them, and last what the
-    reward models of other seeds say of PPO's texts. What a failed cell would have given to others keeps them from being
-    computed."""
+    reward models of other seeds say of what was written. What a failed cell would have given to others keeps them from
+    being computed."""
     results.stage([Cell()])
     if Cell() not in results.found:
         return
     for seed in range(plan.seeds):
         results.stage(rewards_of(plan, seed))
-        there = {cell.labels for cell in rewards_of(plan, seed) if cell in results.found}
-        whole = there == {*plan.labels}
-        results.stage(
-            [cell for cell in cells_of(plan, seed) if cell.labels in there or (cell.labels is None and whole)]
-        )
+        results.stage([cell for cell in cells_of(plan, seed) if {*needed_by(plan, cell)} <= results.found.keys()])
         results.write()
     results.stage([cell for cell in judged_of(plan) if {*needed_by(plan, cell)} <= results.found.keys()])
 
 
 def needed_by(plan: Plan, cell: Cell) -> list[Cell]:
-    """What a cell of `judged_of` reads: a PPO, and the reward models of all seeds."""
-    return [Cell(cell.seed, PPO, cell.labels), *(Cell(seed, None, cell.labels) for seed in range(plan.seeds))]
+    """What a cell of `cells_of` or `judged_of` reads beside the start: the reward models of its seed, or a training and
+    the reward models of all seeds."""
+    if cell.members is not None:
+        return [cell.run, *(Cell(seed, None, cell.labels) for seed in range(plan.seeds))]
+    labels = plan.labels if cell.method == BEST else () if cell.labels is None else (cell.labels,)
+    return [Cell(cell.seed, None, one) for one in labels]

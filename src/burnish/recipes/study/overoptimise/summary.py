@@ -17,7 +17,7 @@ from burnish.recipes.study.intervals import FEWEST, interval_of
 from burnish.recipes.study.overoptimise.cells import Cell
 from burnish.recipes.study.overoptimise.monitor import calibrated
 from burnish.recipes.study.overoptimise.paths import Path, Paths, enough, fallen, paths_of, shared_by
-from burnish.recipes.study.overoptimise.plan import BEST, METHODS, MONITOR, PPO, Plan
+from burnish.recipes.study.overoptimise.plan import BEST, METHODS, MONITOR, PPO, Plan, controls_of
 
 FORMS: dict[str, Form] = {BEST: "best_of_n", PPO: "rl"}
 SCALARS = ("length", "entropy", "distinct_2", "ended")
@@ -29,8 +29,9 @@ CURVE = 33
 
 
 def cells_of(plan: Plan, seed: int) -> list[Cell]:
-    """What a seed's reward models are optimised by."""
-    return [*(Cell(seed, PPO, labels) for labels in plan.labels), Cell(seed, BEST)]
+    """What a seed's reward models are optimised by, and what is run for the monitor."""
+    controls = [Cell(seed, method, labels) for method, labels in controls_of(plan)]
+    return [*(Cell(seed, PPO, labels) for labels in plan.labels), *controls, Cell(seed, BEST)]
 
 
 def rewards_of(plan: Plan, seed: int) -> list[Cell]:
@@ -38,9 +39,12 @@ def rewards_of(plan: Plan, seed: int) -> list[Cell]:
 
 
 def judged_of(plan: Plan) -> list[Cell]:
-    """PPO's texts by the reward models of all seeds, of which one alone agrees with itself."""
+    """The texts of PPO and of what is run for the monitor by the reward models of all seeds, of which one alone agrees
+    with itself; those of PPO on the gold score by those of the most labels."""
     seeds = range(plan.seeds) if plan.seeds > 1 else ()
-    return [Cell(seed, MONITOR, labels, plan.seeds) for seed in seeds for labels in plan.labels]
+    kinds = [(labels, None) for labels in plan.labels]
+    kinds += [(labels or max(plan.labels), method) for method, labels in controls_of(plan)]
+    return [Cell(seed, MONITOR, labels, plan.seeds, of) for seed in seeds for labels, of in kinds]
 
 
 def every_cell(plan: Plan) -> list[Cell]:
