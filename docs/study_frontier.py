@@ -28,7 +28,7 @@ def results(found: Mapping[str, Any]) -> str:
     lines += ["![gold score against the KL divergence from the start](study_frontier.svg)", ""]
     for level in found["levels"]:
         lines += [f"**{level['level']:g} nats**", "", *at_level(found, level), ""]
-    lines += ["**At the end of training**, means over seeds", "", *ends(found), ""]
+    lines += ["**At the end of training**, means over seeds; what has moved in nats per response", "", *ends(found), ""]
     lines += ["**Costs** of a training, without measuring", "", *spent(found)]
     return "\n".join(lines).strip()
 
@@ -45,13 +45,13 @@ def at_level(found: Mapping[str, Any], level: Mapping[str, Any]) -> list[str]:
 
 
 def ends(found: Mapping[str, Any]) -> list[str]:
-    """A row per setting: its last point, and how far log-probabilities have moved."""
+    """A row per setting: its last point, and how far log-probabilities have moved, with 95 % intervals."""
     heads = "| | gold | KL | entropy | length | distinct-2 | chosen moved | rejected moved |"
     rows = []
     for row in found["ends"]:
         cells = [row["setting"], *(wording.number(row[key]) for key in ("gold", "kl", "entropy"))]
         cells += [wording.number(row["length"], 1), wording.number(row["distinct_2"])]
-        rows.append([*cells, *(wording.number(row[f"{key}_moved"], 1, signed=True) for key in ("chosen", "rejected"))])
+        rows.append([*cells, *(studies.interval(row[f"{key}_moved"], 1, signed=True) for key in ("chosen", "rejected"))])
     return studies.table(heads, rows)
 
 

@@ -36,7 +36,7 @@ def study(**changes: Any) -> dict[str, Any]:
     ends = [
         {"name": "dpo", "value": 0.1, "setting": "DPO, β 0.1", "seeds": 3, "gold": 1.0, "kl": 1.9}
         | {key: SCALARS[key] for key in ("length", "entropy", "distinct_2", "ended")}
-        | {"chosen_moved": -5.5, "rejected_moved": -9.5}
+        | {"chosen_moved": interval(-5.5, 1.5), "rejected_moved": interval(-9.5, 0.5)}
     ]
     plan = {"seeds": 3, "levels": [0.5, 1.5], "held_out": 192, "sft_steps": 100, "prefixes": 512, "completions": 4}
     plan |= {"scale": 0.5, "steps": 96, "texts": 64, "learning_rate": 1e-4, "eval_every": 16, "held_pairs": 96}
@@ -65,7 +65,14 @@ def written(folder: Path, found: dict[str, Any]) -> Page:
 
 def test_the_page_has_every_number_and_figure(tmp_path: Path) -> None:
     page = written(tmp_path, study(missing=["seed 2, KTO, β 0.1"]))
-    for part in ("+0.40", "0.80 to 1.00", "234,568", "−5.5", "Missing so far: seed 2, KTO, β 0.1.", "σ(difference"):
+    for part in (
+        "+0.40",
+        "0.80 to 1.00",
+        "234,568",
+        "−5.5 −7.0 to −4.0",
+        "Missing so far: seed 2, KTO, β 0.1.",
+        "σ(difference",
+    ):
         assert part in page.text, part
     assert "burnish study frontier --seeds 3" in page.text
     assert all((tmp_path / f"frontier.{kind}").stat().st_size > 1000 for kind in ("png", "svg"))

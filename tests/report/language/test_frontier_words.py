@@ -86,8 +86,17 @@ def test_what_is_missing_failed_or_diverged_is_said() -> None:
     assert warnings(study()) == []
 
 
-def test_likelihood_displacement_is_both_falling() -> None:
-    assert "below the start's for DPO, β 0.1: likelihood displacement" in (displaced(study()) or "")
-    rising = [{"setting": "PPO", "chosen_moved": 1.0, "rejected_moved": -2.0}]
+def test_likelihood_displacement_is_both_falling_by_more_than_seeds_differ() -> None:
+    assert displaced(study()) == (
+        "At the end both log-probabilities are below the start's, each with a 95 % interval over seeds below 0, for "
+        "DPO, β 0.1: likelihood displacement (Razin et al. 2024)."
+    )
+    unsure = {"setting": "IPO", "chosen_moved": interval(-1.0, 2.0), "rejected_moved": interval(-2.0, 1.0)}
+    bare = {"mean": -1.0, "low": None, "high": None}
+    alone = {"setting": "KTO", "chosen_moved": bare, "rejected_moved": bare}
+    assert displaced(study(ends=[unsure, alone])) == (
+        "For IPO and KTO both means are below the start's, and whether by more than seeds differ is undecided."
+    )
+    rising = [{"setting": "PPO", "chosen_moved": interval(1.0, 0.1), "rejected_moved": interval(-2.0, 0.1)}]
     assert displaced(study(ends=rising)) == "No setting ends with both log-probabilities below the start's."
     assert displaced(study(ends=[{"setting": "B", "chosen_moved": None, "rejected_moved": None}])) is None

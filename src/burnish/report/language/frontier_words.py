@@ -124,14 +124,26 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
 
 
 def displaced(found: Mapping[str, Any]) -> str | None:
-    """Of which settings both log-probabilities have fallen, which is called likelihood displacement."""
+    """Of which settings both log-probabilities have fallen, which is called likelihood displacement: as far as their
+    intervals over seeds show it."""
     known = [row for row in found["ends"] if row["chosen_moved"] is not None]
     if not known:
         return None
-    fallen = [row["setting"] for row in known if row["chosen_moved"] < 0 and row["rejected_moved"] < 0]
-    if not fallen:
-        return "No setting ends with both log-probabilities below the start's."
-    return (
-        f"At the end both log-probabilities are below the start's for {wording.listed(fallen)}: likelihood "
-        "displacement (Razin et al. 2024). These are means over seeds, without intervals."
-    )
+    fallen, unsure = [], []
+    for row in known:
+        both = [row[f"{key}_moved"] for key in ("chosen", "rejected")]
+        if all(one["mean"] < 0 for one in both):
+            shown = all(one["high"] is not None and one["high"] < 0 for one in both)
+            (fallen if shown else unsure).append(row["setting"])
+    lines = []
+    if fallen:
+        lines.append(
+            "At the end both log-probabilities are below the start's, each with a 95 % interval over seeds below 0, "
+            f"for {wording.listed(fallen)}: likelihood displacement (Razin et al. 2024)."
+        )
+    if unsure:
+        lines.append(
+            f"For {wording.listed(unsure)} both means are below the start's, and whether by more than seeds differ is "
+            "undecided."
+        )
+    return " ".join(lines) or "No setting ends with both log-probabilities below the start's."

@@ -100,9 +100,21 @@ def test_the_sizes_of_best_of_n_are_one_line() -> None:
 
 def test_ends_say_how_far_log_probabilities_have_moved() -> None:
     ends = {row["setting"]: row for row in summary()["ends"]}
-    assert (ends["DPO, β 0.1"]["chosen_moved"], ends["DPO, β 0.1"]["rejected_moved"]) == (-5.0, -9.0)
-    assert (ends["PPO, KL target 3"]["chosen_moved"], ends["Best of 4"]["chosen_moved"]) == (0.0, None)
+    assert ends["DPO, β 0.1"]["rejected_moved"] == {"mean": -9.0, "low": -9.0, "high": -9.0}
+    assert (ends["PPO, KL target 3"]["chosen_moved"]["mean"], ends["Best of 4"]["chosen_moved"]) == (0.0, None)
     assert ends["PPO, KL target 9"]["gold"] == 2.5
+
+
+def test_the_fall_of_log_probabilities_has_an_interval_over_seeds() -> None:
+    """−5 and −7: a mean of −6, a standard error of 1, and of one degree of freedom t is 12.706; of one seed none."""
+    found = cells()
+    found[Cell(1, "dpo", 0.1)] = run(point(16, 1.0, 1.0, chosen=-37.0, rejected=-40.0))
+    ends = {row["setting"]: row for row in summarise(PLAN, found, {}, None)["ends"]}
+    moved = ends["DPO, β 0.1"]["chosen_moved"]
+    assert [moved[key] for key in ("mean", "low", "high")] == pytest.approx([-6.0, -18.706, 6.706], abs=1e-3)
+    del found[Cell(1, "dpo", 0.1)]
+    alone = {row["setting"]: row for row in summarise(PLAN, found, {}, None)["ends"]}
+    assert alone["DPO, β 0.1"]["chosen_moved"] == {"mean": -5.0, "low": None, "high": None}
 
 
 def test_costs_are_means_of_trainings() -> None:

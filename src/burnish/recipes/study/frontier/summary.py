@@ -13,7 +13,7 @@ from burnish.recipes.study.cell import Found
 from burnish.recipes.study.frontier.cells import Cell
 from burnish.recipes.study.frontier.matched import Path, matched, pareto
 from burnish.recipes.study.frontier.plan import METHODS, Plan, name_of
-from burnish.recipes.study.intervals import interval_of
+from burnish.recipes.study.intervals import interval_of, seed_interval
 
 REFERENCE = "dpo"
 """The method that others are compared with; the first one where it is not there."""
@@ -161,7 +161,7 @@ def means_of(point: Found) -> dict[str, float]:
 
 def ends_of(plan: Plan, runs: Runs) -> list[dict[str, Any]]:
     """A row per setting: the last points' means over seeds, and how far the log-probabilities of the chosen and the
-    rejected responses have moved from the start's."""
+    rejected responses have moved from the start's, with 95 % intervals over seeds."""
     rows = []
     for (method, value), by_seed in runs.items():
         if not by_seed:
@@ -172,8 +172,8 @@ def ends_of(plan: Plan, runs: Runs) -> list[dict[str, Any]]:
         for key in ("gold", "kl", *SCALARS[:4]):
             row[key] = average([one[key] for one in last])
         for key in ("chosen", "rejected"):
-            moved = [None if b[key] is None else b[key] - a[key] for a, b in zip(first, last, strict=True)]
-            row[f"{key}_moved"] = average(moved)
+            moved = [b[key] - a[key] for a, b in zip(first, last, strict=True) if b[key] is not None]
+            row[f"{key}_moved"] = seed_interval(moved) if len(moved) == len(last) else None
         rows.append(row)
     return rows
 
