@@ -34,14 +34,17 @@ def results(found: Mapping[str, Any]) -> str:
 
 
 def at_level(found: Mapping[str, Any], level: Mapping[str, Any]) -> list[str]:
-    """A row per method: its gold score and its difference from the reference, with 95 % intervals."""
+    """A row per method: its gold score and its differences from the reference and from PPO, with 95 % intervals."""
+    rival = found["labels"].get(found["rival"])
     rows = []
     for row in level["rows"]:
         missing = "not reached" if found["seeds"][row["name"]] else "not finished"
         cells = [found["labels"][row["name"]], studies.interval(row["gold"]) or missing]
         cells += [studies.interval(row["difference"], signed=True)]
         rows.append([*cells, ", ".join(row["settings"]), str(found["seeds"][row["name"]])])
-    return studies.table(f"| | gold | minus {found['labels'][found['reference']]} | settings | seeds |", rows)
+    heads = f"| | gold | minus {found['labels'][found['reference']]} | " + (f"minus {rival} | " if rival else "")
+    return studies.table(f"{heads}settings | seeds |", rows)
+        cells += [studies.interval(row["rival"], signed=True)] if rival else []
 
 
 def ends(found: Mapping[str, Any]) -> list[str]:

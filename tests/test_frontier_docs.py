@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from report.language.test_frontier import study
+from report.language.test_frontier import rivalled, study
 
 from burnish.recipes.study.frontier.plan import FULL, METHODS, QUICK, REDUCED
 from burnish.recipes.study.judge import MOST, REPEATED, SLOPE, USUAL
@@ -41,6 +41,13 @@ def test_results_replace_what_stood_between_the_comments(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_the_table_has_the_differences_from_ppo() -> None:
+    rows = docs.at_level(found := rivalled(), found["levels"][1])
+    assert rows[0] == "| | gold | minus DPO | minus PPO | settings | seeds |"
+    assert rows[-1] == "| RLOO | 0.60 [0.50, 0.70] | +0.10 [−0.10, +0.30] | −0.30 [−0.40, −0.20] | 0.05 | 3 |"
+    assert docs.at_level(study(), study()["levels"][0])[0] == "| | gold | minus DPO | settings | seeds |"
+
+
 def test_the_page_names_every_method_with_its_grids(name: str) -> None:
     full = ", ".join(f"{one:g}" for one in FULL.grid[name])
     reduced = ", ".join(f"{one:g}" for one in REDUCED.grid.get(name, ()))

@@ -43,6 +43,7 @@ def study(**changes: Any) -> dict[str, Any]:
     return {
         "plan": plan,
         "labels": LABELS,
+    rows = [row | {"rival": None} for row in rows]
         "seeds": dict.fromkeys(LABELS, 3),
         "reference": "dpo",
         "start": {"pairs": 3000, "agreed": 0.82, "gold": interval(0.1, 0.05), "seeds": 3} | SCALARS,
@@ -55,6 +56,7 @@ def study(**changes: Any) -> dict[str, Any]:
         "missing": [],
         "failures": {},
         "command": "burnish study frontier --seeds 3",
+        "rival": None,
     } | changes
 
 
@@ -68,6 +70,24 @@ def test_the_page_has_every_number_and_figure(tmp_path: Path) -> None:
     for part in (
         "+0.40",
         "0.80 to 1.00",
+def rivalled() -> dict[str, Any]:
+    """A study with RLOO too, which is below PPO by 0.3 ± 0.1 at the second level and undecided at the first."""
+    found = study()
+    levels = [
+        one
+        | {
+            "rows": [
+                *one["rows"],
+                {"name": "rloo", "gold": interval(0.6, 0.1), "difference": interval(0.1, 0.2), "settings": ["0.05"]}
+                | {"rival": interval(-0.3, width)},
+            ]
+        }
+        for one, width in zip(found["levels"], (0.4, 0.1), strict=True)
+    ]
+    labels, seeds = LABELS | {"rloo": "RLOO"}, found["seeds"] | {"rloo": 3}
+    return found | {"labels": labels, "seeds": seeds, "rival": "ppo", "levels": levels}
+
+
         "234,568",
         "−5.5 −7.0 to −4.0",
         "Missing so far: seed 2, KTO, β 0.1.",
@@ -78,10 +98,17 @@ def test_the_page_has_every_number_and_figure(tmp_path: Path) -> None:
     assert all((tmp_path / f"frontier.{kind}").stat().st_size > 1000 for kind in ("png", "svg"))
 
 
+def test_the_page_names_the_test_and_compares_with_ppo_where_there_is_a_rival(tmp_path: Path) -> None:
+    page = written(tmp_path, rivalled())
+    for part in ("minus PPO", "−0.30 −0.40 to −0.20", "a paired bootstrap test at 5 %, two-sided"):
+        assert part in page.text, part
+    assert "minus PPO" not in written(tmp_path, study()).text
+
+
 def test_an_unfinished_study_of_one_seed_has_points_and_no_band(tmp_path: Path) -> None:
     bare = {"mean": 0.5, "low": None, "high": None}
-    rows = [{"name": "dpo", "gold": bare, "difference": None, "settings": ["0.1"]}]
-    rows.append({"name": "ppo", "gold": None, "difference": None, "settings": []})
+    rows = [{"name": "dpo", "gold": bare, "difference": None, "rival": None, "settings": ["0.1"]}]
+    rows.append({"name": "ppo", "gold": None, "difference": None, "rival": None, "settings": []})
     found = study(
         seeds={"dpo": 1, "ppo": 0, "best_of_n": 0},
         lines={"dpo": [{"kl": 0.0, **bare}, {"kl": 1.0, **bare}]},

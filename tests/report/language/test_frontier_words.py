@@ -7,7 +7,7 @@ import pytest
 from burnish.report.language.frontier_words import displaced, judged, literature, result_sentences, title_of, warnings
 
 from ..conftest import interval
-from .test_frontier import study
+from .test_frontier import rivalled, study
 
 
 def differing(*values: tuple[float, float] | None) -> dict[str, Any]:
@@ -15,8 +15,8 @@ def differing(*values: tuple[float, float] | None) -> dict[str, Any]:
     levels = []
     for level, one in zip((0.5, 1.5, 3.0), values, strict=False):
         rows = [
-            {"name": "dpo", "gold": interval(1.0, 0.1), "difference": None, "settings": ["0.1"]},
-            {"name": "ppo", "gold": None, "difference": one and interval(*one), "settings": []},
+            {"name": "dpo", "gold": interval(1.0, 0.1), "difference": None, "rival": None, "settings": ["0.1"]},
+            {"name": "ppo", "gold": None, "difference": one and interval(*one), "rival": None, "settings": []},
         ]
         levels.append({"level": level, "rows": rows})
     return study(levels=levels)
@@ -39,9 +39,20 @@ def test_the_sentences() -> None:
     assert any(line.startswith("4 differences are tested") for line in lines)
 
 
+def test_methods_on_the_same_reward_model_are_compared_with_ppo() -> None:
+    lines = result_sentences(rivalled())
+    assert [line for line in lines if line.startswith("On the same reward model")] == [
+        "On the same reward model, compared with PPO at 0.5 nats: the interval contains zero for RLOO (−0.30, −0.70 to "
+        "+0.10).",
+        "On the same reward model, compared with PPO at 1.5 nats: lower than PPO for RLOO (−0.30, −0.40 to −0.20).",
+    ]
+    assert any(line.startswith("8 differences are tested") for line in lines)
+    assert "a paired bootstrap test at 5 %, two-sided" in lines[0]
+
+
 def test_one_seed_claims_nothing() -> None:
     bare = {"mean": 0.4, "low": None, "high": None}
-    rows = [{"name": "ppo", "gold": bare, "difference": bare, "settings": ["3"]}]
+    rows = [{"name": "ppo", "gold": bare, "difference": bare, "rival": bare, "settings": ["3"]}]
     found = study(seeds={"dpo": 1, "ppo": 1, "best_of_n": 0}, levels=[{"level": 0.5, "rows": rows}])
     lines = result_sentences(found)
     assert not any("Compared with" in line or "minus DPO" in line for line in lines)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from burnish.report import theme, wording
 from burnish.report.figures import Chart, save_figure
-from burnish.report.language.frontier_words import displaced, result_sentences, title_of, warnings
+from burnish.report.language.frontier_words import TEST, displaced, result_sentences, title_of, warnings
 from burnish.report.page import figure, write_page
 from burnish.run import UserError, read_mapping
 
@@ -63,6 +63,8 @@ def frontier_page(folder: Path) -> Path:
         scale=found["plan"]["scale"],
     )
 
+        rival=found["labels"].get(found["rival"]),
+        test=TEST,
 
 def beside(name: str, found: Mapping[str, Any]) -> list[str]:
     """A method, and the reference that it is compared with."""

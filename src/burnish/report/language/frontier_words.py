@@ -6,6 +6,7 @@ from typing import Any
 from burnish.report import wording
 
 FIGURE_2 = "Rafailov et al. (2023), figure 2, where DPO's frontier lies above PPO's"
+TEST = "a paired bootstrap test at 5 %, two-sided, not corrected for the number of tests"
 SUPERIOR = "Xu et al. (2024), \u201cIs DPO Superior to PPO for LLM Alignment?\u201d, where PPO is better"
 
 
@@ -26,12 +27,12 @@ def main_level(found: Mapping[str, Any]) -> Mapping[str, Any]:
     return max(levels, key=lambda one: (sum(map(len, sides(found, one).values())), one["level"]))
 
 
-def sides(found: Mapping[str, Any], level: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The methods whose difference from the reference is above 0, below 0 or undecided, each as `PPO (+0.3, 0.1 to
-    0.5)`. A difference without an interval counts nowhere."""
+def sides(found: Mapping[str, Any], level: Mapping[str, Any], key: str = "difference") -> dict[str, list[str]]:
+    """The methods whose difference from the reference, or with the key `rival` from PPO, is above 0, below 0 or
+    undecided, each as `PPO (+0.3, 0.1 to 0.5)`. A difference without an interval counts nowhere."""
     out: dict[str, list[str]] = {"better": [], "worse": [], "undecided": []}
     for row in level["rows"]:
-        if (one := row["difference"]) and one["low"] is not None:
+        if (one := row[key]) and one["low"] is not None:
             out[wording.verdict(one)].append(f"{found['labels'][row['name']]} ({points(one)})")
     return out
 
@@ -51,11 +52,13 @@ def result_sentences(found: Mapping[str, Any]) -> list[str]:
             f"The start has a gold score of {wording.number(start['gold']['mean'])}. {start['pairs']:,} pairs of its "
             f"completions were labelled; {wording.percent(start['agreed'])} of the labels agree with the judge's "
             "scores, the others are noise. In parentheses are differences of gold scores at the same KL divergence, "
-            "paired by seed and prefix, with 95 % intervals."
+            "paired by seed and prefix, with 95 % intervals. A difference counts as one where its interval does not "
+            f"contain zero: {TEST}."
         )
     for level in found["levels"]:
         if any((parts := sides(found, level)).values()):
             lines.append(f"Compared with {base} at {level['level']:g} nats: " + wording.claims(parts, base))
+    lines += same_reward(found)
     lines += literature(found)
     fewest = min((count for count in found["seeds"].values() if count), default=0)
     if fewest < 2:
@@ -67,10 +70,23 @@ def result_sentences(found: Mapping[str, Any]) -> list[str]:
             f"The intervals are over {seeds} seeds of training from one start with one set of pairs, and over "
             "prefixes: they are rather too narrow, and say nothing of other starts or pairs."
         )
-    tested = sum(len(part) for level in found["levels"] for part in sides(found, level).values())
+    keys = ("difference", "rival")
+    tested = sum(len(part) for one in found["levels"] for key in keys for part in sides(found, one, key).values())
     if tested > 1:
         lines.append(f"{tested} differences are tested: one in twenty would be found where there is none.")
     return lines
+
+
+def same_reward(found: Mapping[str, Any]) -> list[str]:
+    """The methods that learn from the reward model as PPO does, beside PPO, level by level."""
+    if found["rival"] is None:
+        return []
+    base = found["labels"][found["rival"]]
+    return [
+        f"On the same reward model, compared with {base} at {level['level']:g} nats: {wording.claims(parts, base)}"
+        for level in found["levels"]
+        if any((parts := sides(found, level, "rival")).values())
+    ]
 
 
 def literature(found: Mapping[str, Any]) -> list[str]:

@@ -96,6 +96,22 @@ def test_one_seed_gives_no_interval() -> None:
 def test_the_sizes_of_best_of_n_are_one_line() -> None:
     line = summary()["lines"]["best_of_n"]
     assert (line[0]["mean"], line[-1]["kl"], line[-1]["mean"]) == pytest.approx((0.0, 1.0, 0.5))
+def test_methods_on_the_same_reward_model_are_paired_with_ppo() -> None:
+    """At 1 nat PPO has 2 and 3, by seed, and RLOO 2.5 and 4: differences of 0.5 and 1. DPO, which has no reward model,
+    and PPO itself have none."""
+    plan, found = replace(PLAN, grid=PLAN.grid | {"rloo": (0.05,)}), cells()
+    for seed, gold in enumerate((2.5, 4.0)):
+        found[Cell(seed, "rloo", 0.05)] = run(point(16, 1.0, gold))
+    got = summarise(plan, found, {}, None)
+    rows = {row["name"]: row for row in got["levels"][0]["rows"]}
+    assert got["rival"] == "ppo"
+    assert [rows["rloo"]["rival"][key] for key in ("mean", "low", "high")] == pytest.approx([0.75, 0.5, 1.0])
+    assert rows["rloo"]["difference"]["mean"] == pytest.approx(2.25)
+    assert [rows[name]["rival"] for name in ("dpo", "ppo", "best_of_n")] == [None] * 3
+    assert all(row["rival"] is None for row in got["levels"][1]["rows"])
+    assert summary()["rival"] is None  # PPO alone learns from the reward model
+
+
 
 
 def test_ends_say_how_far_log_probabilities_have_moved() -> None:

@@ -18,6 +18,9 @@ from burnish.recipes.study.intervals import interval_of, seed_interval
 REFERENCE = "dpo"
 """The method that others are compared with; the first one where it is not there."""
 
+RIVAL = "ppo"
+"""The method that others are compared with that learn from the same reward model."""
+
 SCALARS = ("length", "entropy", "distinct_2", "ended", "chosen", "rejected")
 COSTS = ("seconds", "wall", "sampled", "learned")
 
@@ -55,6 +58,7 @@ def summarise(
         "labels": {method: name_of(method) for method in plan.grid},
         "seeds": {method: len(paths.get(method, {})) for method in plan.grid},
         "reference": reference(plan),
+        "rival": RIVAL if rivals(plan) else None,
         "start": start_of(plan, found),
         "points": points_of(plan, runs),
         "lines": {method: pareto(arranged(by_seed, sorted(by_seed))) for method, by_seed in paths.items()},
@@ -74,6 +78,12 @@ def summarise(
 
 def reference(plan: Plan) -> str:
     return REFERENCE if REFERENCE in plan.grid else next(iter(plan.grid))
+
+
+def rivals(plan: Plan) -> list[str]:
+    """The methods that learn from the reward model as PPO does, where it is there and is not the reference."""
+    same = [method for method in plan.grid if METHODS[method].feed == METHODS[RIVAL].feed and method != RIVAL]
+    return same if RIVAL in plan.grid and reference(plan) != RIVAL else []
 
 
 def runs_of(plan: Plan, found: Mapping[Cell, Found]) -> Runs:
@@ -117,24 +127,36 @@ def arranged(by_seed: Mapping[int, Mapping[str, Path]], seeds: Sequence[int]) ->
 
 
 def level_rows(plan: Plan, paths: Mapping[str, Mapping[int, Mapping[str, Path]]], level: float) -> list[dict[str, Any]]:
-    """A row per method: its gold score at a KL divergence, and how much more than the reference's, paired by seed and
-    prefix over the seeds that both have. A method that does not reach the level has a row without numbers."""
-    base = reference(plan)
+    """A row per method: its gold score at a KL divergence, and how much more than the reference's it is, and than PPO's
+    where it learns from the same reward model. A method that does not reach the level has a row without numbers."""
     rows = []
     for method in plan.grid:
-        row: dict[str, Any] = {"name": method, "gold": None, "difference": None, "settings": []}
+        row: dict[str, Any] = {"name": method, "gold": None, "settings": []}
         by_seed = paths.get(method, {})
         reached = matched(arranged(by_seed, sorted(by_seed)), level) if by_seed else None
         if reached is not None:
             values, row["settings"] = reached
             row["gold"] = interval_of(values)
-        both = sorted(set(by_seed) & set(paths.get(base, {})))
-        if method != base and reached is not None and both:
-            mine, other = (matched(arranged(paths[one], both), level) for one in (method, base))
-            if mine is not None and other is not None:
-                row["difference"] = interval_of(mine[0] - other[0])
+        bases = {"difference": reference(plan), "rival": RIVAL if method in rivals(plan) else None}
+        for name, base in bases.items():
+            row[name] = None if base is None or reached is None else paired(paths, method, base, level)
         rows.append(row)
     return rows
+
+
+def paired(
+    paths: Mapping[str, Mapping[int, Mapping[str, Path]]], method: str, base: str, level: float
+) -> dict[str, float | None] | None:
+    """How much higher the gold score of a method is than that of another at a KL divergence, by seed and prefix over
+    the seeds that both have. None where one does not reach it, and of a method and itself.
+
+    Whether its interval contains zero is the paired test whether they differ: a bootstrap test at 5 %, two-sided.
+    """
+    both = sorted(set(paths.get(method, {})) & set(paths.get(base, {})))
+    if method == base or not both:
+        return None
+    mine, other = (matched(arranged(paths[one], both), level) for one in (method, base))
+    return None if mine is None or other is None else interval_of(mine[0] - other[0])
 
 
 def points_of(plan: Plan, runs: Runs) -> list[dict[str, Any]]:
