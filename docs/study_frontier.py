@@ -18,7 +18,7 @@ from burnish.report.language.frontier import costs, outside  # noqa: E402
 from burnish.report.language.frontier_words import displaced, result_sentences, warnings  # noqa: E402
 
 PAGE = "study_frontier.md"
-FIGURES = {"frontier.svg": "study_frontier.svg"}
+FIGURES = {"frontier.svg": "study_frontier.svg", "frontier_seconds.svg": "study_frontier_seconds.svg"}
 
 
 def results(found: Mapping[str, Any]) -> str:
@@ -29,7 +29,9 @@ def results(found: Mapping[str, Any]) -> str:
     for level in found["levels"]:
         lines += [f"**{level['level']:g} nats**", "", *at_level(found, level), ""]
     lines += ["**At the end of training**, means over seeds; what has moved in nats per response", "", *ends(found), ""]
-    lines += ["**Costs** of a training, without measuring", "", *spent(found)]
+    lines += ["**Costs** of a training, without measuring", "", *spent(found), ""]
+    lines += ["Means over seeds; methods that learn from the reward model begin where its own training ends.", ""]
+    lines += ["![gold score against CPU seconds of training](study_frontier_seconds.svg)"]
     return "\n".join(lines).strip()
 
 
@@ -41,10 +43,10 @@ def at_level(found: Mapping[str, Any], level: Mapping[str, Any]) -> list[str]:
         missing = "not reached" if found["seeds"][row["name"]] else "not finished"
         cells = [found["labels"][row["name"]], studies.interval(row["gold"]) or missing]
         cells += [studies.interval(row["difference"], signed=True)]
+        cells += [studies.interval(row["rival"], signed=True)] if rival else []
         rows.append([*cells, ", ".join(row["settings"]), str(found["seeds"][row["name"]])])
     heads = f"| | gold | minus {found['labels'][found['reference']]} | " + (f"minus {rival} | " if rival else "")
     return studies.table(f"{heads}settings | seeds |", rows)
-        cells += [studies.interval(row["rival"], signed=True)] if rival else []
 
 
 def ends(found: Mapping[str, Any]) -> list[str]:

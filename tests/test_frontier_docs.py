@@ -20,7 +20,8 @@ PAGE = (ROOT / "docs" / "study_frontier.md").read_text(encoding="utf-8")
 def test_results_replace_what_stood_between_the_comments(tmp_path: Path) -> None:
     run, page = tmp_path / "run", tmp_path / "study_frontier.md"
     run.mkdir()
-    (run / "frontier.svg").write_text("<svg/>")
+    for name in docs.FIGURES:
+        (run / name).write_text("<svg/>")
     page.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
     for seeds in (0, 3):  # the second time replaces what the first has written
         found = study(seeds={"dpo": 3, "ppo": seeds, "best_of_n": 3})
@@ -40,7 +41,6 @@ def test_results_replace_what_stood_between_the_comments(tmp_path: Path) -> None
     assert (tmp_path / "study_frontier.svg").read_text() == "<svg/>"
 
 
-@pytest.mark.parametrize("name", METHODS)
 def test_the_table_has_the_differences_from_ppo() -> None:
     rows = docs.at_level(found := rivalled(), found["levels"][1])
     assert rows[0] == "| | gold | minus DPO | minus PPO | settings | seeds |"
@@ -48,6 +48,7 @@ def test_the_table_has_the_differences_from_ppo() -> None:
     assert docs.at_level(study(), study()["levels"][0])[0] == "| | gold | minus DPO | settings | seeds |"
 
 
+@pytest.mark.parametrize("name", METHODS)
 def test_the_page_names_every_method_with_its_grids(name: str) -> None:
     full = ", ".join(f"{one:g}" for one in FULL.grid[name])
     reduced = ", ".join(f"{one:g}" for one in REDUCED.grid.get(name, ()))

@@ -8,7 +8,16 @@ import pytest
 from reading import Page
 
 from burnish.report import figures
-from burnish.report.language.frontier import colours_of, dashes_of, far, frontier_chart, frontier_page, outside
+from burnish.report.language.frontier import (
+    colours_of,
+    dashes_of,
+    far,
+    frontier_chart,
+    frontier_page,
+    outside,
+    over_time,
+    seconds_chart,
+)
 from burnish.run import UserError
 
 from ..conftest import interval
@@ -22,6 +31,7 @@ def study(**changes: Any) -> dict[str, Any]:
     points = [
         {"name": name, "value": 0.1, "seed": seed, "step": step, "bound": name == "best_of_n"}
         | {"kl": 0.02 * step, "kl_se": 0.1, "gold": 0.1 + 0.01 * step, "gold_se": 0.05}
+        | {"seconds": None if name == "best_of_n" else 2.0 * step + seed}
         | SCALARS
         for name in LABELS
         for seed in range(3)
@@ -33,6 +43,7 @@ def study(**changes: Any) -> dict[str, Any]:
         {"name": "ppo", "gold": interval(0.9, 0.1), "difference": interval(0.4, 0.1), "settings": ["3"]},
         {"name": "best_of_n", "gold": interval(0.45, 0.1), "difference": interval(-0.05, 0.1), "settings": ["all"]},
     ]
+    rows = [row | {"rival": None} for row in rows]
     ends = [
         {"name": "dpo", "value": 0.1, "setting": "DPO, β 0.1", "seeds": 3, "gold": 1.0, "kl": 1.9}
         | {key: SCALARS[key] for key in ("length", "entropy", "distinct_2", "ended")}
@@ -43,9 +54,9 @@ def study(**changes: Any) -> dict[str, Any]:
     return {
         "plan": plan,
         "labels": LABELS,
-    rows = [row | {"rival": None} for row in rows]
         "seeds": dict.fromkeys(LABELS, 3),
         "reference": "dpo",
+        "rival": None,
         "start": {"pairs": 3000, "agreed": 0.82, "gold": interval(0.1, 0.05), "seeds": 3} | SCALARS,
         "points": points,
         "lines": dict.fromkeys(LABELS, line),
@@ -56,20 +67,9 @@ def study(**changes: Any) -> dict[str, Any]:
         "missing": [],
         "failures": {},
         "command": "burnish study frontier --seeds 3",
-        "rival": None,
     } | changes
 
 
-def written(folder: Path, found: dict[str, Any]) -> Page:
-    (folder / "summary.json").write_text(json.dumps(found))
-    return Page(frontier_page(folder))
-
-
-def test_the_page_has_every_number_and_figure(tmp_path: Path) -> None:
-    page = written(tmp_path, study(missing=["seed 2, KTO, β 0.1"]))
-    for part in (
-        "+0.40",
-        "0.80 to 1.00",
 def rivalled() -> dict[str, Any]:
     """A study with RLOO too, which is below PPO by 0.3 ± 0.1 at the second level and undecided at the first."""
     found = study()
@@ -88,6 +88,16 @@ def rivalled() -> dict[str, Any]:
     return found | {"labels": labels, "seeds": seeds, "rival": "ppo", "levels": levels}
 
 
+def written(folder: Path, found: dict[str, Any]) -> Page:
+    (folder / "summary.json").write_text(json.dumps(found))
+    return Page(frontier_page(folder))
+
+
+def test_the_page_has_every_number_and_figure(tmp_path: Path) -> None:
+    page = written(tmp_path, study(missing=["seed 2, KTO, β 0.1"]))
+    for part in (
+        "+0.40",
+        "0.80 to 1.00",
         "234,568",
         "−5.5 −7.0 to −4.0",
         "Missing so far: seed 2, KTO, β 0.1.",
@@ -95,7 +105,8 @@ def rivalled() -> dict[str, Any]:
     ):
         assert part in page.text, part
     assert "burnish study frontier --seeds 3" in page.text
-    assert all((tmp_path / f"frontier.{kind}").stat().st_size > 1000 for kind in ("png", "svg"))
+    names = [f"{name}.{kind}" for name in ("frontier", "frontier_seconds") for kind in ("png", "svg")]
+    assert all((tmp_path / name).stat().st_size > 1000 for name in names)
 
 
 def test_the_page_names_the_test_and_compares_with_ppo_where_there_is_a_rival(tmp_path: Path) -> None:
@@ -139,6 +150,25 @@ def test_every_point_is_drawn_and_what_lies_beyond_is_said() -> None:
     assert len(dots) == 15
     assert {row["KL"] for row in dots if row["name"] == "Best of n"} == {"at most 0.32", "at most 1.92"}
     assert {row["KL"] for row in dots if row["name"] == "DPO"} == {"0.32 ± 0.10", "1.92 ± 0.10"}
+
+
+def test_gold_against_seconds_is_a_mean_of_the_seeds_that_a_setting_has() -> None:
+    """Seeds 0 to 2 measure after 2 · 16 and 2 · 96 seconds and their own number more. Without seed 2's last measurement
+    of PPO its line ends at the first."""
+    found = study()
+    rows = over_time(found)
+    assert [(one["setting"], one["x"], one["y"], one["seeds"]) for one in rows] == [
+        (f"{label} 0.1", pytest.approx(2 * step + 1), pytest.approx(0.1 + 0.01 * step), 3)
+        for label in ("DPO", "PPO")
+        for step in (16, 96)
+    ]
+    found["points"] = [one for one in found["points"] if (one["name"], one["seed"], one["step"]) != ("ppo", 2, 96)]
+    assert [one["setting"] for one in over_time(found)] == ["DPO 0.1", "DPO 0.1", "PPO 0.1"]
+    spec = figures.to_spec(seconds_chart(found, colours_of(LABELS), 200))
+    assert [layer["mark"]["type"] for layer in spec["layer"]] == ["line", "point"]
+    assert spec["description"] == (
+        "gold score against CPU seconds of training. DPO 0.1: 1.06 after 193 seconds; PPO 0.1: 0.26 after 33 seconds."
+    )
 
 
 def test_methods_that_share_a_colour_differ_in_their_dashes() -> None:

@@ -14,6 +14,7 @@ from burnish.report.page import figure, write_page
 from burnish.run import UserError, read_mapping
 
 X_TITLE, Y_TITLE = "KL divergence from the start (nats per completion)", "gold score"
+SECONDS = "CPU seconds of training"
 SHORT, SMALL = "KL (nats)", 300
 """The title in charts of a smaller height."""
 
@@ -28,7 +29,8 @@ BEYOND = 3.0
 
 
 def frontier_page(folder: Path) -> Path:
-    """Write `report.html` and the figure `frontier` (PNG, SVG) to `folder`; returns the page's path.
+    """Write `report.html` and the figures `frontier` and `frontier_seconds` (PNG, SVG) to `folder`; returns the page's
+    path.
 
     Raises UserError if the summary is missing.
     """
@@ -39,32 +41,34 @@ def frontier_page(folder: Path) -> Path:
     shown = [name for name in found["labels"] if any(one["name"] == name for one in found["points"])]
     main = frontier_chart(found, shown, colours, "", 420)
     save_figure(frontier_chart(found, shown, colours, "", 420, legend=True), folder / "frontier", 720)
+    save_figure(seconds_chart(found, colours, 360, legend=True), folder / "frontier_seconds", 720)
     panels = [
         figure(f"panel-{name}", frontier_chart(found, beside(name, found), colours, found["labels"][name], 220))
         for name in shown
     ]
-    picture = figure("frontier", main)
+    picture, spent = figure("frontier", main), figure("seconds", seconds_chart(found, colours, 320))
     return write_page(
         "frontier.html.j2",
         folder / "report.html",
-        [picture, *panels],
+        [picture, *panels, spent],
         title=title_of(found),
         sentences=result_sentences(found),
         warnings=warnings(found),
         displaced=displaced(found),
         picture=picture,
         panels=panels,
+        spent=spent,
         outside=outside(found),
         shown=[found["labels"][name] for name in shown],
         found=found,
         swatches=colours,
         reference=found["labels"][found["reference"]],
+        rival=found["labels"].get(found["rival"]),
+        test=TEST,
         costs=costs(found),
         scale=found["plan"]["scale"],
     )
 
-        rival=found["labels"].get(found["rival"]),
-        test=TEST,
 
 def beside(name: str, found: Mapping[str, Any]) -> list[str]:
     """A method, and the reference that it is compared with."""
@@ -141,6 +145,42 @@ def frontier_chart(
         layers.append(mark.encode(x=x, y=y, color=tint, tooltip=tips))
     spoken = f"{Y_TITLE} against {X_TITLE}. " + "; ".join(spoken_of(found, name) for name in names) + "."
     return alt.layer(*layers).properties(width="container", height=height, title=title, description=spoken)
+
+
+def seconds_chart(found: Mapping[str, Any], colours: Mapping[str, str], height: int, legend: bool = False) -> Chart:
+    """Gold score against CPU seconds: a line per setting, through the means over seeds of its measurements. A
+    measurement that not all of a setting's seeds have is left out, as is the best of n, which trains nothing."""
+    rows = pd.DataFrame(over_time(found), columns=["name", "setting", "x", "y", "seeds"])
+    key = alt.Legend(title=None, symbolType="stroke", symbolSize=300, symbolOpacity=1) if legend else None
+    domain, tints, dashes = list(colours), list(colours.values()), dashes_of(colours)
+    tint = alt.Color("name:N", scale=alt.Scale(domain=domain, range=tints), legend=key)
+    x = alt.X("x:Q", title=SECONDS, scale=alt.Scale(zero=True, nice=False))
+    y = alt.Y("y:Q", title=Y_TITLE, scale=alt.Scale(zero=False))
+    dash = alt.StrokeDash("name:N", scale=alt.Scale(domain=domain, range=dashes), legend=key)
+    line = alt.Chart(rows).mark_line(strokeWidth=2).encode(x=x, y=y, color=tint, strokeDash=dash, detail="setting:N")
+    tips = [alt.Tooltip("setting:N", title="setting"), alt.Tooltip("seeds:Q", title="seeds")]
+    tips += [alt.Tooltip("x:Q", title=SECONDS, format=",.0f"), alt.Tooltip("y:Q", title=Y_TITLE, format=".2f")]
+    dots = alt.Chart(rows).mark_point(filled=True, size=30, opacity=0.75).encode(x=x, y=y, color=tint, tooltip=tips)
+    ends = {row["setting"]: row for row in over_time(found)}.values()
+    said = "; ".join(f"{one['setting']}: {one['y']:.2f} after {one['x']:.0f} seconds" for one in ends)
+    spoken = f"{Y_TITLE} against {SECONDS}. {said or 'Not finished'}."
+    return alt.layer(line, dots).properties(width="container", height=height, title="", description=spoken)
+
+
+def over_time(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Means over seeds of the measurements that all seeds of a setting have."""
+    by: dict[tuple[str, float], dict[int, list[Mapping[str, Any]]]] = {}
+    for one in found["points"]:
+        if one["seconds"] is not None:
+            by.setdefault((one["name"], one["value"]), {}).setdefault(one["step"], []).append(one)
+    rows = []
+    for (name, value), steps in by.items():
+        most = max(map(len, steps.values()))
+        for some in (some for some in steps.values() if len(some) == most):
+            x, y = (sum(one[key] for one in some) / most for key in ("seconds", "gold"))
+            label = found["labels"][name]
+            rows.append({"name": label, "setting": f"{label} {value:g}", "x": x, "y": y, "seeds": most})
+    return rows
 
 
 def dot(one: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:

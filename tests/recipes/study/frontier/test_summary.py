@@ -72,6 +72,18 @@ def test_points_have_means_and_standard_errors() -> None:
     assert [(one["step"], one["kl"], one["bound"]) for one in pool] == [(2, 0.25, True), (4, 1.0, True)]
 
 
+def test_points_have_the_seconds_until_then_with_those_of_the_reward_model() -> None:
+    """A reward model takes 3 seconds; what is measured at step 16 has trained for 7."""
+    found = cells()
+    for method in ("dpo", "ppo"):
+        value = 0.1 if method == "dpo" else 9.0
+        found[Cell(0, method, value)] = run(point(16, 1.0, 1.0, seconds=7.0))
+    points = [one for one in summarise(PLAN, found, {}, None)["points"] if one["seed"] == 0]
+    seconds = {name: [one["seconds"] for one in points if one["name"] == name] for name in PLAN.grid}
+    assert (seconds["dpo"], seconds["ppo"][2:]) == ([0.0, 7.0], [3.0, 10.0])
+    assert seconds["best_of_n"] == [None, None]
+
+
 def test_rows_at_a_level_are_paired_with_the_references() -> None:
     near, away = summary()["levels"]
     rows = {row["name"]: row for row in near["rows"]}
@@ -84,18 +96,6 @@ def test_rows_at_a_level_are_paired_with_the_references() -> None:
     assert all(row["gold"] is None and row["difference"] is None for row in away["rows"])
 
 
-def test_one_seed_gives_no_interval() -> None:
-    pool = next(row for row in summary()["levels"][0]["rows"] if row["name"] == "best_of_n")
-    assert pool["gold"] == {"mean": pytest.approx(0.5), "low": None, "high": None}
-    assert pool["difference"] == {"mean": pytest.approx(-0.5), "low": None, "high": None}
-    alone = summary(seeds=1)
-    assert all(row["difference"] is None or row["difference"]["low"] is None for row in alone["levels"][0]["rows"])
-    assert all(one["low"] is None for line in alone["lines"].values() for one in line)
-
-
-def test_the_sizes_of_best_of_n_are_one_line() -> None:
-    line = summary()["lines"]["best_of_n"]
-    assert (line[0]["mean"], line[-1]["kl"], line[-1]["mean"]) == pytest.approx((0.0, 1.0, 0.5))
 def test_methods_on_the_same_reward_model_are_paired_with_ppo() -> None:
     """At 1 nat PPO has 2 and 3, by seed, and RLOO 2.5 and 4: differences of 0.5 and 1. DPO, which has no reward model,
     and PPO itself have none."""
@@ -112,6 +112,18 @@ def test_methods_on_the_same_reward_model_are_paired_with_ppo() -> None:
     assert summary()["rival"] is None  # PPO alone learns from the reward model
 
 
+def test_one_seed_gives_no_interval() -> None:
+    pool = next(row for row in summary()["levels"][0]["rows"] if row["name"] == "best_of_n")
+    assert pool["gold"] == {"mean": pytest.approx(0.5), "low": None, "high": None}
+    assert pool["difference"] == {"mean": pytest.approx(-0.5), "low": None, "high": None}
+    alone = summary(seeds=1)
+    assert all(row["difference"] is None or row["difference"]["low"] is None for row in alone["levels"][0]["rows"])
+    assert all(one["low"] is None for line in alone["lines"].values() for one in line)
+
+
+def test_the_sizes_of_best_of_n_are_one_line() -> None:
+    line = summary()["lines"]["best_of_n"]
+    assert (line[0]["mean"], line[-1]["kl"], line[-1]["mean"]) == pytest.approx((0.0, 1.0, 0.5))
 
 
 def test_ends_say_how_far_log_probabilities_have_moved() -> None:

@@ -60,7 +60,7 @@ def summarise(
         "reference": reference(plan),
         "rival": RIVAL if rivals(plan) else None,
         "start": start_of(plan, found),
-        "points": points_of(plan, runs),
+        "points": points_of(plan, runs, found),
         "lines": {method: pareto(arranged(by_seed, sorted(by_seed))) for method, by_seed in paths.items()},
         "levels": [{"level": level, "rows": level_rows(plan, paths, level)} for level in plan.levels],
         "ends": ends_of(plan, runs),
@@ -159,14 +159,19 @@ def paired(
     return None if mine is None or other is None else interval_of(mine[0] - other[0])
 
 
-def points_of(plan: Plan, runs: Runs) -> list[dict[str, Any]]:
-    """Every point with its means and the standard errors of its gold score and its KL divergence over prefixes."""
+def points_of(plan: Plan, runs: Runs, cells: Mapping[Cell, Found]) -> list[dict[str, Any]]:
+    """Every point with its means, the standard errors of its gold score and its KL divergence over prefixes, and the
+    CPU `seconds` of training until then: those of the reward model are in them where the method learns from it. The
+    best of n, which trains nothing of its own, has none."""
     found = []
     for (method, value), by_seed in runs.items():
-        bound = METHODS[method].feed == "pool"
+        feed = METHODS[method].feed
+        bound = feed == "pool"
         for seed, points in sorted(by_seed.items()):
+            before = cells[Cell(seed)]["seconds"] if feed == "reward" else 0.0
             for one in points[bound:]:
                 known = {"name": method, "value": value, "seed": seed, "step": one["step"], "bound": bound}
+                known["seconds"] = None if bound else before + one.get("seconds", 0.0)
                 found.append(known | means_of(one) | {key: one[key] for key in SCALARS})
     return found
 
