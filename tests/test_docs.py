@@ -118,6 +118,16 @@ def test_pages_are_short() -> None:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 120, path.name
 
 
+def test_every_step_shows_what_changes_from_the_one_before() -> None:
+    """All steps but the first, which has none before it."""
+    steps = build.Course().steps[1:]
+    assert len(steps) == 12
+    for name in steps:
+        template = (build.COURSE / "src" / f"{name}.md.j2").read_text(encoding="utf-8")
+        step = template.split("## The step")[1].split("\n## ")[0]
+        assert "{{ diff(" in step, name
+
+
 # Listings ----------------------------------------------------------------------------------------------------------
 
 
@@ -165,6 +175,10 @@ def test_differences_of_two_modules(tmp_path: Path, sample: str) -> None:
     assert len(part) == 6
     with pytest.raises(BrokenReferenceError, match="do not differ"):
         excerpts.differences(sample, str(other), ["loss"])
+    some = (f"{file}:Method.loss[y = math … return]" for file in (sample, other))
+    assert excerpts.differences(*some) == [" y = math.log(x)", " ", "-return -y", "+return y * y"]
+    with pytest.raises(BrokenReferenceError, match="no lines of .* hold 'nowhere'"):
+        excerpts.differences(f"{sample}:Method.loss[y = math … nowhere]", str(other))
 
 
 # References --------------------------------------------------------------------------------------------------------
