@@ -95,7 +95,7 @@ def test_a_watched_run_has_the_same_bits_and_its_numbers_at_each_evaluation(
         {key: value for key, value in row.items() if not key.startswith("eval_watch/")} for row in rows
     ]
     assert watched(other).keys() == {2, 4, 6, 8}
-    assert all(one.keys() == TEXTS | {"disagreement", gap} for one in watched(other).values())
+    assert all(one.keys() == TEXTS | {"disagreement", gap, f"{gap}_low"} for one in watched(other).values())
     assert not (plain / "watch.json").exists()
     assert (
         json.loads((plain / "environment.json").read_text()).keys()
@@ -170,7 +170,7 @@ def test_labelled_conversations_are_read_through_the_chat_template(
     assert start["labelled"] == pytest.approx(margins, abs=1e-4)
     assert start["own"][:3] == pytest.approx(margins, abs=1e-4)
     assert watched(run).keys() == {2, 4, 6, 8}
-    assert all(one.keys() == TEXTS | {"own_gap"} for one in watched(run).values())
+    assert all(one.keys() == TEXTS | {"own_gap", "own_gap_low"} for one in watched(run).values())
 
 
 def test_it_warns_once_on_the_terminal_in_the_folder_and_in_its_pages(

@@ -166,8 +166,10 @@ def test_gold_against_seconds_is_a_mean_of_the_seeds_that_a_setting_has() -> Non
     assert [one["setting"] for one in over_time(found)] == ["DPO 0.1", "DPO 0.1", "PPO 0.1"]
     spec = figures.to_spec(seconds_chart(found, colours_of(LABELS), 200))
     assert [layer["mark"]["type"] for layer in spec["layer"]] == ["line", "point"]
+    assert spec["layer"][0]["encoding"]["color"]["scale"]["domain"] == ["DPO", "PPO"]  # and not the best of n
     assert spec["description"] == (
-        "gold score against CPU seconds of training. DPO 0.1: 1.06 after 193 seconds; PPO 0.1: 0.26 after 33 seconds."
+        "gold score against CPU seconds of training, the reward model's included. DPO 0.1: 1.06 after 193 seconds; "
+        "PPO 0.1: 0.26 after 33 seconds."
     )
 
 

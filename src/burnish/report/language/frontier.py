@@ -14,7 +14,7 @@ from burnish.report.page import figure, write_page
 from burnish.run import UserError, read_mapping
 
 X_TITLE, Y_TITLE = "KL divergence from the start (nats per completion)", "gold score"
-SECONDS = "CPU seconds of training"
+SECONDS = "CPU seconds of training, the reward model's included"
 SHORT, SMALL = "KL (nats)", 300
 """The title in charts of a smaller height."""
 
@@ -150,9 +150,12 @@ def frontier_chart(
 def seconds_chart(found: Mapping[str, Any], colours: Mapping[str, str], height: int, legend: bool = False) -> Chart:
     """Gold score against CPU seconds: a line per setting, through the means over seeds of its measurements. A
     measurement that not all of a setting's seeds have is left out, as is the best of n, which trains nothing."""
-    rows = pd.DataFrame(over_time(found), columns=["name", "setting", "x", "y", "seeds"])
+    means = over_time(found)
+    rows = pd.DataFrame(means, columns=["name", "setting", "x", "y", "seeds"])
     key = alt.Legend(title=None, symbolType="stroke", symbolSize=300, symbolOpacity=1) if legend else None
-    domain, tints, dashes = list(colours), list(colours.values()), dashes_of(colours)
+    looks = {name: (colours[name], dash) for name, dash in zip(colours, dashes_of(colours), strict=True)}
+    domain = [name for name in colours if any(one["name"] == name for one in means)]
+    tints, dashes = ([looks[name][i] for name in domain] for i in (0, 1))
     tint = alt.Color("name:N", scale=alt.Scale(domain=domain, range=tints), legend=key)
     x = alt.X("x:Q", title=SECONDS, scale=alt.Scale(zero=True, nice=False))
     y = alt.Y("y:Q", title=Y_TITLE, scale=alt.Scale(zero=False))
@@ -161,7 +164,7 @@ def seconds_chart(found: Mapping[str, Any], colours: Mapping[str, str], height: 
     tips = [alt.Tooltip("setting:N", title="setting"), alt.Tooltip("seeds:Q", title="seeds")]
     tips += [alt.Tooltip("x:Q", title=SECONDS, format=",.0f"), alt.Tooltip("y:Q", title=Y_TITLE, format=".2f")]
     dots = alt.Chart(rows).mark_point(filled=True, size=30, opacity=0.75).encode(x=x, y=y, color=tint, tooltip=tips)
-    ends = {row["setting"]: row for row in over_time(found)}.values()
+    ends = {row["setting"]: row for row in means}.values()
     said = "; ".join(f"{one['setting']}: {one['y']:.2f} after {one['x']:.0f} seconds" for one in ends)
     spoken = f"{Y_TITLE} against {SECONDS}. {said or 'Not finished'}."
     return alt.layer(line, dots).properties(width="container", height=height, title="", description=spoken)

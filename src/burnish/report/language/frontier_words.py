@@ -145,7 +145,8 @@ def displaced(found: Mapping[str, Any]) -> str | None:
     known = [row for row in found["ends"] if row["chosen_moved"] is not None]
     if not known:
         return None
-    fallen, unsure = [], []
+    fallen: list[str] = []
+    unsure: list[str] = []
     for row in known:
         both = [row[f"{key}_moved"] for key in ("chosen", "rejected")]
         if all(one["mean"] < 0 for one in both):

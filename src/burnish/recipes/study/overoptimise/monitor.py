@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.evaluation.monitor import SIGNALS, Seen, signals
+from burnish.evaluation.monitor import SIGNALS, Seen, signals, warns
 from burnish.evaluation.statistics import clustered_interval, proportion
 from burnish.recipes.study.cell import Found
 from burnish.recipes.study.intervals import FEWEST
@@ -44,7 +44,7 @@ class Watched:
     def warns(self, signal: str, at: int) -> bool:
         """Whether a signal is beyond its threshold at a measurement."""
         names = SIGNALS if signal == ANY else [signal]
-        return any(SIGNALS[name].warns(self.values[at][name]) for name in names if name in self.values[at])
+        return any(warns(name, self.values[at]) for name in names)
 
     def first(self, signal: str, measurements: Sequence[int]) -> int | None:
         """The step of the first of these measurements at which the signal warns."""
@@ -87,14 +87,10 @@ def watched(method: str, labels: int | None, seed: int, path: Path, votes: Seque
 
 def seen(method: str, point: Found, members: Any) -> Seen:
     """What the monitor of a training sees at such a measurement. DPO has no reward, and its own labels instead."""
-    margins = point.get("margins")
-    more = {"own": point["own"]} if method == DPO else {"scores": point["proxy"]}
-    return Seen(
-        **{key: point[key] for key in ("length", "distinct_2", "repetition", "entropy")},
-        **{key: np.array(one, dtype=float) for key, one in more.items()},
-        members=members,
-        labelled=None if margins is None else np.array(margins, dtype=float),
-    )
+    margins, known = point.get("margins"), "own" if method == DPO else "proxy"
+    more: dict[str, Any] = {key: point[key] for key in ("length", "distinct_2", "repetition", "entropy")}
+    more["own" if method == DPO else "scores"] = np.array(point[known], dtype=float)
+    return Seen(**more, members=members, labelled=None if margins is None else np.array(margins, dtype=float))
 
 
 def calibrated(plan: Plan, paths: Paths, found: Mapping[Cell, Found]) -> dict[str, Any]:
@@ -126,13 +122,13 @@ def watched_runs(plan: Plan, paths: Paths, found: Mapping[Cell, Found]) -> list[
         for seed, path in paths[PPO, labels].items():
             votes = found.get(Cell(seed, MONITOR, labels, plan.seeds), {}).get("scores")
             runs.append(watched(PPO, labels, seed, path, votes))
-    for method, labels in controls_of(plan):
+    for method, own in controls_of(plan):
         for seed in range(plan.seeds):
-            points = found.get(Cell(seed, method, labels), {}).get("points", [])
-            judge = Cell(seed, MONITOR, max(plan.labels) if labels is None else labels, plan.seeds, method)
+            points = found.get(Cell(seed, method, own), {}).get("points", [])
+            judge = Cell(seed, MONITOR, max(plan.labels) if own is None else own, plan.seeds, method)
             if len(points) > 1:
                 votes = found.get(judge, {}).get("scores")
-                runs.append(watched(method, labels, seed, Path(points, plan.scale), votes))
+                runs.append(watched(method, own, seed, Path(points, plan.scale), votes))
     return runs
 
 

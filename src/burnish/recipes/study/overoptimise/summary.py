@@ -42,7 +42,7 @@ def judged_of(plan: Plan) -> list[Cell]:
     """The texts of PPO and of what is run for the monitor by the reward models of all seeds, of which one alone agrees
     with itself; those of PPO on the gold score by those of the most labels."""
     seeds = range(plan.seeds) if plan.seeds > 1 else ()
-    kinds = [(labels, None) for labels in plan.labels]
+    kinds: list[tuple[int, str | None]] = [(labels, None) for labels in plan.labels]
     kinds += [(labels or max(plan.labels), method) for method, labels in controls_of(plan)]
     return [Cell(seed, MONITOR, labels, plan.seeds, of) for seed in seeds for labels, of in kinds]
 
