@@ -53,7 +53,9 @@ def test_the_page_has_the_plans_numbers() -> None:
     assert f"{FULL.prefixes} prefixes" in PAGE
     assert f"{FULL.held_out} held-out prefixes" in PAGE
     assert f"scale {FULL.scale:g}" in PAGE
-    assert f"{REDUCED.seeds} seeds" in PAGE
+    assert f"the reduced grid: {len(REDUCED.grid)} methods, {REDUCED.seeds} seeds" in PAGE
+    assert f"every setting of {len(FULL.grid)} methods" in PAGE
+    assert f"{REDUCED.seeds} trainings of {REDUCED.steps} updates" in PAGE
     assert QUICK.seeds == 2
     assert (SLOPE, MOST, REPEATED, USUAL) == (2, 4, 8, 0.9)
     assert "min(4, 2 · max(0, nats − usual)) − 8 · repetition" in PAGE

@@ -96,6 +96,7 @@ REDUCED = replace(
         "ipo": (0.1,),
         "kto": (0.1,),
         "ppo": (3.0, 9.0),
+        "ppo_gold": (9.0,),
         "rloo": (0.05,),
         "grpo": (0.04,),
         "online_dpo": (0.1,),
