@@ -14,7 +14,7 @@ from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.scorer import LanguageScorer
 from burnish.recipes.study.cell import SHARED, Found
 from burnish.recipes.study.folder import input_hashes
-from burnish.recipes.study.judge import study_judge
+from burnish.recipes.study.judge import judge_inputs, study_judge
 from burnish.recipes.study.labels import Pair, labelled
 from burnish.recipes.study.measure import Ruler, completions_of
 from burnish.recipes.train.run import run_training
@@ -67,9 +67,9 @@ def held_out(plan: Sizes) -> list[str]:
 
 
 def inputs_of(plan: Sizes) -> dict[str, str]:
-    """Hashes of the data and of the model that the study begins with."""
+    """Hashes of the data and of the model that the study begins with, and of what its judge is made from."""
     texts = [prefixes(plan), held_out(plan), list(builtin.demonstrations("train")["text"])]
-    return input_hashes(texts, plan.model)
+    return input_hashes(texts, plan.model) | judge_inputs()
 
 
 def imitated(plan: Sizes, work: Path) -> Path:

@@ -15,7 +15,7 @@ from burnish.recipes.study.overoptimise.study import overoptimise_study
 from burnish.run import UserError, read_jsonl
 from burnish.training.loop import Interrupted
 
-from ..worlds import cell
+from ..worlds import INPUTS, cell
 from .worlds import TINY
 
 PLAN = TINY
@@ -93,9 +93,10 @@ def test_another_grid_other_constants_or_other_data_are_refused(
             with pytest.raises(UserError, match=f"begun with another config, {name} "):
                 overoptimise_study(done, plan, resume=True, quiet=True)
     noted = json.loads((done / "environment.json").read_text())
-    (done / "environment.json").write_text(json.dumps(noted | {"data_sha256": "other"}))
-    with pytest.raises(UserError, match="begun with other inputs, data_sha256"):
-        overoptimise_study(done, plan, resume=True, quiet=True)
+    for key in INPUTS:
+        (done / "environment.json").write_text(json.dumps(noted | {key: "other"}))
+        with pytest.raises(UserError, match=f"begun with other inputs, {key} .was 'other'"):
+            overoptimise_study(done, plan, resume=True, quiet=True)
     (done / "environment.json").write_text(json.dumps(noted))
 
 

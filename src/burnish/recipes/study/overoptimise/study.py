@@ -45,8 +45,8 @@ def overoptimise_study(
 
     Both are written after each seed, and when Ctrl-C ends the study; they then say what is missing. With `resume`, what
     is finished in `out` is not computed again; seeds may then be others. `command` is how the page says to repeat it.
-    Raises UserError where `out` holds something else or a study of another grid or other data, and where a cell failed;
-    the page is then of the others.
+    Raises UserError where `out` holds something else or a study of another grid, other data or another judge, and where
+    a cell failed; the page is then of the others.
     """
 
     def publish(results: Results[Cell]) -> dict[str, Any] | None:
