@@ -52,6 +52,7 @@ def study(**changes: Any) -> dict[str, Any]:
         "ends": ends,
         "costs": {"dpo": {"seconds": 98.7, "wall": 123.4, "sampled": 0.0, "learned": 234567.8, "runs": 6}},
         "diverged": [],
+        "stopped": [],
         "missing": [],
         "failures": {},
         "command": "burnish study frontier --seeds 3",

@@ -74,11 +74,13 @@ def test_no_verdict_is_left_without_a_sentence() -> None:
 
 def test_what_is_missing_failed_or_diverged_is_said() -> None:
     found = study(
+        stopped=["seed 1, PPO", "seed 1, RLOO"],
         missing=[f"seed {i}, KTO" for i in range(8)],
         failures={"seed 0, PPO": "no"},
         diverged=[{"setting": "SimPO, β 10", "seed": 1, "step": 17}],
     )
-    first, second, third = warnings(found)
+    first, second, third, fourth = warnings(found)
+    assert fourth == "Not computed, because their reward model diverged: seed 1, PPO; seed 1, RLOO."
     assert first.startswith("Missing so far: seed 0, KTO, ")
     assert "and 2 more. The same command with --resume" in first
     assert second == "seed 0, PPO failed: no"

@@ -61,6 +61,7 @@ def study(**changes: Any) -> dict[str, Any]:
         "texts": [{"labels": 250, "seed": 0, "step": 192, "texts": ["so good <b>so good</b>"]}],
         "costs": {"ppo": {"seconds": 987.6, "wall": 1234.5, "sampled": 234567.8, "learned": 345678.9, "runs": 6}},
         "diverged": [],
+        "stopped": [],
         "missing": [],
         "failures": {},
         "command": "burnish study overoptimise --seeds 3",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from burnish.report import wording
+from burnish.report.language.gaps import never_computed
 
 FIGURE_2 = "Rafailov et al. (2023), figure 2, where DPO's frontier lies above PPO's"
 SUPERIOR = "Xu et al. (2024), \u201cIs DPO Superior to PPO for LLM Alignment?\u201d, where PPO is better"
@@ -120,7 +121,7 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{one['setting']}, seed {one['seed']}, diverged at step {one['step']}: what was measured before is shown."
         )
-    return lines
+    return lines + never_computed(found["stopped"])
 
 
 def displaced(found: Mapping[str, Any]) -> str | None:

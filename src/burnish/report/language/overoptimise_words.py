@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.report import wording
+from burnish.report.language.gaps import never_computed
 
 
 def proxy_name(labels: int) -> str:
@@ -173,7 +174,7 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
         f"{one['label']}, diverged at step {one['step']}: what was measured before is shown."
         for one in found["diverged"]
     ]
-    return lines
+    return lines + never_computed(found["stopped"])
 
 
 SIGNALS = {

@@ -127,6 +127,25 @@ def test_an_interrupted_study_says_what_is_missing_and_goes_on(
     assert found["lines"]["dpo"][-1]["low"] is not None
 
 
+def test_a_reward_model_that_diverged_leaves_out_what_needs_it_and_nothing_else(
+    done: Path, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def kept(one: Cell, job: Frontier, out: Path) -> Found:
+        asked.append(one.name)
+        found = cell(done, one.name)
+        return found | {"diverged": 1} if one.name == "seed-0/reward" else found
+
+    monkeypatch.setattr(pool, "kept", kept)
+    found = frontier_study(tmp_path / "out", plan, jobs=1, quiet=True)
+    assert asked == ["start", "seed-0/reward", "seed-0/dpo-0.1"]
+    assert (found["missing"], found["failures"]) == ([], {})
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "reward model, seed 0, diverged at step 1" in page
+    assert "because their reward model diverged: seed 0, PPO, KL target 3; seed 0, Best of n." in page
+
+
 def test_a_failed_start_computes_nothing(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def kept(*_: object) -> Found:
         raise UserError("no")

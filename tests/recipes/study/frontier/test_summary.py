@@ -124,6 +124,18 @@ def test_what_is_missing_and_what_diverged_is_said() -> None:
     assert (begun["points"], begun["lines"], begun["start"], len(begun["missing"])) == ([], {}, None, 11)
 
 
+def test_without_its_reward_model_a_seed_has_the_methods_that_need_none() -> None:
+    """Seed 1's reward model diverged: its PPO and its best of n are not missing, they are never computed."""
+    some = {cell: one for cell, one in cells().items() if cell.seed != 1 or cell.method in (None, "dpo")}
+    some[Cell(1)] = some[Cell(1)] | {"diverged": 5}
+    found = summarise(PLAN, some, {}, None)
+    assert found["diverged"] == [{"setting": "reward model", "seed": 1, "step": 5}]
+    assert found["stopped"] == ["seed 1, PPO, KL target 3", "seed 1, PPO, KL target 9", "seed 1, Best of n"]
+    assert found["missing"] == []
+    assert found["seeds"] == {"dpo": 2, "ppo": 1, "best_of_n": 1}
+    assert found["levels"][0]["rows"][0]["gold"]["low"] is not None
+
+
 def test_the_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     table(summary())
     said = capsys.readouterr().out

@@ -153,3 +153,24 @@ def test_a_failed_reward_model_leaves_out_what_needs_it(
     found = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert found["missing"] == ["seed 0, PPO, 2 labels", "seed 0, best of n"]
     assert found["failures"] == {"seed 0, reward model, 2 labels": "no"}
+
+
+def test_a_reward_model_that_diverged_leaves_out_its_ppo_alone(
+    done: Path, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def kept(one: Cell, job: Overoptimise, out: Path) -> Found:
+        asked.append(one.name)
+        found = cell(done, one.name)
+        if one.method is None and one.labels == 2:
+            return {"points": [], "diverged": 1}
+        return found | {"points": found["points"][-3:]} if one.method == "best_of_n" else found
+
+    monkeypatch.setattr(pool, "kept", kept)
+    found = overoptimise_study(tmp_path / "out", plan, jobs=1, quiet=True)
+    assert asked == ["start", "seed-0/reward-2", "seed-0/reward-4", "seed-0/ppo-4", "seed-0/best_of_n"]
+    assert (found["missing"], found["stopped"]) == ([], ["seed 0, PPO, 2 labels"])
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "seed 0, reward model, 2 labels, diverged at step 1" in page
+    assert "because their reward model diverged: seed 0, PPO, 2 labels." in page

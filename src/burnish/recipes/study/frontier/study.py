@@ -15,7 +15,7 @@ from burnish.recipes.study.cell import SHARED
 from burnish.recipes.study.folder import opened, reasons, write_summary
 from burnish.recipes.study.frontier.cells import Cell, Frontier
 from burnish.recipes.study.frontier.plan import FIXED, METHODS, REDUCED, Plan
-from burnish.recipes.study.frontier.summary import cells_of, every_cell, summarise, table
+from burnish.recipes.study.frontier.summary import cells_of, every_cell, stopped, summarise, table
 from burnish.recipes.study.judge import CONSTANTS
 from burnish.recipes.study.results import Results, staged
 from burnish.recipes.study.start import HELD_SEED, POOL_SEED, inputs_of
@@ -70,11 +70,12 @@ def config_of(plan: Plan) -> dict[str, Any]:
 
 def stages(plan: Plan, results: Results[Cell]) -> None:
     """Compute the cells: the start, the reward models, and then seed by seed every setting. What a failed cell would
-    have given to others keeps them from being computed."""
+    have given to others keeps them from being computed; a reward model that has diverged, those that need it."""
     results.stage([Cell()])
     if Cell() in results.found:
         results.stage([Cell(seed) for seed in range(plan.seeds)])
     for seed in range(plan.seeds):
         if Cell(seed) in results.found:
-            results.stage(cells_of(plan, seed))
+            never = stopped(plan, results.found)
+            results.stage([cell for cell in cells_of(plan, seed) if cell not in never])
             results.write()

@@ -10,13 +10,16 @@ from rich.console import Console
 from rich.table import Table
 
 from burnish.recipes.study.cell import Found
-from burnish.recipes.study.frontier.cells import Cell
+from burnish.recipes.study.frontier.cells import MODEL, Cell
 from burnish.recipes.study.frontier.matched import Path, matched, pareto
 from burnish.recipes.study.frontier.plan import METHODS, Plan, name_of
 from burnish.recipes.study.intervals import interval_of
 
 REFERENCE = "dpo"
 """The method that others are compared with; the first one where it is not there."""
+
+REWARDED = ("reward", "pool")
+"""The feeds of methods that need a reward model."""
 
 SCALARS = ("length", "entropy", "distinct_2", "ended", "chosen", "rejected")
 COSTS = ("seconds", "wall", "sampled", "learned")
@@ -36,6 +39,12 @@ def cells_of(plan: Plan, seed: int) -> list[Cell]:
     return cells + [Cell(seed, method) for method in plan.grid if METHODS[method].feed == "pool"]
 
 
+def stopped(plan: Plan, found: Mapping[Cell, Found]) -> list[Cell]:
+    """The cells that need a reward model which has diverged: they are never computed."""
+    lost = [seed for seed in range(plan.seeds) if found.get(Cell(seed), {}).get("diverged") is not None]
+    return [cell for seed in lost for cell in cells_of(plan, seed) if METHODS[cell.method or ""].feed in REWARDED]
+
+
 def every_cell(plan: Plan) -> list[Cell]:
     """All cells in the order in which they are needed."""
     seeds = range(plan.seeds)
@@ -49,7 +58,8 @@ def summarise(
     runs = runs_of(plan, found)
     paths = {method: paths_of(method, plan, runs) for method in plan.grid}
     paths = {method: by_seed for method, by_seed in paths.items() if by_seed}
-    cells = every_cell(plan)
+    never = stopped(plan, found)
+    wanted = [cell for cell in every_cell(plan) if cell not in found and cell not in never]
     return {
         "plan": asdict(plan),
         "labels": {method: name_of(method) for method in plan.grid},
@@ -62,14 +72,20 @@ def summarise(
         "ends": ends_of(plan, runs),
         "costs": costs_of(plan, found),
         "diverged": [
-            {"setting": name_of(str(c.method), c.value), "seed": c.seed, "step": one["diverged"]}
-            for c, one in found.items()
+            {"setting": setting_of(cell), "seed": cell.seed, "step": one["diverged"]}
+            for cell, one in found.items()
             if one.get("diverged") is not None
         ],
-        "missing": [cell.label for cell in cells if cell not in found and cell.label not in failures],
+        "stopped": [cell.label for cell in never],
+        "missing": [cell.label for cell in wanted if cell.label not in failures],
         "failures": dict(failures),
         "command": command,
     }
+
+
+def setting_of(cell: Cell) -> str:
+    """What is trained in a cell, for readers."""
+    return MODEL if cell.method is None else name_of(cell.method, cell.value)
 
 
 def reference(plan: Plan) -> str:

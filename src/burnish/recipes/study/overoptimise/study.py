@@ -21,6 +21,7 @@ from burnish.recipes.study.overoptimise.summary import (
     every_cell,
     judged_of,
     rewards_of,
+    stopped,
     summarise,
     table,
 )
@@ -77,19 +78,20 @@ def config_of(plan: Plan) -> dict[str, Any]:
 def stages(plan: Plan, results: Results[Cell]) -> None:
     """Compute the cells: the start, then seed by seed the reward models and what optimises them, and last what the
     reward models of other seeds say of PPO's texts. What a failed cell would have given to others keeps them from being
-    computed."""
+    computed, and so does a reward model that has diverged."""
     results.stage([Cell()])
     if Cell() not in results.found:
         return
     for seed in range(plan.seeds):
         results.stage(rewards_of(plan, seed))
         there = {cell.labels for cell in rewards_of(plan, seed) if cell in results.found}
-        whole = there == {*plan.labels}
-        results.stage(
-            [cell for cell in cells_of(plan, seed) if cell.labels in there or (cell.labels is None and whole)]
-        )
+        whole, never = there == {*plan.labels}, stopped(plan, results.found)
+        ready = [cell for cell in cells_of(plan, seed) if cell.labels in there or (cell.labels is None and whole)]
+        results.stage([cell for cell in ready if cell not in never])
         results.write()
-    results.stage([cell for cell in judged_of(plan) if {*needed_by(plan, cell)} <= results.found.keys()])
+    never = stopped(plan, results.found)
+    ready = [cell for cell in judged_of(plan) if {*needed_by(plan, cell)} <= results.found.keys()]
+    results.stage([cell for cell in ready if cell not in never])
 
 
 def needed_by(plan: Plan, cell: Cell) -> list[Cell]:

@@ -43,6 +43,22 @@ def judged_of(plan: Plan) -> list[Cell]:
     return [Cell(seed, MONITOR, labels, plan.seeds) for seed in seeds for labels in plan.labels]
 
 
+def stopped(plan: Plan, found: Mapping[Cell, Found]) -> list[Cell]:
+    """The cells that need reward models which have diverged: they are never computed. PPO needs its own, the best of n
+    one of the seed's, and the monitor its PPO's and a second one."""
+    seeds = range(plan.seeds)
+    lost = {(s, n) for s in seeds for n in plan.labels if found.get(Cell(s, None, n), {}).get("diverged") is not None}
+    cells = [cell for seed in seeds for cell in cells_of(plan, seed)] + judged_of(plan)
+    few = {labels for labels in plan.labels if sum((seed, labels) not in lost for seed in seeds) < FEWEST}
+    return [
+        cell
+        for cell in cells
+        if (cell.seed, cell.labels) in lost
+        or (cell.members is not None and cell.labels in few)
+        or (cell.method == BEST and all((cell.seed, labels) in lost for labels in plan.labels))
+    ]
+
+
 def every_cell(plan: Plan) -> list[Cell]:
     """All cells in the order in which they are needed."""
     return [
@@ -56,7 +72,8 @@ def summarise(
     plan: Plan, found: Mapping[Cell, Found], failures: Mapping[str, str], command: str | None
 ) -> dict[str, Any]:
     """What the page shows, of the cells that are there; the others are among `failures` or `missing`."""
-    paths = paths_of(plan, found)
+    paths, never = paths_of(plan, found), stopped(plan, found)
+    wanted = [cell for cell in every_cell(plan) if cell not in found and cell not in never]
     fits = {key: resampled(FORMS[key[0]], [one.run for one in by_seed.values()]) for key, by_seed in enough(paths)}
     return {
         "plan": asdict(plan),
@@ -74,7 +91,8 @@ def summarise(
             for cell, one in found.items()
             if one.get("diverged") is not None
         ],
-        "missing": [cell.label for cell in every_cell(plan) if cell not in found and cell.label not in failures],
+        "stopped": [cell.label for cell in never],
+        "missing": [cell.label for cell in wanted if cell.label not in failures],
         "failures": dict(failures),
         "command": command,
     }
@@ -175,7 +193,8 @@ def difference(
 def reward_row(plan: Plan, found: Mapping[Cell, Found], labels: int) -> dict[str, Any]:
     """How many held-out pairs the reward models of so many labels order as the gold judge does, by seed and prefix; and
     how many of the labels that they have learned from they order so."""
-    known = [found[cell] for s in range(plan.seeds) if (cell := Cell(s, None, labels)) in found]
+    some = [found[cell] for s in range(plan.seeds) if (cell := Cell(s, None, labels)) in found]
+    known = [one for one in some if one["diverged"] is None]
     row: dict[str, Any] = {"labels": labels, "seeds": len(known)}
     row["correct"] = interval_of(np.stack([by_prefix(one) for one in known])) if known else None
     return row | {"fitted": average([one.get("fitted") for one in known])}
