@@ -33,9 +33,9 @@ def test_results_replace_what_stood_between_the_comments(tmp_path: Path) -> None
         assert text.startswith("before\n<!-- results -->\n`burnish study frontier --seeds 3`\n")
         assert text.endswith("\n<!-- /results -->\nafter\n")
         assert "\nold\n" not in text
-        assert f"| PPO | 0.90 [0.80, 1.00] | +0.40 [+0.30, +0.50] | 3 | {seeds} |" in text
+        assert f"| PPO | 0.90 [0.80, 1.00] | +0.40 [+0.30, +0.50] | 3 | {seeds} of 3 seeds |" in text
         assert ("not finished" in text) == (not seeds)
-        assert "| DPO, β 0.1 | 1.00 | 1.90 | 3.20 | 14.0 | 0.90 | −5.5 | −9.5 |" in text
+        assert "| DPO, β 0.1 | 1.00 | 1.90 | 3.20 | 14.0 | 0.90 | −5.5 | −9.5 | 3 of 3 seeds |" in text
         assert "| DPO | 99 | 123 | 0 | 234,568 | 6 |" in text
     assert (tmp_path / "study_frontier.svg").read_text() == "<svg/>"
 

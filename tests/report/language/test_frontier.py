@@ -20,7 +20,7 @@ SCALARS = {"length": 14.0, "entropy": 3.2, "distinct_2": 0.9, "ended": 0.99, "ch
 def study(**changes: Any) -> dict[str, Any]:
     """A study as `burnish study frontier` writes it: PPO is above DPO at both levels, the best of n undecided."""
     points = [
-        {"name": name, "value": 0.1, "seed": seed, "step": step, "bound": name == "best_of_n"}
+        {"name": name, "value": 0.1, "seed": seed, "step": step, "bound": name == "best_of_n", "diverged": None}
         | {"kl": 0.02 * step, "kl_se": 0.1, "gold": 0.1 + 0.01 * step, "gold_se": 0.05}
         | SCALARS
         for name in LABELS
@@ -33,8 +33,10 @@ def study(**changes: Any) -> dict[str, Any]:
         {"name": "ppo", "gold": interval(0.9, 0.1), "difference": interval(0.4, 0.1), "settings": ["3"]},
         {"name": "best_of_n", "gold": interval(0.45, 0.1), "difference": interval(-0.05, 0.1), "settings": ["all"]},
     ]
+    rows = [one | {"paired": 3 if one["difference"] else 0} for one in rows]
     ends = [
         {"name": "dpo", "value": 0.1, "setting": "DPO, β 0.1", "seeds": 3, "gold": 1.0, "kl": 1.9}
+        | {"diverged": []}
         | {key: SCALARS[key] for key in ("length", "entropy", "distinct_2", "ended")}
         | {"chosen_moved": -5.5, "rejected_moved": -9.5}
     ]
@@ -44,6 +46,7 @@ def study(**changes: Any) -> dict[str, Any]:
         "plan": plan,
         "labels": LABELS,
         "seeds": dict.fromkeys(LABELS, 3),
+        "without": {},
         "reference": "dpo",
         "start": {"pairs": 3000, "agreed": 0.82, "gold": interval(0.1, 0.05), "seeds": 3} | SCALARS,
         "points": points,
@@ -74,8 +77,8 @@ def test_the_page_has_every_number_and_figure(tmp_path: Path) -> None:
 
 def test_an_unfinished_study_of_one_seed_has_points_and_no_band(tmp_path: Path) -> None:
     bare = {"mean": 0.5, "low": None, "high": None}
-    rows = [{"name": "dpo", "gold": bare, "difference": None, "settings": ["0.1"]}]
-    rows.append({"name": "ppo", "gold": None, "difference": None, "settings": []})
+    rows = [{"name": "dpo", "gold": bare, "difference": None, "paired": 0, "settings": ["0.1"]}]
+    rows.append({"name": "ppo", "gold": None, "difference": None, "paired": 0, "settings": []})
     found = study(
         seeds={"dpo": 1, "ppo": 0, "best_of_n": 0},
         lines={"dpo": [{"kl": 0.0, **bare}, {"kl": 1.0, **bare}]},
@@ -86,7 +89,7 @@ def test_an_unfinished_study_of_one_seed_has_points_and_no_band(tmp_path: Path) 
     spec = figures.to_spec(frontier_chart(found, ["dpo", "ppo"], colours_of(LABELS), "", 200))
     marks = [layer["mark"]["type"] for layer in spec["layer"]]
     assert marks == ["line", "point"]  # of the best of n nothing is asked for
-    assert "PPO: not finished" in spec["description"]
+    assert "DPO: 0.50 within 1 nats (1 of 3 seeds); PPO: not finished" in spec["description"]
 
 
 def test_every_point_is_drawn_and_what_lies_beyond_is_said() -> None:
@@ -106,6 +109,39 @@ def test_every_point_is_drawn_and_what_lies_beyond_is_said() -> None:
     assert len(dots) == 15
     assert {row["KL"] for row in dots if row["name"] == "Best of n"} == {"at most 0.32", "at most 1.92"}
     assert {row["KL"] for row in dots if row["name"] == "DPO"} == {"0.32 ± 0.10", "1.92 ± 0.10"}
+
+
+def test_trainings_that_diverged_are_crosses_and_say_their_step(tmp_path: Path) -> None:
+    """Of seed 1, PPO: its two points are crosses, the others of PPO and DPO filled, those of the best of n hollow."""
+    found = study(seeds={"dpo": 3, "ppo": 2, "best_of_n": 3}, without={"ppo": {"seeds": [1], "settings": []}})
+    for one in found["points"]:
+        one["diverged"] = 40 if (one["name"], one["seed"]) == ("ppo", 1) else None
+    found["ends"][0] |= {"seeds": 2, "diverged": [{"seed": 1, "step": 40}]}
+    spec = figures.to_spec(frontier_chart(found, list(LABELS), colours_of(LABELS), "", 200))
+    dots = [spec["datasets"][layer["data"]["name"]] for layer in spec["layer"][2:]]
+    assert [len(rows) for rows in dots] == [10, 6, 2]
+    assert [layer["mark"].get("shape") for layer in spec["layer"][2:4]] == [None, None]
+    assert spec["layer"][4]["mark"]["shape"].startswith("M")
+    assert [row["setting"] for row in dots[2]] == [
+        f"PPO 0.1, seed 1, step {step} (diverged at step 40)" for step in (16, 96)
+    ]
+    assert "PPO: 1.00 within 1.9 nats (2 of 3 seeds)" in spec["description"]
+    text = written(tmp_path, found).text
+    for part in ("Crosses are measurements of trainings that diverged", "2 of 3 seeds; seed 1 diverged at step 40"):
+        assert part in text, part
+    assert "Crosses" not in written(tmp_path, study()).text
+
+
+def test_a_method_whose_every_seed_diverged_is_not_unfinished(tmp_path: Path) -> None:
+    found = study(seeds={"dpo": 3, "ppo": 0, "best_of_n": 3}, without={"ppo": {"seeds": [0, 1, 2], "settings": []}})
+    found["lines"] = {name: line for name, line in found["lines"].items() if name != "ppo"}
+    nothing = {"name": "ppo", "gold": None, "difference": None, "settings": [], "paired": 0}
+    found["levels"] = [one | {"rows": [one["rows"][0], nothing]} for one in found["levels"]]
+    spec = figures.to_spec(frontier_chart(found, list(LABELS), colours_of(LABELS), "", 200))
+    assert "PPO: diverged" in spec["description"]
+    text = written(tmp_path, found).text
+    assert "not finished" not in text
+    assert "0 of 3 seeds" in text
 
 
 def test_methods_that_share_a_colour_differ_in_their_dashes() -> None:

@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from burnish.report.language.frontier_words import displaced, judged, literature, result_sentences, title_of, warnings
+from burnish.report.language.frontier_words import (
+    displaced,
+    fewer,
+    judged,
+    literature,
+    result_sentences,
+    title_of,
+    warnings,
+)
 
 from ..conftest import interval
 from .test_frontier import study
@@ -16,7 +24,7 @@ def differing(*values: tuple[float, float] | None) -> dict[str, Any]:
     for level, one in zip((0.5, 1.5, 3.0), values, strict=False):
         rows = [
             {"name": "dpo", "gold": interval(1.0, 0.1), "difference": None, "settings": ["0.1"]},
-            {"name": "ppo", "gold": None, "difference": one and interval(*one), "settings": []},
+            {"name": "ppo", "gold": None, "difference": one and interval(*one), "paired": 3, "settings": []},
         ]
         levels.append({"level": level, "rows": rows})
     return study(levels=levels)
@@ -41,11 +49,40 @@ def test_the_sentences() -> None:
 
 def test_one_seed_claims_nothing() -> None:
     bare = {"mean": 0.4, "low": None, "high": None}
-    rows = [{"name": "ppo", "gold": bare, "difference": bare, "settings": ["3"]}]
+    rows = [{"name": "ppo", "gold": bare, "difference": bare, "paired": 1, "settings": ["3"]}]
     found = study(seeds={"dpo": 1, "ppo": 1, "best_of_n": 0}, levels=[{"level": 0.5, "rows": rows}])
     lines = result_sentences(found)
     assert not any("Compared with" in line or "minus DPO" in line for line in lines)
     assert any(line.startswith("Of fewer than two seeds there is no interval") for line in lines)
+    assert not any(line.startswith("The intervals") for line in lines)
+
+
+def test_of_how_many_seeds_is_said() -> None:
+    """PPO's differences are of 2 of 3 seeds."""
+    found = study(seeds={"dpo": 3, "ppo": 2, "best_of_n": 3})
+    for level in found["levels"]:
+        level["rows"] = [one | {"paired": 2} if one["name"] == "ppo" else one for one in level["rows"]]
+    assert fewer(found) == ["PPO, 2 of 3 seeds"]
+    lines = result_sentences(found)
+    assert any("higher than DPO for PPO (+0.40, +0.30 to +0.50; 2 of 3 seeds);" in line for line in lines)
+    assert any(line.startswith("The intervals are over 2 to 3 of 3 seeds") for line in lines)
+    assert fewer(study()) == []
+
+
+def test_who_is_left_out_because_trainings_diverged_is_said() -> None:
+    without = {
+        "ppo": {"seeds": [0], "settings": ["9", "12"]},
+        "dpo": {"seeds": [], "settings": ["5"]},
+        "best_of_n": {"seeds": [0, 1, 2], "settings": []},
+    }
+    said = warnings(study(seeds={"ppo": 2, "dpo": 3, "best_of_n": 0}, without=without))
+    assert said == [
+        "PPO: its line and its rows at the same KL are of 2 of 3 seeds, without seed 0 and without the settings 9 and "
+        "12, of which trainings diverged.",
+        "DPO: its line and its rows at the same KL are of 3 of 3 seeds, without the setting 5, of which trainings "
+        "diverged.",
+        "Best of n has no line and no rows: with every seed that is there a training diverged.",
+    ]
 
 
 @pytest.mark.parametrize(
