@@ -144,6 +144,39 @@ def test_a_method_whose_every_seed_diverged_is_not_unfinished(tmp_path: Path) ->
     assert "0 of 3 seeds" in text
 
 
+def test_the_saved_figure_alone_says_what_it_does_not_have(tmp_path: Path) -> None:
+    """The page's own chart has the page around it."""
+    missing = [f"seed {seed}, KTO, β 0.1" for seed in range(6)]
+    found = study(
+        seeds={"dpo": 3, "ppo": 2, "best_of_n": 1},
+        missing=missing,
+        failures={"seed 0, SFT": "no"},
+        stopped=["seed 2, Best of n"],
+        diverged=[{"setting": "PPO, KL target 9", "seed": 1, "step": 40}],
+    )
+    title = figures.to_spec(frontier_chart(found, list(LABELS), colours_of(LABELS), "Figure", 200, legend=True))[
+        "title"
+    ]
+    assert title == {
+        "text": "Figure",
+        "subtitle": [
+            f"Missing so far: {'; '.join(missing[:4])} … and 2 more.",
+            "Failed: seed 0, SFT.",
+            "Not computed, because their reward model diverged: seed 2, Best of n.",
+            "Diverged, points until then are crosses: PPO, KL target 9, seed 1, at step 40.",
+            "Of fewer seeds: PPO, 2 of 3 seeds; Best of n, 1 of 3 seeds.",
+        ],
+    }
+    bare = figures.to_spec(frontier_chart(found, list(LABELS), colours_of(LABELS), "Figure", 200))
+    assert bare["title"] == "Figure"
+    whole = figures.to_spec(frontier_chart(study(), list(LABELS), colours_of(LABELS), "Figure", 200, legend=True))
+    assert whole["title"] == "Figure"
+    written(tmp_path, found)
+    svg = (tmp_path / "frontier.svg").read_text()
+    for part in ("Reward against KL", "Missing so far", "seed 1, at step 40", "PPO, 2 of 3 seeds"):
+        assert part in svg, part
+
+
 def test_methods_that_share_a_colour_differ_in_their_dashes() -> None:
     colours = colours_of({f"m{i}": f"M{i}" for i in range(9)} | {"sft": "SFT", "best_of_n": "Best of n"})
     looks = list(zip(colours.values(), map(str, dashes_of(colours)), strict=True))

@@ -10,11 +10,21 @@ import pandas as pd
 
 from burnish.report import theme, wording
 from burnish.report.figures import Chart, save_figure
-from burnish.report.language.frontier_words import displaced, end_seeds, of_seeds, result_sentences, title_of, warnings
+from burnish.report.language.frontier_words import (
+    displaced,
+    end_seeds,
+    figure_notes,
+    of_seeds,
+    result_sentences,
+    title_of,
+    warnings,
+)
+from burnish.report.language.gaps import CROSS
 from burnish.report.page import figure, write_page
 from burnish.run import UserError, read_mapping
 
 X_TITLE, Y_TITLE = "KL divergence from the start (nats per completion)", "gold score"
+TITLE = "Reward against KL"
 SHORT, SMALL = "KL (nats)", 300
 """The title in charts of a smaller height."""
 
@@ -24,10 +34,11 @@ STEPS: Literal["step-after"] = "step-after"
 DOT = ("name", "x", "y", "kind", "setting", "gold", "KL")
 """What is known of a point that is drawn."""
 
+DOTS: dict[str, Any] = {"size": 30, "opacity": 0.75, "clip": True}
 MARKS: dict[str, dict[str, Any]] = {
     "measured": {"filled": True},
     "bound": {"filled": False},
-    "diverged": {"filled": False, "shape": "M-.7,-.7L.7,.7M.7,-.7L-.7,.7", "size": 90, "strokeWidth": 2},
+    "diverged": CROSS,
 }
 """How points are drawn: a measurement, one whose KL is a bound, and one of a training that diverged afterwards."""
 
@@ -46,7 +57,7 @@ def frontier_page(folder: Path) -> Path:
     colours = colours_of(found["labels"])
     shown = [name for name in found["labels"] if any(one["name"] == name for one in found["points"])]
     main = frontier_chart(found, shown, colours, "", 420)
-    save_figure(frontier_chart(found, shown, colours, "", 420, legend=True), folder / "frontier", 720)
+    save_figure(frontier_chart(found, shown, colours, TITLE, 420, legend=True), folder / "frontier", 720)
     panels = [
         figure(f"panel-{name}", frontier_chart(found, beside(name, found), colours, found["labels"][name], 220))
         for name in shown
@@ -149,10 +160,12 @@ def frontier_chart(
     tips = [alt.Tooltip(f"{one}:N", title=one) for one in ("setting", "gold", "KL")]
     for kind, looks in MARKS.items():
         if len(some := points[points["kind"] == kind]):
-            mark = alt.Chart(some).mark_point(**{"size": 30, "opacity": 0.75, "clip": True} | looks)
+            mark = alt.Chart(some).mark_point(**DOTS | looks)
             layers.append(mark.encode(x=x, y=y, color=tint, tooltip=tips))
     spoken = f"{Y_TITLE} against {X_TITLE}. " + "; ".join(spoken_of(found, name) for name in names) + "."
-    return alt.layer(*layers).properties(width="container", height=height, title=title, description=spoken)
+    lines = figure_notes(found) if legend else []
+    heading: Any = alt.Title(title, subtitle=lines) if lines else title
+    return alt.layer(*layers).properties(width="container", height=height, title=heading, description=spoken)
 
 
 def dot(one: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
@@ -163,7 +176,7 @@ def dot(one: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
         where += f" (diverged at step {lost})"
     kind = "diverged" if lost is not None else "bound" if one["bound"] else "measured"
     shown = {"setting": where, "gold": f"{one['gold']:.2f} ± {one['gold_se']:.2f}", "KL": kl}
-    place = {"x": max(0.0, one["kl"]), "y": one["gold"], "kind": kind}
+    place: dict[str, Any] = {"x": max(0.0, one["kl"]), "y": one["gold"], "kind": kind}
     return {"name": labels[one["name"]]} | place | shown
 
 

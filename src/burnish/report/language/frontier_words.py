@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from burnish.report import wording
-from burnish.report.language.gaps import never_computed
+from burnish.report.language.gaps import never_computed, notes
 
 FIGURE_2 = "Rafailov et al. (2023), figure 2, where DPO's frontier lies above PPO's"
 SUPERIOR = "Xu et al. (2024), \u201cIs DPO Superior to PPO for LLM Alignment?\u201d, where PPO is better"
@@ -150,6 +150,12 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
         )
     lines += never_computed(found["stopped"])
     return lines + [left_out(found, name, one) for name, one in found["without"].items()]
+
+
+def figure_notes(found: Mapping[str, Any]) -> list[str]:
+    """What the figure by itself says of what it does not have, and that crosses are trainings that diverged."""
+    lost = [f"{one['setting']}, seed {one['seed']}, at step {one['step']}" for one in found["diverged"]]
+    return notes(found["missing"], [*found["failures"]], found["stopped"], lost, fewer(found))
 
 
 def left_out(found: Mapping[str, Any], name: str, one: Mapping[str, Any]) -> str:

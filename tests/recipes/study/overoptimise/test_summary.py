@@ -175,8 +175,16 @@ def test_what_is_missing_and_what_diverged_is_said() -> None:
     assert (many["last"], many["state"][1]["repetition"]) == (24, pytest.approx(0.24))
     assert (many["compared"], many["without"], many["cut"]) == (2, [], [1])
     assert many["reached"] == pytest.approx([2.0, 2.0])
+    assert found["gaps"] == {
+        "best_of_n": {"missing": [], "failed": ["seed 1, best of n"], "stopped": [], "diverged": []},
+        "ppo": {"missing": [], "failed": [], "stopped": []}
+        | {"diverged": ["seed 0, PPO, 10 labels, at step 3", "seed 1, PPO, 40 labels, at step 30"]},
+    }
+    marked = {(one["labels"], one["seed"]) for one in found["points"] if one["diverged"] == 30}
+    assert marked == {(40, 1)}
     begun = summarise(PLAN, {}, {}, None)
     assert (begun["points"], begun["rows"], begun["start"], len(begun["missing"])) == ([], [], None, 15)
+    assert len(begun["gaps"]["ppo"]["missing"]) == 1 + 4 + 4
 
 
 def test_without_a_reward_model_what_needs_it_is_never_computed() -> None:

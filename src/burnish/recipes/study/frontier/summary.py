@@ -136,7 +136,7 @@ def compared_of(method: str, by_seed: Paths, lost: Lost) -> tuple[Paths, dict[st
         for seed in by_seed
     }
     kept, seeds = comparable(names, diverged)
-    without = {
+    without: dict[str, list[Any]] = {
         "seeds": [one for one in by_seed if one not in seeds],
         "settings": [one for one in names if one not in kept],
     }

@@ -80,7 +80,7 @@ def summarise(
         "methods": METHODS,
         "start": {key: found[Cell()][key] for key in ("pairs", "agreed")} if Cell() in found else None,
         "rewards": [reward_row(plan, found, labels) for labels in plan.labels],
-        "points": [point for key, by_seed in paths.items() for point in points_of(*key, by_seed)],
+        "points": [point for key, by_seed in paths.items() for point in points_of(*key, by_seed, found)],
         "rows": [row_of(*key, by_seed, fits.get(key)) for key, by_seed in paths.items() if by_seed],
         "differences": [one for method in METHODS if (one := difference(plan, method, paths, fits))],
         "monitor": calibrated(plan, paths, found),
@@ -91,6 +91,7 @@ def summarise(
             for cell, one in found.items()
             if one.get("diverged") is not None
         ],
+        "gaps": {method: gaps_of(plan, found, failures, method) for method in METHODS},
         "stopped": [cell.label for cell in never],
         "missing": [cell.label for cell in wanted if cell.label not in failures],
         "failures": dict(failures),
@@ -98,19 +99,40 @@ def summarise(
     }
 
 
-def points_of(method: str, labels: int, by_seed: Mapping[int, Path]) -> list[dict[str, Any]]:
-    """Every point with its distance, and the means and standard errors over prefixes of its gains and its KL."""
-    found = []
+def gaps_of(plan: Plan, found: Mapping[Cell, Found], failures: Mapping[str, str], method: str) -> dict[str, list[str]]:
+    """What a method's figure does not have: the names of what is `missing`, `failed`, `stopped` or `diverged` of its
+    own cells and of those that they need."""
+    never = stopped(plan, found)
+    mine = [cell for cell in every_cell(plan) if cell.method in (None, method)]
+    there = {cell: found[cell] for cell in mine if cell in found}
+    absent = [cell for cell in mine if cell not in there]
+    return {
+        "missing": [cell.label for cell in absent if cell not in never and cell.label not in failures],
+        "failed": [cell.label for cell in absent if cell.label in failures],
+        "stopped": [cell.label for cell in absent if cell in never],
+        "diverged": [
+            f"{cell.label}, at step {one['diverged']}" for cell, one in there.items() if one.get("diverged") is not None
+        ],
+    }
+
+
+def points_of(
+    method: str, labels: int, by_seed: Mapping[int, Path], found: Mapping[Cell, Found]
+) -> list[dict[str, Any]]:
+    """Every point with its distance, and the means and standard errors over prefixes of its gains and its KL; and the
+    step at which its PPO `diverged` afterwards, or None."""
+    points = []
     for seed, path in by_seed.items():
+        step = found[Cell(seed, method, labels)]["diverged"] if method == PPO else None
         columns = {"kl": path.kl, "gold": path.gold, "proxy": path.proxy}
         for i, one in enumerate(path.points):
             known = {"method": method, "labels": labels, "seed": seed, "step": one["step"]}
-            known["d"] = float(path.d[i])
+            known |= {"d": float(path.d[i]), "diverged": step}
             for name, values in columns.items():
                 spread = float(values[i].std(ddof=1)) if values.shape[1] > 1 else 0.0
                 known |= {name: float(values[i].mean()), f"{name}_se": spread / values.shape[1] ** 0.5}
-            found.append(known | {key: one[key] for key in SCALARS})
-    return found
+            points.append(known | {key: one[key] for key in SCALARS})
+    return points
 
 
 def row_of(method: str, labels: int, by_seed: Mapping[int, Path], fits: Sequence[Fit | None] | None) -> dict[str, Any]:
