@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from burnish.report.language.frontier_words import displaced, judged, literature, result_sentences, title_of, warnings
+from burnish.report.language.frontier_words import (
+    displaced,
+    fewer,
+    judged,
+    literature,
+    result_sentences,
+    title_of,
+    warnings,
+)
 
 from ..conftest import interval
 from .test_frontier import rivalled, study
@@ -16,7 +24,14 @@ def differing(*values: tuple[float, float] | None) -> dict[str, Any]:
     for level, one in zip((0.5, 1.5, 3.0), values, strict=False):
         rows = [
             {"name": "dpo", "gold": interval(1.0, 0.1), "difference": None, "rival": None, "settings": ["0.1"]},
-            {"name": "ppo", "gold": None, "difference": one and interval(*one), "rival": None, "settings": []},
+            {
+                "name": "ppo",
+                "gold": None,
+                "difference": one and interval(*one),
+                "paired": 3,
+                "rival": None,
+                "settings": [],
+            },
         ]
         levels.append({"level": level, "rows": rows})
     return study(levels=levels)
@@ -52,11 +67,40 @@ def test_methods_on_the_same_reward_model_are_compared_with_ppo() -> None:
 
 def test_one_seed_claims_nothing() -> None:
     bare = {"mean": 0.4, "low": None, "high": None}
-    rows = [{"name": "ppo", "gold": bare, "difference": bare, "rival": bare, "settings": ["3"]}]
+    rows = [{"name": "ppo", "gold": bare, "difference": bare, "paired": 1, "rival": None, "settings": ["3"]}]
     found = study(seeds={"dpo": 1, "ppo": 1, "best_of_n": 0}, levels=[{"level": 0.5, "rows": rows}])
     lines = result_sentences(found)
     assert not any("Compared with" in line or "minus DPO" in line for line in lines)
     assert any(line.startswith("Of fewer than two seeds there is no interval") for line in lines)
+    assert not any(line.startswith("The intervals") for line in lines)
+
+
+def test_of_how_many_seeds_is_said() -> None:
+    """PPO's differences are of 2 of 3 seeds."""
+    found = study(seeds={"dpo": 3, "ppo": 2, "best_of_n": 3})
+    for level in found["levels"]:
+        level["rows"] = [one | {"paired": 2} if one["name"] == "ppo" else one for one in level["rows"]]
+    assert fewer(found) == ["PPO, 2 of 3 seeds"]
+    lines = result_sentences(found)
+    assert any("higher than DPO for PPO (+0.40, +0.30 to +0.50; 2 of 3 seeds);" in line for line in lines)
+    assert any(line.startswith("The intervals are over 2 to 3 of 3 seeds") for line in lines)
+    assert fewer(study()) == []
+
+
+def test_who_is_left_out_because_trainings_diverged_is_said() -> None:
+    without = {
+        "ppo": {"seeds": [0], "settings": ["9", "12"]},
+        "dpo": {"seeds": [], "settings": ["5"]},
+        "best_of_n": {"seeds": [0, 1, 2], "settings": []},
+    }
+    said = warnings(study(seeds={"ppo": 2, "dpo": 3, "best_of_n": 0}, without=without))
+    assert said == [
+        "PPO: its line and its rows at the same KL are of 2 of 3 seeds, without seed 0 and without the settings 9 and "
+        "12, of which trainings diverged.",
+        "DPO: its line and its rows at the same KL are of 3 of 3 seeds, without the setting 5, of which trainings "
+        "diverged.",
+        "Best of n has no line and no rows: with every seed that is there a training diverged.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -85,11 +129,13 @@ def test_no_verdict_is_left_without_a_sentence() -> None:
 
 def test_what_is_missing_failed_or_diverged_is_said() -> None:
     found = study(
+        stopped=["seed 1, PPO", "seed 1, RLOO"],
         missing=[f"seed {i}, KTO" for i in range(8)],
         failures={"seed 0, PPO": "no"},
         diverged=[{"setting": "SimPO, β 10", "seed": 1, "step": 17}],
     )
-    first, second, third = warnings(found)
+    first, second, third, fourth = warnings(found)
+    assert fourth == "Not computed, because their reward model diverged: seed 1, PPO; seed 1, RLOO."
     assert first.startswith("Missing so far: seed 0, KTO, ")
     assert "and 2 more. The same command with --resume" in first
     assert second == "seed 0, PPO failed: no"

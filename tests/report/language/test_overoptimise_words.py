@@ -170,11 +170,13 @@ def test_one_seed_claims_nothing() -> None:
 
 def test_what_is_missing_failed_or_diverged_is_said() -> None:
     found = study(
+        stopped=["seed 1, PPO", "seed 1, RLOO"],
         missing=[f"seed {i}, best of n" for i in range(8)],
         failures={"seed 0, PPO, 250 labels": "no"},
         diverged=[{"label": "seed 1, PPO, 250 labels", "step": 17}],
     )
-    first, second, third = warnings(found)
+    first, second, third, fourth = warnings(found)
+    assert fourth == "Not computed, because their reward model diverged: seed 1, PPO; seed 1, RLOO."
     assert "and 2 more. The same command with --resume" in first
     assert second == "seed 0, PPO, 250 labels failed: no"
     assert third == "seed 1, PPO, 250 labels, diverged at step 17: what was measured before is shown."

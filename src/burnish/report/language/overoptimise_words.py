@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.report import wording
+from burnish.report.language.gaps import never_computed, notes
 
 
 def proxy_name(labels: int) -> str:
@@ -173,7 +174,16 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
         f"{one['label']}, diverged at step {one['step']}: what was measured before is shown."
         for one in found["diverged"]
     ]
-    return lines
+    return lines + never_computed(found["stopped"])
+
+
+def figure_notes(found: Mapping[str, Any], method: str) -> list[str]:
+    """What a method's figure by itself says of what it does not have."""
+    gaps, planned = found["gaps"][method], found["plan"]["seeds"]
+    there = {row["labels"]: row["seeds"] for row in found["rows"] if row["method"] == method}
+    counts = {labels: there.get(labels, 0) for labels in found["plan"]["labels"]}
+    fewer = [f"{proxy_name(labels)}, {n} of {planned} seeds" for labels, n in counts.items() if n < planned]
+    return notes(*(gaps[key] for key in ("missing", "failed", "stopped", "diverged")), fewer)
 
 
 SIGNALS = {

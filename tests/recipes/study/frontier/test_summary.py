@@ -35,13 +35,13 @@ def run(*points: dict[str, Any], diverged: int | None = None) -> dict[str, Any]:
 
 def cells() -> dict[Cell, dict[str, Any]]:
     """DPO goes to gold 1 at 1 nat, PPO to 2, its other setting no farther than half a nat; best of n to 0.5 within 1.
-    The second seed has no best of n, and one PPO that has diverged."""
+    The second seed has no best of n."""
     found = {Cell(): {"points": [], "pairs": 12, "agreed": 0.75, "seconds": 5.0, "sampled": 100}}
     for seed in range(2):
         found[Cell(seed)] = {"points": [point(0, 0.0, 0.0, kl=[0.0, 0.0])], "seconds": 3.0, "wall": 4.0}
         found[Cell(seed, "dpo", 0.1)] = run(point(16, 1.0, 1.0, chosen=-35.0, rejected=-40.0))
         found[Cell(seed, "ppo", 9.0)] = run(point(16, 1.0, 2.0 + seed))
-        found[Cell(seed, "ppo", 3.0)] = run(point(16, 0.5, 1.0), diverged=20 if seed else None)
+        found[Cell(seed, "ppo", 3.0)] = run(point(16, 0.5, 1.0))
     bound = {"entropy": None, "chosen": None, "rejected": None}
     found[Cell(0, "best_of_n")] = run(
         point(4, 1.0, 0.5, kl=[1.0, 1.0], **bound), point(2, 0.25, 0.3, kl=[0.25, 0.25], **bound)
@@ -152,10 +152,61 @@ def test_costs_are_means_of_trainings() -> None:
     assert costs["start"]["runs"] == 1
 
 
-def test_what_is_missing_and_what_diverged_is_said() -> None:
+def three(*lost: tuple[int, str, float]) -> dict[str, Any]:
+    """The summary of three seeds, of which these trainings diverged at step 20 after a point at 0.5 nats and gold 9."""
+    some = cells()
+    for cell in [cell for cell in some if cell.seed == 0]:
+        some[Cell(2, cell.method, cell.value)] = some[cell]
+    for seed, method, value in lost:
+        some[Cell(seed, method, value)] = run(point(8, 0.5, 9.0), diverged=20)
+    return summarise(replace(PLAN, seeds=3), some, {}, None)
+
+
+def test_seeds_that_diverged_are_left_out_and_named() -> None:
+    """PPO at a KL target of 9 has gold scores of 2, 3 and 2 at 1 nat; of seed 1 it diverged before it."""
+    found = three((1, "ppo", 9.0))
+    row = next(row for row in found["levels"][0]["rows"] if row["name"] == "ppo")
+    assert (row["gold"]["mean"], row["settings"], row["paired"]) == (pytest.approx(2.0), ["9"], 2)
+    assert (found["seeds"], found["without"]) == (
+        {"dpo": 3, "ppo": 2, "best_of_n": 2},
+        {"ppo": {"seeds": [1], "settings": []}},
+    )
+    end = found["lines"]["ppo"][-1]
+    assert (end["kl"], end["mean"], end["low"] is None) == (pytest.approx(1.0), pytest.approx(2.0), False)
+    assert found["diverged"] == [{"setting": "PPO, KL target 9", "seed": 1, "step": 20}]
+
+
+def test_the_points_of_a_training_that_diverged_stay_and_are_marked() -> None:
+    found = three((1, "ppo", 9.0))
+    points = [one for one in found["points"] if (one["name"], one["seed"]) == ("ppo", 1)]
+    marked = [(one["value"], one["step"], one["diverged"]) for one in points]
+    assert marked == [(3.0, 0, None), (3.0, 16, None), (9.0, 0, 20), (9.0, 8, 20)]
+    assert {one["diverged"] for one in found["points"] if one["seed"] == 0} == {None}
+
+
+def test_ends_are_of_the_seeds_that_have_not_diverged() -> None:
+    ends = {row["setting"]: row for row in three((1, "ppo", 9.0))["ends"]}
+    assert (ends["PPO, KL target 9"]["gold"], ends["PPO, KL target 9"]["seeds"]) == (2.0, 2)
+    assert ends["PPO, KL target 9"]["diverged"] == [{"seed": 1, "step": 20}]
+    assert (ends["PPO, KL target 3"]["seeds"], ends["PPO, KL target 3"]["diverged"]) == (3, [])
+    none = {row["setting"]: row for row in three(*((seed, "dpo", 0.1) for seed in range(3)))["ends"]}["DPO, β 0.1"]
+    assert (none["gold"], none["chosen_moved"], none["seeds"], len(none["diverged"])) == (None, None, 0, 3)
+
+
+def test_a_setting_that_diverges_with_every_seed_leaves_the_others_of_its_method() -> None:
+    found = three(*((seed, "ppo", 9.0) for seed in range(3)))
+    assert (found["seeds"]["ppo"], found["without"]["ppo"]) == (3, {"seeds": [], "settings": ["9"]})
+    assert found["lines"]["ppo"][-1]["kl"] == pytest.approx(0.5)
+    alone = three(*((seed, "dpo", 0.1) for seed in range(3)))
+    assert (alone["seeds"]["dpo"], alone["without"]["dpo"]["seeds"]) == (0, [0, 1, 2])
+    assert "dpo" not in alone["lines"]
+    assert all(row["difference"] is None for row in alone["levels"][0]["rows"])
+
+
+def test_what_is_missing_is_said() -> None:
     found = summary()
     assert found["missing"] == ["seed 1, Best of n"]
-    assert found["diverged"] == [{"setting": "PPO, KL target 3", "seed": 1, "step": 20}]
+    assert (found["diverged"], found["without"]) == ([], {})
     assert found["seeds"] == {"dpo": 2, "ppo": 2, "best_of_n": 1}
     assert (found["start"]["pairs"], found["start"]["agreed"]) == (12, 0.75)
     failed = summarise(PLAN, cells(), {"seed 1, Best of n": "no"}, None)
@@ -164,10 +215,23 @@ def test_what_is_missing_and_what_diverged_is_said() -> None:
     assert (begun["points"], begun["lines"], begun["start"], len(begun["missing"])) == ([], {}, None, 11)
 
 
+def test_without_its_reward_model_a_seed_has_the_methods_that_need_none() -> None:
+    """Seed 1's reward model diverged: its PPO and its best of n are not missing, they are never computed."""
+    some = {cell: one for cell, one in cells().items() if cell.seed != 1 or cell.method in (None, "dpo")}
+    some[Cell(1)] = some[Cell(1)] | {"diverged": 5}
+    found = summarise(PLAN, some, {}, None)
+    assert found["diverged"] == [{"setting": "reward model", "seed": 1, "step": 5}]
+    assert found["stopped"] == ["seed 1, PPO, KL target 3", "seed 1, PPO, KL target 9", "seed 1, Best of n"]
+    assert found["missing"] == []
+    assert found["seeds"] == {"dpo": 2, "ppo": 1, "best_of_n": 1}
+    assert found["levels"][0]["rows"][0]["gold"]["low"] is not None
+
+
 def test_the_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     table(summary())
     said = capsys.readouterr().out
     assert "gold at 1 nats" in said
     assert ["PPO", "+2.50"] in [line.split()[:2] for line in said.splitlines()]
     assert "not reached" in said
+    assert "Of fewer than 2 seeds: Best of n, 1 of 2 seeds." in said
     assert max(map(len, said.splitlines())) <= 80

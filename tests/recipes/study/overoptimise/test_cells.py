@@ -14,6 +14,7 @@ from burnish.recipes.study.overoptimise.cells import (
     Overoptimise,
     judged,
     learned,
+    pooled,
     started,
     trained,
 )
@@ -72,10 +73,41 @@ def test_reward_models_of_all_seeds_score_the_ids_that_ppo_sampled(
     (tmp_path / "cells" / "seed-1" / "ppo-2.json").write_text(json.dumps({"points": points}))
     asked: list[str] = []
     monkeypatch.setattr(cells, "load_scorer", lambda folder, _: asked.append(folder.name) or Longer())
-    found = judged(Cell(1, "monitor", 2, 3), TINY, tmp_path)
     lengths = [float(len(one)) for one in tokens]
-    assert found["scores"] == [[lengths, lengths[::-1]]] * 3
-    assert asked == ["seed-0-2", "seed-1-2", "seed-2-2"]
+    for lost, names in ((None, ["seed-0-2", "seed-1-2", "seed-2-2"]), (2, ["seed-0-2", "seed-1-2"])):
+        asked.clear()
+        for seed in range(3):
+            rewarded(tmp_path, seed, 2, 7 if seed == lost else None)
+        assert judged(Cell(1, "monitor", 2, 3), TINY, tmp_path)["scores"] == [[lengths, lengths[::-1]]] * len(names)
+        assert asked == names
+
+
+def rewarded(folder: Path, seed: int, labels: int, diverged: int | None) -> None:
+    """The cell of a reward model."""
+    file = folder / "cells" / f"seed-{seed}" / f"reward-{labels}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"points": [], "diverged": diverged}))
+
+
+def test_a_reward_model_that_diverges_is_recorded_with_its_step_and_not_kept(tmp_path: Path) -> None:
+    """And nobody is asked to order pairs with it. The best of n is then the other reward models'."""
+    begun(tmp_path)
+    (tmp_path / "work").mkdir()
+    wild = replace(TINY, reward_rate=1e30, warmup=0.0, epochs=4)
+    found = trained(0, 2, wild, tmp_path, tmp_path / "work")
+    assert (found["points"], found["diverged"], "correct" in found) == ([], 2, False)
+    assert not (tmp_path / "rewards").exists()
+    assert Overoptimise(wild).line(Cell(0, None, 2), found) == "no measurement, diverged at step 2"
+
+
+def test_the_best_of_n_is_by_the_reward_models_that_have_not_diverged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(tmp_path)
+    monkeypatch.setattr(cells, "load_scorer", lambda *_: Longer())
+    rewarded(tmp_path, 0, 2, 7)
+    rewarded(tmp_path, 0, 4, None)
+    assert [(one["labels"], one["step"]) for one in pooled(0, TINY, tmp_path)["points"]] == [(4, 1), (4, 2), (4, 3)]
 
 
 def test_a_reward_model_is_measured_on_held_out_pairs_and_on_its_own_labels(
@@ -94,7 +126,8 @@ def test_a_reward_model_is_measured_on_held_out_pairs_and_on_its_own_labels(
     lines = [json.dumps({"prompt": f"Film {i}"} | pair | ({"gap": 9.0} if i == 3 else {})) + "\n" for i in range(4)]
     (tmp_path / "start" / "pairs.jsonl").write_text("".join(lines))
     read: list[list[dict[str, Any]]] = []
-    monkeypatch.setattr(cells, "rewarded", lambda plan, data, *_: read.append(read_jsonl(data)) or {"seconds": 1.0})
+    spent = {"diverged": None, "seconds": 1.0}
+    monkeypatch.setattr(cells, "rewarded", lambda plan, data, *_: read.append(read_jsonl(data)) or spent)
     monkeypatch.setattr(cells, "load_scorer", lambda *_: Longer())
     found = trained(0, 4, TINY, tmp_path, tmp_path / "work")
     assert found == {
@@ -103,6 +136,7 @@ def test_a_reward_model_is_measured_on_held_out_pairs_and_on_its_own_labels(
         "prefix": [0, 1, 0],
         "fitted": 0.75,
         "agreed": 1.0,
+        "diverged": None,
         "seconds": 1.0,
     }
     assert {key for one in read[0] for key in one} == {"prompt", "chosen", "rejected"}  # and no score

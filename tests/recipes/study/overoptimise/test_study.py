@@ -15,7 +15,7 @@ from burnish.recipes.study.overoptimise.study import overoptimise_study
 from burnish.run import UserError, read_jsonl
 from burnish.training.loop import Interrupted
 
-from ..worlds import cell
+from ..worlds import INPUTS, cell
 from .worlds import TINY
 
 PLAN = TINY
@@ -94,9 +94,10 @@ def test_another_grid_other_constants_or_other_data_are_refused(
             with pytest.raises(UserError, match=f"begun with another config, {name} "):
                 overoptimise_study(done, plan, resume=True, quiet=True)
     noted = json.loads((done / "environment.json").read_text())
-    (done / "environment.json").write_text(json.dumps(noted | {"data_sha256": "other"}))
-    with pytest.raises(UserError, match="begun with other inputs, data_sha256"):
-        overoptimise_study(done, plan, resume=True, quiet=True)
+    for key in INPUTS:
+        (done / "environment.json").write_text(json.dumps(noted | {key: "other"}))
+        with pytest.raises(UserError, match=f"begun with other inputs, {key} .was 'other'"):
+            overoptimise_study(done, plan, resume=True, quiet=True)
     (done / "environment.json").write_text(json.dumps(noted))
 
 
@@ -160,3 +161,24 @@ def test_a_failed_reward_model_leaves_out_what_needs_it(
     lost = ["PPO", "Online DPO", "DPO"]
     assert found["missing"] == [*(f"seed 0, {one}, 2 labels" for one in lost), "seed 0, best of n"]
     assert found["failures"] == {"seed 0, reward model, 2 labels": "no"}
+
+
+def test_a_reward_model_that_diverged_leaves_out_its_ppo_alone(
+    done: Path, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def kept(one: Cell, job: Overoptimise, out: Path) -> Found:
+        asked.append(one.name)
+        found = cell(done, one.name)
+        if one.method is None and one.labels == 2:
+            return {"points": [], "diverged": 1}
+        return found | {"points": found["points"][-3:]} if one.method == "best_of_n" else found
+
+    monkeypatch.setattr(pool, "kept", kept)
+    found = overoptimise_study(tmp_path / "out", plan, jobs=1, quiet=True)
+    assert asked == ["start", "seed-0/reward-2", "seed-0/reward-4", "seed-0/ppo-4", "seed-0/best_of_n"]
+    assert (found["missing"], found["stopped"]) == ([], ["seed 0, PPO, 2 labels"])
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "seed 0, reward model, 2 labels, diverged at step 1" in page
+    assert "because their reward model diverged: seed 0, PPO, 2 labels." in page

@@ -112,7 +112,8 @@ class Overoptimise:
         if "scores" in found:
             return f"{len(found['scores'])} reward models at {len(found['scores'][0])} measurements"
         if not found["points"]:
-            return "no measurement"
+            step = found.get("diverged")
+            return "no measurement" + ("" if step is None else f", diverged at step {step}")
         last = found["points"][-1]
         said = f"gold {np.mean(last['gold']):.2f} at {np.mean(last['kl']):.2f} nats"
         return said if found.get("diverged") is None else f"{said}, diverged at step {found['diverged']}"
@@ -142,10 +143,12 @@ def started(plan: Plan, out: Path, work: Path) -> Found:
 def trained(seed: int, labels: int, plan: Plan, out: Path, work: Path) -> Found:
     """Train a reward model on so many labels, which are the seed's own. `correct` says which held-out pairs it orders
     as the gold judge does, and `prefix` whose they are; `fitted` is its accuracy on the labels that it has learned
-    from, and `agreed` the share of them that agree with the judge's scores."""
+    from, and `agreed` the share of them that agree with the judge's scores. One that has `diverged` orders nothing."""
     mine, data = labels_of(seed, labels, plan, out), work / "labels.jsonl"
     write_rows(data, comparisons(mine))
     spent = rewarded(plan, data, reward_steps(plan, labels), seed, out, work, reward_of(seed, labels, out))
+    if spent["diverged"] is not None:
+        return {"points": []} | spent
     scorer, held = load_scorer(reward_of(seed, labels, out), "cpu"), read_jsonl(out / START / "held.jsonl")
     agrees, rows = agreements(scorer, held, plan.max_length)
     right = np.array([held[row]["right"] for row in rows])
@@ -156,14 +159,22 @@ def trained(seed: int, labels: int, plan: Plan, out: Path, work: Path) -> Found:
     return found | {"agreed": float(np.mean([one["right"] for one in mine]))} | spent
 
 
+def trained_well(seed: int, labels: int, out: Path) -> bool:
+    """Whether a reward model, which is computed, has not diverged."""
+    return read_mapping(out / CELLS / f"{Cell(seed, None, labels).name}.json")["diverged"] is None
+
+
 def pooled(seed: int, plan: Plan, out: Path) -> Found:
-    """The best of n by each of the seed's reward models, for every n, from one pool of samples."""
+    """The best of n by each of the seed's reward models that have not diverged, for every n, from one pool of
+    samples."""
     began, clock = time.process_time(), time.perf_counter()
     prompts, most = held_out(plan), max(plan.sizes)
     drawn = completions_of(start_of(out), prompts, most, POOL_SEED + seed, plan.max_new_tokens, plan.max_length)
     gold = study_judge().score(drawn.texts).reshape(-1, most)
     points = []
     for labels in plan.labels:
+        if not trained_well(seed, labels, out):
+            continue
         scorer = load_scorer(reward_of(seed, labels, out), "cpu")
         proxy = score_texts(scorer, parts_of(drawn.batch)).reshape(-1, most)
         for n in plan.sizes:
@@ -186,13 +197,16 @@ def learned(seed: int, labels: int, plan: Plan, out: Path, work: Path) -> Found:
 
 def judged(cell: Cell, plan: Plan, out: Path) -> Found:
     """What the reward models of so many seeds, all of as many labels, say of the texts of a training: `scores` by
-    reward model, measurement and prefix. They score the ids that were sampled."""
+    reward model, measurement and prefix. They score the ids that were sampled; those that diverged are
+    left out."""
     assert cell.labels is not None
     assert cell.members is not None
     began, clock = time.process_time(), time.perf_counter()
     points = read_mapping(out / CELLS / f"{cell.run.name}.json")["points"]
     scores = []
     for member in range(cell.members):
+        if not trained_well(member, cell.labels, out):
+            continue
         scorer = load_scorer(reward_of(member, cell.labels, out), "cpu")
         ids = tokenise.prompts(held_out(plan), scorer.tokenizer, plan.max_length - plan.max_new_tokens)
         batches = [completions_batch(ids, one["tokens"]) for one in points]

@@ -22,6 +22,7 @@ from burnish.recipes.study.overoptimise.summary import (
     every_cell,
     judged_of,
     rewards_of,
+    stopped,
     summarise,
     table,
 )
@@ -46,8 +47,8 @@ def overoptimise_study(
 
     Both are written after each seed, and when Ctrl-C ends the study; they then say what is missing. With `resume`, what
     is finished in `out` is not computed again; seeds may then be others. `command` is how the page says to repeat it.
-    Raises UserError where `out` holds something else or a study of another grid or other data, and where a cell failed;
-    the page is then of the others.
+    Raises UserError where `out` holds something else or a study of another grid, other data or another judge, and where
+    a cell failed; the page is then of the others.
     """
 
     def publish(results: Results[Cell]) -> dict[str, Any] | None:
@@ -78,15 +79,19 @@ def config_of(plan: Plan) -> dict[str, Any]:
 def stages(plan: Plan, results: Results[Cell]) -> None:
     """Compute the cells: the start, then seed by seed the reward models and what optimises them, and last what the
     reward models of other seeds say of what was written. What a failed cell would have given to others keeps them from
-    being computed."""
+    being computed, and so does a reward model that has diverged."""
     results.stage([Cell()])
     if Cell() not in results.found:
         return
     for seed in range(plan.seeds):
         results.stage(rewards_of(plan, seed))
-        results.stage([cell for cell in cells_of(plan, seed) if {*needed_by(plan, cell)} <= results.found.keys()])
+        never = stopped(plan, results.found)
+        ready = [cell for cell in cells_of(plan, seed) if {*needed_by(plan, cell)} <= results.found.keys()]
+        results.stage([cell for cell in ready if cell not in never])
         results.write()
-    results.stage([cell for cell in judged_of(plan) if {*needed_by(plan, cell)} <= results.found.keys()])
+    never = stopped(plan, results.found)
+    ready = [cell for cell in judged_of(plan) if {*needed_by(plan, cell)} <= results.found.keys()]
+    results.stage([cell for cell in ready if cell not in never])
 
 
 def needed_by(plan: Plan, cell: Cell) -> list[Cell]:
