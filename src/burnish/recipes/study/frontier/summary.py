@@ -22,9 +22,6 @@ REFERENCE = "dpo"
 RIVAL = "ppo"
 """The method that others are compared with that learn from the same reward model."""
 
-SEEDS_OF = {"difference": "paired", "rival": "rival_paired"}
-"""Under which names the rows say of how many seeds a difference is."""
-
 REWARDED = ("reward", "pool")
 """The feeds of methods that need a reward model."""
 
@@ -194,10 +191,11 @@ def level_rows(plan: Plan, paths: Mapping[str, Paths], level: float) -> list[dic
         if reached is not None:
             values, row["settings"] = reached
             row["gold"] = interval_of(values)
-        bases = {"difference": reference(plan), "rival": RIVAL if method in rivals(plan) else None}
-        for name, base in bases.items():
+        bases: dict[tuple[str, str], str | None] = {("difference", "paired"): reference(plan)}
+        bases["rival", "rival_paired"] = RIVAL if method in rivals(plan) else None
+        for (name, count), base in bases.items():
             known = base is not None and reached is not None
-            row[name], row[SEEDS_OF[name]] = paired(paths, method, str(base), level) if known else (None, 0)
+            row[name], row[count] = paired(paths, method, str(base), level) if known else (None, 0)
         rows.append(row)
     return rows
 
