@@ -183,7 +183,7 @@ def figure_notes(found: Mapping[str, Any], method: str) -> list[str]:
     there = {row["labels"]: row["seeds"] for row in found["rows"] if row["method"] == method}
     counts = {labels: there.get(labels, 0) for labels in found["plan"]["labels"]}
     fewer = [f"{proxy_name(labels)}, {n} of {planned} seeds" for labels, n in counts.items() if n < planned]
-    return notes(*(gaps[key] for key in ("missing", "failed", "stopped", "diverged")), fewer)
+    return notes(gaps["missing"], gaps["failed"], gaps["stopped"], gaps["diverged"], fewer)
 
 
 SIGNALS = {

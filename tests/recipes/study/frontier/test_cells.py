@@ -52,10 +52,10 @@ def begun(folder: Path) -> None:
 def test_a_reward_model_that_diverges_is_recorded_with_its_step_and_not_kept(
     steps: int, step: int, tmp_path: Path
 ) -> None:
-    """The first update at a learning rate of 1e30 leaves weights whose gradient is not finite, or, where it is the last
+    """The first update at a learning rate of 1e9 leaves weights whose gradient is not finite, or, where it is the last
     one, whose scores are not. The start is measured all the same: methods without a reward model need it."""
     begun(tmp_path)
-    wild = replace(TINY, reward_rate=1e30, warmup=0.0, reward_steps=steps)
+    wild = replace(TINY, reward_rate=1e9, warmup=0.0, reward_steps=steps)
     found = trained(wild, 0, tmp_path, tmp_path / "work")
     assert found["diverged"] == step
     assert not (tmp_path / "rewards").exists()

@@ -93,7 +93,7 @@ def test_a_reward_model_that_diverges_is_recorded_with_its_step_and_not_kept(tmp
     """And nobody is asked to order pairs with it. The best of n is then the other reward models'."""
     begun(tmp_path)
     (tmp_path / "work").mkdir()
-    wild = replace(TINY, reward_rate=1e30, warmup=0.0, epochs=4)
+    wild = replace(TINY, reward_rate=1e9, warmup=0.0, epochs=4)
     found = trained(0, 2, wild, tmp_path, tmp_path / "work")
     assert (found["points"], found["diverged"], "correct" in found) == ([], 2, False)
     assert not (tmp_path / "rewards").exists()
