@@ -164,7 +164,7 @@ def test_the_runs_of_a_study_are_put_together_by_method() -> None:
     run = path([0.0, 1.0, 0.0], [0.0, 1.0, 2.0])
     start = np.array([-1.0, 1.0] * (PREFIXES // 2))
     votes = [[start, 2 * start, 3 * start], [-start, -2 * start, -3 * start]]
-    more = {"margins": [[0.0]] * 3, "own": [[0.0], [1.0], [1.0]]}
+    more = {"margins": [[0.0] * 40] * 3, "own": [[0.0] * 40, [1.0] * 40, [1.0] * 40]}
     there = {
         Cell(1, "monitor", 10, 2): {"scores": votes},
         Cell(0, "ppo_gold"): {"points": points([0.0, 1.0, 2.0], [0.0, 0.0, 0.0])},
