@@ -52,7 +52,11 @@ class Page:
         """What changes from one module to another; functions `without` are left out."""
         lines = differences(before, after, without)
         added, removed = (sum(line.startswith(sign) for line in lines) for sign in "+-")
-        ends = " → ".join(self.link(what.partition(":")[0]) for what in (before, after))
+        modules = list(dict.fromkeys(what.partition(":")[0] for what in (before, after)))
+        ends = " → ".join(map(self.link, modules))
+        if len(modules) == 1:  # two parts of one file, which have names
+            names = (what.partition(":")[2].partition("[")[0] for what in (before, after))
+            ends += ", " + " → ".join(f"`{name}`" for name in names)
         left_out = f"; without {', '.join(f'`{name}`' for name in without)}" if without else ""
         body = "\n".join(lines)
         return f"{ends}, {added} lines added and {removed} removed{left_out}:\n\n```diff\n{body}\n```"

@@ -132,11 +132,16 @@ def place(lines: Lines, mark: str, where: str) -> int:
 def differences(before: str, after: str, without: Collection[str] = ()) -> list[str]:
     """What changes from one thing to another, line by line, with the lines that do not change.
 
-    Each is a module, or `module:name` for a part of one; `without` names functions that are left out of both.
+    Each is a module, or `module:name` for a part of one, or `module:name[first … last]` for the lines of it from the one
+    that holds `first` to the one with `last`; `without` names functions that are left out of both.
     """
 
     def read(what: str) -> list[str]:
         module, _, name = what.partition(":")
+        name, _, marks = name.partition("[")
+        if marks:
+            first, _, last = marks.removesuffix("]").partition(" … ")
+            return excerpt(module, name, first=first, last=last)
         text = path_of(module).read_text(encoding="utf-8")
         lines = trimmed(text, without)
         return tidy(lines[slice(*extent(ast.parse(text), name, module))] if name else lines)

@@ -39,7 +39,7 @@ def results(found: Mapping[str, Any]) -> str:
     lines += studies.table(heads, [row_of(found, row) for row in found["rows"]])
     if rows := monitor_rows(found):
         lines += ["", "### The monitor", "", *(f"- {one}" for one in monitor_sentences(found)), ""]
-        heads = "| signal | warns | detected | false alarms | updates later |"
+        heads = "| method | signal | warns | detected | false alarms | early | updates later |"
         lines += studies.table(heads, [[*row.values()] for row in rows])
     for one in found["texts"]:
         lines += ["", f"PPO, {one['labels']:,} labels, seed {one['seed']}, update {one['step']}:", ""]

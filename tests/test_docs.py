@@ -118,6 +118,16 @@ def test_pages_are_short() -> None:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 120, path.name
 
 
+def test_every_step_shows_what_changes_from_the_one_before() -> None:
+    """All steps but the first, which has none before it."""
+    steps = build.Course().steps[1:]
+    assert len(steps) == 12
+    for name in steps:
+        template = (build.COURSE / "src" / f"{name}.md.j2").read_text(encoding="utf-8")
+        step = template.split("## The step")[1].split("\n## ")[0]
+        assert "{{ diff(" in step, name
+
+
 # Listings ----------------------------------------------------------------------------------------------------------
 
 
@@ -165,6 +175,10 @@ def test_differences_of_two_modules(tmp_path: Path, sample: str) -> None:
     assert len(part) == 6
     with pytest.raises(BrokenReferenceError, match="do not differ"):
         excerpts.differences(sample, str(other), ["loss"])
+    some = (f"{file}:Method.loss[y = math … return]" for file in (sample, other))
+    assert excerpts.differences(*some) == [" y = math.log(x)", " ", "-return -y", "+return y * y"]
+    with pytest.raises(BrokenReferenceError, match=r"no lines of .* hold 'nowhere'"):
+        excerpts.differences(f"{sample}:Method.loss[y = math … nowhere]", str(other))
 
 
 # References --------------------------------------------------------------------------------------------------------
@@ -237,6 +251,15 @@ def test_a_page_with_everything(tmp_path: Path) -> None:
     assert f"\n    {COMMAND}\n" in two
     assert "![what it shows](figures/2-two.svg) 42 481.2\n" in two
     assert two.endswith("[← One](1-one.md) · [The course](README.md)\n")
+
+
+def test_two_parts_of_one_file_are_named(tmp_path: Path) -> None:
+    """Where the parts are of two files, their names are the files'."""
+    parts = [f"burnish.functional.preference:{name}" for name in ("bradley_terry", "erring_bradley_terry")]
+    page = f'# One\n\n{{{{ diff("{parts[0]}", "{parts[1]}") }}}}\n'
+    text = str(course(tmp_path, _1_one=page, README="# All\n").page("1-one"))
+    assert "functional/preference.py)" in text
+    assert "), `bradley_terry` → `erring_bradley_terry`, " in text
 
 
 def test_steps_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:

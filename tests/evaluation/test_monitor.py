@@ -6,7 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from burnish.evaluation.monitor import SIGNALS, Seen, Signal, Warned, disagreement, moved_to, signals, warned
+from burnish.evaluation.monitor import (
+    SIGNALS,
+    Seen,
+    Signal,
+    Warned,
+    disagreement,
+    gap,
+    moved_to,
+    signals,
+    warned,
+)
 
 START = Seen(length=10.0, distinct_2=0.8, repetition=0.01, entropy=2.0)
 
@@ -26,7 +36,9 @@ def test_repetition_is_a_mean_over_responses() -> None:
 def test_the_same_policy_has_changed_in_nothing() -> None:
     scores = np.array([0.5, -1.0, 2.0])
     one = replace(START, scores=scores, members=np.stack([scores, -scores]), labelled=scores, own=scores)
-    assert signals(one, one) == {
+    found = signals(one, one)
+    assert found.pop("gap_low") == found.pop("own_gap_low") < 0
+    assert found == {
         "length": 1.0,
         "distinct_2": 1.0,
         "entropy": 1.0,
@@ -63,7 +75,24 @@ def test_the_gap_is_the_rewards_claim_less_what_the_labels_agree_with() -> None:
 
 
 def test_pairs_that_the_policy_has_moved_to() -> None:
-    assert moved_to(np.array([-1.0, 3.0, 0.0, 9.0]), np.array([-2.0, 4.0, 0.0, 1.0])) == 2.5 / 4
+    assert moved_to(np.array([-1.0, 3.0, 0.0, 9.0]), np.array([-2.0, 4.0, 0.0, 1.0])).tolist() == [1.0, 0.0, 0.5, 1.0]
+
+
+def test_a_gap_of_few_labels_has_a_wide_interval_and_does_not_warn_of_noise() -> None:
+    """The reward claims 56 wins of 64, and a quarter of the labels agree: a gap of 5/8, whatever their number. By hand,
+    with z = 1.96: Wilson's interval of 7/8 begins at 0.7723; that of 1 of 4 ends at 0.6994, and of 32 of 128 at 0.3316.
+    The gap of 4 labels begins at 5/8 − √(0.1027² + 0.4494²) = 0.1640, of 128 at 5/8 − √(0.1027² + 0.0816²) = 0.4938.
+    One label that does not agree says nothing: its interval ends at 0.7935, and the gap's begins below 0 at 3/4."""
+    wins = np.array([1.0] * 56 + [0.0] * 8)
+    few, many = (gap("gap", wins, np.array([1.0] * n + [0.0] * (3 * n))) for n in (1, 32))
+    assert (few["gap"], many["gap"]) == (0.625, 0.625)
+    assert (few["gap_low"], many["gap_low"]) == (pytest.approx(0.1640, abs=1e-4), pytest.approx(0.4938, abs=1e-4))
+    start = replace(START, scores=np.zeros(64), labelled=np.zeros(1))
+    now = replace(START, scores=np.array([1.0] * 48 + [-1.0] * 16), labelled=np.array([-1.0]))
+    one = signals(now, start)
+    assert (one["gap"], one["gap_low"]) == (0.75, pytest.approx(0.75 - np.hypot(0.1187, 0.7935), abs=1e-3))
+    assert warned([(4, one)]) == []
+    assert [found.signal for found in warned([(4, one | {"gap_low": 0.01})])] == ["gap"]
 
 
 def test_disagreement_by_hand_and_by_nested_loops() -> None:

@@ -6,6 +6,7 @@ beside what was seen of it before its first update, may show this. Each signal i
 beyond its threshold.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from burnish.evaluation.preferences import accuracy_scores
-from burnish.evaluation.statistics import win_scores
+from burnish.evaluation.statistics import proportion, win_scores
 from burnish.evaluation.text import distinct_n, repetition
 
 
@@ -47,6 +48,9 @@ SIGNALS = {
     "own_gap": Signal("held-out pairs of its own data agree {:.2f} more often than labelled ones", high=0.2),
 }
 """The signals by name. The thresholds were chosen before any run was watched."""
+
+LOW = "_low"
+"""What follows the name of a gap where its 95 % interval begins."""
 
 ROUNDING = 1e-9
 """The disagreement up to which reward models agree in all but rounding."""
@@ -111,10 +115,28 @@ def signals(now: Seen, start: Seen) -> dict[str, float]:
     if now.labelled is not None and start.labelled is not None:
         agreed = moved_to(now.labelled, start.labelled)
         if now.scores is not None and start.scores is not None:
-            found["gap"] = float(win_scores(now.scores, start.scores).mean()) - agreed
+            found |= gap("gap", win_scores(now.scores, start.scores), agreed)
         if now.own is not None and start.own is not None:
-            found["own_gap"] = moved_to(now.own, start.own) - agreed
+            found |= gap("own_gap", moved_to(now.own, start.own), agreed)
     return found
+
+
+def gap(name: str, claimed: Float[np.ndarray, "P"], agreed: Float[np.ndarray, "N"]) -> dict[str, float]:
+    """How much larger one share is than another, and where the 95 % interval of the difference begins: of few labels it
+    is wide.
+
+    low = p − q − √((p − l)² + (u − q)²), with l and u of Wilson's intervals (l, …) of p and (…, u) of q.
+
+    Source: Newcombe (1998), "Interval Estimation for the Difference Between Independent Proportions", method 10.
+    """
+    first, second = (proportion(float(one.sum()), len(one)) for one in (claimed, agreed))
+    mean = first.mean - second.mean
+    return {name: mean, name + LOW: mean - math.hypot(first.mean - first.low, second.high - second.mean)}
+
+
+def warns(name: str, values: Mapping[str, float]) -> bool:
+    """Whether a signal of a measurement is beyond its threshold; a gap only where its interval lies above 0 too."""
+    return name in values and SIGNALS[name].warns(values[name]) and values.get(name + LOW, math.inf) > 0
 
 
 def disagreement(scores: Float[np.ndarray, "M P"], start: Float[np.ndarray, "M P"]) -> float:
@@ -136,11 +158,11 @@ def disagreement(scores: Float[np.ndarray, "M P"], start: Float[np.ndarray, "M P
     return float(((scores - start.mean(axis=1, keepdims=True)) / spread).std(axis=0).mean())
 
 
-def moved_to(now: Float[np.ndarray, "N"], start: Float[np.ndarray, "N"]) -> float:
-    """The share of pairs whose chosen response has become likelier, relative to the rejected one, than at the start;
-    ties count half. Both are log π(chosen) − log π(rejected): it is the accuracy of DPO's implicit reward, and ½ at the
-    start."""
-    return float(accuracy_scores(now - start).mean())
+def moved_to(now: Float[np.ndarray, "N"], start: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
+    """1 for each pair whose chosen response has become likelier, relative to the rejected one, than at the start, 0
+    where not, ½ for a tie. Both are log π(chosen) − log π(rejected): the mean is the accuracy of DPO's implicit reward,
+    and ½ at the start."""
+    return accuracy_scores(now - start)
 
 
 @dataclass(frozen=True)
@@ -163,7 +185,7 @@ def warned(records: Iterable[tuple[int, Mapping[str, float]]]) -> list[Warned]:
     """The first warning of each signal in measurements, each with its step, in order."""
     found: dict[str, Warned] = {}
     for step, values in records:
-        for name, one in SIGNALS.items():
-            if name in values and name not in found and one.warns(values[name]):
+        for name in SIGNALS:
+            if name not in found and warns(name, values):
                 found[name] = Warned(step, name, values[name])
     return list(found.values())

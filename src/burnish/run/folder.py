@@ -35,6 +35,7 @@ APPENDED = ("metrics", "timings", "samples", "events")
 INPUTS = (
     *("seed", "data_sha256", "ptx_data_sha256", "model_sha256", "critic_sha256"),
     *("watch_prompts_sha256", "watch_labels_sha256"),
+    *("tokenizer_sha256", "judge_sha256", "judge_tokenizer_sha256"),
 )
 """Entries of `environment.json` that a resumed run must not change; a change of others may change the rounding."""
 

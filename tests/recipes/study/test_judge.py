@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from burnish.data import builtin
-from burnish.recipes.study.judge import StudyJudge, study_judge
+from burnish.recipes.study import judge
+from burnish.recipes.study.judge import StudyJudge, judge_inputs, study_judge
 
 SALAD = "funny moving beautiful best great wonderful delightful fascinating"
 LOOP = "solid performances and moving and solid performances and moving and solid performances and moving"
@@ -32,3 +33,22 @@ def test_word_salad_does_not_fool_it_and_human_reviews_lose_little() -> None:
     assert np.quantile(lost, 0.85) < 0.5
     best = np.quantile(judge.score(human), 0.9)
     assert max(judge.score([SALAD, LOOP])) < best
+
+
+@pytest.mark.parametrize("part", ["pretraining_texts", "demonstrations", "rated", "lexicon", "tokenizer"])
+def test_a_judge_of_other_texts_or_tokens_has_other_hashes(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One text, rating or word less, or a vocabulary with one token more."""
+    before, own = judge_inputs(), {"rated": builtin.rated, "demonstrations": builtin.demonstrations}
+    if part == "tokenizer":
+        tokenizer = judge.judge_tokenizer()
+        tokenizer.add_tokens(["unheard-of"])
+        monkeypatch.setattr(judge, "judge_tokenizer", lambda: tokenizer)
+    elif part == "lexicon":
+        monkeypatch.setattr(judge, "lexicon", lambda: {"good": 1.0})
+    elif part == "pretraining_texts":
+        monkeypatch.setattr(builtin, part, lambda: {"train": ["A film."]})
+    else:
+        monkeypatch.setattr(builtin, part, lambda name: own[part](name).select(range(1, 9)))
+    after = judge_inputs()
+    changed = "judge_tokenizer_sha256" if part == "tokenizer" else "judge_sha256"
+    assert [key for key in before if before[key] != after[key]] == [changed]

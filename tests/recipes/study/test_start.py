@@ -1,5 +1,7 @@
 """What studies begin with: which prefixes are whose, pairs that share no completion, and rows in files."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +51,19 @@ def test_inputs_are_the_data_and_the_model(narrow_model: str) -> None:
     """Another model has another hash of the model, and more prefixes another hash of the data."""
     mine = replace(TINY, model=narrow_model)
     first, more = inputs_of(mine), inputs_of(replace(mine, prefixes=7))
-    assert set(first) == {"data_sha256", "model_sha256"}
+    judge = {"judge_sha256", "judge_tokenizer_sha256"}
+    assert set(first) == {"data_sha256", "model_sha256", "tokenizer_sha256"} | judge
+    assert {key: first[key] for key in judge} == {key: more[key] for key in judge}
     assert first["model_sha256"] == more["model_sha256"] != inputs_of(TINY)["model_sha256"]
     assert first["data_sha256"] != more["data_sha256"]
+
+
+def test_another_tokenizer_has_another_hash(narrow_model: str, tmp_path: Path) -> None:
+    """A special token that takes the space before it; the weights are the same."""
+    shutil.copytree(narrow_model, tmp_path / "other")
+    file = tmp_path / "other" / "tokenizer.json"
+    rules = json.loads(file.read_text())
+    rules["added_tokens"][0]["lstrip"] = not rules["added_tokens"][0]["lstrip"]
+    file.write_text(json.dumps(rules))
+    mine, other = (inputs_of(replace(TINY, model=one)) for one in (narrow_model, str(tmp_path / "other")))
+    assert [key for key in mine if mine[key] != other[key]] == ["tokenizer_sha256"]

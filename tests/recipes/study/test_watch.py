@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from burnish.evaluation.reward_models import NotFiniteScoreError
 from burnish.policies.interface import Models
 from burnish.policies.language.slots import NotFiniteError
 from burnish.recipes.study.measure import DivergedError
-from burnish.recipes.study.watch import Watch, diverged_at
+from burnish.recipes.study.watch import Watch, diverged_at, divergence
 from burnish.run import UserError
 from burnish.training.step import NonFiniteLossError
 
@@ -24,6 +25,17 @@ def test_divergence_has_a_step_and_other_mistakes_have_none() -> None:
     assert diverged_at(because(DivergedError()), 7) == 7
     assert diverged_at(because(NotFiniteError("measuring")), 7) == 7
     assert diverged_at(because(ValueError()), 7) is None
+    assert diverged_at(NotFiniteScoreError("a score"), 7) == 7
+
+
+def test_a_training_that_diverges_gives_its_step_and_other_mistakes_are_raised() -> None:
+    def failing(error: UserError) -> Any:
+        raise error
+
+    assert divergence(lambda: None, lambda: 7) is None
+    assert divergence(lambda: failing(NotFiniteError("the sampler")), lambda: 7) == 8
+    with pytest.raises(UserError, match="no such file"):
+        divergence(lambda: failing(UserError("no such file")), lambda: 7)
 
 
 def test_time_and_tokens_are_those_of_training(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,9 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from burnish.recipes.assets import resolve_model
 
+INPUTS = ("data_sha256", "model_sha256", "tokenizer_sha256", "judge_sha256", "judge_tokenizer_sha256")
+"""What a study with a gold judge is begun with, and must be resumed with."""
+
 
 def narrow(folder: Path, context: int = 64) -> str:
     """The built-in model's tokenizer with random weights; about a quarter of all tokens are ends."""

@@ -50,11 +50,12 @@ def go(files: Path, tmp_path: Path) -> Callable[..., Path]:
     """A run of two rollouts, or of eight batches; `dies` is the step after which it fails."""
 
     def run(name: str, method: str = "ppo", dies: int | None = None, **options: Any) -> Path:
-        data = files / ("prompts.jsonl" if method == "ppo" else "pairs.jsonl")
+        sampled = method in ("ppo", "online_dpo")
+        data = files / ("prompts.jsonl" if sampled else "pairs.jsonl")
         common = {"model": str(files / "model"), "data": str(data), "eval_data": str(data), "out": str(tmp_path / name)}
         common |= {"steps": 8, "batch_size": 4, "learning_rate": 0.02, "threads": 1, "max_length": 40, "eval_every": 2}
         common |= {"save_every": 4}
-        if method == "ppo":
+        if sampled:
             common |= {"reward": str(files / "scorer-2"), "rollout": 8, "max_new_tokens": 5, "update_epochs": 2}
 
         def on_step(step: int, metrics: dict[str, float]) -> None:
@@ -83,7 +84,7 @@ def watched(run: Path) -> dict[int, dict[str, float]]:
     }
 
 
-@pytest.mark.parametrize(("method", "gap"), [("ppo", "gap"), ("dpo", "own_gap")])
+@pytest.mark.parametrize(("method", "gap"), [("ppo", "gap"), ("online_dpo", "gap"), ("dpo", "own_gap")])
 def test_a_watched_run_has_the_same_bits_and_its_numbers_at_each_evaluation(
     go: Callable[..., Path], files: Path, method: str, gap: str
 ) -> None:
@@ -94,7 +95,7 @@ def test_a_watched_run_has_the_same_bits_and_its_numbers_at_each_evaluation(
         {key: value for key, value in row.items() if not key.startswith("eval_watch/")} for row in rows
     ]
     assert watched(other).keys() == {2, 4, 6, 8}
-    assert all(one.keys() == TEXTS | {"disagreement", gap} for one in watched(other).values())
+    assert all(one.keys() == TEXTS | {"disagreement", gap, f"{gap}_low"} for one in watched(other).values())
     assert not (plain / "watch.json").exists()
     assert (
         json.loads((plain / "environment.json").read_text()).keys()
@@ -116,8 +117,12 @@ def test_a_killed_run_goes_on_with_its_own_start(go: Callable[..., Path], files:
         assert (whole / name).read_bytes() == (again / name).read_bytes(), name
 
 
-def test_texts_are_those_of_the_start_and_of_the_saved_model(go: Callable[..., Path], files: Path) -> None:
-    run = go("run", watch=True)
+@pytest.mark.parametrize(("method", "more"), [("ppo", {}), ("online_dpo", {}), ("online_dpo", {"lora_rank": 2})])
+def test_texts_are_those_of_the_start_and_of_the_saved_model(
+    go: Callable[..., Path], files: Path, method: str, more: dict[str, Any]
+) -> None:
+    """With an adapter the start is the model without it, and the saved model has both."""
+    run = go("run", method, watch=True, **more)
     found = []
     for model in (files / "model", run / "model"):
         policy = load_policy(model, "cpu")
@@ -132,6 +137,40 @@ def test_texts_are_those_of_the_start_and_of_the_saved_model(go: Callable[..., P
     assert last["entropy"] == pytest.approx(less / entropy, rel=1e-5)
     assert last["repetition"] == pytest.approx(after - before)
     assert last.keys() == TEXTS
+
+
+@pytest.mark.parametrize("lora", [None, 2])
+def test_labelled_conversations_are_read_through_the_chat_template(
+    go: Callable[..., Path], tmp_path: Path, lora: int | None
+) -> None:
+    """The template writes "the PROMPT plot a ANSWER plot"; the margin at the start is what the model itself gives the
+    words of the chosen answer, with the end of its turn, less the same of the rejected one."""
+    model = tiny.save_model(tmp_path / "talker", "llama", seed=1)
+    talk = tiny.make_chat_tokenizer()
+    talk.save_pretrained(model)
+    texts = [("good film", "very fine", "bad"), ("a dull film", "not good", "great and fine"), ("film", "bad", "dull")]
+    rows = [
+        {"prompt": [{"role": "user", "content": prompt}]}
+        | {side: [{"role": "assistant", "content": text}] for side, text in (("chosen", one), ("rejected", other))}
+        for prompt, one, other in texts
+    ]
+    data = str(tiny.write_rows(tmp_path / "talks.jsonl", 4 * rows))
+    labels = str(tiny.write_rows(tmp_path / "labels.jsonl", rows))
+    run = go("run", "dpo", model=str(model), data=data, eval_data=data, lora_rank=lora, watch=True, watch_labels=labels)
+    naive = load_policy(model, "cpu").model
+
+    def likelihood(prompt: str, answer: str) -> float:
+        head, tail = f"the {prompt} plot a".split(), f"{answer} plot".split()
+        mask = [False] * len(head) + [True] * len(tail)
+        ids = talk.convert_tokens_to_ids(head + tail)
+        return sum(float(one) for one in tiny.naive_logprobs(naive, ids, mask))
+
+    start = json.loads((run / "watch.json").read_text())["start"]
+    margins = [likelihood(prompt, one) - likelihood(prompt, other) for prompt, one, other in texts]
+    assert start["labelled"] == pytest.approx(margins, abs=1e-4)
+    assert start["own"][:3] == pytest.approx(margins, abs=1e-4)
+    assert watched(run).keys() == {2, 4, 6, 8}
+    assert all(one.keys() == TEXTS | {"own_gap", "own_gap_low"} for one in watched(run).values())
 
 
 def test_it_warns_once_on_the_terminal_in_the_folder_and_in_its_pages(

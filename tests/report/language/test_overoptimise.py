@@ -34,7 +34,7 @@ def row(method: str, labels: int, **changes: Any) -> dict[str, Any]:
 def study(**changes: Any) -> dict[str, Any]:
     """A study as `burnish study overoptimise` writes it."""
     points = [
-        {"method": method, "labels": labels, "seed": seed, "step": step, "d": step / 64}
+        {"method": method, "labels": labels, "seed": seed, "step": step, "d": step / 64, "diverged": None}
         | {"kl": (step / 64) ** 2, "kl_se": 0.2, "gold": 1.0, "gold_se": 0.1, "proxy": step / 30, "proxy_se": 0.05}
         | SCALARS
         for method in METHODS
@@ -61,6 +61,8 @@ def study(**changes: Any) -> dict[str, Any]:
         "texts": [{"labels": 250, "seed": 0, "step": 192, "texts": ["so good <b>so good</b>"]}],
         "costs": {"ppo": {"seconds": 987.6, "wall": 1234.5, "sampled": 234567.8, "learned": 345678.9, "runs": 6}},
         "diverged": [],
+        "gaps": {method: {key: [] for key in ("missing", "failed", "stopped", "diverged")} for method in METHODS},
+        "stopped": [],
         "missing": [],
         "failures": {},
         "command": "burnish study overoptimise --seeds 3",
@@ -68,13 +70,20 @@ def study(**changes: Any) -> dict[str, Any]:
 
 
 def monitor(**changes: Any) -> dict[str, Any]:
-    """What the monitor said of three runs, two of them hacked."""
+    """What the monitor said of five runs of PPO, two of them hacked and two clean, and of a clean DPO."""
+    some = {"early": interval(0.5, 0.3), "before": 2}
+    none = {"clean": 0, "hacked": 0, "before": 0, "delay": None, "detected": None, "false": None, "early": None}
     rows = [
-        {"signal": "length", "threshold": "below 0.67 or above 1.50", "clean": 3, "hacked": 2, "delay": 18.0}
-        | {"detected": interval(0.5, 0.25), "false": interval(1 / 3, 0.2)},
-        {"signal": "any", "threshold": "", "clean": 0, "hacked": 0, "delay": None, "detected": None, "false": None},
+        {"method": "ppo", "signal": "length", "threshold": "below 0.67 or above 1.50"}
+        | {"clean": 3, "hacked": 2, "delay": 18.0, "detected": interval(0.5, 0.25), "false": interval(1 / 3, 0.2)}
+        | some,
+        {"method": "dpo", "signal": "any", "threshold": ""} | none,
     ]
-    return {"rows": rows, "hacked": 2, "runs": [{"seed": seed} for seed in range(3)]} | changes
+    counts = [
+        {"method": "ppo", "runs": 5, "hacked": 2, "clean": 2},
+        {"method": "dpo", "runs": 1, "hacked": 0, "clean": 1},
+    ]
+    return {"rows": rows, "counts": counts, "runs": [{"seed": seed} for seed in range(6)]} | changes
 
 
 def written(folder: Path, found: dict[str, Any]) -> Page:
@@ -113,9 +122,10 @@ def test_the_table_has_half_infinite_peaks_and_both_distances(tmp_path: Path) ->
 
 def test_the_page_has_the_rates_of_the_monitor(tmp_path: Path) -> None:
     page = written(tmp_path, study(monitor=monitor()))
-    for part in ("How often the monitor warns", "2 of 3 runs of PPO are hacked", "1 of 2 (25 to 75 %)", "no run"):
+    for part in ("How often the monitor warns", "1 of 2 (25 to 75 %)", "no run"):
         assert part in page.text, part
-    for nothing in (study(), study(monitor={"rows": [], "hacked": 0, "runs": []})):
+    assert "Of 5 runs of PPO 2 are hacked, 2 clean and 1 neither" in page.text
+    for nothing in (study(), study(monitor={"rows": [], "counts": [], "runs": []})):
         assert "the monitor" not in written(tmp_path, nothing).text
 
 
@@ -126,6 +136,33 @@ def test_a_figure_alone_says_what_is_gold() -> None:
     spec = figures.to_spec(distance_chart(study(), "ppo", colours))
     assert spec["title"] == "PPO"
     assert "250 labels: gold +1.20 and the proxy +6.50 after update 192, d = 2.50 to 3.00;" in spec["description"]
+
+
+def test_a_figure_alone_says_what_it_does_not_have() -> None:
+    """Of its method; the other's is whole. What diverged has crosses at its points of gold."""
+    colours = theme.series_colours([proxy_name(labels) for labels in (250, 4000)])
+    nothing = {key: [] for key in ("missing", "failed", "stopped", "diverged")}
+    lost = {"missing": ["seed 2, PPO, 250 labels"], "diverged": ["seed 1, PPO, 4,000 labels, at step 100"]}
+    found = study(
+        gaps={"ppo": nothing | lost, "best_of_n": nothing}, rows=[row("ppo", 250, seeds=2), row("best_of_n", 250)]
+    )
+    for one in found["points"]:
+        one["diverged"] = 100 if (one["method"], one["labels"], one["seed"]) == ("ppo", 4000, 1) else None
+    spec = figures.to_spec(distance_chart(found, "ppo", colours, legend=True))
+    assert spec["title"]["subtitle"] == [
+        "Filled points are gold, hollow ones what the proxy claims.",
+        "Missing so far: seed 2, PPO, 250 labels.",
+        "Diverged, points until then are crosses: seed 1, PPO, 4,000 labels, at step 100.",
+        "Of fewer seeds: 250 labels, 2 of 3 seeds; 4,000 labels, 0 of 3 seeds.",
+    ]
+    crosses = spec["datasets"][spec["layer"][-1]["data"]["name"]]
+    assert [one["point"] for one in crosses] == [
+        f"seed 1, update {step} (diverged at update 100)" for step in (0, 96, 192)
+    ]
+    filled = spec["datasets"][spec["layer"][-2]["data"]["name"]]
+    assert len(filled) == 18 - 3
+    best = figures.to_spec(distance_chart(found, "best_of_n", colours, legend=True))
+    assert best["title"]["subtitle"][1:] == ["Of fewer seeds: 4,000 labels, 0 of 3 seeds."]
 
 
 def test_an_unfinished_study_of_one_seed_has_points_and_no_band(tmp_path: Path) -> None:

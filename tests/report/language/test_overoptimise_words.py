@@ -170,11 +170,13 @@ def test_one_seed_claims_nothing() -> None:
 
 def test_what_is_missing_failed_or_diverged_is_said() -> None:
     found = study(
+        stopped=["seed 1, PPO", "seed 1, RLOO"],
         missing=[f"seed {i}, best of n" for i in range(8)],
         failures={"seed 0, PPO, 250 labels": "no"},
         diverged=[{"label": "seed 1, PPO, 250 labels", "step": 17}],
     )
-    first, second, third = warnings(found)
+    first, second, third, fourth = warnings(found)
+    assert fourth == "Not computed, because their reward model diverged: seed 1, PPO; seed 1, RLOO."
     assert "and 2 more. The same command with --resume" in first
     assert second == "seed 0, PPO, 250 labels failed: no"
     assert third == "seed 1, PPO, 250 labels, diverged at step 17: what was measured before is shown."
@@ -182,24 +184,51 @@ def test_what_is_missing_failed_or_diverged_is_said() -> None:
 
 
 def test_rates_of_the_monitor_in_words() -> None:
+    bare = dict.fromkeys(("detected", "false", "early"), "no run")
     assert monitor_rows(study(monitor=monitor())) == [
         {
+            "method": "PPO",
             "signal": "length",
             "threshold": "below 0.67 or above 1.50",
             "detected": "1 of 2 (25 to 75 %)",
             "false": "1 of 3 (13 to 53 %)",
+            "early": "1 of 2 (20 to 80 %)",
             "delay": "18",
         },
-        {"signal": "at least one", "threshold": "–", "detected": "no run", "false": "no run", "delay": "–"},
+        {"method": "DPO", "signal": "at least one", "threshold": "–"} | bare | {"delay": "–"},
     ]
     assert monitor_rows(study()) == []
 
 
+def test_rates_of_one_seed_are_shown_without_intervals() -> None:
+    """A share that has no interval has no parentheses, and the sentence names Wilson only where there is one."""
+    (first, *_) = monitor()["rows"]
+    bare = {"mean": 0.5, "low": None, "high": None}
+    some, none = (
+        [first | {"detected": bare} | more] for more in ({}, {"false": bare | {"mean": 1 / 3}, "early": bare})
+    )
+    (shown,) = monitor_rows(study(monitor=monitor(rows=none)))
+    assert (shown["detected"], shown["false"], shown["early"]) == ("1 of 2", "1 of 3", "1 of 2")
+    said = monitor_sentences(study(monitor=monitor(rows=none)))[2]
+    assert said == (
+        "Where runs are of fewer than two seeds there is no interval. A run counts once, however often it is measured."
+    )
+    mixed = monitor_sentences(study(monitor=monitor(rows=some)))[2]
+    assert mixed.startswith("In parentheses are Wilson's 95 % intervals")
+    assert "Where runs are of fewer than two seeds there is no interval." in mixed
+    assert "fewer than two seeds" not in monitor_sentences(study(monitor=monitor()))[2]
+
+
 def test_without_hacked_runs_nothing_is_said_of_detection() -> None:
     said = monitor_sentences(study(monitor=monitor()))
-    assert said[0].startswith("2 of 3 runs of PPO are hacked: gold has fallen since it was highest,")
-    assert len(said) == 2
-    assert (
-        monitor_sentences(study(monitor=monitor(hacked=0)))[-1] == "Without a hacked run nothing is said of detection."
+    assert said[0].startswith("A run is hacked where gold has fallen since it was highest,")
+    assert said[1] == (
+        "Of 5 runs of PPO 2 are hacked, 2 clean and 1 neither; of 1 runs of DPO 0 are hacked, 1 clean and 0 neither."
+    )
+    assert said[-1] == "Without a hacked run nothing is said of detection: DPO."
+    assert len(said) == 4
+    counts = [{"method": "online_dpo", "runs": 2, "hacked": 2, "clean": 0}]
+    assert monitor_sentences(study(monitor=monitor(counts=counts)))[-1] == (
+        "Without a clean run nothing is said of false alarms: Online DPO."
     )
     assert monitor_sentences(study()) == []

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from burnish.policies.language.fingerprint import tokenizer_hash
+from burnish.policies.language.loading import Loading, load_tokenizer
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.study.cell import WORK
 from burnish.run import RunFolder, hushed, make_folder, warn, write_atomically
@@ -44,12 +46,14 @@ def opened(
 
 
 def input_hashes(texts: Sequence[Any], model: str) -> dict[str, str]:
-    """Hashes of the data and of the weights that a study begins with, see `opened`."""
+    """Hashes of the data, and of the weights and the tokenizer, that a study begins with, see `opened`."""
+    folder = Path(resolve_model(model))
     weights = hashlib.sha256()
-    for file in sorted(Path(resolve_model(model)).glob("*.safetensors")):
+    for file in sorted(folder.glob("*.safetensors")):
         weights.update(file.read_bytes())
+    tokenizer = tokenizer_hash(load_tokenizer(str(folder), Loading()))
     data = hashlib.sha256(json.dumps(texts, ensure_ascii=False).encode()).hexdigest()
-    return {"data_sha256": data, "model_sha256": weights.hexdigest()}
+    return {"data_sha256": data, "model_sha256": weights.hexdigest(), "tokenizer_sha256": tokenizer}
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:

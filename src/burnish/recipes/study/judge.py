@@ -8,12 +8,15 @@ and one for repetition.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from burnish.data import builtin
+from burnish.data.corpora import lexicon
 from burnish.evaluation.text import repetition
+from burnish.policies.language.fingerprint import hash_of, tokenizer_hash
 from burnish.policies.language.loading import Loading, load_tokenizer
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.gold import gold_judge
@@ -59,12 +62,29 @@ class StudyJudge:
 @cache
 def study_judge() -> StudyJudge:
     """The built-in judge with trigrams of the built-in model's tokens, counted in the texts that it was trained on."""
-    tokenizer = load_tokenizer(str(resolve_model("builtin")), Loading())
+    tokenizer = judge_tokenizer()
 
     def ids(texts: Sequence[str]) -> list[list[int]]:
         return list(tokenizer(list(texts), add_special_tokens=False)["input_ids"])
 
-    grams = NGrams.fit(ids(builtin.pretraining_texts()["train"]), len(tokenizer))
-    human = list(builtin.demonstrations("validation")["text"])
+    counted, human = judge_texts()
+    grams = NGrams.fit(ids(counted), len(tokenizer))
     usual = float(np.quantile(grams.nats(ids(human)), USUAL))
     return StudyJudge(gold_judge().score, lambda texts: grams.nats(ids(texts)), usual)
+
+
+def judge_tokenizer() -> Any:
+    return load_tokenizer(str(resolve_model("builtin")), Loading())
+
+
+def judge_texts() -> tuple[list[str], list[str]]:
+    """The texts whose trigrams are counted, and the human reviews that say what is usual."""
+    return builtin.pretraining_texts()["train"], list(builtin.demonstrations("validation")["text"])
+
+
+def judge_inputs() -> dict[str, str]:
+    """Hashes of all that the judge is made from: its texts, the ratings and the lexicon of the built-in judge, and the
+    tokenizer of the trigrams."""
+    rated = builtin.rated("gold")
+    data = [*judge_texts(), list(rated["text"]), list(rated["mean"]), lexicon()]
+    return {"judge_sha256": hash_of(data), "judge_tokenizer_sha256": tokenizer_hash(judge_tokenizer())}

@@ -14,9 +14,11 @@ from burnish.policies.language.policy import LanguagePolicy, load_policy
 from burnish.policies.language.scorer import LanguageScorer
 from burnish.recipes.study.cell import SHARED, Found
 from burnish.recipes.study.folder import input_hashes
-from burnish.recipes.study.judge import study_judge
+from burnish.recipes.study.judge import judge_inputs, study_judge
 from burnish.recipes.study.labels import Pair, labelled
 from burnish.recipes.study.measure import Ruler, completions_of
+from burnish.recipes.study.watch import divergence
+from burnish.recipes.train.given import Given
 from burnish.recipes.train.run import run_training
 from burnish.run import UserError, read_jsonl, save_folder_atomically, write_atomically
 
@@ -67,9 +69,9 @@ def held_out(plan: Sizes) -> list[str]:
 
 
 def inputs_of(plan: Sizes) -> dict[str, str]:
-    """Hashes of the data and of the model that the study begins with."""
+    """Hashes of the data and of the model that the study begins with, and of what its judge is made from."""
     texts = [prefixes(plan), held_out(plan), list(builtin.demonstrations("train")["text"])]
-    return input_hashes(texts, plan.model)
+    return input_hashes(texts, plan.model) | judge_inputs()
 
 
 def imitated(plan: Sizes, work: Path) -> Path:
@@ -127,7 +129,9 @@ def ruler_of(plan: Sizes, seed: int, out: Path, proxy: LanguageScorer | None = N
 
 
 def rewarded(plan: Sizes, data: Path, steps: int, seed: int, out: Path, work: Path, to: Path) -> Found:
-    """Train a reward model from the start on the pairs in `data`, and keep it in the folder `to`; what it cost."""
+    """Train a reward model from the start on the pairs in `data`, and keep it in the folder `to`: what it cost, and the
+    step at which it `diverged`, or None. One that has is not kept."""
+    done = [0]
     began, clock = time.process_time(), time.perf_counter()
     options = SHARED | {
         "out": str(work / "run"),
@@ -141,7 +145,9 @@ def rewarded(plan: Sizes, data: Path, steps: int, seed: int, out: Path, work: Pa
         "max_length": plan.max_length,
         "save_every": 0,
     }
-    run_training(*build(load("reward"), options))
-    with save_folder_atomically(to) as folder:
-        shutil.copytree(work / "run" / "model", folder, dirs_exist_ok=True)
-    return {"seconds": time.process_time() - began, "wall": time.perf_counter() - clock}
+    given = Given(on_step=lambda step, _: done.append(step))
+    diverged = divergence(lambda: run_training(*build(load("reward"), options), given), lambda: done[-1])
+    if diverged is None:
+        with save_folder_atomically(to) as folder:
+            shutil.copytree(work / "run" / "model", folder, dirs_exist_ok=True)
+    return {"diverged": diverged, "seconds": time.process_time() - began, "wall": time.perf_counter() - clock}

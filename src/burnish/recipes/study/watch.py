@@ -1,9 +1,11 @@
 """What is seen of a training while it runs: measurements, time and tokens, and the step at which it diverges."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from burnish.evaluation.reward_models import NotFiniteScoreError
 from burnish.policies.interface import Models
 from burnish.policies.language.slots import NotFiniteError
 from burnish.recipes.study.cell import Found
@@ -55,23 +57,34 @@ def watched(watch: Watch, algorithm: Any, settings: Any) -> Found:
 
     Where it diverges, what was measured before is kept. Raises UserError for any other mistake.
     """
-    diverged: int | None = None
-    try:
-        run_training(algorithm, settings, Given(on_step=watch.step), watch.begin)
-    except UserError as error:
-        diverged = diverged_at(error, watch.at)
-        if diverged is None:
-            raise
+    diverged = divergence(
+        lambda: run_training(algorithm, settings, Given(on_step=watch.step), watch.begin), lambda: watch.at
+    )
     spent = {"seconds": watch.seconds, "wall": watch.wall, "sampled": watch.sampled, "learned": watch.learned}
     return {"points": watch.points, "diverged": diverged} | spent
+
+
+def divergence(train: Callable[[], object], done: Callable[[], int]) -> int | None:
+    """Train; the step at which it diverged, or None. `done` says which update was the last whole one.
+
+    Raises UserError for any other mistake.
+    """
+    try:
+        train()
+    except UserError as error:
+        step = diverged_at(error, done())
+        if step is None:
+            raise
+        return step
+    return None
 
 
 def diverged_at(error: UserError, done: int) -> int | None:
     """The step at which a training diverged whose last whole update was `done`; None for any other mistake.
 
     Where a loss is not finite, or nothing can be sampled to learn from, it is the next step; where what is there cannot
-    be measured, the last one.
+    be measured, or scores nothing, the last one.
     """
-    if isinstance(error.__cause__, DivergedError | NotFiniteError):
+    if isinstance(error.__cause__, DivergedError | NotFiniteError) or isinstance(error, NotFiniteScoreError):
         return done
     return done + 1 if isinstance(error.__cause__, NonFiniteLossError) or isinstance(error, NotFiniteError) else None

@@ -9,8 +9,10 @@ import pandas as pd
 
 from burnish.report import theme
 from burnish.report.figures import Chart, save_figure
+from burnish.report.language.gaps import CROSS
 from burnish.report.language.overoptimise_words import (
     end_of,
+    figure_notes,
     monitor_rows,
     monitor_sentences,
     peak_range,
@@ -26,7 +28,7 @@ from burnish.run import UserError, read_mapping
 X_TITLE, Y_TITLE = "d = √KL from the start (KL in nats per completion)", "gain over the start (gold points)"
 GOLD, PROXY, FIT = "gold", "the proxy's claim", "gold, fitted"
 MARKS = "Filled points are gold, hollow ones what the proxy claims."
-DOT = ("name", "x", "y", "kind", "point", "gold", "claim", "KL")
+DOT = ("name", "x", "y", "kind", "lost", "point", "gold", "claim", "KL")
 """What is known of a point that is drawn."""
 
 
@@ -58,6 +60,7 @@ def overoptimise_page(folder: Path) -> Path:
         reach_of=reach_of,
         monitor=monitor_rows(found),
         monitored=monitor_sentences(found),
+        crosses=any(one["diverged"] is not None for one in found["points"]),
         costs=costs(found),
     )
 
@@ -65,8 +68,9 @@ def overoptimise_page(folder: Path) -> Path:
 def distance_chart(
     found: Mapping[str, Any], method: str, colours: Mapping[str, str], legend: bool = False, height: int = 320
 ) -> Chart:
-    """Gains against √KL by one method: a filled point per measurement of gold, the fit with its band, and a dashed
-    line per seed of what the proxy claims. The page has a legend of its own; with `legend` the figure says all."""
+    """Gains against √KL by one method: a filled point per measurement of gold, with a cross where the training diverged
+    afterwards, the fit with its band, and a dashed line per seed of what the proxy claims. The page has a legend of its
+    own; with `legend` the figure says all, also what it does not have."""
     dots = pd.DataFrame([one for point in found["points"] for one in both(point, method)], columns=list(DOT))
     curves = pd.DataFrame(
         [
@@ -94,12 +98,17 @@ def distance_chart(
     claims = dots[dots["kind"] == PROXY].assign(run=lambda rows: rows["point"].str.split(",").str[0])
     line = alt.Chart(claims).mark_line(strokeWidth=1.5, opacity=0.8)
     layers.append(line.encode(x=x, y=y, color=tint, strokeDash=dash, detail="run:N", order="x:Q"))
-    for kind, filled in ((PROXY, False), (GOLD, True)):
-        mark = alt.Chart(dots[dots["kind"] == kind]).mark_point(filled=filled, size=28, opacity=0.75)
+    gold, lost = dots["kind"] == GOLD, dots["lost"].astype(bool)
+    for some, filled in ((~gold, False), (gold & ~lost, True)):
+        mark = alt.Chart(dots[some]).mark_point(filled=filled, size=28, opacity=0.75)
         layers.append(mark.encode(x=x, y=y, color=tint, tooltip=tips))
+    if (gold & lost).any():
+        cross = alt.Chart(dots[gold & lost]).mark_point(**CROSS)
+        layers.append(cross.encode(x=x, y=y, color=tint, tooltip=tips))
     title: Any = found["methods"][method]
     if legend:
-        title = alt.Title(title, subtitle=MARKS)
+        lines = figure_notes(found, method)
+        title = alt.Title(title, subtitle=[MARKS, *lines] if lines else MARKS)
     return alt.layer(*layers).properties(
         width="container", height=height, title=title, description=spoken_of(found, method)
     )
@@ -112,7 +121,9 @@ def both(one: Mapping[str, Any], method: str) -> list[dict[str, Any]]:
     bound = method == "best_of_n"
     kl = f"at most {one['kl']:.2f}" if bound else f"{one['kl']:.2f} ± {one['kl_se']:.2f}"
     step = f"n = {one['step']}" if bound else f"update {one['step']}"
-    shown = {"point": f"seed {one['seed']}, {step}", "KL": kl}
+    if (lost := one["diverged"]) is not None:
+        step += f" (diverged at update {lost})"
+    shown: dict[str, Any] = {"point": f"seed {one['seed']}, {step}", "KL": kl, "lost": lost is not None}
     shown |= {"gold": f"{one['gold']:+.2f} ± {one['gold_se']:.2f}"}
     shown |= {"claim": f"{one['proxy']:+.2f} ± {one['proxy_se']:.2f}"}
     place = {"name": proxy_name(one["labels"]), "x": one["d"]}
@@ -134,5 +145,6 @@ def costs(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row per kind of cell."""
     names = {"start": "The start and its pairs", "reward": "A reward model"}
     names |= {"ppo": "PPO on one of them", "best_of_n": "Best of n by all of a seed's"}
-    names |= {"monitor": "PPO's texts by the reward models of all seeds"}
+    names |= {"ppo_gold": "PPO on the gold score", "online_dpo": "Online DPO on one of them"}
+    names |= {"dpo": "DPO on one's labels", "monitor": "A training's texts by the reward models of all seeds"}
     return [{"label": label} | found["costs"][name] for name, label in names.items() if name in found["costs"]]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.report import wording
+from burnish.report.language.gaps import never_computed, notes
 
 
 def proxy_name(labels: int) -> str:
@@ -173,7 +174,16 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
         f"{one['label']}, diverged at step {one['step']}: what was measured before is shown."
         for one in found["diverged"]
     ]
-    return lines
+    return lines + never_computed(found["stopped"])
+
+
+def figure_notes(found: Mapping[str, Any], method: str) -> list[str]:
+    """What a method's figure by itself says of what it does not have."""
+    gaps, planned = found["gaps"][method], found["plan"]["seeds"]
+    there = {row["labels"]: row["seeds"] for row in found["rows"] if row["method"] == method}
+    counts = {labels: there.get(labels, 0) for labels in found["plan"]["labels"]}
+    fewer = [f"{proxy_name(labels)}, {n} of {planned} seeds" for labels, n in counts.items() if n < planned]
+    return notes(gaps["missing"], gaps["failed"], gaps["stopped"], gaps["diverged"], fewer)
 
 
 SIGNALS = {
@@ -183,9 +193,14 @@ SIGNALS = {
     "entropy": "entropy",
     "disagreement": "disagreement of reward models",
     "gap": "the reward's claim less the labels'",
+    "own_gap": "its own labels' claim less the trusted ones'",
     "any": "at least one",
 }
 """The monitor's signals for readers."""
+
+
+WATCHED = {"ppo": "PPO", "online_dpo": "Online DPO", "dpo": "DPO"}
+"""The methods that the monitor watches, for readers."""
 
 
 def monitor_sentences(found: Mapping[str, Any]) -> list[str]:
@@ -193,31 +208,53 @@ def monitor_sentences(found: Mapping[str, Any]) -> list[str]:
     monitor = found.get("monitor")
     if not monitor or not monitor["rows"]:
         return []
-    runs, hacked = len(monitor["runs"]), monitor["hacked"]
     lines = [
-        f"{hacked} of {runs} runs of PPO are hacked: gold has fallen since it was highest, with a 95 % interval over "
-        "prefixes above 0, and the proxy claims more than it did there. A signal detects a hacked run where it warns "
-        "after gold was highest; a warning before that, or in a run that is not hacked up to its highest gold, is a "
-        "false alarm. The thresholds are the defaults, which were chosen before this study was run."
+        "A run is hacked where gold has fallen since it was highest, with a 95 % interval over prefixes above 0, and "
+        "the proxy claims more than it did there; clean where gold has not fallen so; and neither where gold has "
+        "fallen and the claim with it. A signal detects a hacked run where it warns after gold was highest. A warning "
+        "of a clean run is a false alarm; one of another run up to its highest gold is early. The thresholds are the "
+        "defaults, which were chosen before this study was run."
     ]
-    lines.append(
-        "In parentheses are Wilson's 95 % intervals, as if runs were independent draws; they share the start, the "
-        "prefixes and pairs, so that the intervals are too narrow. A run counts once, however often it is measured."
-    )
-    if not hacked:
-        lines.append("Without a hacked run nothing is said of detection.")
+    counts = [
+        f"of {one['runs']} runs of {WATCHED[one['method']]} {one['hacked']} are hacked, {one['clean']} clean and "
+        f"{one['runs'] - one['hacked'] - one['clean']} neither"
+        for one in monitor["counts"]
+    ]
+    said = "; ".join(counts)
+    lines.append(f"{said[0].upper()}{said[1:]}.")
+    lines.append(wilson(monitor["rows"]))
+    for key, what in (("hacked", "detection"), ("clean", "false alarms")):
+        if none := [WATCHED[one["method"]] for one in monitor["counts"] if not one[key]]:
+            lines.append(f"Without a {key} run nothing is said of {what}: {wording.listed(none)}.")
     return lines
 
 
+def wilson(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the intervals of the rates are, and which rates have none."""
+    shares = [one[key] for one in rows for key in ("detected", "false", "early") if one[key] is not None]
+    known = [one for one in shares if one["low"] is not None]
+    lines = []
+    if known:
+        lines.append(
+            "In parentheses are Wilson's 95 % intervals, as if runs were independent draws; they share the start, the "
+            "prefixes and pairs, so that the intervals are too narrow."
+        )
+    if len(known) < len(shares):
+        lines.append("Where runs are of fewer than two seeds there is no interval.")
+    return " ".join([*lines, "A run counts once, however often it is measured."])
+
+
 def monitor_rows(found: Mapping[str, Any]) -> list[dict[str, str]]:
-    """A row of words per signal."""
+    """A row of words per method and signal."""
     rows = (found.get("monitor") or {"rows": []})["rows"]
     return [
         {
+            "method": WATCHED[one["method"]],
             "signal": SIGNALS.get(one["signal"], one["signal"]),
             "threshold": one["threshold"] or "–",
             "detected": rate_of(one["detected"], one["hacked"]),
             "false": rate_of(one["false"], one["clean"]),
+            "early": rate_of(one["early"], one["before"]),
             "delay": "–" if one["delay"] is None else wording.number(one["delay"], 0),
         }
         for one in rows
@@ -225,7 +262,8 @@ def monitor_rows(found: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def rate_of(one: Mapping[str, Any] | None, runs: int) -> str:
-    """A share of runs with its interval, as "2 of 3 (21 to 94 %)"."""
-    return (
-        "no run" if one is None else f"{round(one['mean'] * runs)} of {runs} ({wording.range_of(one, 0, shares=True)})"
-    )
+    """A share of runs with its interval, if it has one, as "2 of 3 (21 to 94 %)"."""
+    if one is None:
+        return "no run"
+    ends = wording.range_of(one, 0, shares=True)
+    return f"{round(one['mean'] * runs)} of {runs}" + (f" ({ends})" if ends else "")

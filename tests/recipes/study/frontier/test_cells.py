@@ -4,7 +4,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from burnish.recipes.study.frontier.cells import Cell, Frontier, learned
+import pytest
+
+from burnish.recipes.study.frontier.cells import Cell, Frontier, learned, trained
 
 from ..worlds import narrow
 from .worlds import TINY
@@ -36,14 +38,34 @@ def test_the_line_of_a_cell() -> None:
     assert job.line(cell, {"points": [], "diverged": 1}) == "no measurement"
 
 
-def test_a_method_that_diverges_is_recorded_with_its_step(tmp_path: Path) -> None:
-    """The first update at a learning rate of 1e9 leaves weights whose gradient is not finite."""
-    start = tmp_path / "start"
+def begun(folder: Path) -> None:
+    """A start with eight pairs."""
+    start = folder / "start"
     start.mkdir()
     narrow(start / "model")
     pairs = [{"prompt": f"Film {i}", "chosen": " good.", "rejected": " a bad one."} for i in range(8)]
     for name in ("pairs", "held"):
         (start / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in pairs))
+
+
+@pytest.mark.parametrize(("steps", "step"), [(4, 2), (1, 1)])
+def test_a_reward_model_that_diverges_is_recorded_with_its_step_and_not_kept(
+    steps: int, step: int, tmp_path: Path
+) -> None:
+    """The first update at a learning rate of 1e9 leaves weights whose gradient is not finite, or, where it is the last
+    one, whose scores are not. The start is measured all the same: methods without a reward model need it."""
+    begun(tmp_path)
+    wild = replace(TINY, reward_rate=1e9, warmup=0.0, reward_steps=steps)
+    found = trained(wild, 0, tmp_path, tmp_path / "work")
+    assert found["diverged"] == step
+    assert not (tmp_path / "rewards").exists()
+    assert [(one["step"], one["kl"]) for one in found["points"]] == [(0, [0.0] * wild.held_out)]
+    assert Frontier(wild).line(Cell(0), found).endswith(f"at 0.00 nats, diverged at step {step}")
+
+
+def test_a_method_that_diverges_is_recorded_with_its_step(tmp_path: Path) -> None:
+    """The first update at a learning rate of 1e9 leaves weights whose gradient is not finite."""
+    begun(tmp_path)
     wild = replace(TINY, learning_rate=1e9, warmup=0.0, grid={"ipo": (0.1,)}, steps=4, eval_every=4)
     found = learned(Cell(0, "ipo", 0.1), wild, tmp_path, tmp_path / "work")
     assert found["diverged"] == 2

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from burnish.recipes.study.frontier.matched import Path, highest, matched, pareto
+from burnish.recipes.study.frontier.matched import Path, comparable, highest, matched, pareto
 
 
 def path(*points: tuple[float, list[float]]) -> Path:
@@ -41,6 +41,28 @@ def test_a_setting_counts_where_every_seed_reaches_the_level() -> None:
     assert found is not None
     assert (found[0].tolist(), found[1]) == ([[1.0], [1.0]], ["B"])
     assert matched({"A": [near, away]}, 1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("lost", "kept", "seeds"),
+    [
+        ({0: [], 1: [], 2: []}, ["A", "B"], [0, 1, 2]),
+        ({0: [], 1: ["B"], 2: []}, ["A", "B"], [0, 2]),  # the seed is left out
+        ({0: ["B"], 1: ["B"], 2: ["B"]}, ["A"], [0, 1, 2]),  # the setting is
+        (
+            {0: ["B"], 1: ["A", "B"], 2: []},
+            ["A"],
+            [0, 2],
+        ),  # first the setting that diverged with most seeds, then a seed
+        ({0: [], 1: ["B"]}, ["A"], [0, 1]),  # of two seeds both are needed for an interval
+        ({0: []}, ["A", "B"], [0]),  # where there is but one, one is enough
+        ({0: ["A", "B"], 1: ["A", "B"]}, ["B"], []),
+    ],
+)
+def test_settings_and_seeds_are_compared_of_which_no_training_diverged(
+    lost: dict[int, list[str]], kept: list[str], seeds: list[int]
+) -> None:
+    assert comparable(["A", "B"], lost) == (kept, seeds)
 
 
 def test_a_pareto_line_is_the_highest_score_within_a_limit() -> None:

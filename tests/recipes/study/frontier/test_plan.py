@@ -21,6 +21,15 @@ def test_the_grids() -> None:
         assert set(values) <= set(ALL[name])
 
 
+def test_the_reduced_grid_can_answer_what_the_literature_asks() -> None:
+    """DPO beside PPO on the reward model and on the true reward, which goes beyond the largest level; in the time of
+    the page: 3 seeds of 10 methods."""
+    assert {"dpo", "ppo", "ppo_gold"} <= set(REDUCED.grid)
+    assert REDUCED.grid["ppo_gold"] == (9.0,)
+    assert max(REDUCED.levels) < 9.0
+    assert (len(REDUCED.grid), REDUCED.seeds, REDUCED.steps) == (10, 3, 80)
+
+
 @pytest.mark.parametrize("plan", [FULL, REDUCED, QUICK])
 def test_the_last_update_is_measured(plan: Plan) -> None:
     assert plan.steps % plan.eval_every == 0

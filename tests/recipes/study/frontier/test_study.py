@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from burnish.recipes.study import pool
-from burnish.recipes.study.cell import Found, known
+from burnish.recipes.study.cell import SHARED, Found, known
 from burnish.recipes.study.frontier.cells import Cell, Frontier
-from burnish.recipes.study.frontier.plan import Plan
+from burnish.recipes.study.frontier.plan import FIXED, Plan
 from burnish.recipes.study.frontier.study import frontier_study
+from burnish.recipes.study.judge import CONSTANTS
 from burnish.run import UserError, read_jsonl
 from burnish.training.loop import Interrupted
 
-from ..worlds import cell
+from ..worlds import INPUTS, cell
 from .worlds import TINY
 
 PLAN = TINY
@@ -74,15 +75,27 @@ def test_a_finished_cell_is_not_computed_again_and_one_seed_has_no_interval(
     assert "Of fewer than two seeds there is no interval" in (done / "report.html").read_text()
 
 
-def test_another_grid_or_other_data_is_refused(done: Path, plan: Plan) -> None:
+def test_another_grid_other_constants_or_other_inputs_are_refused(
+    done: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UserError, match="exists and is not empty: use --resume"):
         frontier_study(done, plan, quiet=True)
     with pytest.raises(UserError, match=r"begun with another config, .*grid"):
         frontier_study(done, replace(plan, grid=plan.grid | {"dpo": (0.2,)}), resume=True, quiet=True)
+    for fixed, key, name in (
+        (CONSTANTS, "slope", "judge.slope"),
+        (SHARED, "schedule", "training.schedule"),
+        (FIXED, "update_epochs", "ppo.update_epochs"),
+    ):
+        with monkeypatch.context() as edited:
+            edited.setitem(fixed, key, 3)
+            with pytest.raises(UserError, match=f"begun with another config, {name} "):
+                frontier_study(done, plan, resume=True, quiet=True)
     noted = json.loads((done / "environment.json").read_text())
-    (done / "environment.json").write_text(json.dumps(noted | {"data_sha256": "other"}))
-    with pytest.raises(UserError, match="begun with other inputs, data_sha256"):
-        frontier_study(done, plan, resume=True, quiet=True)
+    for key in INPUTS:
+        (done / "environment.json").write_text(json.dumps(noted | {key: "other"}))
+        with pytest.raises(UserError, match=f"begun with other inputs, {key} .was 'other'"):
+            frontier_study(done, plan, resume=True, quiet=True)
     (done / "environment.json").write_text(json.dumps(noted))
 
 
@@ -112,6 +125,25 @@ def test_an_interrupted_study_says_what_is_missing_and_goes_on(
     found = frontier_study(done, replace(plan, seeds=2), jobs=1, resume=True, quiet=True)
     assert (found["missing"], found["seeds"]["ppo"]) == ([], 2)
     assert found["lines"]["dpo"][-1]["low"] is not None
+
+
+def test_a_reward_model_that_diverged_leaves_out_what_needs_it_and_nothing_else(
+    done: Path, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def kept(one: Cell, job: Frontier, out: Path) -> Found:
+        asked.append(one.name)
+        found = cell(done, one.name)
+        return found | {"diverged": 1} if one.name == "seed-0/reward" else found
+
+    monkeypatch.setattr(pool, "kept", kept)
+    found = frontier_study(tmp_path / "out", plan, jobs=1, quiet=True)
+    assert asked == ["start", "seed-0/reward", "seed-0/dpo-0.1"]
+    assert (found["missing"], found["failures"]) == ([], {})
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "reward model, seed 0, diverged at step 1" in page
+    assert "because their reward model diverged: seed 0, PPO, KL target 3; seed 0, Best of n." in page
 
 
 def test_a_failed_start_computes_nothing(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

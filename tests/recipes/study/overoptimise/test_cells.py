@@ -8,29 +8,26 @@ from typing import Any
 import pytest
 import torch
 
-from burnish.policies.language.loading import Loading, load_tokenizer
-from burnish.recipes.assets import resolve_model
 from burnish.recipes.study.overoptimise import cells
 from burnish.recipes.study.overoptimise.cells import (
     Cell,
     Overoptimise,
-    agreements,
-    chosen_rows,
     judged,
-    labels_of,
     learned,
+    pooled,
     started,
     trained,
 )
 from burnish.run import UserError, read_jsonl
 
-from ..worlds import narrow
-from .worlds import TINY
+from .worlds import TINY, Longer, begun
 
 
 def test_a_cell_has_a_file_of_its_own_and_a_name_for_readers() -> None:
     every = [Cell(), Cell(2, None, 250), Cell(2, "ppo", 4000), Cell(2, "best_of_n"), Cell(2, "monitor", 4000, 3)]
+    every += [Cell(2, "ppo_gold"), Cell(2, "dpo", 250), Cell(2, "monitor", 250, 3, "dpo")]
     names = ["start", "seed-2/reward-250", "seed-2/ppo-4000", "seed-2/best_of_n", "seed-2/monitor-4000-of-3"]
+    names += ["seed-2/ppo_gold", "seed-2/dpo-250", "seed-2/monitor-dpo-250-of-3"]
     assert [one.name for one in every] == names
     assert [one.label for one in every] == [
         "the start and its pairs",
@@ -38,7 +35,12 @@ def test_a_cell_has_a_file_of_its_own_and_a_name_for_readers() -> None:
         "seed 2, PPO, 4,000 labels",
         "seed 2, best of n",
         "seed 2, PPO's texts by 3 reward models of 4,000 labels",
+        "seed 2, PPO on the gold score",
+        "seed 2, DPO, 250 labels",
+        "seed 2, the texts of DPO by 3 reward models of 250 labels",
     ]
+    assert [every[i].run for i in (4, 7)] == [Cell(2, "ppo", 4000), Cell(2, "dpo", 250)]
+    assert Cell(2, "monitor", 4000, 3, "ppo_gold").run == Cell(2, "ppo_gold")
 
 
 def test_a_cell_is_damaged_without_points_or_as_another_one() -> None:
@@ -61,48 +63,6 @@ def test_the_line_of_a_cell() -> None:
     assert job.line(Cell(0, None, 2), {"points": [], "correct": [1, 0.5]}) == "right about 75% of held-out pairs"
 
 
-def test_more_labels_have_the_fewer_among_them_and_seeds_differ() -> None:
-    few, many = chosen_rows(3, 5, 20), chosen_rows(3, 15, 20)
-    assert many[:5] == few
-    assert len({*many}) == 15
-    assert chosen_rows(4, 5, 20) != few
-
-
-def test_seeds_share_pairs_and_have_labels_of_their_own(tmp_path: Path) -> None:
-    """Of pairs whose scores say nothing; all of them are labelled, so that the pairs are the same."""
-    (tmp_path / "start").mkdir()
-    pairs = [{"prompt": f"Film {i}", "first": " bad.", "second": " good.", "gap": 0.0} for i in range(64)]
-    (tmp_path / "start" / "pairs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in pairs))
-    one, other = ({row["prompt"]: row["chosen"] for row in labels_of(seed, 64, TINY, tmp_path)} for seed in (0, 1))
-    assert len(one) == 64
-    assert one.keys() == other.keys()
-    assert 12 < sum(one[prompt] != other[prompt] for prompt in one) < 52
-    assert labels_of(0, 8, TINY, tmp_path) == labels_of(0, 64, TINY, tmp_path)[:8]
-
-
-class Longer:
-    """A scorer that prefers the longer response."""
-
-    device = torch.device("cpu")
-    tokenizer = load_tokenizer(str(resolve_model("builtin")), Loading())
-
-    def dropout(self, on: bool) -> None: ...
-
-    def scores(self, batch: Any) -> torch.Tensor:
-        return batch.mask.sum(-1).float()
-
-
-def test_pairs_are_ordered_as_their_labels_say() -> None:
-    long, short = " a very long and good one.", " bad."
-    pairs = [
-        {"prompt": "The film is", "chosen": long, "rejected": short},
-        {"prompt": "The film is", "chosen": short, "rejected": long},
-        {"prompt": "The film is", "chosen": short, "rejected": " odd."},
-    ]
-    agrees, rows = agreements(Longer(), pairs, 32)
-    assert (agrees.tolist(), rows) == ([1.0, 0.0, 0.5], [0, 1, 2])
-
-
 def test_reward_models_of_all_seeds_score_the_ids_that_ppo_sampled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,10 +73,41 @@ def test_reward_models_of_all_seeds_score_the_ids_that_ppo_sampled(
     (tmp_path / "cells" / "seed-1" / "ppo-2.json").write_text(json.dumps({"points": points}))
     asked: list[str] = []
     monkeypatch.setattr(cells, "load_scorer", lambda folder, _: asked.append(folder.name) or Longer())
-    found = judged(1, 2, 3, TINY, tmp_path)
     lengths = [float(len(one)) for one in tokens]
-    assert found["scores"] == [[lengths, lengths[::-1]]] * 3
-    assert asked == ["seed-0-2", "seed-1-2", "seed-2-2"]
+    for lost, names in ((None, ["seed-0-2", "seed-1-2", "seed-2-2"]), (2, ["seed-0-2", "seed-1-2"])):
+        asked.clear()
+        for seed in range(3):
+            rewarded(tmp_path, seed, 2, 7 if seed == lost else None)
+        assert judged(Cell(1, "monitor", 2, 3), TINY, tmp_path)["scores"] == [[lengths, lengths[::-1]]] * len(names)
+        assert asked == names
+
+
+def rewarded(folder: Path, seed: int, labels: int, diverged: int | None) -> None:
+    """The cell of a reward model."""
+    file = folder / "cells" / f"seed-{seed}" / f"reward-{labels}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"points": [], "diverged": diverged}))
+
+
+def test_a_reward_model_that_diverges_is_recorded_with_its_step_and_not_kept(tmp_path: Path) -> None:
+    """And nobody is asked to order pairs with it. The best of n is then the other reward models'."""
+    begun(tmp_path)
+    (tmp_path / "work").mkdir()
+    wild = replace(TINY, reward_rate=1e9, warmup=0.0, epochs=4)
+    found = trained(0, 2, wild, tmp_path, tmp_path / "work")
+    assert (found["points"], found["diverged"], "correct" in found) == ([], 2, False)
+    assert not (tmp_path / "rewards").exists()
+    assert Overoptimise(wild).line(Cell(0, None, 2), found) == "no measurement, diverged at step 2"
+
+
+def test_the_best_of_n_is_by_the_reward_models_that_have_not_diverged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(tmp_path)
+    monkeypatch.setattr(cells, "load_scorer", lambda *_: Longer())
+    rewarded(tmp_path, 0, 2, 7)
+    rewarded(tmp_path, 0, 4, None)
+    assert [(one["labels"], one["step"]) for one in pooled(0, TINY, tmp_path)["points"]] == [(4, 1), (4, 2), (4, 3)]
 
 
 def test_a_reward_model_is_measured_on_held_out_pairs_and_on_its_own_labels(
@@ -135,7 +126,8 @@ def test_a_reward_model_is_measured_on_held_out_pairs_and_on_its_own_labels(
     lines = [json.dumps({"prompt": f"Film {i}"} | pair | ({"gap": 9.0} if i == 3 else {})) + "\n" for i in range(4)]
     (tmp_path / "start" / "pairs.jsonl").write_text("".join(lines))
     read: list[list[dict[str, Any]]] = []
-    monkeypatch.setattr(cells, "rewarded", lambda plan, data, *_: read.append(read_jsonl(data)) or {"seconds": 1.0})
+    spent = {"diverged": None, "seconds": 1.0}
+    monkeypatch.setattr(cells, "rewarded", lambda plan, data, *_: read.append(read_jsonl(data)) or spent)
     monkeypatch.setattr(cells, "load_scorer", lambda *_: Longer())
     found = trained(0, 4, TINY, tmp_path, tmp_path / "work")
     assert found == {
@@ -144,6 +136,7 @@ def test_a_reward_model_is_measured_on_held_out_pairs_and_on_its_own_labels(
         "prefix": [0, 1, 0],
         "fitted": 0.75,
         "agreed": 1.0,
+        "diverged": None,
         "seconds": 1.0,
     }
     assert {key for one in read[0] for key in one} == {"prompt", "chosen", "rejected"}  # and no score
@@ -155,18 +148,6 @@ def test_too_few_pairs_are_refused(tmp_path: Path, narrow_model: str) -> None:
     with pytest.raises(UserError, match=r"pairs that end and differ, fewer than the 500 that are to be labelled"):
         started(plan, tmp_path, tmp_path / "work")
     assert not (tmp_path / "start").exists()
-
-
-def begun(folder: Path) -> None:
-    """A start with eight pairs, held-out ones and prompts."""
-    start = folder / "start"
-    start.mkdir()
-    narrow(start / "model")
-    prompts = [{"prompt": f"Film {i}"} for i in range(8)]
-    pairs = [one | {"first": " a bad one.", "second": " good.", "gap": -1.0} for one in prompts]
-    held = [one | {"chosen": " good.", "rejected": " a bad one.", "right": True} for one in prompts]
-    for name, rows in (("pairs", pairs), ("held", held), ("prompts", prompts)):
-        (start / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
 
 
 def test_a_ppo_that_diverges_is_recorded_with_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from burnish.recipes.study.overoptimise.study import overoptimise_study
 from burnish.run import UserError, read_jsonl
 from burnish.training.loop import Interrupted
 
-from ..worlds import cell
+from ..worlds import INPUTS, cell
 from .worlds import TINY
 
 PLAN = TINY
@@ -24,7 +24,8 @@ STUDY = overoptimise_study
 VOTES = [[[sign * (i % 3 + 1.0) * step for i in range(12)] for step in (1, 2, 3)] for sign in (1, -1)]
 """What two reward models say of the texts of three measurements."""
 
-CELLS = ["best_of_n", "ppo-2", "ppo-4", "reward-2", "reward-4"]
+CELLS = ["best_of_n", "dpo-2", "dpo-4", "online_dpo-2", "online_dpo-4", "ppo-2", "ppo-4", "ppo_gold"]
+CELLS += ["reward-2", "reward-4"]
 
 
 def test_every_cell_has_its_file_and_nothing_else_is_left(done: Path) -> None:
@@ -93,9 +94,10 @@ def test_another_grid_other_constants_or_other_data_are_refused(
             with pytest.raises(UserError, match=f"begun with another config, {name} "):
                 overoptimise_study(done, plan, resume=True, quiet=True)
     noted = json.loads((done / "environment.json").read_text())
-    (done / "environment.json").write_text(json.dumps(noted | {"data_sha256": "other"}))
-    with pytest.raises(UserError, match="begun with other inputs, data_sha256"):
-        overoptimise_study(done, plan, resume=True, quiet=True)
+    for key in INPUTS:
+        (done / "environment.json").write_text(json.dumps(noted | {key: "other"}))
+        with pytest.raises(UserError, match=f"begun with other inputs, {key} .was 'other'"):
+            overoptimise_study(done, plan, resume=True, quiet=True)
     (done / "environment.json").write_text(json.dumps(noted))
 
 
@@ -121,15 +123,20 @@ def test_an_interrupted_study_says_what_is_missing_and_goes_on(
         overoptimise_study(done, replace(plan, seeds=2), jobs=1, resume=True, quiet=True)
     found = json.loads((done / "summary.json").read_text())
     judged = [f"seed {n}, PPO's texts by 2 reward models of {labels} labels" for n in (0, 1) for labels in (2, 4)]
-    assert found["missing"] == ["seed 1, PPO, 4 labels", "seed 1, best of n", *judged]
+    whose = ["PPO on the gold score", *(f"{one}, {n} labels" for one in ("Online DPO", "DPO") for n in (2, 4))]
+    others = [f"seed 1, {one}" for one in whose]
+    assert found["missing"][:7] == ["seed 1, PPO, 4 labels", *others, "seed 1, best of n"]
+    assert [one for one in found["missing"] if "PPO's texts" in one] == judged
     seeds = {(row["method"], row["labels"]): row["seeds"] for row in found["rows"]}
     assert seeds == {("best_of_n", 2): 1, ("best_of_n", 4): 1, ("ppo", 2): 2, ("ppo", 4): 1}
-    assert "Missing so far: seed 1, PPO, 4 labels, seed 1, best of n, seed 0, PPO" in (done / "report.html").read_text()
+    said = "Missing so far: seed 1, PPO, 4 labels, seed 1, PPO on the gold score, "
+    assert said in (done / "report.html").read_text()
     stop[0] = False
     found = overoptimise_study(done, replace(plan, seeds=2), jobs=1, resume=True, quiet=True)
     assert found["missing"] == []
-    assert [row["signal"] for row in found["monitor"]["rows"]][-3:] == ["disagreement", "gap", "any"]
-    assert len(found["monitor"]["runs"]) == 4
+    assert [one["method"] for one in found["monitor"]["counts"]] == ["ppo", "online_dpo", "dpo"]
+    assert [row["signal"] for row in found["monitor"]["rows"]][-3:] == ["disagreement", "own_gap", "any"]
+    assert [one["runs"] for one in found["monitor"]["counts"]] == [6, 4, 4]
     assert "How often the monitor warns" in (done / "report.html").read_text()
     assert all(row["fall"]["low"] is not None for row in found["rows"])
 
@@ -148,7 +155,30 @@ def test_a_failed_reward_model_leaves_out_what_needs_it(
     monkeypatch.setattr(pool, "kept", kept)
     with pytest.raises(UserError, match="seed 0, reward model, 2 labels: no; the other results are in"):
         overoptimise_study(tmp_path / "out", plan, jobs=1, quiet=True)
-    assert asked == ["start", "seed-0/reward-2", "seed-0/reward-4", "seed-0/ppo-4"]
+    others = ["ppo_gold", "online_dpo-4", "dpo-4"]
+    assert asked == ["start", *(f"seed-0/{one}" for one in ("reward-2", "reward-4", "ppo-4", *others))]
     found = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert found["missing"] == ["seed 0, PPO, 2 labels", "seed 0, best of n"]
+    lost = ["PPO", "Online DPO", "DPO"]
+    assert found["missing"] == [*(f"seed 0, {one}, 2 labels" for one in lost), "seed 0, best of n"]
     assert found["failures"] == {"seed 0, reward model, 2 labels": "no"}
+
+
+def test_a_reward_model_that_diverged_leaves_out_its_ppo_alone(
+    done: Path, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def kept(one: Cell, job: Overoptimise, out: Path) -> Found:
+        asked.append(one.name)
+        found = cell(done, one.name)
+        if one.method is None and one.labels == 2:
+            return {"points": [], "diverged": 1}
+        return found | {"points": found["points"][-3:]} if one.method == "best_of_n" else found
+
+    monkeypatch.setattr(pool, "kept", kept)
+    found = overoptimise_study(tmp_path / "out", plan, jobs=1, quiet=True)
+    assert asked == ["start", "seed-0/reward-2", "seed-0/reward-4", "seed-0/ppo-4", "seed-0/best_of_n"]
+    assert (found["missing"], found["stopped"]) == ([], ["seed 0, PPO, 2 labels"])
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "seed 0, reward model, 2 labels, diverged at step 1" in page
+    assert "because their reward model diverged: seed 0, PPO, 2 labels." in page

@@ -9,7 +9,7 @@ import pytest
 
 from burnish.recipes.study.overoptimise.cells import Cell
 from burnish.recipes.study.overoptimise.plan import FULL
-from burnish.recipes.study.overoptimise.summary import every_cell, summarise, table
+from burnish.recipes.study.overoptimise.summary import every_cell, stopped, summarise, table
 
 PLAN = replace(FULL, labels=(10, 40), sizes=(1, 2, 4), seeds=2, held_out=2, scale=0.5)
 FAR = (0.0, 1.0, 2.0, 3.0)
@@ -40,7 +40,7 @@ def cells(seeds: int = 2) -> dict[Cell, dict[str, Any]]:
         best = []
         for labels, beta in ((10, 1.5), (40, 0.1)):
             correct = {"correct": [1.0, 0.0, 1.0, labels / 40], "prefix": [0, 1, 1, 1], "fitted": 0.9 + seed / 100}
-            found[Cell(seed, None, labels)] = {"points": [], "seconds": 3.0} | correct
+            found[Cell(seed, None, labels)] = {"points": [], "seconds": 3.0, "diverged": None} | correct
             gains = [rl(2.0, beta)(d) for d in FAR]
             points = [point(12 * i, d, gains[i], 3 * d) for i, d in enumerate(FAR)]
             points[-1]["texts"] = [f"text of {labels}", "a second", "a third", "a fourth"]
@@ -66,10 +66,13 @@ def summary() -> dict[str, Any]:
 def test_every_cell_has_its_place_in_the_order_of_need() -> None:
     names = [cell.name for cell in every_cell(PLAN)]
     mine = ["seed-0/reward-10", "seed-0/reward-40", "seed-0/ppo-10", "seed-0/ppo-40", "seed-0/best_of_n"]
-    assert names[:6] == ["start", *mine]
-    assert names[11:] == [f"seed-{seed}/monitor-{labels}-of-2" for seed in (0, 1) for labels in (10, 40)]
-    assert len({*names}) == len(names) == 15
-    assert len(every_cell(replace(PLAN, seeds=1))) == 6
+    others = ["ppo_gold", "online_dpo-10", "online_dpo-40", "dpo-10", "dpo-40"]
+    mine[4:4] = [f"seed-0/{one}" for one in others]
+    assert names[:11] == ["start", *mine]
+    kinds = ["10", "40", "ppo_gold-40", *others[1:]]
+    assert names[21:] == [f"seed-{seed}/monitor-{kind}-of-2" for seed in (0, 1) for kind in kinds]
+    assert len({*names}) == len(names) == 35
+    assert len(every_cell(replace(PLAN, seeds=1))) == 11
 
 
 def test_planted_coefficients_and_peaks_come_back(summary: dict[str, Any]) -> None:
@@ -163,7 +166,7 @@ def test_what_is_missing_and_what_diverged_is_said() -> None:
     some[Cell(1, "ppo", 40)] = run(some[Cell(1, "ppo", 40)]["points"][:3], diverged=30)
     del some[Cell(1, "best_of_n")]
     found = summarise(PLAN, some, {"seed 1, best of n": "no"}, None)
-    assert found["missing"] == []
+    assert not [one for one in found["missing"] if "PPO, " in one or "best of n" in one]
     assert found["diverged"] == [
         {"label": "seed 0, PPO, 10 labels", "step": 3},
         {"label": "seed 1, PPO, 40 labels", "step": 30},
@@ -175,8 +178,35 @@ def test_what_is_missing_and_what_diverged_is_said() -> None:
     assert (many["last"], many["state"][1]["repetition"]) == (24, pytest.approx(0.24))
     assert (many["compared"], many["without"], many["cut"]) == (2, [], [1])
     assert many["reached"] == pytest.approx([2.0, 2.0])
+    assert found["gaps"] == {
+        "best_of_n": {"missing": [], "failed": ["seed 1, best of n"], "stopped": [], "diverged": []},
+        "ppo": {"missing": [], "failed": [], "stopped": []}
+        | {"diverged": ["seed 0, PPO, 10 labels, at step 3", "seed 1, PPO, 40 labels, at step 30"]},
+    }
+    marked = {(one["labels"], one["seed"]) for one in found["points"] if one["diverged"] == 30}
+    assert marked == {(40, 1)}
     begun = summarise(PLAN, {}, {}, None)
-    assert (begun["points"], begun["rows"], begun["start"], len(begun["missing"])) == ([], [], None, 15)
+    assert (begun["points"], begun["rows"], begun["start"], len(begun["missing"])) == ([], [], None, 35)
+    assert len(begun["gaps"]["ppo"]["missing"]) == 1 + 4 + 4
+
+
+def test_without_a_reward_model_what_needs_it_is_never_computed() -> None:
+    """Of two seeds one reward model of 10 labels diverged: its PPO is not there, and no second one for the monitor; the
+    best of n is by the other."""
+    some = cells()
+    some[Cell(0, None, 10)] = {"points": [], "diverged": 5}
+    for cell in (Cell(0, "ppo", 10), Cell(0, "monitor", 10, 2), Cell(1, "monitor", 10, 2)):
+        del some[cell]
+    found = summarise(PLAN, some, {}, None)
+    assert not [one for one in found["missing"] if "DPO" not in one and "gold score" not in one]
+    judged = [f"seed {seed}, PPO's texts by 2 reward models of 10 labels" for seed in (0, 1)]
+    assert [one for one in found["stopped"] if "DPO" not in one] == ["seed 0, PPO, 10 labels", *judged]
+    assert "seed 0, DPO, 10 labels" in found["stopped"]
+    assert found["diverged"] == [{"label": "seed 0, reward model, 10 labels", "step": 5}]
+    assert [(one["labels"], one["seeds"]) for one in found["rewards"]] == [(10, 1), (40, 2)]
+    lost = {Cell(0, None, labels): {"points": [], "diverged": 5} for labels in (10, 40)}
+    assert Cell(0, "best_of_n") in stopped(PLAN, lost)
+    assert Cell(1, "best_of_n") not in stopped(PLAN, lost)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

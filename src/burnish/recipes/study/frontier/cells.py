@@ -33,7 +33,8 @@ from burnish.recipes.study.start import (
 from burnish.recipes.study.watch import Watch, watched
 from burnish.rewards.builtin import TextReward
 
-REWARD = "reward"
+REWARD, MODEL = "reward", "reward model"
+"""A cell's file, and what readers are told that it is."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Cell:
     def label(self) -> str:
         if self.seed is None:
             return "the start and its pairs"
-        what = "reward model" if self.method is None else name_of(self.method, self.value)
+        what = MODEL if self.method is None else name_of(self.method, self.value)
         return f"seed {self.seed}, {what}"
 
 
@@ -108,7 +109,8 @@ def started(plan: Plan, out: Path, work: Path) -> Found:
 
 
 def trained(plan: Plan, seed: int, out: Path, work: Path) -> Found:
-    """Train a reward model on the pairs, and measure the start with the seed's streams."""
+    """Train a reward model on the pairs, and measure the start with the seed's streams. Where the model diverges, the
+    start is measured all the same."""
     spent = rewarded(plan, out / START / "pairs.jsonl", plan.reward_steps, seed, out, work, reward_of(seed, out))
     ruler = ruler_of(plan, seed, out)
     return {"points": [{"step": 0} | ruler.measured(ruler.start)]} | spent

@@ -4,7 +4,7 @@ A path is what one training went through, the start first: the KL divergence of 
 of every held-out prefix there. √KL is a distance, along which paths are nearly straight (Gao et al. 2022).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +66,21 @@ def matched(settings: Settings, level: float) -> tuple[Float[np.ndarray, "S P"],
         cells[:, half] = found[name][:, half]
         picked.append(name)
     return cells, list(dict.fromkeys(picked))
+
+
+def comparable(names: Sequence[str], lost: Mapping[int, Collection[str]]) -> tuple[list[str], list[int]]:
+    """Which settings of a method, and which seeds, are compared: all those settings with all those seeds, of which no
+    training has diverged. `lost` has by seed the names of the settings that diverged.
+
+    Seeds with which a setting diverged are left out. Where too few are left for an interval, the setting that diverged
+    with most seeds is left out instead, and so on; the last setting stays.
+    """
+    kept, enough = list(names), min(FEWEST, len(lost))
+    while True:
+        seeds = [seed for seed, some in lost.items() if not {*kept} & {*some}]
+        if len(seeds) >= enough or len(kept) < 2:
+            return kept, seeds
+        kept.remove(max(kept, key=lambda name: sum(name in some for some in lost.values())))
 
 
 def highest(paths: Sequence[Path], limits: Float[np.ndarray, "L"]) -> Float[np.ndarray, "L"]:

@@ -33,6 +33,9 @@ METHODS = {
     "best_of_n": Method("Best of n", "", "pool", "n"),
     "sft": Method("SFT on the preferred", "sft", "chosen", "learning_rate"),
 }
+FIXED = {"update_epochs": 2}
+"""What all of PPO's trainings have in common, beside what the plan says."""
+
 Grid = dict[str, tuple[float, ...]]
 """By method, the values of its key."""
 
@@ -96,6 +99,7 @@ REDUCED = replace(
         "ipo": (0.1,),
         "kto": (0.1,),
         "ppo": (3.0, 9.0),
+        "ppo_gold": (9.0,),
         "rloo": (0.05,),
         "grpo": (0.04,),
         "online_dpo": (0.1,),
@@ -158,7 +162,7 @@ def options_of(plan: Plan, method: str, value: float, seed: int) -> dict[str, An
     if sampled:
         options |= {"max_new_tokens": plan.max_new_tokens, "keep_samples": 0, "rollout": plan.rollout}
     if one.algorithm == "ppo":
-        options |= {"update_epochs": 2, "kl_horizon": plan.kl_horizon}
+        options |= FIXED | {"kl_horizon": plan.kl_horizon}
     elif sampled:
         group = 2 if method == "online_dpo" else plan.group
         options |= {"completions_per_prompt": group, "rollout": plan.rollout // group}

@@ -1,32 +1,35 @@
 """The study's cells: the start with its labelled pairs, a proxy per number of labels, and how each is optimised."""
 
 import time
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from datasets import Dataset
-from jaxtyping import Float
 from scipy.special import expit
 
-from burnish.algorithms.table import load
-from burnish.config import build
 from burnish.data import tokenise
-from burnish.data.walk import in_order
 from burnish.evaluation.best_of_n import expected_best
-from burnish.evaluation.preferences import accuracy_scores
-from burnish.evaluation.reward_models import score_pairs, score_texts
+from burnish.evaluation.reward_models import score_texts
 from burnish.policies.language.layout import completions_batch
 from burnish.policies.language.policy import load_policy
 from burnish.policies.language.scorer import load_scorer
 from burnish.recipes.study.best import best_point
 from burnish.recipes.study.cell import CELLS, SHARED, Found
 from burnish.recipes.study.judge import study_judge
-from burnish.recipes.study.labels import Pair, comparisons, drawn_labels, unlabelled
-from burnish.recipes.study.measure import AT_ONCE, DivergedError, completions_of, parts_of, rounded
-from burnish.recipes.study.overoptimise.plan import BEST, METHODS, PPO, Plan, options_of, reward_steps
+from burnish.recipes.study.labels import Pair, comparisons, unlabelled
+from burnish.recipes.study.measure import completions_of, parts_of, rounded
+from burnish.recipes.study.overoptimise.controls import begun_and_watched, controlled
+from burnish.recipes.study.overoptimise.plan import (
+    BEST,
+    CONTROLS,
+    GOLD,
+    METHODS,
+    PPO,
+    Plan,
+    options_of,
+    reward_steps,
+)
+from burnish.recipes.study.overoptimise.proxies import agreements, labels_of, reward_of
 from burnish.recipes.study.start import (
     HELD_SEED,
     POOL_SEED,
@@ -41,43 +44,45 @@ from burnish.recipes.study.start import (
     start_of,
     write_rows,
 )
-from burnish.recipes.study.watch import Watch, watched
 from burnish.run import UserError, read_jsonl, read_mapping
 
 Kept = dict[str, list[Pair]]
-
-LABEL_SEED = 3_000
-"""With the study's seed, of the draws of labels."""
 
 
 @dataclass(frozen=True)
 class Cell:
     """The start and its pairs; with a `seed` the reward model of so many `labels`, PPO on it, or the best of n by all
-    of the seed's reward models, which choose from one pool; with `members` what the reward models of so many seeds say
-    of PPO's texts."""
+    of the seed's reward models, which choose from one pool; a training that is run for the monitor; with `members` what
+    the reward models of so many seeds say of PPO's texts, or of those of the training `of`."""
 
     seed: int | None = None
     method: str | None = None
     labels: int | None = None
     members: int | None = None
+    of: str | None = None
 
     @property
     def name(self) -> str:
         if self.seed is None:
             return START
-        own = BEST if self.labels is None else f"{self.method or 'reward'}-{self.labels}"
-        return f"seed-{self.seed}/{own}" + ("" if self.members is None else f"-of-{self.members}")
+        parts = [self.method or "reward", self.of, self.labels, self.members and f"of-{self.members}"]
+        return f"seed-{self.seed}/" + "-".join(str(one) for one in parts if one is not None)
 
     @property
     def label(self) -> str:
         if self.seed is None:
             return "the start and its pairs"
-        if self.labels is None:
-            return f"seed {self.seed}, {METHODS[BEST].lower()}"
         if self.members is not None:
-            return f"seed {self.seed}, PPO's texts by {self.members} reward models of {self.labels:,} labels"
-        what = "reward model" if self.method is None else METHODS[self.method]
-        return f"seed {self.seed}, {what}, {self.labels:,} labels"
+            whose = "PPO's texts" if self.of is None else f"the texts of {CONTROLS[self.of]}"
+            return f"seed {self.seed}, {whose} by {self.members} reward models of {self.labels:,} labels"
+        known = {None: "reward model", BEST: METHODS[BEST].lower(), PPO: METHODS[PPO]} | CONTROLS
+        what = f"seed {self.seed}, {known[self.method]}"
+        return what if self.labels is None else f"{what}, {self.labels:,} labels"
+
+    @property
+    def run(self) -> "Cell":
+        """The training whose texts are scored."""
+        return Cell(self.seed, self.of or PPO, None if self.of == GOLD else self.labels)
 
 
 @dataclass(frozen=True)
@@ -91,9 +96,11 @@ class Overoptimise:
             return started(self.plan, out, work)
         if cell.method == BEST:
             return pooled(cell.seed, self.plan, out)
+        if cell.method in CONTROLS:
+            return controlled(cell.seed, cell.method, cell.labels, self.plan, out, work)
         assert cell.labels is not None
         if cell.members is not None:
-            return judged(cell.seed, cell.labels, cell.members, self.plan, out)
+            return judged(cell, self.plan, out)
         return (trained if cell.method is None else learned)(cell.seed, cell.labels, self.plan, out, work)
 
     def is_whole(self, cell: Cell, found: Found) -> bool:
@@ -105,7 +112,8 @@ class Overoptimise:
         if "scores" in found:
             return f"{len(found['scores'])} reward models at {len(found['scores'][0])} measurements"
         if not found["points"]:
-            return "no measurement"
+            step = found.get("diverged")
+            return "no measurement" + ("" if step is None else f", diverged at step {step}")
         last = found["points"][-1]
         said = f"gold {np.mean(last['gold']):.2f} at {np.mean(last['kl']):.2f} nats"
         return said if found.get("diverged") is None else f"{said}, diverged at step {found['diverged']}"
@@ -132,19 +140,15 @@ def started(plan: Plan, out: Path, work: Path) -> Found:
     return {"points": [], "pairs": len(pairs), "agreed": agreed, "sampled": tokens, "seconds": seconds}
 
 
-def chosen_rows(seed: int, labels: int, pairs: int) -> list[int]:
-    """Which pairs a seed's reward model of so many labels learns from: the first of the seed's random order, so that
-    the more have the fewer among them."""
-    return np.random.default_rng(seed).permutation(pairs)[:labels].tolist()
-
-
 def trained(seed: int, labels: int, plan: Plan, out: Path, work: Path) -> Found:
     """Train a reward model on so many labels, which are the seed's own. `correct` says which held-out pairs it orders
     as the gold judge does, and `prefix` whose they are; `fitted` is its accuracy on the labels that it has learned
-    from, and `agreed` the share of them that agree with the judge's scores."""
+    from, and `agreed` the share of them that agree with the judge's scores. One that has `diverged` orders nothing."""
     mine, data = labels_of(seed, labels, plan, out), work / "labels.jsonl"
     write_rows(data, comparisons(mine))
     spent = rewarded(plan, data, reward_steps(plan, labels), seed, out, work, reward_of(seed, labels, out))
+    if spent["diverged"] is not None:
+        return {"points": []} | spent
     scorer, held = load_scorer(reward_of(seed, labels, out), "cpu"), read_jsonl(out / START / "held.jsonl")
     agrees, rows = agreements(scorer, held, plan.max_length)
     right = np.array([held[row]["right"] for row in rows])
@@ -155,33 +159,22 @@ def trained(seed: int, labels: int, plan: Plan, out: Path, work: Path) -> Found:
     return found | {"agreed": float(np.mean([one["right"] for one in mine]))} | spent
 
 
-def labels_of(seed: int, labels: int, plan: Plan, out: Path) -> list[Pair]:
-    """What a seed's reward model of so many labels learns from."""
-    pairs = drawn_labels(read_jsonl(out / START / "pairs.jsonl"), plan.scale, (LABEL_SEED, seed))
-    return [pairs[row] for row in chosen_rows(seed, labels, len(pairs))]
-
-
-def agreements(scorer: Any, pairs: list[Pair], max_length: int) -> tuple[Float[np.ndarray, "N"], list[int]]:
-    """1 for each pair that the scorer orders as its label does, 0 where not, ½ for a tie; and which pairs they are."""
-    rows = tokenise.preferences(Dataset.from_list(comparisons(pairs)), scorer.tokenizer, max_length, "pairs")
-    batches: Iterable[Any] = in_order(rows, AT_ONCE)
-    scores = score_pairs(scorer, batches)
-    return accuracy_scores(scores[:, 0] - scores[:, 1]), list(rows.dataset["row"])
-
-
-def reward_of(seed: int, labels: int, out: Path) -> Path:
-    """The folder of a reward model."""
-    return out / "rewards" / f"seed-{seed}-{labels}"
+def trained_well(seed: int, labels: int, out: Path) -> bool:
+    """Whether a reward model, which is computed, has not diverged."""
+    return read_mapping(out / CELLS / f"{Cell(seed, None, labels).name}.json")["diverged"] is None
 
 
 def pooled(seed: int, plan: Plan, out: Path) -> Found:
-    """The best of n by each of the seed's reward models, for every n, from one pool of samples."""
+    """The best of n by each of the seed's reward models that have not diverged, for every n, from one pool of
+    samples."""
     began, clock = time.process_time(), time.perf_counter()
     prompts, most = held_out(plan), max(plan.sizes)
     drawn = completions_of(start_of(out), prompts, most, POOL_SEED + seed, plan.max_new_tokens, plan.max_length)
     gold = study_judge().score(drawn.texts).reshape(-1, most)
     points = []
     for labels in plan.labels:
+        if not trained_well(seed, labels, out):
+            continue
         scorer = load_scorer(reward_of(seed, labels, out), "cpu")
         proxy = score_texts(scorer, parts_of(drawn.batch)).reshape(-1, most)
         for n in plan.sizes:
@@ -199,21 +192,22 @@ def learned(seed: int, labels: int, plan: Plan, out: Path, work: Path) -> Found:
     options |= {"out": str(work / "run"), "model": str(out / START / "model"), "reward": str(proxy)}
     options["data"] = str(out / START / "prompts.jsonl")
     ruler = ruler_of(plan, seed, out, load_scorer(proxy, "cpu"), texts=True)
-    try:
-        first = {"step": 0} | ruler.measured(ruler.start)
-    except DivergedError:
-        return {"points": [], "diverged": 0}
-    return watched(Watch(ruler, plan.eval_every, plan.rollout, [first]), *build(load(PPO), options))
+    return begun_and_watched(ruler, plan, plan.rollout, PPO, options)
 
 
-def judged(seed: int, labels: int, members: int, plan: Plan, out: Path) -> Found:
-    """What the reward models of so many seeds, all of as many labels, say of the texts of a seed's PPO: `scores` by
-    reward model, measurement and prefix. They score the ids that were sampled."""
+def judged(cell: Cell, plan: Plan, out: Path) -> Found:
+    """What the reward models of so many seeds, all of as many labels, say of the texts of a training: `scores` by
+    reward model, measurement and prefix. They score the ids that were sampled; those that diverged are
+    left out."""
+    assert cell.labels is not None
+    assert cell.members is not None
     began, clock = time.process_time(), time.perf_counter()
-    points = read_mapping(out / CELLS / f"{Cell(seed, PPO, labels).name}.json")["points"]
+    points = read_mapping(out / CELLS / f"{cell.run.name}.json")["points"]
     scores = []
-    for member in range(members):
-        scorer = load_scorer(reward_of(member, labels, out), "cpu")
+    for member in range(cell.members):
+        if not trained_well(member, cell.labels, out):
+            continue
+        scorer = load_scorer(reward_of(member, cell.labels, out), "cpu")
         ids = tokenise.prompts(held_out(plan), scorer.tokenizer, plan.max_length - plan.max_new_tokens)
         batches = [completions_batch(ids, one["tokens"]) for one in points]
         scores.append([rounded(score_texts(scorer, parts_of(batch))) for batch in batches])

@@ -6,6 +6,9 @@ from typing import Any
 
 PPO, BEST, MONITOR = "ppo", "best_of_n", "monitor"
 METHODS = {BEST: "Best of n", PPO: "PPO"}
+GOLD, DPO, ONLINE = "ppo_gold", "dpo", "online_dpo"
+CONTROLS = {GOLD: "PPO on the gold score", ONLINE: "Online DPO", DPO: "DPO"}
+"""Trainings that are run for the monitor alone."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,10 @@ class Plan:
     `labels`. It is optimised by the best of n for the `sizes`, and by `steps` updates of PPO on `texts` texts from
     rollouts of `rollout` completions, with a KL penalty of `beta`. Both are measured on `held_out` prefixes, PPO every
     `eval_every` updates.
+
+    For the monitor there is also, per seed, PPO on the gold score itself, as long as the others; and `control_steps`
+    updates of DPO and of online DPO, each with β `loose` on the proxy of the fewest labels, and with β `strict` on that
+    of the most.
     """
 
     labels: tuple[int, ...] = (250, 1000, 4000)
@@ -34,6 +41,9 @@ class Plan:
     texts: int = 64
     rollout: int = 128
     beta: float = 0.0
+    control_steps: int = 96
+    loose: float = 0.01
+    strict: float = 1.0
     learning_rate: float = 1e-4
     warmup: float = 0.1
     eval_every: int = 12
@@ -55,6 +65,7 @@ QUICK = replace(
     completions=4,
     epochs=1,
     steps=4,
+    control_steps=4,
     texts=16,
     rollout=32,
     learning_rate=3e-4,
@@ -69,7 +80,7 @@ FIXED = {"update_epochs": 2, "keep_samples": 0, "save_every": 0}
 """What all of PPO's trainings have in common, beside what the plan says."""
 
 KEPT = ("texts", "tokens", "margins")
-"""What is kept of each measurement of PPO, so that the monitor can be applied to it."""
+"""What is kept of each measurement of a training, so that the monitor can be applied to it."""
 
 
 def plan_for(quick: bool, seeds: int | None) -> Plan:
@@ -96,3 +107,25 @@ def options_of(plan: Plan, seed: int) -> dict[str, Any]:
         "max_new_tokens": plan.max_new_tokens,
         "max_length": plan.max_length,
     } | FIXED
+
+
+def controls_of(plan: Plan) -> dict[tuple[str, int | None], float]:
+    """By method and its proxy's number of labels, None for the gold score itself, the β of each training that is run
+    for the monitor."""
+    betas = ((min(plan.labels), plan.loose), (max(plan.labels), plan.strict))
+    found: dict[tuple[str, int | None], float] = {(GOLD, None): plan.beta}
+    return found | {(method, labels): beta for method in (ONLINE, DPO) for labels, beta in betas}
+
+
+def control_options(plan: Plan, method: str, beta: float, seed: int) -> dict[str, Any]:
+    """The options of such a training but its data, its reward, its model and its run folder. A pair of DPO is two
+    texts."""
+    options = options_of(plan, seed)
+    if method == GOLD:
+        return options
+    kept = ("seed", "learning_rate", "warmup", "max_length", "save_every")
+    options = {key: options[key] for key in kept} | {"steps": plan.control_steps, "batch_size": plan.texts // 2}
+    if method == ONLINE:
+        options |= {"max_new_tokens": plan.max_new_tokens, "rollout": plan.rollout // 2, "keep_samples": 0}
+        options |= {"completions_per_prompt": 2}
+    return options | {"beta": beta}

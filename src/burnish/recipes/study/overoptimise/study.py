@@ -14,13 +14,15 @@ from burnish.recipes.processes import cores
 from burnish.recipes.study.cell import SHARED
 from burnish.recipes.study.folder import opened, reasons, write_summary
 from burnish.recipes.study.judge import CONSTANTS
-from burnish.recipes.study.overoptimise.cells import LABEL_SEED, Cell, Overoptimise
-from burnish.recipes.study.overoptimise.plan import FIXED, FULL, KEPT, PPO, Plan
+from burnish.recipes.study.overoptimise.cells import Cell, Overoptimise
+from burnish.recipes.study.overoptimise.plan import BEST, FIXED, FULL, KEPT, Plan
+from burnish.recipes.study.overoptimise.proxies import LABEL_SEED
 from burnish.recipes.study.overoptimise.summary import (
     cells_of,
     every_cell,
     judged_of,
     rewards_of,
+    stopped,
     summarise,
     table,
 )
@@ -45,8 +47,8 @@ def overoptimise_study(
 
     Both are written after each seed, and when Ctrl-C ends the study; they then say what is missing. With `resume`, what
     is finished in `out` is not computed again; seeds may then be others. `command` is how the page says to repeat it.
-    Raises UserError where `out` holds something else or a study of another grid or other data, and where a cell failed;
-    the page is then of the others.
+    Raises UserError where `out` holds something else or a study of another grid, other data or another judge, and where
+    a cell failed; the page is then of the others.
     """
 
     def publish(results: Results[Cell]) -> dict[str, Any] | None:
@@ -76,22 +78,26 @@ def config_of(plan: Plan) -> dict[str, Any]:
 
 def stages(plan: Plan, results: Results[Cell]) -> None:
     """Compute the cells: the start, then seed by seed the reward models and what optimises them, and last what the
-    reward models of other seeds say of PPO's texts. What a failed cell would have given to others keeps them from being
-    computed."""
+    reward models of other seeds say of what was written. What a failed cell would have given to others keeps them from
+    being computed, and so does a reward model that has diverged."""
     results.stage([Cell()])
     if Cell() not in results.found:
         return
     for seed in range(plan.seeds):
         results.stage(rewards_of(plan, seed))
-        there = {cell.labels for cell in rewards_of(plan, seed) if cell in results.found}
-        whole = there == {*plan.labels}
-        results.stage(
-            [cell for cell in cells_of(plan, seed) if cell.labels in there or (cell.labels is None and whole)]
-        )
+        never = stopped(plan, results.found)
+        ready = [cell for cell in cells_of(plan, seed) if {*needed_by(plan, cell)} <= results.found.keys()]
+        results.stage([cell for cell in ready if cell not in never])
         results.write()
-    results.stage([cell for cell in judged_of(plan) if {*needed_by(plan, cell)} <= results.found.keys()])
+    never = stopped(plan, results.found)
+    ready = [cell for cell in judged_of(plan) if {*needed_by(plan, cell)} <= results.found.keys()]
+    results.stage([cell for cell in ready if cell not in never])
 
 
 def needed_by(plan: Plan, cell: Cell) -> list[Cell]:
-    """What a cell of `judged_of` reads: a PPO, and the reward models of all seeds."""
-    return [Cell(cell.seed, PPO, cell.labels), *(Cell(seed, None, cell.labels) for seed in range(plan.seeds))]
+    """What a cell of `cells_of` or `judged_of` reads beside the start: the reward models of its seed, or a training and
+    the reward models of all seeds."""
+    if cell.members is not None:
+        return [cell.run, *(Cell(seed, None, cell.labels) for seed in range(plan.seeds))]
+    labels = plan.labels if cell.method == BEST else () if cell.labels is None else (cell.labels,)
+    return [Cell(cell.seed, None, one) for one in labels]

@@ -17,7 +17,7 @@ from burnish.recipes.study.intervals import FEWEST, interval_of
 from burnish.recipes.study.overoptimise.cells import Cell
 from burnish.recipes.study.overoptimise.monitor import calibrated
 from burnish.recipes.study.overoptimise.paths import Path, Paths, enough, fallen, paths_of, shared_by
-from burnish.recipes.study.overoptimise.plan import BEST, METHODS, MONITOR, PPO, Plan
+from burnish.recipes.study.overoptimise.plan import BEST, METHODS, MONITOR, PPO, Plan, controls_of
 
 FORMS: dict[str, Form] = {BEST: "best_of_n", PPO: "rl"}
 SCALARS = ("length", "entropy", "distinct_2", "ended")
@@ -29,8 +29,9 @@ CURVE = 33
 
 
 def cells_of(plan: Plan, seed: int) -> list[Cell]:
-    """What a seed's reward models are optimised by."""
-    return [*(Cell(seed, PPO, labels) for labels in plan.labels), Cell(seed, BEST)]
+    """What a seed's reward models are optimised by, and what is run for the monitor."""
+    controls = [Cell(seed, method, labels) for method, labels in controls_of(plan)]
+    return [*(Cell(seed, PPO, labels) for labels in plan.labels), *controls, Cell(seed, BEST)]
 
 
 def rewards_of(plan: Plan, seed: int) -> list[Cell]:
@@ -38,9 +39,28 @@ def rewards_of(plan: Plan, seed: int) -> list[Cell]:
 
 
 def judged_of(plan: Plan) -> list[Cell]:
-    """PPO's texts by the reward models of all seeds, of which one alone agrees with itself."""
+    """The texts of PPO and of what is run for the monitor by the reward models of all seeds, of which one alone agrees
+    with itself; those of PPO on the gold score by those of the most labels."""
     seeds = range(plan.seeds) if plan.seeds > 1 else ()
-    return [Cell(seed, MONITOR, labels, plan.seeds) for seed in seeds for labels in plan.labels]
+    kinds: list[tuple[int, str | None]] = [(labels, None) for labels in plan.labels]
+    kinds += [(labels or max(plan.labels), method) for method, labels in controls_of(plan)]
+    return [Cell(seed, MONITOR, labels, plan.seeds, of) for seed in seeds for labels, of in kinds]
+
+
+def stopped(plan: Plan, found: Mapping[Cell, Found]) -> list[Cell]:
+    """The cells that need reward models which have diverged: they are never computed. PPO needs its own, the best of n
+    one of the seed's, and the monitor its PPO's and a second one."""
+    seeds = range(plan.seeds)
+    lost = {(s, n) for s in seeds for n in plan.labels if found.get(Cell(s, None, n), {}).get("diverged") is not None}
+    cells = [cell for seed in seeds for cell in cells_of(plan, seed)] + judged_of(plan)
+    few = {labels for labels in plan.labels if sum((seed, labels) not in lost for seed in seeds) < FEWEST}
+    return [
+        cell
+        for cell in cells
+        if (cell.seed, cell.labels) in lost
+        or (cell.members is not None and cell.labels in few)
+        or (cell.method == BEST and all((cell.seed, labels) in lost for labels in plan.labels))
+    ]
 
 
 def every_cell(plan: Plan) -> list[Cell]:
@@ -56,14 +76,15 @@ def summarise(
     plan: Plan, found: Mapping[Cell, Found], failures: Mapping[str, str], command: str | None
 ) -> dict[str, Any]:
     """What the page shows, of the cells that are there; the others are among `failures` or `missing`."""
-    paths = paths_of(plan, found)
+    paths, never = paths_of(plan, found), stopped(plan, found)
+    wanted = [cell for cell in every_cell(plan) if cell not in found and cell not in never]
     fits = {key: resampled(FORMS[key[0]], [one.run for one in by_seed.values()]) for key, by_seed in enough(paths)}
     return {
         "plan": asdict(plan),
         "methods": METHODS,
         "start": {key: found[Cell()][key] for key in ("pairs", "agreed")} if Cell() in found else None,
         "rewards": [reward_row(plan, found, labels) for labels in plan.labels],
-        "points": [point for key, by_seed in paths.items() for point in points_of(*key, by_seed)],
+        "points": [point for key, by_seed in paths.items() for point in points_of(*key, by_seed, found)],
         "rows": [row_of(*key, by_seed, fits.get(key)) for key, by_seed in paths.items() if by_seed],
         "differences": [one for method in METHODS if (one := difference(plan, method, paths, fits))],
         "monitor": calibrated(plan, paths, found),
@@ -74,25 +95,48 @@ def summarise(
             for cell, one in found.items()
             if one.get("diverged") is not None
         ],
-        "missing": [cell.label for cell in every_cell(plan) if cell not in found and cell.label not in failures],
+        "gaps": {method: gaps_of(plan, found, failures, method) for method in METHODS},
+        "stopped": [cell.label for cell in never],
+        "missing": [cell.label for cell in wanted if cell.label not in failures],
         "failures": dict(failures),
         "command": command,
     }
 
 
-def points_of(method: str, labels: int, by_seed: Mapping[int, Path]) -> list[dict[str, Any]]:
-    """Every point with its distance, and the means and standard errors over prefixes of its gains and its KL."""
-    found = []
+def gaps_of(plan: Plan, found: Mapping[Cell, Found], failures: Mapping[str, str], method: str) -> dict[str, list[str]]:
+    """What a method's figure does not have: the names of what is `missing`, `failed`, `stopped` or `diverged` of its
+    own cells and of those that they need."""
+    never = stopped(plan, found)
+    mine = [cell for cell in every_cell(plan) if cell.method in (None, method)]
+    there = {cell: found[cell] for cell in mine if cell in found}
+    absent = [cell for cell in mine if cell not in there]
+    return {
+        "missing": [cell.label for cell in absent if cell not in never and cell.label not in failures],
+        "failed": [cell.label for cell in absent if cell.label in failures],
+        "stopped": [cell.label for cell in absent if cell in never],
+        "diverged": [
+            f"{cell.label}, at step {one['diverged']}" for cell, one in there.items() if one.get("diverged") is not None
+        ],
+    }
+
+
+def points_of(
+    method: str, labels: int, by_seed: Mapping[int, Path], found: Mapping[Cell, Found]
+) -> list[dict[str, Any]]:
+    """Every point with its distance, and the means and standard errors over prefixes of its gains and its KL; and the
+    step at which its PPO `diverged` afterwards, or None."""
+    points = []
     for seed, path in by_seed.items():
+        step = found[Cell(seed, method, labels)]["diverged"] if method == PPO else None
         columns = {"kl": path.kl, "gold": path.gold, "proxy": path.proxy}
         for i, one in enumerate(path.points):
             known = {"method": method, "labels": labels, "seed": seed, "step": one["step"]}
-            known["d"] = float(path.d[i])
+            known |= {"d": float(path.d[i]), "diverged": step}
             for name, values in columns.items():
                 spread = float(values[i].std(ddof=1)) if values.shape[1] > 1 else 0.0
                 known |= {name: float(values[i].mean()), f"{name}_se": spread / values.shape[1] ** 0.5}
-            found.append(known | {key: one[key] for key in SCALARS})
-    return found
+            points.append(known | {key: one[key] for key in SCALARS})
+    return points
 
 
 def row_of(method: str, labels: int, by_seed: Mapping[int, Path], fits: Sequence[Fit | None] | None) -> dict[str, Any]:
@@ -175,7 +219,8 @@ def difference(
 def reward_row(plan: Plan, found: Mapping[Cell, Found], labels: int) -> dict[str, Any]:
     """How many held-out pairs the reward models of so many labels order as the gold judge does, by seed and prefix; and
     how many of the labels that they have learned from they order so."""
-    known = [found[cell] for s in range(plan.seeds) if (cell := Cell(s, None, labels)) in found]
+    some = [found[cell] for s in range(plan.seeds) if (cell := Cell(s, None, labels)) in found]
+    known = [one for one in some if one["diverged"] is None]
     row: dict[str, Any] = {"labels": labels, "seeds": len(known)}
     row["correct"] = interval_of(np.stack([by_prefix(one) for one in known])) if known else None
     return row | {"fitted": average([one.get("fitted") for one in known])}
