@@ -4,8 +4,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from burnish.recipes.study.frontier.cells import Cell, Frontier, learned, trained
 
 from ..worlds import narrow
@@ -48,19 +46,16 @@ def begun(folder: Path) -> None:
         (start / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in pairs))
 
 
-@pytest.mark.parametrize(("steps", "step"), [(4, 2), (1, 1)])
-def test_a_reward_model_that_diverges_is_recorded_with_its_step_and_not_kept(
-    steps: int, step: int, tmp_path: Path
-) -> None:
-    """The first update at a learning rate of 1e9 leaves weights whose gradient is not finite, or, where it is the last
-    one, whose scores are not. The start is measured all the same: methods without a reward model need it."""
+def test_a_reward_model_that_diverges_is_recorded_with_its_step_and_not_kept(tmp_path: Path) -> None:
+    """The first update at a learning rate of 1e9 leaves weights whose gradient is not finite. The start is measured all
+    the same: methods without a reward model need it."""
     begun(tmp_path)
-    wild = replace(TINY, reward_rate=1e9, warmup=0.0, reward_steps=steps)
+    wild = replace(TINY, reward_rate=1e9, warmup=0.0, reward_steps=4)
     found = trained(wild, 0, tmp_path, tmp_path / "work")
-    assert found["diverged"] == step
+    assert found["diverged"] == 2
     assert not (tmp_path / "rewards").exists()
     assert [(one["step"], one["kl"]) for one in found["points"]] == [(0, [0.0] * wild.held_out)]
-    assert Frontier(wild).line(Cell(0), found).endswith(f"at 0.00 nats, diverged at step {step}")
+    assert Frontier(wild).line(Cell(0), found).endswith("at 0.00 nats, diverged at step 2")
 
 
 def test_a_method_that_diverges_is_recorded_with_its_step(tmp_path: Path) -> None:
