@@ -1,6 +1,7 @@
 """A language model that is small enough for tests of whole studies, and what their cells have found."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def narrow(folder: Path, context: int = 64) -> str:
     model = LlamaForCausalLM(config)
     with torch.no_grad():
         model.model.embed_tokens.weight[:, 0] = 3.0  # so that the first number of every state is about 4
-        model.lm_head.weight[tokenizer.eos_token_id, 0] = 1.8
+        model.lm_head.weight[tokenizer.eos_token_id, 0] = math.log(len(tokenizer) / 3) / 4  # other logits are near 0
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
