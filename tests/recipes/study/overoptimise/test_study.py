@@ -177,8 +177,10 @@ def test_a_reward_model_that_diverged_leaves_out_its_ppo_alone(
 
     monkeypatch.setattr(pool, "kept", kept)
     found = overoptimise_study(tmp_path / "out", plan, jobs=1, quiet=True)
-    assert asked == ["start", "seed-0/reward-2", "seed-0/reward-4", "seed-0/ppo-4", "seed-0/best_of_n"]
-    assert (found["missing"], found["stopped"]) == ([], ["seed 0, PPO, 2 labels"])
+    whole = ["ppo-4", "ppo_gold", "online_dpo-4", "dpo-4", "best_of_n"]
+    assert asked == ["start", *(f"seed-0/{name}" for name in ["reward-2", "reward-4", *whole])]
+    stopped = [f"seed 0, {name}, 2 labels" for name in ("PPO", "Online DPO", "DPO")]
+    assert (found["missing"], found["stopped"]) == ([], stopped)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "seed 0, reward model, 2 labels, diverged at step 1" in page
-    assert "because their reward model diverged: seed 0, PPO, 2 labels." in page
+    assert f"because their reward model diverged: {'; '.join(stopped)}." in page

@@ -88,10 +88,10 @@ def test_other_sizes_and_served_judges_are_refused(done: Path, plan: Plan, tmp_p
 
 
 def test_a_judge_that_reads_no_question_labels_nothing(
-    plan: Plan, narrow_model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A context of 64 tokens is too short for any question: people's labels are left, which is said."""
-    given: Any = replace(plan, judge=narrow_model, shares=(0.0, 1.0))
+    """A context of 32 tokens is too short for any question: people's labels are left, which is said."""
+    given: Any = replace(plan, judge=narrow(tmp_path / "short", context=32), shares=(0.0, 1.0))
     with pytest.raises(UserError, match="seed 0, 100% of the judge: the judge has labelled none of its pairs"):
         shares_study(tmp_path / "out", given, jobs=1, quiet=True)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
