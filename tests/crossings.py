@@ -12,16 +12,27 @@ READS = ("item", "tolist", "cpu", "numpy", "__float__", "__int__", "__bool__", "
 
 @contextmanager
 def crossings() -> Iterator[list[int]]:
-    """For each time that tensors of fractions are read in the block, how many numbers they have."""
+    """For each time that tensors of fractions are read in the block, how many numbers they have.
+
+    What is read within a read is not counted again: with a mode on, such as a default device, PyTorch comes back to the
+    method that it was called by.
+    """
     found: list[int] = []
+    reading = [False]
 
     def counting(name: str) -> Any:
         original = getattr(torch.Tensor, name)
 
         def read(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            if reading[0]:
+                return original(tensor, *args, **kwargs)
             if tensor.is_floating_point():
                 found.append(tensor.numel())
-            return original(tensor, *args, **kwargs)
+            reading[0] = True
+            try:
+                return original(tensor, *args, **kwargs)
+            finally:
+                reading[0] = False
 
         return read
 

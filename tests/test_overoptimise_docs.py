@@ -58,7 +58,7 @@ def test_the_page_has_the_plans_numbers() -> None:
         "n of {}, {}, {}, {}, {}, {}, {}, {} and {}, ".format(*FULL.sizes),
         f"{FULL.steps} updates of {FULL.texts} texts, rollouts of {FULL.rollout} completions",
         f"KL penalty {FULL.beta:g}",
-        f"PPO every {FULL.eval_every} updates, on {FULL.held_out} held-out prefixes",
+        f"trainings every {FULL.eval_every} updates, on {FULL.held_out} held-out prefixes",
         f"| {FULL.seeds} seeds",
     ):
         assert part in PAGE, part
