@@ -2,13 +2,18 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from burnish.recipes.assets import resolve_model
+from burnish.recipes.study.cell import SHARED
+from burnish.recipes.study.judge import CONSTANTS
+from burnish.run import UserError
 
 INPUTS = ("data_sha256", "model_sha256", "tokenizer_sha256", "judge_sha256", "judge_tokenizer_sha256")
 """What a study with a gold judge is begun with, and must be resumed with."""
@@ -42,3 +47,23 @@ def narrow(folder: Path, context: int = 64) -> str:
 def cell(out: Path, name: str) -> dict[str, Any]:
     """What a cell of the study in `out` has found."""
     return json.loads((out / "cells" / f"{name}.json").read_text())
+
+
+def refuses_others(resume: Callable[[], object], out: Path, ppo: dict[str, Any]) -> None:
+    """The study in `out` is not resumed with other constants of the judge, the trainings or PPO, or other inputs."""
+    for fixed, key, name in (
+        (CONSTANTS, "slope", "judge.slope"),
+        (SHARED, "schedule", "training.schedule"),
+        (ppo, "update_epochs", "ppo.update_epochs"),
+    ):
+        with pytest.MonkeyPatch.context() as edited:
+            edited.setitem(fixed, key, 3)
+            with pytest.raises(UserError, match=f"begun with another config, {name} "):
+                resume()
+    file = out / "environment.json"
+    noted = json.loads(file.read_text())
+    for key in INPUTS:
+        file.write_text(json.dumps(noted | {key: "other"}))
+        with pytest.raises(UserError, match=f"begun with other inputs, {key} .was 'other'"):
+            resume()
+    file.write_text(json.dumps(noted))

@@ -73,6 +73,7 @@ def study_judge() -> StudyJudge:
     return StudyJudge(gold_judge().score, lambda texts: grams.nats(ids(texts)), usual)
 
 
+@cache
 def judge_tokenizer() -> Any:
     return load_tokenizer(str(resolve_model("builtin")), Loading())
 
