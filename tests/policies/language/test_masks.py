@@ -88,6 +88,24 @@ def test_shared_prompts_give_the_numbers_and_gradients_of_texts_alone(
         )
 
 
+@pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
+@pytest.mark.parametrize("joined", [False, True])
+def test_rounded_sizes_change_no_number_and_no_gradient(
+    family: str, joined: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, batch = tiny.make_policy(family), tiny.preferences(triples(2))
+    if joined:
+        monkeypatch.setattr(packing, "CALL", -1e9)
+    sizes = spy(policy)
+    expected = with_gradient(policy, batch)
+    exact = sum(sizes)
+    sizes.clear()
+    monkeypatch.setattr(type(policy), "steps", 2)
+    found = with_gradient(policy, batch)
+    assert sum(sizes) > exact
+    torch.testing.assert_close(found, expected, rtol=2e-6, atol=2e-6)
+
+
 @pytest.mark.parametrize("family", ["gpt2", "mistral"])
 def test_joined_packs_hold_no_padding_and_can_be_computed_again(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A layer that is computed again in the backward pass is so outside of the pass that made its mask."""

@@ -15,6 +15,7 @@ from burnish.policies.language.packing import (
     laid_out,
     packs,
     prompt_lengths,
+    rounded,
 )
 
 WIDTH = 16
@@ -69,6 +70,40 @@ def test_a_joined_pack_by_hand() -> None:
     assert [one.tolist() for one in pack.at] == [[0] * 5, [0, 1, 2, 3, 4]]
     assert pack.targets.tolist() == [2, 3, 9, 5, 6]
     assert seen_by_hand(pack) == [(1,), (1, 2), (1, 2, 3), (4,), (4, 5), (0,)]
+
+
+def test_sizes_are_rounded_up_by_an_eighth_at_most() -> None:
+    assert [rounded(size, 4) for size in (0, 1, 7, 8, 9, 17, 31, 33, 100)] == [0, 1, 7, 8, 10, 20, 32, 40, 112]
+    assert rounded(1000, None) == 1000
+    found = {rounded(size, 8) for size in range(256, 513)}
+    assert found == {*range(256, 513, 32)}
+
+
+def test_a_joined_pack_with_rounded_sizes_by_hand() -> None:
+    """Rows of 5 and 9 tokens in steps of 2 are 6 and 12 wide; 18 in steps of 4 is 20, by a row of 2 more."""
+    texts = [[*range(1, 7)], [*range(11, 21)]]
+    ids = np.array([text + [0] * (10 - len(text)) for text in texts])
+    chosen = np.array([[0 < column < len(text) for column in range(10)] for text in texts])
+    rows = [[Block([0], 1, [4])], [Block([1], 1, [8])]]
+    pack = laid_out(rows, ids, chosen, torch.device("cpu"), joined=True, steps=2)
+    assert pack.sizes == (6, 12, 2)
+    assert pack.read(pack.inputs).tolist() == [[1, 2, 3, 4, 5, 0, *range(11, 20), 0, 0, 0, 0, 0]]
+    assert pack.at[1].tolist() == [0, 1, 2, 3, 4, *range(6, 15)]
+    read = pack.read(pack.inputs)[0]
+    assert [int(read[at]) + 1 for at in pack.at[1]] == pack.targets.tolist()  # the texts count up
+    seen = seen_by_hand(pack)
+    assert seen[:6] == [(1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), (1, 2, 3, 4, 5), (0,) * 7]  # padding sees padding alone
+
+
+def test_rows_of_equal_width_are_rounded_and_then_have_a_mask() -> None:
+    """A plain pack has positions beyond the longest text, which a model may not have."""
+    tokens, mask, lengths = tiny.pad_rows([([*range(3, 13)], [False] + [True] * 9) for _ in range(2)])
+    starts = prompt_lengths(mask, lengths)
+    (exact,) = packs(tokens + torch.tensor([[0], [1]]), mask, starts, 100, WIDTH)
+    (wider,) = packs(tokens + torch.tensor([[0], [1]]), mask, starts, 100, WIDTH, steps=4)
+    assert (exact.inputs.shape, exact.plain) == ((2, 9), True)
+    assert (wider.inputs.shape, wider.plain) == ((2, 10), False)
+    assert wider.positions.max() == 8
 
 
 def test_packs_are_joined_where_padding_costs_more_than_calls() -> None:

@@ -30,6 +30,10 @@ CALL, IN_BFLOAT16 = 200_000.0, 5.0
 """What attention to a row by itself costs beyond the row's tokens, in tokens of a model of width 1: so many times as
 much in bfloat16, where all else takes less time."""
 
+STEPS = 8
+"""The sizes that packs have between two powers of two, in bfloat16 on a CPU. There a matrix product of a size that is
+new takes ten times as long, because oneDNN generates code for it, and hardly any two batches have the same size."""
+
 PADDING = -1
 """The part of a place without a token."""
 
@@ -42,7 +46,8 @@ class Pack:
     `prompts` the number of the part that each continues. The hidden states at `at` (rows and columns of what the model
     reads) are those before the `targets`, whose numbers belong at `rows` and `columns` of the batch. `plain` says that
     each row is one text from its beginning, which a causal model reads without a mask. `sizes` are the numbers of
-    tokens of the rows of a pack that is joined, which the model reads as one row; None where it reads them as they are.
+    columns of the rows of a pack that is joined, which the model reads as one row; None where it reads them as they
+    are.
     """
 
     inputs: Int[Tensor, "n s"]
@@ -58,7 +63,9 @@ class Pack:
 
     def read(self, places: Int[Tensor, "n s"]) -> Int[Tensor, "m r"]:
         """`inputs` or `positions` as the model reads them."""
-        return places if self.sizes is None else places[self.parts != PADDING][None]
+        if self.sizes is None:
+            return places
+        return torch.cat([row[:size] for row, size in zip(places, self.sizes, strict=True)])[None]
 
     def states(self, hidden: Float[Tensor, "m r d"]) -> Float[Tensor, "k d"]:
         """The hidden states before the targets."""
@@ -90,14 +97,15 @@ def packs(
     max_tokens: int,
     width: int,
     call: float | None = None,
+    steps: int | None = None,
 ) -> list[Pack]:
     """Lay out the tokens before each place where the mask is True, in packs of at most `max_tokens` (a block at least).
 
     `starts` are the lengths of the prompts: rows with the same prompt may share it. `width` is that of the model's
     hidden states: it says how much attention between the texts of a row costs beside reading a token of padding. Packs
-    are joined where that costs less, with `call` for each row, see `call_cost`; None: never. Rows in which nothing is
-    chosen are left out, and nothing after a row's last chosen token is read, nor that token itself. Raises ValueError
-    where the mask is True in column 0.
+    are joined where that costs less, with `call` for each row, see `call_cost`; None: never. With `steps` the sizes are
+    `rounded`. Rows in which nothing is chosen are left out, and nothing after a row's last chosen token is read, nor
+    that token itself. Raises ValueError where the mask is True in column 0.
     """
     read, chosen, ids = (one.cpu().numpy() for one in (last_chosen(mask), mask, tokens))
     blocks = sorted(blocks_of(ids, read, starts.cpu().numpy(), width, max_tokens), key=lambda block: -block.size)
@@ -108,7 +116,7 @@ def packs(
             total += blocks[count].size
             count += 1
         rows, joined = cheapest(blocks[:count], width, call)
-        found.append(laid_out(rows, ids, chosen, tokens.device, joined))
+        found.append(laid_out(rows, ids, chosen, tokens.device, joined, steps))
         blocks = blocks[count:]
     return found
 
@@ -172,12 +180,27 @@ def balanced(blocks: list[Block], count: int) -> list[list[Block]]:
     return rows
 
 
+def rounded(size: int, steps: int | None) -> int:
+    """The size, or the next larger one of which there are `steps` between powers of two: at most 1 / steps more."""
+    step = 1 if steps is None else max(1, 2 ** (size.bit_length() - 1) // steps)
+    return -(-size // step) * step
+
+
 def laid_out(
-    rows: list[list[Block]], ids: NDArray, chosen: NDArray, device: torch.device, joined: bool = False
+    rows: list[list[Block]],
+    ids: NDArray,
+    chosen: NDArray,
+    device: torch.device,
+    joined: bool = False,
+    steps: int | None = None,
 ) -> Pack:
-    """The pack of these rows of blocks."""
-    sizes = tuple(sum(block.size for block in row) for row in rows)
-    shape = len(rows), max(sizes)
+    """The pack of these rows of blocks. With `steps` padding makes the rows wider, to `rounded` sizes, and with a last
+    row of padding all rows of a joined pack together."""
+    needed = [sum(block.size for block in row) for row in rows]
+    sizes = tuple(rounded(size, steps) for size in needed)
+    if joined and (spare := rounded(sum(sizes), steps and 2 * steps) - sum(sizes)):
+        sizes = *sizes, spare
+    shape = len(sizes), max(sizes)
     inputs, positions = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     parts, prompts = np.full(shape, PADDING), np.full(shape, PADDING)
     places: list[NDArray] = []  # rows and columns of `inputs`, rows and columns of the batch
@@ -220,6 +243,6 @@ def laid_out(
         targets=moved(ids[text_of, target_of]),
         rows=moved(text_of),
         columns=moved(target_of),
-        plain=not joined and all(len(row) == 1 and len(row[0].rows) == 1 for row in rows),
+        plain=not joined and shape[1] == max(needed) and all(len(row) == 1 and len(row[0].rows) == 1 for row in rows),
         sizes=sizes if joined else None,
     )

@@ -13,12 +13,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from burnish.policies.language import adapters
 from burnish.policies.language.balance import LoadBalance
+from burnish.policies.language.casts import STEADY
 from burnish.policies.language.contract import packing_of
 from burnish.policies.language.dtypes import Dtype, dtype_to_save, written_in
 from burnish.policies.language.layout import Bucket, buckets, empty
 from burnish.policies.language.masks import read_packed
 from burnish.policies.language.neftune import Neftune
-from burnish.policies.language.packing import Pack, call_cost, packs, prompt_lengths
+from burnish.policies.language.packing import STEPS, Pack, call_cost, packs, prompt_lengths, rounded
 from burnish.policies.language.parts import body, context
 from burnish.policies.language.positions import length_scaling
 from burnish.policies.language.saving import save_divided
@@ -197,10 +198,23 @@ class TokenReader:
         targets, rows, columns = (
             torch.cat([none, *(getattr(part, name) for _, part in read)]) for name in ("targets", "rows", "columns")
         )
+        if spare := rounded(len(targets), self.steps) - len(targets):
+            pad = nn.functional.pad
+            states, targets = pad(states, (0, 0, 0, spare)), pad(targets, (0, spare))
         return tuple(
-            values.new_zeros(*mask.shape, *values.shape[1:]).index_put((rows, columns), values)
+            values.new_zeros(*mask.shape, *values.shape[1:]).index_put((rows, columns), values[: len(rows)])
             for values in head(states, targets)
         )
+
+    @property
+    def half(self) -> bool:
+        """Whether the model computes in bfloat16."""
+        return self.precision == "bfloat16" or self.model.dtype == torch.bfloat16
+
+    @property
+    def steps(self) -> int | None:
+        """How sizes are `rounded`; None where each is as good as another."""
+        return STEPS if self.half and self.device.type == "cpu" else None
 
     def unpacked(self) -> bool:
         """Whether rows are read padded, which is said once."""
@@ -228,9 +242,8 @@ class TokenReader:
         config = self.model.config.get_text_config()
         joins = self.joins and config._attn_implementation == "sdpa"  # a caller may have changed it
         starts = torch.zeros_like(starts) if self.model.training else starts
-        half = self.precision == "bfloat16" or self.model.dtype == torch.bfloat16
-        call = call_cost(half) if joins else None
-        parts = packs(tokens, mask, starts, self.at_once, config.hidden_size, call)
+        call = call_cost(self.half) if joins else None
+        parts = packs(tokens, mask, starts, self.at_once, config.hidden_size, call, self.steps)
         missing = self.missing(len(parts))
         for pack in parts:
             with self.autocast():
@@ -296,7 +309,8 @@ class TokenReader:
     @contextmanager
     def autocast(self) -> Iterator[None]:
         """The precision of the model's passes. Casts of weights are kept for a step, but not without a gradient, where
-        weights may be others (see `StartingAdapter`), and not where a block's weights are given up behind a pass."""
-        half, keep = self.precision == "bfloat16", torch.is_grad_enabled() and self.shards is None
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half, cache_enabled=keep):
+        weights may be others (see `StartingAdapter`), unless `keeping_casts` says that they are not; and not where a
+        block's weights are given up behind a pass."""
+        half, keep = self.precision == "bfloat16", torch.is_grad_enabled() or STEADY.get()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half, cache_enabled=keep and self.shards is None):
             yield

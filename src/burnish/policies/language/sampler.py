@@ -16,6 +16,7 @@ from torch import Tensor
 
 from burnish.options import COLDEST
 from burnish.policies.interface import Sampled, SamplingKnobs
+from burnish.policies.language.casts import keeping_casts
 from burnish.policies.language.policy import LanguagePolicy
 from burnish.policies.language.slots import Drawing, Row, steps
 from burnish.policies.language.stops import Stops
@@ -72,9 +73,10 @@ def sample(
     rows = [Row(*one) for one in zip(prompts, limits, streams, strict=True)]
     drawing = Drawing(seed, temperature, top_k, top_p)
     stopped = (lambda row: False) if stops is None else (lambda row: stops.reached(row.prompt, row.tokens))
-    for same in in_parts(policy, rows):
-        for _ in steps(policy, same, drawing, rows_at_once, stopped):
-            pass
+    with keeping_casts(policy.device):
+        for same in in_parts(policy, rows):
+            for _ in steps(policy, same, drawing, rows_at_once, stopped):
+                pass
     tokens = [row.tokens for row in rows]
     return Sampled(tokens, [row.logprobs for row in rows], [policy.ends.ended(ids) for ids in tokens])
 
