@@ -1,5 +1,6 @@
 """What a model computes in packed rows: for each text, what it computes for the text alone."""
 
+import runpy
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -8,9 +9,9 @@ import pytest
 import tiny
 import torch
 from tiny_scorers import make_scorer
-from transformers import PreTrainedModel
+from transformers import AttentionInterface, PreTrainedModel
 
-from burnish.policies.language import packing
+from burnish.policies.language import attention, packing
 from burnish.policies.language.contract import packing_of
 from burnish.policies.language.masks import packed_masks, read_packed
 from burnish.policies.language.packing import Pack, packs, prompt_lengths
@@ -119,6 +120,28 @@ def test_joined_packs_hold_no_padding_and_can_be_computed_again(family: str, mon
     found = with_gradient(policy, batch)
     assert sizes == [sum(len(group[0][0]) for group in map(shortened, triples(6)))] < [padded]
     torch.testing.assert_close(found, expected, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("family", sorted({*tiny.FAMILIES} - {"gemma2"}))
+def test_joined_packs_in_bfloat16_have_the_numbers_of_texts_alone(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their rows are short enough for plain products, as those of wide models are in training."""
+    batch = tiny.preferences(triples(7))
+    expected, _ = with_gradient(tiny.make_policy(family), batch)
+    policy = LanguagePolicy(tiny.make_model(family), tiny.make_tokenizer(), precision="bfloat16")
+    monkeypatch.setattr(packing, "CALL", -1e9)
+    read: list[tuple[int, ...]] = []
+    policy.model.base_model.register_forward_hook(lambda *parts: read.append(tuple(parts[-1].last_hidden_state.shape)))
+    found, _ = with_gradient(policy, batch)
+    assert [shape[0] for shape in read] == [1]  # of 4 blocks
+    torch.testing.assert_close(found.double(), expected, rtol=0.02, atol=0.02)
+
+
+def test_the_order_of_imports_does_not_matter() -> None:
+    """To import plain attention leaves transformers' sdpa as it is; it is put into place where rows take turns."""
+    registered = AttentionInterface()["sdpa"]
+    assert registered.__qualname__ == "row_by_row.<locals>.attend"
+    runpy.run_path(str(attention.__file__))
+    assert AttentionInterface()["sdpa"] is registered
 
 
 def shortened(group: list[tiny.Row]) -> list[tiny.Row]:

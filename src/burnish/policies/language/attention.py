@@ -99,6 +99,3 @@ def sdpa(
 def _rounded(one: Tensor) -> Tensor:
     """A float32 tensor in the dtype of autocast; any other as it is."""
     return one.to(torch.get_autocast_dtype(one.device.type)) if one.dtype == torch.float32 else one
-
-
-AttentionInterface.register("sdpa", sdpa)

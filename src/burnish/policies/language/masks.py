@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
+from burnish.policies.language.attention import sdpa
 from burnish.policies.language.packing import Block, Pack, laid_out
 from burnish.policies.language.parts import body
 
@@ -77,7 +78,7 @@ def following_packs(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def row_by_row(original: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of transformers that attends, which takes the rows of a joined pack by turns."""
+    """A function that attends as transformers' own do, which takes the rows of a joined pack by turns."""
 
     def attend(
         module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, *given: Any, **options: Any
@@ -94,7 +95,7 @@ def row_by_row(original: Callable[..., Any]) -> Callable[..., Any]:
 
 for _name in IMPLEMENTATIONS:
     AttentionMaskInterface.register(_name, following_packs(AttentionMaskInterface()[_name]))
-AttentionInterface.register("sdpa", row_by_row(AttentionInterface()["sdpa"]))
+AttentionInterface.register("sdpa", row_by_row(sdpa))
 
 
 def packing(model: PreTrainedModel, long: list[int], short: list[int], near: float) -> tuple[str | None, bool]:
