@@ -8,7 +8,8 @@ A row of a `Pack` is a chain of parts. A part is a prompt, or a response that co
 A token sees its own part and the prompt that its part continues, up to its own position. So every response has the
 hidden states that it would have behind its prompt alone, and the prompt goes through the model once.
 
-Rows of a pack that is `joined` go through the model one behind the other, without padding, and each attends to itself.
+Rows of a pack that is `joined` go through the model one behind the other, without padding but for what rounds their
+sizes (`STEPS`), and each attends to itself.
 """
 
 import heapq
