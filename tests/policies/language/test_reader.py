@@ -113,27 +113,29 @@ def test_bfloat16_is_the_models_alone() -> None:
     assert {p.dtype for p in model.parameters().values()} == {torch.float32}
 
 
-@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
-def test_in_bfloat16_batches_of_other_lengths_have_the_same_sizes(dtype: torch.dtype | None) -> None:
+@pytest.mark.parametrize(
+    ("precision", "dtype", "count"),
+    [("bfloat16", torch.float32, 2), ("float32", torch.bfloat16, 2), ("float32", torch.float32, 7)],
+)
+def test_in_bfloat16_batches_of_other_lengths_have_the_same_sizes(
+    precision: str, dtype: torch.dtype, count: int
+) -> None:
     """Of what the layers and the head compute: a product of a new size is slow there."""
-    for precision, same in (("bfloat16", True), ("float32", False)):
-        model = make_reader("llama", precision, double=False)
-        if same and dtype is not None:
-            model = TokenReader(model.model.to(dtype), model.tokenizer)
-        sizes: set[tuple[int, ...]] = set()
+    model = TokenReader(tiny.make_model("llama").to(dtype), tiny.make_tokenizer(), precision)
+    sizes: set[tuple[int, ...]] = set()
 
-        def noted(hidden: Tensor, targets: Tensor, sizes: set[tuple[int, ...]] = sizes) -> tuple[Tensor]:
-            sizes.add((*hidden.shape, *targets.shape))
-            return head(hidden, targets)
+    def noted(hidden: Tensor, targets: Tensor) -> tuple[Tensor]:
+        sizes.add((*hidden.shape, *targets.shape))
+        return head(hidden, targets)
 
-        layer = model.model.model.layers[0].mlp.up_proj
-        layer.register_forward_hook(lambda *parts, sizes=sizes: sizes.add(tuple(parts[-1].shape)))
-        for length in (34, 35, 36, 37):
-            ids, chosen = [*range(3, 11)] * 5, [False] * 2 + [True] * 38
-            tokens, mask, lengths = tiny.pad_rows([(ids[:size], chosen[:size]) for size in (34, 35, length)])
-            found = model.numbers(tokens, mask, lengths, noted, WIDTH)[0]
-            assert found[..., 1][mask].tolist() == tokens[mask].tolist()
-        assert len(sizes) == (2 if same else 7)
+    layer = model.model.model.layers[0].mlp.up_proj
+    layer.register_forward_hook(lambda *parts: sizes.add(tuple(parts[-1].shape)))
+    ids, chosen = [*range(3, 11)] * 5, [False] * 2 + [True] * 38
+    for length in (34, 35, 36, 37):
+        tokens, mask, lengths = tiny.pad_rows([(ids[:size], chosen[:size]) for size in (34, 35, length)])
+        found = model.numbers(tokens, mask, lengths, noted, WIDTH)[0]
+        assert found[..., 1][mask].tolist() == tokens[mask].tolist()
+    assert len(sizes) == count
 
 
 def test_dropout_is_off_until_it_is_switched_on() -> None:
