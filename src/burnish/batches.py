@@ -134,7 +134,7 @@ class Episodes(Rows):
     where nothing uses one. `discounts` is gamma, and 0 on the step that terminated. `limit` is the largest number of
     tokens that a completion may have. `ptx` are texts to imitate beside the completions, as many, with the weight of
     their loss; None where there are none. `weights` are what the policy's loss of each token is multiplied by where the
-    sampler was not the policy; None: 1.
+    sampler was not the policy; None: 1. `values` are the critic's while the batch is prepared, None elsewhere.
     """
 
     tokens: Int[Tensor, "B T"]
@@ -150,6 +150,7 @@ class Episodes(Rows):
     ptx: Demonstrations | None = None
     ptx_weight: Float[Tensor, ""] | None = None
     weights: Float[Tensor, "B T"] | None = None
+    values: Float[Tensor, "B T_plus_1"] | None = None
 
     def counts(self) -> dict[str, Tensor]:
         """`Rows.counts`, as "constant" the tokens that the completions could have at most (Dr. GRPO's divisor), and as
@@ -181,10 +182,10 @@ class GroupEpisodes(Episodes):
 class Transitions(Rows):
     """Steps of R runs in their environments, in lockstep: a row is an episode, or a piece of one.
 
-    `observations` has one column more than there are steps, for the final state; single steps, which an update learns
-    from, have no such column. `old_logprobs` are the log-probabilities of the policy that acted, or of the one that
-    learns where steps are late; `weights` are then what its loss of each step is multiplied by (None: 1). `discounts`
-    is gamma, and 0 on the step that terminated. `runs` are the numbers of the runs, `progress` the share behind each.
+    `observations` has one column more than there are steps, for the final state; single steps to learn from have none.
+    `old_logprobs` are those of the policy that acted, or of the one that learns where steps are late; `weights` are
+    then what its loss of each step is multiplied by (None: 1). `discounts` is gamma, and 0 on the step that terminated.
+    `runs` are the runs' numbers, `progress` the share behind each, `values` the critic's while the batch is prepared.
     """
 
     observations: Num[Tensor, "R B T_or_one_more O"]
@@ -198,6 +199,7 @@ class Transitions(Rows):
     runs: Int[Tensor, "R"]
     progress: Float[Tensor, "R"]
     weights: Float[Tensor, "R B T"] | None = None
+    values: Float[Tensor, "R B T_plus_1"] | None = None
 
     def counts(self) -> dict[str, Tensor]:
         """Real steps, and rows with one, per run `[R]`."""

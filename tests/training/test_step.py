@@ -244,6 +244,21 @@ def test_every_part_is_prepared_with_what_all_of_them_say() -> None:
     assert all(told == {"rows": 7, "mean": torch.tensor(21), "price": 0.5} for _, told in found)
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_the_critic_reads_a_rollout_once_before_its_updates(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both phases of the preparation use its values, which are not kept in what is prepared."""
+    models, batch = models_for(), batch_for(PPO())
+    read, values = [], models.critic.values
+    monkeypatch.setattr(models.critic, "values", lambda part: read.append(len(part)) or values(part))
+    parts = [batch.select(slice(at, None, at_once)) for at in range(at_once)]
+    ready = prepared(PPO(), models, parts, {})
+    assert read == [len(part) for part in parts]
+    assert all(one.batch.values is None and one.old_values is not None for one in ready)
+    read.clear()
+    evaluate(PPO(), models, [batch])
+    assert read == [len(batch)] * 2  # the second is the loss
+
+
 def test_micro_batches_hold_every_row_once_long_ones_together() -> None:
     batch = tiny.demonstrations([([0] * n, [False] * (n - 1) + [True]) for n in (5, 2, 9, 3, 8, 2)])
     parts = list(microbatches(batch, 3))

@@ -17,7 +17,7 @@ from burnish.policies.interface import Models
 @torch.no_grad()
 def estimated(models: Models, part: Episodes | Transitions, lambda_: float) -> tuple[Tensor, Tensor]:
     """GAE(λ) advantages [..., B, T], and the critic's values [..., B, T + 1] that they are based on."""
-    values = models.critic.values(part)
+    values = models.critic.values(part) if part.values is None else part.values
     return gae(part.rewards, values, part.discounts, part.mask, lambda_), values
 
 
@@ -45,7 +45,7 @@ def prepared(
         more |= {"old_values": old_values, "returns": advantages + old_values}
     of = statistics.get("advantages")
     return PreparedEpisodes(
-        batch=replace(batch, old_logprobs=real(batch.old_logprobs, mask)),
+        batch=replace(batch, old_logprobs=real(batch.old_logprobs, mask), values=None),
         advantages=advantages if of is None else standardise(advantages, mask, of=of),
         **more,
     )

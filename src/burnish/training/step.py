@@ -13,6 +13,7 @@ from torch import Tensor
 
 from burnish.algorithms.interface import Algorithm, Statistics
 from burnish.algorithms.terms import Loss, Term
+from burnish.batches import Episodes, Transitions
 from burnish.functional import aggregate
 from burnish.policies.interface import Models, Regularised
 from burnish.run.shards import is_divided
@@ -41,15 +42,23 @@ def prepared(
     Two phases: sums over the parts first, then each part with the total. `carried` is what the algorithm's `conclude`
     returned after the last rollout. Each process of the `world` prepares its share of the rows; all get all.
     """
-    total = statistics_of(algorithm, models, shares(parts, models, world), world) | carried
+    shared = [world.own_rows(part, models.together) for part in parts]
+    mine = [(valued(models, own), counts) for own, counts in shared]
+    total = statistics_of(algorithm, models, [one for one in mine if len(one[0])], world) | carried
 
-    def whole(part: Any) -> Any:
-        own, counts = world.own_rows(part, models.together)
+    def whole(part: Any, own: Any, counts: bool) -> Any:
         ready = algorithm.prepare(models, own, total) if len(own) else own
         found = [one for one in world.gather(ready if counts and ready is not own else None) if one is not None]
         return found[0].joined(found[1:]) if len(found) > 1 else found[0] if found else part
 
-    return [whole(part) for part in parts]
+    return [whole(part, *share) for part, share in zip(parts, mine, strict=True)]
+
+
+def valued(models: Models, part: Any) -> Any:
+    """The part with its critic's values, which both phases of the preparation ask for."""
+    if not (isinstance(part, Episodes | Transitions) and len(part) and "critic" in models):
+        return part
+    return replace(part, values=models.critic.values(part))
 
 
 def statistics_of(algorithm: Algorithm, models: Models, own: Sequence[Share], world: World) -> Statistics:
@@ -242,7 +251,7 @@ def own_losses(models: Models) -> Iterator[dict[str, tuple[float, Tensor]]]:
 @torch.no_grad()
 def evaluate(algorithm: Algorithm, models: Models, batches: list[Any], world: World = ALONE) -> dict[str, float]:
     """Loss and metrics over all batches as if they were one."""
-    own = shares(batches, models, world)
+    own = [(valued(models, part), counts) for part, counts in shares(batches, models, world)]
     total = statistics_of(algorithm, models, own, world)
     ready = [(algorithm.prepare(models, part, total), counts) for part, counts in own]
     return means(algorithm, models, ready, world)
