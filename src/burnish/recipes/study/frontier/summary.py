@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from burnish.recipes.study.cell import Found
+from burnish.recipes.study.costs import average, costs_of
 from burnish.recipes.study.frontier.cells import MODEL, Cell
 from burnish.recipes.study.frontier.matched import Path, comparable, matched, pareto
 from burnish.recipes.study.frontier.plan import METHODS, Plan, name_of
@@ -26,7 +27,6 @@ REWARDED = ("reward", "pool")
 """The feeds of methods that need a reward model."""
 
 SCALARS = ("length", "entropy", "distinct_2", "ended", "chosen", "rejected")
-COSTS = ("seconds", "wall", "sampled", "learned")
 
 Runs = dict[tuple[str, float], dict[int, list[Found]]]
 """By setting and seed, what was measured, the start first."""
@@ -82,7 +82,7 @@ def summarise(
         "lines": {method: pareto(arranged(by_seed, sorted(by_seed))) for method, by_seed in paths.items()},
         "levels": [{"level": level, "rows": level_rows(plan, paths, level)} for level in plan.levels],
         "ends": ends_of(runs, lost),
-        "costs": costs_of(plan, found),
+        "costs": costs_of(found),
         "diverged": [
             {"setting": setting_of(cell), "seed": cell.seed, "step": one["diverged"]}
             for cell, one in found.items()
@@ -265,25 +265,6 @@ def ends_of(runs: Runs, lost: Lost) -> list[dict[str, Any]]:
             row[f"{key}_moved"] = seed_interval(moved) if moved and len(moved) == len(last) else None
         rows.append(row)
     return rows
-
-
-def average(values: Sequence[float | None]) -> float | None:
-    """The mean; None where one is not known."""
-    known = [one for one in values if one is not None]
-    return float(np.mean(known)) if known and len(known) == len(values) else None
-
-
-def costs_of(plan: Plan, found: Mapping[Cell, Found]) -> dict[str, dict[str, Any]]:
-    """CPU and wall-clock seconds, and tokens sampled and learned from, of a training: means over a method's cells.
-    Measuring is not in them, of best of n the samples are those of the held-out prefixes. `reward` is a reward
-    model's, `start` the start's with its pairs."""
-    groups: dict[str, list[Found]] = {}
-    for cell, one in found.items():
-        groups.setdefault(cell.method or ("start" if cell.seed is None else "reward"), []).append(one)
-    return {
-        name: {key: average([one.get(key) for one in ones]) for key in COSTS} | {"runs": len(ones)}
-        for name, ones in groups.items()
-    }
 
 
 def start_of(plan: Plan, found: Mapping[Cell, Found]) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from burnish.evaluation.overoptimisation import Fit, Form, ends_of, fit_of, resampled
 from burnish.recipes.study.cell import Found
+from burnish.recipes.study.costs import average, costs_of
 from burnish.recipes.study.intervals import FEWEST, interval_of
 from burnish.recipes.study.overoptimise.cells import Cell
 from burnish.recipes.study.overoptimise.monitor import calibrated
@@ -23,7 +24,6 @@ FORMS: dict[str, Form] = {BEST: "best_of_n", PPO: "rl"}
 SCALARS = ("length", "entropy", "distinct_2", "ended")
 STATE = (*SCALARS, "repetition")
 """Of PPO's texts; the best of n chooses among the start's own."""
-COSTS = ("seconds", "wall", "sampled", "learned")
 CURVE = 33
 """Points of a drawn fit."""
 
@@ -243,23 +243,6 @@ def texts_of(plan: Plan, paths: Paths) -> list[dict[str, Any]]:
                 {"labels": labels, "seed": seed, "step": last["step"], "texts": last.get("texts", [])[: plan.shown]}
             )
     return found
-
-
-def costs_of(found: Mapping[Cell, Found]) -> dict[str, dict[str, Any]]:
-    """CPU and wall-clock seconds, and tokens sampled and learned from: means over the cells of a kind."""
-    groups: dict[str, list[Found]] = {}
-    for cell, one in found.items():
-        groups.setdefault(cell.method or ("start" if cell.seed is None else "reward"), []).append(one)
-    return {
-        name: {key: average([one.get(key) for one in ones]) for key in COSTS} | {"runs": len(ones)}
-        for name, ones in groups.items()
-    }
-
-
-def average(values: Sequence[float | None]) -> float | None:
-    """The mean; None where one is not known."""
-    known = [one for one in values if one is not None]
-    return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
 def table(summary: Mapping[str, Any]) -> None:
