@@ -41,3 +41,10 @@ def test_freed_memory_is_not_asked_for_again() -> None:
 def test_another_c_library_has_no_such_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     assert not memory.keep_freed_memory()
+
+
+@pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES"])
+def test_who_sets_glibcs_own_switches_keeps_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda library: pytest.fail("asked glibc"))
+    monkeypatch.setenv(name, "1")
+    assert not memory.keep_freed_memory()

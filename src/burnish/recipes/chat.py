@@ -17,7 +17,7 @@ from burnish.recipes.answers import writer
 from burnish.recipes.conversation import Speaker, Talk, obey
 from burnish.recipes.remote import remote
 from burnish.recipes.train.models import loading_of, pick_device
-from burnish.recipes.train.run import prepare_torch
+from burnish.recipes.train.prepare import prepare_torch
 from burnish.report.runs import short_names
 from burnish.run import UserError, printable
 

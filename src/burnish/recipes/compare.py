@@ -39,8 +39,8 @@ from burnish.recipes.label.judge import LABELS, PEOPLE, PeopleJudge, check_peopl
 from burnish.recipes.sample import prompts_of
 from burnish.recipes.sampled import GOLD
 from burnish.recipes.train.models import loading_of, pick_device, say
+from burnish.recipes.train.prepare import prepare_torch
 from burnish.recipes.train.rewards import resolve_reward
-from burnish.recipes.train.run import prepare_torch
 from burnish.report.language import compare as words
 from burnish.report.runs import short_names
 from burnish.rewards.completed import Completed

@@ -9,7 +9,7 @@ from burnish.policies.language.policy import load_policy
 from burnish.policies.language.scorer import load_scorer
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.train.models import loading_of
-from burnish.recipes.train.run import prepare_torch
+from burnish.recipes.train.prepare import prepare_torch
 from burnish.run import UserError, save_folder_atomically, writable_file
 
 

@@ -33,7 +33,8 @@ from burnish.policies.language.policy import load_policy
 from burnish.recipes.together import together
 from burnish.recipes.train.given import Given
 from burnish.recipes.train.models import say
-from burnish.recipes.train.run import prepare_torch, run_training
+from burnish.recipes.train.prepare import prepare_torch
+from burnish.recipes.train.run import run_training
 from burnish.recipes.vocabulary import transfer_vocabulary
 from burnish.recipes.writing.dictionary import FEWEST_TEXTS, dictionary, with_words
 from burnish.recipes.writing.measure import MOST_TOKENS, measure

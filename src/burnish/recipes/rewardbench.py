@@ -29,8 +29,8 @@ from burnish.policies.language.scorer import LanguageScorer, load_scorer
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.together import together
 from burnish.recipes.train.models import loading_of, pick_device, say
+from burnish.recipes.train.prepare import prepare_torch
 from burnish.recipes.train.rewards import is_scorer
-from burnish.recipes.train.run import prepare_torch
 from burnish.report.language.rewardbench import rewardbench_page, sentences
 from burnish.report.wording import percent, range_of
 from burnish.run import UserError, printable, read_mapping, results_folder, write_atomically

@@ -40,8 +40,8 @@ from burnish.recipes.sampled import (
 from burnish.recipes.sampler import loaded_sampler
 from burnish.recipes.together import together
 from burnish.recipes.train.models import loading_of, pick_device, say
+from burnish.recipes.train.prepare import prepare_torch
 from burnish.recipes.train.rewards import resolve_reward
-from burnish.recipes.train.run import prepare_torch
 from burnish.rewards.builtin import gold_reward
 from burnish.rewards.completed import Reward, checked_scores
 from burnish.rewards.divided import divided

@@ -40,7 +40,7 @@ from burnish.experience.language.completions import Completions
 from burnish.policies.language.policy import load_policy
 from burnish.recipes.evaluate.run import evaluate_run
 from burnish.recipes.train import rows as rows_module
-from burnish.recipes.train.run import prepare_torch, refuse_threads, run_training, train
+from burnish.recipes.train.run import run_training, train
 from burnish.run import BurnishWarning, UserError, read_jsonl, read_mapping
 
 WEIGHTS = "model/model.safetensors"
@@ -819,17 +819,6 @@ def test_a_device_that_is_not_there_is_refused(go: Callable[..., Path]) -> None:
             go(device=device)
 
 
-def test_emulated_bfloat16_is_said_to_be_slow(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without oneDNN, PyTorch emulates bfloat16 on every CPU."""
-    with torch.backends.mkldnn.flags(enabled=False):
-        for precision in ("auto", "float32"):
-            prepare_torch(Settings(precision=precision, device="cpu"))
-        prepare_torch(Settings(precision="bfloat16", device="cpu", quiet=True))
-        assert capsys.readouterr().err == ""
-        prepare_torch(Settings(precision="bfloat16", device="cpu"))
-    assert capsys.readouterr().err.startswith("this CPU has no bfloat16 of its own and emulates it, and a training")
-
-
 def test_threads_are_set_and_noted(go: Callable[..., Path]) -> None:
     before = torch.get_num_threads()
     try:
@@ -954,14 +943,6 @@ def test_python_takes_a_function_as_reward(files: Path, tmp_path: Path, monkeypa
     samples = read_jsonl(run / "samples.jsonl")
     assert [s["score"] for s in samples] == [s["row"] / 100 - len(s["response"].split()) for s in samples]
     assert len(samples) == 14
-
-
-def test_new_tensors_are_not_filled_before_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deterministic algorithms fill them by default, to show reads of memory that nothing was written to."""
-    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
-    prepare_torch(Settings(device="cpu", quiet=True))
-    assert torch.are_deterministic_algorithms_enabled()
-    assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
 
 
 def disturbing(prompts: list[str], responses: list[str], number: list[int]) -> list[float]:
@@ -1376,11 +1357,3 @@ def test_a_quantised_base_is_trained_evaluated_and_resumed(
     assert math.isfinite(found["loss"])
     for method in ("reward", "ppo"):
         lora(method, **{f"load_in_{bits}bit": True})
-
-
-def test_more_threads_than_the_system_allows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyTorch would abort. The system of this test allows four."""
-    monkeypatch.setattr("burnish.recipes.train.run.threads_allowed", lambda count: min(count, 4))
-    refuse_threads(4)
-    with pytest.raises(UserError, match=r"^--threads 5: the system allows no more than 4; give fewer$"):
-        refuse_threads(5)

@@ -25,8 +25,9 @@ from burnish.policies.language.policy import load_policy
 from burnish.policies.language.sampler import PolicySampler
 from burnish.recipes.train.given import NOTHING, Given
 from burnish.recipes.train.models import load_models, with_reward
+from burnish.recipes.train.prepare import prepare_torch
 from burnish.recipes.train.rows import read_data
-from burnish.recipes.train.run import prepare_torch, run_training
+from burnish.recipes.train.run import run_training
 from burnish.run import UserError, read_jsonl
 from burnish.training.language.learner import minibatches, step
 from burnish.training.language.optimizer import make_optimizer

@@ -15,7 +15,7 @@ from burnish.recipes.compare import LONGEST_TIMEOUT
 from burnish.recipes.constitution.asking import first_unread
 from burnish.recipes.constitution.calls import ENDING, FEEDBACK, SUPERVISED
 from burnish.recipes.train.models import loading_of, pick_device
-from burnish.recipes.train.run import prepare_torch
+from burnish.recipes.train.prepare import prepare_torch
 from burnish.run import UserError, companion, writable_file, write_atomically
 from burnish.run.lines import encoded
 

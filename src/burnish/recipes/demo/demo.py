@@ -33,7 +33,8 @@ from burnish.recipes.demo.stopwatch import Stopwatch
 from burnish.recipes.demo.summary import print_table, summarise, to_json
 from burnish.recipes.gold import gold_judge
 from burnish.recipes.train.models import pick_device, say
-from burnish.recipes.train.run import prepare_torch, run_training
+from burnish.recipes.train.prepare import prepare_torch
+from burnish.recipes.train.run import run_training
 from burnish.report.figures import save_figure
 from burnish.report.language import demo as page
 from burnish.report.theme import series_colours

@@ -19,7 +19,7 @@ from burnish.recipes.evaluate.reward import scorer_findings
 from burnish.recipes.evaluate.run import build_from, data_for, evaluate_run, named
 from burnish.recipes.together import together
 from burnish.recipes.train.models import loading_of, pick_device
-from burnish.recipes.train.run import prepare_torch
+from burnish.recipes.train.prepare import prepare_torch
 from burnish.rewards.ensemble import combined, read_ensemble
 from burnish.rewards.model import check_same_tokenizer
 from burnish.run import UserError

@@ -30,8 +30,8 @@ from burnish.recipes.together import together
 from burnish.recipes.train.batches import evaluator_of
 from burnish.recipes.train.card import add_evaluation
 from burnish.recipes.train.models import language, loading_of, pick_device, say
+from burnish.recipes.train.prepare import prepare_torch
 from burnish.recipes.train.rows import holdout_of, tokenised
-from burnish.recipes.train.run import prepare_torch
 from burnish.run import UserError, read_mapping, write_atomically
 from burnish.run.world import ALONE, World
 

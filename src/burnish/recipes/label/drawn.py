@@ -55,7 +55,7 @@ def drawn(
     from burnish.recipes.answers import answers, writer
     from burnish.recipes.sample import MOST, prompts_of
     from burnish.recipes.train.models import loading_of, pick_device, say
-    from burnish.recipes.train.run import prepare_torch
+    from burnish.recipes.train.prepare import prepare_torch
     from burnish.report.runs import short_names
 
     check_knobs(max_new_tokens, temperature, None, None)

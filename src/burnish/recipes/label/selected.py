@@ -133,7 +133,7 @@ def ranked(spread: Float[np.ndarray, "N"]) -> tuple[int, ...]:
 def disagreements(pairs: Sequence[Pair], members: Sequence[str], base: Settings) -> Float[np.ndarray, "N"]:
     """How much the reward models disagree on each pair; not a number where one of them cannot read it."""
     from burnish.evaluation.reward_models import disagreement
-    from burnish.recipes.train.run import prepare_torch
+    from burnish.recipes.train.prepare import prepare_torch
 
     prepare_torch(base)
     return disagreement(np.stack([margins_of(Path(one), pairs, base) for one in members]))

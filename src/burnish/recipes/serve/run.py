@@ -11,7 +11,7 @@ from burnish.policies.language.policy import load_policy
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.serve.engine import Engine
 from burnish.recipes.train.models import loading_of, pick_device, say
-from burnish.recipes.train.run import prepare_torch
+from burnish.recipes.train.prepare import prepare_torch
 from burnish.recipes.web import opened, run_server, server_of, web_server
 from burnish.report.runs import short_names
 from burnish.run import UserError, refuse_special

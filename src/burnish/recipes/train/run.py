@@ -6,17 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import datasets
-import torch
-import transformers
-
 from burnish.algorithms.interface import Algorithm, name_of
 from burnish.config import Settings, as_dict, build, checked, defaults
 from burnish.config.build import values_of
 from burnish.data import names
 from burnish.options import quoted
 from burnish.policies.interface import Models
-from burnish.policies.language.precision import cost_of_emulation
 from burnish.recipes.train.batches import length, offline, online, same_reference, streaming
 from burnish.recipes.train.card import write_card
 from burnish.recipes.train.centre import centre
@@ -42,9 +37,10 @@ from burnish.recipes.train.models import (
     with_reward,
 )
 from burnish.recipes.train.monitor import monitored
+from burnish.recipes.train.prepare import prepare_torch
 from burnish.recipes.train.rows import Data, read_data, streams_data
 from burnish.recipes.train.several import check_config, check_models, check_shard, divide, in_turn, of_process, useless
-from burnish.run import RunFolder, UserError, hushed, said_if_slow, threads_allowed, without_keys, write_checksums
+from burnish.run import RunFolder, UserError, hushed, said_if_slow, without_keys, write_checksums
 from burnish.run.follower import opened
 from burnish.run.log import logged
 from burnish.run.records import HARMLESS
@@ -296,25 +292,3 @@ def following(run: RunFolder, settings: Settings) -> Trackers:
 def without_secrets(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration with its web addresses cut to host and path."""
     return {key: without_keys(value) if isinstance(value, str) else value for key, value in config.items()}
-
-
-def prepare_torch(settings: Settings) -> None:
-    """Threads and determinism: the same machine, versions and thread count give the same bits.
-
-    Says what the precision costs on a device that emulates it.
-    """
-    if settings.threads:
-        refuse_threads(settings.threads)
-        torch.set_num_threads(settings.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # every new tensor pays
-    if costly := cost_of_emulation(settings.precision, pick_device(settings.device)):
-        say(settings, costly)
-    transformers.utils.logging.disable_progress_bar()  # the bars that matter are ours
-    datasets.disable_progress_bars()
-
-
-def refuse_threads(count: int) -> None:
-    """Raise UserError if the system does not let this process have so many threads: PyTorch would abort."""
-    if (allowed := threads_allowed(count)) < count:
-        raise UserError(f"--threads {count}: the system allows no more than {allowed}; give fewer")

@@ -28,9 +28,9 @@ from burnish.policies.language.smollm2 import NAME
 from burnish.policies.language.stops import Stops
 from burnish.recipes.assets import resolve_model
 from burnish.recipes.train.models import say
-from burnish.recipes.train.run import prepare_torch
+from burnish.recipes.train.prepare import prepare_torch
 from burnish.recipes.writing.prompts import Prompt, prompt
-from burnish.run import UserError, keep_freed_memory, read_mapping, writable_folder, write_atomically
+from burnish.run import UserError, read_mapping, writable_folder, write_atomically
 
 RECIPE = "recipe.json"
 SHARD = "shard-{:05}.jsonl"
@@ -87,7 +87,6 @@ def write(out: Path, texts: int, writing: Writing, base: Settings, model: str = 
     if there == len(paths):
         return out
     prepare_torch(base)
-    keep_freed_memory()
     policy = load_policy(resolve_model(model), loading=Loading(dtype=dtype))
     beginnings = builtin.prefixes("train")["prompt"]
     for i, path in paths.items():
