@@ -1,15 +1,16 @@
 """Objectives over all pairs of responses, written out with loops over responses and words, from a softmax of their own.
 
-Nothing is sampled, and nothing here is computed by Burnish.
+Nothing is sampled, and no loss or gradient here is computed by Burnish.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grouped
 import torch
 from grouped import World
+from tabular import TablePolicy
 from torch import Tensor
 
 Losses = Callable[[list[Tensor], list[float], list[float]], list[Tensor]]
@@ -61,6 +62,12 @@ def objective_gradient(found: World, beta: float) -> Tensor:
         other = sum(logprobs_of(found.reference.logits.detach(), words), torch.zeros(()))
         total = total + one.exp() * (score - beta * (one - other))
     return torch.autograd.grad(total, leaf)[0]
+
+
+def elsewhere(found: World) -> World:
+    """The same, sampled from another distribution than the policy's."""
+    logits = found.old.logits.detach()
+    return replace(found, sampler=TablePolicy(logits + 0.5 * grouped.numbers(*logits.shape, seed=9)))
 
 
 # Losses ------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,21 +11,27 @@ from phases import ready
 from torch import Tensor
 
 from burnish.algorithms.distil import Distil
+from burnish.experience.language.correction import weights
+from burnish.experience.language.taught import TaughtCompletions
 from burnish.policies.interface import Models
 from burnish.training.step import gradient
 
 from .bandits import close
-from .enumerated import clipped, logprobs_of, numbers_of, objective_gradient, visits_of, words_of
+from .enumerated import clipped, elsewhere, importance, logprobs_of, numbers_of, objective_gradient, visits_of, words_of
 
 BOTH = pytest.mark.parametrize("ending", [True, False], ids=["15 responses", "27 responses"])
 
 
-def distilled(algorithm: Distil, found: World) -> Tensor:
-    """The mean gradient of the sum of a response's losses, the reference being the teacher."""
+def distilled(algorithm: Distil, found: World, knobs: TaughtCompletions | None = None) -> Tensor:
+    """The mean gradient of the sum of a response's losses, the reference being the teacher; `knobs` correct for another
+    sampler."""
     batch = found.episodes(torch.arange(len(found.tokens))[:, None])
+    if knobs is not None:
+        used = weights(knobs, batch.old_logprobs, batch.sampler_logprobs, batch.mask)
+        batch = dataclasses.replace(batch, weights=used)
     models = Models(policy=found.policy, teacher=found.reference)
     (term,) = algorithm.loss(models, ready(algorithm, models, batch)).terms.values()
-    chances = batch.old_logprobs.sum(1).exp()
+    chances = batch.sampler_logprobs.sum(1).exp()
     total = (chances[:, None] * torch.where(batch.mask, term.losses, 0.0)).sum()
     return torch.autograd.grad(total, found.policy.logits)[0]  # type: ignore[arg-type]
 
@@ -56,6 +63,32 @@ def test_the_reverse_kl_of_a_policy_that_has_moved(clip: float | None, gamma: fl
         losses = clipped(limit, limit)(logprobs_of(leaf, words), old, credits)
         total = total + math.exp(sum(old)) * sum(losses)
     close(distilled(Distil(clip=clip, gamma=gamma), found), torch.autograd.grad(total, leaf)[0], tolerance=1e-10)
+
+
+@BOTH
+@pytest.mark.parametrize("level", ["token", "sequence", "sequence_mean"])
+@pytest.mark.parametrize("kind", ["truncate", "mask"])
+def test_the_reverse_kl_corrected_for_another_sampler(kind: Any, level: Any, ending: bool) -> None:
+    """Each word's loss times the limited π_old/μ, written out; the policy has moved."""
+    found = elsewhere(world(moved=0.4, ending=ending))
+    leaf = found.policy.logits.detach().clone().requires_grad_()
+    total, weigh = torch.zeros((), dtype=torch.float64), importance(kind, level, 0.8, 1.2)
+    numbers = zip(*(numbers_of(m.logits, found) for m in (found.old, found.reference, found.sampler)), strict=True)
+    for words, (old, teacher, sampler) in zip(words_of(found), numbers, strict=True):
+        credits = [t - o for t, o in zip(teacher, old, strict=True)]
+        losses = clipped(0.2, 0.2)(logprobs_of(leaf, words), old, credits)
+        total = total + math.exp(sum(sampler)) * sum(w * x for w, x in zip(weigh(old, sampler), losses, strict=True))
+    knobs = TaughtCompletions(sampler_correction=kind, correction_level=level, correction_low=0.8, correction_high=1.2)
+    close(distilled(Distil(clip=0.2), found, knobs), torch.autograd.grad(total, leaf)[0], tolerance=1e-10)
+
+
+@BOTH
+@pytest.mark.parametrize("algorithm", [Distil(gamma=1.0), Distil(), Distil(divergence="js", js_beta=0.3)], ids=str)
+def test_unlimited_weights_of_completions_give_the_policys_own_gradient(algorithm: Distil, ending: bool) -> None:
+    """Whatever sampled: E_μ[π_old/μ·f] = E_π_old[f]."""
+    found = world(moved=0.4, ending=ending)
+    knobs = TaughtCompletions(sampler_correction="truncate", correction_level="sequence", correction_high=math.inf)
+    close(distilled(algorithm, elsewhere(found), knobs), distilled(algorithm, found), tolerance=1e-10)
 
 
 @BOTH

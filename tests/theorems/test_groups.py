@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from grouped import World, numbers, per_pair, world
+from grouped import World, per_pair, world
 from phases import ready
-from tabular import TablePolicy
 from torch import Tensor
 
 from burnish.algorithms.cispo import CISPO
@@ -32,6 +31,7 @@ from .enumerated import (
     alone,
     centred,
     clipped,
+    elsewhere,
     half_square,
     importance,
     left_out,
@@ -135,12 +135,6 @@ def test_the_mean_gradient_is_that_of_the_objective(name: str, ending: bool) -> 
 # Where another distribution sampled --------------------------------------------------------------------------------
 
 
-def elsewhere(found: World) -> World:
-    """The same, sampled from another distribution than the policy's."""
-    return dataclasses.replace(found, sampler=TablePolicy(found.old.logits.detach() + 0.5 * numbers(*SHAPE, seed=9)))
-
-
-SHAPE = tuple(world().old.logits.shape)
 CORRECTED = ("grpo", "gspo", "reinforce_plus_plus")
 
 
