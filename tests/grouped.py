@@ -41,7 +41,10 @@ def language(ending: bool = True) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class World:
-    """A policy that sampled, the same one after it has moved, and a reference, with a score for every response."""
+    """A policy before a turn's updates, the same one after it has moved, and a reference; a score for every response.
+
+    `sampler` is what sampled, where that was not the policy before the updates.
+    """
 
     tokens: Tensor
     mask: Tensor
@@ -49,13 +52,14 @@ class World:
     old: tabular.TablePolicy
     policy: tabular.TablePolicy
     reference: tabular.TablePolicy
+    sampler: tabular.TablePolicy | None = None
 
     @property
     def models(self) -> Models:
         return Models(policy=self.policy, reference=self.reference)
 
     def episodes(self, index: Tensor) -> GroupEpisodes:
-        """These groups `[N, G]` of responses, as the old policy sampled them."""
+        """These groups `[N, G]` of responses, as they were sampled."""
         tokens, mask = self.tokens[index.flatten()], self.mask[index.flatten()]
         size, count = index.shape[1], index.numel()
         zeros, place = torch.zeros(tokens.shape, dtype=torch.float64), torch.arange(size).repeat(len(index))
@@ -74,15 +78,18 @@ class World:
             place=place,
         )
         with torch.no_grad():
-            old, ref = (torch.where(mask, model.logprobs(bare), 0.0) for model in (self.old, self.reference))
+            old, ref, sampler = (
+                torch.where(mask, model.logprobs(bare), 0.0)
+                for model in (self.old, self.reference, self.sampler or self.old)
+            )
         kl = masked_sum(k1(old, ref), mask, -1).view(-1, size).repeat_interleave(size, 0)
-        return replace(bare, old_logprobs=old, sampler_logprobs=old, ref_logprobs=ref, peers_kl=kl)
+        return replace(bare, old_logprobs=old, sampler_logprobs=sampler, ref_logprobs=ref, peers_kl=kl)
 
     def pairs(self) -> tuple[GroupEpisodes, Tensor]:
-        """Every pair of responses, and its probability under the old policy."""
+        """Every pair of responses, and the probability with which it is sampled."""
         every = torch.arange(len(self.tokens))
         batch = self.episodes(torch.cartesian_prod(every, every))
-        return batch, batch.old_logprobs.sum(1).exp().view(-1, 2).prod(1)
+        return batch, batch.sampler_logprobs.sum(1).exp().view(-1, 2).prod(1)
 
 
 def world(moved: float = 0.0, ending: bool = True, seed: int = 0) -> World:

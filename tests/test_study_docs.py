@@ -30,11 +30,28 @@ def test_results_replace_what_stood_between_the_comments(tmp_path: Path) -> None
         assert text.startswith("before\n<!-- results -->\n`burnish study checked --seeds 5`\n")
         assert text.endswith("\n<!-- /results -->\nafter\n")
         assert "old" not in text
-        row = "| GRPO | 60.0 | +30.0 [+25.0, +35.0] | 92.0 | +2.0 [−3.0, +7.0] | 8.0 | 0.40 | 12,346 | 79 | 0.0001 |"
+        row = "| GRPO | 60.0 | +30.0 [+25.0, +35.0] | 92.0 | +2.0 [−3.0, +7.0] | 8.0 | 0.40 | 25 to 50 "
+        row += "| 12,346 | 79 | 0.0001 |"
         assert text.count(row) == 2
         assert text.count(row.replace(" 0.0001 |", "  |")) == 1  # the mean of both tasks
-        assert "| before | 30.0 |  | 90.0 |  | 8.0 | 0.40 |  |  |  |" in text
+        assert "| before | 30.0 |  | 90.0 |  | 8.0 | 0.40 |  |  |  |  |" in text
+        assert "| 8.0 | 0.40 |  | 12,346 |" in text  # PPO has no groups
+        assert text.count("](study_checked_curves.svg)") == 1
     assert (tmp_path / "study_checked_pass_n.svg").read_text() == "<svg/>"
+
+
+def test_figures_that_a_run_lacks_are_made(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "summary.json").write_text(json.dumps(study()))
+    (tmp_path / docs.PAGE).write_text("<!-- results -->\n<!-- /results -->\n")
+    docs.put(run, tmp_path)
+    for name in docs.FIGURES.values():
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert text.startswith("<svg")
+        assert len(text.encode()) < 60_000
+    curves = (tmp_path / "study_checked_curves.svg").read_text(encoding="utf-8")
+    assert all(label in curves for label in ("GRPO", "PPO", "More SFT", "sampled tokens", "CPU seconds"))
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -7,7 +7,7 @@ import torch
 from phases import acted, ready
 
 from burnish.algorithms.actor_critic import ActorCritic
-from burnish.algorithms.advantages import advantage_moments, prepared, real
+from burnish.algorithms.advantages import advantage_moments, corrected, prepared, real
 from burnish.algorithms.interface import Algorithm
 from burnish.algorithms.ppo import PPO
 from burnish.algorithms.reinforce import Reinforce
@@ -26,6 +26,14 @@ def test_returns_are_advantages_over_the_values_as_they_were() -> None:
     assert torch.equal(batch.advantages, ADVANTAGES)  # type: ignore[arg-type]
     assert torch.equal(batch.old_values, OLD_VALUES[:, :-1])  # type: ignore[arg-type]
     assert torch.equal(batch.returns, f64([[0, 1.5, 2], [0, 1, 0]]))  # type: ignore[arg-type]
+
+
+def test_weights_multiply_losses_where_there_are_any() -> None:
+    """2·1 and 3·1 in the first row, 4·(−1) in the second; masked places hold anything."""
+    weights = f64([[float("nan"), 2, 3], [1e30, 4, float("nan")]])
+    batch = dataclasses.replace(two_rows(), weights=weights)
+    assert torch.equal(corrected(ADVANTAGES, batch, MASK), f64([[0, 2, 3], [0, -4, 0]]))
+    assert corrected(ADVANTAGES, two_rows(), MASK) is ADVANTAGES
 
 
 def test_without_a_critic_there_are_advantages_alone() -> None:

@@ -1,5 +1,6 @@
-"""Distillation by hand; its objectives are enumerated in tests/theorems/test_groups.py."""
+"""Distillation by hand; its objectives are enumerated in tests/theorems/test_distillation.py."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -45,6 +46,36 @@ def test_loss_by_hand() -> None:
         assert found["policy/teacher_kl"] == pytest.approx((-0.5 + 1 + 0.25) / 3)
         assert logprobs.grad is not None
         assert logprobs.grad[0, 1].item() == pytest.approx(slope / 3)
+
+
+def test_weights_by_hand() -> None:
+    """Of advantages ½, −1 and −¼ the losses are their negatives: 2·(−½) + 3·1 + 4·¼; masked places do not matter."""
+    algorithm, models = Distil(), Models(policy=tiny.Table(OLD), teacher=tiny.Table(TEACHER))
+    weights = torch.tensor([[math.nan, 2, 3], [1e30, 4, math.nan]], dtype=torch.float64)
+    corrected = ready(algorithm, models, dataclasses.replace(batch(), weights=weights))
+    logprobs = torch.where(MASK, OLD, 0.0).requires_grad_()
+    found = gradient(algorithm, Models(policy=tiny.Table(logprobs)), corrected)
+    assert found["loss"] == pytest.approx(3 / 3)
+    torch.testing.assert_close(logprobs.grad, torch.tensor([[0, -1, 3], [0, 1, 0]]).double() / 3)
+
+
+def test_weights_of_one_are_no_weights_to_the_bit() -> None:
+    slopes = []
+    for weights in (None, torch.ones(2, 3, dtype=torch.float64)):
+        algorithm, models = Distil(gamma=0.7, clip=0.2), Models(teacher=tiny.Table(TEACHER))
+        logprobs = torch.where(MASK, OLD + 0.1, 0.0).requires_grad_()
+        prepared = ready(algorithm, models, dataclasses.replace(batch(), weights=weights))
+        slopes.append((gradient(algorithm, Models(policy=tiny.Table(logprobs)), prepared), logprobs.grad))
+    assert slopes[0][0] == slopes[1][0]
+    assert torch.equal(slopes[0][1], slopes[1][1])
+
+
+def test_a_tokens_weight_corrects_no_whole_distribution() -> None:
+    given = {"teacher": "a test", "divergence": "js", "sampler_correction": "truncate"}
+    with pytest.raises(UserError, match="set correction_level to sequence or sequence_mean"):
+        build(Distil, given)
+    build(Distil, given | {"correction_level": "sequence"})
+    build(Distil, given | {"divergence": "reverse_kl"})
 
 
 @pytest.mark.parametrize("family", ["gpt2", "gemma2"])

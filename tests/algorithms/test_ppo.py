@@ -129,6 +129,16 @@ def test_weights_multiply_the_policys_term_alone() -> None:
     torch.testing.assert_close(moved.gradients()["logprobs"], f64([[0, 0, -1.5], [0, 6, 0]]) / 3)
 
 
+def test_weights_of_one_are_no_weights_to_the_bit() -> None:
+    found = []
+    for weights in (None, torch.ones(2, 3, dtype=torch.float64)):
+        batch = ready(PPO(), models_of(before()), dataclasses.replace(two_rows(), weights=weights))
+        moved = after()
+        found.append((gradient(PPO(), models_of(moved), batch), moved.gradients()))
+    assert found[0][0] == found[1][0]
+    assert all(torch.equal(slope, found[1][1][name]) for name, slope in found[0][1].items())
+
+
 def test_clip_is_a_knob_of_each_side() -> None:
     """With clip = 0.6 the ratio 1.6 is at the end of the range, and counts in full: −1.6 − 0.5 + 1.5."""
     found, _ = by_hand(clip=0.6 + 1e-9)

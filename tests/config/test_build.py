@@ -179,22 +179,32 @@ DIALOGUES: dict[str, Any] = {
     "max_dialogue_length": 300,
     "tool_timeout": 2.5,
 }
-KNOBS = DIALOGUES | {
-    "reward": "runs/rm",
-    "critic": "runs/critic",
-    "rollout": 32,
-    "max_new_tokens": 12,
-    "temperature": 0.7,
-    "beta": 0.2,
-    "kl_target": 4.0,
-    "kl_horizon": 500,
-    "ptx_data": "texts.jsonl",
-    "ptx_weight": 0.5,
-    "gamma": 0.99,
-    "missing_eos_penalty": 1.5,
-    "keep_special_tokens": True,
-    "keep_samples": 3,
+CORRECTION: dict[str, Any] = {
+    "sampler_correction": "mask",
+    "correction_level": "sequence",
+    "correction_low": 0.5,
+    "correction_high": 5.0,
 }
+KNOBS = (
+    DIALOGUES
+    | CORRECTION
+    | {
+        "reward": "runs/rm",
+        "critic": "runs/critic",
+        "rollout": 32,
+        "max_new_tokens": 12,
+        "temperature": 0.7,
+        "beta": 0.2,
+        "kl_target": 4.0,
+        "kl_horizon": 500,
+        "ptx_data": "texts.jsonl",
+        "ptx_weight": 0.5,
+        "gamma": 0.99,
+        "missing_eos_penalty": 1.5,
+        "keep_special_tokens": True,
+        "keep_samples": 3,
+    }
+)
 GROUPS = DIALOGUES | {
     "reward": "runs/rm",
     "completions_per_prompt": 5,
@@ -205,18 +215,18 @@ GROUPS = DIALOGUES | {
     "keep_special_tokens": True,
     "keep_samples": 3,
 }
-SCORED = GROUPS | {
-    "redraws": 3,
-    "overlong_share": 0.25,
-    "overlong_penalty": 0.5,
-    "sampler_correction": "mask",
-    "correction_level": "sequence",
-    "correction_low": 0.5,
-    "correction_high": 5.0,
-}
+SCORED = (
+    GROUPS
+    | CORRECTION
+    | {
+        "redraws": 3,
+        "overlong_share": 0.25,
+        "overlong_penalty": 0.5,
+    }
+)
 OF_GROUPS = {"online_dpo": GROUPS | {"refresh_reference": True}, "rejection": GROUPS}
 TAUGHT = {key: value for key, value in GROUPS.items() if key not in ("completions_per_prompt", "missing_eos_penalty")}
-OF_GROUPS["distil"] = TAUGHT | {"teacher": "runs/teacher"}
+OF_GROUPS["distil"] = TAUGHT | CORRECTION | {"teacher": "runs/teacher"}
 KNOWN_BY = [(name, key) for name, knobs in (OF_GROUPS | {"grpo": SCORED}).items() for key in knobs]
 OF_GROUPS |= dict.fromkeys(("grpo", "rloo", "gspo", "cispo", "reinforce_plus_plus"), SCORED)
 WITH: dict[str, dict] = {

@@ -41,6 +41,27 @@ def test_what_is_given_comes_before_a_preset_and_that_before_a_library() -> None
     assert (found["clip_high"], found["std_eps"], found["redraws"]) == (0.28, 1e-4, 3)
 
 
+@pytest.mark.parametrize("beside", [{"sampler": "http://127.0.0.1:8000"}, {"staleness": 2}])
+@pytest.mark.parametrize("method", ["grpo", "gspo", "cispo"])
+def test_a_librarys_correction_is_there_where_the_sampler_is_not_the_policy(method: str, beside: dict) -> None:
+    """TRL's of vLLM: completions whose product of ratios is above 3 have weight 0, others the product."""
+
+    def correction(options: dict) -> tuple:
+        knobs = built(method, options)[1].experience
+        return knobs.sampler_correction, knobs.correction_level, knobs.correction_low, knobs.correction_high
+
+    plain = ("none", "token", 0.0, 2.0)
+    assert correction({"like": "trl"}) == correction({"like": "trl", "staleness": 0}) == plain
+    assert correction({"like": "trl"} | beside) == ("mask", "sequence", 0.0, 3.0)
+    assert correction({"like": "trl", "correction_high": 5.0} | beside) == ("mask", "sequence", 0.0, 5.0)
+    assert correction({"like": "trl", "sampler_correction": "none"} | beside) == plain
+    assert correction({"like": "trl", "sampler_correction": "truncate"} | beside) == ("truncate", "token", 0.0, 2.0)
+
+
+def test_trls_rloo_has_no_correction() -> None:
+    assert built("rloo", {"like": "trl", "staleness": 2})[1].experience.sampler_correction == "none"
+
+
 def test_names_that_are_not_known() -> None:
     assert refusal("grpo", {"preset": "dappo"}) == "preset dappo is not known for grpo: give one of dr_grpo, dapo"
     assert refusal("rloo", {"like": "nemo"}) == "like nemo is not known for rloo: give one of trl, verl"

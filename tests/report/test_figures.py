@@ -125,3 +125,24 @@ def test_each_mean_is_marked():
     spec = figures.to_spec(figures.densities(values, COLOURS, "gold score", "Means."))
     rows = [row for rows in spec["datasets"].values() for row in rows if "mean" in row]
     assert {row["name"]: row["mean"] for row in rows} == {"base": 1.0, "SFT": 2.0, "DPO": 3.0}
+
+
+def test_rows_of_bands_have_an_axis_each_and_one_legend(tmp_path):
+    rows = [
+        {"name": name, "panel": k, "tokens": 1000 * i, "seconds": 2 * i, "mean": 0.1 * i, "low": 0.1 * i, "high": 0.5}
+        for k, name in enumerate(("base", "SFT"))
+        for i in range(3)
+    ]
+    chart = figures.rows_of_bands(pd.DataFrame(rows), COLOURS, {"tokens": "tokens", "seconds": "CPU seconds"}, "right")
+    spec = figures.to_spec(chart)
+    fields = [[layer["encoding"]["x"]["field"] for layer in row["spec"]["layer"]] for row in spec["vconcat"]]
+    assert fields == [["tokens"] * 2, ["seconds"] * 2]
+    area, line = spec["vconcat"][0]["spec"]["layer"]
+    assert [area["encoding"][y]["field"] for y in ("y", "y2")] + [line["encoding"]["y"]["field"]] == [
+        "low",
+        "high",
+        "mean",
+    ]
+    _, svg = figures.save_figure(chart, tmp_path / "rows")
+    text = svg.read_text(encoding="utf-8")
+    assert (text.count(">SFT<"), text.count(">CPU seconds<"), text.count(">tokens<")) == (1, 2, 2)

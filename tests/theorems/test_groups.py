@@ -1,14 +1,14 @@
 """The mean gradient of every method of groups, over all pairs of responses, is that of the objective that it names.
 
-Objectives are written out with loops over responses and words, from a softmax of their own; nothing is sampled.
+The objectives are written out in `enumerated`; nothing is sampled. In one language a word may end a response: it has 15
+responses of up to three words. In the other all have three: these are 27.
 """
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable
 from typing import Any
 
-import grouped
 import pytest
 import torch
 from grouped import World, per_pair, world
@@ -16,193 +16,162 @@ from phases import ready
 from torch import Tensor
 
 from burnish.algorithms.cispo import CISPO
-from burnish.algorithms.distil import Distil
 from burnish.algorithms.group import GroupGradient
 from burnish.algorithms.grpo import GRPO
 from burnish.algorithms.gspo import GSPO
 from burnish.algorithms.reinforce_plus_plus import ReinforcePlusPlus
 from burnish.algorithms.rloo import RLOO
-from burnish.policies.interface import Models
+from burnish.experience.language.correction import weights
+from burnish.experience.language.group_completions import GroupCompletions
 from burnish.training.step import gradient
 
 from .bandits import close
+from .enumerated import (
+    Named,
+    alone,
+    centred,
+    clipped,
+    elsewhere,
+    half_square,
+    importance,
+    left_out,
+    logprobs_of,
+    objective_gradient,
+    plain_losses,
+    sequence_clipped,
+    standardised,
+    visits_of,
+    weighted,
+    words_of,
+)
 
 BETA = 0.3
-Losses = Callable[[list[Tensor], list[float], float], list[Tensor]]
+BOTH = pytest.mark.parametrize("ending", [True, False], ids=["15 responses", "27 responses"])
 
 
-# What the methods do -----------------------------------------------------------------------------------------------
-
-
-def mean_gradient(algorithm: GroupGradient, found: World) -> Tensor:
-    """Gradient of Σ_pairs p(pair)·loss(pair), with the probabilities held."""
+def mean_gradient(algorithm: GroupGradient, found: World, knobs: GroupCompletions | None = None) -> Tensor:
+    """Gradient of Σ_pairs p(pair)·loss(pair), with the probabilities held; `knobs` correct for another sampler."""
     batch, chances = found.pairs()
+    if knobs is not None:
+        used = weights(knobs, batch.old_logprobs, batch.sampler_logprobs, batch.mask)
+        batch = dataclasses.replace(batch, weights=used)
     prepared = ready(algorithm, found.models, batch)
     terms = algorithm.loss(found.models, prepared).terms.values()
     total = sum((chances * per_pair(term, batch)).sum() for term in terms)
     return torch.autograd.grad(total, found.policy.logits)[0]  # type: ignore[arg-type]
 
 
-# What they should do -----------------------------------------------------------------------------------------------
-
-
-def words_of(found: World) -> list[list[int]]:
-    return [
-        [t for t, real in zip(*row, strict=True) if real]
-        for row in zip(found.tokens.tolist(), found.mask.tolist(), strict=True)
-    ]
-
-
-def logprobs_of(logits: Tensor, words: list[int]) -> list[Tensor]:
-    """log π of each word, by a walk from state to state."""
-    found, state, first = [], 0, 0
-    for t, word in enumerate(words):
-        row = logits[first + state]
-        found.append(row[word] - row.exp().sum().log())
-        first, state = first + grouped.WORDS**t, state * grouped.WORDS + word
-    return found
-
-
-def averaged(losses: list[list[Tensor]], over: str) -> Tensor:
-    """The token losses of two responses as one number."""
-    sums = [sum(row, torch.zeros(())) for row in losses]
-    if over == "sequence":
-        return sum(s / len(row) for s, row in zip(sums, losses, strict=True)) / 2
-    count = {"sum": 2, "token": sum(map(len, losses)), "constant": 2 * (grouped.LENGTH + 1)}[over]
-    return (sums[0] + sums[1]) / count
-
-
-def expected(
-    found: World, token_losses: Losses, over: str, credit: Callable[[float, float], float], beta: float = 0
-) -> Tensor:
-    """The gradient of Σ_{y,z} π_old(y) π_old(z)·average of both responses' losses. `credit(own, other)` is what a
-    response with this score gets, `beta` the price of its log-ratio to the reference in that score."""
-    leaf = found.policy.logits.detach().clone().requires_grad_()
-    texts, total = words_of(found), torch.zeros((), dtype=torch.float64)
-    new, old, ref = (
-        [logprobs_of(logits, words) for words in texts]
-        for logits in (leaf, found.old.logits.detach(), found.reference.logits.detach())
-    )
-    plain = [[x.item() for x in row] for row in old]
-    scores = [
-        s - beta * (sum(o) - sum(x.item() for x in r))
-        for s, o, r in zip(found.scores.tolist(), plain, ref, strict=True)
-    ]
-    for y in range(len(texts)):
-        for z in range(y + 1):  # a pair and its mirror image have one loss
-            chance = math.exp(sum(plain[y]) + sum(plain[z])) * (2 if z < y else 1)
-            rows = [
-                token_losses(new[one], plain[one], credit(scores[one], scores[other]))
-                for one, other in ((y, z), (z, y))
-            ]
-            total = total + chance * averaged(rows, over)
-    return torch.autograd.grad(total, leaf)[0]
-
-
-def clipped(low: float, high: float, dual: float = math.inf) -> Losses:
-    def losses(new: list[Tensor], old: list[float], credit: float) -> list[Tensor]:
-        ratios = [(n - o).exp() for n, o in zip(new, old, strict=True)]
-        gains = [torch.minimum(r * credit, r.clamp(1 - low, 1 + high) * credit) for r in ratios]
-        return [-(gain if credit >= 0 else gain.clamp(min=dual * credit)) for gain in gains]
-
-    return losses
-
-
-def sequence_clipped(low: float, high: float, mean: bool) -> Losses:
-    def losses(new: list[Tensor], old: list[float], credit: float) -> list[Tensor]:
-        ratio = ((sum(new) - sum(old)) / (len(old) if mean else 1)).exp()  # type: ignore[operator, union-attr]
-        return [-torch.minimum(ratio * credit, ratio.clamp(1 - low, 1 + high) * credit)] * len(old)
-
-    return losses
-
-
-def weighted(low: float, high: float) -> Losses:
-    def losses(new: list[Tensor], old: list[float], credit: float) -> list[Tensor]:
-        ratios = [math.exp(n.item() - o) for n, o in zip(new, old, strict=True)]
-        return [-min(max(r, 1 - low), 1 + high) * credit * n for r, n in zip(ratios, new, strict=True)]
-
-    return losses
-
-
-def plain_losses(new: list[Tensor], old: list[float], credit: float) -> list[Tensor]:
-    return [-credit * n for n in new]
-
-
-def standardised(own: float, other: float, correction: int = 1, eps: float = 1e-6) -> float:
-    mean = (own + other) / 2
-    deviation = math.sqrt(((own - mean) ** 2 + (other - mean) ** 2) / (2 - correction))
-    return (own - mean) / (deviation + eps) if own != other else 0.0
-
-
-CENTRE: Any = lambda own, other: (own - other) / 2  # noqa: E731
-LEFT_OUT: Any = lambda own, other: own - other  # noqa: E731
-CASES: dict[str, tuple[GroupGradient, tuple[Any, ...]]] = {
-    "rloo": (RLOO(beta=BETA), (plain_losses, "sum", LEFT_OUT, BETA)),
+BASELINE = {key: value for key, value in ReinforcePlusPlus.presets["baseline"].items() if "completions" not in key}
+CASES: dict[str, tuple[GroupGradient, Named]] = {
+    "rloo": (RLOO(beta=BETA), Named(plain_losses, "sum", left_out, in_score=BETA)),
+    "rloo, price in the reward": (
+        RLOO(beta=BETA, kl_in="reward"),
+        Named(plain_losses, "sum", left_out, in_reward=BETA),
+    ),
     "rloo, ratio of completions": (
         RLOO(beta=BETA, ratio="sequence", clip_low=0.1, clip_high=0.3),
-        (sequence_clipped(0.1, 0.3, mean=False), "sequence", LEFT_OUT, BETA),
+        Named(sequence_clipped(0.1, 0.3, mean=False), "sequence", left_out, in_score=BETA),
     ),
     "rloo, ratio of tokens": (
         RLOO(beta=0.0, ratio="token", over="token"),
-        (clipped(0.2, 0.2), "token", LEFT_OUT),
+        Named(clipped(0.2, 0.2), "token", left_out),
     ),
-    "grpo": (GRPO(beta=0.0), (clipped(0.2, 0.2), "sequence", standardised)),
+    "grpo": (GRPO(), Named(clipped(0.2, 0.2), "sequence", standardised, in_loss=0.04)),
+    "grpo, k2": (
+        GRPO(beta=BETA, kl_estimator="k2"),
+        Named(clipped(0.2, 0.2), "sequence", standardised, in_loss=BETA, price=half_square),
+    ),
+    "grpo, no price": (GRPO(beta=0.0), Named(clipped(0.2, 0.2), "sequence", standardised)),
     "grpo, another deviation": (
         GRPO(beta=0.0, std_correction=0, std_eps=0.5, clip_low=0.1, clip_high=0.4, dual_clip=1.5),
-        (clipped(0.1, 0.4, 1.5), "sequence", lambda own, other: standardised(own, other, 0, 0.5)),
+        Named(clipped(0.1, 0.4, 1.5), "sequence", lambda own, other: standardised(own, other, 0, 0.5)),
     ),
-    "grpo, left out": (GRPO(beta=0.0, advantage="leave_one_out"), (clipped(0.2, 0.2), "sequence", LEFT_OUT)),
+    "grpo, left out": (GRPO(beta=0.0, advantage="leave_one_out"), Named(clipped(0.2, 0.2), "sequence", left_out)),
     "grpo, price in the score": (
         GRPO(beta=BETA, kl_in="score"),
-        (clipped(0.2, 0.2), "sequence", standardised, BETA),
+        Named(clipped(0.2, 0.2), "sequence", standardised, in_score=BETA),
     ),
-    "dr_grpo": (
-        GRPO(**GRPO.presets["dr_grpo"]),
-        (clipped(0.2, 0.2), "constant", CENTRE),
+    "grpo, price in the reward": (
+        GRPO(beta=BETA, kl_in="reward"),
+        Named(clipped(0.2, 0.2), "sequence", standardised, in_reward=BETA),
     ),
+    "dr_grpo": (GRPO(**GRPO.presets["dr_grpo"]), Named(clipped(0.2, 0.2), "constant", centred)),
     "dapo": (
         GRPO(over="token", clip_high=0.28, beta=0.0),
-        (clipped(0.2, 0.28), "token", standardised),
+        Named(clipped(0.2, 0.28), "token", standardised),
     ),
     "gspo": (
         GSPO(clip_low=0.05, clip_high=0.1),
-        (sequence_clipped(0.05, 0.1, mean=True), "sequence", standardised),
+        Named(sequence_clipped(0.05, 0.1, mean=True), "sequence", standardised),
     ),
-    "cispo": (CISPO(), (weighted(math.inf, 4.0), "token", standardised)),
-    "cispo, narrow": (CISPO(clip_low=0.1, clip_high=0.1), (weighted(0.1, 0.1), "token", standardised)),
+    "cispo": (CISPO(), Named(weighted(math.inf, 4.0), "token", standardised)),
+    "cispo, narrow": (CISPO(clip_low=0.1, clip_high=0.1), Named(weighted(0.1, 0.1), "token", standardised)),
+    "reinforce_plus_plus": (
+        ReinforcePlusPlus(),
+        Named(clipped(0.2, 0.2), "token", alone, in_reward=0.01, whole=True),
+    ),
+    "reinforce_plus_plus, dear": (
+        ReinforcePlusPlus(beta=BETA, group_mean=True, dual_clip=1.5),
+        Named(clipped(0.2, 0.2, 1.5), "token", centred, in_reward=BETA, whole=True),
+    ),
+    "reinforce_plus_plus, baseline": (
+        ReinforcePlusPlus(**BASELINE),
+        Named(clipped(0.2, 0.2), "token", centred, in_loss=0.01, price=half_square, whole=True),
+    ),
 }
 
 
+@BOTH
 @pytest.mark.parametrize("name", CASES)
-def test_the_mean_gradient_is_that_of_the_objective(name: str) -> None:
+def test_the_mean_gradient_is_that_of_the_objective(name: str, ending: bool) -> None:
     """After the policy has moved from the one that sampled, so that ratios are clipped on either side."""
-    algorithm, arguments = CASES[name]
-    found = world(moved=0.4)
-    error = (mean_gradient(algorithm, found) - expected(found, *arguments)).abs().max()
+    algorithm, named = CASES[name]
+    found = world(moved=0.4, ending=ending)
+    assert len(found.tokens) == (15 if ending else 27)
+    error = (mean_gradient(algorithm, found) - named.gradient(found)).abs().max()
     assert error < 1e-10
 
 
-def test_the_27_sequences_of_one_length() -> None:
-    found = world(moved=0.4, ending=False)
-    assert len(found.tokens) == 27
-    error = mean_gradient(GRPO(beta=0.0), found) - expected(found, clipped(0.2, 0.2), "sequence", standardised)
-    assert error.abs().max() < 1e-10
+# Where another distribution sampled --------------------------------------------------------------------------------
+
+
+CORRECTED = ("grpo", "gspo", "reinforce_plus_plus")
+
+
+@BOTH
+@pytest.mark.parametrize("level", ["token", "sequence", "sequence_mean"])
+@pytest.mark.parametrize("kind", ["truncate", "mask"])
+@pytest.mark.parametrize("name", CORRECTED)
+def test_corrected_for_another_sampler(name: str, kind: Any, level: Any, ending: bool) -> None:
+    """A response is drawn from μ, and the policy's losses of its words are multiplied by the limited π_old/μ; a price
+    in the loss is not. The policy has moved, so that ratios to π_old are clipped too."""
+    algorithm, named = CASES[name]
+    low, high = 0.8, 1.2
+    knobs = GroupCompletions(
+        reward="a test", sampler_correction=kind, correction_level=level, correction_low=low, correction_high=high
+    )
+    found = elsewhere(world(moved=0.4, ending=ending))
+    expected = dataclasses.replace(named, weights=importance(kind, level, low, high)).gradient(found)
+    assert (mean_gradient(algorithm, found, knobs) - expected).abs().max() < 1e-10
+    assert (mean_gradient(algorithm, found) - expected).abs().max() > 1e-3
+
+
+@BOTH
+def test_unlimited_weights_of_completions_give_the_policys_own_gradient(ending: bool) -> None:
+    """E_μ[π/μ·f] = E_π[f]; the others' mean is a baseline, whoever drew the others. Weights of words do not."""
+    found = elsewhere(world(ending=ending))
+    knobs = GroupCompletions(
+        reward="a test", sampler_correction="truncate", correction_level="sequence", correction_high=math.inf
+    )
+    close(mean_gradient(RLOO(beta=BETA), found, knobs), -objective_gradient(found, BETA), tolerance=1e-10)
+    of_words = dataclasses.replace(knobs, correction_level="token")
+    assert (mean_gradient(RLOO(beta=BETA), found, of_words) + objective_gradient(found, BETA)).abs().max() > 1e-3
 
 
 # Where the policy has not moved ------------------------------------------------------------------------------------
 
 
-def objective_gradient(found: World, beta: float) -> Tensor:
-    """∇ of E[r] − β KL(π‖π_ref) over whole responses, exactly."""
-    leaf = found.policy.logits.detach().clone().requires_grad_()
-    total = torch.zeros((), dtype=torch.float64)
-    for words, score in zip(words_of(found), found.scores.tolist(), strict=True):
-        one = sum(logprobs_of(leaf, words), torch.zeros(()))
-        other = sum(logprobs_of(found.reference.logits.detach(), words), torch.zeros(()))
-        total = total + one.exp() * (score - beta * (one - other))
-    return torch.autograd.grad(total, leaf)[0]
-
-
+@BOTH
 @pytest.mark.parametrize(
     "algorithm",
     [
@@ -214,30 +183,23 @@ def objective_gradient(found: World, beta: float) -> Tensor:
     ],
     ids=str,
 )
-def test_with_the_others_mean_the_gradient_is_that_of_reward_less_kl(algorithm: GroupGradient) -> None:
-    close(mean_gradient(algorithm, world()), -objective_gradient(world(), BETA), tolerance=1e-10)
+def test_with_the_others_mean_the_gradient_is_that_of_reward_less_kl(algorithm: GroupGradient, ending: bool) -> None:
+    found = world(ending=ending)
+    close(mean_gradient(algorithm, found), -objective_gradient(found, BETA), tolerance=1e-10)
 
 
-def test_a_mean_of_all_shrinks_it() -> None:
+@BOTH
+def test_a_mean_of_all_shrinks_it(ending: bool) -> None:
     """By (G − 1)/G: one half."""
-    algorithm = GRPO(beta=0.0, advantage="centre", over="sum")
-    close(mean_gradient(algorithm, world()), -objective_gradient(world(), 0.0) / 2, tolerance=1e-10)
+    algorithm, found = GRPO(beta=0.0, advantage="centre", over="sum"), world(ending=ending)
+    close(mean_gradient(algorithm, found), -objective_gradient(found, 0.0) / 2, tolerance=1e-10)
 
 
-def visits_of(found: World) -> Tensor:
-    """How often each state chooses a word, in a response of the old policy."""
-    visits, total = torch.zeros(grouped.STATES, dtype=torch.float64), found.old.logits.detach().log_softmax(1)
-    visits[0] = 1
-    visits[1:3] = total[0, :2].exp()  # of the three words one is an end
-    for a in range(2):
-        visits[4 + 3 * a : 6 + 3 * a] = (total[0, a] + total[1 + a, :2]).exp()
-    return visits
-
-
+@BOTH
 @pytest.mark.parametrize(("estimator", "forward"), [("k2", False), ("k3", True), (None, True)])
-def test_a_penalty_in_the_loss_is_of_the_divergence_that_it_names(estimator: Any, forward: bool) -> None:
+def test_a_penalty_in_the_loss_is_of_the_divergence_that_it_names(estimator: Any, forward: bool, ending: bool) -> None:
     """Of the distribution of each word, with the states that the policy visits held."""
-    found = world()
+    found = world(ending=ending)
     leaf = found.policy.logits.detach().clone().requires_grad_()
     policy, reference = leaf.log_softmax(1), found.reference.logits.detach().log_softmax(1)
     one, other = (reference, policy) if forward else (policy, reference)
@@ -251,16 +213,15 @@ def test_a_penalty_in_the_loss_is_of_the_divergence_that_it_names(estimator: Any
     close(difference, BETA * slope, tolerance=1e-10)
 
 
+@BOTH
 @pytest.mark.parametrize("group_mean", [False, True])
-def test_global_advantages_scale_the_gradient(group_mean: bool) -> None:
+def test_global_advantages_scale_the_gradient(group_mean: bool, ending: bool) -> None:
     """A mean over the whole batch is a baseline and its deviation a factor; a group's mean shrinks the score's part."""
-    found = world()
+    found = world(ending=ending)
     algorithm = ReinforcePlusPlus(beta=BETA, over="sum", group_mean=group_mean)
     batch, _ = found.pairs()
-    credits = []
-    for k, words in enumerate(
-        [words_of(found)[int(i)] for i in torch.cartesian_prod(torch.arange(15), torch.arange(15)).flatten()]
-    ):
+    credits, texts = [], words_of(found)
+    for k, words in enumerate([words for pair in itertools.product(texts, texts) for words in pair]):
         old, ref = (logprobs_of(m.logits.detach(), words) for m in (found.old, found.reference))
         own, other = batch.peers[k, k % 2].item(), batch.peers[k, 1 - k % 2].item()
         base = (own + other) / 2 if group_mean else 0.0
@@ -325,65 +286,3 @@ def test_the_first_ratio_is_one(algorithm: GroupGradient) -> None:
     metrics, _ = step(algorithm, world(), INDEX)
     if algorithm.name != "rloo":
         assert (metrics["val/ratio"], metrics["policy/clipfrac_avg"], metrics["policy/approxkl_avg"]) == (1, 0, 0)
-
-
-# Distillation ------------------------------------------------------------------------------------------------------
-
-
-def distilled(algorithm: Distil, found: World) -> Tensor:
-    """The mean gradient of the sum of a response's losses, the reference being the teacher."""
-    batch = found.episodes(torch.arange(len(found.tokens))[:, None])
-    models = Models(policy=found.policy, teacher=found.reference)
-    (term,) = algorithm.loss(models, ready(algorithm, models, batch)).terms.values()
-    chances = batch.old_logprobs.sum(1).exp()
-    total = (chances[:, None] * torch.where(batch.mask, term.losses, 0.0)).sum()
-    return torch.autograd.grad(total, found.policy.logits)[0]  # type: ignore[arg-type]
-
-
-def test_the_teachers_advantages_have_the_gradient_of_the_reverse_kl() -> None:
-    """Of whole responses where a token answers for all that follow; of single words where only for itself."""
-    found = world()
-    zero = dataclasses.replace(found, scores=torch.zeros_like(found.scores))
-    close(distilled(Distil(gamma=1.0), found), -objective_gradient(zero, 1.0), tolerance=1e-10)
-    leaf = found.policy.logits.detach().clone().requires_grad_()
-    policy, teacher = leaf.log_softmax(1), found.reference.logits.detach().log_softmax(1)
-    kl = (visits_of(found) * (policy.exp() * (policy - teacher)).sum(1)).sum()
-    close(distilled(Distil(), found), torch.autograd.grad(kl, leaf)[0], tolerance=1e-10)
-
-
-@pytest.mark.parametrize("beta", [0.0, 0.3, 0.5, 1.0])
-def test_js_has_the_gradient_of_its_divergence(beta: float) -> None:
-    """Written out, in the states that the old policy visits; at 0 and 1 the two KL divergences."""
-    found = world(moved=0.4)
-    leaf = found.policy.logits.detach().clone().requires_grad_()
-    q, p = leaf.softmax(1), found.reference.logits.detach().softmax(1)
-    if beta in (0, 1):
-        one, other = (q, p) if beta else (p, q)
-        js = (one * (one / other).log()).sum(1)
-    else:
-        m = beta * p + (1 - beta) * q
-        js = (beta * p * (p / m).log() + (1 - beta) * q * (q / m).log()).sum(1)
-    slope = torch.autograd.grad((visits_of(found) * js).sum(), leaf)[0]
-    close(distilled(Distil(divergence="js", js_beta=beta), found), slope, tolerance=1e-10)
-
-
-@pytest.mark.parametrize(
-    "algorithm",
-    [
-        Distil(),
-        Distil(gamma=1.0),
-        Distil(divergence="js"),
-        Distil(divergence="js", js_beta=0.0),
-        Distil(divergence="js", js_beta=1.0),
-    ],
-    ids=str,
-)
-def test_a_teacher_that_is_the_policy_teaches_nothing(algorithm: Distil) -> None:
-    found = world()
-    found = dataclasses.replace(found, reference=found.policy)
-    batch = found.episodes(torch.arange(15)[:, None])
-    models = Models(policy=found.policy, teacher=found.reference)
-    metrics = gradient(algorithm, models, ready(algorithm, models, batch))
-    assert metrics["loss"] == metrics["policy/teacher_kl"] == 0
-    assert found.policy.logits.grad is not None
-    assert found.policy.logits.grad.abs().max() < 1e-15

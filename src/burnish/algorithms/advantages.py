@@ -89,3 +89,10 @@ def ratio_metrics(
 def real(x: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """x where the policy chose an action, else 0: elementwise objectives know no mask, and 0 · NaN is NaN."""
     return torch.where(mask, x, 0.0)
+
+
+def corrected(
+    losses: Float[Tensor, "*lead t"], batch: Episodes | Transitions, mask: Bool[Tensor, "*lead t"]
+) -> Float[Tensor, "*lead t"]:
+    """The policy's losses times the batch's importance weights, where another policy than π_old acted."""
+    return losses if batch.weights is None else losses * real(batch.weights, mask)

@@ -1,13 +1,13 @@
 """On-policy distillation: learn from a teacher's probabilities on one's own samples."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from burnish.algorithms.advantages import real
+from burnish.algorithms.advantages import corrected, real
 from burnish.algorithms.interface import Algorithm, Statistics
 from burnish.algorithms.terms import Loss, Term
 from burnish.batches import Episodes, PreparedEpisodes
@@ -24,7 +24,8 @@ class Distil(Algorithm):
     js:         L(θ) = mean_t JS_β(π_T‖π_θ) of the whole distributions of token t; no gradient through the sampling
 
     With γ = 1 the mean gradient of reverse_kl, summed over tokens, is that of KL(π_θ‖π_T) of whole completions; with
-    γ = 0, the default, a token answers for its own divergence alone, which has far less variance.
+    γ = 0, the default, a token answers for its own divergence alone, which has far less variance. Where another policy
+    μ sampled, a batch may have weights π_old/μ, which multiply the losses of either divergence.
 
     Agarwal et al. (2024), "On-Policy Distillation of Language Models: Learning from Self-Generated Mistakes" (GKD);
     the reverse KL as advantages: Lu et al. (2025), "On-Policy Distillation".
@@ -69,6 +70,14 @@ class Distil(Algorithm):
     def passes(self) -> int:
         return self.update_epochs
 
+    def problems(self, experience: Any) -> dict[str, bool]:
+        return {
+            "the divergence js of a token does not depend on which token was sampled there, so that its weight alone "
+            "corrects nothing: set correction_level to sequence or sequence_mean": (
+                self.divergence == "js" and experience.correcting and experience.correction_level == "token"
+            )
+        }
+
     @torch.no_grad()
     def prepare(self, models: Models, part: Episodes, statistics: Statistics) -> PreparedEpisodes:
         mask, old = part.mask, real(part.old_logprobs, part.mask)
@@ -82,12 +91,12 @@ class Distil(Algorithm):
         apart = {"policy/teacher_kl": k1(part.old_logprobs, part.ref_logprobs)}
         if self.divergence == "js":
             losses = models.policy.divergences(part, models.teacher, self.js)
-            return Loss({"js_avg": Term(losses, mask, self.over)}, apart)
+            return Loss({"js_avg": Term(corrected(losses, part, mask), mask, self.over)}, apart)
         clip = torch.inf if self.clip is None else self.clip
         logprobs = real(models.policy.logprobs(part), mask)
         losses = clipped_surrogate(logprobs, part.old_logprobs, batch.advantages, clip, clip)
         return Loss(
-            {"policy_avg": Term(losses, mask, self.over)},
+            {"policy_avg": Term(corrected(losses, part, mask), mask, self.over)},
             apart | {"val/ratio": (logprobs - part.old_logprobs).detach().exp()},
         )
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from burnish.algorithms.advantages import prepared, ratio_metrics, real
+from burnish.algorithms.advantages import corrected, prepared, ratio_metrics, real
 from burnish.algorithms.interface import Algorithm, Statistics
 from burnish.algorithms.terms import Loss, Term
 from burnish.batches import GroupEpisodes, PreparedEpisodes
@@ -182,9 +182,7 @@ class GroupGradient(Algorithm):
             logprobs = models.policy.logprobs(part)
         logprobs = real(logprobs, mask)
         losses, found = self.policy_losses(logprobs, batch)
-        if part.weights is not None:
-            losses = losses * real(part.weights, mask)
-        terms["policy_avg"] = self.policy_term(losses, batch)
+        terms["policy_avg"] = self.policy_term(corrected(losses, part, mask), batch)
         if self.beta and self.kl_in == "loss":
             kl = (k2 if self.kl_estimator == "k2" else k3)(logprobs, real(part.ref_logprobs, mask))
             terms["kl_avg"] = self.term(kl, batch, self.beta)

@@ -9,14 +9,24 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Like:
-    """The options that do what a library does, and what it does that no option here can, as a sentence."""
+    """The options that do what a library does, and what it does that no option here can, as a sentence.
+
+    `inexact` are further ones where the sampler is not the policy: another program, or older weights.
+    """
 
     options: dict[str, Any] = field(default_factory=dict)
     differs: str = ""
+    inexact: dict[str, Any] = field(default_factory=dict)
 
 
 CLIP: dict[str, Any] = {"clip_low": 0.2, "clip_high": 0.2}
 TRL: dict[str, Any] = {"std_eps": 1e-4, "beta": 0.0}
+TRL_INEXACT: dict[str, Any] = {
+    "sampler_correction": "mask",
+    "correction_level": "sequence",
+    "correction_low": 0.0,
+    "correction_high": 3.0,
+}
 VERL: dict[str, Any] = CLIP | {"beta": 0.0}
 OPENRLHF: dict[str, Any] = CLIP | {"over": "token", "beta": 0.01, "kl_in": "reward"}
 NEMO: dict[str, Any] = CLIP | {"over": "token", "beta": 0.01, "kl_in": "loss", "kl_estimator": "k3"}
@@ -25,13 +35,14 @@ WHITENED = "the variance by which it standardises advantages is that of a sample
 
 LIKES: dict[str, dict[str, Like]] = {
     "trl": {
-        "grpo": Like(TRL | CLIP | {"over": "token", "completions_per_prompt": 8}),
+        "grpo": Like(TRL | CLIP | {"over": "token", "completions_per_prompt": 8}, inexact=TRL_INEXACT),
         "rloo": Like(CLIP | {"ratio": "sequence", "beta": 0.05, "kl_in": "score", "completions_per_prompt": 2}),
-        "gspo": Like(TRL | CLIP | {"over": "sequence"}),
+        "gspo": Like(TRL | CLIP | {"over": "sequence"}, inexact=TRL_INEXACT),
         "cispo": Like(
             TRL | {"over": "token", "clip_low": None, "clip_high": 4.0},
             "its option epsilon_high is the largest weight itself, by default 0.2; the 5 here is that of its "
             "documentation",
+            TRL_INEXACT,
         ),
     },
     "verl": {

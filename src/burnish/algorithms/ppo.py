@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from burnish.algorithms.advantages import advantage_moments, estimated, prepared, ratio_metrics, real
+from burnish.algorithms.advantages import advantage_moments, corrected, estimated, prepared, ratio_metrics, real
 from burnish.algorithms.interface import Algorithm, Statistics
 from burnish.algorithms.terms import Loss, Term
 from burnish.batches import Episodes, PreparedEpisodes, Transitions
@@ -102,8 +102,7 @@ class PPO(Algorithm):
         logprobs, entropy = models.policy.logprobs_and_entropy(batch.batch)
         logprobs, values = real(logprobs, mask), real(models.critic.values(batch.batch)[..., :-1], mask)
         policy_losses = clipped_surrogate(logprobs, old_logprobs, batch.advantages, self.clip, self.clip)
-        if batch.batch.weights is not None:
-            policy_losses = policy_losses * real(batch.batch.weights, mask)
+        policy_losses = corrected(policy_losses, batch.batch, mask)
         plain = value_losses = value_loss(values, batch.returns)
         if self.value_clip is not None:
             value_losses = clipped_value_loss(values, batch.old_values, batch.returns, self.value_clip)

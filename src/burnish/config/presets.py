@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 def expanded(algorithm: type[Algorithm], given: dict[str, Any]) -> dict[str, Any]:
     """The options with those that `like` and `preset` stand for; a preset comes before a library's form, and an option
-    that is given itself before both.
+    that is given itself before both. Among a library's are those for a sampler that is not the policy, where there is
+    one and no correction is given.
 
     Raises UserError for a name that the method does not have.
     """
@@ -21,7 +22,9 @@ def expanded(algorithm: type[Algorithm], given: dict[str, Any]) -> dict[str, Any
     found: dict[str, Any] = {}
     if (name := given.get("like")) is not None:
         known(algorithm, "like", name, libraries(algorithm.name))
-        found |= LIKES[name][algorithm.name].options
+        like = LIKES[name][algorithm.name]
+        inexact = (given.get("sampler") is not None or given.get("staleness")) and "sampler_correction" not in own
+        found |= like.options | (like.inexact if inexact else {})
     if (name := given.get("preset")) is not None:
         known(algorithm, "preset", name, list(algorithm.presets))
         found |= algorithm.presets[name]

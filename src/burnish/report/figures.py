@@ -24,7 +24,7 @@ Chart = alt.Chart | alt.LayerChart | alt.FacetChart  # FacetChart is never made,
 Title = str | list[str]
 
 
-def to_spec(chart: Chart) -> dict[str, Any]:
+def to_spec(chart: Chart | alt.VConcatChart) -> dict[str, Any]:
     """The chart as a Vega-Lite dictionary with Burnish's configuration, validated against Altair's schema."""
     return chart.configure(**theme.vega_config()).to_dict()
 
@@ -34,9 +34,10 @@ def vega_lite_version() -> str:
     return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
 
-def save_figure(chart: Chart, stem: Path, width: int = 640) -> list[Path]:
-    """Write `stem.png` (at twice the resolution) and `stem.svg` from one specification; returns their paths."""
-    spec = theme.for_file(to_spec(chart.properties(width=width)))
+def save_figure(chart: Chart | alt.VConcatChart, stem: Path, width: int = 640) -> list[Path]:
+    """Write `stem.png` (at twice the resolution) and `stem.svg` from one specification; returns their paths. Several
+    charts in one have widths of their own."""
+    spec = theme.for_file(to_spec(chart if isinstance(chart, alt.VConcatChart) else chart.properties(width=width)))
     make_folder(stem.parent)
     png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
     write_atomically(png, vl_convert.vegalite_to_png(spec, vl_version=vega_lite_version(), scale=2))
@@ -117,6 +118,29 @@ def bands(
         base.mark_point(filled=True, size=30, opacity=1).encode(y=y, tooltip=tips),
     ]
     return alt.layer(*layers).properties(width="container", height=height, title=title, description=description)
+
+
+def rows_of_bands(table: pd.DataFrame, colours: Colours, titles: Mapping[str, str], y_title: str) -> alt.VConcatChart:
+    """A file's figure of small multiples: a row per horizontal axis, in it a chart per `panel`, with one legend.
+
+    `titles` are the titles of the horizontal axes by column of the table. Other columns: `name, panel, mean, low,
+    high`, shares. There are neither dots nor ticks, which would be most of the file.
+    """
+    legend = alt.Legend(title=None, orient="top", columns=5, symbolType="stroke", symbolOpacity=1)
+    tint = tint_of(colours).legend(legend)
+    axis = alt.Axis(tickCount=3, format=".0%", ticks=False)
+    rows = []
+    for key, title in titles.items():
+        x = alt.X(f"{key}:Q", title=title, axis=alt.Axis(format="~s", grid=False, ticks=False, tickCount=4))
+        base = alt.Chart().encode(x=x)
+        area = base.mark_area(opacity=0.15, aria=False).encode(
+            y=alt.Y("low:Q", title=y_title, axis=axis, scale=alt.Scale(zero=False)), y2="high:Q", color=tint
+        )
+        line = base.mark_line(strokeWidth=2, aria=False).encode(y=alt.Y("mean:Q", title=y_title), color=tint)
+        layers = alt.layer(area, line, data=table).properties(width=215, height=150)
+        heads = alt.Column("panel:N", title=None, header=alt.Header(labels=False), sort=None)
+        rows.append(layers.facet(column=heads))
+    return alt.vconcat(*rows)
 
 
 def intervals(

@@ -290,6 +290,30 @@ def test_a_sampler_that_is_not_exact_is_not_believed() -> None:
     assert own == pytest.approx(exact.metrics, abs=1e-5)
 
 
+def test_another_sampler_is_corrected() -> None:
+    """Each token is e^¼ as likely as the sampler says; the policy's own sampler differs in roundings alone."""
+    models = policies()
+    source = source_of(models, 7, COUNTED)
+    foreign = dataclasses.replace(source, sampler=Foreign(models.policy))
+    plain = KNOBS.draw(foreign, 0, {})
+    assert plain.batch.weights is None
+    assert plain.metrics["sampler/ratio_max"] == pytest.approx(math.exp(0.25), rel=1e-4)
+    assert "sampler/kept" not in plain.metrics
+    token = dataclasses.replace(KNOBS, sampler_correction="truncate")
+    fixed, mask = token.draw(foreign, 0, {}), plain.batch.mask
+    lengths = mask.sum(1, keepdim=True)
+    torch.testing.assert_close(fixed.batch.weights, torch.where(mask, math.exp(0.25), 1.0), rtol=1e-4, atol=0)
+    whole = dataclasses.replace(token, correction_level="sequence", correction_high=math.inf).draw(foreign, 0, {})
+    torch.testing.assert_close(whole.batch.weights, torch.where(mask, (lengths / 4).exp(), 1.0), rtol=1e-4, atol=0)
+    (off,), (exact,) = turns(models, KNOBS, 1), turns(models, token, 1)
+    assert off.batch.weights is None
+    assert not [name for name in off.metrics if name.startswith("sampler/")]
+    assert (exact.metrics["sampler/kept"], exact.metrics["sampler/limited"]) == (1, 0)
+    torch.testing.assert_close(exact.batch.weights, torch.ones(mask.shape), rtol=0, atol=1e-4)
+    for name in ("tokens", "mask", "sampler_logprobs", "discounts"):
+        assert torch.equal(getattr(exact.batch, name), getattr(off.batch, name))
+
+
 def test_without_a_price_the_reference_is_not_asked() -> None:
     """There is none: neither of its numbers, nor a KL, and a reward is the score."""
     knobs = dataclasses.replace(KNOBS, beta=0.0)

@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
-from burnish.experience.language.correction import mismatch, weights
+from burnish.experience.language.completions import Completions
+from burnish.experience.language.correction import Corrected, mismatch, weights
 from burnish.experience.language.group_completions import GroupCompletions
+from burnish.experience.language.taught import TaughtCompletions
 
 MASK = torch.tensor([[False, True, True], [False, True, False]])
 OLD = torch.tensor([[math.nan, math.log(0.5), math.log(0.6)], [0.0, math.log(0.1), math.nan]], dtype=torch.float64)
@@ -53,3 +55,21 @@ def test_mismatch_by_hand() -> None:
 def test_the_policy_itself_differs_in_nothing() -> None:
     found = mismatch(knobs(), SAMPLER, SAMPLER, MASK)
     assert found == {"sampler/kl": 0, "sampler/ratio_max": 1, "sampler/effective_sample_size": 1}
+
+
+@pytest.mark.parametrize("level", ["token", "sequence", "sequence_mean"])
+@pytest.mark.parametrize("kind", ["truncate", "mask"])
+def test_weights_of_the_policy_itself_are_one(kind: str, level: str) -> None:
+    found = weights(knobs(sampler_correction=kind, correction_level=level), SAMPLER, SAMPLER, MASK)
+    assert (found[MASK] == 1).all()
+
+
+@pytest.mark.parametrize("kind", [Completions, GroupCompletions, TaughtCompletions])
+def test_the_options_are_the_same_wherever_they_are(kind: type[Corrected]) -> None:
+    for key, value in (("correction_level", "sequence"), ("correction_low", 0.5), ("correction_high", 3.0)):
+        with pytest.raises(ValueError, match=f"{key} only applies to a correction: set sampler_correction too"):
+            kind(**{key: value})
+        assert getattr(kind(sampler_correction="mask", **{key: value}), key) == value
+    with pytest.raises(ValueError, match=r"correction_low must lie in \[0, 1\], not 1.5"):
+        kind(sampler_correction="mask", correction_low=1.5)
+    assert (kind().correcting, kind(sampler_correction="mask").correcting) == (False, True)

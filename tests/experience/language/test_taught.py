@@ -1,6 +1,7 @@
 """Completions that a teacher judges: no reward is needed, and one that is given is only measured."""
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -59,3 +60,23 @@ def test_held_out_prompts_measure_the_divergence() -> None:
     assert metrics["teacher_kl"] == pytest.approx(total / 5, abs=1e-3)
     foreign = dataclasses.replace(source, sampler=Foreign(found.policy))
     assert KNOBS.evaluate(foreign, 5)["loss"] == pytest.approx(metrics["loss"], abs=1e-5)
+
+
+def test_a_foreign_sampler_is_measured_and_corrected() -> None:
+    """It says a quarter of a nat too little of each token: ρ = e^¼ everywhere."""
+    found = models()
+    source = source_of(found, 9, None)
+    foreign = dataclasses.replace(source, sampler=Foreign(found.policy))
+    plain, ratio = KNOBS.draw(foreign, 0, {}), math.exp(0.25)
+    assert plain.batch.weights is None
+    assert plain.metrics["sampler/ratio_max"] == pytest.approx(ratio, rel=1e-4)
+    assert plain.metrics["sampler/kl"] == pytest.approx(ratio - 1 - 0.25, rel=1e-3)
+    fixed = dataclasses.replace(KNOBS, sampler_correction="truncate", correction_high=1.1).draw(foreign, 0, {})
+    assert (fixed.batch.weights[fixed.batch.mask] == 1.1).all()
+    assert (fixed.metrics["sampler/kept"], fixed.metrics["sampler/limited"]) == (1, 1)
+    masked = dataclasses.replace(KNOBS, sampler_correction="mask", correction_high=1.1).draw(foreign, 0, {})
+    assert (masked.batch.weights[masked.batch.mask] == 0).all()
+    assert masked.metrics["sampler/kept"] == 0
+    exact = KNOBS.draw(source, 0, {})
+    assert exact.batch.weights is None
+    assert not [name for name in exact.metrics if name.startswith("sampler/")]

@@ -257,7 +257,13 @@ KNOBS: dict[str, Any] = {
     "kl_horizon": 20,
     "gamma": 0.5,
     "missing_eos_penalty": 3.0,
+    "sampler_correction": "truncate",
+    "correction_level": "sequence",
+    "correction_low": 1.0,
+    "correction_high": 1.0,
 }
+CORRECTION = {"sampler_correction": "truncate"}
+"""Of the sampler's roundings, which are not those of the policy's own pass."""
 
 
 def test_no_option_is_left_out() -> None:
@@ -373,11 +379,15 @@ def test_every_knob_of_completions_changes_the_weights(
 ) -> None:
     """Five steps: the second rollout has begun, to whose price of KL the first one leads."""
     base, adaptive = finished("ppo", steps=5), finished("ppo", steps=5, kl_target=0.1)
+    corrected = finished("ppo", steps=5, **CORRECTION)
     for key, value in KNOBS.items():
         value = str(files / value) if key == "critic" else value
-        more = {"kl_target": 0.1} if key == "kl_horizon" else {}
-        run = adaptive if key == "kl_target" else go("ppo", steps=5, **{key: value} | more)
-        assert not same_bits(adaptive if more else base, run), key
+        more = {"kl_target": 0.1} if key == "kl_horizon" else CORRECTION if key.startswith("correction_") else {}
+        beside = base if not more else adaptive if key == "kl_horizon" else corrected
+        run = {"kl_target": adaptive, "sampler_correction": corrected}.get(key) or go(
+            "ppo", steps=5, **{key: value} | more
+        )
+        assert not same_bits(beside, run), key
 
 
 def test_texts_beside_the_reward_change_nothing_with_a_weight_of_0(files: Path, go: Callable[..., Path]) -> None:

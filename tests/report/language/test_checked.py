@@ -72,7 +72,7 @@ def test_the_page_has_every_number_and_figure(tmp_path: Path) -> None:
         assert part in text, part
     assert "sort, seed 1, PPO failed, and its seed is left out: killed" in text
     assert "burnish study checked --seeds 5" in text
-    for stem in ("gain_pass_1", "gain_pass_n"):
+    for stem in ("gain_pass_1", "gain_pass_n", "curves"):
         assert all((tmp_path / f"{stem}.{kind}").stat().st_size > 1000 for kind in ("png", "svg"))
 
 

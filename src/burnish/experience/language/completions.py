@@ -9,14 +9,14 @@ from torch import Tensor
 from burnish.batches import Drawn, Episodes
 from burnish.data.walk import next_rows
 from burnish.experience.interface import Source
-from burnish.experience.language.correction import differences
-from burnish.experience.language.sampling import Sampling, Scored
+from burnish.experience.language.correction import Corrected
+from burnish.experience.language.sampling import Scored
 from burnish.functional import kl_shaped_rewards, masked_sum
 from burnish.options import option
 
 
 @dataclass(frozen=True)
-class Completions(Sampling):
+class Completions(Corrected):
     """Sampled completions of prompts, with the score of a reward and a penalty on leaving the reference.
 
     r_t = −β·(log π(y_t) − log π_ref(y_t)) + [t is the last token]·score
@@ -87,14 +87,17 @@ def episodes(knobs: Completions, source: Source, found: Scored, beta: float, num
     """Scored completions as episodes, with metrics under old TRL's names."""
     completed, batch = found.completed, found.completed.batch
     device = batch.mask.device
-    old_logprobs = found.old_logprobs(source)
+    old_logprobs = found.old_logprobs(source, again=knobs.correcting)
+    weights, apart = knobs.against(source, old_logprobs, found.sampler_logprobs, batch.mask)
     ref_logprobs = source.logprobs(source.models.reference, batch) if "reference" in knobs.needs else None
     scores, ended = found.scores.float(), torch.tensor(completed.ended, device=device)
     counted = found.counted.float()
     priced = old_logprobs if ref_logprobs is None else ref_logprobs
     rewards = kl_shaped_rewards(found.final.float(), old_logprobs, priced, batch.mask, beta)
     rewards = rewards if found.earned is None else rewards + found.earned.float()
-    drawn = found.episodes(Episodes, knobs, old_logprobs, rewards, knobs.gamma, ref_logprobs=ref_logprobs)
+    drawn = found.episodes(
+        Episodes, knobs, old_logprobs, rewards, knobs.gamma, ref_logprobs=ref_logprobs, weights=weights
+    )
     kl = masked_sum(old_logprobs - priced, batch.mask, dim=-1)
     metrics: dict[str, Tensor | float] = {} if ref_logprobs is None else {"objective/kl": kl.mean()}
     metrics |= {
@@ -108,9 +111,7 @@ def episodes(knobs: Completions, source: Source, found: Scored, beta: float, num
         "val/num_eos_tokens": ended.sum(),
     }
     plain = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
-    if not source.sampler.exact:
-        plain |= differences(old_logprobs, found.sampler_logprobs, batch.mask)
-    plain |= found.metrics | {"rollout": number + 1}
+    plain |= apart | found.metrics | {"rollout": number + 1}
     state = {"beta": next_beta(beta, plain.get("objective/kl", 0.0), len(completed), knobs)}
     return Drawn(drawn, plain, samples(found, None if ref_logprobs is None else kl, knobs.keep_samples), state)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -11,7 +11,7 @@ from torch import Tensor
 from burnish.batches import Drawn, GroupEpisodes
 from burnish.data.walk import next_rows
 from burnish.experience.interface import Source
-from burnish.experience.language.correction import mismatch, weights
+from burnish.experience.language.correction import Corrected
 from burnish.experience.language.groups import Groups, ScoredGroups, grouped, metrics, prompt_record, sample_record
 from burnish.experience.language.redraw import equal, with_signal
 from burnish.experience.language.sampling import Scored
@@ -21,15 +21,13 @@ from burnish.policies.interface import Wanted
 
 
 @dataclass(frozen=True)
-class GroupCompletions(Groups):
+class GroupCompletions(Corrected, Groups):
     """Several completions per prompt, from whose scores a method computes advantages.
 
     A completion's score is the reward's number, less `missing_eos_penalty` where it did not end, less the penalty on
     overlong ones, which rises evenly from 0 to `overlong_penalty` over the last tokens that it may have.
 
-    Dynamic sampling and the overlong penalty: Yu et al. (2025), "DAPO", sections 3.2 and 3.4, eq. 13. Truncated
-    importance weights for a sampler that is not the policy: Yao et al. (2025), "Your Efficient RL Framework Secretly
-    Brings You Off-Policy RL Training"; masking: Ling Team (2025), "Every Step Evolves" (IcePop).
+    Dynamic sampling and the overlong penalty: Yu et al. (2025), "DAPO", sections 3.2 and 3.4, eq. 13.
     """
 
     completions_per_prompt: int = option(
@@ -55,16 +53,6 @@ class GroupCompletions(Groups):
         le=1,
     )
     overlong_penalty: float = option(1.0, "the penalty at max_new_tokens, subtracted from the score", gt=0)
-    sampler_correction: Literal["none", "truncate", "mask"] = option(
-        "none",
-        "importance weights π_old/μ where the sampler μ is not the policy: limited to the range from correction_low to "
-        "correction_high, or 0 outside of it; the policy's log-probabilities are then always computed again",
-    )
-    correction_level: Literal["token", "sequence", "sequence_mean"] = option(
-        "token", "a weight per token, per completion (product of its tokens'), or their geometric mean"
-    )
-    correction_low: float = option(0.0, "lower end of the range of importance weights", ge=0, le=1)
-    correction_high: float = option(2.0, "upper end of the range of importance weights", ge=1, infinite=True)
     keep_samples: int = option(1, "prompts per rollout whose completions are written to samples.jsonl", ge=0)
 
     def __post_init__(self) -> None:
@@ -72,9 +60,6 @@ class GroupCompletions(Groups):
         plain = type(self)
         if self.overlong_share is None and self.overlong_penalty != plain.overlong_penalty:
             raise ValueError("overlong_penalty only applies to the last tokens of a share: set overlong_share too")
-        for key in ("correction_level", "correction_low", "correction_high"):
-            if self.sampler_correction == "none" and getattr(self, key) != getattr(plain, key):
-                raise ValueError(f"{key} only applies to a correction: set sampler_correction too")
 
     @property
     def rows_per_prompt(self) -> int:
@@ -155,12 +140,9 @@ def episodes(
     state: dict[str, float],
 ) -> Drawn:
     """Scored groups as episodes, with metrics and samples; `more` metrics are those of the draw itself."""
-    correcting = knobs.sampler_correction != "none"
-    group = grouped(source, found, knobs.completions_per_prompt, knobs.uses_reference(source), again=correcting)
     size, mask = knobs.completions_per_prompt, found.completed.batch.mask
-    named: dict[str, float] = {}
-    if correcting or not source.sampler.exact:
-        named = mismatch(knobs, group.old_logprobs, found.sampler_logprobs, mask)
+    group = grouped(source, found, size, knobs.uses_reference(source), again=knobs.correcting)
+    weights, named = knobs.against(source, group.old_logprobs, found.sampler_logprobs, mask)
     rewards = torch.where(is_last(mask), found.final[:, None], 0.0)
     rewards = rewards if found.earned is None else rewards + found.earned
     drawn = found.episodes(
@@ -172,7 +154,7 @@ def episodes(
         peers=group.counted.repeat_interleave(size, 0),
         place=torch.arange(size, device=mask.device).repeat(len(group.counted)),
         peers_kl=None if group.kl is None else group.kl.repeat_interleave(size, 0),
-        weights=weights(knobs, group.old_logprobs, found.sampler_logprobs, mask) if correcting else None,
+        weights=weights,
     )
     named |= metrics(group) | group_metrics(knobs, group) | more | {"rollout": number + 1}
     return Drawn(drawn, named, samples(group, knobs.keep_samples), state)

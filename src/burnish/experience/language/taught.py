@@ -7,14 +7,15 @@ import torch
 
 from burnish.batches import Drawn, Episodes
 from burnish.experience.interface import Source
+from burnish.experience.language.correction import Corrected
 from burnish.experience.language.groups import grouped, metrics, prompt_record, sample_record
-from burnish.experience.language.sampling import Sampling, rollout_rows
+from burnish.experience.language.sampling import rollout_rows
 from burnish.functional import masked_sum
 from burnish.options import option
 
 
 @dataclass(frozen=True)
-class TaughtCompletions(Sampling):
+class TaughtCompletions(Corrected):
     """One completion per prompt, for methods that compare the policy with a teacher. A reward is only measured."""
 
     teacher: str | None = option(None, "model whose probabilities are learned: a folder, or a Hugging Face name")
@@ -54,9 +55,10 @@ class TaughtCompletions(Sampling):
         # The teacher's numbers are computed as these are, so that equal models are exactly equal.
         group = grouped(source, self.complete(source, which, number), 1, with_reference=False, again=True)
         old_logprobs = group.old_logprobs
-        drawn = group.found.episodes(Episodes, self, old_logprobs, torch.zeros_like(old_logprobs))
+        weights, apart = self.against(source, old_logprobs, group.found.sampler_logprobs, group.batch.mask)
+        drawn = group.found.episodes(Episodes, self, old_logprobs, torch.zeros_like(old_logprobs), weights=weights)
         lines = [self.shown(prompt_record(group, i) | sample_record(group, 0, i)) for i in range(len(which))]
-        return Drawn(drawn, self.shown(metrics(group)) | {"rollout": number + 1}, lines[: self.keep_samples])
+        return Drawn(drawn, apart | self.shown(metrics(group)) | {"rollout": number + 1}, lines[: self.keep_samples])
 
     def evaluate(self, source: Source, count: int) -> dict[str, float]:
         """Metrics of one completion per held-out prompt; the loss is the KL divergence from the teacher per token."""

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import pandas as pd
 
 from burnish.report import theme, wording
-from burnish.report.figures import Chart, bands, intervals, save_figure
+from burnish.report.figures import Chart, bands, intervals, rows_of_bands, save_figure
 from burnish.report.language.checked_words import ALL, START, main_task, name_of_task, result_sentences, title_of
 from burnish.report.page import Figure, figure, write_page
 from burnish.run import UserError, read_mapping
@@ -19,7 +20,8 @@ AXES = {"tokens": "sampled tokens", "seconds": "CPU seconds"}
 
 
 def checked_page(folder: Path) -> Path:
-    """Write `report.html` and the figures `gain_pass_1` and `gain_pass_n` (PNG, SVG) to `folder`; returns its path.
+    """Write `report.html` and the figures `gain_pass_1`, `gain_pass_n` and `curves` (PNG, SVG) to `folder`; returns its
+    path.
 
     Raises UserError if the summary is missing.
     """
@@ -29,6 +31,7 @@ def checked_page(folder: Path) -> Path:
     colours = colours_of(found["labels"])
     for key in ("pass_1", "pass_n"):
         save_figure(gains_chart(found, main_task(found), key, colours), folder / f"gain_{key}", 640)
+    save_figure(all_curves(found, main_task(found), colours), folder / "curves")
     sections = [section(found, task, colours) for task in order(found)]
     return write_page(
         "checked.html.j2",
@@ -93,6 +96,14 @@ def curves_chart(
     ends = "; ".join(f"{n}: {p['mean'].iloc[-1]:.0%} at the end" for n, p in table.groupby("name", sort=False))
     spoken = f"Accuracy on held-out prompts against {AXES[axis]}. {ends}."
     return bands(table, colours, title, AXES[axis], spoken, domain=padded(low, high), number=".0%")
+
+
+def all_curves(found: Mapping[str, Any], task: str, colours: Mapping[str, str]) -> alt.VConcatChart:
+    """The curves of all methods for a file: against sampled tokens above, against CPU seconds below."""
+    panels = {name: i // COLUMNS for i, name in enumerate(found["labels"])}
+    table = pd.DataFrame(found["curves"][task])
+    table = table.assign(panel=table["name"].map(panels), name=table["name"].map(found["labels"]))
+    return rows_of_bands(table[["name", "panel", *AXES, "mean", "low", "high"]], colours, AXES, "right answers")
 
 
 def gains_chart(found: Mapping[str, Any], task: str, key: str, colours: Mapping[str, str]) -> Chart:
