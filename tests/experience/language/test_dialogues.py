@@ -1,6 +1,8 @@
 """Dialogues with an environment: rows of ids by hand, every way to end, rewards where they were earned, and faults."""
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -237,12 +239,72 @@ def test_an_environment_that_fails_names_row_and_turn_and_leaves_the_dialogue(wh
     assert said == {"step": ["a", "b"], "close": ["a", "b", "end"]}.get(where, said)
 
 
+class Hangs(Asks):
+    where = ""
+
+    def reset(self, row: dict[str, Any], seed: int) -> Any:
+        time.sleep(1000 if self.where == "reset" else 0)
+        return super().reset(row, seed)
+
+    def step(self, text: str) -> Any:
+        time.sleep(1000 if self.where == "step" else 0)
+        return super().step(text)
+
+    def close(self) -> float:
+        time.sleep(1000 if self.where == "close" else 0)
+        return super().close()
+
+
+class Scores(Tools):
+    def get_reward(self) -> float:
+        time.sleep(1000)
+        return 0.0
+
+
+@pytest.mark.parametrize(
+    ("environment", "when"),
+    [
+        (type("Slow", (Hangs,), {"where": "reset"}), "at its beginning"),
+        (type("Slow", (Hangs,), {"where": "step"}), "turn 1"),
+        (type("Slow", (Hangs,), {"where": "close"}), "at its end"),
+        (Scores, "at its end"),
+    ],
+)
+def test_an_environment_that_hangs_fails_as_one_that_raises(environment: Any, when: str) -> None:
+    source = source_of({0: "end"}, environment)
+    said = rf"failed for row 7, {when} \(TimeoutError: it took longer than 0\.05 s, the limit of environment_timeout\)"
+    with pytest.raises(RolloutError, match=said) as caught:
+        play(source, [0], 0, KNOBS, [0], Limits(3, 400, 0.05))
+    assert caught.value.rollout[0]["row"] == 7
+
+
+class Dozes(Tools):
+    def add(self, a: int, b: int) -> str:
+        """
+        Adds.
+
+        Args:
+            a: One.
+            b: Other.
+        """
+        time.sleep(1000 if b == 2 else 0)
+        return str(a + b)
+
+
+def test_tools_that_are_too_slow_are_counted_apart() -> None:
+    source = source_of({0: CALL % 2, 1: CALL % 3, 2: CALL % '"x"', 3: "4"})
+    source = replace(source, environment=resolve_environment(Dozes, seconds=0.2))
+    found = play(source, [0], 0, KNOBS, [0], Limits(4, 800, 0.3)).metrics
+    assert found["tools/timeout_frequency"] == pytest.approx(1 / 3)
+    assert found["tools/failure_frequency"] == pytest.approx(2 / 3)
+
+
 def test_an_opening_without_room_is_refused() -> None:
     with pytest.raises(UserError, match=r"row \d+: the dialogue begins with \d+ tokens, and may have 20 altogether"):
         played(("a",), length=20)
 
 
-@pytest.mark.parametrize(("name", "value"), [("max_turns", 3), ("max_dialogue_length", 3), ("tool_timeout", 3.0)])
+@pytest.mark.parametrize(("name", "value"), [("max_turns", 3), ("max_dialogue_length", 3), ("tool_timeout", 3.0), ("environment_timeout", 3.0)])
 def test_knobs_of_dialogues_need_an_environment(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{name} only applies to dialogues"):
         Sampling(reward="gold", **{name: value})

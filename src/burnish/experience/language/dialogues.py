@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from burnish.batches import Demonstrations
-from burnish.environments.interface import CALLS, FAILURES, MALFORMED, Environment, Messages
+from burnish.environments.interface import CALLS, FAILURES, MALFORMED, TIMEOUTS, Environment, Messages
+from burnish.environments.limits import within
 from burnish.experience.interface import RolloutError, Source
 from burnish.policies.interface import Sampled, SamplerError, SamplingKnobs
 from burnish.policies.language.decode import Decoder
@@ -37,10 +39,15 @@ Ask = Callable[[list[list[int]], list[int]], Sampled]
 
 @dataclass(frozen=True)
 class Limits:
-    """The most turns, and the most tokens of a whole dialogue."""
+    """The most turns, the most tokens of a whole dialogue, and the seconds that one call of an environment may take."""
 
     turns: int
     length: int
+    seconds: float = 300.0
+
+    def timed(self, call: Callable[[], Any]) -> Any:
+        """What a call of an environment returns. Raises TimeoutError where it takes too long."""
+        return within(call, self.seconds, "environment_timeout")
 
 
 @dataclass
@@ -156,7 +163,7 @@ def played(
                 answer(dialogue, texts[i], turn, turns, source, limits)
     for dialogue in dialogues:
         with reported(source, dialogue, "at its end"):
-            dialogue.earn(checked(dialogue.environment.close()))
+            dialogue.earn(checked(limits.timed(dialogue.environment.close)))
     return finished(source, dialogues, decoder, version)
 
 
@@ -168,8 +175,8 @@ def begun(source: Source, row: int, number: int, turns: Any, limits: Limits) -> 
     given = {"prompt": deepcopy(prompts.prompts[row])} | columns
     where = f"row {prompts.rows[row]}"
     with reported(source, Dialogue(row, prompts.rows[row], Environment(), [], []), "at its beginning"):
-        environment = source.environment.make()
-        messages = environment.reset(given, seed_of(source.seed, number, row))
+        environment = limits.timed(source.environment.make)
+        messages = limits.timed(partial(environment.reset, given, seed_of(source.seed, number, row)))
         check_messages(messages, "reset")
     ids = turns.first(messages, environment.tools, where)
     if len(ids) >= limits.length:
@@ -183,7 +190,8 @@ def begun(source: Source, row: int, number: int, turns: Any, limits: Limits) -> 
 def answer(dialogue: Dialogue, text: str, turn: int, turns: Any, source: Source, limits: Limits) -> None:
     """What the environment says to the policy's message."""
     with reported(source, dialogue, f"turn {turn + 1}"):
-        messages, reward, over = dialogue.environment.step(text)
+        step = partial(dialogue.environment.step, text)
+        messages, reward, over = step() if dialogue.environment.limits_steps else limits.timed(step)
         dialogue.earn(checked(reward))
         if not over:
             check_messages(messages, "step")
@@ -278,4 +286,5 @@ def metrics(dialogues: Sequence[Dialogue]) -> dict[str, float]:
         found["tools/call_frequency"] = counts[CALLS] / count
         found["tools/failure_frequency"] = counts[FAILURES] / max(1, counts[CALLS])
         found["tools/malformed_frequency"] = counts[MALFORMED] / max(1, counts[CALLS])
+        found["tools/timeout_frequency"] = counts[TIMEOUTS] / max(1, counts[CALLS])
     return found
