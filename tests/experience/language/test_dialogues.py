@@ -127,8 +127,10 @@ def test_ids_only_grow() -> None:
         (("a", "b", "c"), {}, "turn_limit", 3),
         (("a",), {"turns": 1}, "turn_limit", 1),
         (("a",), {"length": len(OPENING) + 2 + len(BETWEEN)}, "context_limit", 1),
-        (("a", "end"), {"length": len(OPENING) + 3 + len(BETWEEN)}, "environment", 2),
-        (("a", "bc…"), {}, "answer_limit", 2),
+        (("a", "end"), {"length": len(OPENING) + 6 + len(BETWEEN)}, "environment", 2),
+        (("a", "bcdefghi…"), {}, "answer_limit", 2),
+        (("a", "bc…"), {}, "context_limit", 2),  # cut by the model's context
+        (("a", "bcdefg"), {"length": len(OPENING) + 2 + len(BETWEEN) + 3}, "context_limit", 2),
     ],
 )
 def test_every_way_to_end_is_counted(said: Sequence[str], limits: dict[str, int], ending: str, turns: int) -> None:
@@ -136,6 +138,7 @@ def test_every_way_to_end_is_counted(said: Sequence[str], limits: dict[str, int]
     assert {name for name, share in found.metrics.items() if "ended_by" in name and share} == {
         f"environment/ended_by_{ending}"
     }
+    assert found.completed.batch.lengths.max() <= limits.get("length", 100)
     assert found.metrics["environment/turns"] == turns
     assert found.completed.ended == [ending == "environment"]
     assert found.completed.batch.mask[0, -1]  # the environment's last words are not read
@@ -304,7 +307,10 @@ def test_an_opening_without_room_is_refused() -> None:
         played(("a",), length=20)
 
 
-@pytest.mark.parametrize(("name", "value"), [("max_turns", 3), ("max_dialogue_length", 3), ("tool_timeout", 3.0), ("environment_timeout", 3.0)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("max_turns", 3), ("max_dialogue_length", 3), ("tool_timeout", 3.0), ("environment_timeout", 3.0)],
+)
 def test_knobs_of_dialogues_need_an_environment(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{name} only applies to dialogues"):
         Sampling(reward="gold", **{name: value})

@@ -30,8 +30,9 @@ from burnish.run import UserCodeError, UserError, user_code
 
 BY_ENVIRONMENT, TURN_LIMIT, CONTEXT_LIMIT, ANSWER_LIMIT = "environment", "turn_limit", "context_limit", "answer_limit"
 ENDINGS = (BY_ENVIRONMENT, TURN_LIMIT, CONTEXT_LIMIT, ANSWER_LIMIT)
-"""How a dialogue ends: the environment says so, it has its last turn, the answer of the environment does not fit into
-the context, or the policy's message was cut at its limit of tokens."""
+"""How a dialogue ends: the environment says so, it has its last turn, the answer of the environment or the policy's
+message does not fit into what is left of the dialogue's length or of the context, or the message was cut at its limit of
+tokens."""
 
 
 Ask = Callable[[list[list[int]], list[int]], Sampled]
@@ -119,11 +120,11 @@ def play(
 
     def ask(ids: list[list[int]], turns: list[int]) -> Sampled:
         world.gather((ids, turns))
-        return source.sampler.sample(ids, turns, knobs)
+        return cut(source.sampler.sample(ids, turns, knobs), [limits.length - len(one) for one in ids])
 
     if world.is_main:
         try:
-            found = played(source, which, number, streams, limits, ask)
+            found = played(source, which, number, streams, limits, knobs.max_new_tokens, ask)
         except UserError as error:
             world.gather(error)
             raise
@@ -139,10 +140,21 @@ def play(
     return told
 
 
+def cut(sampled: Sampled, rooms: Sequence[int]) -> Sampled:
+    """Messages of at most so many tokens each, as if they had been sampled with that limit."""
+    return replace(
+        sampled,
+        tokens=[row[:room] for row, room in zip(sampled.tokens, rooms, strict=True)],
+        logprobs=[row[:room] for row, room in zip(sampled.logprobs, rooms, strict=True)],
+        ended=[e and len(row) <= room for e, row, room in zip(sampled.ended, sampled.tokens, rooms, strict=True)],
+    )
+
+
 def played(
-    source: Source, which: Sequence[int], number: int, streams: Sequence[int], limits: Limits, ask: Ask
+    source: Source, which: Sequence[int], number: int, streams: Sequence[int], limits: Limits, most: int, ask: Ask
 ) -> Played:
-    """`play` where the environments are; `ask` samples messages for dialogues, given as ids, from random streams."""
+    """`play` where the environments are; `ask` samples messages for dialogues, given as ids, from random streams. A
+    message without an end that has fewer than `most` tokens was cut by the dialogue's length or by the context."""
     from burnish.data.turns import Turns  # with transformers, which --help does without
 
     policy = source.models.policy
@@ -158,7 +170,7 @@ def played(
         for i, (dialogue, _) in enumerate(going):
             dialogue.say(found.tokens[i], found.logprobs[i], texts[i])
             if not found.ended[i]:
-                dialogue.ending = ANSWER_LIMIT
+                dialogue.ending = ANSWER_LIMIT if len(found.tokens[i]) >= most else CONTEXT_LIMIT
             else:
                 answer(dialogue, texts[i], turn, turns, source, limits)
     for dialogue in dialogues:
