@@ -8,7 +8,6 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-
 AGAIN = 0.2
 """Seconds after which a call that goes on is interrupted once more."""
 
@@ -19,10 +18,11 @@ class TooSlow(BaseException):
 
 def limited(call: Callable[[], Any], seconds: float) -> Any:
     """What `call()` returns. Raises TooSlow where it takes longer than `seconds`, and also where it returns or fails
-    later than that.
+    later.
 
     In the main thread the call is interrupted, by a signal; where it catches that and goes on, again and again, and
-    then also between two of its lines, in whatever catches it. Elsewhere Python cannot do that: it goes on in a thread of
+    then also between two of its lines, in whatever catches it. Elsewhere Python cannot do that: it goes on
+    in a thread of
     its own, and what it returns is ignored.
     """
     if threading.current_thread() is not threading.main_thread():

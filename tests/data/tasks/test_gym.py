@@ -53,7 +53,9 @@ def test_a_package_that_cannot_be_imported_is_one_sentence(monkeypatch: pytest.M
 
     monkeypatch.setattr(gym, "find_spec", lambda name: object())
     monkeypatch.setattr(gym.importlib, "import_module", broken)
-    with pytest.raises(UserError, match=r"reasoning_gym cannot be imported: pip install .* \(No module named 'sympy'\)"):
+    with pytest.raises(
+        UserError, match=r"reasoning_gym cannot be imported: pip install .* \(No module named 'sympy'\)"
+    ):
         gym.package()
 
 

@@ -31,8 +31,8 @@ from burnish.run import UserCodeError, UserError, user_code
 BY_ENVIRONMENT, TURN_LIMIT, CONTEXT_LIMIT, ANSWER_LIMIT = "environment", "turn_limit", "context_limit", "answer_limit"
 ENDINGS = (BY_ENVIRONMENT, TURN_LIMIT, CONTEXT_LIMIT, ANSWER_LIMIT)
 """How a dialogue ends: the environment says so, it has its last turn, the answer of the environment or the policy's
-message does not fit into what is left of the dialogue's length or of the context, or the message was cut at its limit of
-tokens."""
+message does not fit into what is left of the dialogue's length or of the context, or the message was cut at its limit
+of tokens."""
 
 
 Ask = Callable[[list[list[int]], list[int]], Sampled]
