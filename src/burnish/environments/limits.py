@@ -21,9 +21,8 @@ def limited(call: Callable[[], Any], seconds: float) -> Any:
     later.
 
     In the main thread the call is interrupted, by a signal; where it catches that and goes on, again and again, and
-    then also between two of its lines, in whatever catches it. Elsewhere Python cannot do that: it goes on
-    in a thread of
-    its own, and what it returns is ignored.
+    then also between two of its lines, in whatever catches it. Elsewhere Python cannot do that: it
+    goes on in a thread of its own, and what it returns is ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         return _abandoned(call, seconds)
