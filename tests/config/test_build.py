@@ -178,6 +178,7 @@ DIALOGUES: dict[str, Any] = {
     "max_turns": 5,
     "max_dialogue_length": 300,
     "tool_timeout": 2.5,
+    "environment_timeout": 2.5,
 }
 CORRECTION: dict[str, Any] = {
     "sampler_correction": "mask",

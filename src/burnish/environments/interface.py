@@ -21,19 +21,20 @@ Step = tuple[Any, Any, bool]
 """What a step returns: messages in answer, the reward that the policy's message earned, and whether that was all. Users
 write steps, so that messages and reward are checked where they are used."""
 
-CALLS, FAILURES, MALFORMED = "calls", "failures", "malformed"
-"""What environments with tools count: calls of a tool, those that failed, and texts that look like a call but are no
-valid one."""
+CALLS, FAILURES, MALFORMED, TIMEOUTS = "calls", "failures", "malformed", "timeouts"
+"""What environments with tools count: calls of a tool, those that failed, texts that look like a call but are no
+valid one, and calls that took too long."""
 
 
 class Environment:
     """The base of every environment; a new object plays each dialogue. `reset` and `step` have to be written.
 
     `tools` are JSON schemas for the chat template; they may depend on the row, and are read after `reset`. `counts` are
-    summed over a rollout.
+    summed over a rollout. `limits_steps` says that a step keeps to limits of time of its own.
     """
 
     tools: Sequence[dict[str, Any]] = ()
+    limits_steps = False
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

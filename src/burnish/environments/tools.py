@@ -27,7 +27,7 @@ from transformers.utils import get_json_schema
 
 from burnish.environments.calls import Call, calls_in
 from burnish.environments.coroutines import awaited
-from burnish.environments.interface import CALLS, FAILURES, MALFORMED, Environment, Messages, Step, opening
+from burnish.environments.interface import CALLS, FAILURES, MALFORMED, TIMEOUTS, Environment, Messages, Step, opening
 from burnish.environments.limits import TooSlow, limited
 from burnish.run import UserCodeError, UserError, user_code
 
@@ -40,6 +40,8 @@ class ToolEnvironment(Environment):
     A tool that raises, or that takes longer than `seconds`, answers with what went wrong, as a tool that does not exist
     and a call that is not valid do; all are counted. What `reset` and `get_reward` raise is raised.
     """
+
+    limits_steps = True
 
     def __init__(self, played: Any, tokenizer: Any = None, seconds: float = 10.0) -> None:
         super().__init__()
@@ -79,6 +81,7 @@ class ToolEnvironment(Environment):
                 return str(limited(partial(self.returned, call), self.seconds)), False
         except UserCodeError as error:
             if isinstance(error.cause, TooSlow):
+                self.counts[TIMEOUTS] += 1
                 return f"error: {call.name} took longer than {self.seconds:g} s", True
             return f"error: {error}", True
 

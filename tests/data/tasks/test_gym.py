@@ -7,6 +7,7 @@ import pytest
 
 from burnish.data import sources
 from burnish.data.columns import column
+from burnish.data.tasks import gym
 from burnish.data.tasks.gym import difficulty, is_right, literal, value
 from burnish.run import BurnishWarning, UserError
 
@@ -44,6 +45,18 @@ def test_the_difficulty_is_the_rows_own() -> None:
 def test_the_missing_package_is_named() -> None:
     with pytest.raises(UserError, match=r"need the package reasoning_gym: pip install 'burnish\[reasoning\]'"):
         sources.load("task:reasoning_gym/chain_sum")
+
+
+def test_a_package_that_cannot_be_imported_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'sympy'")
+
+    monkeypatch.setattr(gym, "find_spec", lambda name: object())
+    monkeypatch.setattr(gym.importlib, "import_module", broken)
+    with pytest.raises(
+        UserError, match=r"reasoning_gym cannot be imported: pip install .* \(No module named 'sympy'\)"
+    ):
+        gym.package()
 
 
 @pytest.mark.skipif(not INSTALLED, reason="reasoning_gym is not installed")

@@ -1,6 +1,8 @@
 """Dialogues with an environment: rows of ids by hand, every way to end, rewards where they were earned, and faults."""
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -125,8 +127,10 @@ def test_ids_only_grow() -> None:
         (("a", "b", "c"), {}, "turn_limit", 3),
         (("a",), {"turns": 1}, "turn_limit", 1),
         (("a",), {"length": len(OPENING) + 2 + len(BETWEEN)}, "context_limit", 1),
-        (("a", "end"), {"length": len(OPENING) + 3 + len(BETWEEN)}, "environment", 2),
-        (("a", "bc…"), {}, "answer_limit", 2),
+        (("a", "end"), {"length": len(OPENING) + 6 + len(BETWEEN)}, "environment", 2),
+        (("a", "bcdefghi…"), {}, "answer_limit", 2),
+        (("a", "bc…"), {}, "context_limit", 2),  # cut by the model's context
+        (("a", "bcdefg"), {"length": len(OPENING) + 2 + len(BETWEEN) + 3}, "context_limit", 2),
     ],
 )
 def test_every_way_to_end_is_counted(said: Sequence[str], limits: dict[str, int], ending: str, turns: int) -> None:
@@ -134,6 +138,7 @@ def test_every_way_to_end_is_counted(said: Sequence[str], limits: dict[str, int]
     assert {name for name, share in found.metrics.items() if "ended_by" in name and share} == {
         f"environment/ended_by_{ending}"
     }
+    assert found.completed.batch.lengths.max() <= limits.get("length", 100)
     assert found.metrics["environment/turns"] == turns
     assert found.completed.ended == [ending == "environment"]
     assert found.completed.batch.mask[0, -1]  # the environment's last words are not read
@@ -237,12 +242,75 @@ def test_an_environment_that_fails_names_row_and_turn_and_leaves_the_dialogue(wh
     assert said == {"step": ["a", "b"], "close": ["a", "b", "end"]}.get(where, said)
 
 
+class Hangs(Asks):
+    where = ""
+
+    def reset(self, row: dict[str, Any], seed: int) -> Any:
+        time.sleep(1000 if self.where == "reset" else 0)
+        return super().reset(row, seed)
+
+    def step(self, text: str) -> Any:
+        time.sleep(1000 if self.where == "step" else 0)
+        return super().step(text)
+
+    def close(self) -> float:
+        time.sleep(1000 if self.where == "close" else 0)
+        return super().close()
+
+
+class Scores(Tools):
+    def get_reward(self) -> float:
+        time.sleep(1000)
+        return 0.0
+
+
+@pytest.mark.parametrize(
+    ("environment", "when"),
+    [
+        (type("Slow", (Hangs,), {"where": "reset"}), "at its beginning"),
+        (type("Slow", (Hangs,), {"where": "step"}), "turn 1"),
+        (type("Slow", (Hangs,), {"where": "close"}), "at its end"),
+        (Scores, "at its end"),
+    ],
+)
+def test_an_environment_that_hangs_fails_as_one_that_raises(environment: Any, when: str) -> None:
+    source = source_of({0: "end"}, environment)
+    said = rf"failed for row 7, {when} \(TimeoutError: it took longer than 0\.05 s, the limit of environment_timeout\)"
+    with pytest.raises(RolloutError, match=said) as caught:
+        play(source, [0], 0, KNOBS, [0], Limits(3, 400, 0.05))
+    assert caught.value.rollout[0]["row"] == 7
+
+
+class Dozes(Tools):
+    def add(self, a: int, b: int) -> str:
+        """
+        Adds.
+
+        Args:
+            a: One.
+            b: Other.
+        """
+        time.sleep(1000 if b == 2 else 0)
+        return str(a + b)
+
+
+def test_tools_that_are_too_slow_are_counted_apart() -> None:
+    source = source_of({0: CALL % 2, 1: CALL % 3, 2: CALL % '"x"', 3: "4"})
+    source = replace(source, environment=resolve_environment(Dozes, seconds=0.2))
+    found = play(source, [0], 0, KNOBS, [0], Limits(4, 800, 0.3)).metrics
+    assert found["tools/timeout_frequency"] == pytest.approx(1 / 3)
+    assert found["tools/failure_frequency"] == pytest.approx(2 / 3)
+
+
 def test_an_opening_without_room_is_refused() -> None:
     with pytest.raises(UserError, match=r"row \d+: the dialogue begins with \d+ tokens, and may have 20 altogether"):
         played(("a",), length=20)
 
 
-@pytest.mark.parametrize(("name", "value"), [("max_turns", 3), ("max_dialogue_length", 3), ("tool_timeout", 3.0)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("max_turns", 3), ("max_dialogue_length", 3), ("tool_timeout", 3.0), ("environment_timeout", 3.0)],
+)
 def test_knobs_of_dialogues_need_an_environment(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{name} only applies to dialogues"):
         Sampling(reward="gold", **{name: value})

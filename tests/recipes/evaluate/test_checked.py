@@ -89,6 +89,8 @@ def test_a_summary_worked_by_hand() -> None:
     assert found["pass_at_k"]["2"]["mean"] == pytest.approx(2 / 3)
     assert list(found["by_difficulty"]) == ["2", "10"]
     assert found["by_difficulty"]["2"]["mean"] == pytest.approx(0.75)
+    passes = {one: {k: p["mean"] for k, p in of.pop("pass_at_k").items()} for one, of in found["by_difficulty"].items()}
+    assert passes == {"2": {"1": pytest.approx(0.75), "2": 1.0}, "10": {"1": 0.0, "2": 0.0}}
     assert found["by_difficulty"]["10"] | {"low": 0, "high": 0} == {"mean": 0, "low": 0, "high": 0, "prompts": 1}
     assert "by_difficulty" not in summary([0] * 21, 2, [str(i) for i in range(21)])
 

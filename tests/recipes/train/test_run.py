@@ -270,6 +270,7 @@ def test_no_option_is_left_out() -> None:
     settings = {f.name for f in dataclasses.fields(Settings)} - {"experience"}
     assert CHANGE_WEIGHTS.keys() | SHOWN_ELSEWHERE.keys() == settings
     apart = {"keep_samples", "keep_special_tokens", "environment", "max_turns", "max_dialogue_length", "tool_timeout"}
+    apart |= {"environment_timeout"}
     apart |= {"ptx_data", "ptx_weight"}
     assert KNOBS.keys() | apart == {f.name for f in dataclasses.fields(Completions)}
     assert {name: set(own) for name, own in OWN.items()} == {

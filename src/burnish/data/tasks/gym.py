@@ -16,7 +16,7 @@ from typing import Any
 
 from burnish.arithmetic import exact_value
 from burnish.data.tasks.own import Question
-from burnish.run import UserError, user_code
+from burnish.run import UserError, first_line, user_code
 from burnish.run.user_code import UserCodeError
 
 PREFIX = "reasoning_gym/"
@@ -112,10 +112,15 @@ def made(name: str, seed: int, **options: Any) -> Any:
 
 
 def package() -> Any:
-    """reasoning_gym. Raises UserError where it is not installed."""
+    """reasoning_gym. Raises UserError where it is not installed or cannot be imported."""
     if find_spec("reasoning_gym") is None:
         raise UserError("the tasks of reasoning_gym need the package reasoning_gym: pip install 'burnish[reasoning]'.")
-    return importlib.import_module("reasoning_gym.factory")
+    try:
+        return importlib.import_module("reasoning_gym.factory")
+    except ImportError as error:
+        raise UserError(
+            f"the package reasoning_gym cannot be imported: pip install 'burnish[reasoning]' ({first_line(error)})."
+        ) from error
 
 
 def names() -> list[str]:

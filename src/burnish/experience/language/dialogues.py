@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from burnish.batches import Demonstrations
-from burnish.environments.interface import CALLS, FAILURES, MALFORMED, Environment, Messages
+from burnish.environments.interface import CALLS, FAILURES, MALFORMED, TIMEOUTS, Environment, Messages
+from burnish.environments.limits import within
 from burnish.experience.interface import RolloutError, Source
 from burnish.policies.interface import Sampled, SamplerError, SamplingKnobs
 from burnish.policies.language.decode import Decoder
@@ -28,8 +30,9 @@ from burnish.run import UserCodeError, UserError, user_code
 
 BY_ENVIRONMENT, TURN_LIMIT, CONTEXT_LIMIT, ANSWER_LIMIT = "environment", "turn_limit", "context_limit", "answer_limit"
 ENDINGS = (BY_ENVIRONMENT, TURN_LIMIT, CONTEXT_LIMIT, ANSWER_LIMIT)
-"""How a dialogue ends: the environment says so, it has its last turn, the answer of the environment does not fit into
-the context, or the policy's message was cut at its limit of tokens."""
+"""How a dialogue ends: the environment says so, it has its last turn, the answer of the environment or the policy's
+message does not fit into what is left of the dialogue's length or of the context, or the message was cut at its limit
+of tokens."""
 
 
 Ask = Callable[[list[list[int]], list[int]], Sampled]
@@ -37,10 +40,15 @@ Ask = Callable[[list[list[int]], list[int]], Sampled]
 
 @dataclass(frozen=True)
 class Limits:
-    """The most turns, and the most tokens of a whole dialogue."""
+    """The most turns, the most tokens of a whole dialogue, and the seconds that one call of an environment may take."""
 
     turns: int
     length: int
+    seconds: float = 300.0
+
+    def timed(self, call: Callable[[], Any]) -> Any:
+        """What a call of an environment returns. Raises TimeoutError where it takes too long."""
+        return within(call, self.seconds, "environment_timeout")
 
 
 @dataclass
@@ -112,11 +120,11 @@ def play(
 
     def ask(ids: list[list[int]], turns: list[int]) -> Sampled:
         world.gather((ids, turns))
-        return source.sampler.sample(ids, turns, knobs)
+        return cut(source.sampler.sample(ids, turns, knobs), [limits.length - len(one) for one in ids])
 
     if world.is_main:
         try:
-            found = played(source, which, number, streams, limits, ask)
+            found = played(source, which, number, streams, limits, knobs.max_new_tokens, ask)
         except UserError as error:
             world.gather(error)
             raise
@@ -132,10 +140,21 @@ def play(
     return told
 
 
+def cut(sampled: Sampled, rooms: Sequence[int]) -> Sampled:
+    """Messages of at most so many tokens each, as if they had been sampled with that limit."""
+    return replace(
+        sampled,
+        tokens=[row[:room] for row, room in zip(sampled.tokens, rooms, strict=True)],
+        logprobs=[row[:room] for row, room in zip(sampled.logprobs, rooms, strict=True)],
+        ended=[e and len(row) <= room for e, row, room in zip(sampled.ended, sampled.tokens, rooms, strict=True)],
+    )
+
+
 def played(
-    source: Source, which: Sequence[int], number: int, streams: Sequence[int], limits: Limits, ask: Ask
+    source: Source, which: Sequence[int], number: int, streams: Sequence[int], limits: Limits, most: int, ask: Ask
 ) -> Played:
-    """`play` where the environments are; `ask` samples messages for dialogues, given as ids, from random streams."""
+    """`play` where the environments are; `ask` samples messages for dialogues, given as ids, from random streams. A
+    message without an end that has fewer than `most` tokens was cut by the dialogue's length or by the context."""
     from burnish.data.turns import Turns  # with transformers, which --help does without
 
     policy = source.models.policy
@@ -151,12 +170,12 @@ def played(
         for i, (dialogue, _) in enumerate(going):
             dialogue.say(found.tokens[i], found.logprobs[i], texts[i])
             if not found.ended[i]:
-                dialogue.ending = ANSWER_LIMIT
+                dialogue.ending = ANSWER_LIMIT if len(found.tokens[i]) >= most else CONTEXT_LIMIT
             else:
                 answer(dialogue, texts[i], turn, turns, source, limits)
     for dialogue in dialogues:
         with reported(source, dialogue, "at its end"):
-            dialogue.earn(checked(dialogue.environment.close()))
+            dialogue.earn(checked(limits.timed(dialogue.environment.close)))
     return finished(source, dialogues, decoder, version)
 
 
@@ -168,8 +187,8 @@ def begun(source: Source, row: int, number: int, turns: Any, limits: Limits) -> 
     given = {"prompt": deepcopy(prompts.prompts[row])} | columns
     where = f"row {prompts.rows[row]}"
     with reported(source, Dialogue(row, prompts.rows[row], Environment(), [], []), "at its beginning"):
-        environment = source.environment.make()
-        messages = environment.reset(given, seed_of(source.seed, number, row))
+        environment = limits.timed(source.environment.make)
+        messages = limits.timed(partial(environment.reset, given, seed_of(source.seed, number, row)))
         check_messages(messages, "reset")
     ids = turns.first(messages, environment.tools, where)
     if len(ids) >= limits.length:
@@ -183,7 +202,8 @@ def begun(source: Source, row: int, number: int, turns: Any, limits: Limits) -> 
 def answer(dialogue: Dialogue, text: str, turn: int, turns: Any, source: Source, limits: Limits) -> None:
     """What the environment says to the policy's message."""
     with reported(source, dialogue, f"turn {turn + 1}"):
-        messages, reward, over = dialogue.environment.step(text)
+        step = partial(dialogue.environment.step, text)
+        messages, reward, over = step() if dialogue.environment.limits_steps else limits.timed(step)
         dialogue.earn(checked(reward))
         if not over:
             check_messages(messages, "step")
@@ -278,4 +298,5 @@ def metrics(dialogues: Sequence[Dialogue]) -> dict[str, float]:
         found["tools/call_frequency"] = counts[CALLS] / count
         found["tools/failure_frequency"] = counts[FAILURES] / max(1, counts[CALLS])
         found["tools/malformed_frequency"] = counts[MALFORMED] / max(1, counts[CALLS])
+        found["tools/timeout_frequency"] = counts[TIMEOUTS] / max(1, counts[CALLS])
     return found

@@ -56,10 +56,14 @@ class Sampling(Experience):
         None, "tokens of a whole dialogue with an environment; none: as many as the model's context has", ge=2
     )
     tool_timeout: float = option(10.0, "seconds that a tool of an environment may take", gt=0)
+    environment_timeout: float = option(
+        300.0, "seconds that an environment's own reset, step or close may take", gt=0, most=1_000_000
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("max_turns", "max_dialogue_length", "tool_timeout") if self.environment is None else ():
+        names = ("max_turns", "max_dialogue_length", "tool_timeout", "environment_timeout")
+        for name in names if self.environment is None else ():
             if getattr(self, name) != getattr(Sampling, name):
                 raise ValueError(f"{name} only applies to dialogues: set an environment too")
 
@@ -150,7 +154,7 @@ class Sampling(Experience):
     def limits(self, source: Source) -> Limits:
         """The limits of dialogues: no longer than the model's context."""
         context = source.models.policy.context or 2**31
-        return Limits(self.max_turns, min(context, self.max_dialogue_length or context))
+        return Limits(self.max_turns, min(context, self.max_dialogue_length or context), self.environment_timeout)
 
 
 @dataclass(frozen=True)

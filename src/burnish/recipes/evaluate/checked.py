@@ -149,15 +149,21 @@ def scores_of(source: Source, which: Sequence[int], streams: Sequence[int], how:
 
 
 def summary(right: list[int], samples: int, groups: list[str] | None) -> dict[str, Any]:
-    """Accuracy, pass@k for k up to the number of samples, and accuracy by difficulty, each with its 95 % interval."""
+    """Accuracy, pass@k for k up to the number of samples, and both by difficulty, each with its 95 % interval."""
     found: dict[str, Any] = {"accuracy": mean_pass_at_k(right, samples, 1).as_dict()}
-    found["pass_at_k"] = {str(k): mean_pass_at_k(right, samples, k).as_dict() for k in some_k(samples)}
+    found["pass_at_k"] = every_pass_at_k(right, samples)
     if groups and len(set(groups)) <= MOST_DIFFICULTIES:
+        of: dict[str, list[int]] = {one: [] for one in sorted(set(groups), key=lambda text: (len(text), text))}
+        for group, count in zip(groups, right, strict=True):
+            of[group].append(count)
         found["by_difficulty"] = {
-            one: mean_pass_at_k(
-                [c for c, group in zip(right, groups, strict=True) if group == one], samples, 1
-            ).as_dict()
-            | {"prompts": groups.count(one)}
-            for one in sorted(set(groups), key=lambda text: (len(text), text))
+            one: mean_pass_at_k(counts, samples, 1).as_dict()
+            | {"prompts": len(counts), "pass_at_k": every_pass_at_k(counts, samples)}
+            for one, counts in of.items()
         }
     return found
+
+
+def every_pass_at_k(right: list[int], samples: int) -> dict[str, Any]:
+    """pass@k for k up to the number of samples."""
+    return {str(k): mean_pass_at_k(right, samples, k).as_dict() for k in some_k(samples)}
