@@ -52,6 +52,8 @@ def test_a_film_of_the_best_policy(tmp_path: Path) -> None:
         assert film.n_frames == 4
     alone = burnish.play(found.policy, env=lambda **how: Painted(**how), out=tmp_path / "y.gif", recorded=2, episodes=2)
     assert alone.returns == (7.0, 7.0)
+    one = burnish.play(found.policy, env=lambda **how: Painted(**how), out=tmp_path / "z.gif", episodes=1)
+    assert (one.interval, str(one)) == (None, "return 7 over 1 episode")
     with image.open(tmp_path / "y.gif") as film:
         assert film.n_frames == 8
 

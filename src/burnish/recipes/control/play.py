@@ -25,12 +25,17 @@ EPISODES, DRIVER = 10, "SDL_VIDEODRIVER"
 
 @dataclass(frozen=True)
 class Played:
-    """The episodes of a policy: returns, lengths, and the mean return with its 95 % interval."""
+    """The episodes of a policy: returns, lengths, and the mean return with its 95 % interval, None for one episode."""
 
     policy: TrainedPolicy
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
-    interval: Interval
+    interval: Interval | None
+
+    def __str__(self) -> str:
+        if self.interval is None:
+            return f"return {self.returns[0]:.3g} over 1 episode"
+        return f"mean return {self.interval} over {len(self.returns)} episodes"
 
 
 def play(
@@ -65,7 +70,8 @@ def play(
         heard: Called after each episode with its number, return and length.
 
     Returns:
-        `Played`: `policy`, `returns`, `lengths`, and `interval`, the mean return with its 95 % interval.
+        `Played`: `policy`, `returns`, `lengths`, and `interval`, the mean return with its 95 % interval, which is
+        None for a single episode.
 
     Raises:
         UserError: Where there is no such policy, no display for a window, no package for the file, or the environment
@@ -108,7 +114,7 @@ def play(
         finally:
             made.close()
     returns, lengths = zip(*found, strict=True)
-    return Played(policy, returns, lengths, bootstrap_interval(returns))
+    return Played(policy, returns, lengths, bootstrap_interval(returns) if len(returns) > 1 else None)
 
 
 def episodes_in(

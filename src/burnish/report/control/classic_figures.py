@@ -262,7 +262,7 @@ def _far(curves: Sequence[Curve]) -> float:
 
 
 def _short(values: np.ndarray, digits: int = 4) -> list[int | float]:
-    """Values with few significant digits, to save space; whole numbers as integers, where a float holds them exactly."""
+    """Values with few significant digits, to save space; whole numbers as integers, where floats are exact."""
     rounded = [float(f"{value:.{digits}g}") for value in values]
     return [int(value) if value.is_integer() and abs(value) < EXACT else value for value in rounded]
 
