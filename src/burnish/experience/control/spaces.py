@@ -13,6 +13,9 @@ from burnish.run import UserError
 
 WIDE, NARROW = 10.0, 0.1
 """A policy draws its first actions with mean 0 and standard deviation 1: half the widths of bounds that suit this."""
+RESCALED_ACTIONS = "gymnasium.wrappers:RescaleAction(min_action=-1, max_action=1)"
+RESCALED_OBSERVATIONS = "gymnasium.wrappers:RescaleObservation(min_obs=-1, max_obs=1)"
+"""Wrappers that help where bounds do not suit a policy, as `--wrapper` and `wrappers` take them."""
 
 
 @dataclass(frozen=True)
@@ -183,8 +186,7 @@ def unsuited(space: gymnasium.Space) -> str | None:
     at = int(np.argmax(problems[problem]))
     return (
         f"its actions have bounds {problem}, {low[at]:g} to {high[at]:g}, and a policy begins with actions of mean 0 "
-        "and standard deviation 1, so that it may learn nothing: wrap the environment in "
-        "gymnasium.wrappers.RescaleAction(env, -1, 1)"
+        f"and standard deviation 1, so that it may learn nothing: wrap the environment, --wrapper '{RESCALED_ACTIONS}'"
     )
 
 
