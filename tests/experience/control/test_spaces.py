@@ -19,6 +19,9 @@ def test_a_box_is_read_row_by_row() -> None:
     assert read(batch).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert read([batch[0]]).tolist() == [[0, 1, 2, 3]]
     assert not np.shares_memory(read(batch), batch)
+    for wrong in (batch[:, 0], batch[:1].repeat(2, axis=2)):
+        with pytest.raises(ValueError, match=r"an observation of shape \(2,.*\) where Box\(.*\) was declared"):
+            read(wrong)
 
 
 @pytest.mark.parametrize(

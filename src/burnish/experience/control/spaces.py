@@ -13,6 +13,8 @@ from burnish.run import UserError
 
 WIDE, NARROW = 10.0, 0.1
 """A policy draws its first actions with mean 0 and standard deviation 1: half the widths of bounds that suit this."""
+LARGEST = float(np.finfo(np.float32).max)
+"""Policies compute in float32: a larger number of an environment's overflows."""
 RESCALED_ACTIONS = "gymnasium.wrappers:RescaleAction(min_action=-1, max_action=1)"
 RESCALED_OBSERVATIONS = "gymnasium.wrappers:RescaleObservation(min_obs=-1, max_obs=1)"
 """Wrappers that help where bounds do not suit a policy, as `--wrapper` and `wrappers` take them."""
@@ -55,6 +57,8 @@ def _rows(space: gymnasium.Space, batch: Any, dtype: np.dtype) -> np.ndarray:
         each = batch if isinstance(batch, tuple) else [[one[i] for one in batch] for i in range(len(space.spaces))]
         return np.concatenate([_rows(part, own, dtype) for part, own in zip(space.spaces, each, strict=True)], 1)
     array = np.asarray(batch)
+    if array.size != len(array) * int(np.prod(space.shape)):  # type: ignore[arg-type]
+        raise ValueError(f"an observation of shape {array.shape[1:]} where {space} was declared")
     if isinstance(space, Discrete):
         return _one_hot(space, array.reshape(len(array), 1) - space.start, [int(space.n)], dtype)
     if isinstance(space, MultiDiscrete):
@@ -166,6 +170,17 @@ def action_writer(space: gymnasium.Space, name: str, scaled: bool = False) -> Ac
         f"{name} has the action space {space}, which is not supported: choose an environment whose actions are "
         "Discrete, MultiDiscrete, MultiBinary or a Box of real numbers"
     )
+
+
+def unusable(numbers: Num[np.ndarray, "n O"]) -> tuple[int, str] | None:
+    """The first row with a number that no policy computes with, and what is wrong with it, in words; None if all are
+    fine."""
+    if numbers.dtype == np.uint8 or (fine := np.abs(numbers) <= LARGEST).all():
+        return None
+    row, k = np.argwhere(~fine)[0].tolist()
+    if not np.isfinite(numbers[row]).all():
+        return row, "that is not finite"
+    return row, f"of {numbers[row, k]:g}, which overflows float32: scale it"
 
 
 def unsuited(space: gymnasium.Space) -> str | None:

@@ -135,7 +135,7 @@ def episodes_in(
         seed, earned, length, ended = None, 0.0, 0, False
         while not ended:
             if not limited and length >= ENDLESS:
-                raise endless()
+                raise endless(policy.environment["id"])
             action = policy.act(observation, deterministic)
             with user_errors():
                 observation, reward, terminated, truncated, _ = env.step(action)
