@@ -160,8 +160,13 @@ def is_single(space: gymnasium.Space, observation: Any) -> bool:
 
 
 def misfit(observation: Any, space: gymnasium.Space) -> UserError:
-    what = f"an observation of shape {observation.shape}" if isinstance(observation, np.ndarray) else shown(observation)
-    return UserError(f"{what} is not of the policy's observation space {space}: give one, or several stacked")
+    return UserError(
+        f"{kind_of(observation)} is not of the policy's observation space {space}: give one, or several stacked"
+    )
+
+
+def kind_of(observation: Any) -> str:
+    return f"an observation of shape {observation.shape}" if isinstance(observation, np.ndarray) else shown(observation)
 
 
 def shown(observation: Any) -> str:

@@ -170,15 +170,20 @@ class VectorEnvironments:
     def _fail(self, r: int, error: UserCodeError) -> None:
         if isinstance(error.cause, gymnasium.error.DependencyNotInstalled):
             raise UserError(f"{self._name} needs a package that is not installed: {error.cause}") from error.cause
-        said, place = str(error), raised_at(error.cause)
-        if isinstance(error.cause, SystemExit) and not isinstance(error.cause.code, str):
-            said = f"the environment called exit({error.cause.code!r}): let it raise an exception"
-        self._failures[r] = f"{said} ({place})" if place else said
+        self._failures[r] = reason_of(error)
 
     def _close(self, r: int) -> None:
         # A failure to close must not lose the results.
         with suppress(UserCodeError), user_code():
             self._runs[r].close()
+
+
+def reason_of(error: UserCodeError) -> str:
+    """What an environment raised, in words, with its file and line where they are known."""
+    said, place = str(error), raised_at(error.cause)
+    if isinstance(error.cause, SystemExit) and not isinstance(error.cause.code, str):
+        said = f"the environment called exit({error.cause.code!r}): let it raise an exception"
+    return f"{said} ({place})" if place else said
 
 
 def _wrong(moved: Moved) -> str | None:
