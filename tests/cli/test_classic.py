@@ -1,6 +1,7 @@
 """The classical path as a command: its flags, its file, and what it says of a failed run."""
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,26 @@ def test_classic_prints_its_page_and_repeats_from_its_configuration(tmp_path: Pa
     status, out, err = burnish("classic", "--config", run / "config.yaml", "--out", again, "--quiet")
     assert (status, out, err) == (0, "", "")
     assert (run / "returns.parquet").read_bytes() == (again / "returns.parquet").read_bytes()
+
+
+def test_a_wrapper_with_options_is_kept_with_the_run_and_its_policy(tmp_path: Path, burnish: Any) -> None:
+    """Told pays 1, 2 and 4 to who goes right, and half at most in this wrapper. --resume needs it again."""
+    run, wrapper = tmp_path / "run", "gymnasium.wrappers:ClipReward(min_reward=0, max_reward=0.5)"
+    flags = ["--env", "recipes.classic_worlds:Told-v0", "--algorithms", "ppo", "--runs", 1, "--episodes", 3]
+    flags += ["--processes", 1, "--hidden", 4, "--quiet", "--out", run]
+    assert burnish("classic", *flags, "--wrapper", wrapper)[0] == 0
+    kept = [{"gymnasium.wrappers:ClipReward": {"min_reward": 0, "max_reward": 0.5}}]
+    assert yaml.safe_load((run / "config.yaml").read_text())["wrappers"] == kept
+    (saved,) = run.glob("groups/*/policy.json")
+    assert json.loads(saved.read_text())["environment"]["wrappers"] == kept
+    assert burnish("classic", *flags, "--wrapper", wrapper, "--resume")[0] == 0
+    status, _, err = burnish("classic", *flags, "--resume")
+    assert (status, "was begun with another config" in err) == (2, True)
+    status, out, _ = burnish("evaluate", run, "--episodes", 8)
+    played = json.loads(out)["algorithms"]["ppo"]["runs"][0]
+    assert status == 0
+    assert {played[kind]["high"] <= 1.5 for kind in ("deterministic", "sampled")} == {True}
+    assert played["sampled"]["mean"] > 0
 
 
 def test_classic_tells_a_failed_run_in_a_sentence(

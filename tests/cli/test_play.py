@@ -28,6 +28,8 @@ def test_play_tells_the_returns(tmp_path: Path, burnish: Any) -> None:
     ]
     status, out, _ = burnish("play", run, "--episodes", 2, "--sampled", "--quiet", "--out", tmp_path / "x.gif")
     assert out.splitlines()[0] == "mean return 7 [7, 7] over 2 episodes, sampled actions"
+    status, out, _ = burnish("play", run, "--episodes", 1, "--quiet", "--out", tmp_path / "x.gif")
+    assert out.splitlines()[0] == "return 7 over 1 episode, likeliest actions"  # one number has no interval
 
 
 def test_play_refuses_in_a_sentence(run: Path, burnish: Any) -> None:

@@ -10,6 +10,7 @@ from burnish.evaluation.statistics import (
     bootstrap_interval,
     clustered_interval,
     correlation,
+    interval_of_mean,
     paired_difference,
     proportion,
     win_rate,
@@ -32,6 +33,15 @@ def test_two_values_resample_to_three_means():
     wide, narrow = bootstrap_interval([0.0, 1.0]), bootstrap_interval([0.0, 1.0], confidence=0.4)
     assert (wide.mean, wide.low, wide.high) == (0.5, 0.0, 1.0)
     assert (narrow.low, narrow.high) == (0.5, 0.5)
+
+
+def test_a_single_value_has_no_interval():
+    """As a summary has it; of two values it is `bootstrap_interval`'s."""
+    assert interval_of_mean([7.0]) == {"mean": 7.0, "low": None, "high": None}
+    assert interval_of_mean([0.0, 1.0]) == {"mean": 0.5, "low": 0.0, "high": 1.0}
+    assert interval_of_mean([7.0, 7.0]) == {"mean": 7.0, "low": 7.0, "high": 7.0}
+    with pytest.raises(ValueError, match="interval needs"):
+        interval_of_mean([])
 
 
 def test_wide_sample_agrees_with_the_normal_interval():

@@ -67,6 +67,25 @@ class Loose(Stairs):
         return observation, reward, terminated, truncated, infos
 
 
+class Broken(Stairs):
+    """Stairs of which the second gives an observation, a reward or an end that no step may give, as `fault` says."""
+
+    def __init__(self, fault: str = "shape") -> None:
+        self.fault = fault
+
+    def step(self, action: int) -> Any:
+        observation, reward, *rest = super().step(action)
+        if self.height < 2:
+            return observation, reward, *rest
+        if self.fault == "exit":
+            raise SystemExit(0)
+        if self.fault == "_exit":
+            os._exit(3)
+        rewards = {"reward": np.nan, "array": np.ones(1), "text": "much", "no reward": None, "large": 1e39}
+        seen = {"shape": np.zeros(2, np.float32), "observation": observation * np.inf}
+        return seen.get(self.fault, observation), rewards.get(self.fault, reward), *rest
+
+
 class Slow(Stairs):
     """Stairs that take a while, but for those of the first process that began to climb; tells `folder` who climbs."""
 
@@ -187,6 +206,7 @@ for _name, _how in {
     "Stairs-v0": {"entry_point": Stairs, "reward_threshold": 7.0, "max_episode_steps": 10},
     "Told-v0": {"entry_point": Told},
     "Loose-v0": {"entry_point": Loose},
+    "Broken-v0": {"entry_point": Broken},
     "Slow-v0": {"entry_point": Slow, "max_episode_steps": 10},
     "Rich-v0": {"entry_point": Rich, "max_episode_steps": 10},
     "Endless-v0": {"entry_point": Endless},

@@ -26,6 +26,7 @@ def test_durations():
 
 def test_values_of_any_kind():
     assert wording.value({"mean": 0.7412, "low": 0.7, "high": 0.78, "n": 9}) == "0.7412 (0.7 to 0.78)"
+    assert wording.value({"mean": 0.7412, "low": None, "high": None}) == "0.7412"
     assert [wording.value(v) for v in (True, None, 3, -1e-5, ["a", 1], "x")] == ["yes", "–", "3", "−1e−05", "a, 1", "x"]
 
 

@@ -61,7 +61,7 @@ def classic_command() -> click.Command:
 
     for decorator in reversed(flags_of(ClassicSettings)):
         command = decorator(command)
-    help = "a wrapper of the environment, module:Class; may be repeated, from the innermost on"
+    help = "a wrapper of the environment, module:Class or 'module:Class(key=value)'; may be repeated, innermost first"
     command = click.option("--wrapper", multiple=True, metavar="MODULE:CLASS", help=help)(command)
     help = "an option of the environment, such as max_episode_steps=200; may be repeated"
     command = click.option("--env-option", multiple=True, metavar="KEY=VALUE", help=help)(command)

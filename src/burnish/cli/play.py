@@ -65,6 +65,6 @@ def play(
     seeds = {"seed": settings.seed, "quiet": settings.quiet}
     found = watch(policy, **how, **seeds, env_options=options, heard=heard)  # type: ignore[arg-type]
     kind = "likeliest actions" if deterministic else "sampled actions"
-    click.echo(f"mean return {found.interval} over {len(found.returns)} episodes, {kind}")
+    click.echo(f"{found}, {kind}")
     if out:
         click.echo(printable(out))

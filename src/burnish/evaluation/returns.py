@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from burnish.evaluation.statistics import Interval, Statistic, bootstrap_interval, win_scores
+from burnish.evaluation.statistics import Interval, Statistic, interval_of_mean, win_scores
 from burnish.report import wording
 from burnish.run import UserError
 
@@ -252,9 +252,9 @@ def _algorithm(
     found: Table = {
         "label": title,
         "runs": len(returns),
-        "mean": _interval(means, np.mean, seed),
-        "last_100": _interval(ends, np.mean, seed),
-        "last_100_iqm": _interval(ends, interquartile_mean, seed),
+        "mean": interval_of_mean(means, seed=seed),
+        "last_100": interval_of_mean(ends, seed=seed),
+        "last_100_iqm": interval_of_mean(ends, interquartile_mean, seed=seed),
         "mean_std": _number(spread(means)),
         "last_100_std": _number(spread(ends)),
         "mean_per_run": means.tolist(),
@@ -286,13 +286,6 @@ def _probabilities(values: Mapping[str, Sequence[float]], seed: int) -> dict[str
             low, high = (None, None) if alone else (1 - one.high, 1 - one.low)
             found[b][a] = {"mean": 1 - one.mean, "low": low, "high": high}
     return found
-
-
-def _interval(values: np.ndarray, statistic: Statistic, seed: int) -> Table:
-    """The statistic with its bootstrap interval over runs; low and high are None for a single run."""
-    if len(values) == 1:
-        return {"mean": float(values[0]), "low": None, "high": None}
-    return bootstrap_interval(values, statistic, seed=seed).as_dict()
 
 
 def _number(value: float) -> float | None:

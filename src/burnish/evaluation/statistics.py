@@ -70,6 +70,18 @@ def bootstrap_interval(
     return Interval(estimate, low, high)
 
 
+def interval_of_mean(
+    values: ArrayLike, statistic: Statistic = np.mean, resamples: int = 10_000, seed: int = 0
+) -> dict[str, float | None]:
+    """`bootstrap_interval` in the form that summaries store; a single value has no interval, and `low` and `high` None.
+
+    Raises ValueError as `bootstrap_interval` does.
+    """
+    if np.size(values) == 1:
+        return {"mean": float(statistic(np.asarray(values, dtype=float))), "low": None, "high": None}
+    return {**bootstrap_interval(values, statistic, resamples=resamples, seed=seed).as_dict()}
+
+
 def paired_difference(
     a: ArrayLike,
     b: ArrayLike,

@@ -43,8 +43,10 @@ def duration(seconds: int | float) -> str:
 
 
 def value(anything: Any) -> str:
-    """Any setting or measurement as one line of text; an interval is `0.41 (0.31 to 0.52)`."""
+    """Any setting or measurement as one line of text; an interval is `0.41 (0.31 to 0.52)`, or `0.41` without ends."""
     if isinstance(anything, Mapping) and {"mean", "low", "high"} <= set(anything):
+        if anything["low"] is None or anything["high"] is None:
+            return value(anything["mean"])
         return f"{value(anything['mean'])} ({value(anything['low'])} to {value(anything['high'])})"
     if isinstance(anything, bool) or anything is None:
         return {True: "yes", False: "no", None: NOTHING}[anything]

@@ -39,6 +39,14 @@ def test_only_the_first_episode_of_each_copy_counts(tmp_path: Path) -> None:
 def test_an_episode_without_an_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ENDLESS", 2)
     policies = load_policies(write_group(tmp_path, "any", {0: 1}))
-    with pytest.raises(UserError, match="an episode has had 2 steps and does not end: limit it with"):
+    with pytest.raises(UserError, match=r"^an episode of any has had 2 steps and does not end: limit it with"):
         replay(policies, make_environments(f"{HERE}:Told-v0", [1], 1), [1], limited=False)
     assert replay(policies, make_environments(f"{HERE}:Told-v0", [1], 1), [1]).returns.tolist() == [[7.0]]
+
+
+def test_a_failure_names_environment_algorithm_and_run(tmp_path: Path) -> None:
+    policies = load_policies(write_group(tmp_path, "stairs", {4: 1, 5: 1}, algorithm="trpo"))
+    made = make_environments(f"{HERE}:Broken-v0", [1, 2], 1)
+    said = r"^stairs failed with the policy of trpo, run 4: ValueError: an observation of shape \(2,\) where Box\("
+    with pytest.raises(UserError, match=said):
+        replay(policies, made, [1, 2])

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sequence, Text, Tuple
 
-from burnish.experience.control.spaces import action_writer, observation_reader, unplayable, unsuited
+from burnish.experience.control.spaces import (
+    RESCALED_ACTIONS,
+    action_writer,
+    observation_reader,
+    unplayable,
+    unsuited,
+)
 from burnish.run import UserError
 
 
@@ -13,6 +19,9 @@ def test_a_box_is_read_row_by_row() -> None:
     assert read(batch).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert read([batch[0]]).tolist() == [[0, 1, 2, 3]]
     assert not np.shares_memory(read(batch), batch)
+    for wrong in (batch[:, 0], batch[:1].repeat(2, axis=2)):
+        with pytest.raises(ValueError, match=r"an observation of shape \(2,.*\) where Box\(.*\) was declared"):
+            read(wrong)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +162,7 @@ def test_spaces_without_numbers_are_refused() -> None:
 )
 def test_bounds_that_a_new_policy_misses_are_told(low: float, high: float, said: str | None) -> None:
     told = unsuited(Box(low, high, (2,), np.float32))
-    assert (told is None) if said is None else (said in told and "RescaleAction" in told)
+    assert (told is None) if said is None else (said in told and RESCALED_ACTIONS in told)
     assert unsuited(Discrete(1000)) is None
 
 

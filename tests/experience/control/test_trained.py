@@ -133,6 +133,28 @@ def test_what_is_no_observation_is_refused(observation: Any, tmp_path: Path) -> 
         policy.act(observation)
 
 
+@pytest.mark.parametrize(
+    ("number", "dtype", "said"),
+    [
+        (np.nan, "float32", r"array\(\[nan\]\), an observation that is not finite"),
+        (-np.inf, "float64", r"array\(\[-inf\]\), an observation that is not finite"),
+        (1e39, "float32", r"array\(\[1.e\+39\]\), an observation that is not finite"),
+        (1e39, "float64", r"array\(\[1.e\+39\]\), an observation of 1e\+39, which overflows float32: scale it"),
+    ],
+)
+def test_an_observation_that_no_policy_computes_with_is_refused(
+    number: float, dtype: Any, said: str, tmp_path: Path
+) -> None:
+    """Alone, and beside others that are fine."""
+    spaces = (Box(0, 3, (1,), dtype), Discrete(2))
+    policy = TrainedPolicy(load_policies(write_group(tmp_path, "any", {0: 0}, spaces=spaces)))
+    space = rf"^the policy's observation space is Box\(0.0, 3.0, \(1,\), {dtype}\), and it was given "
+    with pytest.raises(UserError, match=space + said):
+        policy.act(np.array([number]))
+    with pytest.raises(UserError, match=space + "array.*an observation "):
+        policy.act(np.array([[1.0], [number]]))
+
+
 def test_a_run_that_is_not_there_is_refused(tmp_path: Path) -> None:
     write_group(tmp_path, "any", {0: 0, 3: 1})
     with pytest.raises(UserError, match=r"has no run 1: it has \[0, 3\]"):

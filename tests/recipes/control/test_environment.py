@@ -1,13 +1,18 @@
 """The environment as a user gives it, and what is said of one that cannot be used."""
 
+import functools
+import math
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 
+from burnish.experience.control.environments import cautions, make_one
+from burnish.experience.control.spaces import RESCALED_ACTIONS, RESCALED_OBSERVATIONS
 from burnish.recipes.control.environment import options_of, plain_options, with_environment, wrappers_of
-from burnish.recipes.control.settings import experiment
+from burnish.recipes.control.group import caution_of
+from burnish.recipes.control.settings import experiment, method
 from burnish.run import UserError
 from recipes.classic_worlds import HERE, Told
 
@@ -44,6 +49,15 @@ def test_an_environment_that_is_made_is_refused() -> None:
             [gymnasium.wrappers.FlattenObservation],
             ({"gymnasium.wrappers.transform_observation:FlattenObservation": {}},),
         ),
+        (f"{CLIP}(min_reward=-1, max_reward=2.5)", ({CLIP: {"min_reward": -1, "max_reward": 2.5}},)),
+        (
+            [f"{CLIP}()", f"{CLIP} ( a='b(c)', d=[1, {{'e': None}}],)"],
+            ({CLIP: {}}, {CLIP: {"a": "b(c)", "d": [1, {"e": None}]}}),
+        ),
+        (
+            [functools.partial(gymnasium.wrappers.ClipReward, min_reward=np.float32(0))],
+            ({"gymnasium.wrappers.transform_reward:ClipReward": {"min_reward": 0.0}},),
+        ),
     ],
 )
 def test_wrappers_are_names_with_options(given: Any, found: Any) -> None:
@@ -55,6 +69,43 @@ def test_wrappers_that_cannot_be_named_are_refused() -> None:
         wrappers_of([lambda env: env])
     with pytest.raises(UserError, match="wrappers must be names like module:Class, with their options, not 3"):
         wrappers_of([3])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "(1)", "(a=1", "(a=b)", "(a=1)(b=2)", "(a=1) + f(b=2)", "(a=1, a=2)", "(**{'a': 1})", "(a=__import__('os'))",
+        "(a=1).b", "(a=" + "[" * 5000, "(a=\0)",
+    ],
+)  # fmt: skip
+def test_options_of_a_wrapper_are_literals_with_names(options: str) -> None:
+    """Nothing is evaluated."""
+    said = r"is not of the form module:Class\(key=value, …\) with numbers, texts, lists and mappings as values, like"
+    with pytest.raises(UserError, match=f"^the wrapper .* {said} gymnasium.wrappers:RescaleAction"):
+        wrappers_of(CLIP + options)
+
+
+def test_a_partial_that_no_file_holds_is_refused() -> None:
+    clip = gymnasium.wrappers.ClipReward
+    for given, said in (
+        (functools.partial(clip, 3), "has arguments without names: give each as key=value"),
+        (functools.partial(lambda env: env, a=1), "cannot be imported: move it to a module"),
+        (functools.partial(clip, min_reward=math.inf), "min_reward of gymnasium.wrappers.* is inf, which no saved"),
+    ):
+        with pytest.raises(UserError, match=said):
+            wrappers_of([given])
+
+
+@pytest.mark.parametrize("name", [RESCALED_ACTIONS, RESCALED_OBSERVATIONS])
+def test_the_wrappers_that_are_advised_can_be_given(name: str) -> None:
+    """The words of the warnings, where actions are from −100 to 100 and observations from 0 to 3000."""
+    driven = [{"gymnasium.wrappers:RescaleAction": {"min_action": -100, "max_action": 100}}]
+    assert f"--wrapper '{RESCALED_ACTIONS}'" in cautions(f"{HERE}:Driven-v0", False, driven, size=1.0)[0]
+    assert f"--wrapper '{RESCALED_OBSERVATIONS}'" in (caution_of(method("sac", {}), "large") or "")
+    made = make_one(f"{HERE}:Driven-v0", [*driven, *wrappers_of(name)], size=1.0, seen=1e3)
+    space = made.action_space if name == RESCALED_ACTIONS else made.observation_space
+    assert (space.low.tolist(), space.high.tolist()) == ([-1], [1])
+    assert cautions(f"{HERE}:Driven-v0", False, [*driven, *wrappers_of(RESCALED_ACTIONS)], size=1.0) == []
 
 
 def test_options_of_a_command_line() -> None:

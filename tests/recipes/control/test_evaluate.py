@@ -17,6 +17,10 @@ def flat(value: float) -> dict[str, float]:
     return {"mean": value, "low": value, "high": value}
 
 
+def alone(value: float) -> dict[str, float | None]:
+    return {"mean": value, "low": None, "high": None}
+
+
 def test_returns_of_each_run_and_over_runs(tmp_path: Path) -> None:
     """Told pays 7 to who goes right and 0 to who goes left. The interval over two runs is that of 7 and 0."""
     write_run(tmp_path, TOLD, ppo={0: 1, 1: 0}, trpo={0: 1})
@@ -25,7 +29,7 @@ def test_returns_of_each_run_and_over_runs(tmp_path: Path) -> None:
     assert (found["env"], found["episodes"], list(found["algorithms"])) == (TOLD, 5, ["trpo", "ppo"])
     ppo = found["algorithms"]["ppo"]
     for kind in ("deterministic", "sampled"):
-        assert found["algorithms"]["trpo"][kind] == flat(7.0)
+        assert found["algorithms"]["trpo"][kind] == alone(7.0)  # one run
         assert ppo[kind] == {"mean": 3.5, "low": 0.0, "high": 7.0}
         assert [run[kind] for run in ppo["runs"]] == [flat(7.0), flat(0.0)]
     assert [(run["run"], run["seed"]) for run in ppo["runs"]] == [(0, 0), (1, 1)]
@@ -36,7 +40,16 @@ def test_options_of_the_environment_reach_it(tmp_path: Path) -> None:
     write_run(tmp_path, TOLD, ppo={0: 1})
     found = evaluate_control(tmp_path, 2, {"max_episode_steps": 2})
     assert found["env_options"] == {"max_episode_steps": 2}
-    assert found["algorithms"]["ppo"]["deterministic"] == flat(3.0)
+    assert found["algorithms"]["ppo"]["deterministic"] == alone(3.0)
+
+
+def test_one_episode_has_no_interval_and_neither_has_one_run(tmp_path: Path) -> None:
+    write_run(tmp_path, TOLD, ppo={0: 1}, trpo={0: 1, 1: 1})
+    found = evaluate_control(tmp_path, 1)["algorithms"]
+    assert found["ppo"]["sampled"] == found["ppo"]["runs"][0]["sampled"] == alone(7.0)
+    assert found["trpo"]["sampled"] == flat(7.0)
+    written = (tmp_path / "evaluation.json").read_text()
+    assert '"low": null' in written
 
 
 def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:

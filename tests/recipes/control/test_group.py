@@ -330,7 +330,10 @@ def test_observations_of_a_million_are_warned_of(tmp_path: Path) -> None:
 def test_what_is_said_of_observations_fits_the_method() -> None:
     """DQN and SAC have no option normalise_observations."""
     assert caution_of(method("ppo", KNOBS["ppo"]), None) is None
-    scaling = "scale them in the environment (gymnasium.wrappers.RescaleObservation where they have bounds)"
+    scaling = (
+        "scale them in the environment, or, where they have bounds, with --wrapper "
+        "'gymnasium.wrappers:RescaleObservation(min_obs=-1, max_obs=1)'"
+    )
     assert caution_of(method("ppo", KNOBS["ppo"]), "large") == f"large: set normalise_observations, or {scaling}"
     for name in ("dqn", "sac", "q_learning"):
         assert caution_of(method(name, {}), "large") == f"large: {scaling}"

@@ -4,15 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 from trained_policies import write_group, write_run
 
 import burnish
+from burnish.experience.control.environments import make_environments
 from burnish.experience.control.trained import TrainedPolicy, load_policies
 from burnish.recipes.control import play as module
 from burnish.recipes.control.play import episodes_in, has_display, mode_of, without_window
 from burnish.run import UserCodeError, UserError, user_errors
-from recipes.classic_worlds import Stairs, Told
+from recipes.classic_worlds import HERE, Broken, Stairs, Told
 from recipes.control.test_film import Painted
 
 HERE_TOO = "recipes.control.test_film:Painted"
@@ -52,6 +54,8 @@ def test_a_film_of_the_best_policy(tmp_path: Path) -> None:
         assert film.n_frames == 4
     alone = burnish.play(found.policy, env=lambda **how: Painted(**how), out=tmp_path / "y.gif", recorded=2, episodes=2)
     assert alone.returns == (7.0, 7.0)
+    one = burnish.play(found.policy, env=lambda **how: Painted(**how), out=tmp_path / "z.gif", episodes=1)
+    assert (one.interval, str(one)) == (None, "return 7 over 1 episode")
     with image.open(tmp_path / "y.gif") as film:
         assert film.n_frames == 8
 
@@ -88,6 +92,40 @@ def test_other_spaces_and_a_fault_are_sentences(tmp_path: Path) -> None:
     assert str(module.failed(burnish.run.UserCodeError(ValueError("it fell")), "X", 2)) == (
         "X failed in episode 2: ValueError: it fell"
     )
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("array", "ValueError: a reward of shape (1,) where one number is expected: return float(reward)"),
+        ("text", "ValueError: could not convert string to float: 'much'"),
+        ("reward", "it gave a reward that is not finite"),
+        ("no reward", "it gave a reward that is not finite"),
+        ("large", "it gave a reward of 1e+39, which overflows float32: scale it"),
+        ("observation", "it gave an observation that is not finite"),
+        ("shape", "it gave an observation of shape (2,) where Box(0.0, 3.0, (1,), float32) was declared"),
+        ("exit", "the environment called exit(0): let it raise an exception ("),
+        ("_exit", "SystemExit: os._exit would end the whole run ("),
+    ],
+)
+def test_what_training_does_not_accept_ends_play_in_a_sentence(
+    fault: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second step of an episode; the sentence is that of training."""
+    monkeypatch.setattr(module, "mode_of", lambda env, name, wanted: wanted)
+    monkeypatch.setattr(module, "refuse_without_display", lambda: None)
+    monkeypatch.setattr(module, "make_one", lambda *_, **how: Broken(fault))
+    run = write_run(tmp_path / "run", f"{HERE}:Broken-v0", ppo={0: 1})
+    with pytest.raises(UserError) as caught:
+        burnish.play(run)
+    start = f"{HERE}:Broken-v0 failed in episode 1: "
+    assert str(caught.value).startswith(start + said)
+    made = make_environments(f"{HERE}:Broken-v0", [1], 1, fault=fault)
+    made.reset()
+    for _ in range(2):
+        moved = made.step(np.ones((1, 1), int), np.array([True]))
+    told = moved.failed[0].replace("copy 0", "it").replace("ValueError: an observation", "it gave an observation")
+    assert told.startswith(str(caught.value).removeprefix(start))
 
 
 def test_where_an_environment_failed_is_told() -> None:

@@ -202,6 +202,21 @@ def test_the_title_mentions_smoothing_only_if_there_is_any(tmp_path: Path) -> No
     assert ">Mean return of 2 runs, with 95 % bootstrap bands</text>" in svg.read_text()
 
 
+@pytest.mark.parametrize("size", [1e30, -1e30, 2.0**64, 1e300])
+def test_returns_of_any_size_are_drawn(size: float, tmp_path: Path) -> None:
+    """A whole number past 64 bits is no number that a chart reads."""
+    frame = make_frame({"ppo": [[(10, 1), (20, 2)], [(10, size), (20, 3 * size)]]})
+    for path in save_curves(learning_curves(frame), tmp_path / "returns"):
+        assert path.stat().st_size > 1000
+    spec = to_spec(panel(curves_of(frame), {"ppo": theme.colour("series-1")}, "episode"))
+    assert "<svg" in LightFigure("returns", spec).drawing()
+
+
+def test_a_threshold_of_any_size_is_drawn(tmp_path: Path) -> None:
+    for path in save_curves(learning_curves(TWO_RUNS, threshold=10**30), tmp_path / "returns"):
+        assert path.stat().st_size > 1000
+
+
 def test_a_drawing_is_short_and_still_whole() -> None:
     spec = to_spec(panel(curves_of(noisy(["ppo"], 2, 60)), {"ppo": theme.colour("series-1")}, "episode"))
     drawing = LightFigure("returns", spec).drawing()

@@ -34,6 +34,13 @@ class Moved(NamedTuple):
     real: np.ndarray
 
 
+def one_number(reward: Any) -> Any:
+    """The reward of a single environment's step. Raises ValueError where it is an array."""
+    if np.ndim(reward):
+        raise ValueError(f"a reward of shape {np.shape(reward)} where one number is expected: return float(reward)")
+    return reward
+
+
 class OneRun(Protocol):
     """The environments of one run, E copies."""
 
@@ -83,13 +90,8 @@ class Copies:
         rewards, terminated, truncated = (np.zeros(len(self._envs), kind) for kind in (np.float64, bool, bool))
         raw = []
         for e in which:
-            reward: Any
             observation, reward, terminated[e], truncated[e], _ = self._envs[e].step(actions[e])
-            if np.ndim(reward):
-                raise ValueError(
-                    f"a reward of shape {np.shape(reward)} where one number is expected: return float(reward)"
-                )
-            rewards[e] = reward
+            rewards[e] = one_number(reward)
             raw.append(observation)
         if len(which) == len(self._envs):
             observations = self._read(raw)

@@ -34,17 +34,19 @@ def replay(
 
     Sampled actions come from a stream per run, seeded with its seed.
     """
+    saved = policies.saved
     streams = None if deterministic else [np.random.Generator(np.random.PCG64([seed, REPLAY_STREAM])) for seed in seeds]
     rows = environments.reset()
     returns, lengths = np.zeros(rows.shape[:2]), np.zeros(rows.shape[:2], np.int64)
     playing = np.ones(rows.shape[:2], dtype=bool)
     while playing.any():
         if not limited and lengths.max() >= ENDLESS:
-            raise endless()
+            raise endless(saved.environment["id"])
         stepping = np.asarray(playing.any(1))
         moved = environments.step(policies.choose(rows, streams), stepping)
         for at, reason in moved.failed.items():
-            raise UserError(f"run {policies.numbers[at]}: {reason}")
+            played = f"{saved.algorithm}, run {policies.numbers[at]}"
+            raise UserError(f"{saved.environment['id']} failed with the policy of {played}: {reason}")
         counted = moved.real & playing
         returns += np.where(counted, moved.rewards, 0.0)
         lengths += counted
@@ -53,8 +55,8 @@ def replay(
     return Replayed(returns, lengths)
 
 
-def endless() -> UserError:
+def endless(name: str) -> UserError:
     return UserError(
-        f"an episode has had {ENDLESS:,} steps and does not end: limit it with the option max_episode_steps=1000 of "
-        "the environment (--env-option)"
+        f"an episode of {name} has had {ENDLESS:,} steps and does not end: limit it with the option "
+        "max_episode_steps=1000 of the environment (--env-option)"
     )

@@ -13,6 +13,11 @@ from burnish.run import UserError
 
 WIDE, NARROW = 10.0, 0.1
 """A policy draws its first actions with mean 0 and standard deviation 1: half the widths of bounds that suit this."""
+LARGEST = float(np.finfo(np.float32).max)
+"""Policies compute in float32: a larger number of an environment's overflows."""
+RESCALED_ACTIONS = "gymnasium.wrappers:RescaleAction(min_action=-1, max_action=1)"
+RESCALED_OBSERVATIONS = "gymnasium.wrappers:RescaleObservation(min_obs=-1, max_obs=1)"
+"""Wrappers that help where bounds do not suit a policy, as `--wrapper` and `wrappers` take them."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ def _rows(space: gymnasium.Space, batch: Any, dtype: np.dtype) -> np.ndarray:
         each = batch if isinstance(batch, tuple) else [[one[i] for one in batch] for i in range(len(space.spaces))]
         return np.concatenate([_rows(part, own, dtype) for part, own in zip(space.spaces, each, strict=True)], 1)
     array = np.asarray(batch)
+    if array.size != len(array) * int(np.prod(space.shape)):  # type: ignore[arg-type]
+        raise ValueError(f"an observation of shape {array.shape[1:]} where {space} was declared")
     if isinstance(space, Discrete):
         return _one_hot(space, array.reshape(len(array), 1) - space.start, [int(space.n)], dtype)
     if isinstance(space, MultiDiscrete):
@@ -165,6 +172,17 @@ def action_writer(space: gymnasium.Space, name: str, scaled: bool = False) -> Ac
     )
 
 
+def unusable(numbers: Num[np.ndarray, "n O"]) -> tuple[int, str] | None:
+    """The first row with a number that no policy computes with, and what is wrong with it, in words; None if all are
+    fine."""
+    if numbers.dtype == np.uint8 or (fine := np.abs(numbers) <= LARGEST).all():
+        return None
+    row, k = np.argwhere(~fine)[0].tolist()
+    if not np.isfinite(numbers[row]).all():
+        return row, "that is not finite"
+    return row, f"of {numbers[row, k]:g}, which overflows float32: scale it"
+
+
 def unsuited(space: gymnasium.Space) -> str | None:
     """What is wrong with the bounds of a Box of actions for a policy whose first actions have mean 0 and standard
     deviation 1, and what helps; None where nothing is."""
@@ -183,8 +201,7 @@ def unsuited(space: gymnasium.Space) -> str | None:
     at = int(np.argmax(problems[problem]))
     return (
         f"its actions have bounds {problem}, {low[at]:g} to {high[at]:g}, and a policy begins with actions of mean 0 "
-        "and standard deviation 1, so that it may learn nothing: wrap the environment in "
-        "gymnasium.wrappers.RescaleAction(env, -1, 1)"
+        f"and standard deviation 1, so that it may learn nothing: wrap the environment, --wrapper '{RESCALED_ACTIONS}'"
     )
 
 

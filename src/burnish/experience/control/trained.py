@@ -22,7 +22,7 @@ from burnish.experience.control.saved import (
     read_tensors,
     save_policies,
 )
-from burnish.experience.control.spaces import action_writer, observation_reader
+from burnish.experience.control.spaces import action_writer, observation_reader, unusable
 from burnish.policies.control.network import noise_shape
 from burnish.policies.control.policy import ControlPolicy
 from burnish.run import UserError
@@ -105,17 +105,28 @@ class TrainedPolicy:
             What the environment's `step` takes, `[*space]` or `[n, *space]`; a Box's bounds are kept.
 
         Raises:
-            UserError: Where the observation is not of the environment's observation space.
+            UserError: Where the observation is not of the environment's observation space, or has a number that is not
+                finite or overflows float32.
         """
-        one = is_single(self.observation_space, observation)
-        batch = self._batched(observation) if one else observation
-        try:
-            rows = self.policies.read(batch)
-        except (ValueError, TypeError, KeyError) as error:
-            raise misfit(observation, self.observation_space) from error
+        one, rows = self.read(observation)
+        if (found := unusable(rows)) is not None:
+            raise UserError(
+                f"the policy's observation space is {self.observation_space}, and it was given {shown(observation)}, "
+                f"an observation {found[1]}"
+            )
         actions = self.policies.choose(rows[None], None if deterministic else [self.stream])[0]
         written = self.policies.write(actions)
         return written[0] if one else written
+
+    def read(self, observation: Any) -> tuple[bool, Num[np.ndarray, "n O"]]:
+        """Whether it is one observation, and the rows that the networks see of it, or of several. Raises UserError
+        where it is not of the observation space."""
+        one = is_single(self.observation_space, observation)
+        try:
+            with np.errstate(over="ignore"):  # what is too large for the space's numbers is infinite then
+                return one, self.policies.read(self._batched(observation) if one else observation)
+        except (ValueError, TypeError, KeyError) as error:
+            raise misfit(observation, self.observation_space) from error
 
     def save(self, folder: str | Path) -> Path:
         """Write this run's policy alone into a folder, from which `burnish.load` loads it."""
@@ -149,12 +160,17 @@ def is_single(space: gymnasium.Space, observation: Any) -> bool:
 
 
 def misfit(observation: Any, space: gymnasium.Space) -> UserError:
-    what = (
-        f"an observation of shape {observation.shape}"
-        if isinstance(observation, np.ndarray)
-        else f"{observation!r:.60}"
+    return UserError(
+        f"{kind_of(observation)} is not of the policy's observation space {space}: give one, or several stacked"
     )
-    return UserError(f"{what} is not of the policy's observation space {space}: give one, or several stacked")
+
+
+def kind_of(observation: Any) -> str:
+    return f"an observation of shape {observation.shape}" if isinstance(observation, np.ndarray) else shown(observation)
+
+
+def shown(observation: Any) -> str:
+    return " ".join(repr(observation).split())[:60]
 
 
 def load_statistics(normaliser: ObservationNormaliser | RewardNormaliser, stacked: Mapping[str, Tensor]) -> None:

@@ -15,11 +15,8 @@ from gymnasium.vector import VectorEnv
 from jaxtyping import Bool, Float, Num
 
 from burnish.experience.control.copies import Moved, OneRun, one_run
-from burnish.experience.control.spaces import ActionWriter, action_writer, observation_reader
+from burnish.experience.control.spaces import ActionWriter, action_writer, observation_reader, unusable
 from burnish.run import UserCodeError, UserError, alive_and_unchanged, raised_at, user_code, user_errors
-
-LARGEST = float(np.finfo(np.float32).max)
-"""Policies compute in float32: a larger number of an environment's overflows."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +116,7 @@ class VectorEnvironments:
                 except UserCodeError as error:
                     self._fail(r, error)
                     continue
-                if (reason := _too_large("an observation", begun[r])) is not None:
+                if (reason := _unusable("an observation", begun[r])) is not None:
                     self._failures[r] = reason
                     begun[r] = 0
         self._current = begun
@@ -173,10 +170,7 @@ class VectorEnvironments:
     def _fail(self, r: int, error: UserCodeError) -> None:
         if isinstance(error.cause, gymnasium.error.DependencyNotInstalled):
             raise UserError(f"{self._name} needs a package that is not installed: {error.cause}") from error.cause
-        said, place = str(error), raised_at(error.cause)
-        if isinstance(error.cause, SystemExit) and not isinstance(error.cause.code, str):
-            said = f"the environment called exit({error.cause.code!r}): let it raise an exception"
-        self._failures[r] = f"{said} ({place})" if place else said
+        self._failures[r] = reason_of(error)
 
     def _close(self, r: int) -> None:
         # A failure to close must not lose the results.
@@ -184,19 +178,23 @@ class VectorEnvironments:
             self._runs[r].close()
 
 
+def reason_of(error: UserCodeError) -> str:
+    """What an environment raised, in words, with its file and line where they are known."""
+    said, place = str(error), raised_at(error.cause)
+    if isinstance(error.cause, SystemExit) and not isinstance(error.cause.code, str):
+        said = f"the environment called exit({error.cause.code!r}): let it raise an exception"
+    return f"{said} ({place})" if place else said
+
+
 def _wrong(moved: Moved) -> str | None:
     """The first number of a step that is not finite, or too large, in words; None if there is none."""
     return (
-        _too_large("an observation", moved.observations)
-        or _too_large("an observation", moved.following)
-        or _too_large("a reward", moved.rewards[:, None])
+        _unusable("an observation", moved.observations)
+        or _unusable("an observation", moved.following)
+        or _unusable("a reward", moved.rewards[:, None])
     )
 
 
-def _too_large(what: str, numbers: np.ndarray) -> str | None:
-    if numbers.dtype == np.uint8 or (fine := np.abs(numbers) <= LARGEST).all():
-        return None
-    copy, k = np.argwhere(~fine)[0].tolist()
-    if not np.isfinite(numbers[copy]).all():
-        return f"copy {copy} gave {what} that is not finite"
-    return f"copy {copy} gave {what} of {numbers[copy, k]:g}, which overflows float32: scale it"
+def _unusable(what: str, numbers: np.ndarray) -> str | None:
+    found = unusable(numbers)
+    return None if found is None else f"copy {found[0]} gave {what} {found[1]}"

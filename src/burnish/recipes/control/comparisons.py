@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from burnish.config import construct, option_names, suggestion
-from burnish.evaluation.statistics import bootstrap_interval, paired_difference
+from burnish.evaluation.statistics import interval_of_mean, paired_difference
 from burnish.experience.control.fixed_cartpole import FIXED_CARTPOLE
 from burnish.experience.control.teacher import Comparisons
 from burnish.options import quoted
@@ -188,8 +188,4 @@ def summarise(
 def interval(values: Any) -> dict[str, float | None] | None:
     """The mean over runs with its 95 % bootstrap interval; without ends for one run, None for no run."""
     values = np.asarray(values, dtype=float)
-    if not len(values):
-        return None
-    if len(values) == 1:
-        return {"mean": float(values[0]), "low": None, "high": None}
-    return bootstrap_interval(values).as_dict()  # type: ignore[return-value]
+    return interval_of_mean(values) if len(values) else None

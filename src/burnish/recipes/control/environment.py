@@ -1,13 +1,16 @@
 """The environment of an experiment as a user gives it: an id, or what makes one, with options and wrappers."""
 
+import ast
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 from burnish.experience.control.made import IN_MEMORY, Wrappers, name_of
+from burnish.experience.control.spaces import RESCALED_ACTIONS
 from burnish.options import quoted
 from burnish.run import UserError
 from burnish.run.plain_yaml import read_yaml
@@ -38,25 +41,54 @@ def with_environment(given: Mapping[str, Any]) -> dict[str, Any]:
 def wrappers_of(given: Any) -> Wrappers:
     """Wrappers as a list of `{"module:Class": options}`, from the innermost on.
 
-    Each may be a name, a mapping of a name to its options, or a class or function that can be imported.
+    Each may be a name, a name with options as in `module:Class(key=value)`, a mapping of a name to its options, or a
+    class or function that can be imported, also as a `functools.partial` with keywords.
     """
     if isinstance(given, str) or not isinstance(given, Sequence):
         given = [given]
     found: list[Mapping[str, Mapping[str, Any]]] = []
     for one in given:
         if callable(one):
-            if (name := name_of(one)).startswith(IN_MEMORY):
-                raise UserError(
-                    f"the wrapper {one!r:.80} cannot be imported: move it to a module, or apply it inside env"
-                )
-            found.append({name: {}})
+            found.append(_named(one))
         elif isinstance(one, str):
-            found.append({one: {}})
+            found.append(_called(one))
         elif isinstance(one, Mapping) and all(isinstance(own, Mapping | None) for own in one.values()):
             found += [{str(name): plain_options(own or {}, str(name))} for name, own in one.items()]
         else:
             raise UserError(f"wrappers must be names like module:Class, with their options, not {quoted(one)}")
     return tuple(found)
+
+
+def _named(wrapper: Any) -> dict[str, dict[str, Any]]:
+    """The wrapper that a class, a function or a `functools.partial` of one is, by its name and its options."""
+    own: Mapping[str, Any] = {}
+    if isinstance(wrapper, partial):
+        if wrapper.args:
+            raise UserError(f"the wrapper {wrapper!r:.80} has arguments without names: give each as key=value")
+        wrapper, own = wrapper.func, wrapper.keywords
+    if (name := name_of(wrapper)).startswith(IN_MEMORY):
+        raise UserError(f"the wrapper {wrapper!r:.80} cannot be imported: move it to a module, or apply it inside env")
+    return {name: plain_options(own, name)}
+
+
+def _called(text: str) -> dict[str, dict[str, Any]]:
+    """The wrapper of a text like `module:Class(key=value, …)`, where values are literals; nothing is evaluated."""
+    name, parenthesis, rest = text.partition("(")
+    if not parenthesis:
+        return {text: {}}
+    try:
+        call = ast.parse(f"_({rest}", mode="eval").body
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+            raise ValueError
+        own = {str(one.arg): ast.literal_eval(one.value) for one in call.keywords if one.arg is not None}
+        if len(own) < len(call.keywords):  # a keyword given twice, or **
+            raise ValueError
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise UserError(
+            f"the wrapper {quoted(text)} is not of the form module:Class(key=value, …) with numbers, texts, lists and "
+            f"mappings as values, like {RESCALED_ACTIONS}"
+        ) from error
+    return {name.strip(): plain_options(own, name.strip())}
 
 
 def plain_options(given: Mapping[str, Any], owner: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.evaluation.statistics import bootstrap_interval
+from burnish.evaluation.statistics import interval_of_mean
 from burnish.experience.control.environments import make_environments, time_limit
 from burnish.experience.control.replay import replay
 from burnish.experience.control.trained import load_policies
@@ -31,7 +31,7 @@ def evaluate_control(
 
     Every policy plays the same number of new episodes twice: with its likeliest actions, and with sampled ones. Run i's
     episodes are seeded with `seed` and i, for all algorithms alike. Intervals are 95 %: of a run's mean over its
-    episodes, and of the mean over runs, whose unit is the run.
+    episodes, and of the mean over runs, whose unit is the run; one episode or one run has none, `low` and `high` None.
     """
     algorithms: dict[str, list[dict[str, Any]]] = {}
     episodes = EPISODES if episodes is None else episodes
@@ -55,7 +55,7 @@ def evaluate_control(
                 found[kind] = replay(policies, made, seeds, deterministic, limited).returns
                 made.close()
             for at, number in enumerate(policies.numbers):
-                own = {kind: bootstrap_interval(returns[at]).as_dict() for kind, returns in found.items()}
+                own = {kind: interval_of_mean(returns[at]) for kind, returns in found.items()}
                 algorithms.setdefault(saved.algorithm, []).append(
                     {"run": number, "seed": saved.runs[number]["seed"]} | own
                 )
@@ -81,4 +81,4 @@ def evaluated(folder: Path, own: Mapping[str, Any], others: Mapping[str, Any]) -
 def over_runs(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The mean over runs of their mean returns, with its interval, and each run."""
     runs = sorted(runs, key=lambda run: run["run"])
-    return {kind: bootstrap_interval([run[kind]["mean"] for run in runs]).as_dict() for kind in KINDS} | {"runs": runs}
+    return {kind: interval_of_mean([run[kind]["mean"] for run in runs]) for kind in KINDS} | {"runs": runs}

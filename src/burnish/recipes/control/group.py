@@ -19,6 +19,7 @@ from burnish.experience.control.exploring import Exploration
 from burnish.experience.control.made import Wrappers
 from burnish.experience.control.player import Ledger, Player
 from burnish.experience.control.saved import Saved, save_policies
+from burnish.experience.control.spaces import RESCALED_OBSERVATIONS
 from burnish.experience.interface import draws
 from burnish.recipes.control.longer import FINISHED, Earlier, continued
 from burnish.recipes.control.models import learner_of, models_of, network_of
@@ -211,7 +212,8 @@ def caution_of(method: Method, problem: str | None) -> str | None:
         return None
     own = "set normalise_observations, or " if "normalise_observations" in method.as_dict() else ""
     return (
-        f"{problem}: {own}scale them in the environment (gymnasium.wrappers.RescaleObservation where they have bounds)"
+        f"{problem}: {own}scale them in the environment, or, where they have bounds, with --wrapper "
+        f"'{RESCALED_OBSERVATIONS}'"
     )
 
 

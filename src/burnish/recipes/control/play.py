@@ -10,27 +10,40 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from burnish.evaluation.statistics import Interval, bootstrap_interval
+from burnish.experience.control.copies import one_number
 from burnish.experience.control.environments import make_one, time_limit
 from burnish.experience.control.made import name_of
 from burnish.experience.control.replay import ENDLESS, endless
-from burnish.experience.control.trained import TrainedPolicy
+from burnish.experience.control.spaces import unusable
+from burnish.experience.control.trained import TrainedPolicy, kind_of
+from burnish.experience.control.vector import reason_of
 from burnish.recipes.control.film import EXTRA, film_of
 from burnish.recipes.control.load import load_policy
-from burnish.run import UserCodeError, UserError, hushed, placed, user_errors
+from burnish.run import UserCodeError, UserError, hushed, user_code
 
 EPISODES, DRIVER = 10, "SDL_VIDEODRIVER"
 
 
 @dataclass(frozen=True)
 class Played:
-    """The episodes of a policy: returns, lengths, and the mean return with its 95 % interval."""
+    """The episodes of a policy: returns, lengths, and the mean return with its 95 % interval, None for one episode."""
 
     policy: TrainedPolicy
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
-    interval: Interval
+    interval: Interval | None
+
+    def __str__(self) -> str:
+        if self.interval is None:
+            return f"return {self.returns[0]:.3g} over 1 episode"
+        return f"mean return {self.interval} over {len(self.returns)} episodes"
+
+
+class UnusableError(UserError):
+    """An environment gave numbers that no policy computes with."""
 
 
 def play(
@@ -65,7 +78,8 @@ def play(
         heard: Called after each episode with its number, return and length.
 
     Returns:
-        `Played`: `policy`, `returns`, `lengths`, and `interval`, the mean return with its 95 % interval.
+        `Played`: `policy`, `returns`, `lengths`, and `interval`, the mean return with its 95 % interval, which is
+        None for a single episode.
 
     Raises:
         UserError: Where there is no such policy, no display for a window, no package for the file, or the environment
@@ -102,13 +116,15 @@ def play(
                 often(made, episodes=episodes - first, seed=None)
         except UserCodeError as error:
             raise failed(error, name, len(found) + 1) from error.cause
+        except UnusableError as error:
+            raise UserError(f"{name} failed in episode {len(found) + 1}: {error}") from error
         except KeyboardInterrupt:
             if not found or film is not None:
                 raise
         finally:
             made.close()
     returns, lengths = zip(*found, strict=True)
-    return Played(policy, returns, lengths, bootstrap_interval(returns))
+    return Played(policy, returns, lengths, bootstrap_interval(returns) if len(returns) > 1 else None)
 
 
 def episodes_in(
@@ -121,21 +137,45 @@ def episodes_in(
     told: Callable[[float, int], Any],
     look: Callable[[], None] = lambda: None,
 ) -> None:
-    """Play whole episodes; `look` comes after each reset and step, `told` gets an episode's return and length."""
+    """Play whole episodes; `look` comes after each reset and step, `told` gets an episode's return and length.
+
+    Raises `UnusableError` and UserCodeError for what training does not accept of an environment either.
+    """
+
     for _ in range(episodes):
-        with user_errors():
+        with user_code():
             observation, _ = env.reset(seed=seed)
+        refuse_unread(policy, observation)
         look()
         seed, earned, length, ended = None, 0.0, 0, False
         while not ended:
             if not limited and length >= ENDLESS:
-                raise endless()
+                raise endless(policy.environment["id"])
             action = policy.act(observation, deterministic)
-            with user_errors():
+            with user_code():
                 observation, reward, terminated, truncated, _ = env.step(action)
+                own, ended = np.float64(one_number(reward)), bool(terminated or truncated)
+            refuse("a reward", np.array([[own]]))
+            refuse_unread(policy, observation)
             look()
-            earned, length, ended = earned + float(reward), length + 1, bool(terminated or truncated)
+            earned, length = earned + float(own), length + 1
         told(earned, length)
+
+
+def refuse(what: str, numbers: np.ndarray) -> None:
+    if (found := unusable(numbers)) is not None:
+        raise UnusableError(f"it gave {what} {found[1]}")
+
+
+def refuse_unread(policy: TrainedPolicy, observation: Any) -> None:
+    """Raise UnusableError where this is not one observation of the policy's space, in numbers that it computes with."""
+    try:
+        one, rows = policy.read(observation)
+    except UserError:
+        one, rows = False, np.zeros((0, 0))
+    if not one:
+        raise UnusableError(f"it gave {kind_of(observation)} where {policy.observation_space} was declared")
+    refuse("an observation", rows)
 
 
 def refuse_without_display() -> None:
@@ -188,4 +228,4 @@ def check_spaces(env: gymnasium.Env, policy: TrainedPolicy, name: str) -> None:
 def failed(error: UserCodeError, name: str, episode: int) -> UserError:
     if isinstance(error.cause, gymnasium.error.DependencyNotInstalled | ImportError):
         return UserError(f"{name} needs a package to be watched, {error.cause}; for Gymnasium's own: {EXTRA}")
-    return UserError(f"{name} failed in episode {episode}: {placed(error)}")
+    return UserError(f"{name} failed in episode {episode}: {reason_of(error)}")

@@ -29,6 +29,7 @@ SMOOTH = 10  # episodes averaged per point; fewer if runs are short
 POINTS = 200  # per mean curve
 RUN_POINTS = 50  # per curve of a single run
 RESAMPLES = 1000
+EXACT = 2.0**53  # from here on a float has no digit for every whole number, and from 2**64 on no chart reads an integer
 _PATH = re.compile(r' d="[^"]*"')
 _NUMBER = re.compile(r"-?\d+\.\d+")
 
@@ -175,7 +176,7 @@ def panel(
     layers: list[Any] = []
     if threshold is not None:
         label = f"{threshold:g}".replace("-", wording.MINUS)
-        at = alt.Chart(pd.DataFrame({"mean": [threshold], "label": [label]})).encode(y=y)
+        at = alt.Chart(pd.DataFrame({"mean": [float(threshold)], "label": [label]})).encode(y=y)
         layers.append(at.mark_rule(strokeDash=[4, 4], strokeWidth=1))
         style: dict[str, Any] = {"align": "left", "baseline": "bottom", "dx": 4, "dy": -3, "fontSize": 12}
         layers.append(at.mark_text(color=theme.colour("muted"), **style).encode(text="label:N", x=alt.value(0)))
@@ -261,9 +262,9 @@ def _far(curves: Sequence[Curve]) -> float:
 
 
 def _short(values: np.ndarray, digits: int = 4) -> list[int | float]:
-    """Values with few significant digits, to save space; whole numbers as integers."""
+    """Values with few significant digits, to save space; whole numbers as integers, where floats are exact."""
     rounded = [float(f"{value:.{digits}g}") for value in values]
-    return [int(value) if value.is_integer() else value for value in rounded]
+    return [int(value) if value.is_integer() and abs(value) < EXACT else value for value in rounded]
 
 
 def _ends(curves: Sequence[Curve]) -> str:

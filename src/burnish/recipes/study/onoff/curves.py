@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from burnish.evaluation.statistics import bootstrap_interval
+from burnish.evaluation.statistics import interval_of_mean
 
 POINTS, LATEST = 40, 20
 """Points of a curve, and the episodes that the return at each of them is the mean of."""
-RESAMPLES, FEWEST = 2000, 2
-"""Of bootstrap intervals; of fewer runs there is none."""
+RESAMPLES = 2000
+"""Of bootstrap intervals."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,4 @@ def areas(runs: Sequence[Run], grid: Float[np.ndarray, "P"]) -> Float[np.ndarray
 
 def interval(values: Sequence[int | float] | Float[np.ndarray, "R"]) -> dict[str, float | None]:
     """The mean over runs and its 95 % bootstrap interval; no interval of fewer than two runs."""
-    if len(values) < FEWEST:
-        return {"mean": float(np.mean(values)), "low": None, "high": None}
-    return {**bootstrap_interval(values, resamples=RESAMPLES).as_dict()}
+    return interval_of_mean(values, resamples=RESAMPLES)
