@@ -37,7 +37,18 @@ def test_a_whole_session_in_the_order_of_the_plan(path: Path) -> None:
 def test_nothing_that_is_shown_says_which_model_wrote_it(path: Path) -> None:
     one = labelling.session(path)
     assert one.view("anna").keys() == {
-        *("rater", "place", "places", "answered", "median_seconds", "finished", "pair", "showing", "prompt", "standing"),
+        *(
+            "rater",
+            "place",
+            "places",
+            "answered",
+            "median_seconds",
+            "finished",
+            "pair",
+            "showing",
+            "prompt",
+            "standing",
+        ),
         *("left", "right", "previous"),
     }
     one.file.close()
