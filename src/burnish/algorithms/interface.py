@@ -137,7 +137,7 @@ class Algorithm:
         return None
 
     def leaves_unused(self, batch: Any) -> str | None:
-        """What of comparisons like `batch` it would use with another option, as a sentence; None if there is nothing."""
+        """What of comparisons like `batch` it would use with another option, as a sentence; None for nothing."""
         return None
 
     def region(self) -> "TrustRegion | None":

@@ -74,7 +74,7 @@ def test_columns_that_a_method_does_not_use_are_refused(policy: LanguagePolicy) 
 def test_margins_without_a_weight_are_told_once(
     policy: LanguagePolicy, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Once also with margins in both parts of a mixture, and for streams; not for evaluation data, nor without margins, nor with a weight."""
+    """Once also with margins in both parts of a mixture and for streams, and only for training data with margins."""
     told = "warning: the data have margins, which count only with --margin-weight"
     graded = [row | {"margin": 1.0} for row in tiny.pair_rows(3)]
     for method in (DPO(), RewardModel()):

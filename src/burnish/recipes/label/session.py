@@ -87,8 +87,8 @@ class Session:
 
         An answer whose id is in the file is not written again. One to a comparison that was shown before the server was
         started again is written wherever that is in the rater's order now, also where it is not there any more: who
-        votes on a pair first owns it. Raises RefusedError for an answer that is not valid or
-        that is to a comparison with another answer than the page knew (status 409), and UserError if it cannot be written.
+        votes on a pair first owns it. Raises RefusedError for an answer that is not valid or that is to a comparison
+        with another answer than the page knew (status 409), and UserError if it cannot be written.
         """
         rater, number, at = self._addressed(body)
         known = self.file.ids.get(body["id"])
