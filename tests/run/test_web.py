@@ -1,16 +1,30 @@
 """Requests to servers; most of it is tested where it is used, in tests/evaluation/test_judge_server.py."""
 
+import io
 import json
 import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.error import HTTPError
 
 import pytest
 
 from burnish.run import UserError
-from burnish.run.web import FailedRequestError, Peer, address, api, endpoint, events, is_loopback, request, said
+from burnish.run.web import (
+    FailedRequestError,
+    Peer,
+    _refusal,
+    address,
+    api,
+    endpoint,
+    events,
+    is_loopback,
+    request,
+    said,
+)
 
 PEER = Peer("the clock", "--clock", "CLOCK_KEY")
 
@@ -122,6 +136,20 @@ def test_no_part_of_a_key_is_shown(status: int, monkeypatch: pytest.MonkeyPatch)
         request(url, 5, PEER, {})
     assert "x …" in str(caught.value)
     assert "tick" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "wait"),
+    [(429, "7", 7.0), (429, "3600", 60.0), (429, "soon", 0.0), (429, None, 0.0), (500, "7", 0.0)],
+)
+def test_how_long_a_busy_server_wants_to_be_left_alone(status: int, header: str | None, wait: float) -> None:
+    headers = Message()
+    if header is not None:
+        headers["Retry-After"] = header
+    error = HTTPError("http://a", status, "busy", headers, io.BytesIO(b"busy"))
+    found = _refusal("http://a", error, True, PEER, [])
+    assert isinstance(found, FailedRequestError)
+    assert found.wait == wait
 
 
 @contextmanager

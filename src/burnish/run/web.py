@@ -28,6 +28,9 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PASSING = (408, 409, 425, 429)
 """Statuses after which a request is worth another try, as are those of 500 and above."""
 
+LONGEST_WAIT = 60.0
+"""The most seconds that a server's Retry-After is waited for."""
+
 OF_THE_TEXT = (400, 413, 422)
 """Statuses that the text of a request may be the cause of, such as one that is too long for the model."""
 
@@ -41,10 +44,14 @@ def is_loopback(host: str) -> bool:
 
 class FailedRequestError(Exception):
     """A failed request; `again`: a retry may succeed; `answered`: the server responded at all; `of_the_text`: what the
-    request says may be at fault, and another one may be answered."""
+    request says may be at fault, and another one may be answered; `wait`: for how many seconds a server that is asked
+    too often (HTTP 429) wants to be left alone, at most `LONGEST_WAIT`."""
 
-    def __init__(self, problem: str, again: bool, answered: bool = True, of_the_text: bool = False) -> None:
+    def __init__(
+        self, problem: str, again: bool, answered: bool = True, of_the_text: bool = False, wait: float = 0.0
+    ) -> None:
         super().__init__(problem)
+        self.wait = wait
         self.again, self.answered, self.of_the_text = again, answered, of_the_text
 
 
@@ -198,7 +205,9 @@ def _refusal(url: str, error: urllib.error.HTTPError, asked: bool, peer: Peer, h
         correct = "the URL" if error.code == 404 else f"the key in the environment variable {peer.key}"
         return UserError(f"{peer.who} at {without_keys(url)} refused the request ({problem}): correct {correct}")
     again = error.code >= 500 or error.code in PASSING
-    return FailedRequestError(problem, again, of_the_text=error.code in OF_THE_TEXT)
+    said_wait = (error.headers.get("Retry-After") or "").strip() if error.code == 429 else ""
+    wait = min(float(said_wait), LONGEST_WAIT) if said_wait.isascii() and said_wait.isdigit() else 0.0
+    return FailedRequestError(problem, again, of_the_text=error.code in OF_THE_TEXT, wait=wait)
 
 
 def shown(content: bytes, hidden: Sequence[str]) -> str:
