@@ -40,7 +40,7 @@ def session(
 
 def reply(view: dict[str, Any], verdict: str, number: int, **others: Any) -> dict[str, Any]:
     """The answer that the page sends to what it shows."""
-    found = {key: view[key] for key in ("rater", "place", "pair", "showing")}
+    found = {key: view[key] for key in ("rater", "place", "pair", "showing", "standing")}
     found |= {"id": f"{number:032x}", "verdict": verdict, "strength": None, "note": "", "seconds": 1.25}
     return found | {"revises": view["previous"] and view["previous"]["id"]} | others
 

@@ -57,6 +57,18 @@ def test_the_last_vote_on_a_showing_counts_and_a_rater_counts_once() -> None:
     assert votes[0].pair == pair_key(*TEXTS[1]) != votes[1].pair
 
 
+def test_the_seconds_of_a_showing_are_those_of_all_its_votes() -> None:
+    """30 s of reading and then 0.5 s to go back and confirm are 30.5 s; a vote without a time adds none."""
+    rows = [vote(1, "anna", "a"), vote(1, "ben", "a"), vote(1, "anna", "a"), vote(1, "anna", "b", showing=1)]
+    rows += [vote(2, "anna", "a"), vote(2, "anna", "a")]
+    for row, seconds in zip(rows, (30.0, 4.0, 0.5, 7.0, None, None), strict=True):
+        row["seconds"] = seconds
+    found = {
+        (one.rater, one.pair, one.showing): (one.row, one.seconds) for one in counted(votes_of(enumerate(rows), "x"))
+    }
+    assert sorted(found.values(), key=str) == [(1, 4.0), (2, 30.5), (3, 7.0), (5, None)]
+
+
 def test_both_bad_is_a_vote_against_both_and_a_skip_is_none() -> None:
     """Pair 1: bad and a give answer a one good of two, answer b none; the comparison is a's alone."""
     rows = [vote(1, "anna", "bad"), vote(1, "ben", "a"), vote(1, "cem", "skip"), vote(2, "anna", "skip")]

@@ -10,7 +10,7 @@ from judge_servers import Seen, Status, judge_server
 from burnish.evaluation.readings import FAILED, UNREAD, Reading
 from burnish.evaluation.served_model import ServedModel, found_at
 from burnish.run import UserError
-from burnish.run.web import Peer
+from burnish.run.web import FailedRequestError, Peer
 
 PEER = Peer("the scribe", "--scribe", "SCRIBE_KEY")
 ASKED = [{"role": "user", "content": "q"}]
@@ -165,3 +165,23 @@ def test_the_only_model_is_found_and_of_several_one_has_to_be_named() -> None:
         found_at(log.url, None, 5.0, PEER, "--scribe-model")
     with pytest.raises(UserError, match=r"the scribe at .* does not respond .*: start it or correct --scribe"):
         found_at(log.url, "a", 5.0, PEER, "--scribe-model")
+
+
+@pytest.mark.parametrize(("said", "waited"), [(7.0, [7.0, 7.0]), (0.0, [1.0, 2.0]), (1.5, [1.5, 2.0])])
+def test_a_busy_server_is_left_alone_for_as_long_as_it_says(said: float, waited: list[float]) -> None:
+    """The clock is one that notes how long it was waited for."""
+    waits: list[float] = []
+
+    class Clock(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(float(timeout or 0))
+            return False
+
+    class Busy(ServedModel):
+        def reply(self, messages: Any, **options: Any) -> Any:
+            raise FailedRequestError("HTTP 429", again=True, wait=said)
+
+    one = Busy("http://127.0.0.1:9", "ruler", pause=1.0, peer=PEER)
+    object.__setattr__(one, "stopped", Clock())
+    assert one.answer(ASKED, 3, read).requests == 3
+    assert waits == waited

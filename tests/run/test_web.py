@@ -1,16 +1,30 @@
 """Requests to servers; most of it is tested where it is used, in tests/evaluation/test_judge_server.py."""
 
+import io
 import json
 import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.error import HTTPError
 
 import pytest
 
 from burnish.run import UserError
-from burnish.run.web import FailedRequestError, Peer, address, api, endpoint, events, is_loopback, request, said
+from burnish.run.web import (
+    FailedRequestError,
+    Peer,
+    _refusal,
+    address,
+    api,
+    endpoint,
+    events,
+    is_loopback,
+    request,
+    said,
+)
 
 PEER = Peer("the clock", "--clock", "CLOCK_KEY")
 
@@ -122,6 +136,64 @@ def test_no_part_of_a_key_is_shown(status: int, monkeypatch: pytest.MonkeyPatch)
         request(url, 5, PEER, {})
     assert "x …" in str(caught.value)
     assert "tick" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "wait"),
+    [(429, "7", 7.0), (429, "3600", 60.0), (429, "soon", 0.0), (429, None, 0.0), (500, "7", 0.0)],
+)
+def test_how_long_a_busy_server_wants_to_be_left_alone(status: int, header: str | None, wait: float) -> None:
+    headers = Message()
+    if header is not None:
+        headers["Retry-After"] = header
+    error = HTTPError("http://a", status, "busy", headers, io.BytesIO(b"busy"))
+    found = _refusal("http://a", error, True, PEER, [])
+    assert isinstance(found, FailedRequestError)
+    assert found.wait == wait
+
+
+@contextmanager
+def echoing() -> Iterator[str]:
+    """A server that repeats the Authorization header, in a text, in JSON within a text and in events."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            header = self.headers["authorization"]
+            found = json.dumps({"said": f"you sent {header}", "raw": json.dumps({"header": header})})
+            if self.path == "/events":
+                found = f"data: {found}\n\ndata: [DONE]\n\n"
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(found)))
+            self.end_headers()
+            self.wfile.write(found.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("key", ["tick-tock-tick", 'tick"tock/\\tick'])
+def test_a_key_that_a_reply_repeats_is_taken_out(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOCK_KEY", key)
+    expected = {"said": "you sent Bearer …", "raw": '{"header": "Bearer …"}'}
+    with echoing() as host:
+        assert request(f"http://{host}/v1", 5, PEER, {}) == expected
+        assert list(events(f"http://{host}/events", 5, PEER, {})) == [expected]
+
+
+def test_a_user_and_password_that_a_reply_repeats_are_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLOCK_KEY", raising=False)
+    expected = {"said": "you sent Basic …", "raw": '{"header": "Basic …"}'}
+    with echoing() as host:
+        assert request(f"http://anna:open%20sesame@{host}/v1", 5, PEER, {}) == expected
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,15 @@ from typing import Literal
 
 from torch import Tensor
 
-from burnish.algorithms.pairs import PairLogprobs, Pairwise, beta_option, nll_option, refused, smoothing_option
+from burnish.algorithms.pairs import (
+    PairLogprobs,
+    Pairwise,
+    beta_option,
+    nll_option,
+    refused,
+    smoothing_option,
+    unused_margins,
+)
 from burnish.batches import Preferences
 from burnish.functional import alpha_reward, dpo, forward_kl_reward, js_reward
 from burnish.options import option
@@ -79,3 +87,6 @@ class DPO(Pairwise):
 
     def refuses(self, batch: Preferences, responses: int) -> str | None:
         return refused(self, batch, responses, uses_margins=self.margin_weight > 0)
+
+    def leaves_unused(self, batch: Preferences) -> str | None:
+        return unused_margins(batch, self.margin_weight)

@@ -136,6 +136,10 @@ class Algorithm:
         """Why it cannot learn from comparisons like `batch`, with up to `responses` per row; None where it can."""
         return None
 
+    def leaves_unused(self, batch: Any) -> str | None:
+        """What of comparisons like `batch` it would use with another option, as a sentence; None for nothing."""
+        return None
+
     def region(self) -> "TrustRegion | None":
         """The trust region of its policy step; None for methods that follow the gradient."""
         return None

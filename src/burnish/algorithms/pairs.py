@@ -116,6 +116,13 @@ def refused(algorithm: Algorithm, batch: Preferences, responses: int, uses_margi
     return None
 
 
+def unused_margins(batch: Preferences, margin_weight: float) -> str | None:
+    """A sentence where the data have margins that have no weight in the loss."""
+    if batch.margins is None or margin_weight:
+        return None
+    return "the data have margins, which count only with --margin-weight"
+
+
 def metrics(rewards: Tensor, logps: Tensor) -> dict[str, Tensor]:
     """TRL's names. A tie of the implicit rewards counts as half right."""
     margins = rewards[:, 0] - rewards[:, 1]

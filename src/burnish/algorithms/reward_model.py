@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from burnish.algorithms.interface import Algorithm
-from burnish.algorithms.pairs import refused
+from burnish.algorithms.pairs import refused, unused_margins
 from burnish.algorithms.terms import Loss, Term
 from burnish.batches import Preferences
 from burnish.functional import masked_mean, ranked_bradley_terry
@@ -69,6 +69,9 @@ class RewardModel(Algorithm):
 
     def refuses(self, batch: Preferences, responses: int) -> str | None:
         return refused(self, batch, responses, uses_margins=self.margin_weight > 0)
+
+    def leaves_unused(self, batch: Preferences) -> str | None:
+        return unused_margins(batch, self.margin_weight)
 
 
 def every_pair(scores: Tensor, answered: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -112,8 +112,16 @@ def votes_of(rows: Iterable[tuple[int, Mapping[str, Any]]], name: str) -> Iterat
 
 
 def counted(votes: Iterable[Vote]) -> list[Vote]:
-    """The votes that count, in the order of their showings' first votes: of each showing the last one."""
-    return list({(one.pair, one.rater, one.showing): one for one in votes}.values())
+    """The votes that count, in the order of their showings' first votes: of each showing the last one, with the seconds
+    of all of them together."""
+    found: dict[tuple[str, str, int], Vote] = {}
+    for one in votes:
+        key = one.pair, one.rater, one.showing
+        before = found[key].seconds if key in found else None
+        if before is not None:
+            one = replace(one, seconds=before + (one.seconds or 0.0))
+        found[key] = one
+    return list(found.values())
 
 
 def tallies(votes: Iterable[Vote]) -> list[Tally]:

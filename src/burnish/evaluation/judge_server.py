@@ -63,15 +63,15 @@ class ServerJudge(ServedModel):
     def ask(self, question: str) -> tuple[str | None, str]:
         """`first`, `second` or `tie`; or None with the problem of the last request."""
         messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
-        problem, failures = "", 0
+        problem, failures, wait = "", 0, 0.0
         for _ in range(self.tries):
-            self.rest(failures)
+            self.rest(failures, wait)
             if self.stopped.is_set():
                 break
             try:
                 reply = self.complete(messages)
             except FailedRequestError as error:
-                problem, failures = str(error), failures + 1
+                problem, failures, wait = str(error), failures + 1, error.wait
                 if not error.again:
                     break
                 continue

@@ -52,10 +52,10 @@ class ServedModel:
         body = {"model": self.model, "messages": told, "stream": False} | options
         return request(endpoint(self.url, "chat/completions"), self.timeout, self.peer, body)
 
-    def rest(self, failures: int) -> None:
-        """Pause after so many failures, unless nobody waits any more."""
+    def rest(self, failures: int, least: float = 0.0) -> None:
+        """Pause after so many failures, for at `least` so many seconds, unless nobody waits any more."""
         if failures:
-            self.stopped.wait(self.pause * 2 ** (failures - 1))
+            self.stopped.wait(max(least, self.pause * 2 ** (failures - 1)))
 
     def answer(
         self,
@@ -68,16 +68,16 @@ class ServedModel:
 
         Only a refusal that the text may be the cause of is UNREAD; others are FAILED, as the server may be put right.
         """
-        problem = ""
+        problem, wait = "", 0.0
         for number in range(1, tries + 1):
-            self.rest(number - 1)
+            self.rest(number - 1, wait)
             if self.stopped.is_set():
                 return Reading(None, problem or "nobody waits for the answer", number - 1, failed=True)
             try:
                 reply = self.reply(messages, **options)
                 return replace(read(reply, number), tokens=tokens_in(reply))
             except FailedRequestError as error:
-                problem = str(error)
+                problem, wait = str(error), error.wait
                 if not error.again:
                     refused = error.of_the_text
                     return Reading(None, problem, number, failed=not refused, refused=refused)

@@ -1,16 +1,15 @@
 """Requests to servers that speak JSON over HTTP: judges, served samplers, models to talk with.
 
-A key is sent to the address that was given and to no other, and appears in no error message.
+A key is sent to the address that was given and to no other, and is taken out of error messages and replies.
 """
 
-import base64
 import http.client
 import json
 import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from burnish.run.addresses import without_keys
 from burnish.run.atomic import UserError
+from burnish.run.hidden import basic, forms_of, without, without_in
 
 MOST_OF_AN_ERROR = 2**16
 """The most bytes that are read of an error."""
@@ -27,6 +27,9 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 PASSING = (408, 409, 425, 429)
 """Statuses after which a request is worth another try, as are those of 500 and above."""
+
+LONGEST_WAIT = 60.0
+"""The most seconds that a server's Retry-After is waited for."""
 
 OF_THE_TEXT = (400, 413, 422)
 """Statuses that the text of a request may be the cause of, such as one that is too long for the model."""
@@ -41,10 +44,14 @@ def is_loopback(host: str) -> bool:
 
 class FailedRequestError(Exception):
     """A failed request; `again`: a retry may succeed; `answered`: the server responded at all; `of_the_text`: what the
-    request says may be at fault, and another one may be answered."""
+    request says may be at fault, and another one may be answered; `wait`: for how many seconds a server that is asked
+    too often (HTTP 429) wants to be left alone, at most `LONGEST_WAIT`."""
 
-    def __init__(self, problem: str, again: bool, answered: bool = True, of_the_text: bool = False) -> None:
+    def __init__(
+        self, problem: str, again: bool, answered: bool = True, of_the_text: bool = False, wait: float = 0.0
+    ) -> None:
         super().__init__(problem)
+        self.wait = wait
         self.again, self.answered, self.of_the_text = again, answered, of_the_text
 
 
@@ -98,7 +105,8 @@ def request(url: str, timeout: float, peer: Peer, body: dict[str, Any] | None = 
 
     With `empty`, None is returned for a response that has no text. Redirects are not followed. A user name and password
     in the URL are sent as basic authentication. Raises FailedRequestError, also for a response that is an error
-    whatever its status, or UserError for a refused key or a wrong URL.
+    whatever its status, or UserError for a refused key or a wrong URL. A key of eight letters or more that the server
+    repeats is not in what is returned.
     """
     with opened(url, timeout, peer, body) as reply:
         content = reply.read()
@@ -108,14 +116,16 @@ def request(url: str, timeout: float, peer: Peer, body: dict[str, Any] | None = 
         found = json.loads(content)
     except ValueError as error:
         raise FailedRequestError(f"the response is not JSON ({error})", again=True) from error
+    hidden = hidden_for(url, peer)
     if isinstance(found, dict) and found.get("error"):
-        raise FailedRequestError(f"the response is an error: {shown(content, peer)}", again=True)
-    return found
+        raise FailedRequestError(f"the response is an error: {shown(content, hidden)}", again=True)
+    return without_in(found, hidden)
 
 
 def events(url: str, timeout: float, peer: Peer, body: dict[str, Any]) -> Iterator[Any]:
     """The JSON of each server-sent event of a streamed reply, up to `[DONE]`. Raises as `request` does, also where the
     stream ends before."""
+    hidden = hidden_for(url, peer)
     with opened(url, timeout, peer, body) as reply:
         for line in reply:
             text = line.decode("utf-8", "replace").strip()
@@ -123,7 +133,7 @@ def events(url: str, timeout: float, peer: Peer, body: dict[str, Any]) -> Iterat
                 return
             if text.startswith("data:"):
                 try:
-                    yield json.loads(text[5:])
+                    yield without_in(json.loads(text[5:]), hidden)
                 except ValueError as error:
                     raise FailedRequestError(f"an event is not JSON ({error})", again=True) from error
     raise FailedRequestError("the reply was cut off", again=True)
@@ -140,14 +150,20 @@ def key_of(peer: Peer) -> str:
     return key
 
 
+def hidden_for(url: str, peer: Peer) -> list[str]:
+    """What nothing that the server says may be kept or shown with: the key, and the user and password in the URL."""
+    parts = urlsplit(url)
+    user = None if parts.username is None else unquote(parts.username)
+    return forms_of(os.environ.get(peer.key, ""), user, unquote(parts.password or ""))
+
+
 @contextmanager
 def opened(url: str, timeout: float, peer: Peer, body: dict[str, Any] | None) -> Iterator[Any]:
     """The response to a request, to be read within the block, in which errors of reading are those of the request."""
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    parts = urlsplit(url)
+    parts, hidden = urlsplit(url), hidden_for(url, peer)
     if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        headers["Authorization"] = f"Basic {basic(unquote(parts.username), unquote(parts.password or ''))}"
         url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     if key := key_of(peer):
         headers["Authorization"] = f"Bearer {key}"
@@ -160,7 +176,7 @@ def opened(url: str, timeout: float, peer: Peer, body: dict[str, Any] | None) ->
         with urllib.request.build_opener(*handlers).open(asked, timeout=timeout) as reply:
             yield reply
     except urllib.error.HTTPError as error:
-        raise _refusal(url, error, body is not None, peer) from error
+        raise _refusal(url, error, body is not None, peer, hidden) from error
     except TimeoutError as error:
         raise FailedRequestError(f"no answer in {timeout:g} s", again=True, answered=False) from error
     except urllib.error.URLError as error:
@@ -178,10 +194,10 @@ class _NoRedirection(urllib.request.HTTPRedirectHandler):
         """Return None, so that a redirect is an error."""
 
 
-def _refusal(url: str, error: urllib.error.HTTPError, asked: bool, peer: Peer) -> Exception:
+def _refusal(url: str, error: urllib.error.HTTPError, asked: bool, peer: Peer, hidden: Sequence[str]) -> Exception:
     """The exception for a status other than 2xx; `asked` is False for a list of models, which a server may lack."""
     try:
-        message = shown(error.read(MOST_OF_AN_ERROR), peer)
+        message = shown(error.read(MOST_OF_AN_ERROR), hidden)
     except (OSError, http.client.HTTPException):
         message = ""
     problem = f"HTTP {error.code}{': ' + message if message else ''}"
@@ -189,15 +205,14 @@ def _refusal(url: str, error: urllib.error.HTTPError, asked: bool, peer: Peer) -
         correct = "the URL" if error.code == 404 else f"the key in the environment variable {peer.key}"
         return UserError(f"{peer.who} at {without_keys(url)} refused the request ({problem}): correct {correct}")
     again = error.code >= 500 or error.code in PASSING
-    return FailedRequestError(problem, again, of_the_text=error.code in OF_THE_TEXT)
+    said_wait = (error.headers.get("Retry-After") or "").strip() if error.code == 429 else ""
+    wait = min(float(said_wait), LONGEST_WAIT) if said_wait.isascii() and said_wait.isdigit() else 0.0
+    return FailedRequestError(problem, again, of_the_text=error.code in OF_THE_TEXT, wait=wait)
 
 
-def shown(content: bytes, peer: Peer) -> str:
-    """The beginning of what an error says, without the key, which some servers repeat."""
-    message = said(content)
-    if key := os.environ.get(peer.key):
-        message = message.replace(key, "…")
-    return " ".join(message.split())[:300]
+def shown(content: bytes, hidden: Sequence[str]) -> str:
+    """The beginning of what an error says, without what is to be `hidden`, which some servers repeat."""
+    return " ".join(without(said(content), hidden).split())[:300]
 
 
 def said(content: bytes) -> str:

@@ -114,3 +114,19 @@ def test_the_other_answer_is_clamped_too() -> None:
     one = judged(asked(0), readings(0, (0.1, 0.9), (0.9, 0.1)))
     assert one is not None
     assert (row(one, "j", (0.4, 0.6))["chosen"], row(one, "j", (0.4, 0.6))["confidence"]) == ("y", 0.6)
+
+
+@pytest.mark.parametrize(
+    ("mass", "disagree", "told"),
+    [
+        (0.5, 2, None),
+        (0.49, 2, "A and B have less than half of the judge's next token"),
+        (0.9, 3, "the two orders prefer different answers in more than half of the pairs"),
+    ],
+)
+def test_a_judge_whose_labels_mean_little_is_warned_of(mass: float, disagree: int, told: str | None) -> None:
+    found = {"labels": 4, "pairs": 4, "requests": 8, "unread": 0, "not_asked": 0, "orders_disagree": disagree}
+    found |= {"position_bias": {"mean": 0.5, "low": 0.4, "high": 0.6}, "confidence": 0.7, "clamped": 0}
+    lines = [one for one in sentences(found | {"option_mass": mass}) if one.startswith("warning:")]
+    assert lines == ([f"warning: these labels mean little: {told}"] if told else [])
+    assert not any("mean little" in one for one in sentences({**found, "labels": 0}))

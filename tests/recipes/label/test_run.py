@@ -200,3 +200,11 @@ def test_the_file_is_trained_on_as_it_is(tmp_path: Path, method: str, capsys: py
     assert metrics[0]["loss"] == pytest.approx(first, abs=1e-4)
     skipped = "2 responses skipped because their votes are even" if method == "KTO" else "1 pairs skipped"
     assert skipped in err
+
+
+@pytest.mark.parametrize("odd", ["a/b", "a b", "ä", "a?b", "a\n"])
+def test_a_token_that_no_address_can_have_is_refused(odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BURNISH_LABEL_TOKEN", odd)
+    with pytest.raises(UserError, match="BURNISH_LABEL_TOKEN may have letters of English, digits, - and _ alone"):
+        label(data="builtin", out=tmp_path / "labels.jsonl", port=0)
+    assert not (tmp_path / "labels.jsonl").exists()

@@ -1,5 +1,6 @@
 """A run's data as its method reads them."""
 
+import json
 import math
 import shutil
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from burnish.config import Settings
 from burnish.data.sources import load
 from burnish.experience.language.completions import Completions
 from burnish.policies.language.policy import LanguagePolicy, load_policy
-from burnish.recipes.train.rows import BUILTIN, READERS, evaluation_rows, first_responses, tokenised
+from burnish.recipes.train.rows import BUILTIN, READERS, evaluation_rows, first_responses, streamed, tokenised
 from burnish.run import UserError, read_jsonl
 
 OWN: dict[str, Any] = {"sft": SFT(), "dpo": DPO(), "reward": RewardModel(), "ppo": PPO(), "kto": KTO()}
@@ -68,6 +69,29 @@ def test_columns_that_a_method_does_not_use_are_refused(policy: LanguagePolicy) 
         tokenised(Hinge(), settings(), policy, soft, "train")
     with pytest.raises(UserError, match="margin_weight needs margins, and the data have no column margin"):
         tokenised(DPO(margin_weight=1.0), settings(), policy, tiny.pair_rows(3), "train")
+
+
+def test_margins_without_a_weight_are_told_once(
+    policy: LanguagePolicy, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Once also with margins in both parts of a mixture and for streams, and only for training data with margins."""
+    told = "warning: the data have margins, which count only with --margin-weight"
+    graded = [row | {"margin": 1.0} for row in tiny.pair_rows(3)]
+    for method in (DPO(), RewardModel()):
+        tokenised(method, settings(), policy, graded, "train")
+        assert capfd.readouterr().err.splitlines().count(told) == 1
+    files = [tmp_path / f"{name}.jsonl" for name in "ab"]
+    for file in files:
+        file.write_text("".join(json.dumps(row) + "\n" for row in graded))
+    both = f"{files[0]},{files[1]}"
+    tokenised(DPO(), settings(), policy, both, "train")
+    assert capfd.readouterr().err.splitlines().count(told) == 1
+    streamed(DPO(), settings(data=both, steps=1, streaming=True), policy, both)
+    assert capfd.readouterr().err.splitlines().count(told) == 1
+    cases = (DPO(margin_weight=0.5), graded, "train"), (DPO(), tiny.pair_rows(3), "train"), (DPO(), graded, "valid")
+    for method, rows, label in cases:
+        tokenised(method, settings(), policy, rows, label)
+        assert told not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

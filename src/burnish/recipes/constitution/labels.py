@@ -126,4 +126,16 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
             f"mean confidence {found['confidence']:.3f}{within}; A and B together have {found['option_mass']:.1%} of "
             "the judge's next token"
         )
+    if told := warning(found):
+        lines.append(told)
     return lines
+
+
+def warning(found: Mapping[str, Any]) -> str | None:
+    """A sentence where the labels mean little, by what the summary says of the judge."""
+    reasons = []
+    if found["labels"] and found["option_mass"] < 0.5:
+        reasons.append("A and B have less than half of the judge's next token")
+    if found["labels"] and 2 * found["orders_disagree"] > found["labels"]:
+        reasons.append("the two orders prefer different answers in more than half of the pairs")
+    return f"warning: these labels mean little: {' and '.join(reasons)}" if reasons else None

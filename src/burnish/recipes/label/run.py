@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import re
 import secrets
 import sys
 from collections.abc import Sequence
@@ -58,6 +59,7 @@ def label(
         raise UserError("--out is missing: name the file for the labels")
     plan = plan_of(raters, shared, repeat, base.seed)
     text = guideline_of(guideline)
+    token()
     models, data = places_of(models, data)
     web = web_server()
     with opened(HOST, port, f"--port {port}") as listening:
@@ -88,6 +90,15 @@ def plan_of(raters: Sequence[str], shared: float, repeat: float, seed: int) -> P
             f"--repeat must lie in [0, 0.5], not {repeat:g}: a pair is shown again after half of the others"
         )
     return Plan(rater_names(raters or [own_name()]), seed, shared, repeat)
+
+
+def token() -> str:
+    """The token of the address: that of the environment variable, or a random one. Raises UserError for characters that
+    an address cannot have as they are."""
+    found = os.environ.get(TOKEN) or secrets.token_urlsafe(24)
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", found):
+        raise UserError(f"{TOKEN} may have letters of English, digits, - and _ alone, as it is part of an address")
+    return found
 
 
 def own_name() -> str:
@@ -150,7 +161,7 @@ def serve(web: Any, session: Session, listening: Any, guideline: str, base: Sett
     """Serve the page until every rater is finished, or the process is interrupted. Says where, and the outcome."""
     from burnish.recipes.label.app import Pages
 
-    pages = Pages(session, os.environ.get(TOKEN) or secrets.token_urlsafe(24), guideline, debug=base.debug)
+    pages = Pages(session, token(), guideline, debug=base.debug)
     server = server_of(web, pages.app())
 
     def end() -> None:

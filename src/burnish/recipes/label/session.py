@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from burnish.data.labels import BAD, SKIP, STRENGTHS, TIE, A, B, Vote, counted
+from burnish.data.labels import BAD, SKIP, STRENGTHS, TIE, A, B, Vote, counted, pair_key
 from burnish.options import is_number, quoted
 from burnish.recipes.label.file import LabelFile
 from burnish.recipes.label.pairs import Pair, blocks
@@ -37,6 +37,10 @@ class Session:
 
     def __post_init__(self) -> None:
         self.numbers = {pair.key: number for number, pair in enumerate(self.pairs)}
+        self.deal()
+
+    def deal(self) -> None:
+        """Give each rater an order, by the votes in the file."""
         voted: dict[int, list[str]] = {}
         for vote in self.file.votes:
             if (number := self.numbers.get(vote.pair)) is not None:
@@ -71,6 +75,7 @@ class Session:
         sides = (pair.a, pair.b) if left == A else (pair.b, pair.a)
         found |= {"finished": False, "pair": pair.key, "showing": at.showing, "prompt": blocks(pair.prompt)}
         found |= {"left": blocks(sides[0]), "right": blocks(sides[1]), "previous": None}
+        found["standing"] = standing(pair, left)
         if at in votes:
             record = self.file.records[votes[at].row]
             spoken = {left: LEFT, (B if left == A else A): RIGHT}.get(record["verdict"], record["verdict"])
@@ -80,8 +85,10 @@ class Session:
     def answer(self, body: Any) -> dict[str, Any]:
         """Write an answer, and return what the page shows next.
 
-        An answer whose id is in the file is not written again. Raises RefusedError for an answer that is not valid or
-        that is to a place with another answer than the page knew (status 409), and UserError if it cannot be written.
+        An answer whose id is in the file is not written again. One to a comparison that was shown before the server was
+        started again is written wherever that is in the rater's order now, also where it is not there any more: who
+        votes on a pair first owns it. Raises RefusedError for an answer that is not valid or that is to a comparison
+        with another answer than the page knew (status 409), and UserError if it cannot be written.
         """
         rater, number, at = self._addressed(body)
         known = self.file.ids.get(body["id"])
@@ -90,21 +97,30 @@ class Session:
             old = self.file.records[known]
             if any(old.get(key) != record[key] for key in ("rater", "row", "showing", "verdict", "strength")):
                 raise RefusedError("another answer has this id", 409)
-            return self.view(rater, number + 1)
+            return self.after(rater, number)
         votes = self.answered(rater)
         current = self.file.records[votes[at].row]["id"] if at in votes else None
-        if body.get("revises") != current or number > next_place(self.orders[rater], votes):
+        if body.get("revises") != current:
             raise RefusedError("this comparison was answered elsewhere, as in another window", 409)
+        if number is None and at.showing and Place(at.pair) not in votes:
+            raise RefusedError("this comparison was not shown", 409)
         self.file.append(record)
-        return self.view(rater, number + 1)
+        if number is None:
+            self.deal()
+        return self.after(rater, number)
+
+    def after(self, rater: str, number: int | None) -> dict[str, Any]:
+        """What the page shows behind an answer at this place; None is a comparison without a place in the order."""
+        return self.view(rater, None if number is None else number + 1)
 
     def order(self, rater: Any) -> list[Place]:
         if not isinstance(rater, str) or rater not in self.orders:
             raise RefusedError(f"there is no rater {quoted(rater)}: name one with --raters", 404)
         return self.orders[rater]
 
-    def _addressed(self, body: Any) -> tuple[str, int, Place]:
-        """The rater and the place of an answer, once its fields are known to be valid."""
+    def _addressed(self, body: Any) -> tuple[str, int | None, Place]:
+        """The rater, the number of the place of an answer, None where it has none, and the place, once its fields are
+        known to be valid."""
         if not isinstance(body, dict):
             raise RefusedError("the answer must be a JSON object")
         order = self.order(body.get("rater"))
@@ -112,7 +128,8 @@ class Session:
         verdict, strength = body.get("verdict"), body.get("strength")
         checks = {
             "id": isinstance(body.get("id"), str) and _ID.fullmatch(body["id"]) is not None,
-            "place": type(number) is int and 0 <= number < len(order),
+            "place": type(number) is int and number >= 0,
+            "showing": type(body.get("showing")) is int and body["showing"] in (0, 1),
             "verdict": isinstance(verdict, str) and verdict in SPOKEN,
             "strength": (type(strength) is int and strength in STRENGTHS)
             if self.strengths and verdict in (LEFT, RIGHT)
@@ -123,17 +140,26 @@ class Session:
         }
         if wrong := [key for key, fine in checks.items() if not fine]:
             raise RefusedError(f"the answer's {wrong[0]} is not valid")
-        at = order[number]
-        if (body.get("pair"), body.get("showing")) != (self.pairs[at.pair].key, at.showing):
-            raise RefusedError("the order has changed since this comparison was shown", 409)
-        return body["rater"], number, at
+        pair = self.numbers.get(body["pair"]) if isinstance(body.get("pair"), str) else None
+        if pair is None:
+            raise RefusedError("this comparison is not among the pairs", 409)
+        at = Place(pair, body["showing"])
+        if number < len(order) and order[number] == at:
+            return body["rater"], number, at
+        return body["rater"], next((i for i, one in enumerate(order) if one == at), None), at
 
     def _record(self, body: Mapping[str, Any], rater: str, at: Place) -> dict[str, Any]:
         """The line of the file for an answer: with the pair itself, so that the file can be trained on as it is."""
         pair, left = self.pairs[at.pair], self.plan.left(rater, at)
+        left = next((side for side in (A, B) if body.get("standing") == standing(pair, side)), left)
         verdict = {LEFT: left, RIGHT: B if left == A else A}.get(body["verdict"], body["verdict"])
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         record = {"id": body["id"], "data": self.file.data, "row": pair.row, "prompt": pair.prompt, "a": pair.a}
         record |= {"b": pair.b, "rater": rater, "showing": at.showing, "left": left, "verdict": verdict}
         record |= {"strength": body.get("strength"), "note": body.get("note", ""), "seconds": round(body["seconds"], 2)}
         return record | {"time": now, "revises": body.get("revises")} | dict(pair.options)
+
+
+def standing(pair: Pair, left: str) -> str:
+    """A checksum of the answer on the left: what was shown, whatever the seed is when the answer comes."""
+    return pair_key(pair.prompt, pair.a if left == A else pair.b, None)

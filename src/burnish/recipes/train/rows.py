@@ -97,7 +97,9 @@ def tokenised(
     )
     beside = ", held out" if held else ""
     if text is None:
-        return read(partial(sources.load, data), names.IN_MEMORY + beside)
+        rows = read(partial(sources.load, data), names.IN_MEMORY + beside)
+        say_unused(settings, {unused(algorithm, settings, rows)} if part == "train" and not held else set())
+        return rows
     parts = names.parts(text) if held or part == "train" else names.unweighted(text)
     kind = "prompts" if settings.experience else algorithm.data
     found = [
@@ -106,6 +108,7 @@ def tokenised(
         else read(partial(sources.load, one), one.name + beside)
         for one in parts
     ]
+    say_unused(settings, {unused(algorithm, settings, one) for one in found} if part == "train" and not held else set())
     weights = [one.weight for one in parts if one.weight is not None and not held]
     return (combined_prompts if settings.experience else combined)(found, weights, text)
 
@@ -158,7 +161,8 @@ def streamed(
     if text is None and not isinstance(data, IterableDataset):
         raise UserError("data in memory need no streaming: leave it out, or give a datasets.IterableDataset")
     parts: Any = [data] if text is None else names.parts(text)
-    found = []
+    found: list[Stream] = []
+    told: set[str | None] = set()
     for part in parts:
         name = names.IN_MEMORY if text is None else part.name
 
@@ -166,10 +170,13 @@ def streamed(
             # What a later block warns about is in the counts at the end.
             shown = settings if known is None else replace(settings, quiet=True)
             read = partial(tokenised_part, limit=limit, how=how, training=False, known=known)
-            return read(algorithm, shown, policy, lambda: dataset, name)
+            rows = read(algorithm, shown, policy, lambda: dataset, name)
+            told.add(unused(algorithm, settings, rows))
+            return rows
 
         with saying(settings):
             found.append(Stream(name, streams.stream(part), tokenised_block, max(CHUNK, settings.shuffle_buffer)))
+    say_unused(settings, told)
     weights = [part.weight for part in parts if text is not None and part.weight is not None]
     plan = None
     if settings.steps is None or len(weights) < len(parts) > 1:
@@ -201,6 +208,19 @@ def streams_data(settings: Settings, data: Any) -> bool:
         "--no-streaming reads and tokenises all of it first",
     )
     return True
+
+
+def unused(algorithm: Algorithm, settings: Settings, rows: Any) -> str | None:
+    """What of a part of the training data the method would use with another option; None if there is nothing."""
+    if settings.experience or algorithm.data != "preferences" or not len(rows):
+        return None
+    return algorithm.leaves_unused(rows.batch([0]))
+
+
+def say_unused(settings: Settings, sentences: set[str | None]) -> None:
+    """Say once each what is not used."""
+    for sentence in sorted(one for one in sentences if one is not None):
+        say(settings, f"warning: {sentence}")
 
 
 @contextmanager

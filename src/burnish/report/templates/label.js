@@ -41,7 +41,7 @@
         if (error.status === 403 || error.status === 404) {
           return problem("The server was started again: open the address that it printed. Your last answer is kept in this browser and sent from there.");
         }
-        if (error.status >= 400 && error.status < 500) {
+        if ([400, 409, 413].includes(error.status)) { // it is not valid, or answered in another window: no later try helps
           stored.set(null);
           await load();
           return problem(`Your last answer was not saved: ${error.message}.`);
@@ -176,7 +176,7 @@
   function decide(verdict, strength) {
     if (busy || performance.now() - shown < STEADY) return;
     send({
-      id: identity(), rater, place: view.place, pair: view.pair, showing: view.showing, verdict, strength: strength || null,
+      id: identity(), rater, place: view.place, pair: view.pair, showing: view.showing, standing: view.standing, verdict, strength: strength || null,
       note: $("note").value, seconds: seconds(), revises: view.previous ? view.previous.id : null,
     });
   }
