@@ -86,6 +86,26 @@ class Broken(Stairs):
         return seen.get(self.fault, observation), rewards.get(self.fault, reward), *rest
 
 
+class Sides(gymnasium.Env):
+    """Sixteen times 1000 or 1001 is seen, each as likely; action 0 earns 1 at the one, and action 1 at the other."""
+
+    observation_space = Box(0, 2000, (1,), np.float32)
+    action_space = Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.seen(), {}
+
+    def step(self, action: int) -> Any:
+        earned, self.steps = float(int(action) == self.side), self.steps + 1
+        return self.seen(), earned, self.steps == 16, False, {}
+
+    def seen(self) -> np.ndarray:
+        self.side = int(self.np_random.integers(2))
+        return np.array([1000 + self.side], np.float32)
+
+
 class Slow(Stairs):
     """Stairs that take a while, but for those of the first process that began to climb; tells `folder` who climbs."""
 
@@ -207,6 +227,7 @@ for _name, _how in {
     "Told-v0": {"entry_point": Told},
     "Loose-v0": {"entry_point": Loose},
     "Broken-v0": {"entry_point": Broken},
+    "Sides-v0": {"entry_point": Sides},
     "Slow-v0": {"entry_point": Slow, "max_episode_steps": 10},
     "Rich-v0": {"entry_point": Rich, "max_episode_steps": 10},
     "Endless-v0": {"entry_point": Endless},

@@ -158,6 +158,8 @@ def test_a_folder_that_exists_is_not_written_over(done: Path) -> None:
         classic(**OURS, out=done)
     with pytest.raises(UserError, match=r"was begun with 5 episodes: give more to go on with it, or choose another"):
         classic(**OURS | {"episodes": 4}, out=done, resume=True)
+    with pytest.raises(UserError, match=r"was begun with 5 episodes and no number of steps, and can go on with more"):
+        classic(**OURS | {"steps": 900}, out=done, resume=True)
     with pytest.raises(UserError, match=r"was begun with another config, seed \(was 4, now 5\)"):
         classic(**OURS | {"episodes": 6, "seed": 5}, out=done, resume=True)
     with pytest.raises(UserError, match=r"algorithms.ppo.clip \(was 0.1, now 0.2\)"):

@@ -150,14 +150,38 @@ def test_a_run_that_failed_goes_on_from_the_same_again(run: Path) -> None:
 
 def test_runs_that_end_after_a_number_of_steps_do_not_go_on(tmp_path: Path) -> None:
     """They can be resumed as they were begun, and nothing else changes."""
-    for had, more in ((None, 9), (6, 9), (6, None)):
-        run = tmp_path / str((had, more))
+    for had, more, steps in ((None, 9, 100), (6, 9, 100), (6, None, 100), (None, None, 200), (6, 6, None), (6, 6, 50)):
+        run = tmp_path / str((had, more, steps))
         with RunFolder.open(run) as folder:
             folder.claim({"episodes": had, "steps": 100})
-            with pytest.raises(UserError, match="its runs end after 100 steps, so they cannot go on with more"):
-                going_on(folder, more, [])
-            going_on(folder, had, [])
+            said = "its runs end after 100 steps, when their last episodes have not ended, so they cannot go on"
+            with pytest.raises(UserError, match=said):
+                going_on(folder, more, [], steps=steps)
+            going_on(folder, had, [], steps=100)
             assert folder.claimed() == {"episodes": had, "steps": 100}
+
+
+def test_runs_with_episodes_do_not_go_on_for_a_number_of_steps(run: Path) -> None:
+    with RunFolder.open(run, resume=True) as folder:
+        for episodes in (None, 6, 9):
+            with pytest.raises(UserError, match="begun with 6 episodes and no number of steps, and can go on"):
+                going_on(folder, episodes, ["ppo-00-01"], steps=100)
+
+
+def test_what_was_recorded_is_kept_before_what_is_new(run: Path) -> None:
+    """But for the rollout in which the last episode ended, from which no run learned."""
+    old = run / "groups" / "ppo-00-01"
+    updates = max(read_mapping(old / "group.json")["updates"].values())
+    before = {name: (old / f"{name}.jsonl").read_text().splitlines() for name in ("metrics", "timings")}
+    kept = {name: [line for line in own if json.loads(line)["step"] <= updates] for name, own in before.items()}
+    folder = go_on(run, 16)
+    for name, lines in kept.items():
+        after = (folder / f"{name}.jsonl").read_text().splitlines()
+        assert len(lines) > 1
+        assert after[: len(lines)] == lines
+        steps = [json.loads(line)["step"] for line in after]
+        assert steps == sorted(set(steps))
+        assert steps[-1] > updates
 
 
 def test_what_cannot_go_on_is_refused(run: Path) -> None:

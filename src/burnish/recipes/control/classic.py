@@ -52,9 +52,10 @@ def run_experiment(plan: Experiment, command: str | None = None) -> Path:
         for caution in cautions(settings.env, limited, plan.wrappers, scaled, **plan.env_options):
             warn(caution)
     with hushed(settings.quiet), RunFolder.open(settings.out, resume=settings.resume) as run:
-        run.claim(plan.as_dict(), free=(*FREE, "episodes"))
+        run.claim(plan.as_dict(), free=(*FREE, "episodes", "steps"))
         names = [group.name for group in groups_of(plan)]
-        going_on(run, settings.episodes, names, [m.name for m in plan.methods if m.algorithm.replays])
+        replaying = [method.name for method in plan.methods if method.algorithm.replays]
+        going_on(run, settings.episodes, names, replaying, steps=settings.steps)
         describe(run, plan)
         tidy(run.path, names)  # a kill may have left what was moved aside
         groups = [replace(g, earlier=earlier_of(run.path, g.name, g.episodes)) for g in groups_of(plan)]

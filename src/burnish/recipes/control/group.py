@@ -21,7 +21,7 @@ from burnish.experience.control.player import Ledger, Player
 from burnish.experience.control.saved import Saved, save_policies
 from burnish.experience.control.spaces import RESCALED_OBSERVATIONS
 from burnish.experience.interface import draws
-from burnish.recipes.control.longer import FINISHED, Earlier, continued
+from burnish.recipes.control.longer import FINISHED, Earlier, continued, keep_records
 from burnish.recipes.control.models import learner_of, models_of, network_of
 from burnish.recipes.control.settings import Method
 from burnish.recipes.control.tracking import followed
@@ -121,6 +121,8 @@ def run_group(
     began = time.perf_counter()
     with RunFolder.open(folder) as run:
         run.claim(group.as_dict())
+        if group.earlier is not None:
+            keep_records(group.earlier, run)  # before a tracker listens, which has them
         player, updates = play(group, run, progress, through)
         finished = pd.DataFrame([asdict(episode) for episode in player.ledger.finished])
         frame = pd.DataFrame(columns=["run", "episode", "return_", "length", "steps"]) if finished.empty else finished

@@ -18,7 +18,7 @@ from burnish.experience.control.player import OBSERVATIONS, REWARDS, Player
 from burnish.experience.control.saved import TRAINING, WEIGHTS, read_policies, read_tensors
 from burnish.experience.control.trained import load_statistics
 from burnish.policies.interface import Models
-from burnish.run import RunFolder, UserError, make_folder, read_mapping, remove_folder_atomically
+from burnish.run import RunFolder, UserError, make_folder, read_jsonl, read_mapping, remove_folder_atomically
 from burnish.training.control.lockstep import below
 from burnish.training.resume import State
 
@@ -80,21 +80,43 @@ def continued(earlier: Earlier, models: Models, player: Player, learner: Goes) -
     return State(step=earlier.updates)
 
 
-def going_on(run: RunFolder, episodes: int | None, names: Sequence[str], replaying: Sequence[str] = ()) -> None:
+def keep_records(earlier: Earlier, run: RunFolder) -> None:
+    """Write the earlier lines of metrics and times into a new folder, but for those of a rollout in which the last
+    episode ended, from which no run has learned."""
+    for name in ("metrics", "timings"):
+        path = earlier.folder / f"{name}.jsonl"
+        for record in read_jsonl(path) if path.is_file() else []:
+            if record["step"] <= earlier.updates:
+                run.append(name, record)
+
+
+def going_on(
+    run: RunFolder,
+    episodes: int | None,
+    names: Sequence[str],
+    replaying: Sequence[str] = (),
+    *,
+    steps: int | None = None,
+) -> None:
     """Claim a finished experiment for more `episodes` than it had; `replaying` are its algorithms with replay buffers.
 
     Raises UserError where there is one, its groups of these names are not all finished, some of their runs failed, it
-    is to have fewer episodes, or its runs end after a number of steps.
+    is to have fewer episodes, or its runs end, or are to end, after a number of `steps`.
     """
     claimed = run.claimed()
-    had = claimed.get("episodes")
-    if had == episodes:
+    had, spent = claimed.get("episodes"), claimed.get("steps")
+    if (had, spent) == (episodes, steps):
         return
-    if had is None or episodes is None or claimed.get("steps") is not None:
+    if spent is not None:
         raise UserError(
             f"{run.path} was begun with {'no number of' if had is None else had} episodes, and its runs end after "
-            f"{claimed.get('steps')} steps, so they cannot go on with more: resume with the same episodes, or choose "
-            "another --out"
+            f"{spent} steps, when their last episodes have not ended, so they cannot go on with more: resume with the "
+            "same episodes and steps, or choose another --out"
+        )
+    if had is None or episodes is None or steps is not None:
+        raise UserError(
+            f"{run.path} was begun with {had} episodes and no number of steps, and can go on with more episodes alone: "
+            "leave out --steps and give --episodes, or choose another --out"
         )
     if had > episodes:
         raise UserError(
