@@ -29,9 +29,26 @@ from burnish.run.web import (
 PEER = Peer("the clock", "--clock", "CLOCK_KEY")
 
 
+class Silent(BaseHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server on this machine, by its host and port."""
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 @contextmanager
 def answering(body: bytes, status: int = 200, length: int | None = None) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
             self.send_response(status)
@@ -39,16 +56,8 @@ def answering(body: bytes, status: int = 200, length: int | None = None) -> Iter
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with served(Handler) as host:
+        yield f"http://{host}"
 
 
 @pytest.mark.parametrize(
@@ -156,7 +165,7 @@ def test_how_long_a_busy_server_wants_to_be_left_alone(status: int, header: str 
 def echoing() -> Iterator[str]:
     """A server that repeats the Authorization header, in a text, in JSON within a text and in events."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
             header = self.headers["authorization"]
@@ -168,16 +177,8 @@ def echoing() -> Iterator[str]:
             self.end_headers()
             self.wfile.write(found.encode())
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with served(Handler) as host:
+        yield host
 
 
 @pytest.mark.parametrize("key", ["tick-tock-tick", 'tick"tock/\\tick'])
